@@ -1,0 +1,102 @@
+"""Where a result comes from: which model, which numerics, which prompts, which settings."""
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+Backend = Literal["hooked", "bridge"]
+Weights = Literal["raw", "processed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What a number measured on this model depends on."""
+
+    name: str
+    """Bundled name, Hugging Face name, or the folder's own name."""
+    architecture: str
+    """Class name of the Hugging Face model, such as `LlamaForCausalLM`."""
+    backend: Backend
+    """`hooked`: TransformerLens's HookedTransformer. `bridge`: its TransformerBridge."""
+    weights: Weights
+    """`processed` where norms were folded or weights centred, which changes directions and norms."""
+    n_layers: int
+    d_model: int
+    d_vocab: int
+    n_heads: int
+    n_ctx: int
+    """Longest prompt in tokens."""
+    normalization: str
+    """`LN`, `RMS` or `none`: the kind of the final norm."""
+    dtype: str
+    device: str
+    fingerprint: str
+    """Sixteen hex digits that change when any weight changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Everything needed to make a result again."""
+
+    analysis: str
+    """Name of the public function that made the result."""
+    model: ModelInfo
+    task: str
+    prompts: tuple[str, ...]
+    """The clean prompts (or the plain ones), as given."""
+    prompts_fingerprint: str
+    """Sixteen hex digits over clean and corrupted prompts."""
+    settings: dict[str, Any]
+    """The options that the function was called with, as JSON values."""
+    seed: int
+    versions: dict[str, str]
+    created: str
+    """UTC time, ISO 8601."""
+
+
+def text_fingerprint(texts: Sequence[str]) -> str:
+    """Sixteen hex digits over a list of texts, order included."""
+    digest = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode()
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()[:16]
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("lensdepth", "transformer-lens", "transformers", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def make_provenance(
+    analysis: str,
+    model: ModelInfo,
+    *,
+    task: str,
+    prompts: Sequence[str],
+    corrupted: Sequence[str] = (),
+    settings: Mapping[str, Any],
+    seed: int = 0,
+) -> Provenance:
+    """Stamp a result with the model, the prompts, the settings and the time."""
+    return Provenance(
+        analysis=analysis,
+        model=model,
+        task=task,
+        prompts=tuple(prompts),
+        prompts_fingerprint=text_fingerprint([*prompts, *corrupted]),
+        settings=dict(settings),
+        seed=seed,
+        versions=installed_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
