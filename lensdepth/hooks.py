@@ -1,0 +1,174 @@
+"""Hook names, and the plain way of reading and editing activations in one forward pass.
+
+Reach for this to name a site or to describe an intervention as data (`SiteEdit`). It works on the
+TransformerLens object of either line. `DepthModel.run_edits` is what most callers want.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Stream = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"]
+Edit = Callable[
+    [Float[Tensor, "batch d_model"], Float[Tensor, "batch d_model"] | None],
+    Float[Tensor, "batch d_model"],
+]
+"""(state found there, source state or None) -> state put there."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SiteEdit:
+    """One edit of one activation, at one position of each prompt."""
+
+    hook: str
+    """Full hook name, from `depth_hook` or `site_hook`."""
+    positions: Int[Tensor, " batch"]
+    """The edited position of each prompt; negative ones count from the prompt's own end."""
+    edit: Edit
+    """Gives the state to put there."""
+    source: Float[Tensor, "batch d_model"] | None
+    """What the edit refers to, one state per prompt; None for edits that need nothing."""
+
+
+class _Stop(BaseException):
+    """Ends a forward pass that has given all that was asked.
+
+    Not an `Exception`, so that no handler inside the model swallows it.
+    """
+
+
+def depth_hook(depth: int, n_layers: int) -> str:
+    """Hook name of a residual state: depth 0 enters block 0, depth d leaves block d - 1."""
+    if not 0 <= depth <= n_layers:
+        raise ValueError(f"depth_hook: depth must lie in 0...{n_layers}, got {depth}.")
+    return site_hook("resid_pre", 0) if depth == 0 else site_hook("resid_post", depth - 1)
+
+
+def site_hook(stream: Stream, layer: int) -> str:
+    """Hook name of a stream in one block."""
+    if stream not in get_args(Stream):
+        raise ValueError(
+            f"site_hook: stream must be one of {', '.join(get_args(Stream))}, got {stream!r}."
+        )
+    return f"blocks.{layer}.attn.hook_z" if stream == "z" else f"blocks.{layer}.hook_{stream}"
+
+
+@contextmanager
+def hooked(model: Any, hooks: Sequence[tuple[str, Callable[[Tensor], Tensor | None]]]) -> Iterator:
+    """Attach functions to hook points, in order; take away these and no others at the end.
+
+    Raises:
+        ValueError: the model has no hook point of that name.
+    """
+    points, handles = model.hook_dict, []
+    try:
+        for name, function in hooks:
+            if name not in points:
+                raise ValueError(f"This model has no hook {name!r}. {_hint(points, name)}")
+
+            def call(activation: Tensor, hook: Any, function: Any = function) -> Tensor | None:
+                return function(activation)
+
+            point = points[name]
+            point.add_hook(call)
+            handles.append((point, point.fwd_hooks[-1]))
+        yield
+    finally:
+        for point, handle in handles:
+            handle.hook.remove()
+            point.fwd_hooks = [other for other in point.fwd_hooks if other is not handle]
+
+
+def capture(
+    model: Any,
+    forward: Callable[[Int[Tensor, "batch pos"]], Any],
+    tokens: Int[Tensor, "batch pos"],
+    hooks: Sequence[str],
+    positions: Int[Tensor, "batch site"],
+    *,
+    edits: Sequence[SiteEdit] = (),
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> dict[str, Tensor]:
+    """Run one forward pass and keep the asked positions of some activations.
+
+    The pass ends at the last of `hooks`, before the unembedding. Edits act first, in their order,
+    so what is kept is what the model went on with.
+
+    Args:
+        model: the TransformerLens object.
+        forward: runs it on tokens.
+        tokens: right padded, on the model's device.
+        hooks: names, in the order in which the model reaches them; the last one ends the pass.
+        positions: the positions to keep, on the model's device; none of them negative.
+        edits: what to change on the way.
+        lengths: of the prompts, for negative positions of edits.
+    Returns:
+        For each hook, `[batch, site, ...]` in the model's dtype and on its device.
+    Raises:
+        RuntimeError: a hook never ran (some hook points take hooks and stay silent).
+    """
+    kept: dict[str, Tensor] = {}
+    rows = torch.arange(len(tokens), device=tokens.device)[:, None]
+    fired = [False] * len(edits)
+
+    def keep(name: str) -> Callable[[Tensor], None]:
+        def function(activation: Tensor) -> None:
+            kept[name] = activation[rows, positions]
+            if name == hooks[-1]:
+                raise _Stop
+
+        return function
+
+    changes = [(edit.hook, _edit_hook(edit, i, fired, lengths)) for i, edit in enumerate(edits)]
+    with hooked(model, [*changes, *((name, keep(name)) for name in hooks)]):
+        try:
+            forward(tokens)
+        except _Stop:
+            pass
+    silent = [edit.hook for edit, ran in zip(edits, fired, strict=True) if not ran]
+    silent += [name for name in hooks if name not in kept]
+    if silent:
+        raise RuntimeError(
+            f"The hook {silent[0]!r} took a function and never ran it, so nothing was read or "
+            f"changed there. Use another stream for this model."
+        )
+    return kept
+
+
+def _edit_hook(
+    edit: SiteEdit, index: int, fired: list[bool], lengths: Int[Tensor, " batch"] | None
+) -> Callable[[Tensor], Tensor]:
+    def function(activation: Tensor) -> Tensor:
+        at = edit.positions.to(activation.device)
+        if lengths is not None:
+            at = torch.where(at < 0, at + lengths.to(activation.device), at)
+        rows = torch.arange(len(at), device=activation.device)
+        found = activation[rows, at]
+        source = edit.source
+        if source is not None:
+            source = source.to(device=activation.device, dtype=torch.float32)
+        flat = found.flatten(1).float()  # z has a head axis: edits see heads side by side
+        put = edit.edit(flat, source)
+        if put.shape != flat.shape:
+            raise ValueError(
+                f"The edit at {edit.hook!r} gave shape {list(put.shape)} for {list(flat.shape)}."
+            )
+        changed = activation.clone()
+        changed[rows, at] = put.to(activation.dtype).view_as(found)
+        fired[index] = True
+        return changed
+
+    return function
+
+
+def _hint(points: Mapping[str, Any], name: str) -> str:
+    layers = {part.split(".")[1] for part in points if part.startswith("blocks.")}
+    parts = name.split(".")
+    if len(parts) > 1 and parts[0] == "blocks" and parts[1] not in layers:
+        return f"Its blocks are 0...{len(layers) - 1}."
+    return "Not every architecture has every stream: a parallel block has no resid_mid."

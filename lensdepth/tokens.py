@@ -1,0 +1,119 @@
+"""Prompts of different lengths as one right-padded batch, and positions in it.
+
+Reach for this to put token ids into a batch or to name places in it. A causal model's real tokens
+never see what comes after them, so right padding needs no attention mask and changes no number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenBatch:
+    """Token ids of several prompts, right padded."""
+
+    tokens: Int[Tensor, "batch pos"]
+    """Token ids; whatever stands at and beyond a prompt's length is padding."""
+    lengths: Int[Tensor, " batch"]
+    """Number of real tokens of each prompt, at least 1."""
+
+    def __post_init__(self) -> None:
+        longest = self.tokens.shape[1]
+        if len(self.lengths) and not 1 <= self.lengths.min() <= self.lengths.max() <= longest:
+            raise ValueError(
+                f"TokenBatch: lengths must lie between 1 and {longest} (the width of tokens), "
+                f"got {self.lengths.tolist()}. An empty prompt has no last token."
+            )
+
+    @property
+    def last(self) -> Int[Tensor, " batch"]:
+        """Each prompt's own last position."""
+        return self.lengths - 1
+
+    @property
+    def mask(self) -> Tensor:
+        """True at real tokens: `Bool[Tensor, "batch pos"]`."""
+        return torch.arange(self.tokens.shape[1]) < self.lengths[:, None]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, rows: slice | Int[Tensor, " row"]) -> "TokenBatch":
+        """The prompts of these rows, with no more padding than they need."""
+        lengths = self.lengths[rows]
+        longest = int(lengths.max()) if len(lengths) else 0
+        return TokenBatch(tokens=self.tokens[rows][:, :longest], lengths=lengths)
+
+    def row(self, index: int) -> list[int]:
+        """The real token ids of one prompt."""
+        return self.tokens[index, : int(self.lengths[index])].tolist()
+
+
+Positions = (
+    Literal["last", "all"] | Int[Tensor, " batch"] | Int[Tensor, "batch pos"] | Sequence[int]
+)
+Prompts = str | Sequence[str] | Sequence[Sequence[int]] | Int[Tensor, "batch pos"] | TokenBatch
+
+
+def pad_tokens(rows: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
+    """Right-pad lists of token ids to one batch.
+
+    Raises:
+        ValueError: there are no rows, or a row is empty.
+    """
+    if len(rows) == 0:
+        raise ValueError("pad_tokens: there are no prompts.")
+    empty = [i for i, row in enumerate(rows) if len(row) == 0]
+    if empty:
+        raise ValueError(f"pad_tokens: prompt {empty[0]} has no tokens.")
+    lengths = torch.tensor([len(row) for row in rows])
+    tokens = torch.full((len(rows), int(lengths.max())), pad_id)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.tensor(list(row))
+    return TokenBatch(tokens=tokens, lengths=lengths)
+
+
+def resolve_positions(batch: TokenBatch, positions: Positions) -> Int[Tensor, "batch pos"]:
+    """Positions as indices from each prompt's start, one row per prompt.
+
+    Args:
+        batch: the prompts.
+        positions: `"last"`, `"all"`, or indices: one per prompt or several per prompt. Negative
+            ones count from each prompt's own end, so -1 is its last token whatever the padding.
+    Returns:
+        Indices, never negative, except with `"all"`: there -1 stands beyond a prompt's end.
+    Raises:
+        ValueError: an index lies outside its prompt, or there is not one row per prompt.
+    """
+    if isinstance(positions, str):
+        if positions == "last":
+            return batch.last[:, None]
+        if positions == "all":
+            every = torch.arange(batch.tokens.shape[1]).expand(len(batch), -1)
+            return torch.where(batch.mask, every, -1)
+        raise ValueError(f"positions: use 'last', 'all' or indices, got {positions!r}.")
+    asked = torch.as_tensor(positions).cpu()
+    if asked.is_floating_point() or asked.dtype == torch.bool:
+        raise TypeError(f"positions: indices must be integers, got {asked.dtype}.")
+    asked = asked.long()
+    if asked.ndim == 1:
+        asked = asked[:, None]
+    if asked.ndim != 2 or len(asked) != len(batch):
+        raise ValueError(
+            f"positions: one row of indices per prompt is needed, "
+            f"got shape {list(asked.shape)} for {len(batch)} prompts."
+        )
+    lengths = batch.lengths[:, None]
+    wrong = (asked < -lengths) | (asked >= lengths)
+    if wrong.any():
+        row, column = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"positions: {int(asked[row, column])} lies outside prompt {row}, "
+            f"which has {int(batch.lengths[row])} tokens."
+        )
+    return torch.where(asked < 0, asked + lengths, asked)
