@@ -1,0 +1,104 @@
+"""Numbers read off next-token logits: differences, ranks, entropies, divergences.
+
+Pure functions; everything is computed in float32 or wider from log-probabilities, in nats,
+and nothing is clipped. Every argument named `logits` may be any real logits, log-probabilities
+included.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def widen(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The same numbers in float32, or untouched where they are wider already."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def log_probs(logits: Float[Tensor, "*batch d_vocab"]) -> Float[Tensor, "*batch d_vocab"]:
+    """Log-probabilities in nats."""
+    return widen(logits).log_softmax(-1)
+
+
+def _pick(
+    x: Float[Tensor, "*batch d_vocab"], token: Int[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    return x.gather(-1, token.to(x.device).unsqueeze(-1)).squeeze(-1)
+
+
+def logit_diff(
+    logits: Float[Tensor, "*batch d_vocab"],
+    target: Int[Tensor, "*batch"],
+    foil: Int[Tensor, "*batch"],
+) -> Float[Tensor, "*batch"]:
+    """logit(target) - logit(foil): the log-odds of the two answers, in nats."""
+    wide = widen(logits)
+    return _pick(wide, target) - _pick(wide, foil)
+
+
+def token_log_prob(
+    logits: Float[Tensor, "*batch d_vocab"], token: Int[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """Log-probability of one token, in nats."""
+    wide = widen(logits)
+    return _pick(wide, token) - wide.logsumexp(-1)
+
+
+def token_rank(
+    logits: Float[Tensor, "*batch d_vocab"], token: Int[Tensor, "*batch"]
+) -> Int[Tensor, "*batch"]:
+    """How many tokens have a strictly higher logit: 0 is the top, ties share the better rank."""
+    own = logits.gather(-1, token.to(logits.device).unsqueeze(-1))
+    return (logits > own).sum(-1)
+
+
+def is_top1(
+    logits: Float[Tensor, "*batch d_vocab"], token: Int[Tensor, "*batch"]
+) -> Bool[Tensor, "*batch"]:
+    """Whether the token is the most likely one."""
+    return logits.argmax(-1) == token.to(logits.device)
+
+
+def entropy(logits: Float[Tensor, "*batch d_vocab"]) -> Float[Tensor, "*batch"]:
+    """Shannon entropy in nats, from 0 to log(d_vocab)."""
+    return torch.special.entr(log_probs(logits).exp()).sum(-1)
+
+
+def _weighted_log_ratio(
+    log_p: Float[Tensor, "*batch d_vocab"], log_q: Float[Tensor, "*batch d_vocab"]
+) -> Float[Tensor, "*batch"]:
+    """sum p (log p - log q), where a p of zero counts nothing."""
+    p = log_p.exp()
+    return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1)
+
+
+def kl_divergence(
+    p_logits: Float[Tensor, "*batch d_vocab"], q_logits: Float[Tensor, "*batch d_vocab"]
+) -> Float[Tensor, "*batch"]:
+    """KL(p || q) in nats; infinite where q excludes what p allows.
+
+    Rounding may leave a tiny negative number where p equals q.
+    """
+    return _weighted_log_ratio(log_probs(p_logits), log_probs(q_logits))
+
+
+def js_divergence(
+    p_logits: Float[Tensor, "*batch d_vocab"], q_logits: Float[Tensor, "*batch d_vocab"]
+) -> Float[Tensor, "*batch"]:
+    """Jensen-Shannon divergence in nats, from 0 to log 2 (Lin 1991)."""
+    log_p, log_q = log_probs(p_logits), log_probs(q_logits)
+    log_m = torch.logaddexp(log_p, log_q) - torch.tensor(2.0).log()
+    return (_weighted_log_ratio(log_p, log_m) + _weighted_log_ratio(log_q, log_m)) / 2
+
+
+def transferred_fraction(
+    edited: Float[Tensor, "*shape pair"],
+    base: Float[Tensor, " pair"],
+    source: Float[Tensor, " pair"],
+) -> Float[Tensor, "*shape pair"]:
+    """(m(edited) - m(base)) / (m(source) - m(base)): 0 at the base run, 1 at the source run.
+
+    NaN where base and source have the same metric, since nothing could be transferred there.
+    """
+    span = source - base
+    return torch.where(span.abs() > 1e-6, (edited - base) / span, torch.nan)

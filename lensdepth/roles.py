@@ -1,0 +1,119 @@
+"""Who is base and who is source: the two runs of an intervention on a task of pairs.
+
+Denoising edits the corrupted run with states from the clean one, and the intended answer is the
+target; noising edits the clean run with states from the corrupted one, and it is the foil.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from lensdepth.tasks import Task
+from lensdepth.tokens import TokenBatch
+
+Mode = Literal["denoise", "noise"]
+MODES: tuple[Mode, ...] = ("denoise", "noise")
+PositionName = Literal["input", "prediction"]
+POSITION_NAMES: tuple[PositionName, ...] = ("input", "prediction")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Roles:
+    """The base run is edited, the source run gives the state."""
+
+    mode: Mode
+    base: TokenBatch
+    source: TokenBatch
+    base_positions: dict[str, Int[Tensor, " pair"]]
+    """Where each named position lies in the base prompts."""
+    source_positions: dict[str, Int[Tensor, " pair"]]
+    target: Int[Tensor, " pair"]
+    foil: Int[Tensor, " pair"]
+
+    @property
+    def intended(self) -> Int[Tensor, " pair"]:
+        """The answer of the source run, which a successful intervention brings about."""
+        return self.target if self.mode == "denoise" else self.foil
+
+
+def assign_roles(task: Task, mode: Mode, *, positions: tuple[str, ...], caller: str) -> Roles:
+    """Name the runs and find the positions, or say what the task lacks.
+
+    Raises:
+        ValueError: unknown mode or position name, a task without pairs or without an input
+            position where one is asked for.
+    """
+    if mode not in MODES:
+        raise ValueError(f"{caller}: mode must be one of {', '.join(MODES)}, got {mode!r}.")
+    for name in positions:
+        if name not in POSITION_NAMES:
+            raise ValueError(
+                f"{caller}: positions are named {' or '.join(POSITION_NAMES)}, got {name!r}."
+            )
+    if not positions:
+        raise ValueError(f"{caller}: no position given; name input, prediction or both.")
+    if (
+        task.corrupted_tokens is None
+        or task.target_ids is None
+        or task.foil_ids is None
+        or task.corrupted_prediction_positions is None
+    ):
+        raise ValueError(
+            f"{caller}: task {task.name!r} has plain prompts alone; interventions need pairs with "
+            f"the columns clean, corrupted, target and foil."
+        )
+    clean = {"prediction": task.prediction_positions}
+    corrupted = {"prediction": task.corrupted_prediction_positions}
+    if "input" in positions:
+        if task.input_positions is None or task.corrupted_input_positions is None:
+            raise ValueError(
+                f"{caller}: task {task.name!r} has no input position; add the columns input and "
+                f"corrupted_input, or ask for the prediction position alone."
+            )
+        clean["input"] = task.input_positions
+        corrupted["input"] = task.corrupted_input_positions
+    denoise = mode == "denoise"
+    return Roles(
+        mode=mode,
+        base=task.corrupted_tokens if denoise else task.clean_tokens,
+        source=task.clean_tokens if denoise else task.corrupted_tokens,
+        base_positions=corrupted if denoise else clean,
+        source_positions=clean if denoise else corrupted,
+        target=task.target_ids,
+        foil=task.foil_ids,
+    )
+
+
+def shuffled_sources(answers: Int[Tensor, " pair"], seed: int) -> Int[Tensor, " pair"]:
+    """For each pair another pair to take the source from, with another answer wherever possible.
+
+    Pairs are lined up by answer (at random within one) and shifted by the size of the largest
+    group, so no pair meets its own answer unless one answer holds over half of the pairs.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(answers), generator=generator)
+    order = order[answers[order].argsort(stable=True)]
+    largest = int(answers.unique(return_counts=True)[1].max())
+    shift = largest if largest < len(answers) else 1
+    partner = torch.empty_like(order)
+    partner[order] = order.roll(shift)
+    return partner
+
+
+def check_depths(depths: list[int] | None, n_layers: int, *, caller: str) -> list[int]:
+    """The asked depths, or all of 0 ... n_layers.
+
+    Raises:
+        ValueError: a depth outside that range, or none at all.
+    """
+    if depths is None:
+        return list(range(n_layers + 1))
+    wrong = [d for d in depths if not 0 <= d <= n_layers]
+    if wrong or not depths:
+        raise ValueError(
+            f"{caller}: depths must lie between 0 and {n_layers} (n_layers), got {wrong or depths}."
+        )
+    return list(depths)
