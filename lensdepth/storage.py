@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from torch import Tensor
@@ -94,12 +95,13 @@ def _build(kind: type[T], values: dict[str, Any]) -> T:
 
 def _restore(hint: Any, value: Any) -> Any:
     """Undo what JSON does to nested dataclasses and tuples."""
+    if isinstance(hint, UnionType):
+        kinds = [h for h in get_args(hint) if h is not type(None)]
+        return value if value is None or len(kinds) != 1 else _restore(kinds[0], value)
     if isinstance(value, dict) and is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value)
     if isinstance(value, list):
         arguments = get_args(hint)
         if get_origin(hint) is tuple and arguments:
             return tuple(_restore(arguments[0], item) for item in value)
-        if get_origin(hint) is list and arguments:
-            return [_restore(arguments[0], item) for item in value]
     return value

@@ -1,0 +1,69 @@
+"""Metrics against hand-computed values, scipy, and their own bounds."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from lensdepth import metrics
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy as scipy_entropy
+
+LOGITS = arrays(np.float64, (2, 7), elements=st.floats(-30, 30))
+
+
+def from_probs(*rows: list[float]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float64).log()
+
+
+def test_known_values_by_hand() -> None:
+    p, q = from_probs([0.5, 0.5, 0.0]), from_probs([0.25, 0.5, 0.25])
+    assert metrics.kl_divergence(p, q).item() == pytest.approx(0.5 * math.log(2))
+    assert metrics.kl_divergence(q, p).item() == math.inf
+    assert metrics.entropy(p).item() == pytest.approx(math.log(2))
+    disjoint = metrics.js_divergence(from_probs([1.0, 0.0]), from_probs([0.0, 1.0]))
+    assert disjoint.item() == pytest.approx(math.log(2))
+
+
+def test_logit_diff_rank_and_top1() -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 5.0]])
+    target, foil = torch.tensor([0, 2]), torch.tensor([1, 0])
+    assert metrics.logit_diff(logits, target, foil).tolist() == [2.0, 5.0]
+    assert metrics.token_rank(logits, torch.tensor([1, 2])).tolist() == [2, 0]
+    assert metrics.is_top1(logits, torch.tensor([0, 0])).tolist() == [True, False]
+    expected = logits.log_softmax(-1)[[0, 1], [0, 2]]
+    torch.testing.assert_close(metrics.token_log_prob(logits, target), expected)
+
+
+@given(LOGITS)
+def test_divergences_agree_with_scipy(logits: np.ndarray) -> None:
+    p, q = (np.exp(x - np.logaddexp.reduce(x)) for x in logits)
+    a, b = torch.from_numpy(logits)
+    assert metrics.kl_divergence(a, b).item() == pytest.approx(scipy_entropy(p, q), abs=1e-9)
+    assert metrics.js_divergence(a, b).item() == pytest.approx(jensenshannon(p, q) ** 2, abs=1e-6)
+    assert metrics.entropy(a).item() == pytest.approx(scipy_entropy(p), abs=1e-9)
+
+
+@given(LOGITS, st.floats(-50, 50))
+def test_divergences_ignore_a_shift_of_the_logits(logits: np.ndarray, shift: float) -> None:
+    a, b = torch.from_numpy(logits)
+    moved = metrics.js_divergence(a + shift, b)
+    torch.testing.assert_close(moved, metrics.js_divergence(a, b), atol=1e-9, rtol=0)
+
+
+def test_half_precision_is_widened_before_anything_is_summed() -> None:
+    logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0)).half()
+    assert metrics.entropy(logits).dtype == torch.float32
+    torch.testing.assert_close(metrics.entropy(logits), metrics.entropy(logits.float()))
+
+
+def test_transferred_fraction_is_zero_at_base_one_at_source_and_nan_without_a_gap() -> None:
+    base, source = torch.tensor([1.0, -2.0, 3.0]), torch.tensor([3.0, 2.0, 3.0])
+    halfway = (base + source) / 2
+    runs = torch.stack([base, halfway, source])
+    found = metrics.transferred_fraction(runs, base, source)
+    assert found[:, :2].tolist() == [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]
+    assert found[:, 2].isnan().all()

@@ -1,0 +1,95 @@
+"""Polar form: what each edit keeps, what it changes, and where it is undefined."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from lensdepth import polar
+from torch import Tensor
+
+STATES = arrays(np.float32, (2, 3, 6), elements=st.floats(-100, 100, width=32))
+
+
+def close(a: Tensor, b: Tensor, *, atol: float = 1e-4) -> None:
+    torch.testing.assert_close(a, b, atol=atol, rtol=1e-5)
+
+
+@given(STATES)
+def test_norm_times_direction_gives_the_state_back(states: np.ndarray) -> None:
+    x = torch.from_numpy(states)
+    close(polar.norm(x).unsqueeze(-1) * polar.direction(x), x)
+
+
+@given(STATES)
+def test_swaps_keep_what_they_say_they_keep(states: np.ndarray) -> None:
+    base, source = torch.from_numpy(states) + torch.eye(3, 6)
+    turned, scaled = polar.direction_swap(base, source), polar.norm_swap(base, source)
+    close(polar.norm(turned), polar.norm(base))
+    close(polar.norm(scaled), polar.norm(source))
+    nonzero = (source != 0).any(-1) & (base != 0).any(-1)
+    close(polar.direction(turned)[nonzero], polar.direction(source)[nonzero])
+    close(polar.direction(scaled)[nonzero], polar.direction(base)[nonzero])
+    close(polar.norm_swap(polar.direction_swap(base, source), source)[nonzero], source[nonzero])
+
+
+def test_zero_vectors_are_defined() -> None:
+    zero, x = torch.zeros(1, 4), torch.tensor([[0.0, 3.0, 4.0, 0.0]])
+    assert polar.direction(zero).tolist() == zero.tolist()
+    assert polar.angle(zero, x).isnan().all()
+    assert polar.direction_swap(x, zero).tolist() == x.tolist()
+    assert polar.norm_swap(x, zero).tolist() == zero.tolist()
+    assert polar.norm_swap(zero, x).tolist() == zero.tolist()
+
+
+@pytest.mark.parametrize("theta", [1e-6, 1e-3, 1.0, math.pi / 2, math.pi - 1e-3, math.pi])
+def test_angle_is_accurate_near_both_ends(theta: float) -> None:
+    x = torch.tensor([1.0, 0.0, 0.0])
+    y = torch.tensor([math.cos(theta), math.sin(theta), 0.0])
+    assert polar.angle(x, y).item() == pytest.approx(theta, rel=1e-4)
+
+
+def test_huge_and_tiny_states_keep_their_direction() -> None:
+    x = torch.tensor([[3e30, 4e30], [3e-30, 4e-30]])
+    close(polar.direction(x), torch.tensor([[0.6, 0.8], [0.6, 0.8]]))
+
+
+@given(STATES, st.floats(0.01, 3.0))
+def test_rotation_turns_by_the_asked_angle_and_keeps_the_norm(
+    states: np.ndarray, theta: float
+) -> None:
+    x, towards = torch.from_numpy(states)
+    between = polar.angle(x, towards)
+    defined = (between > 0.01) & (between < math.pi - 0.01)
+    turned = polar.rotate_by(x, towards, theta)
+    close(polar.norm(turned), polar.norm(x), atol=1e-3)
+    close(polar.angle(x, turned)[defined], torch.full((int(defined.sum()),), theta), atol=1e-3)
+    arrived = polar.rotate_by(x, towards, between.nan_to_num(0.0))
+    assert (polar.angle(arrived, towards)[defined] < 2e-3).all()
+
+
+def test_random_direction_is_as_far_away_and_seeded() -> None:
+    generator = torch.Generator().manual_seed(3)
+    base, source = torch.randn(2, 5, 16, generator=generator)
+    edit = polar.random_direction_swap(torch.Generator().manual_seed(0))
+    again = polar.random_direction_swap(torch.Generator().manual_seed(0))
+    found = edit(base, source)
+    close(polar.angle(base, found), polar.angle(base, source))
+    close(polar.norm(found), polar.norm(base))
+    assert torch.equal(found, again(base, source))
+    assert (polar.angle(found, source) > 0.1).all()
+
+
+def test_spherical_mean_ignores_norms_and_refuses_what_cancels() -> None:
+    x = torch.tensor([[10.0, 0.0], [0.0, 0.1]])
+    close(polar.spherical_mean(x), torch.tensor([1.0, 1.0]) / math.sqrt(2))
+    with pytest.raises(ValueError, match="no mean direction"):
+        polar.spherical_mean(torch.tensor([[1.0, 0.0], [-2.0, 0.0]]))
+
+
+def test_an_edit_without_its_source_says_so() -> None:
+    with pytest.raises(ValueError, match="direction_swap: this edit needs a source"):
+        polar.direction_swap(torch.ones(1, 2), None)
