@@ -76,7 +76,9 @@ class AblationProfile:
         final = self.position == "prediction" and self.n_layers in self.depths.tolist()
         return self.n_layers if final and self.provenance.model.normalization != "none" else None
 
-    def of(self, edit: str, values: Float[Tensor, "edit depth pair"]) -> Float[Tensor, "pair depth"]:
+    def of(
+        self, edit: str, values: Float[Tensor, "edit depth pair"]
+    ) -> Float[Tensor, "pair depth"]:
         """One edit's values, pairs first: `profile.of("norm", profile.transferred)`.
 
         Raises:
@@ -92,7 +94,7 @@ class AblationProfile:
         """One row an edit, depth and pair."""
         import pandas as pd
 
-        n_edits, n_depths, n_pairs = self.logit_diff.shape
+        n_edits, _, n_pairs = self.logit_diff.shape
         edit, depth, pair = torch.meshgrid(
             torch.arange(n_edits), self.depths, torch.arange(n_pairs), indexing="ij"
         )

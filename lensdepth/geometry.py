@@ -45,7 +45,7 @@ class GeometryProfile:
     standardized_cosine: Float[Tensor, "depth prompt"]
     """The same after each coordinate is standardised over prompts, so that no one of them rules."""
     effective_rank: Float[Tensor, " depth"]
-    """exp(entropy) of the normalised spectrum of the centred cloud; from 1 to min(prompts, d_model)."""
+    """exp(entropy) of the normalised spectrum of the centred cloud; at least 1."""
     effective_rank_low: Float[Tensor, " depth"]
     effective_rank_high: Float[Tensor, " depth"]
     coupling_prompts: Int[Tensor, " sample"]
@@ -84,7 +84,9 @@ class GeometryProfile:
         for measure in ("effective_rank", "angle_js", "norm_js"):
             p = getattr(self, f"{measure}_p", None)
             for depth in range(self.n_layers + 1):
-                bounds = [getattr(self, measure + end)[depth].item() for end in ("", "_low", "_high")]
+                bounds = [
+                    getattr(self, measure + end)[depth].item() for end in ("", "_low", "_high")
+                ]
                 rows.append((depth, measure, *bounds, np.nan if p is None else p[depth].item()))
         frame = pd.DataFrame(rows, columns=["depth", "measure", "value", "low", "high", "p"])
         frame.insert(1, "relative_depth", frame["depth"] / self.n_layers)
@@ -106,7 +108,9 @@ class GeometryProfile:
         )
         rank, angle_js, norm_js = (
             plotting.Curve.from_interval(
-                title, *(getattr(self, name + end).numpy() for end in ("", "_low", "_high")), role=role
+                title,
+                *(getattr(self, name + end).numpy() for end in ("", "_low", "_high")),
+                role=role,
             )
             for name, title, role in (
                 ("effective_rank", "effective rank", "full"),
@@ -258,7 +262,7 @@ def _rank_interval(
             for _ in range(n_resamples)
         ]
     )
-    # Half samples are centred lower: fewer prompts fill fewer dimensions. Only their spread is used.
+    # Fewer prompts fill fewer dimensions, so only the spread of the halves is used.
     low, high = stats.percentile_interval(halves - np.nanmean(halves))
     return full + float(low), full + float(high)
 

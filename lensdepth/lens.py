@@ -117,11 +117,11 @@ class LensProfile:
             plotting.Curve.from_interval(
                 name, *stats.bootstrap_mean(self.mean_by_depth(values).numpy()), role=role
             )
-            for (name, values), role in zip(panels.items(), ("lens", "entropy", "agree"), strict=True)
+            for (name, values), role in zip(
+                panels.items(), ("lens", "entropy", "agree"), strict=True
+            )
         ]
-        return plotting.depth_panels(
-            curves, n_layers=self.n_layers, title="Logit lens by depth"
-        )
+        return plotting.depth_panels(curves, n_layers=self.n_layers, title="Logit lens by depth")
 
     def save(self, path: str | Path) -> None:
         """Write to one safetensors file."""
@@ -226,7 +226,7 @@ def _read_chunk(
     top_k: int,
     batch_size: int | None,
 ) -> dict[str, Tensor]:
-    """Lens measures `[depth, prompt, pos]` of a few prompts, a bounded number of logits at a time."""
+    """Lens measures `[depth, prompt, pos]` of a few prompts, a bounded part at a time."""
     resid = model.residual_stream(batch, positions=position, batch_size=batch_size).resid
     real = position >= 0
     prompt_of = torch.arange(len(batch)).unsqueeze(1).expand_as(position)[real]

@@ -84,7 +84,7 @@ class PatchProfile:
         """One row a position, depth and pair."""
         import pandas as pd
 
-        n_positions, n_depths, n_pairs = self.logit_diff.shape
+        n_positions, _, n_pairs = self.logit_diff.shape
         position, depth, pair = torch.meshgrid(
             torch.arange(n_positions), self.depths, torch.arange(n_pairs), indexing="ij"
         )
@@ -105,7 +105,7 @@ class PatchProfile:
         return pd.DataFrame(columns)
 
     def plot(self) -> "Figure":
-        """Efficacy by depth at each position with 95 % bands, the shuffled-source control dashed."""
+        """Efficacy by depth at each position with 95 % bands, the control dashed."""
         from lensdepth import plotting, stats
 
         curves = []
@@ -216,7 +216,12 @@ def patch_sweep(
             task=task.name,
             prompts=task.clean,
             corrupted=task.corrupted or (),
-            settings={"positions": list(positions), "mode": mode, "stream": "resid", "edit": "full"},
+            settings={
+                "positions": list(positions),
+                "mode": mode,
+                "stream": "resid",
+                "edit": "full",
+            },
             seed=seed,
         ),
         mode=mode,

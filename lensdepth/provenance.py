@@ -23,7 +23,7 @@ class ModelInfo:
     backend: Backend
     """`hooked`: TransformerLens's HookedTransformer. `bridge`: its TransformerBridge."""
     weights: Weights
-    """`processed` where norms were folded or weights centred, which changes directions and norms."""
+    """`processed` where norms were folded or weights centred: other directions and norms."""
     n_layers: int
     d_model: int
     d_vocab: int

@@ -66,9 +66,7 @@ def bootstrap_mean(
         mean = np.asarray(np.where(present, values, 0.0).sum(0) / present.sum(0), dtype=float)
     if len(values) < 2:
         return mean, np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)
-    low, high = percentile_interval(
-        resampled_means(values, n_resamples=n_resamples, seed=seed)
-    )
+    low, high = percentile_interval(resampled_means(values, n_resamples=n_resamples, seed=seed))
     return mean, low, high
 
 

@@ -98,7 +98,13 @@ class Transition:
             blank = np.full(200, np.nan)
             curves.append(
                 plotting.Curve.from_interval(
-                    "sigmoid", self.fitted(fine), blank, blank, role="full", depths=fine, dashed=True
+                    "sigmoid",
+                    self.fitted(fine),
+                    blank,
+                    blank,
+                    role="full",
+                    depths=fine,
+                    dashed=True,
                 )
             )
             zone = (self.location_low, self.location, self.location_high)
@@ -226,7 +232,9 @@ def find_transition(
         "depths": torch.from_numpy(at).float(),
         "curve": values.float(),
         "seed": seed,
-        **{key: float(fit[key][0]) for key in ("location", "width", "change", "start", "r_squared")},
+        **{
+            key: float(fit[key][0]) for key in ("location", "width", "change", "start", "r_squared")
+        },
     }
     if len(y) < 2:
         unknown = dict.fromkeys(
@@ -283,7 +291,7 @@ def _judge(
 
 def _checked(
     values: Float[Tensor, "unit depth"], depths: list[int] | None, *, caller: str
-) -> tuple[Float[Tensor, "unit depth"], Float[Array, " depth"]]:
+) -> tuple[Float[Tensor, "whole_unit depth"], Float[Array, " depth"]]:
     """Units without NaN, and the depths as numbers."""
     at = np.arange(values.shape[1], dtype=float) if depths is None else np.array(depths, float)
     if len(at) != values.shape[1] or len(at) < 4 or (np.diff(at) <= 0).any():
@@ -342,7 +350,9 @@ def _fit(y: Float[Array, "curve depth"], at: Float[Array, " depth"]) -> dict[str
         chosen = (1 + np.tanh((at - out["location"][i]) / scale / 2)) / 2
         design = np.stack([np.ones_like(at), chosen], axis=1)
         (out["start"][i], out["change"][i]), *_ = np.linalg.lstsq(design, y[i])
-        out["r_squared"][i] = 1 - ((y[i] - design @ [out["start"][i], out["change"][i]]) ** 2).sum() / total[i]
+        out["r_squared"][i] = (
+            1 - ((y[i] - design @ [out["start"][i], out["change"][i]]) ** 2).sum() / total[i]
+        )
     return out
 
 

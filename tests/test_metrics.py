@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lensdepth import metrics
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy as scipy_entropy
+
+from lensdepth import metrics
 
 LOGITS = arrays(np.float64, (2, 7), elements=st.floats(-30, 30))
 

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lensdepth import polar
 from torch import Tensor
+
+from lensdepth import polar
 
 STATES = arrays(np.float32, (2, 3, 6), elements=st.floats(-100, 100, width=32))
 

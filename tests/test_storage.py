@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from jaxtyping import Float
-from lensdepth.storage import load_result, save_result, whole_file, write_text
 from torch import Tensor
+
+from lensdepth.storage import load_result, save_result, whole_file, write_text
 
 
 @dataclass(frozen=True, kw_only=True)

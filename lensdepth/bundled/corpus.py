@@ -83,7 +83,9 @@ def _count(rng: random.Random) -> Sentence:
     names = calendar.CALENDARS[unit]
     start, beta, sign = rng.randrange(len(names)), rng.randint(1, len(names)), rng.choice((1, -1))
     units = unit if beta == 1 else unit + "s"
-    listed = " ".join(names[(start + sign * beta * i) % len(names)] for i in range(rng.randint(3, 7)))
+    listed = " ".join(
+        names[(start + sign * beta * i) % len(names)] for i in range(rng.randint(3, 7))
+    )
     way = "on" if sign > 0 else "back"
     return f"Counting {way} {calendar.NUMBERS[beta - 1]} {units} at a time: {listed}", ""
 

@@ -15,7 +15,7 @@ from lensdepth.tasks import calendar, graded
 def next_log_probs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
 ) -> torch.Tensor:
-    """Next-token log-probabilities `[prompt, d_vocab]`, batched by length so that nothing is padded."""
+    """Next-token log-probabilities `[prompt, d_vocab]`, without any padding."""
     encoded = [tokenizer(prompt)["input_ids"] for prompt in prompts]
     by_length: dict[int, list[int]] = defaultdict(list)
     for i, ids in enumerate(encoded):
@@ -89,8 +89,8 @@ def graded_divergences(
         total = 0.0
         for row, (_, odds) in zip(log_probs, items, strict=True):
             for word, p in odds.items():
-                total += p * (
-                    torch.tensor(p).log() - row[tokenizer.convert_tokens_to_ids(word)]
-                ).item()
+                total += (
+                    p * (torch.tensor(p).log() - row[tokenizer.convert_tokens_to_ids(word)]).item()
+                )
         result[family] = total / len(items)
     return result

@@ -69,9 +69,11 @@ def weather_day(word: str) -> dict[str, float]:
 
 
 def drink(country: str) -> dict[str, float]:
-    """For "Most people in Italy like" -> a noisy fact: arbitrary, but fixed, odds for each country."""
+    """For "Most people in Italy like": a noisy fact, with arbitrary but fixed odds."""
     index = list(CAPITALS).index(country)
-    mass = {word: math.exp(2 * math.cos(1.7 * index * (k + 1) + k)) for k, word in enumerate(DRINKS)}
+    mass = {
+        word: math.exp(2 * math.cos(1.7 * index * (k + 1) + k)) for k, word in enumerate(DRINKS)
+    }
     total = sum(mass.values())
     return {word: m / total for word, m in mass.items()}
 

@@ -1,4 +1,6 @@
-"""Indirect object identification: "When Mary and John went to the store, John gave a drink to" -> Mary.
+"""Indirect object identification.
+
+"When Mary and John went to the store, John gave a drink to" -> Mary.
 
 Source: Wang et al. 2022, "Interpretability in the Wild", arXiv 2211.00593.
 """
