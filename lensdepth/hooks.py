@@ -59,13 +59,18 @@ def site_hook(stream: Stream, layer: int) -> str:
 
 
 @contextmanager
-def hooked(model: Any, hooks: Sequence[tuple[str, Callable[[Tensor], Tensor | None]]]) -> Iterator:
+def hooked(
+    points: Mapping[str, Any], hooks: Sequence[tuple[str, Callable[[Tensor], Tensor | None]]]
+) -> Iterator[None]:
     """Attach functions to hook points, in order; take away these and no others at the end.
 
+    Args:
+        points: the model's `hook_dict`.
+        hooks: names with functions of the activation, which give the one to go on with, or None.
     Raises:
         ValueError: the model has no hook point of that name.
     """
-    points, handles = model.hook_dict, []
+    handles: list[tuple[Any, Any]] = []
     try:
         for name, function in hooks:
             if name not in points:
@@ -85,14 +90,14 @@ def hooked(model: Any, hooks: Sequence[tuple[str, Callable[[Tensor], Tensor | No
 
 
 def capture(
-    model: Any,
+    points: Mapping[str, Any],
     forward: Callable[[Int[Tensor, "batch pos"]], Any],
     tokens: Int[Tensor, "batch pos"],
     hooks: Sequence[str],
     positions: Int[Tensor, "batch site"],
     *,
     edits: Sequence[SiteEdit] = (),
-    lengths: Int[Tensor, " batch"] | None = None,
+    resid_mid_is_branch: bool = False,
 ) -> dict[str, Tensor]:
     """Run one forward pass and keep the asked positions of some activations.
 
@@ -100,13 +105,14 @@ def capture(
     so what is kept is what the model went on with.
 
     Args:
-        model: the TransformerLens object.
-        forward: runs it on tokens.
+        points: the model's `hook_dict`.
+        forward: runs the model on tokens.
         tokens: right padded, on the model's device.
         hooks: names, in the order in which the model reaches them; the last one ends the pass.
         positions: the positions to keep, on the model's device; none of them negative.
-        edits: what to change on the way.
-        lengths: of the prompts, for negative positions of edits.
+        edits: what to change on the way, at positions that are not negative.
+        resid_mid_is_branch: the hook at resid_mid reaches the MLP alone, as on the bridge; what
+            an edit changes there is then added to the block's output too.
     Returns:
         For each hook, `[batch, site, ...]` in the model's dtype and on its device.
     Raises:
@@ -124,8 +130,19 @@ def capture(
 
         return function
 
-    changes = [(edit.hook, _edit_hook(edit, i, fired, lengths)) for i, edit in enumerate(edits)]
-    with hooked(model, [*changes, *((name, keep(name)) for name in hooks)]):
+    changes = []
+    carried: dict[str, list[Tensor]] = {}
+    if resid_mid_is_branch:
+        carried = {edit.hook: [] for edit in edits if edit.hook.endswith(_RESID_MID)}
+        changes = [
+            (name.replace(_RESID_MID, ".hook_resid_post"), _carry(deltas))
+            for name, deltas in carried.items()
+        ]
+    changes += [
+        (edit.hook, _edit_hook(edit, i, fired, carried.get(edit.hook)))
+        for i, edit in enumerate(edits)
+    ]
+    with hooked(points, [*changes, *((name, keep(name)) for name in hooks)]):
         try:
             forward(tokens)
         except _Stop:
@@ -140,13 +157,21 @@ def capture(
     return kept
 
 
+_RESID_MID = ".hook_resid_mid"
+
+
+def _carry(deltas: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    def function(activation: Tensor) -> Tensor:
+        return activation + sum(deltas)
+
+    return function
+
+
 def _edit_hook(
-    edit: SiteEdit, index: int, fired: list[bool], lengths: Int[Tensor, " batch"] | None
+    edit: SiteEdit, index: int, fired: list[bool], deltas: list[Tensor] | None
 ) -> Callable[[Tensor], Tensor]:
     def function(activation: Tensor) -> Tensor:
         at = edit.positions.to(activation.device)
-        if lengths is not None:
-            at = torch.where(at < 0, at + lengths.to(activation.device), at)
         rows = torch.arange(len(at), device=activation.device)
         found = activation[rows, at]
         source = edit.source
@@ -161,6 +186,8 @@ def _edit_hook(
         changed = activation.clone()
         changed[rows, at] = put.to(activation.dtype).view_as(found)
         fired[index] = True
+        if deltas is not None:
+            deltas.append(changed - activation)
         return changed
 
     return function

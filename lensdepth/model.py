@@ -1,12 +1,21 @@
-"""One wrapper for both TransformerLens lines: load a model, read its residual stream, edit it.
+"""One wrapper for both TransformerLens lines: load a model, read it by depth, edit it.
 
->>> model = load_model("calendar")
->>> model.residual_stream("two months from January is").resid.shape
-torch.Size([11, 1, 1, 128])
+Reach for `load_model` with a name or a folder, and for `DepthModel` with a model at hand:
+
+    >>> model = load_model("calendar")
+    >>> model.residual_stream("two months from January is").resid.shape  # depth batch pos d_model
+    torch.Size([11, 1, 1, 128])
+    >>> model.generate("two months from January is", max_new_tokens=1)
+    'two months from January is March'
+
+Weights are raw: norms not folded, nothing centred. Forward passes run in the model's dtype and
+without gradients, batch by batch; what comes out is float32.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +23,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth import loading
+from lensdepth.conversion import BackendChoice, convert
 from lensdepth.hooks import SiteEdit, capture, depth_hook
-from lensdepth.loading import BackendChoice
-from lensdepth.provenance import ModelInfo
+from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
+from lensdepth.provenance import Backend, ModelInfo, Weights
 from lensdepth.residual import ResidualStream
 from lensdepth.tokens import Positions, Prompts, TokenBatch, pad_tokens, resolve_positions
+
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}
+"""Largest number of tokens, padding included, in one forward pass of an automatic batch size."""
+READOUT_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.05}
+"""Largest accepted error of the readout at depth L against the model's own logits, as a share of
+the largest logit; 1e-5 in float32 and wider."""
 
 
 def load_model(
@@ -31,108 +46,258 @@ def load_model(
     name: str | None = None,
     trust_remote_code: bool = False,
 ) -> "DepthModel":
-    """Load a model with raw weights."""
-    loaded = loading.load(
+    """Load a decoder-only model with raw weights.
+
+    Args:
+        name_or_path: a bundled model ("calendar", "tiny"), a folder in Hugging Face format, or a
+            name on the Hugging Face hub, tried in this order.
+        backend: `"auto"` takes HookedTransformer where the installed TransformerLens has it and
+            it reproduces this model's Hugging Face logits, else the bridge.
+        device: such as `"cpu"` or `"cuda:1"`; None takes a CUDA device where there is one.
+        dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"float64"`.
+        name: what to call it in results.
+        trust_remote_code: run code that comes with the model.
+    Raises:
+        ValueError: one line: no such model (the nearest names are offered), not a causal decoder,
+            missing or damaged files, weights that are not finite, no such device or dtype, or a
+            backend that cannot hold it.
+    """
+    if backend not in ("auto", "hooked", "bridge"):
+        raise ValueError(
+            f"load_model: backend must be 'auto', 'hooked' or 'bridge', got {backend!r}."
+        )
+    numbers = parse_dtype(dtype)
+    checkpoint = load_checkpoint(
         name_or_path,
-        backend=backend,
-        device=torch.device(device or "cpu"),
-        dtype=dtype if isinstance(dtype, torch.dtype) else loading.DTYPES[dtype],
+        device=parse_device(device),
+        dtype=numbers,
         trust_remote_code=trust_remote_code,
     )
-    model = DepthModel(loaded.model, tokenizer=loaded.tokenizer, name=name or loaded.name)
-    model.info = replace(
-        model.info, architecture=loaded.architecture, fingerprint=loaded.fingerprint
+    model, _ = convert(checkpoint, backend, numbers)
+    wrapped = DepthModel(model, tokenizer=checkpoint.tokenizer, name=name or checkpoint.name)
+    # The Hugging Face weights give the same fingerprint whichever backend holds them.
+    wrapped.info = replace(
+        wrapped._describe(checkpoint.fingerprint), architecture=checkpoint.architecture
     )
-    return model
+    return wrapped
 
 
 class DepthModel:
-    """A decoder-only model seen by depth."""
+    """A decoder-only model seen by depth.
+
+    Depth 0 is the input of block 0, depth d the output of block d - 1, and depth L = n_layers is
+    what the final norm reads.
+
+    Args:
+        model: a HookedTransformer or a TransformerBridge, used as it is: processed weights stay
+            processed, and `info.weights` says so.
+        tokenizer: in place of the model's own. Without any, prompts are token ids.
+        name: what to call it in results.
+    Raises:
+        TypeError: the model is of neither class.
+        ValueError: it is not a causal decoder with a residual stream.
+    """
 
     def __init__(self, model: Any, *, tokenizer: Any = None, name: str | None = None) -> None:
         self.model = model
-        self.tokenizer = model.tokenizer if tokenizer is None else tokenizer
-        cfg = model.cfg
-        bridge = type(model).__name__ == "TransformerBridge"
-        self.n_layers: int = cfg.n_layers
-        self.d_model: int = cfg.d_model
-        self.n_ctx: int = cfg.n_ctx
-        self.d_vocab: int = cfg.d_vocab
-        weight = next(iter(model.parameters()))
+        self.backend: Backend = _backend_of(model)
+        self.tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
+        self.n_layers: int = model.cfg.n_layers
+        self.d_model: int = model.cfg.d_model
+        self.d_vocab: int = model.cfg.d_vocab
+        self.n_ctx: int = model.cfg.n_ctx
+        weight = next(model.parameters())
         self.device: torch.device = weight.device
         self.dtype: torch.dtype = weight.dtype
-        self.info = ModelInfo(
-            name=name or cfg.model_name,
-            architecture=getattr(cfg, "architecture", None) or cfg.original_architecture or "",
-            backend="bridge" if bridge else "hooked",
-            weights="raw",
+        self._name = name or str(getattr(model.cfg, "model_name", "custom"))
+        self._points: Mapping[str, Any] = model.hook_dict
+        self._depth_hooks = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
+        self._readout_checked = False
+        if getattr(model.cfg, "attention_dir", "causal") != "causal":
+            raise ValueError(f"DepthModel: {self._name!r} attends in both directions.")
+        absent = [hook for hook in self._depth_hooks if hook not in self._points]
+        if absent or not hasattr(model, "unembed"):
+            raise ValueError(
+                f"DepthModel: {self._name!r} is no decoder with a residual stream that "
+                f"TransformerLens names: it lacks {(absent or ['unembed'])[0]}."
+            )
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """What a number measured on this model depends on; the fingerprint is taken only once."""
+        return self._describe(fingerprint(self.model.state_dict()))
+
+    def _describe(self, digest: str) -> ModelInfo:
+        cfg = self.model.cfg
+        kind = str(getattr(cfg, "normalization_type", None) or "none").removesuffix("Pre")
+        return ModelInfo(
+            name=self._name,
+            architecture=str(
+                getattr(cfg, "architecture", None)
+                or getattr(cfg, "original_architecture", None)
+                or type(self.model).__name__
+            ),
+            backend=self.backend,
+            weights=_weights_of(self.model),
             n_layers=self.n_layers,
             d_model=self.d_model,
             d_vocab=self.d_vocab,
             n_heads=cfg.n_heads,
             n_ctx=self.n_ctx,
-            normalization=str(cfg.normalization_type),
+            normalization=kind if kind in ("LN", "RMS") else "none",
             dtype=str(self.dtype).removeprefix("torch."),
             device=str(self.device),
-            fingerprint="0" * 16,
+            fingerprint=digest,
         )
 
     def tokenize(self, prompts: Prompts) -> TokenBatch:
-        """Prompts as one right-padded batch, with the tokenizer's own special tokens."""
+        """Prompts as one right-padded batch.
+
+        Texts get the special tokens that the tokenizer itself adds; token ids are taken as given.
+
+        Raises:
+            ValueError: a prompt is empty, too long or holds a token id out of range, or there is
+                no tokenizer for text.
+        """
         if isinstance(prompts, TokenBatch):
-            return prompts
-        if isinstance(prompts, str):
-            prompts = [prompts]
-        rows = [
-            self.tokenizer(prompt)["input_ids"]
-            if isinstance(prompt, str)
-            else list(map(int, prompt))
-            for prompt in prompts
-        ]
-        return pad_tokens(rows, pad_id=0)
+            batch = prompts
+        else:
+            rows = [
+                self._ids(prompt, i)
+                for i, prompt in enumerate([prompts] if isinstance(prompts, str) else prompts)
+            ]
+            # Padding is never read; a token of the prompt is one that every model takes.
+            batch = pad_tokens(rows, pad_id=rows[0][0] if rows else 0)
+        longest = int(batch.lengths.max())
+        if longest > self.n_ctx:
+            raise ValueError(
+                f"tokenize: prompt {int(batch.lengths.argmax())} has {longest} tokens; "
+                f"{self._name!r} reads at most {self.n_ctx}."
+            )
+        used = batch.tokens[batch.mask]
+        wrong = used[(used < 0) | (used >= self.d_vocab)]
+        if len(wrong):
+            raise ValueError(
+                f"tokenize: token id {int(wrong[0])} is out of range; "
+                f"{self._name!r} has {self.d_vocab} tokens."
+            )
+        return batch
+
+    def _ids(self, prompt: str | Sequence[int] | Tensor, index: int) -> list[int]:
+        if not isinstance(prompt, str):
+            ids = [int(token) for token in prompt]
+        elif self.tokenizer is None:
+            raise ValueError("tokenize: this model has no tokenizer; give token ids, not text.")
+        elif not prompt.strip():
+            ids = []
+        else:
+            ids = list(self.tokenizer(prompt)["input_ids"])
+        if not ids:
+            raise ValueError(f"tokenize: prompt {index} is empty.")
+        return ids
+
+    def token_text(self, token: int) -> str:
+        """What one token stands for, its leading space included."""
+        if self.tokenizer is None:
+            return str(token)
+        text = self.tokenizer.decode([token])
+        piece = self.tokenizer.convert_ids_to_tokens(token)
+        # SentencePiece drops the space of a first word when it decodes.
+        return f" {text}" if str(piece).startswith("▁") and not text.startswith(" ") else text
 
     def str_tokens(self, prompt: str | Sequence[int]) -> list[str]:
-        """The prompt's tokens as strings."""
-        ids = self.tokenize([prompt]).row(0)
-        return [self.tokenizer.decode([token]) for token in ids]
+        """The tokens of one prompt, special ones included, as text."""
+        return [self.token_text(token) for token in self.tokenize([prompt]).row(0)]  # type: ignore[list-item]
 
     def residual_stream(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> ResidualStream:
-        """Residual states at every depth and the asked positions."""
+        """Residual states at every depth, at the asked positions alone.
+
+        The forward pass ends at the last block: nothing is unembedded.
+
+        Args:
+            prompts: texts, token ids or a batch.
+            positions: `"last"`, `"all"`, or indices, one or several per prompt; negative ones
+                count from each prompt's own end.
+            batch_size: prompts in one forward pass; None bounds the tokens in it.
+        """
         batch = self.tokenize(prompts)
         asked = resolve_positions(batch, positions)
-        names = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
         resid = torch.zeros(self.n_layers + 1, *asked.shape, self.d_model)
         for rows in self._batches(batch, batch_size):
-            part = batch[rows]
-            kept = self._capture(part, names, asked[rows])
-            for depth, name in enumerate(names):
-                resid[depth, rows] = kept[name].float().cpu()
+            kept = self._capture(batch[rows], self._depth_hooks, asked[rows])
+            for depth, hook in enumerate(self._depth_hooks):
+                resid[depth, rows] = kept[hook].to(device="cpu", dtype=torch.float32)
         resid[:, asked < 0] = 0
         return ResidualStream(resid=resid, positions=asked, tokens=batch, info=self.info)
 
     def readout(self, resid: Float[Tensor, "*shape d_model"]) -> Float[Tensor, "*shape d_vocab"]:
-        """Logits of residual states by the model's own final norm and unembedding."""
-        with torch.inference_mode():
+        """Logits of residual states, by the model's own final norm, unembedding, bias, cap, scale.
+
+        The norm's statistics are those of each state. States are taken to the model's dtype for
+        the norm and the unembedding (so states that the model itself made lose nothing), and
+        logits to float32 before cap and scale. They lie on the device on which `resid` lies.
+
+        Raises:
+            RuntimeError: at depth L this does not reproduce the model's own logits (checked once).
+        """
+        if not self._readout_checked:
+            self._check_readout()
+        return self._readout(resid)
+
+    def _readout(self, resid: Tensor) -> Tensor:
+        with torch.no_grad(), self._as_evaluated():
             states = resid.to(device=self.device, dtype=self.dtype).reshape(1, -1, self.d_model)
-            logits = self.model.unembed(self.model.ln_final(states)).float()
-            cap = getattr(self.model.cfg, "output_logits_soft_cap", 0.0) or 0.0
-            if cap > 0:
-                logits = cap * torch.tanh(logits / cap)
-        return logits.reshape(*resid.shape[:-1], -1).to(resid.device).clone()
+            if hasattr(self.model, "ln_final"):
+                states = self.model.ln_final(states)
+            logits = self.model.unembed(states)
+            logits = self._after_unembedding(
+                logits.to(torch.promote_types(self.dtype, torch.float32))
+            )
+            shape = (*resid.shape[:-1], logits.shape[-1])
+            return logits.reshape(shape).to(device=resid.device, dtype=torch.float32)
+
+    def _after_unembedding(self, logits: Tensor) -> Tensor:
+        """Cap and scale: the bridge's adapter knows those of its architecture."""
+        if self.backend == "bridge":
+            return self.model.adapter.apply_output_logits_transform(logits)
+        cap = self.model.cfg.output_logits_soft_cap
+        return cap * torch.tanh(logits / cap) if cap > 0 else logits
+
+    def _check_readout(self) -> None:
+        length = min(4, self.n_ctx)
+        tokens = (torch.arange(length) * 7919 % self.d_vocab)[None]
+        everywhere = torch.arange(length)[None]
+        last = self._depth_hooks[-1]
+        state = self._capture(
+            TokenBatch(tokens=tokens, lengths=torch.tensor([length])), [last], everywhere
+        )[last]
+        with torch.no_grad(), self._as_evaluated():
+            own = self._forward(tokens.to(self.device)).float()
+        error = (self._readout(state) - own).abs().max() / own.abs().max().clamp_min(1.0)
+        if not error <= READOUT_TOLERANCE.get(self.dtype, 1e-5):
+            raise RuntimeError(
+                f"readout: the final norm and unembedding of {self._name!r} give logits that "
+                f"differ from the model's own by {float(error):.1e} of the largest: this "
+                f"architecture does something between them that lensdepth does not know."
+            )
+        self._readout_checked = True
 
     def logits(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> Float[Tensor, "batch pos d_vocab"]:
-        """Next-token logits at the asked positions, float32, on the CPU."""
+        """Next-token logits at the asked positions, float32, on the CPU.
+
+        With `"all"`, what stands beyond a prompt's end is 0.
+        """
         batch = self.tokenize(prompts)
         return next(self.run_edits(batch, [()], positions=positions, batch_size=batch_size))
 
     def log_probs(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> Float[Tensor, "batch pos d_vocab"]:
-        """Next-token log-probabilities at the asked positions."""
+        """Next-token log-probabilities at the asked positions, in nats, float32, on the CPU."""
         return self.logits(prompts, positions, batch_size=batch_size).log_softmax(-1)
 
     def run_edits(
@@ -143,63 +308,148 @@ class DepthModel:
         positions: Positions = "last",
         batch_size: int | None = None,
     ) -> Iterator[Float[Tensor, "batch pos d_vocab"]]:
-        """Logits of one run per set of edits."""
+        """One run per set of edits: logits at the asked positions, float32, on the CPU.
+
+        All edits of a set act in one forward pass, later ones on what earlier ones produced.
+        Large batches run in parts, and an edit sees one part at a time: what differs from prompt
+        to prompt belongs in its `source`.
+
+        Args:
+            batch: the base prompts.
+            edit_sets: what to change in each run; an empty set is a plain run.
+            positions: where to read the logits.
+            batch_size: prompts in one forward pass; None bounds the tokens in it.
+        Raises:
+            ValueError: there is no such hook or position, or there is not one source per prompt.
+            RuntimeError: an edit never ran.
+        """
+        batch = self.tokenize(batch)
         asked = resolve_positions(batch, positions)
-        final = depth_hook(self.n_layers, self.n_layers)
+        last = self._depth_hooks[-1]
         for edits in edit_sets:
-            parts = []
+            checked = [_checked(edit, batch) for edit in edits]
+            out = torch.zeros(*asked.shape, self.d_vocab)
             for rows in self._batches(batch, batch_size):
-                part = batch[rows]
-                mine = [
-                    replace(
-                        edit,
-                        positions=edit.positions[rows],
-                        source=None if edit.source is None else edit.source[rows],
-                    )
-                    for edit in edits
-                ]
-                kept = self._capture(part, [final], asked[rows], edits=mine)
-                parts.append(self.readout(kept[final]).cpu())
-            yield torch.cat(parts)
+                mine = [_part(edit, rows) for edit in checked]
+                state = self._capture(batch[rows], [last], asked[rows], edits=mine)[last]
+                out[rows] = self.readout(state).cpu()
+            out[asked < 0] = 0
+            yield out
 
     def generate(
         self, prompt: str, *, max_new_tokens: int = 20, temperature: float = 0.0, seed: int = 0
     ) -> str:
-        """Continue a text."""
+        """The prompt and what the model continues it with.
+
+        Args:
+            prompt: the text to continue.
+            max_new_tokens: fewer if the model ends its text or its context is full.
+            temperature: 0 takes the most likely token each time; higher ones sample.
+            seed: of the sampling.
+        """
         ids = self.tokenize(prompt).row(0)
+        start = len(ids)
         generator = torch.Generator().manual_seed(seed)
-        for _ in range(max_new_tokens):
-            logits = self.logits([ids[-self.n_ctx :]])[0, 0]
+        end = getattr(self.tokenizer, "eos_token_id", None)
+        while len(ids) < min(start + max_new_tokens, self.n_ctx):
+            logits = self.logits([ids])[0, 0]
             if temperature > 0:
                 probs = (logits / temperature).softmax(-1)
-                ids.append(int(torch.multinomial(probs, 1, generator=generator)))
+                token = int(torch.multinomial(probs, 1, generator=generator))
             else:
-                ids.append(int(logits.argmax()))
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+                token = int(logits.argmax())
+            if token == end:
+                break
+            ids.append(token)
+        # What the tokenizer makes of its own ids, less the prompt's part, keeps the prompt as is.
+        whole, given = (
+            self.tokenizer.decode(part, skip_special_tokens=True) for part in (ids, ids[:start])
+        )
+        return prompt + whole[len(given) :]
 
     def _batches(self, batch: TokenBatch, batch_size: int | None) -> Iterator[slice]:
-        size = batch_size or 32
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
+        size = batch_size or max(1, budget // batch.tokens.shape[1])
         for start in range(0, len(batch), size):
             yield slice(start, start + size)
 
     def _capture(
         self,
         batch: TokenBatch,
-        names: Sequence[str],
+        hooks: Sequence[str],
         positions: Int[Tensor, "batch site"],
         *,
         edits: Sequence[SiteEdit] = (),
     ) -> dict[str, Tensor]:
-        with torch.inference_mode():
+        with torch.no_grad(), self._as_evaluated():
             return capture(
-                self.model,
+                self._points,
                 self._forward,
                 batch.tokens.to(self.device),
-                names,
+                hooks,
                 positions.to(self.device),
                 edits=edits,
-                lengths=batch.lengths,
+                resid_mid_is_branch=self.backend == "bridge",
             )
 
     def _forward(self, tokens: Int[Tensor, "batch pos"]) -> Any:
-        return self.model(tokens, return_type="logits")
+        if self.backend == "bridge":
+            return self.model(tokens, return_type="logits", use_cache=False)
+        # With padding on the left, HookedTransformer would mask whatever equals the pad token.
+        side = {} if self.model.tokenizer is None else {"padding_side": "right"}
+        return self.model(tokens, return_type="logits", **side)
+
+    @contextmanager
+    def _as_evaluated(self) -> Iterator[None]:
+        """Without dropout; every module's training flag is afterwards what it was."""
+        training = [module for module in self.model.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+def _backend_of(model: Any) -> Backend:
+    names = {kind.__name__ for kind in type(model).__mro__}
+    if "TransformerBridge" in names:
+        return "bridge"
+    if "HookedTransformer" in names:
+        return "hooked"
+    raise TypeError(
+        f"DepthModel: needs a HookedTransformer or a TransformerBridge, got "
+        f"{type(model).__name__}. load_model takes names and folders."
+    )
+
+
+def _weights_of(model: Any) -> Weights:
+    """Whether norms were folded, or the unembedding or the embedding centred, by TransformerLens."""
+    folded = str(getattr(model.cfg, "normalization_type", "")).endswith("Pre")
+    if folded or getattr(model.cfg, "layer_norm_folding", False):
+        return "processed"
+    w_u, w_e = model.unembed.W_U, model.embed.W_E
+    for weight, dim in ((w_u, -1), (w_e, -1)):
+        # Centring leaves means of rounding size, which no trained weight has by chance.
+        rounding = 8 * torch.finfo(weight.dtype).eps * weight.abs().mean()
+        if weight.mean(dim).abs().max() <= rounding:
+            return "processed"
+    return "raw"
+
+
+def _checked(edit: SiteEdit, batch: TokenBatch) -> SiteEdit:
+    """The edit with positions from the start, once it fits the batch."""
+    if edit.source is not None and len(edit.source) != len(batch):
+        raise ValueError(
+            f"run_edits: one source state per prompt is needed, "
+            f"got {len(edit.source)} for {len(batch)} prompts."
+        )
+    return replace(edit, positions=resolve_positions(batch, edit.positions)[:, 0])
+
+
+def _part(edit: SiteEdit, rows: slice) -> SiteEdit:
+    source = None if edit.source is None else edit.source[rows]
+    return replace(edit, positions=edit.positions[rows], source=source)

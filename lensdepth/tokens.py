@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 
@@ -36,8 +36,8 @@ class TokenBatch:
         return self.lengths - 1
 
     @property
-    def mask(self) -> Tensor:
-        """True at real tokens: `Bool[Tensor, "batch pos"]`."""
+    def mask(self) -> Bool[Tensor, "batch pos"]:
+        """True at real tokens."""
         return torch.arange(self.tokens.shape[1]) < self.lengths[:, None]
 
     def __len__(self) -> int:

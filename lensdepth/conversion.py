@@ -1,0 +1,308 @@
+"""From a Hugging Face model to a TransformerLens one with the same raw weights.
+
+HookedTransformer exists up to TransformerLens 3, and loads only models that it knows by name. Its
+weight conversions work for any model of an architecture that it knows, given a configuration, and
+that is what this file writes. Every model made here, on either backend, has reproduced the logits
+of the Hugging Face model on a short probe.
+"""
+
+import copy
+import logging
+import math
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth.loading import Checkpoint
+from lensdepth.provenance import Backend
+
+logger = logging.getLogger(__name__)
+
+BackendChoice = Literal["auto", "hooked", "bridge"]
+PROBE_LENGTH = 32
+PROBE_TOLERANCE = {
+    torch.float64: 1e-4,
+    torch.float32: 1e-4,
+    torch.float16: 0.02,
+    torch.bfloat16: 0.1,
+}
+"""Largest accepted error of the logits on the probe, as a share of their own spread."""
+
+
+class Uncovered(Exception):
+    """HookedTransformer cannot represent this model."""
+
+
+def convert(
+    checkpoint: Checkpoint, backend: BackendChoice, dtype: torch.dtype
+) -> tuple[Any, Backend]:
+    """The TransformerLens model of a checkpoint, and which backend it came to be.
+
+    `"auto"` takes HookedTransformer where the installed TransformerLens has it and it reproduces
+    the model, else the bridge. The Hugging Face model is used up: the bridge is built in it.
+
+    Raises:
+        ValueError: the backend asked for does not exist here or does not reproduce the model.
+    """
+    probe = _probe(checkpoint.hf_model)
+    with torch.no_grad():
+        reference = checkpoint.hf_model(probe, use_cache=False).logits.float()
+    _check_reference(reference, checkpoint.name)
+    if backend != "bridge":
+        try:
+            model = _hooked(checkpoint, dtype)
+            _compare(model, probe, reference, dtype)
+            return model, "hooked"
+        except Uncovered as reason:
+            if backend == "hooked":
+                raise ValueError(
+                    f"load_model: HookedTransformer cannot hold {checkpoint.name!r} "
+                    f"({checkpoint.architecture}): {reason} Use backend='bridge'."
+                ) from reason
+            if has_hooked_transformer():
+                logger.warning("%s is on the bridge: %s", checkpoint.name, reason)
+    try:
+        model = _bridge(checkpoint, dtype)
+        _compare(model, probe, reference, dtype)
+    except Uncovered as reason:
+        raise ValueError(
+            f"load_model: TransformerBridge cannot hold {checkpoint.name!r} "
+            f"({checkpoint.architecture}): {reason}"
+        ) from reason
+    return model, "bridge"
+
+
+def has_hooked_transformer() -> bool:
+    """Whether the installed TransformerLens still has HookedTransformer."""
+    try:
+        from transformer_lens import HookedTransformer
+    except ImportError:
+        return False
+    return HookedTransformer is not None
+
+
+def _probe(hf_model: Any) -> Int[Tensor, "batch pos"]:
+    """Two prompts spread over the vocabulary that differ in their last token alone."""
+    config = hf_model.config.get_text_config()
+    longest = getattr(config, "max_position_embeddings", None) or PROBE_LENGTH
+    length = max(2, min(PROBE_LENGTH, longest))
+    row = torch.arange(length) * 7919 % config.vocab_size
+    rows = torch.stack([row, row])
+    rows[1, -1] = (rows[1, -1] + 1) % config.vocab_size
+    return rows.to(hf_model.device)
+
+
+def _check_reference(logits: Float[Tensor, "batch pos d_vocab"], name: str) -> None:
+    if not torch.isfinite(logits).all():
+        raise ValueError(
+            f"load_model: {name!r} gives logits that are not finite; try a wider dtype."
+        )
+    scale = logits.std().clamp_min(1e-6)
+    if (logits[0, :-1] - logits[1, :-1]).abs().max() > 0.01 * scale:
+        raise ValueError(
+            f"load_model: {name!r} is not causal: its earlier predictions change with later "
+            f"tokens. lensdepth needs a causal decoder, such as Llama or GPT-2."
+        )
+
+
+def _compare(
+    model: Any,
+    probe: Int[Tensor, "batch pos"],
+    reference: Float[Tensor, "batch pos d_vocab"],
+    dtype: torch.dtype,
+) -> None:
+    with torch.no_grad():
+        logits = model(probe, return_type="logits").float()
+    wanted = reference - reference.mean(-1, keepdim=True)
+    found = logits - logits.mean(-1, keepdim=True)
+    error = float((found - wanted).norm() / wanted.norm().clamp_min(1e-6))
+    if not error <= PROBE_TOLERANCE[dtype]:
+        raise Uncovered(
+            f"its logits differ from Hugging Face's by {error:.1e} of their spread on a probe."
+        )
+
+
+def _bridge(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    try:
+        # The bridge adds special tokens to the tokenizer it is given, so it gets a copy.
+        return TransformerBridge.boot_transformers(
+            checkpoint.source,
+            hf_model=checkpoint.hf_model,
+            tokenizer=copy.deepcopy(checkpoint.tokenizer),
+            device=str(checkpoint.hf_model.device),
+            dtype=dtype,
+        )
+    except (ValueError, RuntimeError, NotImplementedError, AttributeError, KeyError) as error:
+        raise Uncovered(_one_line(error)) from error
+
+
+def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    if not has_hooked_transformer():
+        raise Uncovered("the installed TransformerLens has no HookedTransformer.")
+    from transformer_lens import HookedTransformer
+    from transformer_lens.config import HookedTransformerConfig
+    from transformer_lens.loading_from_pretrained import get_pretrained_state_dict
+
+    hf_model = checkpoint.hf_model
+    try:
+        settings = _hooked_settings(hf_model)
+        settings |= {
+            "model_name": checkpoint.name,
+            "tokenizer_name": None,
+            "original_architecture": checkpoint.architecture,
+            "device": str(hf_model.device),
+            "dtype": dtype,
+            "init_weights": False,
+        }
+        cfg = HookedTransformerConfig.from_dict(settings)
+        # With a model given, the name serves for special cases alone: any folder will do.
+        weights = get_pretrained_state_dict(str(Path.cwd()), cfg, hf_model=hf_model, dtype=dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            model = HookedTransformer(cfg, tokenizer=copy.deepcopy(checkpoint.tokenizer))
+        model.load_and_process_state_dict(
+            weights,
+            fold_ln=False,
+            center_writing_weights=False,
+            center_unembed=False,
+            fold_value_biases=False,
+        )
+        return model.eval()
+    except (
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        AssertionError,
+    ) as error:
+        raise Uncovered(_one_line(error)) from error
+
+
+_LLAMA_LIKE = {
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "GemmaForCausalLM",
+    "Gemma2ForCausalLM",
+    "Gemma3ForCausalLM",
+    "Phi3ForCausalLM",
+    "Olmo2ForCausalLM",
+}
+
+
+def _hooked_settings(hf_model: Any) -> dict[str, Any]:
+    """Settings of a HookedTransformerConfig."""
+    from transformer_lens.loading_from_pretrained import convert_hf_model_config
+
+    config = hf_model.config
+    if type(hf_model).__name__ in _LLAMA_LIKE:
+        return _llama_like_settings(type(hf_model).__name__, config)
+    # TransformerLens reads a config from a folder, and guesses the architecture from its name.
+    config = copy.deepcopy(config)
+    if hasattr(config, "n_positions"):
+        config.n_ctx = config.n_positions  # it reads the old name, which newer configs leave out
+    with TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        settings = convert_hf_model_config(folder)
+    inner = getattr(config, "n_inner", None)
+    if inner:
+        settings["d_mlp"] = inner
+    if settings.get("positional_embedding_type") == "rotary":
+        settings["rotary_base"] = _rope(config)["rope_theta"]
+    return settings
+
+
+def _llama_like_settings(architecture: str, config: Any) -> dict[str, Any]:
+    """Settings from the config's own numbers, for blocks of RMS norms, rotary and a gated MLP."""
+    n_heads, n_kv_heads = config.num_attention_heads, config.num_key_value_heads
+    d_head = getattr(config, "head_dim", None) or config.hidden_size // n_heads
+    gemma = architecture.startswith("Gemma")
+    full = _rope(config)
+    settings = {
+        "d_model": config.hidden_size,
+        "d_head": d_head,
+        "n_heads": n_heads,
+        "d_mlp": config.intermediate_size,
+        "n_layers": config.num_hidden_layers,
+        "n_ctx": config.max_position_embeddings,
+        "d_vocab": config.vocab_size,
+        "eps": config.rms_norm_eps,
+        "act_fn": getattr(config, "hidden_activation", None) or config.hidden_act,
+        "normalization_type": "RMS",
+        "final_rms": True,
+        "gated_mlp": True,
+        "positional_embedding_type": "rotary",
+        "rotary_adjacent_pairs": False,
+        "rotary_dim": int(d_head * (full.get("partial_rotary_factor") or 1.0)),
+        "rotary_base": full["rope_theta"],
+        "attn_scale": math.sqrt(getattr(config, "query_pre_attn_scalar", None) or d_head),
+        "attn_scores_soft_cap": getattr(config, "attn_logit_softcapping", None) or -1.0,
+        "output_logits_soft_cap": getattr(config, "final_logit_softcapping", None) or -1.0,
+        "use_qk_norm": architecture in ("Qwen3ForCausalLM", "Gemma3ForCausalLM"),
+        "use_normalization_before_and_after": gemma and architecture != "GemmaForCausalLM",
+        # The conversions of these architectures write grouped keys and values in any case.
+        "n_key_value_heads": None
+        if n_kv_heads == n_heads and not _always_grouped(architecture)
+        else n_kv_heads,
+    }
+    return settings | _rope_scaling(full, config) | _windows(config)
+
+
+def _always_grouped(architecture: str) -> bool:
+    return architecture.startswith(("Gemma", "Mistral", "Qwen2"))
+
+
+def _rope(config: Any, layer_type: str = "full_attention") -> dict[str, Any]:
+    """Rotary parameters, which some configs give by layer type."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    parameters = parameters.get(layer_type, parameters)
+    return {"rope_theta": 10000.0, **parameters}
+
+
+def _rope_scaling(full: dict[str, Any], config: Any) -> dict[str, Any]:
+    kind = full.get("rope_type") or "default"
+    if kind == "default":
+        return {}
+    if kind == "linear":
+        return {"rotary_scaling_factor": full["factor"]}
+    if kind == "llama3":
+        return {
+            "use_NTK_by_parts_rope": True,
+            "NTK_original_ctx_len": full.get(
+                "original_max_position_embeddings", config.max_position_embeddings
+            ),
+            "NTK_by_parts_low_freq_factor": full["low_freq_factor"],
+            "NTK_by_parts_high_freq_factor": full["high_freq_factor"],
+            "NTK_by_parts_factor": full["factor"],
+        }
+    raise Uncovered(f"it has no rotary scaling of kind {kind!r}.")
+
+
+def _windows(config: Any) -> dict[str, Any]:
+    """Sliding windows, by layer where the config says so, and their own rotary base."""
+    window = getattr(config, "sliding_window", None)
+    if not window or getattr(config, "use_sliding_window", True) is False:
+        return {}
+    everywhere = ["sliding_attention"] * config.num_hidden_layers
+    layer_types = getattr(config, "layer_types", None) or everywhere
+    sliding = ["local" if kind == "sliding_attention" else "global" for kind in layer_types]
+    return {
+        "use_local_attn": True,
+        "window_size": window,
+        "attn_types": sliding,
+        "rotary_base_local": _rope(config, "sliding_attention")["rope_theta"],
+    }
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,214 @@
+"""Tiny random models in Hugging Face folders, made offline from their configs.
+
+Their weights are large enough that predictions vary, and norms and biases are not left at one and
+zero: a test of parity on a model that predicts the same everywhere cannot fail.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from lensdepth.tasks import calendar
+
+SENTENCES = (
+    "Two months from January is March",
+    "two months after May is July and three months from June is September",
+    "Four days from Monday is Friday",
+    "When Mary and John went to the store , John gave a drink to Mary",
+    "The capital of France is Paris",
+    " ".join(calendar.MONTHS),
+    " ".join(calendar.WEEKDAYS),
+)
+PROMPTS = (
+    "Two months from January is",
+    "Four days from Monday is",
+    "When Mary and John went to the store , John gave a drink to",
+    "January",
+)
+D_MODEL, N_LAYERS, N_HEADS, N_CTX = 32, 3, 4, 48
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word, with a BOS token in front of every prompt."""
+    words = sorted({word for text in SENTENCES for word in text.split()})
+    vocabulary = {word: i for i, word in enumerate(["<unk>", "<bos>", "<eos>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<bos>", eos_token="<eos>"
+    )
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE as GPT-2 has it: spaces belong to words, and there is no BOS token."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [*SENTENCES, *(" " + text for text in SENTENCES)] * 3
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
+
+
+_LLAMA_LIKE = {
+    "hidden_size": D_MODEL,
+    "intermediate_size": 48,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": N_HEADS,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": N_CTX,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 5000.0,
+    "tie_word_embeddings": False,
+}
+
+
+def _llama() -> Any:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(**_LLAMA_LIKE)
+
+
+def _llama3() -> Any:
+    from transformers import LlamaConfig
+
+    scaling = {
+        "rope_type": "llama3",
+        "rope_theta": 5000.0,
+        "factor": 4.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    }
+    return LlamaConfig(**{**_LLAMA_LIKE, "head_dim": 12, "rope_parameters": scaling})
+
+
+def _mistral() -> Any:
+    from transformers import MistralConfig
+
+    return MistralConfig(**{**_LLAMA_LIKE, "sliding_window": 4, "head_dim": 12})
+
+
+def _qwen2() -> Any:
+    from transformers import Qwen2Config
+
+    return Qwen2Config(**_LLAMA_LIKE)
+
+
+def _qwen3() -> Any:
+    from transformers import Qwen3Config
+
+    return Qwen3Config(**{**_LLAMA_LIKE, "head_dim": 12})
+
+
+_GEMMA = {
+    **_LLAMA_LIKE,
+    "head_dim": 12,
+    "query_pre_attn_scalar": 20,
+    "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "tie_word_embeddings": True,
+}
+
+
+def _gemma2() -> Any:
+    from transformers import Gemma2Config
+
+    caps = {"attn_logit_softcapping": 3.0, "final_logit_softcapping": 5.0}
+    return Gemma2Config(**{**_GEMMA, **caps})
+
+
+def _gemma3() -> Any:
+    from transformers import Gemma3TextConfig
+
+    return Gemma3TextConfig(**{**_GEMMA, "rope_local_base_freq": 500.0})
+
+
+def _gpt2() -> Any:
+    from transformers import GPT2Config
+
+    return GPT2Config(n_embd=D_MODEL, n_layer=N_LAYERS, n_head=N_HEADS, n_positions=N_CTX)
+
+
+def _gpt_neox() -> Any:
+    from transformers import GPTNeoXConfig
+
+    return GPTNeoXConfig(
+        hidden_size=D_MODEL,
+        intermediate_size=48,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=N_HEADS,
+        max_position_embeddings=N_CTX,
+        rotary_pct=0.5,
+        rotary_emb_base=5000.0,
+        layer_norm_eps=1e-4,
+        tie_word_embeddings=False,
+    )
+
+
+def _phi3() -> Any:
+    from transformers import Phi3Config
+
+    return Phi3Config(**{**_LLAMA_LIKE, "sliding_window": 6, "pad_token_id": None})
+
+
+def _olmo2() -> Any:
+    from transformers import Olmo2Config
+
+    return Olmo2Config(**{**_LLAMA_LIKE, "num_key_value_heads": N_HEADS, "pad_token_id": None})
+
+
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "llama": _llama,
+    "llama3": _llama3,
+    "mistral": _mistral,
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
+    "gemma2": _gemma2,
+    "gemma3": _gemma3,
+    "gpt2": _gpt2,
+    "gpt_neox": _gpt_neox,
+    "phi3": _phi3,
+    "olmo2": _olmo2,
+}
+PARALLEL = {"gpt_neox"}
+"""Their blocks read attention and MLP from one state, so there is no resid_mid."""
+
+
+def build(architecture: str, folder: Path, *, seed: int = 0) -> Path:
+    """Write a tiny random model with its tokenizer to a folder."""
+    tokenizer = byte_tokenizer() if architecture in ("gpt2", "gpt_neox") else word_tokenizer()
+    config = CONFIGS[architecture]()
+    config.vocab_size = len(tokenizer)
+    config.bos_token_id = tokenizer.bos_token_id
+    config.eos_token_id = tokenizer.eos_token_id
+    config.pad_token_id = None
+    model = AutoModelForCausalLM.from_config(config)
+    randomise(model, seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def randomise(model: torch.nn.Module, seed: int) -> None:
+    """Draw every weight anew: matrices wide, vectors (norms and biases) around where they stand."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim > 1:
+                parameter.copy_(0.25 * noise)
+            else:
+                parameter.add_(0.3 * noise)
