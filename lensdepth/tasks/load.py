@@ -1,0 +1,118 @@
+"""Tasks by name: the built-in ones, and prompt files.
+
+>>> task = load_task("months", model, template=["from", "after"], keep="correct")
+>>> len(task), task.n_wrong
+(200, 0)
+"""
+
+import difflib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from lensdepth.tasks.catalogue import TASKS, make_rows
+from lensdepth.tasks.files import looks_like_path, read_rows
+from lensdepth.tasks.rows import Row
+from lensdepth.tasks.task import Keep, OnMultiToken, PromptModel, Task, build_task
+
+
+def list_tasks() -> dict[str, str]:
+    """The built-in tasks, each with an example."""
+    return {name: recipe.description for name, recipe in TASKS.items()}
+
+
+def list_templates(name: str) -> tuple[str, ...]:
+    """The names that `template` may have for a built-in task."""
+    return TASKS[_known_task(name)].templates
+
+
+def load_task(
+    name_or_path: str | Path,
+    model: PromptModel,
+    *,
+    n: int | None = 200,
+    seed: int = 0,
+    template: str | Sequence[str] | None = None,
+    on_multi_token: OnMultiToken = "error",
+    keep: Keep = "all",
+) -> Task:
+    """Make a built-in task, or read a prompt file, for one model's tokenizer.
+
+    Args:
+        name_or_path: a name out of `list_tasks()`; a JSONL, CSV or Parquet file; a folder of
+            Parquet files; or a Hugging Face data set, "owner/name" or "owner/name:split".
+        model: a `DepthModel`.
+        n: at most so many pairs, drawn at random, balanced over templates, start words, counts and
+            the like; a file's rows keep their order. None: all there are. Pairs left out later
+            (`on_multi_token`, `keep`) are not replaced, so that fewer may remain.
+        seed: the same seed gives the same pairs.
+        template: which wording of a built-in task: one name, several, or "all". None is the
+            study's wording, or all of them where no single one stands out.
+        on_multi_token: an answer that is not one token for this tokenizer is an error, or its pairs
+            are dropped and counted in `n_multi_token`.
+        keep: "correct" keeps the pairs of which the model answers both prompts rightly, and counts
+            the others in `n_wrong`.
+    Returns:
+        Task, with its token positions for this model.
+    Raises:
+        ValueError: unknown task or template, a malformed file, answers of several tokens, a prompt
+            beyond the context, or no pair left.
+        FileNotFoundError: there is no such file.
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"load_task: n must be at least 1, or None for all, got {n}.")
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or (name not in TASKS and looks_like_path(name)):
+        if template is not None:
+            raise ValueError(
+                f"load_task: template chooses a wording of a built-in task; {name!r} is a file."
+            )
+        rows = _some(read_rows(name), n, random.Random(seed))
+        name = Path(name).name or name
+    else:
+        templates = _known_templates(_known_task(name), template)
+        try:
+            rows = make_rows(name, n=n, seed=seed, templates=templates)
+        except ValueError as error:
+            raise ValueError(f"task {name!r}: {error}") from error
+    return build_task(rows, model, name=name, seed=seed, on_multi_token=on_multi_token, keep=keep)
+
+
+def _some(rows: list[Row], n: int | None, rng: random.Random) -> list[Row]:
+    if n is None or n >= len(rows):
+        return rows
+    return [rows[i] for i in sorted(rng.sample(range(len(rows)), n))]
+
+
+def _known_task(name: str) -> str:
+    if name in TASKS:
+        return name
+    near = difflib.get_close_matches(name.lower(), TASKS, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise ValueError(
+        f"load_task: there is no task {name!r}. {hint}Tasks: {', '.join(TASKS)}; "
+        f"or the path of a prompt file (.jsonl, .csv, .parquet)."
+    )
+
+
+def _known_templates(name: str, template: str | Sequence[str] | None) -> tuple[str, ...]:
+    recipe = TASKS[name]
+    if template is None:
+        return recipe.default or recipe.templates
+    if template == "all":
+        return recipe.templates
+    chosen = (template,) if isinstance(template, str) else tuple(dict.fromkeys(template))
+    wrong = [t for t in chosen if t not in recipe.templates]
+    if not recipe.templates:
+        raise ValueError(f"load_task: task {name!r} has one wording only; leave template out.")
+    if wrong or not chosen:
+        near = (
+            difflib.get_close_matches(wrong[0], recipe.templates, n=2, cutoff=0.5) if wrong else []
+        )
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        shown = repr(wrong[0]) if wrong else "none"
+        raise ValueError(
+            f"load_task: task {name!r} has no template {shown}. {hint}Templates: "
+            f"{', '.join(recipe.templates)}; or 'all'."
+        )
+    return chosen
