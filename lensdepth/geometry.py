@@ -256,6 +256,8 @@ def _rank_interval(
     generator = torch.Generator().manual_seed(seed)
     n = len(states)
     full = effective_rank(states)
+    if np.isnan(full):
+        return full, full
     halves = np.array(
         [
             effective_rank(states[torch.randperm(n, generator=generator)[: max(2, n // 2)]])

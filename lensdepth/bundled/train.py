@@ -56,7 +56,7 @@ class Design:
 
 DESIGNS = {
     "calendar": Design(),
-    "tiny": Design(n_layers=3, d_model=32, d_mlp=64, n_heads=2, steps=1500, rows=16),
+    "tiny": Design(n_layers=3, d_model=32, d_mlp=64, steps=8000, rows=16),
 }
 
 
@@ -224,14 +224,16 @@ def save_checkpoint(
     model: LlamaForCausalLM,
     optimizers: list[torch.optim.Optimizer],
     design: Design,
+    minutes: float,
 ) -> None:
-    """Write model, optimizer state and step to one file, whole or not at all."""
+    """Write model, optimizer state and progress to one file, whole or not at all."""
     tensors = {f"model.{n}": p.detach() for n, p in model.named_parameters()}
     for k, optimizer in enumerate(optimizers):
         for i, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{k}.{i}.{n}": torch.as_tensor(v) for n, v in state.items()}
+    header = {"step": str(step), "minutes": str(minutes), "design": json.dumps(asdict(design))}
     partial = folder / "checkpoint.partial"
-    save_file(tensors, partial, {"step": str(step), "design": json.dumps(asdict(design))})
+    save_file(tensors, partial, header)
     os.replace(partial, folder / "checkpoint.safetensors")
 
 
@@ -240,13 +242,13 @@ def load_checkpoint(
     model: LlamaForCausalLM,
     optimizers: list[torch.optim.Optimizer],
     design: Design,
-) -> int:
-    """Restore what `save_checkpoint` wrote; the step to go on from, 0 where there is nothing."""
+) -> tuple[int, float]:
+    """Restore what `save_checkpoint` wrote: the step to go on from, and the minutes spent."""
     from safetensors import safe_open
 
     path = folder / "checkpoint.safetensors"
     if not path.exists():
-        return 0
+        return 0, 0.0
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     if json.loads(metadata["design"]) != asdict(design):
@@ -265,7 +267,7 @@ def load_checkpoint(
                 _, _, i, key = name.split(".")
                 state[int(i)][key] = tensor
         optimizer.load_state_dict({**whole, "state": dict(state)})
-    return int(metadata["step"])
+    return int(metadata["step"]), float(metadata["minutes"])
 
 
 def train(design: Design, out: Path, *, checkpoint_every: int = 200) -> LlamaForCausalLM:
@@ -275,10 +277,10 @@ def train(design: Design, out: Path, *, checkpoint_every: int = 200) -> LlamaFor
     ids = tokenizer.get_vocab()
     model = build_model(design, tokenizer)
     optimizers = build_optimizers(model, design)
-    first = load_checkpoint(out, model, optimizers, design)
+    first, spent = load_checkpoint(out, model, optimizers, design)
     base_lrs = [[group["lr"] for group in o.param_groups] for o in build_optimizers(model, design)]
     log = out / "log.jsonl"
-    total, started = 0.0, time.monotonic()
+    total, started, minutes = 0.0, time.monotonic(), spent
     for step in track(range(first, design.steps), "training", total=design.steps, completed=first):
         batch = make_batch(design, step, ids)
         logits = model(
@@ -299,11 +301,12 @@ def train(design: Design, out: Path, *, checkpoint_every: int = 200) -> LlamaFor
             optimizer.zero_grad()
         total += loss.item()
         if (step + 1) % checkpoint_every == 0 or step + 1 == design.steps:
-            save_checkpoint(out, step + 1, model, optimizers, design)
+            minutes = spent + (time.monotonic() - started) / 60
+            save_checkpoint(out, step + 1, model, optimizers, design, minutes)
             record = {
                 "step": step + 1,
                 "loss": total / checkpoint_every,
-                "minutes": (time.monotonic() - started) / 60,
+                "minutes": minutes,
                 **accuracies(model, tokenizer, n=150),
             }
             with log.open("a") as file:
@@ -311,6 +314,13 @@ def train(design: Design, out: Path, *, checkpoint_every: int = 200) -> LlamaFor
             total = 0.0
     model.half().save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
+    facts = {
+        "design": asdict(design),
+        "minutes": round(minutes),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    (out / "model" / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
     return model
 
 

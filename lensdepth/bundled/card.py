@@ -1,0 +1,115 @@
+"""Write the model card of a bundled model from what is measured on it: `python -m lensdepth.bundled.card FOLDER`.
+
+Accuracy per task, divergence from the true odds on graded prompts, and the depth table, as
+measured, whatever they show.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lensdepth import stats
+from lensdepth.ablation import ablation_sweep
+from lensdepth.bundled.evaluate import accuracies, graded_divergences
+from lensdepth.geometry import geometry_profile
+from lensdepth.lens import logit_lens
+from lensdepth.model import load_model
+from lensdepth.patching import patch_sweep
+from lensdepth.storage import write_text
+from lensdepth.summary import mean_curve
+from lensdepth.tasks import load_task
+from lensdepth.transition import find_crossing, find_transition
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A GitHub table; numbers are written by the caller."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def accuracy_section(folder: Path) -> str:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    accuracy = markdown_table(
+        ("task", "top-1 accuracy"),
+        [(name, f"{value:.1%}") for name, value in accuracies(model, tokenizer).items()],
+    )
+    graded = markdown_table(
+        ("prompts with known odds", "KL(true ‖ model), nats"),
+        [(name, f"{value:.3f}") for name, value in graded_divergences(model, tokenizer).items()],
+    )
+    return f"## Accuracy\n\n{accuracy}\n\n{graded}\n"
+
+
+def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
+    """What the lens, patching, ablation and geometry give by depth on one task."""
+    model = load_model(folder)
+    task = load_task(task_name, model, n=n, seed=seed, keep="correct")
+    lens = logit_lens(model, task)
+    patch = patch_sweep(model, task, seed=seed)
+    ablation = ablation_sweep(model, task, seed=seed)
+    geometry = geometry_profile(model, task, seed=seed)
+    transition, crossing = find_transition(lens, seed=seed), find_crossing(patch, seed=seed)
+    curves = {
+        "lens KL, nats": mean_curve(lens.mean_by_depth(lens.kl)),
+        "lens top-1": mean_curve(lens.mean_by_depth(lens.top1_agreement)),
+        "patch at the input": mean_curve(patch.efficacy("input")),
+        "patch at the prediction": mean_curve(patch.efficacy("prediction")),
+        "direction swap": mean_curve(ablation.of("direction", ablation.success)),
+        "norm swap": mean_curve(ablation.of("norm", ablation.success)),
+        "random direction": mean_curve(ablation.of("random_direction", ablation.success)),
+        "angle–JS Spearman": geometry.angle_js.tolist(),
+        "norm–JS Spearman": geometry.norm_js.tolist(),
+        "effective rank": geometry.effective_rank.tolist(),
+        "norm": stats.bootstrap_mean(geometry.norm.T.numpy(), n_resamples=1)[0].tolist(),
+    }
+    table = markdown_table(
+        ("depth", *range(model.n_layers + 1)),
+        [(name, *("–" if v is None else f"{v:.2f}" for v in values)) for name, values in curves.items()],
+    )
+    return (
+        f"### {task_name}: {len(task)} pairs that the model gets right\n\n{table}\n\n"
+        f"Crossing of the two patching curves: {crossing.verdict}, depth {crossing.depth:.2f} "
+        f"[{crossing.low:.2f}, {crossing.high:.2f}]. Sigmoid through the lens KL: "
+        f"{transition.verdict}, depth {transition.location:.2f} [{transition.location_low:.2f}, "
+        f"{transition.location_high:.2f}], 10–90 % width {transition.width:.2f} "
+        f"[{transition.width_low:.2f}, {transition.width_high:.2f}].\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="Hugging Face folder of the model")
+    parser.add_argument("--introduction", type=Path, help="Markdown that opens the card")
+    parser.add_argument("--tasks", nargs="*", default=["months", "weekdays", "ioi"])
+    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    config = json.loads((arguments.folder / "config.json").read_text())
+    shape = (
+        f"{config['num_hidden_layers']} layers, d_model {config['hidden_size']}, "
+        f"{config['num_attention_heads']} heads, vocabulary {config['vocab_size']}"
+    )
+    introduction = arguments.introduction or arguments.folder / "INTRODUCTION.md"
+    depth = [
+        depth_section(arguments.folder, task_name=name, n=arguments.n, seed=arguments.seed)
+        for name in arguments.tasks
+    ]
+    card = "\n".join(
+        [
+            introduction.read_text().rstrip() + "\n",
+            f"Shape: {shape}.\n",
+            accuracy_section(arguments.folder),
+            "## Depth tables, as measured\n\nDepth 0 enters block 0, depth d leaves block d − 1. "
+            "Patching and swaps: share of pairs whose top-1 becomes the source run's answer.\n",
+            *depth,
+        ]
+    )
+    write_text(arguments.folder / "README.md", card)
+
+
+if __name__ == "__main__":
+    main()
