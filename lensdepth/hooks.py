@@ -5,7 +5,7 @@ TransformerLens object of either line. `DepthModel.run_edits` is what most calle
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -33,6 +33,9 @@ class SiteEdit:
     """Gives the state to put there."""
     source: Float[Tensor, "batch d_model"] | None
     """What the edit refers to, one state per prompt; None for edits that need nothing."""
+
+
+_RESID_MID = ".hook_resid_mid"
 
 
 class _Stop(BaseException):
@@ -143,10 +146,8 @@ def capture(
         for i, edit in enumerate(edits)
     ]
     with hooked(points, [*changes, *((name, keep(name)) for name in hooks)]):
-        try:
+        with suppress(_Stop):
             forward(tokens)
-        except _Stop:
-            pass
     silent = [edit.hook for edit, ran in zip(edits, fired, strict=True) if not ran]
     silent += [name for name in hooks if name not in kept]
     if silent:
@@ -155,9 +156,6 @@ def capture(
             f"changed there. Use another stream for this model."
         )
     return kept
-
-
-_RESID_MID = ".hook_resid_mid"
 
 
 def _carry(deltas: list[Tensor]) -> Callable[[Tensor], Tensor]:
@@ -174,10 +172,9 @@ def _edit_hook(
         at = edit.positions.to(activation.device)
         rows = torch.arange(len(at), device=activation.device)
         found = activation[rows, at]
-        source = edit.source
-        if source is not None:
-            source = source.to(device=activation.device, dtype=torch.float32)
-        flat = found.flatten(1).float()  # z has a head axis: edits see heads side by side
+        flat = found.flatten(1)  # z has a head axis: edits see its heads side by side
+        flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
+        source = None if edit.source is None else edit.source.to(flat)
         put = edit.edit(flat, source)
         if put.shape != flat.shape:
             raise ValueError(

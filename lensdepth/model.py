@@ -427,7 +427,7 @@ def _backend_of(model: Any) -> Backend:
 
 
 def _weights_of(model: Any) -> Weights:
-    """Whether norms were folded, or the unembedding or the embedding centred, by TransformerLens."""
+    """Whether TransformerLens folded norms, or centred the unembedding or the embedding."""
     folded = str(getattr(model.cfg, "normalization_type", "")).endswith("Pre")
     if folded or getattr(model.cfg, "layer_norm_folding", False):
         return "processed"

@@ -4,7 +4,10 @@ Their weights are large enough that predictions vary, and norms and biases are n
 zero: a test of parity on a model that predicts the same everywhere cannot fail.
 """
 
+import ast
+import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +15,35 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from lensdepth.tasks import calendar
-
-SENTENCES = (
-    "Two months from January is March",
-    "two months after May is July and three months from June is September",
-    "Four days from Monday is Friday",
-    "When Mary and John went to the store , John gave a drink to Mary",
-    "The capital of France is Paris",
-    " ".join(calendar.MONTHS),
-    " ".join(calendar.WEEKDAYS),
-)
+PACKAGE = Path(__file__).parent.parent / "lensdepth"
 PROMPTS = (
     "Two months from January is",
     "Four days from Monday is",
-    "When Mary and John went to the store , John gave a drink to",
+    "When Mary and John went to the store, John gave a drink to",
     "January",
 )
 D_MODEL, N_LAYERS, N_HEADS, N_CTX = 32, 3, 4, 48
 
 
+@cache
+def task_words() -> tuple[str, ...]:
+    """Every word in the texts of the tasks' files, as written and capitalised."""
+    words: set[str] = set()
+    for file in sorted((PACKAGE / "tasks").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words.update(re.findall(r"[^\W_]+|[^\w\s]", node.value))
+    return tuple(sorted({*words, *(word.capitalize() for word in words)}))
+
+
+@cache
 def word_tokenizer() -> PreTrainedTokenizerFast:
     """One token a word, with a BOS token in front of every prompt."""
-    words = sorted({word for text in SENTENCES for word in text.split()})
-    vocabulary = {word: i for i, word in enumerate(["<unk>", "<bos>", "<eos>", *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words = ("<unk>", "<bos>", "<eos>", *task_words())
+    tokenizer = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", special_tokens=[("<bos>", 1)]
     )
@@ -46,19 +52,19 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+@cache
 def byte_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE as GPT-2 has it: spaces belong to words, and there is no BOS token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=600,
+        vocab_size=6000,
         special_tokens=["<|endoftext|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [*SENTENCES, *(" " + text for text in SENTENCES)] * 3
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator([f"{gap}{w}" for w in task_words() for gap in (" ", "")], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
 
 

@@ -1,0 +1,50 @@
+"""Tiny random models, built once per session, offline, for every backend that is installed."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import architectures
+import pytest
+import torch
+
+from lensdepth.conversion import has_hooked_transformer
+from lensdepth.model import DepthModel, load_model
+from lensdepth.provenance import Backend
+
+torch.set_num_threads(1)
+BACKENDS = ("hooked", "bridge") if has_hooked_transformer() else ("bridge",)
+Load = Callable[[str, str], DepthModel]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend of the installed TransformerLens in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny random model by architecture; see `architectures.CONFIGS`."""
+    root = tmp_path_factory.mktemp("models")
+    return cache(lambda architecture: architectures.build(architecture, root / architecture))
+
+
+@pytest.fixture(scope="session")
+def load_tiny(model_folder: Callable[[str], Path]) -> Load:
+    """Load a tiny model by architecture and backend, each once."""
+    return cache(
+        lambda architecture, backend: load_model(model_folder(architecture), backend=backend)
+    )
+
+
+@pytest.fixture
+def tiny_llama(load_tiny: Load, backend: Backend) -> DepthModel:
+    """Word-level tokenizer with BOS, grouped attention."""
+    return load_tiny("llama", backend)
+
+
+@pytest.fixture
+def tiny_gpt2(load_tiny: Load, backend: Backend) -> DepthModel:
+    """Byte-level tokenizer without BOS, learned positions, layer norms with biases."""
+    return load_tiny("gpt2", backend)

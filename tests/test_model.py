@@ -1,0 +1,256 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import architectures
+import pytest
+import torch
+from conftest import BACKENDS, Load
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lensdepth.conversion import has_hooked_transformer
+from lensdepth.model import DepthModel, load_model
+from lensdepth.provenance import Backend
+
+PROMPTS = list(architectures.PROMPTS)
+Folder = Callable[[str], Path]
+
+
+def hugging_face(folder: Path, prompt: str) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and residual states by plain transformers, one prompt alone."""
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    ids = AutoTokenizer.from_pretrained(folder)(prompt, return_tensors="pt")["input_ids"]
+    lists = [part for part in model.modules() if isinstance(part, torch.nn.ModuleList)]
+    blocks = max(lists, key=len)
+    states: list[Tensor] = []
+
+    def into(_module, args, kwargs) -> None:
+        states.append(args[0] if args else kwargs["hidden_states"])
+
+    def out_of(_module, _args, output) -> None:
+        states.append(output[0] if isinstance(output, tuple) else output)
+
+    blocks[0].register_forward_pre_hook(into, with_kwargs=True)
+    for block in blocks:
+        block.register_forward_hook(out_of)
+    with torch.no_grad():
+        logits = model(ids).logits
+    return logits[0].log_softmax(-1), torch.cat(states)
+
+
+@pytest.mark.parametrize("architecture", architectures.CONFIGS)
+def test_same_numbers_as_hugging_face(
+    load_tiny: Load, model_folder: Folder, architecture: str, backend: Backend
+) -> None:
+    model = load_tiny(architecture, backend)
+    assert model.info.backend == backend and model.info.weights == "raw"
+    log_probs = model.log_probs(PROMPTS, "all")
+    stream = model.residual_stream(PROMPTS, "all")
+    for i, prompt in enumerate(PROMPTS):
+        wanted, states = hugging_face(model_folder(architecture), prompt)
+        real = stream.mask[i]
+        torch.testing.assert_close(log_probs[i, real], wanted, atol=1e-4, rtol=0)
+        torch.testing.assert_close(stream.resid[:, i, real], states, atol=1e-4, rtol=1e-4)
+        # A test on a model that says the same everywhere could not fail.
+        assert len(wanted) < 3 or len(set(wanted.argmax(-1).tolist())) > 1
+
+
+@pytest.mark.parametrize("architecture", architectures.CONFIGS)
+def test_a_batch_gives_what_each_prompt_gives_alone(
+    load_tiny: Load, architecture: str, backend: Backend
+) -> None:
+    model = load_tiny(architecture, backend)
+    together, stream = model.log_probs(PROMPTS), model.residual_stream(PROMPTS)
+    for i, prompt in enumerate(PROMPTS):
+        torch.testing.assert_close(together[i], model.log_probs(prompt)[0], atol=1e-4, rtol=0)
+        alone = model.residual_stream(prompt).resid[:, 0]
+        torch.testing.assert_close(stream.resid[:, i], alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", architectures.CONFIGS)
+def test_readout_of_the_last_depth_is_the_models_own(
+    load_tiny: Load, architecture: str, backend: Backend
+) -> None:
+    model = load_tiny(architecture, backend)
+    batch = model.tokenize(PROMPTS)
+    with torch.no_grad():
+        own = model.model(batch.tokens, return_type="logits")[torch.arange(len(batch)), batch.last]
+    read = model.readout(model.residual_stream(batch).resid[-1, :, 0])
+    torch.testing.assert_close(read, own, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.logits(batch)[:, 0], own, atol=1e-5, rtol=1e-5)
+    # Under a final norm, the length of the last state does not matter.
+    longer = model.readout(100 * model.residual_stream(batch).resid[-1, :, 0])
+    torch.testing.assert_close(longer, own, atol=1e-2, rtol=1e-2)
+
+
+def test_the_shape_of_states_is_kept_by_the_readout(tiny_llama: DepthModel) -> None:
+    stream = tiny_llama.residual_stream(PROMPTS)
+    logits = tiny_llama.readout(stream.resid)
+    assert logits.shape == (*stream.resid.shape[:-1], tiny_llama.d_vocab)
+    torch.testing.assert_close(logits[2, 1, 0], tiny_llama.readout(stream.resid[2, 1, 0]))
+
+
+def test_batch_size_changes_nothing(tiny_llama: DepthModel) -> None:
+    whole = tiny_llama.residual_stream(PROMPTS, "all").resid
+    parts = tiny_llama.residual_stream(PROMPTS, "all", batch_size=3).resid
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-5)
+    logits = tiny_llama.logits(PROMPTS, "all", batch_size=3)
+    torch.testing.assert_close(logits, tiny_llama.logits(PROMPTS, "all"), atol=1e-5, rtol=1e-5)
+    assert not logits[3, 2:].any()
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        tiny_llama.logits(PROMPTS, batch_size=0)
+
+
+def test_padding_on_the_left_in_the_tokenizer_changes_nothing(
+    model_folder: Folder, backend: Backend
+) -> None:
+    model = load_model(model_folder("gpt2"), backend=backend)
+    plain = model.log_probs(PROMPTS)
+    model.model.tokenizer.padding_side = "left"
+    torch.testing.assert_close(model.log_probs(PROMPTS), plain, atol=0, rtol=0)
+
+
+def test_tokens_are_the_tokenizers_own(tiny_llama: DepthModel, tiny_gpt2: DepthModel) -> None:
+    assert tiny_llama.str_tokens("Two months") == ["<bos>", "Two", "months"]
+    assert tiny_gpt2.str_tokens("Two months") == ["Two", " months"]
+    assert len(tiny_gpt2.tokenizer) <= tiny_gpt2.d_vocab  # TransformerLens adds tokens to its own
+    ids = tiny_gpt2.tokenizer("Two months")["input_ids"]
+    assert tiny_gpt2.tokenize("Two months").row(0) == ids
+    assert tiny_gpt2.tokenize([ids]).row(0) == ids
+    assert tiny_gpt2.tokenize(torch.tensor([ids])).row(0) == ids
+    torch.testing.assert_close(tiny_gpt2.logits([ids]), tiny_gpt2.logits("Two months"))
+
+
+def test_wrong_prompts_are_named(tiny_gpt2: DepthModel) -> None:
+    for empty in (["January", ""], ["January", " "], [[1], []]):
+        with pytest.raises(ValueError, match="prompt 1 is empty"):
+            tiny_gpt2.tokenize(empty)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="there are no prompts"):
+        tiny_gpt2.tokenize([])
+    with pytest.raises(ValueError, match=r"prompt 1 has 49 tokens; 'gpt2' reads at most 48"):
+        tiny_gpt2.tokenize([[1], [1] * 49])
+    with pytest.raises(ValueError, match=r"token id \d+ is out of range"):
+        tiny_gpt2.tokenize([[1], [tiny_gpt2.d_vocab]])
+
+
+def test_generation_is_seeded_and_keeps_the_prompt(
+    tiny_llama: DepthModel, tiny_gpt2: DepthModel
+) -> None:
+    for model in (tiny_llama, tiny_gpt2):
+        greedy = model.generate(PROMPTS[0], max_new_tokens=4)
+        assert greedy.startswith(PROMPTS[0]) and len(greedy) > len(PROMPTS[0])
+        assert greedy == model.generate(PROMPTS[0], max_new_tokens=4, seed=9)
+        drawn = {model.generate(PROMPTS[0], max_new_tokens=6, temperature=2, seed=s) for s in (0, 1)}
+        assert len(drawn) == 2
+        again = model.generate(PROMPTS[0], max_new_tokens=6, temperature=2, seed=1)
+        assert again in drawn
+        first = int(model.logits(PROMPTS[0]).argmax())
+        assert model.generate(PROMPTS[0], max_new_tokens=1).endswith(model.token_text(first).strip())
+    long = tiny_gpt2.generate(PROMPTS[0], max_new_tokens=500)
+    assert len(tiny_gpt2.tokenizer(long)["input_ids"]) > 0
+
+
+def test_fingerprint_is_one_for_all_backends_and_feels_every_weight(
+    load_tiny: Load, model_folder: Folder, tmp_path: Path
+) -> None:
+    prints = {load_tiny("llama", backend).info.fingerprint for backend in BACKENDS}
+    model = AutoModelForCausalLM.from_pretrained(model_folder("llama"))
+    weight = model.model.layers[1].mlp.up_proj.weight
+    with torch.no_grad():
+        weight[3, 5] = torch.nextafter(weight[3, 5], torch.tensor(9.0))
+    model.save_pretrained(tmp_path / "other")
+    load_tiny("llama", "bridge").tokenizer.save_pretrained(tmp_path / "other")
+    other = load_model(tmp_path / "other").info
+    assert len(prints) == 1 and other.fingerprint not in prints
+    assert other.name == "other" and len(other.fingerprint) == 16
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
+def test_other_dtypes(
+    load_tiny: Load, model_folder: Folder, architecture: str, dtype: str, backend: Backend
+) -> None:
+    model = load_model(model_folder(architecture), backend=backend, dtype=dtype)
+    assert model.info.dtype == dtype
+    stream = model.residual_stream(PROMPTS)
+    assert stream.resid.dtype == torch.float32
+    log_probs = model.log_probs(PROMPTS)
+    assert log_probs.dtype == torch.float32
+    exact = load_tiny(architecture, backend).log_probs(PROMPTS)
+    difference = (log_probs - exact).abs().max()
+    assert difference < {"float64": 1e-5, "float16": 0.1, "bfloat16": 0.6}[dtype]
+    torch.testing.assert_close(model.readout(stream.resid[-1]).log_softmax(-1), log_probs)
+
+
+def test_an_existing_model_is_used_as_it_is(load_tiny: Load, backend: Backend) -> None:
+    loaded = load_tiny("gpt2", backend)
+    wrapped = DepthModel(loaded.model, name="mine")
+    assert wrapped.info.name == "mine" and wrapped.info.weights == "raw"
+    assert wrapped.info.backend == backend
+    ids = loaded.tokenize(PROMPTS)
+    torch.testing.assert_close(wrapped.logits(ids), loaded.logits(ids))
+    with pytest.raises(TypeError, match="needs a HookedTransformer or a TransformerBridge, got Linear"):
+        DepthModel(torch.nn.Linear(2, 2))
+
+
+def test_a_bridge_in_compatibility_mode_is_processed(model_folder: Folder) -> None:
+    for architecture in ("llama", "gpt2"):
+        raw = load_model(model_folder(architecture), backend="bridge")
+        batch = raw.tokenize(PROMPTS)
+        log_probs = raw.log_probs(batch)
+        raw.model.enable_compatibility_mode()
+        processed = DepthModel(raw.model, tokenizer=raw.tokenizer)
+        assert processed.info.weights == "processed"
+        torch.testing.assert_close(processed.log_probs(batch), log_probs, atol=1e-4, rtol=0)
+        read = processed.readout(processed.residual_stream(batch).resid[-1])
+        torch.testing.assert_close(read.log_softmax(-1), log_probs, atol=1e-4, rtol=0)
+
+
+@pytest.mark.skipif(not has_hooked_transformer(), reason="TransformerLens 4 has the bridge alone")
+def test_a_processed_hooked_transformer(model_folder: Folder) -> None:
+    for architecture in ("llama", "gpt2"):
+        raw = load_model(model_folder(architecture), backend="hooked")
+        batch = raw.tokenize(PROMPTS)
+        log_probs = raw.log_probs(batch)
+        weights = raw.model.state_dict()
+        for options in ({"fold_ln": True}, {"fold_ln": False, "center_unembed": True}):
+            raw.model.load_and_process_state_dict(dict(weights), **options)
+            processed = DepthModel(raw.model)
+            assert processed.info.weights == "processed"
+            torch.testing.assert_close(processed.log_probs(batch), log_probs, atol=1e-4, rtol=0)
+            raw = load_model(model_folder(architecture), backend="hooked")
+
+
+@pytest.mark.skipif(not has_hooked_transformer(), reason="TransformerLens 4 has the bridge alone")
+def test_a_hooked_transformer_made_by_hand_without_tokenizer() -> None:
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+    settings = {"n_layers": 2, "d_model": 16, "n_ctx": 8, "d_head": 4, "d_vocab": 11}
+    for norm in ("LN", None):
+        cfg = HookedTransformerConfig(**settings, act_fn="relu", normalization_type=norm, seed=0)
+        model = DepthModel(HookedTransformer(cfg))
+        assert model.info.normalization == (norm or "none") and model.info.weights == "raw"
+        assert model.logits([[1, 2, 3], [4]]).shape == (2, 1, 11)
+        assert model.str_tokens([1, 2]) == ["1", "2"]
+        with pytest.raises(ValueError, match="no tokenizer; give token ids"):
+            model.tokenize("text")
+
+
+def test_training_mode_is_put_aside_and_back(model_folder: Folder, backend: Backend) -> None:
+    model = load_model(model_folder("gpt2"), backend=backend)
+    plain = model.log_probs(PROMPTS)
+    model.model.train()
+    torch.testing.assert_close(model.log_probs(PROMPTS), plain, atol=0, rtol=0)
+    assert model.model.training and all(part.training for part in model.model.blocks)
+    assert not any(part.grad is not None for part in model.model.parameters())
+
+
+def test_capture_does_not_cost_more_than_the_plain_forward(tiny_llama: DepthModel) -> None:
+    # Times vary on a shared machine, so this counts work: no unembedding, and only what was asked.
+    called = []
+    handle = tiny_llama.model.unembed.register_forward_hook(lambda *_: called.append(1))
+    try:
+        tiny_llama.residual_stream(PROMPTS)
+        assert not called
+    finally:
+        handle.remove()
