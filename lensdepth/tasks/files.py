@@ -149,8 +149,8 @@ def _table_records(text: str, name: str) -> Records:
     try:
         for cells in reader:
             where, number = f"line {number}", reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
+            if not cells or (len(cells) == 1 != len(header) and not cells[0].strip()):
+                continue  # a blank line
             if not header:
                 header = [cell.strip() for cell in cells]
                 twice = sorted({c for c in header if header.count(c) > 1})
@@ -264,8 +264,10 @@ def _check_columns(columns: list[str], name: str) -> None:
     if not missing or ("prompt" in columns and len(missing) == len(PAIR)):
         return
     lacks = f" ({', '.join(missing)} missing)" if len(missing) < len(PAIR) else ""
-    near = [c for c in columns if c not in PAIR and c.strip().lower() in (*missing, "prompt")]
+    near = [c for c in columns if c != c.strip().lower() in (*missing, "prompt")]
     hint = f" Write {near[0]!r} as {near[0].strip().lower()!r}." if near else ""
+    if "prompt" in columns:
+        hint = " Pairs or plain prompts, not half of each."
     there = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
     raise ValueError(f"prompt file {name!r} needs {NEEDED}{lacks}; it has {there or 'none'}.{hint}")
 

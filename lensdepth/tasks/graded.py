@@ -60,7 +60,7 @@ def _von_mises(angles: dict[str, float], centre: float) -> dict[str, float]:
 
 def weather(month: str) -> dict[str, float]:
     """For "The weather in May is" -> warm, rainy, hot, ... by distance round the year."""
-    return _von_mises(WEATHER, MONTHS.index(month))
+    return _von_mises(WEATHER, float(MONTHS.index(month)))
 
 
 def weather_day(word: str) -> dict[str, float]:

@@ -318,8 +318,8 @@ def _check_endings(
         ):
             ending = model.tokenizer.decode([given[-1]])
             raise ValueError(
-                f"{caller}: {row.where}: this tokenizer puts {ending!r} behind every prompt, so the "
-                f"last token is not the prompt's own; turn that off (often add_eos_token=False)."
+                f"{caller}: {row.where}: this tokenizer puts {ending!r} behind every prompt, so "
+                f"the last token is not the prompt's own; turn that off (often add_eos_token=False)."
             )
 
 

@@ -1,0 +1,241 @@
+"""Prompt files: every format gives the same rows, and every fault one clear line."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lensdepth.tasks.files import is_dataset_name, looks_like_path, read_rows
+
+PAIRS = [
+    {
+        "clean": "Two months from January is",
+        "corrupted": "Two months from May is",
+        "target": "March",
+        "foil": "July",
+        "input": "January",
+        "corrupted_input": "May",
+        "group": "Monat für Monat, „so“",
+        "beta": 2,
+    },
+    {
+        "clean": "Three months from June is",
+        "corrupted": "Three months from April is",
+        "target": "September",
+        "foil": "July",
+        "input": None,
+        "corrupted_input": None,
+        "group": "b",
+        "beta": 3,
+    },
+]
+
+
+def write(path: Path, text: str, *, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def message(path: str | Path, error: type[Exception] = ValueError) -> str:
+    with pytest.raises(error) as caught:
+        read_rows(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def write_pairs(path: Path, *, encoding: str = "utf-8", newline: str = "\n") -> Path:
+    frame = pd.DataFrame(PAIRS)
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+        return path
+    if path.suffix == ".json":
+        text = json.dumps(PAIRS, indent=1)
+    elif path.suffix in (".jsonl", ".ndjson"):
+        text = "\n".join(json.dumps(pair, ensure_ascii=False) for pair in PAIRS) + "\n"
+    else:
+        separator = {".tsv": "\t", ".csv": ","}[path.suffix]
+        text = frame.to_csv(index=False, sep=separator)
+    return write(path, text.replace("\n", newline), encoding=encoding)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_formats_agree(tmp_path: Path, suffix: str, newline: str, encoding: str) -> None:
+    rows = read_rows(write_pairs(tmp_path / f"p{suffix}", encoding=encoding, newline=newline))
+    assert len(rows) == 2
+    for row, pair in zip(rows, PAIRS, strict=True):
+        for name in ("clean", "corrupted", "target", "foil", "input", "corrupted_input"):
+            assert getattr(row, name) == pair[name]
+        assert row.labels == {"group": pair["group"], "beta": pair["beta"]}
+    first = {".json": "item 1", ".csv": "line 2", ".tsv": "line 2", ".parquet": "row 1"}
+    assert rows[0].where == first.get(suffix, "line 1")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_separators_are_recognised_by_the_header(tmp_path: Path, separator: str) -> None:
+    cells = [["clean", "corrupted", "target", "foil"], ["a b c", "a d c", "x", "y"]]
+    path = write(tmp_path / "p.csv", "\n".join(separator.join(row) for row in cells))
+    row = read_rows(path)[0]
+    assert (row.clean, row.corrupted, row.target, row.foil) == tuple(cells[1])
+
+
+def test_plain_prompts(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.csv", 'prompt,group\n"One, two",a\n\nThree,b\n')
+    rows = read_rows(path)
+    assert [(row.clean, row.labels["group"], row.where) for row in rows] == [
+        ("One, two", "a", "line 2"),
+        ("Three", "b", "line 4"),
+    ]
+    assert rows[0].corrupted is None and rows[0].target is None and rows[0].foil is None
+
+
+def test_words_that_mean_nothing_elsewhere_are_words_here(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.csv", "clean,corrupted,target,foil\nNA is,null is,None,nan\n")
+    row = read_rows(path)[0]
+    assert (row.clean, row.corrupted, row.target, row.foil) == ("NA is", "null is", "None", "nan")
+
+
+def test_only_plain_whole_numbers_become_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.csv", "prompt,a,b,c\nx,1,007,1\ny,-2,8,z\n")
+    assert [row.labels for row in read_rows(path)] == [
+        {"a": 1, "b": "007", "c": "1"},
+        {"a": -2, "b": "8", "c": "z"},
+    ]
+
+
+def test_lists_in_labels_become_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", '{"prompt": "x", "odds": {"é": 0.5}, "more": [1]}\n')
+    assert read_rows(path)[0].labels == {"odds": '{"é": 0.5}', "more": "[1]"}
+
+
+def test_line_separators_inside_json_strings_do_not_end_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", '{"prompt": "a\u2028b"}\n{"prompt": 3}\n')
+    assert "line 2: prompt must be text, got 3 (int)" in message(path)
+
+
+def test_cells_over_several_lines_keep_the_count(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.csv", 'prompt\n"one\ntwo"\n"three"\nfour,\n')
+    assert "line 5: 2 cells, but the header has 1" in message(path)
+    path = write(tmp_path / "q.csv", 'prompt,a\n"one\ntwo",1\nthree,2\n" ",1\n')
+    assert "line 5: prompt is empty" in message(path)
+
+
+HEADER = "clean,corrupted,target,foil\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("p.jsonl", "", "'p.jsonl' is empty"),
+        ("p.csv", "\ufeff \n\n", "'p.csv' is empty"),
+        ("p.csv", HEADER, "has no rows"),
+        ("p.json", "[]", "has no rows"),
+        ("p.jsonl", '{"prompt": "a"}\n{"prompt": "b"\n', "line 2: not JSON"),
+        ("p.jsonl", '{"prompt": "a"}\n\n["b"]\n', "line 3: needed an object"),
+        ("p.jsonl", '{"prompt": "a"}\n{"text": "b"}\n', "line 2: prompt is missing"),
+        ("p.jsonl", '{"prompt": NaN}\n', "line 1: prompt is empty"),
+        ("p.jsonl", '{"prompt": " "}\n', "line 1: prompt is empty"),
+        ("p.json", '[{"prompt": "a"},\n{"prompt" "b"}]', "line 2: not JSON"),
+        ("p.csv", HEADER + "a,b,c\n", "line 2: 3 cells, but the header has 4"),
+        ("p.csv", HEADER + "a,b,c,d\na,b,,d\n", "line 3: target is empty"),
+        ("p.csv", "prompt,prompt\na,b\n", "'prompt' stands there twice"),
+        ("p.csv", 'prompt\n"a" b"\n', "line 2: not CSV"),
+        ("p.csv", "clean,corrupted,target\na,b,c\n", "(foil missing); it has clean, corrupted"),
+        ("p.csv", "text,label\na,b\n", "or prompt (plain prompts); it has text, label."),
+        ("p.csv", "Prompt\na\n", "Write 'Prompt' as 'prompt'."),
+        ("p.csv", "prompt,target\na,b\n", "not half of each"),
+        ("p.csv", 'prompt\n\na\n""\n', "line 4: prompt is empty"),
+        ("p.csv", HEADER + "a,b,c,d\n  \n,,,\n", "line 4: clean is empty"),
+        ("p.csv", HEADER + '"a,b,c,d\n', "not CSV"),
+        ("p.csv", "prompt,clean\na,b\n", "(corrupted, target, foil missing)"),
+        ("p.txt", "hello", "must end in one of .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .pq"),
+        ("p.parquet", "hello", "is not a readable Parquet file"),
+    ],
+)
+def test_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path(name), text)
+    assert expected in message(name)
+
+
+def test_mixed_columns_name_the_line(tmp_path: Path) -> None:
+    lines = [json.dumps(PAIRS[0]), json.dumps({"prompt": "One month from May is"})]
+    path = write(tmp_path / "p.jsonl", "\n".join(lines))
+    assert "line 2: clean is missing" in message(path)
+
+
+def test_other_encodings_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.csv", "prompt\nfür\n", encoding="latin-1")
+    assert "is not UTF-8 text (byte 8)" in message(path)
+    assert "is not UTF-8" in message(write(tmp_path / "q.csv", "prompt\na\n", encoding="utf-16"))
+
+
+def test_empty_and_numeric_cells_of_tables(tmp_path: Path) -> None:
+    frame = pd.DataFrame(PAIRS)
+    frame.loc[1, "target"] = None
+    frame.to_parquet(tmp_path / "p.parquet")
+    assert "row 2: target is empty" in message(tmp_path / "p.parquet")
+    frame.assign(target=[3, 9]).to_parquet(tmp_path / "q.parquet")
+    assert "row 1: target must be text, got 3 (int)" in message(tmp_path / "q.parquet")
+
+
+def test_missing_files_offer_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path / "months.jsonl", "{}")
+    near = message(tmp_path / "month.jsonl", FileNotFoundError)
+    assert "does not exist. Is it months.jsonl?" in near
+    assert "there is no folder" in message(tmp_path / "no" / "p.csv", FileNotFoundError)
+
+
+def test_folders_of_parquet_files(tmp_path: Path) -> None:
+    assert "holds no Parquet files" in message(tmp_path)
+    (tmp_path / "data").mkdir()
+    for i, pair in enumerate(PAIRS):
+        pd.DataFrame([pair]).to_parquet(tmp_path / "data" / f"train-{i}.parquet")
+    rows = read_rows(tmp_path)
+    assert [row.target for row in rows] == ["March", "September"]
+    assert rows[1].where == "train-1.parquet, row 1"
+
+
+def test_names_of_data_sets_and_of_files() -> None:
+    assert is_dataset_name("owner/some-set.v2") and is_dataset_name("owner/set:test")
+    assert not is_dataset_name("owner/set.csv") and not is_dataset_name("/a/b")
+    assert not is_dataset_name("../a") and not is_dataset_name("months")
+    assert looks_like_path("x.csv") and looks_like_path("a/b") and not looks_like_path("months")
+
+
+def fake_datasets(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
+    module, exceptions = ModuleType("datasets"), ModuleType("datasets.exceptions")
+    exceptions.DatasetsError = type("DatasetsError", (Exception,), {})  # pyright: ignore
+    module.load_dataset = load  # pyright: ignore[reportAttributeAccessIssue]
+    module.exceptions = exceptions  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setitem(sys.modules, "datasets.exceptions", exceptions)
+
+
+def test_hugging_face_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Split(list):
+        def to_dict(self) -> dict[str, list[Any]]:
+            return {key: [pair[key] for pair in self] for key in self[0]}
+
+    fake_datasets(monkeypatch, lambda path: {"test": Split(PAIRS[:1]), "train": Split(PAIRS)})
+    assert len(read_rows("owner/set")) == 2
+    assert [row.target for row in read_rows("owner/set:test")] == ["March"]
+    assert "has no split 'dev'; it has test, train" in message("owner/set:dev")
+
+
+def test_data_sets_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(path: str) -> Any:
+        raise ConnectionError("the Hub\ncannot be reached")
+
+    fake_datasets(monkeypatch, load)
+    assert "could not be read as a Hugging Face data set: the Hub" in message("owner/set")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert "needs the package 'datasets'" in message("owner/set")
