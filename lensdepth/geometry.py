@@ -193,11 +193,12 @@ def geometry_profile(
     for states in resid:
         chosen = states[sample]
         distances = {
-            "angle_js": polar.angle(chosen[:, None], chosen[None]).nan_to_num(0.0),
+            # Row by row: all pairs at once would hold prompt * prompt * d_model numbers.
+            "angle_js": torch.stack([polar.angle(x.expand_as(chosen), chosen) for x in chosen]),
             "norm_js": (polar.norm(chosen)[:, None] - polar.norm(chosen)[None]).abs(),
         }
         for name, distance in distances.items():
-            ranks = _pairwise_ranks(distance.double().numpy())
+            ranks = _pairwise_ranks(distance.double().nan_to_num(0.0).numpy())
             found = mantel(ranks, js_ranks, n_resamples=n_resamples, seed=seed)
             measures.setdefault(name, []).append(np.array(found))
         rank = effective_rank(states)
@@ -295,11 +296,12 @@ def _weighted_correlation(
         return np.einsum("ri,ri->r", weight @ x, weight)
 
     off_diagonal = 1.0 - np.eye(len(a))
-    n = over_pairs(off_diagonal)
-    mean_a, mean_b = over_pairs(a) / n, over_pairs(b) / n
-    covariance = over_pairs(a * b) / n - mean_a * mean_b
-    variance = (over_pairs(a * a) / n - mean_a**2) * (over_pairs(b * b) / n - mean_b**2)
+    # A resample of one prompt alone has no pairs, and equal distances have no variance: NaN.
     with np.errstate(invalid="ignore", divide="ignore"):
+        n = over_pairs(off_diagonal)
+        mean_a, mean_b = over_pairs(a) / n, over_pairs(b) / n
+        covariance = over_pairs(a * b) / n - mean_a * mean_b
+        variance = (over_pairs(a * a) / n - mean_a**2) * (over_pairs(b * b) / n - mean_b**2)
         return np.where(variance > 1e-9, covariance / np.sqrt(variance), np.nan)
 
 

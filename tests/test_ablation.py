@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from lensdepth import DepthModel, Task, ablation_sweep, load_model, load_task, patch_sweep
 from lensdepth.ablation import AblationProfile
 
@@ -21,9 +22,7 @@ def profile(model: DepthModel, task: Task) -> AblationProfile:
     return ablation_sweep(model, task)
 
 
-def test_the_full_edit_is_patching(
-    model: DepthModel, task: Task, profile: AblationProfile
-) -> None:
+def test_the_full_edit_is_patching(model: DepthModel, task: Task, profile: AblationProfile) -> None:
     patched = patch_sweep(model, task, positions=("prediction",), control=False)
     torch.testing.assert_close(
         profile.logit_diff[profile.edits.index("full")], patched.logit_diff[0]

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
+
 from lensdepth import DepthModel, geometry_profile, load_model, load_task
 from lensdepth.geometry import GeometryProfile, _pairwise_ranks, effective_rank, mantel
-from scipy.stats import spearmanr
 
 
 @pytest.fixture(scope="module")

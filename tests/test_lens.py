@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from lensdepth import DepthModel, load_model, load_task, logit_lens, metrics
 from lensdepth import lens as lens_module
 from lensdepth.lens import LensProfile

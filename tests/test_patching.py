@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+
 from lensdepth import DepthModel, Task, find_crossing, load_model, load_task, patch_sweep
 from lensdepth.patching import PatchProfile
-from lensdepth.roles import assign_roles, shuffled_sources
+from lensdepth.roles import shuffled_sources
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +122,7 @@ def test_bad_options_are_refused(
         patch_sweep(model, task, **options)
 
 
-def test_an_unknown_mode_and_plain_prompts_are_refused(
-    model: DepthModel, task: Task, tmp_path
-) -> None:
-    with pytest.raises(ValueError, match="denoise, noise"):
-        assign_roles(task, "sideways", positions=("input",), caller="here")  # type: ignore[arg-type]
+def test_plain_prompts_are_refused(model: DepthModel, tmp_path) -> None:
     path = tmp_path / "prompts.csv"
     path.write_text("prompt\nThe capital of France is\nThe capital of Spain is\n")
     with pytest.raises(ValueError, match="interventions need pairs"):

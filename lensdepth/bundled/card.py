@@ -68,7 +68,10 @@ def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
     }
     table = markdown_table(
         ("depth", *range(model.n_layers + 1)),
-        [(name, *("–" if v is None else f"{v:.2f}" for v in values)) for name, values in curves.items()],
+        [
+            (name, *("–" if v is None else f"{v:.2f}" for v in values))
+            for name, values in curves.items()
+        ],
     )
     return (
         f"### {task_name}: {len(task)} pairs that the model gets right\n\n{table}\n\n"
