@@ -6,7 +6,7 @@ Reach for `lensdepth.model.load_model`; this is its first half. Whatever goes wr
 
 import difflib
 import hashlib
-import logging
+import json
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -21,8 +21,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from lensdepth.bundled import bundled_names, bundled_path
-
-logger = logging.getLogger(__name__)
 
 DTYPES = {
     "float32": torch.float32,
@@ -72,7 +70,7 @@ def load_checkpoint(
     config = _read(source, name, "config", "AutoConfig", hub)
     check_causal(config, name)
     _check_tokenizer_files(source, name)
-    tokenizer = _read(source, name, "tokenizer", "AutoTokenizer", hub)
+    tokenizer = _read(source, name, "tokenizer", _tokenizer_loader(source), hub)
     if len(tokenizer) == 0:
         raise ValueError(f"load_model: the tokenizer of {name!r} has no tokens.")
     hf_model, report = _read(
@@ -218,7 +216,7 @@ def _resolve(name_or_path: str | Path) -> tuple[str, str]:
     if given in bundled_names():
         return given, str(bundled_path(given))
     path = Path(given).expanduser()
-    if path.is_dir():
+    if given.strip() and path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(
                 f"load_model: the folder {given!r} has no config.json.{_nearest(given)}"
@@ -232,7 +230,7 @@ def _resolve(name_or_path: str | Path) -> tuple[str, str]:
 
 
 def _is_path(given: str) -> bool:
-    return given == "" or given[0] in "./~\\" or given.count("/") > 1
+    return given.strip() == "" or given[0] in "./~\\" or given.count("/") > 1
 
 
 def _reachable(source: str) -> bool:
@@ -288,6 +286,22 @@ def _check_tokenizer_files(source: str, name: str) -> None:
             f"load_model: the folder of {name!r} has no tokenizer (such as tokenizer.json); save "
             f"one there with tokenizer.save_pretrained."
         )
+
+
+def _tokenizer_loader(source: str) -> str:
+    """AutoTokenizer builds some architectures' own tokenizer whatever tokenizer.json says.
+
+    A folder that declares the plain tokenizer of tokenizer.json gets that one.
+    """
+    settings = Path(source) / "tokenizer_config.json"
+    if (Path(source) / "tokenizer.json").is_file() and settings.is_file():
+        try:
+            declared = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
+        except (ValueError, AttributeError):
+            return "AutoTokenizer"  # which then says what is wrong with the file
+        if declared in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+            return "PreTrainedTokenizerFast"
+    return "AutoTokenizer"
 
 
 def _nearest(given: str) -> str:

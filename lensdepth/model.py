@@ -404,7 +404,10 @@ class DepthModel:
     @contextmanager
     def _as_evaluated(self) -> Iterator[None]:
         """Without dropout; every module's training flag is afterwards what it was."""
-        training = [module for module in self.model.modules() if module.training]
+        # A bridge does not own all of its Hugging Face model: dropout may stand there.
+        parts = [self.model, getattr(self.model, "original_model", None)]
+        modules = {module for part in parts if part is not None for module in part.modules()}
+        training = [module for module in modules if module.training]
         for module in training:
             module.training = False
         try:

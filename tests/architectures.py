@@ -193,9 +193,14 @@ PARALLEL = {"gpt_neox"}
 """Their blocks read attention and MLP from one state, so there is no resid_mid."""
 
 
+def tokenizer_of(architecture: str) -> PreTrainedTokenizerFast:
+    """The tokenizer that `build` saves with a model."""
+    return byte_tokenizer() if architecture in ("gpt2", "gpt_neox") else word_tokenizer()
+
+
 def build(architecture: str, folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny random model with its tokenizer to a folder."""
-    tokenizer = byte_tokenizer() if architecture in ("gpt2", "gpt_neox") else word_tokenizer()
+    tokenizer = tokenizer_of(architecture)
     config = CONFIGS[architecture]()
     config.vocab_size = len(tokenizer)
     config.bos_token_id = tokenizer.bos_token_id

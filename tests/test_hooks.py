@@ -63,7 +63,9 @@ def test_every_stream_takes_edits_alike_on_every_backend(
         torch.testing.assert_close(other, edited[0], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", sorted(set(architectures.CONFIGS) - architectures.PARALLEL))
+@pytest.mark.parametrize(
+    "architecture", sorted(set(architectures.CONFIGS) - architectures.PARALLEL)
+)
 def test_an_edit_of_resid_mid_goes_on_in_the_residual_stream(
     load_tiny: Load, architecture: str, backend: str
 ) -> None:
@@ -139,7 +141,11 @@ def test_nothing_is_left_behind_after_an_error(
     point.add_hook(lambda activation, hook: None)  # somebody else's
     try:
         with pytest.raises(error):
-            run(tiny_llama, batch, [site(depth_hook(1, 3), batch), site(depth_hook(2, 3), batch, fail)])
+            run(
+                tiny_llama,
+                batch,
+                [site(depth_hook(1, 3), batch), site(depth_hook(2, 3), batch, fail)],
+            )
         assert n_hooks(tiny_llama) == before + 1
         torch.testing.assert_close(tiny_llama.logits(batch), plain, atol=0, rtol=0)
     finally:
@@ -153,9 +159,11 @@ def test_wrong_edits_are_named(tiny_llama: DepthModel) -> None:
         run(tiny_llama, batch, [site(site_hook("mlp_out", 9), batch)])
     with pytest.raises(ValueError, match=r"gave shape \[4, 3\] for \[4, 32\]"):
         run(tiny_llama, batch, [site(depth_hook(1, 3), batch, lambda x, _: x[:, :3])])
-    with pytest.raises(ValueError, match=r"got shape \[1, 1\] for 4 prompts"):
+    with pytest.raises(ValueError, match="one source state per prompt is needed, got 1 for 4"):
         run(tiny_llama, batch, [site(depth_hook(1, 3), batch[:1], swap, torch.zeros(1, 32))])
-    late = SiteEdit(hook=depth_hook(1, 3), positions=torch.tensor([0, 0, 0, 5]), edit=turned, source=None)
+    late = SiteEdit(
+        hook=depth_hook(1, 3), positions=torch.tensor([0, 0, 0, 5]), edit=turned, source=None
+    )
     with pytest.raises(ValueError, match="5 lies outside prompt 3"):
         run(tiny_llama, batch, [late])
 

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import architectures
@@ -6,7 +7,7 @@ import pytest
 import torch
 from conftest import BACKENDS, Load
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.model import DepthModel, load_model
@@ -16,10 +17,10 @@ PROMPTS = list(architectures.PROMPTS)
 Folder = Callable[[str], Path]
 
 
-def hugging_face(folder: Path, prompt: str) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and residual states by plain transformers, one prompt alone."""
+def hugging_face(folder: Path, architecture: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Log-probabilities and residual states by plain transformers, each prompt alone."""
     model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
-    ids = AutoTokenizer.from_pretrained(folder)(prompt, return_tensors="pt")["input_ids"]
+    tokenizer = architectures.tokenizer_of(architecture)
     lists = [part for part in model.modules() if isinstance(part, torch.nn.ModuleList)]
     blocks = max(lists, key=len)
     states: list[Tensor] = []
@@ -33,9 +34,11 @@ def hugging_face(folder: Path, prompt: str) -> tuple[Tensor, Tensor]:
     blocks[0].register_forward_pre_hook(into, with_kwargs=True)
     for block in blocks:
         block.register_forward_hook(out_of)
-    with torch.no_grad():
-        logits = model(ids).logits
-    return logits[0].log_softmax(-1), torch.cat(states)
+    for prompt in PROMPTS:
+        states.clear()
+        with torch.no_grad():
+            logits = model(torch.tensor([tokenizer(prompt)["input_ids"]])).logits
+        yield logits[0].log_softmax(-1), torch.cat(states)
 
 
 @pytest.mark.parametrize("architecture", architectures.CONFIGS)
@@ -46,8 +49,7 @@ def test_same_numbers_as_hugging_face(
     assert model.info.backend == backend and model.info.weights == "raw"
     log_probs = model.log_probs(PROMPTS, "all")
     stream = model.residual_stream(PROMPTS, "all")
-    for i, prompt in enumerate(PROMPTS):
-        wanted, states = hugging_face(model_folder(architecture), prompt)
+    for i, (wanted, states) in enumerate(hugging_face(model_folder(architecture), architecture)):
         real = stream.mask[i]
         torch.testing.assert_close(log_probs[i, real], wanted, atol=1e-4, rtol=0)
         torch.testing.assert_close(stream.resid[:, i, real], states, atol=1e-4, rtol=1e-4)
@@ -140,12 +142,16 @@ def test_generation_is_seeded_and_keeps_the_prompt(
         greedy = model.generate(PROMPTS[0], max_new_tokens=4)
         assert greedy.startswith(PROMPTS[0]) and len(greedy) > len(PROMPTS[0])
         assert greedy == model.generate(PROMPTS[0], max_new_tokens=4, seed=9)
-        drawn = {model.generate(PROMPTS[0], max_new_tokens=6, temperature=2, seed=s) for s in (0, 1)}
+        drawn = {
+            model.generate(PROMPTS[0], max_new_tokens=6, temperature=2.0, seed=s) for s in (0, 1)
+        }
         assert len(drawn) == 2
-        again = model.generate(PROMPTS[0], max_new_tokens=6, temperature=2, seed=1)
+        again = model.generate(PROMPTS[0], max_new_tokens=6, temperature=2.0, seed=1)
         assert again in drawn
         first = int(model.logits(PROMPTS[0]).argmax())
-        assert model.generate(PROMPTS[0], max_new_tokens=1).endswith(model.token_text(first).strip())
+        assert model.generate(PROMPTS[0], max_new_tokens=1).endswith(
+            model.token_text(first).strip()
+        )
     long = tiny_gpt2.generate(PROMPTS[0], max_new_tokens=500)
     assert len(tiny_gpt2.tokenizer(long)["input_ids"]) > 0
 
@@ -189,7 +195,9 @@ def test_an_existing_model_is_used_as_it_is(load_tiny: Load, backend: Backend) -
     assert wrapped.info.backend == backend
     ids = loaded.tokenize(PROMPTS)
     torch.testing.assert_close(wrapped.logits(ids), loaded.logits(ids))
-    with pytest.raises(TypeError, match="needs a HookedTransformer or a TransformerBridge, got Linear"):
+    with pytest.raises(
+        TypeError, match="needs a HookedTransformer or a TransformerBridge, got Linear"
+    ):
         DepthModel(torch.nn.Linear(2, 2))
 
 
@@ -208,17 +216,23 @@ def test_a_bridge_in_compatibility_mode_is_processed(model_folder: Folder) -> No
 
 @pytest.mark.skipif(not has_hooked_transformer(), reason="TransformerLens 4 has the bridge alone")
 def test_a_processed_hooked_transformer(model_folder: Folder) -> None:
+    from transformer_lens import HookedTransformer
+
     for architecture in ("llama", "gpt2"):
         raw = load_model(model_folder(architecture), backend="hooked")
         batch = raw.tokenize(PROMPTS)
         log_probs = raw.log_probs(batch)
-        weights = raw.model.state_dict()
         for options in ({"fold_ln": True}, {"fold_ln": False, "center_unembed": True}):
-            raw.model.load_and_process_state_dict(dict(weights), **options)
-            processed = DepthModel(raw.model)
+            cfg = copy.deepcopy(raw.model.cfg)
+            if options["fold_ln"]:
+                cfg.normalization_type += "Pre"
+            model = HookedTransformer(cfg)
+            weights = {key: weight.clone() for key, weight in raw.model.state_dict().items()}
+            model.load_and_process_state_dict(weights, **options)
+            processed = DepthModel(model)
             assert processed.info.weights == "processed"
+            assert processed.info.normalization == raw.info.normalization
             torch.testing.assert_close(processed.log_probs(batch), log_probs, atol=1e-4, rtol=0)
-            raw = load_model(model_folder(architecture), backend="hooked")
 
 
 @pytest.mark.skipif(not has_hooked_transformer(), reason="TransformerLens 4 has the bridge alone")

@@ -1,0 +1,231 @@
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import architectures
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
+
+from lensdepth import conversion, loading
+from lensdepth.conversion import has_hooked_transformer
+from lensdepth.model import load_model
+
+Folder = Callable[[str], Path]
+
+
+@pytest.fixture
+def folder(model_folder: Folder, tmp_path: Path) -> Path:
+    """A copy of the tiny Llama that a test may damage."""
+    return Path(shutil.copytree(model_folder("llama"), tmp_path / "mine"))
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def complaint(*args: Any, **options: Any) -> str:
+    """What load_model says: one line."""
+    with pytest.raises(ValueError) as caught:
+        load_model(*args, **options)
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith("load_model: ")
+    return message
+
+
+@pytest.fixture
+def no_weights_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some errors must come before any weights are read."""
+
+    def fail(*_args: Any, **_options: Any) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fail)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(folder: Path, value: float) -> None:
+    name = "model.layers.1.mlp.up_proj.weight"
+    change_weights(folder, lambda weights: weights[name][2, 3:5].fill_(value))
+    said = complaint(folder)
+    assert f"2 of 1536 weights of '{name}' in 'mine' are NaN or infinite" in said
+
+
+def test_weights_that_a_dtype_cannot_hold_are_named(folder: Path) -> None:
+    change_weights(folder, lambda weights: weights["model.norm.weight"].fill_(1e5))
+    assert "32 of 32 weights of 'model.norm.weight'" in complaint(folder, dtype="float16")
+
+
+def test_missing_weights_are_not_left_random(folder: Path) -> None:
+    change_weights(folder, lambda weights: weights.pop("model.layers.2.mlp.up_proj.weight"))
+    assert "the weights of 'mine' lack 'model.layers.2.mlp.up_proj.weight'" in complaint(folder)
+
+
+def test_damaged_files_are_one_readable_line(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert "the weights of 'mine' cannot be read" in complaint(folder)
+    (folder / "model.safetensors").unlink()
+    assert "the weights of 'mine' cannot be read" in complaint(folder)
+    (folder / "config.json").write_text("{")
+    assert "the config of 'mine' cannot be read" in complaint(folder)
+    (folder / "config.json").unlink()
+    assert "has no config.json" in complaint(folder)
+
+
+def test_weights_of_other_shapes_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 40}))
+    complaint(folder)
+
+
+@pytest.mark.usefixtures("no_weights_read")
+def test_a_folder_without_tokenizer(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    assert "the folder of 'mine' has no tokenizer" in complaint(folder)
+
+
+def test_a_tokenizer_is_the_one_in_its_file(model_folder: Folder) -> None:
+    # transformers 5 would make a Qwen2 tokenizer of its own out of this folder's vocabulary.
+    model = load_model(model_folder("qwen2"), backend="bridge")
+    assert model.str_tokens("Two months") == ["<bos>", "Two", "months"]
+
+
+@pytest.mark.usefixtures("no_weights_read")
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("t5", "is an encoder-decoder"),
+        ("bart", "is an encoder-decoder"),
+        ("bert", "reads in both directions"),
+        ("roberta", "reads in both directions"),
+        ("distilbert", "reads in both directions"),
+        ("vit", "is not a causal language model"),
+    ],
+)
+def test_other_architectures_are_refused_before_their_weights(
+    tmp_path: Path, kind: str, says: str
+) -> None:
+    AutoConfig.for_model(kind).save_pretrained(tmp_path / "other")
+    said = complaint(tmp_path / "other")
+    assert says in said and "needs a causal decoder" in said
+
+
+def test_a_model_that_looks_ahead_is_refused() -> None:
+    logits = torch.randn(2, 8, 20)
+    with pytest.raises(ValueError, match="'odd' is not causal"):
+        conversion._check_reference(logits, "odd")
+    logits[1, :-1] = logits[0, :-1]
+    conversion._check_reference(logits, "odd")
+
+
+@pytest.mark.usefixtures("no_weights_read")
+def test_unknown_names_offer_the_nearest(
+    model_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_reachable", lambda source: False)
+    assert "Did you mean" in complaint("gpt-2") and "'gpt2'" in complaint("gpt-2")
+    mistyped = model_folder("llama").parent / "lama"
+    assert f"there is no folder '{mistyped}'" in complaint(mistyped)
+    assert str(model_folder("llama")) in complaint(mistyped)
+    monkeypatch.setattr(loading, "bundled_names", lambda: ("calendar", "tiny"))
+    said = complaint("calender")
+    assert "Did you mean 'calendar'" in said and "hub cannot be reached" in said
+    assert re.search(r"Bundled models: calendar, tiny\.$", complaint("xqzw_0000_xqzw"))
+    assert "there is no folder ''" in complaint("")
+
+
+def test_without_a_network_the_answer_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr(loading, "getproxies", dict)
+    assert "hub cannot be reached" in complaint("somebody/some-model-that-is-not-here")
+
+
+@pytest.mark.usefixtures("no_weights_read")
+@pytest.mark.parametrize("device", ["cuda:99", "mps:7", "tpu", "cpu:zero", "meta"])
+def test_a_device_that_is_not_there(model_folder: Folder, device: str) -> None:
+    if device.startswith("mps") and torch.backends.mps.is_available():
+        pytest.skip("this machine has one")
+    said = complaint(model_folder("llama"), device=device)
+    assert "no device" in said and "cpu" in said
+
+
+@pytest.mark.usefixtures("no_weights_read")
+def test_wrong_options(model_folder: Folder) -> None:
+    llama = model_folder("llama")
+    assert "dtype must be one of float32, float16" in complaint(llama, dtype="int8")
+    assert "dtype must be one of" in complaint(llama, dtype=torch.int64)
+    with pytest.raises(Exception, match="backend"):
+        load_model(llama, backend="both")  # type: ignore[arg-type]
+
+
+def test_auto_takes_the_hooked_transformer_where_there_is_one(model_folder: Folder) -> None:
+    expected = "hooked" if has_hooked_transformer() else "bridge"
+    assert load_model(model_folder("llama")).info.backend == expected
+
+
+def test_a_conversion_that_gives_other_numbers_is_not_used(
+    model_folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not has_hooked_transformer():
+        assert "has no HookedTransformer" in complaint(model_folder("llama"), backend="hooked")
+        return
+    right = conversion._hooked_settings
+    monkeypatch.setattr(
+        conversion, "_hooked_settings", lambda model: {**right(model), "rotary_base": 100.0}
+    )
+    said = complaint(model_folder("llama"), backend="hooked")
+    assert re.search(r"logits differ from Hugging Face's by .* Use backend='bridge'", said)
+    with caplog.at_level(logging.WARNING, logger="lensdepth"):
+        assert load_model(model_folder("llama")).info.backend == "bridge"
+    assert "llama is on the bridge: its logits differ" in caplog.text
+
+
+def test_names_of_folders_do_not_matter(model_folder: Folder, tmp_path: Path, backend: str) -> None:
+    # TransformerLens guesses architectures from names.
+    for name in ("llama-7b", "gemma-2-2b", "bert"):
+        copied = shutil.copytree(model_folder("gpt2"), tmp_path / name)
+        info = load_model(copied, backend=backend).info  # type: ignore[arg-type]
+        assert info.architecture == "GPT2LMHeadModel" and info.name == name
+
+
+def test_fingerprint_is_exact() -> None:
+    weights = {"a": torch.randn(5, 7), "b": torch.randn(3).to(torch.bfloat16)}
+    first = loading.fingerprint(weights)
+    assert re.fullmatch(r"[0-9a-f]{16}", first)
+    assert loading.fingerprint(dict(reversed(weights.items()))) == first
+    assert loading.fingerprint({"a": weights["a"].T.contiguous().T, "b": weights["b"]}) == first
+    flat = torch.cat([torch.zeros(1), weights["a"].flatten()])[1:].view(5, 7)  # not aligned
+    assert loading.fingerprint({"a": flat, "b": weights["b"]}) == first
+    for key, weight in weights.items():
+        for i in range(weight.numel()):
+            other = weight.clone()
+            other.view(-1)[i] += 0.5
+            assert loading.fingerprint({**weights, key: other}) != first
+    swapped = weights["a"].clone().view(-1)
+    swapped[[0, 9]] = swapped[[9, 0]]
+    assert loading.fingerprint({"a": swapped.view(5, 7), "b": weights["b"]}) != first
+    assert loading.fingerprint({"c": weights["a"], "b": weights["b"]}) != first
+    assert loading.fingerprint({"a": weights["a"].view(7, 5), "b": weights["b"]}) != first
+
+
+def test_chunks_do_not_change_the_sum() -> None:
+    weight = torch.randn(101)
+    assert loading._sum_bits(weight, chunk=4) == loading._sum_bits(weight)
+
+
+def test_architectures_differ_from_their_defaults() -> None:
+    """The tiny models hold what makes conversions go wrong."""
+    assert architectures.CONFIGS["mistral"]().sliding_window < len(architectures.PROMPTS[2].split())
+    assert architectures.CONFIGS["gemma2"]().query_pre_attn_scalar != 12
