@@ -1,0 +1,68 @@
+"""Where in its depth a language model stops reading its context and forms its prediction.
+
+>>> from lensdepth import load_model, load_task, patch_sweep, find_crossing
+>>> model = load_model("calendar")
+>>> find_crossing(patch_sweep(model, load_task("months", model))).depth
+
+Names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lensdepth.ablation import AblationProfile, ablation_sweep
+    from lensdepth.geometry import GeometryProfile, geometry_profile
+    from lensdepth.lens import LensProfile, logit_lens
+    from lensdepth.model import DepthModel, load_model
+    from lensdepth.patching import PatchProfile, patch_sweep
+    from lensdepth.provenance import ModelInfo, Provenance
+    from lensdepth.report import Report, build_report
+    from lensdepth.residual import ResidualStream
+    from lensdepth.tasks import Task, list_tasks, load_task
+    from lensdepth.transition import Crossing, Transition, find_crossing, find_transition
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AblationProfile": "ablation",
+    "Crossing": "transition",
+    "DepthModel": "model",
+    "GeometryProfile": "geometry",
+    "LensProfile": "lens",
+    "ModelInfo": "provenance",
+    "PatchProfile": "patching",
+    "Provenance": "provenance",
+    "Report": "report",
+    "ResidualStream": "residual",
+    "Task": "tasks",
+    "Transition": "transition",
+    "ablation_sweep": "ablation",
+    "build_report": "report",
+    "find_crossing": "transition",
+    "find_transition": "transition",
+    "geometry_profile": "geometry",
+    "list_tasks": "tasks",
+    "load_model": "model",
+    "load_task": "tasks",
+    "logit_lens": "lens",
+    "patch_sweep": "patching",
+}
+"""Public name -> module that defines it."""
+
+__all__ = [
+    "AblationProfile", "Crossing", "DepthModel", "GeometryProfile", "LensProfile", "ModelInfo",
+    "PatchProfile", "Provenance", "Report", "ResidualStream", "Task", "Transition",
+    "ablation_sweep", "build_report", "find_crossing", "find_transition", "geometry_profile",
+    "list_tasks", "load_model", "load_task", "logit_lens", "patch_sweep",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"lensdepth.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'lensdepth' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

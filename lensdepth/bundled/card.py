@@ -1,5 +1,6 @@
-"""Write the model card of a bundled model from what is measured on it: `python -m lensdepth.bundled.card FOLDER`.
+"""Write a bundled model's card from what is measured on it.
 
+Run `python -m lensdepth.bundled.card FOLDER`.
 Accuracy per task, divergence from the true odds on graded prompts, and the depth table, as
 measured, whatever they show.
 """

@@ -1,0 +1,55 @@
+"""The public names exist, cost nothing until they are used, and are documented."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lensdepth
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", lensdepth.__all__)
+def test_every_public_name_resolves_and_says_what_it_is(name: str) -> None:
+    thing = getattr(lensdepth, name)
+    assert inspect.getdoc(thing), f"{name} has no docstring"
+    for member, value in vars(thing).items() if inspect.isclass(thing) else ():
+        if not member.startswith("_") and inspect.isfunction(value):
+            assert inspect.getdoc(value), f"{name}.{member} has no docstring"
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'numpy', 'pandas', 'plotly', 'transformers', 'transformer_lens', 'typer'}"
+    code = f"import sys, lensdepth; sys.exit(repr({heavy} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "''"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'steer'"):
+        lensdepth.steer  # noqa: B018
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert versions[0] == lensdepth.__version__
+    assert f'version = "{lensdepth.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_readme_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = python_blocks((ROOT / "README.md").read_text())
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), namespace)
