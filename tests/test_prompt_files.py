@@ -92,7 +92,9 @@ def test_plain_prompts(tmp_path: Path) -> None:
         ("One, two", "a", "line 2"),
         ("Three", "b", "line 4"),
     ]
-    assert rows[0].corrupted is None and rows[0].target is None and rows[0].foil is None
+    assert rows[0].corrupted is None
+    assert rows[0].target is None
+    assert rows[0].foil is None
 
 
 def test_words_that_mean_nothing_elsewhere_are_words_here(tmp_path: Path) -> None:
@@ -205,10 +207,15 @@ def test_folders_of_parquet_files(tmp_path: Path) -> None:
 
 
 def test_names_of_data_sets_and_of_files() -> None:
-    assert is_dataset_name("owner/some-set.v2") and is_dataset_name("owner/set:test")
-    assert not is_dataset_name("owner/set.csv") and not is_dataset_name("/a/b")
-    assert not is_dataset_name("../a") and not is_dataset_name("months")
-    assert looks_like_path("x.csv") and looks_like_path("a/b") and not looks_like_path("months")
+    assert is_dataset_name("owner/some-set.v2")
+    assert is_dataset_name("owner/set:test")
+    assert not is_dataset_name("owner/set.csv")
+    assert not is_dataset_name("/a/b")
+    assert not is_dataset_name("../a")
+    assert not is_dataset_name("months")
+    assert looks_like_path("x.csv")
+    assert looks_like_path("a/b")
+    assert not looks_like_path("months")
 
 
 def fake_datasets(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:

@@ -103,6 +103,7 @@ class Task:
         """
         if not isinstance(rows, slice):
             rows = rows.cpu().numpy() if isinstance(rows, Tensor) else np.asarray(rows)
+            rows = rows if rows.size else np.zeros(0, dtype=int)
             if rows.dtype == bool and rows.shape != (len(self),):
                 raise IndexError(
                     f"Task.select: a mask needs one truth value per pair, {len(self)}, "
@@ -310,16 +311,15 @@ def _check_endings(
     own = token_ids(model.tokenizer, [row.clean for row in rows], special=False)
     for i, (row, ids) in enumerate(zip(rows, own, strict=True)):
         given = tokens.row(i)
-        if (
-            ids
-            and len(given) >= len(ids)
-            and given[-1] != ids[-1]
-            and given[-1] in getattr(model.tokenizer, "all_special_ids", ())
-        ):
-            ending = model.tokenizer.decode([given[-1]])
+        behind = [
+            k for k in range(1, len(given) - len(ids) + 1) if given[-k - len(ids) : -k] == ids
+        ]
+        if ids and given[-1] != ids[-1] and behind:
+            ending = model.tokenizer.decode(given[-behind[0] :])
             raise ValueError(
                 f"{caller}: {row.where}: this tokenizer puts {ending!r} behind every prompt, so "
-                f"the last token is not the prompt's own; turn that off (often add_eos_token=False)."
+                f"the last token is not the prompt's own; turn that off, often by "
+                f"add_eos_token=False."
             )
 
 
