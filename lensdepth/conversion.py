@@ -10,6 +10,8 @@ import copy
 import logging
 import math
 import warnings
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -79,11 +81,7 @@ def convert(
 
 def has_hooked_transformer() -> bool:
     """Whether the installed TransformerLens still has HookedTransformer."""
-    try:
-        from transformer_lens import HookedTransformer
-    except ImportError:
-        return False
-    return HookedTransformer is not None
+    return find_spec("transformer_lens.HookedTransformer") is not None
 
 
 def _probe(hf_model: Any) -> Int[Tensor, "batch pos"]:
@@ -146,10 +144,10 @@ def _bridge(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
 def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     if not has_hooked_transformer():
         raise Uncovered("the installed TransformerLens has no HookedTransformer.")
-    from transformer_lens import HookedTransformer
-    from transformer_lens.config import HookedTransformerConfig
-    from transformer_lens.loading_from_pretrained import get_pretrained_state_dict
-
+    # By name, because type checkers see whichever line of TransformerLens is installed.
+    hooked = import_module("transformer_lens.HookedTransformer").HookedTransformer
+    configs = import_module("transformer_lens.config")
+    pretrained = import_module("transformer_lens.loading_from_pretrained")
     hf_model = checkpoint.hf_model
     try:
         settings = _hooked_settings(hf_model)
@@ -161,12 +159,14 @@ def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             "dtype": dtype,
             "init_weights": False,
         }
-        cfg = HookedTransformerConfig.from_dict(settings)
+        cfg = configs.HookedTransformerConfig.from_dict(settings)
         # With a model given, the name serves for special cases alone: any folder will do.
-        weights = get_pretrained_state_dict(str(Path.cwd()), cfg, hf_model=hf_model, dtype=dtype)
+        weights = pretrained.get_pretrained_state_dict(
+            str(Path.cwd()), cfg, hf_model=hf_model, dtype=dtype
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            model = HookedTransformer(cfg, tokenizer=copy.deepcopy(checkpoint.tokenizer))
+            model = hooked(cfg, tokenizer=copy.deepcopy(checkpoint.tokenizer))
         model.load_and_process_state_dict(
             weights,
             fold_ln=False,
@@ -202,18 +202,17 @@ _LLAMA_LIKE = {
 
 def _hooked_settings(hf_model: Any) -> dict[str, Any]:
     """Settings of a HookedTransformerConfig."""
-    from transformer_lens.loading_from_pretrained import convert_hf_model_config
-
     config = hf_model.config
     if type(hf_model).__name__ in _LLAMA_LIKE:
         return _llama_like_settings(type(hf_model).__name__, config)
     # TransformerLens reads a config from a folder, and guesses the architecture from its name.
+    pretrained = import_module("transformer_lens.loading_from_pretrained")
     config = copy.deepcopy(config)
     if hasattr(config, "n_positions"):
         config.n_ctx = config.n_positions  # it reads the old name, which newer configs leave out
     with TemporaryDirectory() as folder:
         config.save_pretrained(folder)
-        settings = convert_hf_model_config(folder)
+        settings = pretrained.convert_hf_model_config(folder)
     inner = getattr(config, "n_inner", None)
     if inner:
         settings["d_mlp"] = inner

@@ -145,9 +145,8 @@ def capture(
         (edit.hook, _edit_hook(edit, i, fired, carried.get(edit.hook)))
         for i, edit in enumerate(edits)
     ]
-    with hooked(points, [*changes, *((name, keep(name)) for name in hooks)]):
-        with suppress(_Stop):
-            forward(tokens)
+    with hooked(points, [*changes, *((name, keep(name)) for name in hooks)]), suppress(_Stop):
+        forward(tokens)
     silent = [edit.hook for edit, ran in zip(edits, fired, strict=True) if not ran]
     silent += [name for name in hooks if name not in kept]
     if silent:

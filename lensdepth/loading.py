@@ -129,7 +129,7 @@ def parse_dtype(dtype: str | torch.dtype) -> torch.dtype:
         ValueError: it is not one of the floating types that models run in.
     """
     found = DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
-    if found not in DTYPES.values():
+    if found is None or found not in DTYPES.values():
         raise ValueError(f"load_model: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}.")
     return found
 

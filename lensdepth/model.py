@@ -101,7 +101,7 @@ class DepthModel:
     def __init__(self, model: Any, *, tokenizer: Any = None, name: str | None = None) -> None:
         self.model = model
         self.backend: Backend = _backend_of(model)
-        self.tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
+        self.tokenizer: Any = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
         self.n_layers: int = model.cfg.n_layers
         self.d_model: int = model.cfg.d_model
         self.d_vocab: int = model.cfg.d_vocab
@@ -405,9 +405,10 @@ class DepthModel:
     def _as_evaluated(self) -> Iterator[None]:
         """Without dropout; every module's training flag is afterwards what it was."""
         # A bridge does not own all of its Hugging Face model: dropout may stand there.
-        parts = [self.model, getattr(self.model, "original_model", None)]
-        modules = {module for part in parts if part is not None for module in part.modules()}
-        training = [module for module in modules if module.training]
+        roots = [self.model, getattr(self.model, "original_model", self.model)]
+        training: set[torch.nn.Module] = set()
+        if any(root.training for root in roots):
+            training = {part for root in roots for part in root.modules() if part.training}
         for module in training:
             module.training = False
         try:

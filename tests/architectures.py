@@ -157,8 +157,11 @@ def _gpt_neox() -> Any:
         num_hidden_layers=N_LAYERS,
         num_attention_heads=N_HEADS,
         max_position_embeddings=N_CTX,
-        rotary_pct=0.5,
-        rotary_emb_base=5000.0,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 5000.0,
+            "partial_rotary_factor": 0.5,
+        },
         layer_norm_eps=1e-4,
         tie_word_embeddings=False,
     )
@@ -176,6 +179,13 @@ def _olmo2() -> Any:
     return Olmo2Config(**{**_LLAMA_LIKE, "num_key_value_heads": N_HEADS, "pad_token_id": None})
 
 
+def _granite() -> Any:
+    from transformers import GraniteConfig
+
+    scales = {"logits_scaling": 3.0, "residual_multiplier": 0.7, "embedding_multiplier": 2.0}
+    return GraniteConfig(**{**_LLAMA_LIKE, **scales, "attention_multiplier": 0.2})
+
+
 CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": _llama,
     "llama3": _llama3,
@@ -189,6 +199,8 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "phi3": _phi3,
     "olmo2": _olmo2,
 }
+BRIDGE_ONLY: dict[str, Callable[[], Any]] = {"granite": _granite}
+"""Not in HookedTransformer; this one scales its logits."""
 PARALLEL = {"gpt_neox"}
 """Their blocks read attention and MLP from one state, so there is no resid_mid."""
 
@@ -201,7 +213,7 @@ def tokenizer_of(architecture: str) -> PreTrainedTokenizerFast:
 def build(architecture: str, folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny random model with its tokenizer to a folder."""
     tokenizer = tokenizer_of(architecture)
-    config = CONFIGS[architecture]()
+    config = {**CONFIGS, **BRIDGE_ONLY}[architecture]()
     config.vocab_size = len(tokenizer)
     config.bos_token_id = tokenizer.bos_token_id
     config.eos_token_id = tokenizer.eos_token_id

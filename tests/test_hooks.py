@@ -89,7 +89,7 @@ def test_swapping_the_whole_state_at_any_depth(
     source = model.tokenize(["three months from June is", "two months after May is"])
     states = model.residual_stream(source).resid[:, :, 0]
     own = model.residual_stream(base).resid[:, :, 0]
-    plain = model.logits(base)
+    plain = swapped = model.logits(base)
     for depth in range(model.n_layers + 1):
         hook = depth_hook(depth, model.n_layers)
         self_patched = run(model, base, [site(hook, base, swap, own[depth])])

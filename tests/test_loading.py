@@ -36,7 +36,8 @@ def complaint(*args: Any, **options: Any) -> str:
     with pytest.raises(ValueError) as caught:
         load_model(*args, **options)
     message = str(caught.value)
-    assert "\n" not in message and message.startswith("load_model: ")
+    assert "\n" not in message
+    assert message.startswith("load_model: ")
     return message
 
 
@@ -116,7 +117,8 @@ def test_other_architectures_are_refused_before_their_weights(
 ) -> None:
     AutoConfig.for_model(kind).save_pretrained(tmp_path / "other")
     said = complaint(tmp_path / "other")
-    assert says in said and "needs a causal decoder" in said
+    assert says in said
+    assert "needs a causal decoder" in said
 
 
 def test_a_model_that_looks_ahead_is_refused() -> None:
@@ -132,13 +134,15 @@ def test_unknown_names_offer_the_nearest(
     model_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "_reachable", lambda source: False)
-    assert "Did you mean" in complaint("gpt-2") and "'gpt2'" in complaint("gpt-2")
+    assert "Did you mean" in complaint("gpt-2")
+    assert "'gpt2'" in complaint("gpt-2")
     mistyped = model_folder("llama").parent / "lama"
     assert f"there is no folder '{mistyped}'" in complaint(mistyped)
     assert str(model_folder("llama")) in complaint(mistyped)
     monkeypatch.setattr(loading, "bundled_names", lambda: ("calendar", "tiny"))
     said = complaint("calender")
-    assert "Did you mean 'calendar'" in said and "hub cannot be reached" in said
+    assert "Did you mean 'calendar'" in said
+    assert "hub cannot be reached" in said
     assert re.search(r"Bundled models: calendar, tiny\.$", complaint("xqzw_0000_xqzw"))
     assert "there is no folder ''" in complaint("")
 
@@ -158,7 +162,8 @@ def test_a_device_that_is_not_there(model_folder: Folder, device: str) -> None:
     if device.startswith("mps") and torch.backends.mps.is_available():
         pytest.skip("this machine has one")
     said = complaint(model_folder("llama"), device=device)
-    assert "no device" in said and "cpu" in said
+    assert "no device" in said
+    assert "cpu" in said
 
 
 @pytest.mark.usefixtures("no_weights_read")
@@ -197,7 +202,8 @@ def test_names_of_folders_do_not_matter(model_folder: Folder, tmp_path: Path, ba
     for name in ("llama-7b", "gemma-2-2b", "bert"):
         copied = shutil.copytree(model_folder("gpt2"), tmp_path / name)
         info = load_model(copied, backend=backend).info  # type: ignore[arg-type]
-        assert info.architecture == "GPT2LMHeadModel" and info.name == name
+        assert info.architecture == "GPT2LMHeadModel"
+        assert info.name == name
 
 
 def test_fingerprint_is_exact() -> None:

@@ -1,6 +1,8 @@
 import copy
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import architectures
 import pytest
@@ -41,20 +43,36 @@ def hugging_face(folder: Path, architecture: str) -> Iterator[tuple[Tensor, Tens
         yield logits[0].log_softmax(-1), torch.cat(states)
 
 
+def check_same_numbers(model: DepthModel, folder: Path, architecture: str) -> None:
+    log_probs = model.log_probs(PROMPTS, "all")
+    stream = model.residual_stream(PROMPTS, "all")
+    for i, (wanted, states) in enumerate(hugging_face(folder, architecture)):
+        real = stream.mask[i]
+        torch.testing.assert_close(log_probs[i, real], wanted, atol=1e-4, rtol=0)
+        torch.testing.assert_close(stream.resid[:, i, real], states, atol=1e-4, rtol=1e-4)
+        read = model.readout(stream.resid[-1, i, real]).log_softmax(-1)
+        torch.testing.assert_close(read, log_probs[i, real], atol=1e-5, rtol=0)
+        # A test on a model that says the same everywhere could not fail.
+        assert len(wanted) < 3 or len(set(wanted.argmax(-1).tolist())) > 1
+
+
 @pytest.mark.parametrize("architecture", architectures.CONFIGS)
 def test_same_numbers_as_hugging_face(
     load_tiny: Load, model_folder: Folder, architecture: str, backend: Backend
 ) -> None:
     model = load_tiny(architecture, backend)
-    assert model.info.backend == backend and model.info.weights == "raw"
-    log_probs = model.log_probs(PROMPTS, "all")
-    stream = model.residual_stream(PROMPTS, "all")
-    for i, (wanted, states) in enumerate(hugging_face(model_folder(architecture), architecture)):
-        real = stream.mask[i]
-        torch.testing.assert_close(log_probs[i, real], wanted, atol=1e-4, rtol=0)
-        torch.testing.assert_close(stream.resid[:, i, real], states, atol=1e-4, rtol=1e-4)
-        # A test on a model that says the same everywhere could not fail.
-        assert len(wanted) < 3 or len(set(wanted.argmax(-1).tolist())) > 1
+    assert model.info.backend == backend
+    assert model.info.weights == "raw"
+    check_same_numbers(model, model_folder(architecture), architecture)
+
+
+@pytest.mark.parametrize("architecture", architectures.BRIDGE_ONLY)
+def test_what_hooked_transformer_does_not_cover_is_on_the_bridge(
+    load_tiny: Load, model_folder: Folder, architecture: str
+) -> None:
+    model = load_tiny(architecture, "auto")
+    assert model.info.backend == "bridge"
+    check_same_numbers(model, model_folder(architecture), architecture)
 
 
 @pytest.mark.parametrize("architecture", architectures.CONFIGS)
@@ -140,7 +158,8 @@ def test_generation_is_seeded_and_keeps_the_prompt(
 ) -> None:
     for model in (tiny_llama, tiny_gpt2):
         greedy = model.generate(PROMPTS[0], max_new_tokens=4)
-        assert greedy.startswith(PROMPTS[0]) and len(greedy) > len(PROMPTS[0])
+        assert greedy.startswith(PROMPTS[0])
+        assert len(greedy) > len(PROMPTS[0])
         assert greedy == model.generate(PROMPTS[0], max_new_tokens=4, seed=9)
         drawn = {
             model.generate(PROMPTS[0], max_new_tokens=6, temperature=2.0, seed=s) for s in (0, 1)
@@ -167,8 +186,10 @@ def test_fingerprint_is_one_for_all_backends_and_feels_every_weight(
     model.save_pretrained(tmp_path / "other")
     load_tiny("llama", "bridge").tokenizer.save_pretrained(tmp_path / "other")
     other = load_model(tmp_path / "other").info
-    assert len(prints) == 1 and other.fingerprint not in prints
-    assert other.name == "other" and len(other.fingerprint) == 16
+    assert len(prints) == 1
+    assert other.fingerprint not in prints
+    assert other.name == "other"
+    assert len(other.fingerprint) == 16
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
@@ -188,10 +209,29 @@ def test_other_dtypes(
     torch.testing.assert_close(model.readout(stream.resid[-1]).log_softmax(-1), log_probs)
 
 
+def test_a_bridge_that_somebody_else_made(load_tiny: Load, model_folder: Folder) -> None:
+    bridges: Any = importlib.import_module("transformer_lens.model_bridge")
+    for architecture in ("llama", "gpt2"):
+        bridge = bridges.TransformerBridge.boot_transformers(
+            str(model_folder(architecture)), device="cpu"
+        )
+        wrapped, loaded = DepthModel(bridge), load_tiny(architecture, "bridge")
+        assert wrapped.info.weights == "raw"
+        assert wrapped.info.architecture == loaded.info.architecture
+        ids = loaded.tokenize(PROMPTS)
+        torch.testing.assert_close(wrapped.logits(ids), loaded.logits(ids))
+        before = wrapped.info.fingerprint
+        with torch.no_grad():
+            next(bridge.parameters()).view(-1)[3] += 1
+        assert wrapped.info.fingerprint == before  # taken once
+        assert DepthModel(bridge).info.fingerprint != before
+
+
 def test_an_existing_model_is_used_as_it_is(load_tiny: Load, backend: Backend) -> None:
     loaded = load_tiny("gpt2", backend)
     wrapped = DepthModel(loaded.model, name="mine")
-    assert wrapped.info.name == "mine" and wrapped.info.weights == "raw"
+    assert wrapped.info.name == "mine"
+    assert wrapped.info.weights == "raw"
     assert wrapped.info.backend == backend
     ids = loaded.tokenize(PROMPTS)
     torch.testing.assert_close(wrapped.logits(ids), loaded.logits(ids))
@@ -216,8 +256,7 @@ def test_a_bridge_in_compatibility_mode_is_processed(model_folder: Folder) -> No
 
 @pytest.mark.skipif(not has_hooked_transformer(), reason="TransformerLens 4 has the bridge alone")
 def test_a_processed_hooked_transformer(model_folder: Folder) -> None:
-    from transformer_lens import HookedTransformer
-
+    hooked_transformer: Any = importlib.import_module("transformer_lens").HookedTransformer
     for architecture in ("llama", "gpt2"):
         raw = load_model(model_folder(architecture), backend="hooked")
         batch = raw.tokenize(PROMPTS)
@@ -226,7 +265,7 @@ def test_a_processed_hooked_transformer(model_folder: Folder) -> None:
             cfg = copy.deepcopy(raw.model.cfg)
             if options["fold_ln"]:
                 cfg.normalization_type += "Pre"
-            model = HookedTransformer(cfg)
+            model = hooked_transformer(cfg)
             weights = {key: weight.clone() for key, weight in raw.model.state_dict().items()}
             model.load_and_process_state_dict(weights, **options)
             processed = DepthModel(model)
@@ -237,13 +276,15 @@ def test_a_processed_hooked_transformer(model_folder: Folder) -> None:
 
 @pytest.mark.skipif(not has_hooked_transformer(), reason="TransformerLens 4 has the bridge alone")
 def test_a_hooked_transformer_made_by_hand_without_tokenizer() -> None:
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
-
+    lens: Any = importlib.import_module("transformer_lens")
     settings = {"n_layers": 2, "d_model": 16, "n_ctx": 8, "d_head": 4, "d_vocab": 11}
     for norm in ("LN", None):
-        cfg = HookedTransformerConfig(**settings, act_fn="relu", normalization_type=norm, seed=0)
-        model = DepthModel(HookedTransformer(cfg))
-        assert model.info.normalization == (norm or "none") and model.info.weights == "raw"
+        cfg = lens.HookedTransformerConfig(
+            **settings, act_fn="relu", normalization_type=norm, seed=0
+        )
+        model = DepthModel(lens.HookedTransformer(cfg))
+        assert model.info.normalization == (norm or "none")
+        assert model.info.weights == "raw"
         assert model.logits([[1, 2, 3], [4]]).shape == (2, 1, 11)
         assert model.str_tokens([1, 2]) == ["1", "2"]
         with pytest.raises(ValueError, match="no tokenizer; give token ids"):
@@ -255,7 +296,8 @@ def test_training_mode_is_put_aside_and_back(model_folder: Folder, backend: Back
     plain = model.log_probs(PROMPTS)
     model.model.train()
     torch.testing.assert_close(model.log_probs(PROMPTS), plain, atol=0, rtol=0)
-    assert model.model.training and all(part.training for part in model.model.blocks)
+    assert model.model.training
+    assert all(part.training for part in model.model.blocks)
     assert not any(part.grad is not None for part in model.model.parameters())
 
 

@@ -21,7 +21,8 @@ def test_shape_mask_and_zeros_beyond_the_end(tiny_llama: DepthModel) -> None:
     assert stream.positions[1].tolist() == [0, 1, -1, -1, -1, -1]
     assert not stream.resid[:, ~stream.mask].any()
     assert not stream.directions[:, ~stream.mask].any()
-    assert stream.resid.dtype == torch.float32 and stream.info == tiny_llama.info
+    assert stream.resid.dtype == torch.float32
+    assert stream.info == tiny_llama.info
 
 
 def test_only_asked_positions_are_kept(tiny_llama: DepthModel) -> None:
