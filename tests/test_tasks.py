@@ -526,13 +526,14 @@ def test_unknown_tasks_and_options() -> None:
     assert "there is no task 'Month'. Did you mean months" in text
     assert "weekdays, " in text
     assert "there is no task 'zzz'. Tasks: months" in message(load_task, "zzz", model)
+    assert "there is no task" in message(load_task, "Two months from May is " * 100, model)
     assert "n must be at least 1" in message(load_task, "months", model, n=0)
     for wrong in ({"on_multi_token": "skip"}, {"keep": "right"}):
         with pytest.raises((ValueError, TypeError)):  # TypeError where annotations are checked
             build([pair()], **wrong)
 
 
-def test_files_are_loaded_for_the_model(tmp_path: Path) -> None:
+def test_files_are_loaded_for_the_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [
         {"clean": f"Two months from {a} is", "corrupted": f"Two months from {b} is"}
         | {"target": t, "foil": f, "group": g}
@@ -549,7 +550,9 @@ def test_files_are_loaded_for_the_model(tmp_path: Path) -> None:
     assert task.name == "pairs.jsonl"
     assert list(task.labels["group"]) == ["x", "y", "z"]
     assert task.input_positions.tolist() == [4, 4, 4]
-    some = load_task(path, model, n=2, seed=1)
+    with caplog.at_level(logging.WARNING):
+        some = load_task(path, model, n=2, seed=1)
+    assert "2 of its 3 rows are used; n=None takes all" in caplog.text
     assert len(some) == some.n_drawn == 2
     assert [task.clean.index(text) for text in some.clean] == sorted(
         task.clean.index(text) for text in some.clean

@@ -39,7 +39,7 @@ DAYS_BY_HAND = {
 NESTED_BY_HAND = {
     "Two months from the month after May is": "August",
     "One month from the month before January is": "January",
-    "Three months before the month after December is": "October",
+    "Three months from the month before January is": "March",
 }
 
 
@@ -52,11 +52,17 @@ def rows_of(name: str, *, n: int | None = 200, seed: int = 0, template: str = ""
 
 
 @pytest.mark.parametrize(
-    ("name", "known"),
-    [("months", BY_HAND), ("weekdays", DAYS_BY_HAND), ("nested-months", NESTED_BY_HAND)],
+    ("name", "template", "known"),
+    [
+        ("months", "all", BY_HAND),
+        ("weekdays", "all", DAYS_BY_HAND),
+        ("nested-months", "from", NESTED_BY_HAND),
+    ],
 )
-def test_calendar_answers_are_those_worked_out_by_hand(name: str, known: dict[str, str]) -> None:
-    rows = rows_of(name, n=None, template="all")
+def test_calendar_answers_are_those_worked_out_by_hand(
+    name: str, template: str, known: dict[str, str]
+) -> None:
+    rows = rows_of(name, n=None, template=template)
     assert known.items() <= {row.clean: row.target for row in rows}.items()
     assert known.items() <= {row.corrupted: row.foil for row in rows}.items()
 

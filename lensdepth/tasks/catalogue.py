@@ -1,7 +1,8 @@
 """The built-in tasks: which there are, and how their pairs are written.
 
 The words and sentences are in `calendar`, `ioi`, `facts` and `graded`; here they become pairs in
-which clean and corrupted differ in one place and have different answers.
+which clean and corrupted differ in one place and have different answers. To add a task, write a
+function that draws its rows (`Make`) and give it a `Recipe` in `TASKS`.
 """
 
 import json

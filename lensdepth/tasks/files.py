@@ -9,6 +9,7 @@ import difflib
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -55,7 +56,7 @@ def looks_like_path(name: str) -> bool:
     return (
         Path(name).suffix.lower() in SUFFIXES
         or any(c in name for c in "/\\~")
-        or Path(name).is_file()
+        or os.path.exists(name)  # and not Path.exists, which fails on very long names
     )
 
 

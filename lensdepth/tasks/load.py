@@ -6,6 +6,7 @@
 """
 
 import difflib
+import logging
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from lensdepth.tasks.catalogue import TASKS, make_rows
 from lensdepth.tasks.files import looks_like_path, read_rows
 from lensdepth.tasks.rows import Row
 from lensdepth.tasks.task import Keep, OnMultiToken, PromptModel, Task, build_task
+
+log = logging.getLogger(__name__)
 
 
 def list_tasks() -> dict[str, str]:
@@ -67,7 +70,7 @@ def load_task(
             raise ValueError(
                 f"load_task: template chooses a wording of a built-in task; {name!r} is a file."
             )
-        rows = _some(read_rows(name), n, random.Random(seed))
+        rows = _some(read_rows(name), n, random.Random(seed), name)
         name = Path(name).name or name
     else:
         templates = _known_templates(_known_task(name), template)
@@ -78,9 +81,10 @@ def load_task(
     return build_task(rows, model, name=name, seed=seed, on_multi_token=on_multi_token, keep=keep)
 
 
-def _some(rows: list[Row], n: int | None, rng: random.Random) -> list[Row]:
+def _some(rows: list[Row], n: int | None, rng: random.Random, name: str) -> list[Row]:
     if n is None or n >= len(rows):
         return rows
+    log.warning("%s: %d of its %d rows are used; n=None takes all.", name, n, len(rows))
     return [rows[i] for i in sorted(rng.sample(range(len(rows)), n))]
 
 
