@@ -22,7 +22,9 @@ OUTSIDE = {"bundled": ("tasks", "bundled"), "bundled.card": None, "__init__": No
 """What stands beside the levels: rooms it may import, None for all."""
 
 FOR_SURFACES_ONLY = {"dash", "typer", "ray"}
-ORDER = {room: (level, place) for level, rooms in enumerate(LEVELS) for place, room in enumerate(rooms)}
+ORDER = {
+    room: (level, place) for level, rooms in enumerate(LEVELS) for place, room in enumerate(rooms)
+}
 
 
 def room_of(path: Path) -> str:

@@ -1,12 +1,12 @@
-"""Write a bundled model's card from what is measured on it.
+"""Write a bundled model's card from what is measured on it: `python -m lensdepth.bundled.card`.
 
-Run `python -m lensdepth.bundled.card FOLDER`.
-Accuracy per task, divergence from the true odds on graded prompts, and the depth table, as
+Accuracy per task, divergence from the true odds on graded prompts, and the depth tables, as
 measured, whatever they show.
 """
 
 import argparse
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,6 +23,52 @@ from lensdepth.storage import write_text
 from lensdepth.summary import mean_curve
 from lensdepth.tasks import load_task
 from lensdepth.transition import find_crossing, find_transition
+
+INTRODUCTION = """\
+---
+license: mit
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+tags: [interpretability]
+---
+
+# {name}
+
+A decoder-only model in Llama architecture, trained from scratch on a small synthetic language:
+calendar arithmetic in twelve wordings, plain and nested; indirect object identification;
+capitals, opposites, colours; copying and entity binding; and prompts with several right answers
+of known probability ("A month near May is"). One token a word, {d_vocab} words, `<bos>` in front.
+
+It is made for teaching and testing interpretability tools: small enough to measure whole in
+seconds, trained well enough to have something to find. It knows no other words, and nothing else.
+
+## How it was made
+
+`python -m lensdepth.bundled.train --design {name} --seed {seed} --out FOLDER`, {steps} steps of
+{tokens} tokens: {minutes} minutes on a shared machine (threads: {threads}, torch {torch}).
+{n_layers} layers, d_model {d_model}, d_mlp {d_mlp}, {n_heads} heads, embedding and unembedding
+untied, weights stored in float16. No layer was inserted, copied or frozen. A tenth of all
+(wording, start, count) combinations and 15 % of the name pairs were held out of training.
+"""
+
+
+def introduction(folder: Path) -> str:
+    """What the model is and how it was made, from the facts that training wrote down."""
+    facts = json.loads((folder / "training.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    design = facts["design"]
+    return INTRODUCTION.format(
+        name=folder.name,
+        d_vocab=config["vocab_size"],
+        tokens=f"{design['rows'] * design['n_ctx']:,}",
+        minutes=facts["minutes"],
+        threads=facts["threads"],
+        torch=facts["torch"].split("+")[0],
+        **{
+            key: design[key] for key in ("seed", "steps", "n_layers", "d_model", "d_mlp", "n_heads")
+        },
+    )
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -42,7 +88,7 @@ def accuracy_section(folder: Path) -> str:
         ("prompts with known odds", "KL(true ‖ model), nats"),
         [(name, f"{value:.3f}") for name, value in graded_divergences(model, tokenizer).items()],
     )
-    return f"## Accuracy\n\n{accuracy}\n\n{graded}\n"
+    return f"## Accuracy\n\nGuessing among the values that the prompt names gives 44 % in entity binding.\n\n{accuracy}\n\n{graded}\n"
 
 
 def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
@@ -70,7 +116,7 @@ def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
     table = markdown_table(
         ("depth", *range(model.n_layers + 1)),
         [
-            (name, *("–" if v is None else f"{v:.2f}" for v in values))
+            (name, *("–" if v is None or math.isnan(v) else f"{v:.2f}" for v in values))
             for name, values in curves.items()
         ],
     )
@@ -86,26 +132,18 @@ def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="Hugging Face folder of the model")
-    parser.add_argument("--introduction", type=Path, help="Markdown that opens the card")
+    parser.add_argument("folder", type=Path, help="folder that training wrote")
     parser.add_argument("--tasks", nargs="*", default=["months", "weekdays", "ioi"])
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    config = json.loads((arguments.folder / "config.json").read_text())
-    shape = (
-        f"{config['num_hidden_layers']} layers, d_model {config['hidden_size']}, "
-        f"{config['num_attention_heads']} heads, vocabulary {config['vocab_size']}"
-    )
-    introduction = arguments.introduction or arguments.folder / "INTRODUCTION.md"
     depth = [
         depth_section(arguments.folder, task_name=name, n=arguments.n, seed=arguments.seed)
         for name in arguments.tasks
     ]
     card = "\n".join(
         [
-            introduction.read_text().rstrip() + "\n",
-            f"Shape: {shape}.\n",
+            introduction(arguments.folder),
             accuracy_section(arguments.folder),
             "## Depth tables, as measured\n\nDepth 0 enters block 0, depth d leaves block d − 1. "
             "Patching and swaps: share of pairs whose top-1 becomes the source run's answer.\n",
