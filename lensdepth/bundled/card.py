@@ -88,7 +88,8 @@ def accuracy_section(folder: Path) -> str:
         ("prompts with known odds", "KL(true ‖ model), nats"),
         [(name, f"{value:.3f}") for name, value in graded_divergences(model, tokenizer).items()],
     )
-    return f"## Accuracy\n\nGuessing among the values that the prompt names gives 44 % in entity binding.\n\n{accuracy}\n\n{graded}\n"
+    chance = "Entity binding: guessing among the values that the prompt names gives 44 %."
+    return f"## Accuracy\n\n{accuracy}\n\n{chance}\n\n{graded}\n"
 
 
 def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
