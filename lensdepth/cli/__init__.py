@@ -1,0 +1,57 @@
+"""The command line: `lensdepth report | lens | geometry | ablate | patch | models | tasks`.
+
+Importing it costs next to nothing, and `--help` answers at once: torch, transformers and plotly
+are imported inside the commands that need them.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from lensdepth.cli.commands import app
+from lensdepth.cli.console import note, one_line
+
+EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
+"""What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code.
+
+    0: done. 1: a fault of lensdepth, or output that nobody reads any more. 2: bad input.
+    130: interrupted. Whatever goes wrong is one line on standard error, with `--debug` after its
+    traceback.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a token may hold what a terminal cannot show
+    try:
+        code = app(args=given, prog_name="lensdepth", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # What is still buffered has no reader; Python would complain about it when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _report(error, debug="--debug" in given)
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    if hasattr(error, "format_message"):  # typer's own: an option that is not there, a bad value
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "lensdepth"
+        note(f"{error.format_message().rstrip('. ')}. See {path} --help.")  # type: ignore[attr-defined]
+        return 2
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, EXPECTED):
+        note(one_line(error))
+        return 2
+    hint = "" if debug else " Run it again with --debug to see where, and please report it."
+    note(f"unexpected {type(error).__name__}: {one_line(error).rstrip('.')}.{hint}")
+    return 1

@@ -1,0 +1,107 @@
+"""What the command line says beside its results: messages, a spinner, and silence for the rest.
+
+Standard output is for results alone; everything here goes to standard error.
+"""
+
+import io
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+
+SPACES = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
+PYTHON_OPTIONS = (
+    "backend|batch_size|depths|device|dtype|include_first|keep|n|on_multi_token|template|top_k"
+    "|trust_remote_code"
+)
+"""Arguments of the library that messages name, and that are options here."""
+
+
+def visible(text: str) -> str:
+    """Text with a sign for what a terminal would act on instead of showing it."""
+    return "".join(
+        c if c.isprintable() else SPACES.get(c, f"\\x{ord(c):02x}" if ord(c) < 256 else "�")
+        for c in text
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message for somebody at a terminal: one line, in the words of options.
+
+    The name of the Python function in front goes, and its `keep='all'` becomes `--keep all`.
+    """
+    text = visible(" ".join(str(error).split())) or type(error).__name__
+    text = re.sub(r"^[a-z]\w*: (?=\S)", "", text)
+    return re.sub(
+        rf"\b({PYTHON_OPTIONS})=(?:'([^']*)'|(True))",
+        lambda found: f"--{found[1].replace('_', '-')} {found[2] or ''}".rstrip(),
+        text,
+    )
+
+
+def note(text: str) -> None:
+    """One line to standard error."""
+    sys.stderr.write(f"lensdepth: {text}\n")
+    sys.stderr.flush()
+
+
+class _Notes(logging.Handler):
+    """Warnings of lensdepth itself, each said once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = visible(record.getMessage())
+        if text not in self.said:
+            self.said.add(text)
+            note(f"note: {text}")
+
+
+@contextmanager
+def quiet(*, debug: bool) -> Iterator[None]:
+    """Keep third parties off both streams; with `debug` let them talk on standard error."""
+    ours, root = logging.getLogger("lensdepth"), logging.getLogger()
+    notes, nothing = _Notes(), logging.NullHandler()
+    ours.addHandler(notes)
+    root.addHandler(nothing)  # without any handler Python prints warnings of other loggers
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(redirect_stdout(sys.stderr if debug else io.StringIO()))
+            if not debug:
+                stack.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        ours.removeHandler(notes)
+        root.removeHandler(nothing)
+
+
+def hush_transformers() -> None:
+    """No warnings and no progress bars of transformers and the Hugging Face hub."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A spinner on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    spinner = Spinner("dots", Text(text))
+    with Live(
+        spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    ):
+        yield

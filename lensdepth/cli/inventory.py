@@ -1,0 +1,84 @@
+"""What there is to work with: bundled models, architectures, tasks."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+CHECKED = {
+    "Llama": "LlamaForCausalLM",
+    "Mistral": "MistralForCausalLM",
+    "Qwen 2": "Qwen2ForCausalLM",
+    "Qwen 3": "Qwen3ForCausalLM",
+    "Gemma 2": "Gemma2ForCausalLM",
+    "Gemma 3": "Gemma3ForCausalLM",
+    "GPT-2": "GPT2LMHeadModel",
+    "GPT-NeoX": "GPTNeoXForCausalLM",
+    "Phi-3": "Phi3ForCausalLM",
+    "OLMo 2": "Olmo2ForCausalLM",
+}
+"""Architectures on which lensdepth's own tests compare every backend with Hugging Face."""
+ABOUT = {
+    "calendar": "trained by us on months, weekdays, names, facts and graded answers; the default",
+    "tiny": "the same recipe, small enough for tests",
+}
+
+
+def bundled_models() -> list[Json]:
+    """Name, size and design of each bundled model, read from its files alone."""
+    from lensdepth.bundled import bundled_names, bundled_path
+
+    return [_describe(name, bundled_path(name)) for name in bundled_names()]
+
+
+def _describe(name: str, folder: Path) -> Json:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    weights = folder / "model.safetensors"
+    return {
+        "name": name,
+        "n_layers": config["num_hidden_layers"],
+        "d_model": config["hidden_size"],
+        "d_vocab": config["vocab_size"],
+        "n_parameters": _count_parameters(weights),
+        "bytes": weights.stat().st_size,
+        "architecture": config["architectures"][0],
+        "about": ABOUT.get(name, ""),
+    }
+
+
+def _count_parameters(weights: Path) -> int:
+    """Numbers in a safetensors file, by its header: eight bytes of length, then JSON."""
+    with weights.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(
+        math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+    )
+
+
+def architectures() -> Json:
+    """Architectures by backend with the installed TransformerLens."""
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+
+    from lensdepth.conversion import has_hooked_transformer
+
+    causal = sorted(
+        name for name in SUPPORTED_ARCHITECTURES if name.endswith(("ForCausalLM", "LMHeadModel"))
+    )
+    checked = sorted(CHECKED.values())
+    return {
+        "hooked": checked if has_hooked_transformer() else [],
+        "bridge": [name for name in checked if name in causal],
+        "bridge_unchecked": [name for name in causal if name not in checked],
+    }
+
+
+def tasks() -> list[Json]:
+    """Name, example and wordings of each built-in task."""
+    from lensdepth.tasks import list_tasks, list_templates
+
+    return [
+        {"name": name, "description": description, "templates": list(list_templates(name))}
+        for name, description in list_tasks().items()
+    ]

@@ -1,0 +1,263 @@
+"""Options that several commands share, and what can be checked about them before any work."""
+
+import inspect
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+
+SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
+LARGEST_SEED = 2**32 - 1
+DEFAULT_TASK = "months"
+MODEL, PROMPTS, OUTPUT = "Model", "Prompts", "Output"
+"""Panels of the help."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which model, and how it is held and run."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="A bundled model, a folder in Hugging Face format, or a name on the hub.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "calendar"
+    backend: Annotated[
+        Literal["auto", "hooked", "bridge"],
+        typer.Option(
+            help="HookedTransformer, TransformerBridge, or the first that holds the model.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "auto"
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Such as cpu or cuda:1.",
+            show_default="a CUDA device where there is one",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16", "float64"],
+        typer.Option(help="Numbers the model computes in.", rich_help_panel=MODEL),
+    ] = "float32"
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Prompts in one forward pass.",
+            min=1,
+            show_default="what fits",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """Which prompts."""
+
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A built-in task; see lensdepth tasks.",
+            show_default=DEFAULT_TASK,
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="In place of a task: a .jsonl, .csv or .parquet file with the columns clean, "
+            "corrupted, target and foil (or prompt alone), or a Hugging Face data set.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
+    n: Annotated[
+        int,
+        typer.Option(
+            "--n", metavar="N", help="At most so many pairs.", min=1, rich_help_panel=PROMPTS
+        ),
+    ] = 200
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Wording of a built-in task, or all; may be given several times.",
+            show_default="the task's own",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
+    on_multi_token: Annotated[
+        Literal["error", "drop"],
+        typer.Option(
+            help="What to do about answers of several tokens: stop, or leave those pairs out.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = "error"
+    keep: Annotated[
+        Literal["all", "correct"] | None,
+        typer.Option(
+            help="All pairs, or those of which the model answers both prompts correctly.",
+            show_default="correct for report, patch and ablate; all for lens and geometry",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Of the draw of pairs, the controls and the resampling.",
+            min=0,
+            max=LARGEST_SEED,
+            rich_help_panel=PROMPTS,
+        ),
+    ] = 0
+
+    @property
+    def source(self) -> str:
+        """The task or file that was asked for."""
+        return self.prompts or self.task or DEFAULT_TASK
+
+
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object: provenance, summary, rows.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="Show tracebacks, and what other libraries say.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Replace what is there.", rich_help_panel=OUTPUT),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where the result goes."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write it, by the name's ending: .html (figure), .json, .csv, .parquet, "
+            "or .safetensors (loads again with the result's own load).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    force: ForceOption = False
+    json: JsonOption = False
+    debug: DebugOption = False
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Give typer a command whose parameters that are option groups are spread into options."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(
+                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+            )
+            continue
+        kinds = get_type_hints(groups[name], include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=kinds[field.name],
+            )
+            for field in fields(groups[name])
+        ]
+
+    def run(**values: Any) -> None:
+        gathered = {
+            name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**values, **gathered)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def check_out(path: Path | None, *, force: bool, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Refuse an output that could not be written, before any work is done for it.
+
+    Raises:
+        ValueError: unknown ending, no such folder, something there already without `force`.
+        OSError: the folder cannot be written.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"--out {str(path)!r}: the name must end in {' or '.join(suffixes)}.")
+    if path.is_dir():
+        raise ValueError(f"--out {str(path)!r} is a folder; name a file.")
+    if path.exists() and not force:
+        raise ValueError(f"--out {str(path)!r} exists already; replace it with --force.")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"--out {str(path)!r} cannot be written: {reason}.") from error
+
+
+def check_task(options: TaskOptions) -> None:
+    """Refuse a task or file that is not there, before a model is loaded for it.
+
+    Raises:
+        ValueError: task and prompts together, an unknown task or template, a template with a file,
+            or a file that cannot be read.
+        FileNotFoundError: there is no such file; the nearest names are offered.
+    """
+    if options.task is not None and options.prompts is not None:
+        raise ValueError("give --task or --prompts, not both.")
+    from lensdepth.tasks import list_templates
+    from lensdepth.tasks.files import is_dataset_name, looks_like_path, read_rows
+
+    if options.prompts is not None:
+        if options.template:
+            raise ValueError("--template chooses a wording of a --task; --prompts has none.")
+        if Path(options.prompts).expanduser().exists() or not is_dataset_name(options.prompts):
+            read_rows(options.prompts)
+    elif not looks_like_path(options.source):
+        known = (*list_templates(options.source), "all")
+        wrong = [name for name in options.template or () if name not in known]
+        if wrong:
+            raise ValueError(
+                f"task {options.source!r} has no template {wrong[0]!r}. "
+                f"Templates: {', '.join(known)}."
+            )

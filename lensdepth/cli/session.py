@@ -1,0 +1,144 @@
+"""From options to a loaded model and task, and from a result to what was asked for."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lensdepth.cli.console import hush_transformers, note, working
+from lensdepth.cli.options import ModelOptions, OutputOptions, TaskOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lensdepth.model import DepthModel
+    from lensdepth.tasks import Task
+
+Json = dict[str, Any]
+
+
+def open_model(options: ModelOptions, *, debug: bool) -> "DepthModel":
+    """Load the model, with a spinner: most of the time goes into imports or a download."""
+    with working(f"loading {options.model}"):
+        if not debug:
+            hush_transformers()
+        from lensdepth.model import load_model
+
+        return load_model(
+            options.model,
+            backend=options.backend,
+            device=options.device,
+            dtype=options.dtype,
+            trust_remote_code=options.trust_remote_code,
+        )
+
+
+def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task":
+    """Make or read the task; `keep` holds unless the user chose, and for pairs alone."""
+    from lensdepth.tasks import load_task
+
+    templates = options.template or None
+    settings: Json = {
+        "n": options.n,
+        "seed": options.seed,
+        "template": "all" if templates and "all" in templates else templates,
+        "on_multi_token": options.on_multi_token,
+    }
+    source = Path(options.prompts) if options.prompts is not None else options.source
+    if options.keep is not None:
+        return load_task(source, model, keep=options.keep, **settings)
+    task = load_task(source, model, keep="all", **settings)
+    if keep == "correct" and task.has_pairs:
+        return load_task(source, model, keep="correct", **settings)
+    return task
+
+
+def pairs_summary(task: "Task") -> Json:
+    """How many pairs (or prompts) there were, and why some were left out."""
+    return {
+        "drawn": task.n_drawn,
+        "used": len(task),
+        "multi_token": task.n_multi_token,
+        "wrong": task.n_wrong,
+    }
+
+
+def pairs_sentence(task: "Task") -> str:
+    """The same in words."""
+    what = "pairs" if task.has_pairs else "prompts"
+    left_out = [
+        text
+        for count, text in (
+            (task.n_multi_token, f"{task.n_multi_token} with answers of several tokens"),
+            (task.n_wrong, f"{task.n_wrong} answered wrongly"),
+        )
+        if count
+    ]
+    out = f"; left out: {', '.join(left_out)}" if left_out else ""
+    return f"{len(task)} of {task.n_drawn} {what} of {task.name}{out}"
+
+
+def title(what: str, model: "DepthModel", on: str) -> str:
+    """Heading of a table: what was measured, on which model, on which prompts."""
+    info = model.info
+    return f"{what} of {info.name}, {info.n_layers} layers ({info.backend}): {on}"
+
+
+def records(frame: "pd.DataFrame") -> list[Json]:
+    """Rows of a table as JSON values."""
+    from lensdepth.summary import to_json
+
+    return to_json(frame.to_dict("records"))
+
+
+def as_json(value: Any) -> str:
+    """One line of ASCII: no terminal, locale or pipe can spoil it."""
+    return json.dumps(value, allow_nan=False)
+
+
+def deliver(result: Any, summary: Json, output: OutputOptions, show: Callable[[], None]) -> None:
+    """Write the file that was asked for, then print JSON or what `show` prints.
+
+    The caller has checked `output.out`.
+    """
+    from lensdepth.summary import provenance_json
+
+    whole: Json = {}
+    if output.json or (output.out and output.out.suffix.lower() == ".json"):
+        whole = {
+            "provenance": provenance_json(result.provenance),
+            "summary": summary,
+            "rows": records(result.to_frame()),
+        }
+    if output.out is not None:
+        write(result, whole, output.out)
+        note(f"wrote {output.out}")
+    if output.json:
+        print_json(whole)
+    else:
+        show()
+
+
+def print_json(value: Json) -> None:
+    """One object and nothing else on standard output."""
+    sys.stdout.write(as_json(value) + "\n")
+
+
+def write(result: Any, whole: Json, path: Path) -> None:
+    """One file, whole or not at all, in the format that its ending names."""
+    from lensdepth.storage import whole_file, write_text
+
+    match path.suffix.lower():
+        case ".json":
+            write_text(path, as_json(whole) + "\n")
+        case ".html":
+            write_text(path, result.plot().to_html(include_plotlyjs=True))
+        case ".csv":
+            with whole_file(path) as partial:
+                result.to_frame().to_csv(partial, index=False)
+        case ".parquet":
+            with whole_file(path) as partial:
+                result.to_frame().to_parquet(partial, index=False)
+        case ".safetensors":
+            result.save(path)

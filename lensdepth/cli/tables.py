@@ -1,0 +1,342 @@
+"""Results as tables in a terminal: by depth, coloured, no wider than it is.
+
+Tokens go in as plain text, never as markup, with a sign for what would not show.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.measure import Measurement
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from lensdepth import stats
+from lensdepth.cli.console import visible
+from lensdepth.cli.inventory import CHECKED
+
+if TYPE_CHECKING:
+    from lensdepth.ablation import AblationProfile
+    from lensdepth.geometry import GeometryProfile
+    from lensdepth.lens import LensProfile
+    from lensdepth.patching import PatchProfile
+
+PIPE_WIDTH = 200
+"""Columns where standard output is no terminal: nothing needs to be cut."""
+CELL = 12
+"""Most columns that one token takes in a grid."""
+PALE, DARK = (247, 251, 255), (8, 69, 148)
+"""Ends of the scale on which probabilities are coloured."""
+Interval = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def stdout_console() -> Console:
+    """Where results are printed; colours only on a terminal, and none with NO_COLOR."""
+    return Console(
+        width=None if sys.stdout.isatty() else PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def show(*parts: Table | Text | str) -> None:
+    """Print tables and sentences one below the other."""
+    console = stdout_console()
+    for part in parts:
+        console.print(part)
+
+
+def first_that_fits(*tables: Callable[[], Table]) -> Table:
+    """The first of several ways to show a thing that the terminal is wide enough for."""
+    console = stdout_console()
+    for make in tables[:-1]:
+        table = make()
+        if Measurement.get(console, console.options, table).maximum <= console.width:
+            return table
+    return tables[-1]()
+
+
+def depth_name(depth: int, n_layers: int) -> str:
+    """What the residual state at a depth is: `embed`, or the block whose output it is."""
+    if depth == 0:
+        return "embed"
+    return f"{depth - 1} = final" if depth == n_layers else str(depth - 1)
+
+
+def token_cell(text: str, *, limit: int = CELL) -> str:
+    """A token that can be told from its neighbours: `·` for a space in front, a sign for nothing.
+
+    Spaces inside or behind stay as they are.
+    """
+    shown = visible(text)
+    if not shown.strip():
+        shown = "·" * len(shown) or "∅"
+    elif shown.startswith(" "):
+        shown = "·" + shown[1:]
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def shade(share: float) -> Style:
+    """Background for a number from 0 to 1, with a foreground that can be read on it."""
+    if not 0 <= share <= 1:
+        return Style()
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(PALE, DARK, strict=True))
+    return Style.parse(f"{'white' if share > 0.5 else 'black'} on rgb({red},{green},{blue})")
+
+
+def number(value: float) -> str:
+    """Two places, no minus before zero, a dash for what is not known."""
+    if np.isnan(value):
+        return "–"
+    text = f"{value:.2f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def with_interval(mean: float, low: float, high: float) -> Text:
+    """A number and, where there is one, its 95 % interval, dimmed."""
+    text = Text(number(mean))
+    if not np.isnan(low):
+        text.append(f" [{number(low)}, {number(high)}]", "dim")
+    return text
+
+
+def depth_table(
+    depths: Iterable[int],
+    n_layers: int,
+    columns: dict[str, Sequence[str | Text]],
+    *,
+    title: str,
+) -> Table:
+    """One row a depth, from the embedding down to the final state."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None)
+    table.pad_edge = False
+    table.add_column("depth", justify="right")
+    table.add_column("block", style="dim")
+    for name in columns:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for i, depth in enumerate(depths):
+        cells = [column[i] for column in columns.values()]
+        table.add_row(str(depth), depth_name(depth, n_layers), *cells)
+    return table
+
+
+def interval_table(
+    depths: Sequence[int], n_layers: int, curves: dict[str, Interval], *, title: str
+) -> Table:
+    """Curves by depth with their intervals, without them where the terminal is narrow."""
+
+    def make(intervals: bool) -> Table:
+        columns = {
+            name: [
+                with_interval(*row) if intervals else Text(number(row[0]))
+                for row in zip(*curve, strict=True)
+            ]
+            for name, curve in curves.items()
+        }
+        return depth_table(depths, n_layers, columns, title=title)
+
+    return first_that_fits(lambda: make(True), lambda: make(False))
+
+
+def curve(values: torch.Tensor) -> Interval:
+    """Mean over units `[unit, depth]` with its interval."""
+    return stats.bootstrap_mean(values.numpy())
+
+
+def lens_table(profile: "LensProfile", *, top: int, title: str) -> Table:
+    """What one prompt's last read position says at each depth."""
+    final = int(profile.top_tokens[-1, 0, -1, 0])
+    tokens = profile.top_tokens[:, 0, -1, :top].tolist()
+    probs = profile.top_log_probs[:, 0, -1, :top].exp().tolist()
+    columns: dict[str, Sequence[str | Text]] = {}
+    for rank in range(top):
+        columns[f"top {rank + 1}"] = [
+            Text(
+                f" {token_cell(profile.text(token[rank]))} {prob[rank]:.2f} ",
+                shade(prob[rank]) + Style(bold=token[rank] == final),
+            )
+            for token, prob in zip(tokens, probs, strict=True)
+        ]
+    columns["KL to final"] = [number(x) for x in profile.kl[:, 0, -1].tolist()]
+    columns["entropy"] = [number(x) for x in profile.entropy[:, 0, -1].tolist()]
+    return depth_table(range(profile.n_layers + 1), profile.n_layers, columns, title=title)
+
+
+def lens_grids(profile: "LensProfile", *, title: str) -> list[Table]:
+    """Depth by token with the likeliest next token in each cell, in as many tables as it needs."""
+    tokens = profile.token[0].tolist()
+    top = [[profile.text(t) for t in row] for row in profile.top_tokens[:, 0, :, 0].tolist()]
+    probs = profile.top_log_probs[:, 0, :, 0].exp().tolist()
+    heads = [token_cell(profile.text(token)) for token in tokens]
+    widths = [
+        max(len(head), *(len(token_cell(row[pos])) for row in top)) + 3
+        for pos, head in enumerate(heads)
+    ]
+    grids, start = [], 0
+    room = stdout_console().width - len("depth  10 = final ")
+    while start < len(tokens):
+        end, used = start + 1, widths[start]
+        while end < len(tokens) and used + widths[end] <= room:
+            used += widths[end]
+            end += 1
+        columns = {
+            f"{heads[pos]}\n{pos}": [
+                Text(f"{token_cell(row[pos])}", shade(prob[pos]))
+                for row, prob in zip(top, probs, strict=True)
+            ]
+            for pos in range(start, end)
+        }
+        part = title if len(tokens) == end - start else f"{title} (tokens {start} to {end - 1})"
+        grids.append(
+            depth_table(range(profile.n_layers + 1), profile.n_layers, columns, title=part)
+        )
+        start = end
+    return grids
+
+
+def first_choice(profile: "LensProfile") -> str:
+    """What one prompt's prediction is, and from which depth on the lens agrees with it."""
+    agrees = profile.top1_agreement[:, 0, -1].bool().tolist()
+    since = next(depth for depth in range(len(agrees)) if all(agrees[depth:]))
+    token = visible(profile.text(int(profile.top_tokens[-1, 0, -1, 0])).strip()) or "a space"
+    prob = profile.top_log_probs[-1, 0, -1, 0].exp().item()
+    where = "at the end only" if since == profile.n_layers else f"from depth {since} on"
+    return f"The model predicts {token} ({prob:.0%}), the lens's first choice {where}."
+
+
+def lens_means(profile: "LensProfile", *, title: str) -> Table:
+    """Means over prompts by depth."""
+    curves = {
+        "KL to final": profile.kl,
+        "entropy": profile.entropy,
+        "top-1 agreement": profile.top1_agreement,
+    }
+    if profile.target_log_prob is not None:
+        curves["log p(target)"] = profile.target_log_prob
+    return interval_table(
+        range(profile.n_layers + 1),
+        profile.n_layers,
+        {name: curve(profile.mean_by_depth(values)) for name, values in curves.items()},
+        title=title,
+    )
+
+
+def patch_table(profile: "PatchProfile", *, title: str) -> Table:
+    """Efficacy by depth at each position, and its control."""
+    curves = {f"at {name}": curve(profile.efficacy(name)) for name in profile.positions}
+    if profile.control_success is not None:
+        for i, name in enumerate(profile.positions):
+            mean = profile.control_success[i].mean(1).numpy()
+            unknown = np.full(len(mean), np.nan)
+            curves[f"shuffled, {name}"] = (mean, unknown, unknown)
+    return interval_table(profile.depths.tolist(), profile.n_layers, curves, title=title)
+
+
+def ablation_table(profile: "AblationProfile", *, title: str) -> Table:
+    """Transferred fraction by depth of each edit; the controls without their intervals."""
+    names = {"random_direction": "random dir.", "shuffled_norm": "shuffled norm"}
+    curves = {}
+    for edit in profile.edits:
+        mean, low, high = curve(profile.of(edit, profile.transferred))
+        if edit in names:
+            low = high = np.full(len(mean), np.nan)
+        curves[names.get(edit, edit)] = (mean, low, high)
+    return interval_table(profile.depths.tolist(), profile.n_layers, curves, title=title)
+
+
+def geometry_table(profile: "GeometryProfile", *, title: str) -> Table:
+    """Norm, step angle, effective rank and coupling to the prediction, by depth."""
+    unknown = torch.full((profile.norm.shape[1], 1), torch.nan)
+    curves = {
+        "norm": curve(profile.norm.T),
+        "step angle": curve(torch.cat([unknown, profile.step_angle.T], dim=1)),
+    }
+    for name, head in (
+        ("effective_rank", "eff. rank"),
+        ("angle_js", "angle–JS"),
+        ("norm_js", "norm–JS"),
+    ):
+        mean, low, high = (getattr(profile, name + end).numpy() for end in ("", "_low", "_high"))
+        curves[head] = (mean, low, high)
+    return interval_table(range(profile.n_layers + 1), profile.n_layers, curves, title=title)
+
+
+def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str) -> Table:
+    """A list of things; the last column takes what width is left."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None)
+    table.pad_edge = False
+    for i, head in enumerate(heads):
+        table.add_column(head, no_wrap=i == 0, style="bold" if i == 0 else None)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def model_list(
+    bundled: Sequence[dict[str, Any]], supported: dict[str, list[str]], versions: dict[str, str]
+) -> list[Table | Text | str]:
+    """Bundled models, checked architectures, and how to name any other model."""
+    names = {value: key for key, value in CHECKED.items()}
+    models = plain_table(
+        ("model", "layers", "parameters", "file", "what it is"),
+        [
+            (
+                row["name"],
+                str(row["n_layers"]),
+                f"{row['n_parameters'] / 1e6:.2f} M",
+                f"{row['bytes'] / 1e6:.1f} MB",
+                row["about"],
+            )
+            for row in bundled
+        ],
+        title="Bundled models",
+    )
+    kinds = plain_table(
+        ("architecture", "hooked", "bridge"),
+        [
+            (
+                names[kind],
+                "yes" if kind in supported["hooked"] else "no",
+                "yes" if kind in supported["bridge"] else "no",
+            )
+            for kind in CHECKED.values()
+        ],
+        title=f"Compared with Hugging Face by our tests (TransformerLens "
+        f"{versions['transformer-lens']})",
+    )
+    more = ", ".join(
+        name.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
+        for name in supported["bridge_unchecked"]
+    )
+    return [
+        models,
+        "",
+        kinds,
+        "",
+        f"TransformerLens's bridge also names {more}. Every model is compared with Hugging Face "
+        "on a short probe when it is loaded, and refused where they differ.",
+        "",
+        "Any other model: --model FOLDER (Hugging Face format) or --model OWNER/NAME (the hub).",
+    ]
+
+
+def task_list(tasks: Sequence[dict[str, Any]]) -> list[Table | Text | str]:
+    """Built-in tasks with an example and their wordings."""
+    return [
+        plain_table(
+            ("task", "example", "templates"),
+            [
+                (row["name"], row["description"], ", ".join(row["templates"]) or "–")
+                for row in tasks
+            ],
+            title="Tasks",
+        ),
+        "",
+        "Your own prompts: --prompts FILE (.jsonl, .csv, .parquet) with the columns clean, "
+        "corrupted, target, foil, or prompt alone.",
+    ]
