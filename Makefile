@@ -1,22 +1,33 @@
-# `make help` lists the targets. Every target sets up what it needs, in .venv and .venv-tl4.
+# `make help` lists the targets. Each sets up what it needs, in .venv and .venv-tl4.
+#
+# Of torch the CPU build is enough. On Linux, pip's own index gives the CUDA build of the same
+# version, several gigabytes; the CPU build comes with
+#     make report TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# and PYTHON=/path/to/python chooses another interpreter.
 
 TL3 := 3.9.0
 TL4 := 4.3.0
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH_INDEX ?=
 MODEL ?= calendar
 TASK ?= months
 REPORT := out/report.html
-CHECK := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	"$$python" -c '$(FITS)' 2>/dev/null && { command -v "$$python"; break; }; done)
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") "transformer-lens==$(TL)"
 
 .DEFAULT_GOAL := help
 .PHONY: help report test test-tl4 lint types format train clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 report: .venv/.installed ## measure the bundled model on the months task and write out/report.html
 	@mkdir -p $(dir $(REPORT))
-	@.venv/bin/lensdepth report --model $(MODEL) --task $(TASK) --out $(REPORT) --force
+	@.venv/bin/lensdepth report --model "$(MODEL)" --task "$(TASK)" --out $(REPORT) --force
+	@echo "The report is $(REPORT), its tables are beside it."
 
 test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest
@@ -24,14 +35,14 @@ test: .venv/.installed ## run the tests on TransformerLens 3.9
 test-tl4: .venv-tl4/.installed ## run the same tests on TransformerLens 4
 	.venv-tl4/bin/python -m pytest
 
-lint: .venv/.installed ## check style and formatting
+lint: .venv/.tools ## check style and formatting
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-types: .venv/.installed ## check types
+types: .venv/.tools ## check types
 	.venv/bin/pyright --pythonpath .venv/bin/python
 
-format: .venv/.installed ## mend style and formatting
+format: .venv/.tools ## mend style and formatting
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
@@ -41,10 +52,18 @@ train: .venv/.installed ## train the bundled model anew into out/calendar (about
 clean: ## remove environments, caches and reports
 	rm -rf .venv .venv-tl4 out build dist .pytest_cache .ruff_cache .hypothesis
 
-.venv/.installed: TL := $(TL3)
-.venv-tl4/.installed: TL := $(TL4)
+.venv/%: TL := $(TL3)
+.venv-tl4/%: TL := $(TL4)
+
 .venv/.installed .venv-tl4/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c '$(CHECK)' 2>/dev/null || { echo "lensdepth needs Python 3.11 or newer with venv (on Debian: apt install python3-venv)." >&2; exit 1; }
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "transformer-lens==$(TL)" --editable ".[dev]"
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
+		echo "lensdepth needs Python 3.11 or newer with venv (on Debian: apt install python3-venv)." >&2; \
+		exit 1; }
+	@echo "Installing into $(@D), a few minutes the first time."
+	@"$(PYTHON)" -m venv $(@D)
+	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[test]"
+	@touch $@
+
+.venv/.tools: .venv/.installed
+	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[dev]"
 	@touch $@

@@ -22,6 +22,18 @@ def test_every_public_name_resolves_and_says_what_it_is(name: str) -> None:
             assert inspect.getdoc(value), f"{name}.{member} has no docstring"
 
 
+@pytest.mark.parametrize("name", lensdepth.__all__)
+def test_every_public_function_names_the_errors_it_raises(name: str) -> None:
+    thing = getattr(lensdepth, name)
+    if inspect.isfunction(thing) and re.search(r"\braise ", inspect.getsource(thing)):
+        assert "Raises:" in (inspect.getdoc(thing) or ""), f"{name} does not say what it raises"
+
+
+def test_the_list_of_public_names_is_one_list() -> None:
+    assert sorted(lensdepth.__all__) == sorted(lensdepth._HOME)
+    assert set(lensdepth.__all__) <= set(dir(lensdepth))
+
+
 def test_importing_the_package_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'numpy', 'pandas', 'plotly', 'transformers', 'transformer_lens', 'typer'}"
     code = f"import sys, lensdepth; sys.exit(repr({heavy} & set(sys.modules) or ''))"
