@@ -216,7 +216,9 @@ def _resolve(name_or_path: str | Path) -> tuple[str, str]:
     if given in bundled_names():
         return given, str(bundled_path(given))
     path = Path(given).expanduser()
-    if given.strip() and path.is_dir():
+    if not given.strip():
+        raise ValueError(f"load_model: give a name or a folder.{_nearest(given)}")
+    if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(
                 f"load_model: the folder {given!r} has no config.json.{_nearest(given)}"
@@ -230,7 +232,7 @@ def _resolve(name_or_path: str | Path) -> tuple[str, str]:
 
 
 def _is_path(given: str) -> bool:
-    return given.strip() == "" or given[0] in "./~\\" or given.count("/") > 1
+    return given[0] in "./~\\" or given.count("/") > 1
 
 
 def _reachable(source: str) -> bool:

@@ -160,7 +160,7 @@ class DepthModel:
                 no tokenizer for text.
         """
         if isinstance(prompts, TokenBatch):
-            batch = prompts
+            batch = TokenBatch(tokens=prompts.tokens.cpu(), lengths=prompts.lengths.cpu())
         else:
             rows = [
                 self._ids(prompt, i)
@@ -433,13 +433,16 @@ def _backend_of(model: Any) -> Backend:
 def _weights_of(model: Any) -> Weights:
     """Whether TransformerLens folded norms, or centred the unembedding or the embedding."""
     folded = str(getattr(model.cfg, "normalization_type", "")).endswith("Pre")
-    if folded or getattr(model.cfg, "layer_norm_folding", False):
-        return "processed"
-    w_u, w_e = model.unembed.W_U, model.embed.W_E
-    for weight, dim in ((w_u, -1), (w_e, -1)):
-        # Centring leaves means of rounding size, which no trained weight has by chance.
-        rounding = 8 * torch.finfo(weight.dtype).eps * weight.abs().mean()
-        if weight.mean(dim).abs().max() <= rounding:
+    if folded or getattr(model, "_weights_processed", False):
+        return "processed"  # HookedTransformer says the former, the bridge the latter
+    for part, weight in (("unembed", "W_U"), ("embed", "W_E")):
+        rows = getattr(getattr(model, part, None), weight, None)
+        if rows is None:
+            continue
+        rows = rows.detach()[:64].double()
+        # Centring leaves means of rounding size, which no row of a trained matrix has by chance.
+        rounding = 4 * torch.finfo(model.cfg.dtype).eps / rows.shape[-1] ** 0.5 + 1e-6
+        if 0 < rows.abs().mean() and rows.mean(-1).abs().max() <= rounding * rows.abs().mean():
             return "processed"
     return "raw"
 

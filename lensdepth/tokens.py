@@ -38,7 +38,8 @@ class TokenBatch:
     @property
     def mask(self) -> Bool[Tensor, "batch pos"]:
         """True at real tokens."""
-        return torch.arange(self.tokens.shape[1]) < self.lengths[:, None]
+        every = torch.arange(self.tokens.shape[1], device=self.lengths.device)
+        return every < self.lengths[:, None]
 
     def __len__(self) -> int:
         return len(self.lengths)

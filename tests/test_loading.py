@@ -144,7 +144,7 @@ def test_unknown_names_offer_the_nearest(
     assert "Did you mean 'calendar'" in said
     assert "hub cannot be reached" in said
     assert re.search(r"Bundled models: calendar, tiny\.$", complaint("xqzw_0000_xqzw"))
-    assert "there is no folder ''" in complaint("")
+    assert "give a name or a folder" in complaint("")
 
 
 def test_without_a_network_the_answer_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
