@@ -52,7 +52,8 @@ def load_model(
         name_or_path: a bundled model ("calendar", "tiny"), a folder in Hugging Face format, or a
             name on the Hugging Face hub, tried in this order.
         backend: `"auto"` takes HookedTransformer where the installed TransformerLens has it and
-            it reproduces this model's Hugging Face logits, else the bridge.
+            it reproduces this model's Hugging Face logits, else the bridge. A HookedTransformer
+            copies the weights: loading one takes the memory of two models.
         device: such as `"cpu"` or `"cuda:1"`; None takes a CUDA device where there is one.
         dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"float64"`.
         name: what to call it in results.
@@ -442,7 +443,7 @@ def _weights_of(model: Any) -> Weights:
         rows = rows.detach()[:64].double()
         # Centring leaves means of rounding size, which no row of a trained matrix has by chance.
         rounding = 4 * torch.finfo(model.cfg.dtype).eps / rows.shape[-1] ** 0.5 + 1e-6
-        if 0 < rows.abs().mean() and rows.mean(-1).abs().max() <= rounding * rows.abs().mean():
+        if rows.abs().mean() > 0 and rows.mean(-1).abs().max() <= rounding * rows.abs().mean():
             return "processed"
     return "raw"
 
