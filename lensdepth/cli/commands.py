@@ -104,9 +104,12 @@ def report(
     check_out(out, force=force, suffixes=(".html",))
     with quiet(debug=debug):
         check_task(task)
+        from lensdepth.report import build_report
+        from lensdepth.report.build import check_output
+
+        check_output(out, out.with_name(f"{out.stem}_tables"), overwrite=force)
         depth_model = session.open_model(model, debug=debug)
         pairs = session.open_task(task, depth_model, keep="correct")
-        from lensdepth.report import build_report
 
         made = build_report(
             depth_model,
@@ -121,7 +124,8 @@ def report(
     else:
         from lensdepth.cli import tables
 
-        tables.show(*tables.report_summary(made))
+        title = session.title("Report", depth_model, session.pairs_sentence(pairs))
+        tables.show(title, tables.report_table(made), "", f"{made.path} (tables: {made.tables})")
 
 
 @app.command(
@@ -170,17 +174,16 @@ def lens(
         from lensdepth.summary import lens_summary
         from lensdepth.transition import find_transition
 
-        pairs = None
-        if prompt is None:
-            pairs = session.open_task(task, depth_model, keep="all")
+        pairs = session.open_task(task, depth_model, keep="all") if prompt is None else None
         profile = logit_lens(
             depth_model,
-            prompt if pairs is None else pairs,
+            pairs or prompt or "",
             positions=positions,
             top_k=min(max(top, 5), depth_model.d_vocab),
             batch_size=model.batch_size,
         )
-        transition = find_transition(profile, seed=task.seed)
+        curved = depth_model.n_layers >= 3 and not profile.kl.isinf().any()
+        transition = find_transition(profile, seed=task.seed) if curved else None
         summary = lens_summary(profile, transition)
         if pairs is not None:
             summary["pairs"] = session.pairs_summary(pairs)
@@ -192,14 +195,14 @@ def lens(
         if pairs is not None:
             title = session.title("Logit lens", depth_model, session.pairs_sentence(pairs))
             verdict = prose.lens_verdict(transition, profile.n_layers)
-            tables.show(tables.lens_means(profile, title=title), "", verdict)
+            tables.show(title, tables.lens_means(profile), "", verdict)
             return
         title = session.title("Logit lens", depth_model, repr(prompt))
         if positions == "all":
-            tables.show(*tables.lens_grids(profile, title=title))
+            parts = tables.lens_grids(profile)
         else:
-            tables.show(tables.lens_table(profile, top=top, title=title))
-        tables.show("", tables.first_choice(profile))
+            parts = [tables.lens_table(profile, top=top)]
+        tables.show(title, *parts, "", tables.first_choice(profile))
 
     session.deliver(profile, summary, output, show)
 
@@ -239,6 +242,8 @@ def geometry(
             depth_model,
             pairs,
             include_first=include_first,
+            # Holm's correction multiplies the smallest p-value that permutations can give.
+            n_resamples=max(400, 40 * (depth_model.n_layers + 1)),
             seed=task.seed,
             batch_size=model.batch_size,
         )
@@ -249,8 +254,7 @@ def geometry(
         from lensdepth.cli import tables
 
         title = session.title("Geometry", depth_model, session.pairs_sentence(pairs))
-        table = tables.geometry_table(profile, title=title)
-        tables.show(table, "", prose.coupling_verdict(profile))
+        tables.show(title, tables.geometry_table(profile), "", prose.coupling_verdict(profile))
 
     session.deliver(profile, {**summary, "pairs": session.pairs_summary(pairs)}, output, show)
 
@@ -299,12 +303,11 @@ def ablate(
         from lensdepth.cli import tables
 
         title = session.title(
-            f"Transferred fraction, {position} position, {mode}",
+            f"Transferred fraction ({position} position, {mode})",
             depth_model,
             session.pairs_sentence(pairs),
         )
-        table = tables.ablation_table(profile, title=title)
-        tables.show(table, "", prose.ablation_verdict(profile))
+        tables.show(title, tables.ablation_table(profile), "", prose.ablation_verdict(profile))
 
     session.deliver(profile, summary, output, show)
 
@@ -366,14 +369,14 @@ def patch(
         from lensdepth.cli import tables
 
         title = session.title(
-            f"Efficacy of patching, {mode}", depth_model, session.pairs_sentence(pairs)
+            f"Efficacy of patching ({mode})", depth_model, session.pairs_sentence(pairs)
         )
         verdict = (
             prose.patch_sentences(profile, None)[0]
             if crossing is None
             else prose.crossing_verdict(crossing, profile.n_layers)
         )
-        tables.show(tables.patch_table(profile, title=title), "", verdict)
+        tables.show(title, tables.patch_table(profile), "", verdict)
 
     session.deliver(profile, summary, output, show)
 

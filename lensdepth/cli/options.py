@@ -178,7 +178,7 @@ class OutputOptions:
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Give typer a command whose parameters that are option groups are spread into options."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     parameters = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name not in groups:

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lensdepth.cli.console import hush_transformers, note, working
+from lensdepth.cli.console import hush_transformers, note, visible, working
 from lensdepth.cli.options import ModelOptions, OutputOptions, TaskOptions
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.text import Text
 
     from lensdepth.model import DepthModel
+    from lensdepth.report import Report
     from lensdepth.tasks import Task
 
 Json = dict[str, Any]
@@ -79,10 +81,13 @@ def pairs_sentence(task: "Task") -> str:
     return f"{len(task)} of {task.n_drawn} {what} of {task.name}{out}"
 
 
-def title(what: str, model: "DepthModel", on: str) -> str:
+def title(what: str, model: "DepthModel", on: str) -> "Text":
     """Heading of a table: what was measured, on which model, on which prompts."""
+    from rich.text import Text
+
     info = model.info
-    return f"{what} of {info.name}, {info.n_layers} layers ({info.backend}): {on}"
+    named = f"{what} of {visible(info.name)}, {info.n_layers} layers ({info.backend})"
+    return Text.assemble((named, "bold"), f": {visible(on)}")
 
 
 def records(frame: "pd.DataFrame") -> list[Json]:
@@ -90,6 +95,30 @@ def records(frame: "pd.DataFrame") -> list[Json]:
     from lensdepth.summary import to_json
 
     return to_json(frame.to_dict("records"))
+
+
+def report_json(report: "Report") -> Json:
+    """A report's summary and where it is; the rows hold every table's means, one a depth."""
+    from lensdepth.report import tables
+
+    found: Json = {
+        "lens": (tables.lens_table, report.lens),
+        "patch": (tables.patch_table, report.patch),
+        "ablate": (tables.ablation_table, report.ablation),
+        "geometry": (tables.geometry_table, report.geometry),
+    }
+    keys = ["depth", "block", "relative_depth"]
+    frames = [
+        table(result).frame.set_index(keys).add_prefix(f"{name}_")
+        for name, (table, result) in found.items()
+        if result is not None
+    ]
+    summary = {key: value for key, value in report.summary.items() if key != "provenance"}
+    return {
+        "provenance": report.summary["provenance"],
+        "summary": {"path": str(report.path), "tables": str(report.tables), **summary},
+        "rows": records(frames[0].join(frames[1:]).reset_index()),
+    }
 
 
 def as_json(value: Any) -> str:

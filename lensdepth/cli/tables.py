@@ -4,11 +4,12 @@ Tokens go in as plain text, never as markup, with a sign for what would not show
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.measure import Measurement
 from rich.style import Style
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lensdepth.geometry import GeometryProfile
     from lensdepth.lens import LensProfile
     from lensdepth.patching import PatchProfile
+    from lensdepth.report import Report
 
 PIPE_WIDTH = 200
 """Columns where standard output is no terminal: nothing needs to be cut."""
@@ -45,7 +47,7 @@ def stdout_console() -> Console:
 
 
 def show(*parts: Table | Text | str) -> None:
-    """Print tables and sentences one below the other."""
+    """Print a title, then tables and sentences one below the other."""
     console = stdout_console()
     for part in parts:
         console.print(part)
@@ -82,11 +84,25 @@ def token_cell(text: str, *, limit: int = CELL) -> str:
 
 
 def shade(share: float) -> Style:
-    """Background for a number from 0 to 1, with a foreground that can be read on it."""
+    """How a number from 0 to 1 looks: a background where there are colours enough, else weight."""
     if not 0 <= share <= 1:
         return Style()
+    if stdout_console().color_system not in ("truecolor", "256"):
+        return Style(dim=share < 0.1, bold=share > 0.5)
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(PALE, DARK, strict=True))
-    return Style.parse(f"{'white' if share > 0.5 else 'black'} on rgb({red},{green},{blue})")
+    text = 255 if share > 0.5 else 0
+    return Style.parse(f"rgb({text},{text},{text}) on rgb({red},{green},{blue})")
+
+
+def shaded(texts: Sequence[str], shares: Sequence[float], notes: Sequence[str] = ()) -> list[Text]:
+    """A column of tokens, each on the colour of its number, all equally wide."""
+    cells = [token_cell(text) for text in texts]
+    width = max(map(cell_len, cells))
+    behind = notes or [""] * len(cells)
+    return [
+        Text(f" {set_cell_size(cell, width)} {note}", shade(share))
+        for cell, share, note in zip(cells, shares, behind, strict=True)
+    ]
 
 
 def number(value: float) -> str:
@@ -108,26 +124,23 @@ def with_interval(mean: float, low: float, high: float) -> Text:
 def depth_table(
     depths: Iterable[int],
     n_layers: int,
-    columns: dict[str, Sequence[str | Text]],
+    columns: Mapping[str, Sequence[str | Text]],
     *,
-    title: str,
+    justify: Literal["left", "right"] = "right",
 ) -> Table:
     """One row a depth, from the embedding down to the final state."""
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None)
-    table.pad_edge = False
+    table = Table(box=None, pad_edge=False)
     table.add_column("depth", justify="right")
     table.add_column("block", style="dim")
     for name in columns:
-        table.add_column(Text(name), justify="right", no_wrap=True)
+        table.add_column(Text(name), justify=justify, no_wrap=True)
     for i, depth in enumerate(depths):
         cells = [column[i] for column in columns.values()]
         table.add_row(str(depth), depth_name(depth, n_layers), *cells)
     return table
 
 
-def interval_table(
-    depths: Sequence[int], n_layers: int, curves: dict[str, Interval], *, title: str
-) -> Table:
+def interval_table(depths: Sequence[int], n_layers: int, curves: dict[str, Interval]) -> Table:
     """Curves by depth with their intervals, without them where the terminal is narrow."""
 
     def make(intervals: bool) -> Table:
@@ -138,7 +151,7 @@ def interval_table(
             ]
             for name, curve in curves.items()
         }
-        return depth_table(depths, n_layers, columns, title=title)
+        return depth_table(depths, n_layers, columns)
 
     return first_that_fits(lambda: make(True), lambda: make(False))
 
@@ -148,53 +161,44 @@ def curve(values: torch.Tensor) -> Interval:
     return stats.bootstrap_mean(values.numpy())
 
 
-def lens_table(profile: "LensProfile", *, top: int, title: str) -> Table:
+def lens_table(profile: "LensProfile", *, top: int) -> Table:
     """What one prompt's last read position says at each depth."""
-    final = int(profile.top_tokens[-1, 0, -1, 0])
-    tokens = profile.top_tokens[:, 0, -1, :top].tolist()
-    probs = profile.top_log_probs[:, 0, -1, :top].exp().tolist()
     columns: dict[str, Sequence[str | Text]] = {}
     for rank in range(top):
-        columns[f"top {rank + 1}"] = [
-            Text(
-                f" {token_cell(profile.text(token[rank]))} {prob[rank]:.2f} ",
-                shade(prob[rank]) + Style(bold=token[rank] == final),
-            )
-            for token, prob in zip(tokens, probs, strict=True)
-        ]
+        probs = profile.top_log_probs[:, 0, -1, rank].exp().tolist()
+        tokens = [profile.text(token) for token in profile.top_tokens[:, 0, -1, rank].tolist()]
+        columns[f"top {rank + 1}"] = shaded(tokens, probs, [f"{prob:.2f} " for prob in probs])
     columns["KL to final"] = [number(x) for x in profile.kl[:, 0, -1].tolist()]
     columns["entropy"] = [number(x) for x in profile.entropy[:, 0, -1].tolist()]
-    return depth_table(range(profile.n_layers + 1), profile.n_layers, columns, title=title)
+    return depth_table(range(profile.n_layers + 1), profile.n_layers, columns)
 
 
-def lens_grids(profile: "LensProfile", *, title: str) -> list[Table]:
+def lens_grids(profile: "LensProfile") -> list[Table | Text | str]:
     """Depth by token with the likeliest next token in each cell, in as many tables as it needs."""
-    tokens = profile.token[0].tolist()
-    top = [[profile.text(t) for t in row] for row in profile.top_tokens[:, 0, :, 0].tolist()]
-    probs = profile.top_log_probs[:, 0, :, 0].exp().tolist()
-    heads = [token_cell(profile.text(token)) for token in tokens]
-    widths = [
-        max(len(head), *(len(token_cell(row[pos])) for row in top)) + 3
-        for pos, head in enumerate(heads)
-    ]
-    grids, start = [], 0
-    room = stdout_console().width - len("depth  10 = final ")
-    while start < len(tokens):
-        end, used = start + 1, widths[start]
-        while end < len(tokens) and used + widths[end] <= room:
-            used += widths[end]
-            end += 1
-        columns = {
-            f"{heads[pos]}\n{pos}": [
-                Text(f"{token_cell(row[pos])}", shade(prob[pos]))
-                for row, prob in zip(top, probs, strict=True)
-            ]
-            for pos in range(start, end)
-        }
-        part = title if len(tokens) == end - start else f"{title} (tokens {start} to {end - 1})"
-        grids.append(
-            depth_table(range(profile.n_layers + 1), profile.n_layers, columns, title=part)
+    n_layers = profile.n_layers
+    heads = [token_cell(profile.text(token)) for token in profile.token[0].tolist()]
+    probs = profile.top_log_probs[:, 0, :, 0].exp()
+    columns = {
+        f" {head}\n {pos}": shaded(
+            [profile.text(token) for token in profile.top_tokens[:, 0, pos, 0].tolist()],
+            probs[:, pos].tolist(),
         )
+        for pos, head in enumerate(heads)
+    }
+    widths = [
+        max(cell_len(head) + 1, cell_len(column[0].plain)) + len("  ")
+        for head, column in zip(heads, columns.values(), strict=True)
+    ]
+    room = stdout_console().width - cell_len(f"depth  {depth_name(n_layers, n_layers)}")
+    grids: list[Table | Text | str] = []
+    start = 0
+    while start < len(heads):
+        end = start + 1
+        while end < len(heads) and sum(widths[start : end + 1]) <= room:
+            end += 1
+        part = dict(list(columns.items())[start:end])
+        grids += [""] if grids else []
+        grids.append(depth_table(range(n_layers + 1), n_layers, part, justify="left"))
         start = end
     return grids
 
@@ -209,7 +213,7 @@ def first_choice(profile: "LensProfile") -> str:
     return f"The model predicts {token} ({prob:.0%}), the lens's first choice {where}."
 
 
-def lens_means(profile: "LensProfile", *, title: str) -> Table:
+def lens_means(profile: "LensProfile") -> Table:
     """Means over prompts by depth."""
     curves = {
         "KL to final": profile.kl,
@@ -222,11 +226,10 @@ def lens_means(profile: "LensProfile", *, title: str) -> Table:
         range(profile.n_layers + 1),
         profile.n_layers,
         {name: curve(profile.mean_by_depth(values)) for name, values in curves.items()},
-        title=title,
     )
 
 
-def patch_table(profile: "PatchProfile", *, title: str) -> Table:
+def patch_table(profile: "PatchProfile") -> Table:
     """Efficacy by depth at each position, and its control."""
     curves = {f"at {name}": curve(profile.efficacy(name)) for name in profile.positions}
     if profile.control_success is not None:
@@ -234,10 +237,10 @@ def patch_table(profile: "PatchProfile", *, title: str) -> Table:
             mean = profile.control_success[i].mean(1).numpy()
             unknown = np.full(len(mean), np.nan)
             curves[f"shuffled, {name}"] = (mean, unknown, unknown)
-    return interval_table(profile.depths.tolist(), profile.n_layers, curves, title=title)
+    return interval_table(profile.depths.tolist(), profile.n_layers, curves)
 
 
-def ablation_table(profile: "AblationProfile", *, title: str) -> Table:
+def ablation_table(profile: "AblationProfile") -> Table:
     """Transferred fraction by depth of each edit; the controls without their intervals."""
     names = {"random_direction": "random dir.", "shuffled_norm": "shuffled norm"}
     curves = {}
@@ -246,10 +249,10 @@ def ablation_table(profile: "AblationProfile", *, title: str) -> Table:
         if edit in names:
             low = high = np.full(len(mean), np.nan)
         curves[names.get(edit, edit)] = (mean, low, high)
-    return interval_table(profile.depths.tolist(), profile.n_layers, curves, title=title)
+    return interval_table(profile.depths.tolist(), profile.n_layers, curves)
 
 
-def geometry_table(profile: "GeometryProfile", *, title: str) -> Table:
+def geometry_table(profile: "GeometryProfile") -> Table:
     """Norm, step angle, effective rank and coupling to the prediction, by depth."""
     unknown = torch.full((profile.norm.shape[1], 1), torch.nan)
     curves = {
@@ -263,18 +266,34 @@ def geometry_table(profile: "GeometryProfile", *, title: str) -> Table:
     ):
         mean, low, high = (getattr(profile, name + end).numpy() for end in ("", "_low", "_high"))
         curves[head] = (mean, low, high)
-    return interval_table(range(profile.n_layers + 1), profile.n_layers, curves, title=title)
+    return interval_table(range(profile.n_layers + 1), profile.n_layers, curves)
 
 
-def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str) -> Table:
+def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A list of things; the last column takes what width is left."""
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None)
-    table.pad_edge = False
+    table = Table(box=None, pad_edge=False)
     for i, head in enumerate(heads):
         table.add_column(head, no_wrap=i == 0, style="bold" if i == 0 else None)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def report_table(report: "Report") -> Table:
+    """The key numbers of a report."""
+    from lensdepth import prose
+
+    numbers = prose.key_numbers(
+        n_layers=report.lens.n_layers,
+        transition=report.transition,
+        crossing=report.crossing,
+        ablation=report.ablation,
+        geometry=report.geometry,
+    )
+    return plain_table(
+        ("finding", "value", "detail"),
+        [(number.label, number.value, number.detail) for number in numbers],
+    )
 
 
 def model_list(
@@ -294,7 +313,6 @@ def model_list(
             )
             for row in bundled
         ],
-        title="Bundled models",
     )
     kinds = plain_table(
         ("architecture", "hooked", "bridge"),
@@ -306,16 +324,20 @@ def model_list(
             )
             for kind in CHECKED.values()
         ],
-        title=f"Compared with Hugging Face by our tests (TransformerLens "
-        f"{versions['transformer-lens']})",
     )
     more = ", ".join(
         name.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
         for name in supported["bridge_unchecked"]
     )
     return [
+        Text("Bundled models", "bold"),
         models,
         "",
+        Text(
+            "Architectures that our tests compare with Hugging Face, on TransformerLens "
+            f"{versions['transformer-lens']}",
+            "bold",
+        ),
         kinds,
         "",
         f"TransformerLens's bridge also names {more}. Every model is compared with Hugging Face "
@@ -334,7 +356,6 @@ def task_list(tasks: Sequence[dict[str, Any]]) -> list[Table | Text | str]:
                 (row["name"], row["description"], ", ".join(row["templates"]) or "–")
                 for row in tasks
             ],
-            title="Tasks",
         ),
         "",
         "Your own prompts: --prompts FILE (.jsonl, .csv, .parquet) with the columns clean, "
