@@ -1,9 +1,8 @@
 # `make help` lists the targets. Each sets up what it needs, in .venv and .venv-tl4.
 #
 # Of torch the CPU build is enough. On Linux, pip's own index gives the CUDA build of the same
-# version, several gigabytes; the CPU build comes with
-#     make report TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# and PYTHON=/path/to/python chooses another interpreter.
+# version, several gigabytes; `make report TORCH_INDEX=URL` with the address of PyTorch's CPU index
+# takes the small one. PYTHON=/path/to/python chooses another interpreter.
 
 TL3 := 3.9.0
 TL4 := 4.3.0
