@@ -1,7 +1,15 @@
-"""Arrays and labels in, Plotly figures out; nothing is measured here."""
+"""Arrays and labels in, Plotly figures out; nothing is measured here.
 
+Every figure has the residual depth along the x axis, labelled by the block whose output it is
+(`embed, 0 ... L-1 = final`) and by the fraction of the depth. Names and titles may come from
+users: they are made inert, because Plotly reads a subset of HTML.
+"""
+
+import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,9 +20,23 @@ from plotly.subplots import make_subplots
 PALETTE = {
     "input": "#0072B2", "prediction": "#D55E00", "full": "#444444", "direction": "#009E73",
     "norm": "#CC79A7", "control": "#999999", "lens": "#0072B2", "entropy": "#E69F00",
-    "agree": "#009E73", "zone": "#56B4E9",
+    "agree": "#009E73", "zone": "#E8B23A", "lens_zone": "#56B4E9",
 }  # fmt: skip
 """Okabe and Ito's colours, which colour-blind readers can tell apart."""
+
+INK, MUTED, RULE, PAPER = "#1B1F24", "#5A6472", "#E1E5EA", "#FFFFFF"
+
+DARK = {
+    INK: "#E6E9ED", MUTED: "#A3ADBA", RULE: "#30363F", PAPER: "#15181D",
+    "#0072B2": "#5CB8F0", "#D55E00": "#FF9A57", "#444444": "#C9CED6", "#009E73": "#35CFA3",
+    "#CC79A7": "#EBA6CB", "#999999": "#8B93A0", "#E69F00": "#F4BD4A", "#E8B23A": "#D9A62E",
+    "#56B4E9": "#4A97C9",
+}  # fmt: skip
+"""What each colour becomes on a dark page."""
+
+PANEL_HEIGHT = 118
+PANEL_GAP = 52
+"""Pixels of one small panel, and between two of them, where the next one's title stands."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,12 +70,51 @@ class Curve:
         return cls(name=name, depths=at, mean=mean, low=low, high=high, role=role, dashed=dashed)
 
 
-def depth_ticks(n_layers: int) -> tuple[list[int], list[str]]:
-    """Tick positions and labels: `embed`, then the block whose output it is; the last is final."""
-    step = max(1, round(n_layers / 12))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Panel:
+    """One row of `depth_story`: curves that share a unit."""
+
+    title: str
+    curves: Sequence[Curve]
+    y_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zone:
+    """The interval of a transition, drawn behind the curves."""
+
+    name: str
+    low: float
+    at: float
+    high: float
+    role: str = "zone"
+    """Key into PALETTE."""
+
+
+def inert(text: str) -> str:
+    """The text as Plotly will show it letter by letter: no tag, link or entity is read."""
+    return html.escape(text, quote=False)
+
+
+def depth_label(depth: int, n_layers: int) -> str:
+    """`embed` for depth 0, else the block whose output it is; the last one is also `final`."""
+    if depth == 0:
+        return "embed"
+    return f"{n_layers - 1} = final" if depth == n_layers else str(depth - 1)
+
+
+def _tick(depth: int, n_layers: int) -> str:
+    fraction = f"{depth / n_layers:.2f}"
+    if fraction.endswith("0"):
+        fraction = fraction.rstrip("0").rstrip(".")
+    return f'{depth_label(depth, n_layers)}<br><span style="color:{MUTED}">{fraction}</span>'
+
+
+def depth_ticks(n_layers: int, *, most: int = 12) -> tuple[list[int], list[str]]:
+    """Tick positions and two-line labels: the block whose output it is, and the fraction."""
+    step = max(1, math.ceil(n_layers / most))
     at = sorted({0, n_layers, *range(step, n_layers - step // 2, step)})
-    names = {0: "embed", n_layers: f"{n_layers - 1} = final"}
-    return at, [names.get(d, str(d - 1)) for d in at]
+    return at, [_tick(d, n_layers) for d in at]
 
 
 def _rgba(colour: str, alpha: float) -> str:
@@ -61,48 +122,108 @@ def _rgba(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def _add_curve(figure: go.Figure, curve: Curve, *, n_layers: int, **where: int) -> None:
-    """A band and a line; hover shows depth, fraction of depth, value and interval."""
-    colour = PALETTE[curve.role]
+def dark_colours() -> dict[str, str]:
+    """Every spelling of a light colour in a figure's JSON, and what it becomes on a dark page."""
+    swaps = dict(DARK)
+    for light, dark in DARK.items():
+        swaps[_rgba(light, 1)[:-2]] = _rgba(dark, 1)[:-2]
+    return swaps
+
+
+def _hover(curve: Curve, n_layers: int) -> list[str]:
+    """What stands beside the pointer: depth, block, fraction, value, interval."""
+    texts = []
+    for depth, mean, low, high in zip(curve.depths, curve.mean, curve.low, curve.high, strict=True):
+        where = f"depth {depth:.3g} of {n_layers} ({depth / n_layers:.0%})"
+        if depth == int(depth):
+            block = depth_label(int(depth), n_layers)
+            where += ", embedding" if block == "embed" else f", after block {block}"
+        interval = "" if np.isnan(low) or np.isnan(high) else f"  [{low:.3g}, {high:.3g}]"
+        texts.append(f"{where}<br>{mean:.3g}{interval}")
+    return texts
+
+
+def _add_curve(
+    figure: go.Figure,
+    curve: Curve,
+    *,
+    n_layers: int,
+    scale: float = 1.0,
+    alone: bool = False,
+    **where: int,
+) -> None:
+    """A band and a line; `scale` is what one depth measures on the x axis."""
+    colour, name, x = PALETTE[curve.role], inert(curve.name), curve.depths * scale
+    # The whole state often lies under one of its parts: broad and pale, it shows below it.
+    wide = curve.role == "full" and not (curve.dashed or alone)
     banded = ~np.isnan(curve.low) & ~np.isnan(curve.high) & ~np.isnan(curve.mean)
     if banded.any():
-        x = curve.depths[banded]
         figure.add_scatter(
-            x=np.concatenate([x, x[::-1]]),
+            x=np.concatenate([x[banded], x[banded][::-1]]),
             y=np.concatenate([curve.high[banded], curve.low[banded][::-1]]),
             fill="toself",
-            fillcolor=_rgba(colour, 0.10 if curve.dashed else 0.20),
-            line={"width": 0},
+            fillcolor=_rgba(colour, 0.10 if curve.dashed else 0.18),
+            line={"width": 0, "color": colour},
+            mode="lines",
             hoverinfo="skip",
             showlegend=False,
-            legendgroup=curve.name,
+            name=name,
+            legendgroup=name,
             **where,
         )
+    dense = len(x) > 100
     figure.add_scatter(
-        x=curve.depths,
+        x=x,
         y=curve.mean,
-        name=curve.name,
-        legendgroup=curve.name,
-        mode="lines" if len(curve.depths) > 100 else "lines+markers",
-        line={"color": colour, "dash": "dash" if curve.dashed else "solid", "width": 2},
-        marker={"size": 5},
-        customdata=np.stack([curve.low, curve.high, curve.depths / n_layers], axis=1),
-        hovertemplate=(
-            "depth %{x:.3g} (%{customdata[2]:.0%})<br>%{y:.3g} "
-            "[%{customdata[0]:.3g}, %{customdata[1]:.3g}]<extra>%{fullData.name}</extra>"
-        ),
+        name=name,
+        legendgroup=name,
+        mode="lines" if dense else "lines+markers",
+        line={
+            "color": _rgba(colour, 0.35) if wide else colour,
+            "dash": "4px,3px" if curve.dashed else "solid",
+            "width": 6 if wide else 2,
+        },
+        marker={"size": 4 if curve.dashed else 5, "color": colour},
+        customdata=_hover(curve, n_layers),
+        hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
+        meta={"role": curve.role, "dashed": curve.dashed},
         **where,
     )
 
 
-def _add_zone(
-    figure: go.Figure, zone: tuple[float, float, float], **where: int
-) -> None:
-    """The interval (low, location, high) of a transition as a shaded band with a line."""
-    low, at, high = zone
-    colour = PALETTE["zone"]
-    figure.add_vrect(x0=low, x1=high, fillcolor=_rgba(colour, 0.22), line_width=0, **where)
-    figure.add_vline(x=at, line={"color": colour, "dash": "dot", "width": 2}, **where)
+def add_zone(figure: go.Figure, zone: Zone, *, scale: float = 1.0) -> None:
+    """Shade the interval of a transition over every panel, with a line at its location."""
+    colour = PALETTE[zone.role]
+    everywhere: dict[str, Any] = {"row": "all", "col": "all"} if figure._has_subplots() else {}
+    figure.add_vrect(
+        x0=zone.low * scale,
+        x1=zone.high * scale,
+        fillcolor=_rgba(colour, 0.32),
+        line_width=0,
+        layer="below",
+        **everywhere,
+    )
+    figure.add_vline(
+        x=zone.at * scale,
+        line={"color": colour, "width": 1.5},
+        layer="below",
+        **everywhere,
+    )
+
+
+def mark_depth(figure: go.Figure, depth: int, name: str, *, y: float) -> None:
+    """Circle one point; the legend says what it is."""
+    figure.add_scatter(
+        x=[depth],
+        y=[y],
+        name=inert(name),
+        legendgroup=inert(name),
+        mode="markers",
+        marker={"size": 14, "symbol": "circle-open", "color": MUTED, "line": {"width": 1.5}},
+        cliponaxis=False,
+        hoverinfo="skip",
+        meta={"role": "mark", "dashed": False},
+    )
 
 
 def depth_figure(
@@ -114,18 +235,16 @@ def depth_figure(
     zone: tuple[float, float, float] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Curves over depth in one panel, with 95 % bands and an optional transition zone."""
+    """Curves over depth in one panel, with 95 % bands and an optional (low, at, high) zone."""
     figure = go.Figure()
     for curve in curves:
-        _add_curve(figure, curve, n_layers=n_layers)
+        _add_curve(figure, curve, n_layers=n_layers, alone=len(curves) == 1)
     if zone is not None:
-        _add_zone(figure, zone)
-    at, labels = depth_ticks(n_layers)
-    figure.update_xaxes(
-        title="depth: residual stream after block", tickvals=at, ticktext=labels, zeroline=False
-    )
-    figure.update_yaxes(title=y_title, range=y_range, zeroline=False)
-    return _styled(figure, title)
+        add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
+    figure.update_yaxes(range=y_range)
+    _add_heading(figure, inert(y_title), top=1.0, name="y_title")
+    _style(figure, title, n_layers=n_layers, height=430, legend=len(curves) > 1)
+    return figure
 
 
 def depth_panels(
@@ -136,32 +255,164 @@ def depth_panels(
     zone: tuple[float, float, float] | None = None,
 ) -> go.Figure:
     """One small panel a curve, one below the other, on one depth axis; each has its own unit."""
-    figure = make_subplots(
-        rows=len(curves),
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.25 / max(len(curves), 1) ** 1.2,
-        subplot_titles=[curve.name for curve in curves],
-    )
+    figure = _stack(len(curves))
     for row, curve in enumerate(curves, start=1):
-        _add_curve(figure, curve, n_layers=n_layers, row=row, col=1)
-        if zone is not None:
-            _add_zone(figure, zone, row=row, col=1)
-    at, labels = depth_ticks(n_layers)
-    figure.update_xaxes(tickvals=at, ticktext=labels, zeroline=False)
-    figure.update_xaxes(title="depth: residual stream after block", row=len(curves), col=1)
-    figure.update_yaxes(zeroline=False)
-    figure.update_layout(height=130 + 170 * len(curves), showlegend=False)
-    return _styled(figure, title)
-
-
-def _styled(figure: go.Figure, title: str) -> go.Figure:
-    figure.update_layout(
-        title={"text": title, "font": {"size": 16}},
-        template="plotly_white",
-        font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.22, "x": 0},
-        margin={"l": 60, "r": 20, "t": 50, "b": 60},
-        hovermode="closest",
-    )
+        _add_curve(figure, curve, n_layers=n_layers, alone=True, row=row, col=1)
+        _add_heading(figure, f"<b>{inert(curve.name)}</b>", top=_top(figure, row))
+    if zone is not None:
+        add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
+    _style(figure, title, n_layers=n_layers, height=_stack_height(len(curves)), legend=False)
+    figure.update_yaxes(nticks=4)
     return figure
+
+
+def depth_story(
+    panels: Sequence[Panel], *, n_layers: int, title: str, zones: Sequence[Zone] = ()
+) -> go.Figure:
+    """All analyses below one another on one relative depth axis, transition zones over all.
+
+    Each panel's heading names its curves beside a stroke of their colour, so that no legend has
+    to be looked up.
+    """
+    figure = _stack(len(panels), keyed=True)
+    scale = 1 / n_layers
+    for row, panel in enumerate(panels, start=1):
+        for curve in panel.curves:
+            _add_curve(
+                figure,
+                curve,
+                n_layers=n_layers,
+                scale=scale,
+                alone=len(panel.curves) == 1,
+                row=row,
+                col=1,
+            )
+        figure.update_yaxes(range=panel.y_range, row=row, col=1)
+        heading = f"<b>{inert(panel.title)}</b>"
+        if len(panel.curves) > 1:
+            heading += "<br>" + "   ".join(_key(curve) for curve in panel.curves)
+        _add_heading(figure, heading, top=_top(figure, row))
+    for i, zone in enumerate(zones):
+        add_zone(figure, zone, scale=scale)
+        right = zone.at * scale > 0.5
+        figure.add_annotation(
+            text=f'{inert(zone.name)} <span style="color:{PALETTE[zone.role]}">■</span>'
+            if right
+            else f'<span style="color:{PALETTE[zone.role]}">■</span> {inert(zone.name)}',
+            x=zone.at * scale,
+            xref="x",
+            xanchor="right" if right else "left",
+            xshift=6 if right else -6,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            yshift=40 + 19 * (len(zones) - 1 - i),
+            showarrow=False,
+            font={"size": 12.5, "color": INK},
+        )
+    height = _stack_height(len(panels), keyed=True) + 19 * len(zones)
+    _style(figure, title, n_layers=n_layers, height=height, legend=False, scale=scale)
+    figure.update_layout(margin_t=figure.layout.margin.t + 19 * len(zones) + 14)
+    figure.update_yaxes(nticks=4)
+    return figure
+
+
+def _stack(rows: int, *, keyed: bool = False) -> go.Figure:
+    gap = PANEL_GAP + 16 * keyed
+    total = rows * PANEL_HEIGHT + (rows - 1) * gap
+    spacing = gap / total if rows > 1 else 0.0
+    return make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=spacing)
+
+
+def _stack_height(rows: int, *, keyed: bool = False) -> int:
+    return rows * PANEL_HEIGHT + (rows - 1) * (PANEL_GAP + 16 * keyed) + 160
+
+
+def _top(figure: go.Figure, row: int) -> float:
+    """Upper end of a row's panel, as a fraction of the height."""
+    return next(figure.select_yaxes(row=row, col=1)).domain[1]
+
+
+def _key(curve: Curve) -> str:
+    stroke = "╍╍" if curve.dashed else "━━"
+    return f'<span style="color:{PALETTE[curve.role]}">{stroke}</span> {inert(curve.name)}'
+
+
+def _add_heading(figure: go.Figure, text: str, *, top: float, name: str = "heading") -> None:
+    """What the y axis measures, set level above it rather than turned on its side."""
+    figure.add_annotation(
+        text=text,
+        name=name,
+        x=0,
+        xref="paper",
+        xanchor="left",
+        # In line with the tick labels rather than with the axis.
+        xshift=-34,
+        y=top,
+        yref="paper",
+        yanchor="bottom",
+        yshift=5,
+        align="left",
+        showarrow=False,
+        font={"size": 12.5, "color": INK},
+    )
+
+
+def _style(
+    figure: go.Figure, title: str, *, n_layers: int, height: int, legend: bool, scale: float = 1.0
+) -> None:
+    at, labels = depth_ticks(n_layers)
+    figure.update_xaxes(
+        tickvals=[d * scale for d in at],
+        ticktext=labels,
+        range=[-0.02 * n_layers * scale, 1.02 * n_layers * scale],
+        showgrid=False,
+        zeroline=False,
+        showline=True,
+        linecolor=RULE,
+        ticks="outside",
+        ticklen=4,
+        tickcolor=RULE,
+        tickangle=0,
+    )
+    rows = len(list(figure.select_xaxes()))
+    bottom: dict[str, Any] = {"row": rows, "col": 1} if figure._has_subplots() else {}
+    figure.update_xaxes(
+        title={"text": "after block · fraction of the depth", "standoff": 8, "font_size": 12.5},
+        **bottom,
+    )
+    figure.update_yaxes(
+        gridcolor=RULE, zeroline=True, zerolinecolor=RULE, zerolinewidth=1, ticklabelstandoff=5
+    )
+    figure.update_layout(
+        title={
+            "text": inert(title),
+            "font": {"size": 17},
+            "x": 0.012,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 14},
+        },
+        template="none",
+        height=height,
+        paper_bgcolor=PAPER,
+        plot_bgcolor=PAPER,
+        font={
+            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif",
+            "size": 12.5,
+            "color": INK,
+        },
+        showlegend=legend,
+        legend={"orientation": "h", "yanchor": "top", "y": -0.24, "x": 0, "itemsizing": "trace"},
+        margin={"l": 44, "r": 30, "t": 84, "b": 58},
+        hovermode="closest",
+        hoverlabel={"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}},
+        dragmode=False,
+        # For whoever draws the figure at another width and needs fewer ticks.
+        meta={
+            "n_layers": n_layers,
+            "scale": scale,
+            "labels": [_tick(d, n_layers) for d in range(n_layers + 1)],
+        },
+    )

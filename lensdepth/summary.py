@@ -71,13 +71,13 @@ def crossing_summary(crossing: Crossing) -> Json | None:
     return to_json({"depth": crossing.depth, "low": crossing.low, "high": crossing.high})
 
 
-def lens_summary(profile: LensProfile, transition: Transition) -> Json:
-    """Means by depth 0 ... n_layers, and the transition of the KL."""
+def lens_summary(profile: LensProfile, transition: Transition | None) -> Json:
+    """Means by depth 0 ... n_layers, and the transition of the KL (null where none was sought)."""
     return {
         "kl": mean_curve(profile.mean_by_depth(profile.kl)),
         "entropy": mean_curve(profile.mean_by_depth(profile.entropy)),
         "top1_agreement": mean_curve(profile.mean_by_depth(profile.top1_agreement)),
-        "transition": transition_summary(transition),
+        "transition": None if transition is None else transition_summary(transition),
     }
 
 

@@ -1,0 +1,26 @@
+"""Sentences in plain words, made from the numbers of results and from nothing else.
+
+Each function takes results and gives sentences; where the numbers say "none" or "cannot tell",
+so do the words. Text comes out unescaped: whoever shows it as HTML escapes it.
+"""
+
+from lensdepth.prose.notes import NOTES
+from lensdepth.prose.sentences import (
+    ablation_sentences,
+    ablation_verdict,
+    coupling_verdict,
+    crossing_verdict,
+    geometry_sentences,
+    lens_sentences,
+    lens_verdict,
+    patch_sentences,
+)  # fmt: skip
+from lensdepth.prose.whole import KeyNumber, accuracy, key_numbers, opening, order_verdict
+from lensdepth.prose.wording import Estimate, between, block_of, counted, estimate, p_value, plain
+
+__all__ = [
+    "NOTES", "Estimate", "KeyNumber", "ablation_sentences", "ablation_verdict", "accuracy",
+    "between", "block_of", "counted", "coupling_verdict", "crossing_verdict", "estimate",
+    "geometry_sentences", "key_numbers", "lens_sentences", "lens_verdict", "opening",
+    "order_verdict", "p_value", "patch_sentences", "plain",
+]  # fmt: skip

@@ -1,0 +1,266 @@
+"""What each analysis found, in sentences made from its numbers and from nothing else."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth import stats
+from lensdepth.ablation import AblationProfile
+from lensdepth.geometry import GeometryProfile
+from lensdepth.lens import LensProfile
+from lensdepth.patching import PatchProfile
+from lensdepth.prose.wording import Estimate, at_depth, counted, estimate, p_value, place
+from lensdepth.transition import Crossing, Transition
+
+
+def lens_sentences(profile: LensProfile, transition: Transition | None) -> list[str]:
+    """Where the lens reaches the final distribution, and how often its top token is final."""
+    n_layers = profile.n_layers
+    said = [lens_verdict(transition, n_layers)]
+    agreement = profile.mean_by_depth(profile.top1_agreement)
+    first = estimate(agreement[:, 0])
+    majority = _first_at_least(agreement, 0.5)
+    text = f"At the embedding the lens's most likely token is the final one for {first.percent}"
+    if majority == 0:
+        text += " of the prompts: so much follows from the last token alone."
+    elif majority == n_layers:
+        text += " of the prompts; at no depth before the last is it so for half of them."
+    else:
+        then = estimate(agreement[:, majority])
+        text += (
+            f" of the prompts; {at_depth(majority, n_layers)} is the first depth where it is for "
+            f"half of them or more, {then.percent}."
+        )
+    said.append(text)
+    return said
+
+
+def lens_verdict(transition: Transition | None, n_layers: int) -> str:
+    """One sentence: the transition of the lens, or that there is none, or no telling."""
+    if transition is None:
+        return (
+            "No transition of the lens was sought: a curve through fewer than four depths, or one "
+            "with infinite values, cannot show one."
+        )
+    if transition.verdict == "none":
+        return f"The lens shows no transition: {transition.reason}."
+    if transition.verdict == "cannot tell":
+        return (
+            f"Whether the lens has a transition cannot be told from these prompts: "
+            f"{transition.reason}."
+        )
+    where = place(transition.location, transition.location_low, transition.location_high, n_layers)
+    verb = "falls" if transition.change < 0 else "rises"
+    width = Estimate(mean=transition.width, low=transition.width_low, high=transition.width_high)
+    return (
+        f"The divergence of the lens from the final distribution {verb} around {where}; "
+        f"{_breadth(width)}"
+    )
+
+
+def _breadth(width: Estimate) -> str:
+    if width.high <= 1:
+        return "most of the change happens from one depth to the next, the sharpest one can see."
+    return f"10 to 90% of the change takes {width} depths."
+
+
+def _first_at_least(values: Float[Tensor, "unit depth"], level: float) -> int:
+    """First depth whose mean over units reaches the level; the last one if none does."""
+    reached = np.flatnonzero(values.nanmean(0).numpy() >= level)
+    return int(reached[0]) if len(reached) else values.shape[1] - 1
+
+
+def patch_sentences(profile: PatchProfile, crossing: Crossing | None) -> list[str]:
+    """Whether and where control passes to the last token, both ends, and the control."""
+    said = [] if crossing is None else [crossing_verdict(crossing, profile.n_layers)]
+    first, last = int(profile.depths[0]), int(profile.depths[-1])
+    ends = []
+    for position in profile.positions:
+        efficacy = profile.efficacy(position)
+        early, late = (estimate(efficacy[:, i]).percent for i in (0, -1))
+        ends.append(
+            f"at the {position} position in {early} of the pairs at depth {first} and {late} at "
+            f"depth {last}"
+        )
+    said.append(f"The source's state brings about the source's answer {'; '.join(ends)}.")
+    if profile.control_success is None:
+        said.append("There is no control with another pair's state: that takes two pairs.")
+    else:
+        mean = profile.control_success.nanmean(-1)
+        row, column = divmod(int(mean.argmax()), mean.shape[1])
+        most = estimate(profile.control_success[row, column])
+        said.append(
+            f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
+            f"({profile.positions[row]} position, depth {profile.depths[column]})."
+        )
+    error = profile.self_patch_error
+    said.append(
+        "A run's own state, put back, changes "
+        + (f"no logit by more than {error:.0e}." if error > 0 else "nothing.")
+    )
+    return said
+
+
+def crossing_verdict(crossing: Crossing, n_layers: int) -> str:
+    """One sentence: where control passes, or that the curves do not cross, or no telling."""
+    if crossing.verdict == "none":
+        return f"The two curves do not cross: {crossing.reason}."
+    if crossing.verdict == "cannot tell":
+        return f"Whether the two curves cross cannot be told from these pairs: {crossing.reason}."
+    return (
+        f"Control passes from the input position to the prediction position at "
+        f"{place(crossing.depth, crossing.low, crossing.high, n_layers)}."
+    )
+
+
+def judged_index(profile: AblationProfile) -> int | None:
+    """Where in `depths` the parts are compared: the deepest that is no identity."""
+    usable = [i for i, d in enumerate(profile.depths.tolist()) if d != profile.identity_depth]
+    return usable[-1] if usable else None
+
+
+def ablation_sentences(profile: AblationProfile) -> list[str]:
+    """What each part moves at the deepest judged depth, against its control."""
+    index = judged_index(profile)
+    said = []
+    if index is not None:
+        said.append(ablation_verdict(profile))
+        said += _controls(profile, index)
+    if profile.identity_depth is not None:
+        kind = {"RMS": "RMSNorm", "LN": "LayerNorm"}.get(
+            profile.provenance.model.normalization, profile.provenance.model.normalization
+        )
+        said.append(
+            f"Under the final {kind} the norm cannot matter at depth {profile.identity_depth}: "
+            f"this is arithmetic, not a finding, and that depth is left out of the comparison."
+        )
+    return said
+
+
+def ablation_verdict(profile: AblationProfile) -> str:
+    """One sentence: which part moves more of the logit difference, with the gap's interval."""
+    index = judged_index(profile)
+    if index is None:
+        return "Direction and norm were compared at no depth before the final norm."
+    moved = {
+        edit: profile.of(edit, profile.transferred)[:, index]
+        for edit in ("full", "direction", "norm")
+    }
+    full, direction, norm = (estimate(moved[edit]) for edit in ("full", "direction", "norm"))
+    gap = estimate(moved["direction"] - moved["norm"])
+    where = at_depth(int(profile.depths[index]), profile.n_layers)
+    text = (
+        f"At {where}, replacing only the direction moves {direction} of the logit difference, "
+        f"replacing only the norm {norm}, the whole state {full}: "
+    )
+    if not gap.known:
+        return text + "one pair alone gives no interval, so the parts cannot be compared."
+    if full.known and full.high < 0.1:
+        return text + "the whole state moves next to nothing, so its parts cannot be compared."
+    if gap.low > 0:
+        return text + f"the direction moves more, by {gap}."
+    if gap.high < 0:
+        return text + f"the norm moves more, by {estimate(moved['norm'] - moved['direction'])}."
+    return text + f"which moves more cannot be told (difference {gap})."
+
+
+def _controls(profile: AblationProfile, index: int) -> list[str]:
+    direction = profile.of("direction", profile.transferred)[:, index]
+    random = profile.of("random_direction", profile.transferred)[:, index]
+    lead = estimate(direction - random)
+    text = f"A random direction at the same angle moves {estimate(random)}; "
+    if lead.known and lead.low > 0:
+        text += f"the source's direction beats this control by {lead}."
+    elif lead.known:
+        text += f"the source's direction does not beat this control ({lead})."
+    else:
+        text += "with one pair there is no interval of the difference."
+    said = [text]
+    spread = (profile.norm_ratio[index] - 1).abs().nanmedian().item()
+    text = f"The two runs' norms differ by {spread:.0%} there (median)"
+    if spread < 0.2:
+        text += ", so the norm edit is small: a weak test of what norms can do"
+    if "shuffled_norm" in profile.edits:
+        shuffled = estimate(profile.of("shuffled_norm", profile.transferred)[:, index])
+        text += f". Another pair's norm moves {shuffled}"
+    said.append(text + ".")
+    return said
+
+
+def geometry_sentences(profile: GeometryProfile) -> list[str]:
+    """Coupling to the prediction, then norm, turn and rank."""
+    n_layers = profile.n_layers
+    said = [coupling_verdict(profile)]
+    norm = [estimate(profile.norm[d]) for d in (0, n_layers)]
+    verb = "grows" if norm[1].mean > norm[0].mean else "shrinks"
+    turn = int(profile.step_angle.nanmean(1).nan_to_num(-1).argmax())
+    angle = estimate(profile.step_angle[turn].rad2deg())
+    said.append(
+        f"The norm {verb} from {norm[0]} at the embedding to {norm[1]} at depth {n_layers}. "
+        f"Block {turn} turns the state most, by {angle} degrees."
+    )
+    rank = profile.effective_rank
+    if not rank.isnan().all():
+        most = int(rank.nan_to_num(-1).argmax())
+        end = value_at(profile, "effective_rank", n_layers)
+        said.append(
+            f"The states of different prompts spread over most dimensions at "
+            f"{at_depth(most, n_layers)}, with an effective rank of "
+            f"{value_at(profile, 'effective_rank', most)}"
+            + ("." if most == n_layers else f"; at the end it is {end}.")
+        )
+    return said
+
+
+def coupling_verdict(profile: GeometryProfile) -> str:
+    """One or two sentences: do angles, and do norms, follow the predictions, and where most?"""
+    rho = profile.angle_js
+    if rho.isnan().all():
+        return (
+            "Whether angles follow predictions is not defined here: either the states or the "
+            "predictions do not differ between prompts."
+        )
+    peak = int(rho.abs().nan_to_num(-1).argmax())
+    p = holm_p(profile, "angle_js")[peak]
+    where = at_depth(peak, profile.n_layers)
+    tested = int((~rho.isnan()).sum())
+    corrected = f"{p_value(p)} after Holm's correction over {counted(tested, 'depth')}"
+    coupling = value_at(profile, "angle_js", peak)
+    if p >= 0.05:
+        text = (
+            f"At no depth do angles between states follow the differences between predictions "
+            f"beyond chance; the strongest rank correlation is {coupling} at {where} ({corrected})."
+        )
+    elif rho[peak] > 0:
+        text = (
+            f"Prompts whose states lie at larger angles have more different predictions, most so "
+            f"at {where}: rank correlation {coupling}, {corrected}."
+        )
+    else:
+        text = (
+            f"Prompts whose states lie at larger angles have more similar predictions, most so "
+            f"at {where}: rank correlation {coupling}, {corrected}."
+        )
+    if not profile.norm_js[peak].isnan():
+        norms = value_at(profile, "norm_js", peak)
+        text += f" Differences of norm correlate with them by {norms} there."
+    return text
+
+
+def value_at(profile: GeometryProfile, measure: str, depth: int) -> Estimate:
+    """The value of one measure at one depth, with the interval that the profile holds."""
+    mean, low, high = (
+        getattr(profile, measure + end)[depth].item() for end in ("", "_low", "_high")
+    )
+    return Estimate(mean=mean, low=low, high=high)
+
+
+def holm_p(profile: GeometryProfile, measure: str) -> list[float]:
+    """p-values by depth corrected over the depths where the correlation is defined; else 1."""
+    p = getattr(profile, f"{measure}_p").double()
+    defined = ~getattr(profile, measure).isnan()
+    corrected = torch.ones_like(p)
+    if defined.any():
+        corrected[defined] = torch.from_numpy(stats.holm(p[defined].numpy()))
+    return corrected.tolist()

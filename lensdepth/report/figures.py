@@ -1,0 +1,189 @@
+"""The report's figures: each result's own, and the story of them all on one axis."""
+
+import html
+import json
+from typing import Any
+
+import numpy as np
+from plotly.graph_objects import Figure
+
+from lensdepth import plotting, stats
+from lensdepth.ablation import AblationProfile
+from lensdepth.geometry import GeometryProfile
+from lensdepth.plotting import Curve, Panel, Zone
+from lensdepth.report.findings import Findings
+
+SHARE = (-0.04, 1.06)
+
+
+def crossing_zone(findings: Findings) -> Zone | None:
+    """The interval of the crossing, where there is one."""
+    crossing = findings.crossing
+    if crossing is None or crossing.verdict != "crossing":
+        return None
+    return Zone(name="control passes", low=crossing.low, at=crossing.depth, high=crossing.high)
+
+
+def lens_zone(findings: Findings) -> Zone | None:
+    """The interval of the lens's transition, where there is one."""
+    found = findings.transition
+    if found is None or found.verdict != "transition":
+        return None
+    return Zone(
+        name="lens switches",
+        low=found.location_low,
+        at=found.location,
+        high=found.location_high,
+        role="lens_zone",
+    )
+
+
+def story(findings: Findings) -> Figure:
+    """Lens, patching, direction against norm, and geometry on one relative depth axis."""
+    zones = [z for z in (crossing_zone(findings), lens_zone(findings)) if z is not None]
+    return plotting.depth_story(
+        story_panels(findings), n_layers=findings.n_layers, title="The depth story", zones=zones
+    )
+
+
+def story_panels(findings: Findings) -> list[Panel]:
+    """Five or six panels; three where the task has no pairs."""
+    lens, patch = findings.lens, findings.patch
+    panels = [
+        Panel(
+            title="Lens: KL to the final distribution, nats",
+            curves=[_mean("KL", lens.mean_by_depth(lens.kl), "lens")],
+        ),
+        Panel(
+            title="Lens: share whose top token is final",
+            curves=[_mean("top-1", lens.mean_by_depth(lens.top1_agreement), "agree")],
+            y_range=SHARE,
+        ),
+    ]
+    if patch is not None:
+        at = patch.depths.numpy()
+        curves = [_mean(f"at {name}", patch.efficacy(name), name, at) for name in patch.positions]
+        panels.append(Panel(title="Patching: share that switches", curves=curves, y_range=SHARE))
+    if findings.ablation is not None:
+        panels.append(Panel(title="Swapping: fraction moved", curves=_parts(findings.ablation)))
+    if findings.geometry is not None:
+        found = findings.geometry
+        coupling = [
+            Curve.from_interval(
+                name,
+                *(getattr(found, key + end).numpy() for end in ("", "_low", "_high")),
+                role=role,
+            )
+            for name, key, role in (
+                ("angle", "angle_js", "direction"),
+                ("norm", "norm_js", "norm"),
+            )
+        ]
+        rank = [getattr(found, "effective_rank" + end).numpy() for end in ("", "_low", "_high")]
+        panels += [
+            Panel(title="Correlation with differences of prediction", curves=coupling),
+            Panel(
+                title="Effective rank of the cloud of states",
+                curves=[Curve.from_interval("effective rank", *rank, role="entropy")],
+            ),
+        ]
+    return panels
+
+
+def _mean(name: str, values: Any, role: str, depths: np.ndarray | None = None) -> Curve:
+    return Curve.from_interval(
+        name, *stats.bootstrap_mean(values.numpy()), role=role, depths=depths
+    )
+
+
+def _measured(profile: GeometryProfile, measure: str, name: str, role: str) -> Curve:
+    bounds = (getattr(profile, measure + end).numpy() for end in ("", "_low", "_high"))
+    return Curve.from_interval(name, *bounds, role=role)
+
+
+def _parts(profile: AblationProfile) -> list[Curve]:
+    names = {"full": "whole", "direction": "direction", "norm": "norm"}
+    names |= {"random_direction": "random"}
+    return [
+        Curve.from_interval(
+            name,
+            *stats.bootstrap_mean(profile.of(edit, profile.transferred).numpy()),
+            role="direction" if edit == "random_direction" else edit,
+            depths=profile.depths.numpy(),
+            dashed=edit == "random_direction",
+        )
+        for edit, name in names.items()
+    ]
+
+
+def ablation_figure(profile: AblationProfile) -> Figure:
+    """The profile's own figure, with the depth of the identity marked on the norm's curve."""
+    figure = profile.plot()
+    if profile.identity_depth is not None:
+        at = profile.depths.tolist().index(profile.identity_depth)
+        y = float(profile.of("norm", profile.transferred)[:, at].nanmean())
+        plotting.mark_depth(figure, profile.identity_depth, "arithmetic, not a finding", y=y)
+    return figure
+
+
+def with_zone(figure: Figure, zone: Zone | None) -> Figure:
+    """The figure with a transition shaded behind it."""
+    if zone is not None:
+        plotting.add_zone(figure, zone)
+    return figure
+
+
+def legend(figure: Figure) -> list[dict[str, Any]]:
+    """Names, colours and strokes of the curves of a figure with several in one panel."""
+    if not figure.layout.showlegend:
+        return []
+    return [
+        {"name": trace.legendgroup, "text": html.unescape(trace.name), **trace.meta}
+        for trace in figure.data
+        if trace.meta is not None
+    ]
+
+
+TITLE_HEIGHT = 40
+"""Pixels of a figure's own title, which the page leaves out."""
+
+
+def y_title(figure: Figure) -> str:
+    """What the y axis of a figure with one panel measures, as plain text."""
+    named = [a.text for a in figure.layout.annotations if a.name == "y_title"]
+    return html.unescape(named[0]) if named else ""
+
+
+def height(figure: Figure) -> int:
+    """Pixels on the page."""
+    return figure.layout.height - TITLE_HEIGHT - (20 if y_title(figure) else 0)
+
+
+def for_page(figure: Figure) -> str:
+    """JSON that is safe inside a script element.
+
+    The page has its own title, legend and y title; they come back when the figure is saved.
+    """
+    bare = Figure(figure)
+    bare.layout.meta = bare.layout.meta | {
+        "title": bare.layout.title.to_plotly_json(),
+        "legend": bare.layout.showlegend,
+        "title_height": TITLE_HEIGHT,
+    }
+    bare.update_layout(title=None, showlegend=False)
+    top = 12 if y_title(figure) else bare.layout.margin.t - TITLE_HEIGHT
+    bare.update_layout(margin_t=top, height=height(figure))
+    bare.for_each_annotation(lambda a: a.update(visible=False), {"name": "y_title"})
+    return script_safe(bare.to_json())
+
+
+def script_safe(text: str) -> str:
+    """JSON text in which nothing can end or open an element."""
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def page_settings() -> str:
+    """Colours for the dark page, as JSON for the script."""
+    return script_safe(json.dumps({"dark": plotting.dark_colours()}))

@@ -1,0 +1,162 @@
+"""Run the analyses that a task allows, and say why the others are absent."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tqdm.auto import tqdm
+
+from lensdepth.ablation import AblationProfile, ablation_sweep
+from lensdepth.geometry import GeometryProfile, geometry_profile
+from lensdepth.lens import LensProfile, logit_lens
+from lensdepth.model import DepthModel
+from lensdepth.patching import PatchProfile, patch_sweep
+from lensdepth.summary import (
+    Json,
+    ablation_summary,
+    geometry_summary,
+    lens_summary,
+    patch_summary,
+    provenance_json,
+    to_json,
+)
+from lensdepth.tasks import Task
+from lensdepth.transition import Crossing, Transition, find_crossing, find_transition
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """The results that a report is made of; what could not be measured is None, with a reason."""
+
+    task: Task
+    lens: LensProfile
+    transition: Transition | None
+    patch: PatchProfile | None
+    crossing: Crossing | None
+    ablation: AblationProfile | None
+    geometry: GeometryProfile | None
+    seed: int
+    absent: dict[str, str]
+    """Analysis -> why there is no result."""
+    seconds: dict[str, float]
+    """Analysis -> wall time."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.lens.n_layers
+
+
+def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
+    """Which analyses this task cannot have, known before anything is run."""
+    absent = {}
+    if not task.has_pairs:
+        reason = (
+            "the task has plain prompts alone; interventions need pairs of prompts with the "
+            "columns clean, corrupted, target and foil"
+        )
+        absent |= {"patch": reason, "ablation": reason, "crossing": reason}
+    elif task.input_positions is None or task.corrupted_input_positions is None:
+        absent["crossing"] = (
+            "the task has no input position; add the columns input and corrupted_input"
+        )
+    if len(task) < 3:
+        absent["geometry"] = (
+            f"a cloud of states needs at least 3 prompts, and there are {len(task)}"
+        )
+    elif bool((task.prediction_positions == 0).any()):
+        absent["geometry"] = (
+            "some prompts are one token long, and the first token's state is an attention sink"
+        )
+    if model.n_layers < 3:
+        absent["transition"] = f"a model of {model.n_layers} blocks has fewer than four depths"
+    return absent
+
+
+def measure(
+    model: DepthModel, task: Task, *, seed: int = 0, batch_size: int | None = None
+) -> Findings:
+    """Run each analysis by its public function, with a bar over the stages."""
+    absent = why_absent(model, task)
+    seconds: dict[str, float] = {}
+    names = [n for n in ("lens", "patch", "ablation", "geometry") if n not in absent]
+    with tqdm(total=len(names) + 1, desc="report", disable=None, leave=False) as bar:
+
+        def stage(name: str, run: Callable[[], T]) -> T | None:
+            if name in absent:
+                return None
+            bar.set_postfix_str(name)
+            start = time.perf_counter()
+            result = run()
+            seconds[name] = round(time.perf_counter() - start, 2)
+            bar.update(name in names)
+            return result
+
+        lens = logit_lens(model, task, batch_size=batch_size)
+        seconds["lens"] = round(bar.format_dict["elapsed"], 2)
+        bar.update()
+        if lens.kl.isinf().any():
+            absent["transition"] = "the divergence of the lens is infinite somewhere"
+        positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
+        patch = stage(
+            "patch",
+            lambda: patch_sweep(model, task, positions=positions, seed=seed, batch_size=batch_size),
+        )
+        ablation = stage(
+            "ablation", lambda: ablation_sweep(model, task, seed=seed, batch_size=batch_size)
+        )
+        # Holm's correction multiplies the smallest p-value that permutations can give.
+        n_resamples = max(400, 40 * (model.n_layers + 1))
+        geometry = stage(
+            "geometry",
+            lambda: geometry_profile(
+                model, task, n_resamples=n_resamples, seed=seed, batch_size=batch_size
+            ),
+        )
+        transition = stage("transition", lambda: find_transition(lens, seed=seed))
+        crossing = None
+        if patch is not None:
+            crossing = stage("crossing", lambda: find_crossing(patch, seed=seed))
+        bar.update()
+    return Findings(
+        task=task,
+        lens=lens,
+        transition=transition,
+        patch=patch,
+        crossing=crossing,
+        ablation=ablation,
+        geometry=geometry,
+        seed=seed,
+        absent=absent,
+        seconds=seconds,
+    )
+
+
+def summarize(findings: Findings) -> Json:
+    """What `summary.json` holds: provenance, the task, and each analysis's own summary."""
+    task = findings.task
+    summary: dict[str, Any] = {
+        "provenance": provenance_json(findings.lens.provenance),
+        "task": {
+            "name": task.name,
+            "n": len(task),
+            "n_drawn": task.n_drawn,
+            "n_multi_token": task.n_multi_token,
+            "n_wrong": task.n_wrong,
+            "pairs": task.has_pairs,
+            "seed": task.seed,
+        },
+        "seed": findings.seed,
+        "absent": findings.absent,
+        "seconds": findings.seconds,
+        "lens": lens_summary(findings.lens, findings.transition),
+    }
+    if findings.patch is not None:
+        summary["patch"] = patch_summary(findings.patch, findings.crossing)
+    if findings.ablation is not None:
+        summary["ablate"] = ablation_summary(findings.ablation)
+    if findings.geometry is not None:
+        summary["geometry"] = geometry_summary(findings.geometry)
+    return to_json(summary)

@@ -1,0 +1,152 @@
+"""Tables by depth: the numbers behind each figure, on the page and as CSV."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth import plotting, stats
+from lensdepth.ablation import AblationProfile
+from lensdepth.geometry import GeometryProfile
+from lensdepth.lens import LensProfile
+from lensdepth.patching import PatchProfile
+from lensdepth.prose import plain
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DepthTable:
+    """One row a depth; measures have the columns `<key>` and, where known, `<key>_low`, `_high`."""
+
+    frame: pd.DataFrame
+    headings: dict[str, str]
+    """Key of each measure -> what its column is called on the page."""
+
+    @property
+    def csv(self) -> str:
+        """Six significant digits; nothing in it comes from a prompt."""
+        return self.frame.to_csv(index=False, float_format="%.6g")
+
+    @property
+    def csv_uri(self) -> str:
+        """The CSV as a data: address, which works in a file opened from disk."""
+        return "data:text/csv;charset=utf-8," + quote(self.csv)
+
+    @property
+    def rows(self) -> list[list[tuple[str, str]]]:
+        """Cells as (value, interval) texts, for the page."""
+        return [
+            [
+                (str(row["depth"]), ""),
+                (str(row["block"]), ""),
+                (f"{row['relative_depth']:.2f}", ""),
+                *(self._cell(row, key) for key in self.headings),
+            ]
+            for _, row in self.frame.iterrows()
+        ]
+
+    def _cell(self, row: pd.Series, key: str) -> tuple[str, str]:
+        if pd.isna(row[key]):
+            return "–", ""
+        low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+        if low is None or pd.isna(low) or pd.isna(high):
+            return plain(row[key]), ""
+        return plain(row[key]), f"{plain(low)} to {plain(high)}"
+
+
+def depth_table(
+    measures: dict[str, tuple[str, Float[Tensor, "unit depth"]]],
+    *,
+    depths: Sequence[int],
+    n_layers: int,
+) -> DepthTable:
+    """Means over units with intervals. `measures`: key -> (heading, values)."""
+    columns: dict[str, object] = {}
+    for key, (_, values) in measures.items():
+        columns[key], columns[f"{key}_low"], columns[f"{key}_high"] = stats.bootstrap_mean(
+            values.numpy()
+        )
+    frame = _with_depths(pd.DataFrame(columns), depths, n_layers)
+    return DepthTable(
+        frame=frame, headings={key: heading for key, (heading, _) in measures.items()}
+    )
+
+
+def _with_depths(columns: pd.DataFrame, depths: Sequence[int], n_layers: int) -> pd.DataFrame:
+    where = {
+        "depth": list(depths),
+        "block": [plotting.depth_label(d, n_layers) for d in depths],
+        "relative_depth": [d / n_layers for d in depths],
+    }
+    return pd.concat([pd.DataFrame(where), columns.reset_index(drop=True)], axis=1)
+
+
+def lens_table(profile: LensProfile) -> DepthTable:
+    """Divergence, entropy, agreement, and how the answers fare."""
+    measures = {
+        "kl": ("KL(final ‖ lens), nats", profile.kl),
+        "entropy": ("entropy, nats", profile.entropy),
+        "top1_agreement": ("top-1 agreement", profile.top1_agreement),
+        "target_log_prob": ("log p(target), nats", profile.target_log_prob),
+        "foil_log_prob": ("log p(foil), nats", profile.foil_log_prob),
+    }
+    return depth_table(
+        {
+            key: (heading, profile.mean_by_depth(values))
+            for key, (heading, values) in measures.items()
+            if values is not None
+        },
+        depths=range(profile.n_layers + 1),
+        n_layers=profile.n_layers,
+    )
+
+
+def patch_table(profile: PatchProfile) -> DepthTable:
+    """Efficacy, its control and the transferred fraction at each position."""
+    measures = {}
+    for i, name in enumerate(profile.positions):
+        measures[f"{name}_efficacy"] = (f"{name}: efficacy", profile.efficacy(name))
+        if profile.control_success is not None:
+            measures[f"{name}_control"] = (f"{name}: control", profile.control_success[i].T)
+        measures[f"{name}_transferred"] = (f"{name}: transferred", profile.transferred[i].T)
+    return depth_table(measures, depths=profile.depths.tolist(), n_layers=profile.n_layers)
+
+
+def ablation_table(profile: AblationProfile) -> DepthTable:
+    """Transferred fraction of each edit, and how far the edits go."""
+    measures = {
+        f"{edit}_transferred": (edit.replace("_", " "), profile.of(edit, profile.transferred))
+        for edit in profile.edits
+    }
+    measures["angle"] = ("angle, degrees", profile.angle.rad2deg().T)
+    measures["norm_ratio"] = ("norm ratio", profile.norm_ratio.T)
+    return depth_table(measures, depths=profile.depths.tolist(), n_layers=profile.n_layers)
+
+
+def geometry_table(profile: GeometryProfile) -> DepthTable:
+    """Every measure of the profile, with the p-values of the two correlations."""
+    headings = {
+        "norm": "norm",
+        "step_angle": "step angle, rad",
+        "cosine": "cosine",
+        "standardized_cosine": "standardised cosine",
+        "effective_rank": "effective rank",
+        "angle_js": "angle–JS ρ",
+        "angle_js_p": "p",
+        "norm_js": "norm–JS ρ",
+        "norm_js_p": "p",
+    }
+    wide = profile.to_frame().pivot(
+        index="depth", columns="measure", values=["value", "low", "high", "p"]
+    )
+    columns: dict[str, pd.Series] = {}
+    for key in headings:
+        if key.endswith("_p"):
+            columns[key] = wide["p", key.removesuffix("_p")]
+        else:
+            columns[key] = wide["value", key]
+            columns[f"{key}_low"], columns[f"{key}_high"] = wide["low", key], wide["high", key]
+    frame = _with_depths(pd.DataFrame(columns), range(profile.n_layers + 1), profile.n_layers)
+    return DepthTable(frame=frame, headings=headings)
