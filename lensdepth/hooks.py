@@ -13,12 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.polar import Edit
+
 Stream = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"]
-Edit = Callable[
-    [Float[Tensor, "batch d_model"], Float[Tensor, "batch d_model"] | None],
-    Float[Tensor, "batch d_model"],
-]
-"""(state found there, source state or None) -> state put there."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,10 +6,10 @@ float32 values; `positions="last"` keeps one position per prompt.
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lensdepth import polar
 from lensdepth.provenance import ModelInfo
 from lensdepth.tokens import TokenBatch
 
@@ -40,10 +40,9 @@ class ResidualStream:
     @property
     def norms(self) -> Float[Tensor, "depth batch pos"]:
         """Length of each state; 0 where there is none."""
-        return self.resid.norm(dim=-1)
+        return polar.norm(self.resid)
 
     @property
     def directions(self) -> Float[Tensor, "depth batch pos d_model"]:
         """Each state divided by its norm; the zero vector stays zero."""
-        norms = self.norms[..., None]
-        return torch.where(norms > 0, self.resid / norms, 0.0)
+        return polar.direction(self.resid)
