@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from lensdepth.cli.commands import app
-from lensdepth.cli.console import note, one_line
+from lensdepth.cli.console import note, one_line, visible
 
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 """What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
+
+LONGEST = 300
+"""Most characters of a message that nobody wrote for users."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a token may hold what a terminal cannot show
     try:
-        code = app(args=given, prog_name="lensdepth", standalone_mode=False)
+        code = app(args=given or ["--help"], prog_name="lensdepth", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
@@ -46,7 +49,8 @@ def _report(error: Exception, *, debug: bool) -> int:
     if hasattr(error, "format_message"):  # typer's own: an option that is not there, a bad value
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "lensdepth"
-        note(f"{error.format_message().rstrip('. ')}. See {path} --help.")  # type: ignore[attr-defined]
+        text = one_line(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
+        note(f"{text.rstrip('.')}. See {path} --help.")
         return 2
     if debug:
         traceback.print_exception(error)
@@ -54,5 +58,6 @@ def _report(error: Exception, *, debug: bool) -> int:
         note(one_line(error))
         return 2
     hint = "" if debug else " Run it again with --debug to see where, and please report it."
-    note(f"unexpected {type(error).__name__}: {one_line(error).rstrip('.')}.{hint}")
+    text = visible(" ".join(str(error).split()))
+    note(f"unexpected {type(error).__name__}: {text[:LONGEST].rstrip('.')}.{hint}")
     return 1

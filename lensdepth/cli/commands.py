@@ -44,7 +44,7 @@ def examples(*commands: str) -> str:
     return "\n".join(["Examples:", *(f"  lensdepth {command}" for command in commands)])
 
 
-def _print_version(asked: bool) -> None:
+def _print_version(asked: bool) -> bool:
     if asked:
         from lensdepth.provenance import installed_versions
 
@@ -52,16 +52,15 @@ def _print_version(asked: bool) -> None:
         ours = found.pop("lensdepth")
         typer.echo(f"lensdepth {ours} ({', '.join(f'{k} {v}' for k, v in found.items())})")
         raise typer.Exit
+    return asked
 
 
 @app.callback(
-    invoke_without_command=True,
     epilog=examples(
         "report", 'lens "Two months from January is"', "patch --task weekdays", "models"
     ),
 )
 def _lensdepth(
-    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -72,8 +71,6 @@ def _lensdepth(
     """Where in its depth a language model stops reading its context and starts forming its
     prediction, and what it takes to change that prediction there.
     """
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command(

@@ -27,13 +27,13 @@ def visible(text: str) -> str:
     )
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException | str) -> str:
     """An exception's message for somebody at a terminal: one line, in the words of options.
 
     The name of the Python function in front goes, and its `keep='all'` becomes `--keep all`.
     """
     text = visible(" ".join(str(error).split())) or type(error).__name__
-    text = re.sub(r"^[a-z]\w*: (?=\S)", "", text)
+    text = re.sub(r"^[a-z]\w*: (?=\S)", "", text).replace(" (overwrite=True)", "")
     return re.sub(
         rf"\b({PYTHON_OPTIONS})=(?:'([^']*)'|(True))",
         lambda found: f"--{found[1].replace('_', '-')} {found[2] or ''}".rstrip(),

@@ -64,7 +64,9 @@ def architectures() -> Json:
     from lensdepth.conversion import has_hooked_transformer
 
     causal = sorted(
-        name for name in SUPPORTED_ARCHITECTURES if name.endswith(("ForCausalLM", "LMHeadModel"))
+        name
+        for name in SUPPORTED_ARCHITECTURES
+        if name.endswith(("ForCausalLM", "LMHeadModel")) and not name.startswith(("Bert", "T5"))
     )
     checked = sorted(CHECKED.values())
     return {

@@ -56,9 +56,10 @@ def show(*parts: Table | Text | str) -> None:
 def first_that_fits(*tables: Callable[[], Table]) -> Table:
     """The first of several ways to show a thing that the terminal is wide enough for."""
     console = stdout_console()
+    unbounded = console.options.update(width=10_000)
     for make in tables[:-1]:
         table = make()
-        if Measurement.get(console, console.options, table).maximum <= console.width:
+        if Measurement.get(console, unbounded, table).maximum <= console.width:
             return table
     return tables[-1]()
 
@@ -80,7 +81,7 @@ def token_cell(text: str, *, limit: int = CELL) -> str:
         shown = "·" * len(shown) or "∅"
     elif shown.startswith(" "):
         shown = "·" + shown[1:]
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    return shown if cell_len(shown) <= limit else set_cell_size(shown, limit - 1).rstrip() + "…"
 
 
 def shade(share: float) -> Style:
@@ -90,7 +91,7 @@ def shade(share: float) -> Style:
     if stdout_console().color_system not in ("truecolor", "256"):
         return Style(dim=share < 0.1, bold=share > 0.5)
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(PALE, DARK, strict=True))
-    text = 255 if share > 0.5 else 0
+    text = 255 if share > 0.6 else 0
     return Style.parse(f"rgb({text},{text},{text}) on rgb({red},{green},{blue})")
 
 
@@ -147,7 +148,7 @@ def interval_table(depths: Sequence[int], n_layers: int, curves: dict[str, Inter
         columns = {
             name: [
                 with_interval(*row) if intervals else Text(number(row[0]))
-                for row in zip(*curve, strict=True)
+                for row in zip(*(part.tolist() for part in curve), strict=True)
             ]
             for name, curve in curves.items()
         }
@@ -325,10 +326,6 @@ def model_list(
             for kind in CHECKED.values()
         ],
     )
-    more = ", ".join(
-        name.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
-        for name in supported["bridge_unchecked"]
-    )
     return [
         Text("Bundled models", "bold"),
         models,
@@ -340,8 +337,9 @@ def model_list(
         ),
         kinds,
         "",
-        f"TransformerLens's bridge also names {more}. Every model is compared with Hugging Face "
-        "on a short probe when it is loaded, and refused where they differ.",
+        f"TransformerLens's bridge names {len(supported['bridge_unchecked'])} more (--json lists "
+        "them). Every model is compared with Hugging Face on a short probe when it is loaded, and "
+        "refused where they differ.",
         "",
         "Any other model: --model FOLDER (Hugging Face format) or --model OWNER/NAME (the hub).",
     ]

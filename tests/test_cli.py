@@ -1,0 +1,363 @@
+"""The commands on the tiny bundled model: what they print, write and leave alone."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import pytest
+import torch
+import typer
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lensdepth.bundled import bundled_names
+from lensdepth.cli import main, tables
+from lensdepth.cli.console import one_line, visible
+from lensdepth.cli.options import ModelOptions, spread
+from lensdepth.lens import LensProfile, logit_lens
+from lensdepth.model import load_model
+from lensdepth.patching import PatchProfile
+
+TINY = ("--model", "tiny")
+PROMPT = "Two months from January is"
+COMMANDS = ("report", "lens", "geometry", "ablate", "patch", "models", "tasks")
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command that must succeed, and give its standard output."""
+
+    def call(*arguments: str) -> str:
+        code = main(arguments)
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        return printed.out
+
+    return call
+
+
+@pytest.fixture
+def run_json(run: Run) -> Callable[..., dict[str, Any]]:
+    """The same with `--json`; the output must be one line, one object and no NaN."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    def call(*arguments: str) -> dict[str, Any]:
+        out = run(*arguments, "--json")
+        assert out.count("\n") == 1
+        found = json.loads(out, parse_constant=refuse)
+        assert list(found) == ["provenance", "summary", "rows"]
+        return found
+
+    return call
+
+
+# ---------------------------------------------------------------- help and lists
+
+
+def test_help_needs_no_heavy_library() -> None:
+    """Checked by what is loaded and not by the clock, which a busy machine slows."""
+    code = f"""
+import sys
+from lensdepth.cli import main
+for command in {("", *COMMANDS)!r}:
+    assert main([*command.split(), "--help"]) == 0
+heavy = {{"torch", "transformers", "transformer_lens", "pandas", "plotly", "numpy", "scipy"}}
+sys.exit(sorted(heavy & set(sys.modules)) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in COMMANDS:
+        assert f"lensdepth {command}" in done.stdout
+
+
+def test_without_a_command_there_is_help(run: Run) -> None:
+    assert all(command in run() for command in COMMANDS)
+
+
+def test_version(run: Run) -> None:
+    out = run("--version")
+    assert out.startswith("lensdepth ")
+    assert "transformer-lens" in out
+
+
+def test_models_lists_the_bundled_ones_with_their_size(run: Run, run_json: Any) -> None:
+    rows = {row["name"]: row for row in run_json("models")["rows"]}
+    assert set(rows) == set(bundled_names())
+    tiny = load_model("tiny").model
+    assert rows["tiny"]["n_layers"] == tiny.cfg.n_layers
+    assert rows["tiny"]["n_parameters"] > 20 * tiny.cfg.d_vocab
+    out = run("models")
+    assert "tiny" in out
+    assert "GPT-NeoX" in out
+
+
+def test_tasks_lists_examples_and_templates(run: Run, run_json: Any) -> None:
+    rows = {row["name"]: row for row in run_json("tasks")["rows"]}
+    assert "from" in rows["months"]["templates"]
+    assert rows["months"]["description"] in run("tasks")
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def test_lens_of_a_prompt_is_the_librarys(run_json: Any) -> None:
+    found = run_json("lens", PROMPT, *TINY, "--positions", "all")
+    profile = logit_lens(load_model("tiny"), PROMPT, positions="all")
+    assert found["summary"]["kl"] == pytest.approx(profile.kl.mean((1, 2)).tolist(), abs=1e-5)
+    assert found["summary"]["transition"]["verdict"] == "cannot tell"
+    assert len(found["rows"]) == profile.kl.numel()
+    assert found["provenance"]["model"]["name"] == "tiny"
+    assert found["provenance"]["prompts"] == [PROMPT]
+
+
+def test_lens_of_a_task(run_json: Any) -> None:
+    summary = run_json("lens", *TINY, "--n", "20")["summary"]
+    n_depths = load_model("tiny").n_layers + 1
+    for key in ("kl", "entropy", "top1_agreement"):
+        assert len(summary[key]) == n_depths
+    assert summary["kl"][-1] == pytest.approx(0, abs=1e-5)
+    assert summary["top1_agreement"][-1] == 1
+    assert summary["pairs"]["drawn"] == summary["pairs"]["used"] == 20
+
+
+def test_patch_gives_the_crossing(run_json: Any) -> None:
+    found = run_json("patch", "--curves", *TINY, "--n", "20")
+    summary = found["summary"]
+    assert set(summary["crossing"]) == {"depth", "low", "high"}
+    assert 0 < summary["crossing"]["depth"] < load_model("tiny").n_layers
+    assert summary["efficacy"]["prediction"][-1] == 1
+    pairs = summary["pairs"]
+    assert pairs["used"] + pairs["wrong"] + pairs["multi_token"] == pairs["drawn"] == 20
+    assert len(found["rows"]) == 2 * len(summary["depths"]) * pairs["used"]
+
+
+def test_one_position_has_no_crossing(run_json: Any) -> None:
+    options = ("--position", "prediction", "--mode", "noise")
+    summary = run_json("patch", *TINY, "--n", "9", *options)["summary"]
+    assert summary["crossing"] is None
+    assert list(summary["efficacy"]) == ["prediction"]
+    assert summary["mode"] == "noise"
+
+
+def test_ablate_gives_each_part_at_each_depth(run_json: Any) -> None:
+    summary = run_json("ablate", *TINY, "--n", "20")["summary"]
+    n_depths = load_model("tiny").n_layers + 1
+    for part in ("full", "direction", "norm"):
+        assert len(summary["transferred"][part]) == n_depths
+    assert summary["transferred"]["full"][-1] == pytest.approx(1, abs=1e-4)
+    assert summary["transferred"]["norm"][-1] == pytest.approx(0, abs=1e-4)
+
+
+def test_geometry_writes_null_for_what_is_not_known(run_json: Any) -> None:
+    found = run_json("geometry", *TINY, "--n", "20")
+    assert set(found["summary"]) >= {"norm", "step_angle", "effective_rank", "angle_js", "norm_js"}
+    assert {row["p"] for row in found["rows"] if row["measure"] == "norm"} == {None}
+
+
+def test_the_seed_decides(run_json: Any) -> None:
+    same, again, other = (
+        run_json("patch", *TINY, "--n", "9", "--seed", seed)["rows"] for seed in ("1", "1", "2")
+    )
+    assert same == again != other
+
+
+def write_pairs(path: Path, answers: dict[str, str]) -> str:
+    """Pairs of "Two months from ... is": each start month is corrupted by the next one."""
+    starts = list(answers)
+    lines = [
+        {
+            "clean": f"Two months from {a} is", "corrupted": f"Two months from {b} is",
+            "target": answers[a], "foil": answers[b],
+        }
+        for a, b in zip(starts, starts[1:] + starts[:1], strict=True)
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return str(path)
+
+
+def test_pairs_answered_wrongly_are_left_out_and_counted(run_json: Any, tmp_path: Path) -> None:
+    answers = {"January": "March", "May": "July", "June": "August", "July": "Monday"}
+    prompts = ("--prompts", write_pairs(tmp_path / "pairs.jsonl", answers))
+    for options, n_wrong in ((), 2), (("--keep", "correct"), 2), (("--keep", "all"), 0):
+        pairs = run_json("patch", *TINY, *prompts, *options)["summary"]["pairs"]
+        assert pairs == {"drawn": 4, "used": 4 - n_wrong, "multi_token": 0, "wrong": n_wrong}
+    assert run_json("lens", *TINY, *prompts)["summary"]["pairs"]["used"] == 4
+
+
+def test_plain_prompts_do_for_the_lens_and_geometry(run_json: Any, tmp_path: Path) -> None:
+    file = tmp_path / "plain.csv"
+    file.write_text(
+        "prompt\n" + "\n".join(f"{n} months from May is" for n in ("Two", "Six", "Ten"))
+    )
+    for command in ("lens", "geometry"):
+        summary = run_json(command, *TINY, "--prompts", str(file))["summary"]
+        assert summary["pairs"]["used"] == 3
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_lens_of_a_prompt_in_the_terminal(run: Run) -> None:
+    out = run("lens", PROMPT, *TINY)
+    assert "\x1b" not in out
+    assert "embed" in out
+    assert "= final" in out
+    assert "The model predicts March" in out
+    assert "top 3" in out
+    assert "top 4" not in out
+
+
+def test_lens_of_every_token(run: Run) -> None:
+    out = run("lens", PROMPT, *TINY, "--positions", "all")
+    assert all(word in out for word in PROMPT.split())
+
+
+@pytest.mark.parametrize("command", ["lens", "geometry", "ablate", "patch"])
+def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
+    lines = run(command, *TINY, "--n", "12").splitlines()
+    n_layers = load_model("tiny").n_layers
+    rows = [line.split()[:2] for line in lines if line.strip()[:1].isdigit()]
+    assert [row[0] for row in rows] == [str(depth) for depth in range(n_layers + 1)]
+    assert rows[0][1] == "embed"
+    assert "12 of 12 pairs of months" in lines[0]
+    assert lines[-1].strip().endswith(".")
+
+
+def test_colours_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "stdout_console", lambda: Console(color_system="truecolor"))
+    pale, dark = tables.shade(0.0), tables.shade(1.0)
+    assert pale.bgcolor != dark.bgcolor
+    assert pale.color != dark.color
+    assert tables.shade(float("nan")).bgcolor is None
+    monkeypatch.setattr(tables, "stdout_console", lambda: Console(color_system=None))
+    assert tables.shade(1.0).bgcolor is None
+
+
+def test_grids_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = logit_lens(load_model("tiny"), f"{PROMPT} March . {PROMPT}", positions="all")
+    for width in (40, 61, 100, 300):
+        console = Console(width=width, file=io.StringIO())
+        monkeypatch.setattr(tables, "stdout_console", lambda console=console: console)
+        grids = tables.lens_grids(profile)
+        tables.show(*grids)
+        printed = console.file.getvalue()  # type: ignore[attr-defined]
+        assert max(map(cell_len, printed.splitlines())) <= width
+        assert "…" not in printed
+        n_columns = sum(len(grid.columns) - 2 for grid in grids if isinstance(grid, Table))
+        assert n_columns == profile.position.shape[1]
+
+
+def test_intervals_go_where_the_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = {"a": tables.curve(torch.rand(5, 3)), "b": tables.curve(torch.rand(5, 3))}
+    for width, n_brackets in ((30, 0), (100, 6)):
+        console = Console(width=width, file=io.StringIO(), markup=False)
+        monkeypatch.setattr(tables, "stdout_console", lambda console=console: console)
+        console.print(tables.interval_table(range(3), 2, curves))
+        assert console.file.getvalue().count("[") == n_brackets  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (" March", "·March"),
+        ("[bold]", "[bold]"),
+        ("\n\n", "⏎⏎"),
+        ("  ", "··"),
+        ("", "∅"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\u202e", "�"),
+        ("internationalisation", "internation…"),
+        ("日本語の長い単語です", "日本語の長…"),
+    ],
+)
+def test_tokens_show_as_they_are(text: str, shown: str) -> None:
+    assert tables.token_cell(text) == shown
+    assert cell_len(tables.token_cell(text)) <= tables.CELL
+
+
+def test_markup_in_a_token_is_text() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(tables.plain_table(("a",), [("[bold]x[/bold]",)]))
+    assert "[bold]x[/bold]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_numbers() -> None:
+    assert tables.number(-0.001) == "0.00"
+    assert tables.number(float("nan")) == "–"
+    assert tables.with_interval(0.5, float("nan"), float("nan")) == Text("0.50")
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_out_in_every_format(run: Run, tmp_path: Path) -> None:
+    written = {}
+    for suffix in ("html", "json", "csv", "parquet", "safetensors"):
+        written[suffix] = tmp_path / f"patch.{suffix}"
+        run("patch", *TINY, "--n", "6", "--out", str(written[suffix]))
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in written.values())
+    profile = PatchProfile.load(written["safetensors"])
+    frame = pd.read_parquet(written["parquet"])
+    pd.testing.assert_frame_equal(frame, profile.to_frame())
+    assert len(pd.read_csv(written["csv"])) == len(frame)
+    assert len(json.loads(written["json"].read_text())["rows"]) == len(frame)
+    page = written["html"].read_text()
+    assert "Plotly.newPlot" in page
+    assert 'src="https' not in page
+
+
+def test_force_replaces(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "lens.safetensors"
+    file.write_text("old")
+    run("lens", PROMPT, *TINY, "--out", str(file), "--force")
+    assert LensProfile.load(file).n_layers == load_model("tiny").n_layers
+
+
+def test_report_writes_a_page_and_says_where(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    out = run("report", *TINY, "--n", "12", "--out", str(page))
+    assert str(page) in out
+    assert page.is_file()
+    assert "12 of 12 pairs of months" in out
+
+
+def test_report_in_json(run_json: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    found = run_json("report", *TINY, "--n", "12", "--out", str(page))
+    assert found["summary"]["path"] == str(page)
+    assert Path(found["summary"]["tables"]).is_dir()
+    assert {"lens", "patch", "ablate", "geometry"} <= set(found["summary"])
+    assert [row["depth"] for row in found["rows"]] == list(range(load_model("tiny").n_layers + 1))
+
+
+# ---------------------------------------------------------------- parts
+
+
+def test_spread_turns_option_groups_into_options() -> None:
+    seen = {}
+
+    @spread
+    def command(model: ModelOptions, n: Annotated[int, typer.Option()] = 3) -> None:
+        seen.update(model=model, n=n)
+
+    app = typer.Typer()
+    app.command()(command)
+    app(args=["--model", "x", "--n", "4"], standalone_mode=False)
+    assert seen == {"model": ModelOptions(model="x"), "n": 4}
+
+
+def test_messages_speak_in_options() -> None:
+    error = ValueError("load_task: no pair.\nUse on_multi_token='drop' or keep='all', n=3.")
+    assert one_line(error) == "no pair. Use --on-multi-token drop or --keep all, n=3."
+    assert one_line(KeyError()) == "KeyError"
+    assert visible("a\nb\x07") == "a⏎b\\x07"
