@@ -34,8 +34,8 @@ DARK = {
 }  # fmt: skip
 """What each colour becomes on a dark page."""
 
-PANEL_HEIGHT = 118
-PANEL_GAP = 52
+PANEL_HEIGHT = 116
+PANEL_GAP = 48
 """Pixels of one small panel, and between two of them, where the next one's title stands."""
 
 
@@ -91,6 +91,10 @@ class Zone:
     """Key into PALETTE."""
 
 
+KEYS_AFTER = "\u2003"
+"""Stands between a panel's heading and its keys; a narrow page breaks the line here."""
+
+
 def inert(text: str) -> str:
     """The text as Plotly will show it letter by letter: no tag, link or entity is read."""
     return html.escape(text, quote=False)
@@ -117,17 +121,19 @@ def depth_ticks(n_layers: int, *, most: int = 12) -> tuple[list[int], list[str]]
     return at, [_tick(d, n_layers) for d in at]
 
 
-def _rgba(colour: str, alpha: float) -> str:
+def _channels(colour: str) -> str:
+    """`rgba(1,2,3,`: a colour without its opacity."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"
+    return f"rgba({red},{green},{blue},"
+
+
+def _rgba(colour: str, alpha: float) -> str:
+    return f"{_channels(colour)}{alpha})"
 
 
 def dark_colours() -> dict[str, str]:
     """Every spelling of a light colour in a figure's JSON, and what it becomes on a dark page."""
-    swaps = dict(DARK)
-    for light, dark in DARK.items():
-        swaps[_rgba(light, 1)[:-2]] = _rgba(dark, 1)[:-2]
-    return swaps
+    return DARK | {_channels(light): _channels(dark) for light, dark in DARK.items()}
 
 
 def _hover(curve: Curve, n_layers: int) -> list[str]:
@@ -290,7 +296,7 @@ def depth_story(
         figure.update_yaxes(range=panel.y_range, row=row, col=1)
         heading = f"<b>{inert(panel.title)}</b>"
         if len(panel.curves) > 1:
-            heading += "<br>" + "   ".join(_key(curve) for curve in panel.curves)
+            heading += KEYS_AFTER + "\u2002".join(_key(curve) for curve in panel.curves)
         _add_heading(figure, heading, top=_top(figure, row))
     for i, zone in enumerate(zones):
         add_zone(figure, zone, scale=scale)
@@ -312,7 +318,8 @@ def depth_story(
         )
     height = _stack_height(len(panels), keyed=True) + 19 * len(zones)
     _style(figure, title, n_layers=n_layers, height=height, legend=False, scale=scale)
-    figure.update_layout(margin_t=figure.layout.margin.t + 19 * len(zones) + 14)
+    # Room for the names of the zones above the first panel's heading.
+    figure.update_layout(margin_t=figure.layout.margin.t + 19 * len(zones))
     figure.update_yaxes(nticks=4)
     return figure
 
@@ -411,6 +418,7 @@ def _style(
         dragmode=False,
         # For whoever draws the figure at another width and needs fewer ticks.
         meta={
+            "keys_after": KEYS_AFTER,
             "n_layers": n_layers,
             "scale": scale,
             "labels": [_tick(d, n_layers) for d in range(n_layers + 1)],

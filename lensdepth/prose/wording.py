@@ -58,7 +58,7 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def block_of(depth: float, n_layers: int) -> str:
+def block_of(depth: float | int, n_layers: int) -> str:
     """The residual state nearest to a depth, by the block whose output it is."""
     nearest = round(depth)
     if nearest <= 0:

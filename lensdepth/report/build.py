@@ -9,44 +9,32 @@ from pathlib import Path
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from lensdepth.ablation import AblationProfile
-from lensdepth.geometry import GeometryProfile
-from lensdepth.lens import LensProfile
 from lensdepth.model import DepthModel
-from lensdepth.patching import PatchProfile
 from lensdepth.report import figures
 from lensdepth.report.findings import Findings, measure, summarize
 from lensdepth.report.page import render
 from lensdepth.storage import write_text
 from lensdepth.summary import Json
 from lensdepth.tasks import Task
-from lensdepth.transition import Crossing, Transition
 
 OURS = {".parquet", ".json"}
 """What a folder of tables holds; a folder with anything else in it is never replaced."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Report:
-    """What was measured and where it was written; an analysis that could not be run is None."""
+class Report(Findings):
+    """What was measured, and where it was written."""
 
     path: Path
     """The HTML page."""
     tables: Path
     """Folder of Parquet tables and `summary.json`."""
     summary: Json
-    lens: LensProfile
-    transition: Transition | None
-    patch: PatchProfile | None
-    crossing: Crossing | None
-    ablation: AblationProfile | None
-    geometry: GeometryProfile | None
-    story: Figure
-    """All analyses on one depth axis."""
+    """What `summary.json` holds."""
 
     def plot(self) -> Figure:
         """All analyses on one depth axis, with the transition zones."""
-        return self.story
+        return figures.story(self)
 
 
 def build_report(
@@ -150,18 +138,7 @@ def write_report(findings: Findings, page: Path, folder: Path) -> Report:
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Report(
-        path=page,
-        tables=folder,
-        summary=summary,
-        lens=findings.lens,
-        transition=findings.transition,
-        patch=findings.patch,
-        crossing=findings.crossing,
-        ablation=findings.ablation,
-        geometry=findings.geometry,
-        story=figures.story(findings),
-    )
+    return Report(path=page, tables=folder, summary=summary, **vars(findings))
 
 
 def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:

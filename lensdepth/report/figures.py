@@ -137,10 +137,11 @@ def legend(figure: Figure) -> list[dict[str, Any]]:
     """Names, colours and strokes of the curves of a figure with several in one panel."""
     if not figure.layout.showlegend:
         return []
+    traces = figure.to_plotly_json()["data"]
     return [
-        {"name": trace.legendgroup, "text": html.unescape(trace.name), **trace.meta}
-        for trace in figure.data
-        if trace.meta is not None
+        {"name": t["legendgroup"], "text": html.unescape(t["name"]), **t["meta"]}
+        for t in traces
+        if "meta" in t
     ]
 
 
@@ -174,7 +175,7 @@ def for_page(figure: Figure) -> str:
     top = 12 if y_title(figure) else bare.layout.margin.t - TITLE_HEIGHT
     bare.update_layout(margin_t=top, height=height(figure))
     bare.for_each_annotation(lambda a: a.update(visible=False), {"name": "y_title"})
-    return script_safe(bare.to_json())
+    return script_safe(str(bare.to_json()))
 
 
 def script_safe(text: str) -> str:

@@ -84,9 +84,7 @@ def measure(
     names = [n for n in ("lens", "patch", "ablation", "geometry") if n not in absent]
     with tqdm(total=len(names) + 1, desc="report", disable=None, leave=False) as bar:
 
-        def stage(name: str, run: Callable[[], T]) -> T | None:
-            if name in absent:
-                return None
+        def timed(name: str, run: Callable[[], T]) -> T:
             bar.set_postfix_str(name)
             start = time.perf_counter()
             result = run()
@@ -94,9 +92,10 @@ def measure(
             bar.update(name in names)
             return result
 
-        lens = logit_lens(model, task, batch_size=batch_size)
-        seconds["lens"] = round(bar.format_dict["elapsed"], 2)
-        bar.update()
+        def stage(name: str, run: Callable[[], T]) -> T | None:
+            return None if name in absent else timed(name, run)
+
+        lens = timed("lens", lambda: logit_lens(model, task, batch_size=batch_size))
         if lens.kl.isinf().any():
             absent["transition"] = "the divergence of the lens is infinite somewhere"
         positions = ("prediction",) if "crossing" in absent else ("input", "prediction")

@@ -1,9 +1,12 @@
 """Tables by depth: the numbers behind each figure, on the page and as CSV."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
@@ -42,18 +45,19 @@ class DepthTable:
                 (str(row["depth"]), ""),
                 (str(row["block"]), ""),
                 (f"{row['relative_depth']:.2f}", ""),
-                *(self._cell(row, key) for key in self.headings),
+                *(_cell(row, key) for key in self.headings),
             ]
-            for _, row in self.frame.iterrows()
+            for row in self.frame.to_dict("records")
         ]
 
-    def _cell(self, row: pd.Series, key: str) -> tuple[str, str]:
-        if pd.isna(row[key]):
-            return "–", ""
-        low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
-        if low is None or pd.isna(low) or pd.isna(high):
-            return plain(row[key]), ""
-        return plain(row[key]), f"{plain(low)} to {plain(high)}"
+
+def _cell(row: dict[Hashable, Any], key: str) -> tuple[str, str]:
+    value, low, high = (float(row.get(key + end, math.nan)) for end in ("", "_low", "_high"))
+    if math.isnan(value):
+        return "–", ""
+    if math.isnan(low) or math.isnan(high):
+        return plain(value), ""
+    return plain(value), f"{plain(low)} to {plain(high)}"
 
 
 def depth_table(
@@ -138,15 +142,13 @@ def geometry_table(profile: GeometryProfile) -> DepthTable:
         "norm_js": "norm–JS ρ",
         "norm_js_p": "p",
     }
-    wide = profile.to_frame().pivot(
-        index="depth", columns="measure", values=["value", "low", "high", "p"]
-    )
-    columns: dict[str, pd.Series] = {}
-    for key in headings:
-        if key.endswith("_p"):
-            columns[key] = wide["p", key.removesuffix("_p")]
-        else:
-            columns[key] = wide["value", key]
-            columns[f"{key}_low"], columns[f"{key}_high"] = wide["low", key], wide["high", key]
-    frame = _with_depths(pd.DataFrame(columns), range(profile.n_layers + 1), profile.n_layers)
-    return DepthTable(frame=frame, headings=headings)
+    frame = profile.to_frame().set_index("depth")
+    columns: dict[str, Any] = {}
+    for key in (k for k in headings if not k.endswith("_p")):
+        rows = frame.loc[frame["measure"] == key].reindex(range(profile.n_layers + 1))
+        for column, end in (("value", ""), ("low", "_low"), ("high", "_high")):
+            columns[key + end] = np.asarray(rows[column])
+        if key.endswith("_js"):
+            columns[key + "_p"] = np.asarray(rows["p"])
+    wide = _with_depths(pd.DataFrame(columns), range(profile.n_layers + 1), profile.n_layers)
+    return DepthTable(frame=wide, headings=headings)

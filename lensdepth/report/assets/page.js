@@ -8,6 +8,7 @@
   const plots = [...document.querySelectorAll(".plot")];
   const hidden = new Map(plots.map((plot) => [plot.id, new Set()]));
   const PRINT_WIDTH = 650;
+  const PRINT_HEIGHT = 730;
   let printing = false;
 
   // As plotting.depth_ticks in Python, with as many labels as the width has room for.
@@ -25,6 +26,13 @@
     }
   }
 
+  function breakHeadings(layout, width) {
+    if (width > 560) return;
+    for (const note of layout.annotations ?? []) {
+      note.text = note.text.replace(`</b>${layout.meta.keys_after}`, "</b><br>");
+    }
+  }
+
   function figureOf(plot, light) {
     let text = document.getElementById(plot.dataset.json).textContent;
     if (!light) text = text.replace(lightColour, (c) => dark[c] ?? dark[c.toUpperCase()] ?? c);
@@ -38,7 +46,12 @@
   function draw(plot) {
     const figure = figureOf(plot, printing || !darkPage.matches);
     const width = printing ? PRINT_WIDTH : plot.clientWidth;
+    if (printing) {
+      figure.layout.height = Math.max(300, Math.min(0.78 * figure.layout.height, PRINT_HEIGHT));
+    }
+    plot.style.height = `${figure.layout.height}px`;
     thinTicks(figure.layout, width);
+    breakHeadings(figure.layout, width);
     figure.layout.width = width;
     Plotly.react(plot, figure.data, figure.layout, { displayModeBar: false, scrollZoom: false });
   }

@@ -1,0 +1,193 @@
+"""Sentences for planted numbers: they say what the numbers say, and no more."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import results
+import torch
+
+from lensdepth import prose
+from lensdepth.prose import Estimate
+from lensdepth.prose.wording import at_depth, place
+from lensdepth.transition import find_crossing, find_transition
+
+
+def test_numbers_are_written_short_and_without_false_signs() -> None:
+    assert prose.plain(-0.001) == "0.00"
+    assert prose.plain(-0.25) == "−0.25"
+    assert [prose.plain(x) for x in (3.14159, 31.4159, 314.159)] == ["3.14", "31.4", "314"]
+    assert str(Estimate(mean=0.5, low=0.4, high=0.6)) == "0.50 (0.40 to 0.60)"
+    assert Estimate(mean=0.5, low=0.4, high=0.6).percent == "50% (40 to 60%)"
+    assert Estimate(mean=1.0, low=1.0, high=1.0).percent == "100%"
+    assert str(Estimate(mean=0.5, low=math.nan, high=math.nan)) == "0.50"
+    assert prose.p_value(0.0002) == "p < 0.001"
+    assert prose.p_value(0.0312) == "p = 0.031"
+    assert prose.counted(1, "pair") == "1 pair"
+    assert prose.counted(1200, "pair") == "1,200 pairs"
+
+
+def test_depths_are_named_by_the_block_whose_output_they_are() -> None:
+    assert prose.block_of(0.4, 8) == "the embedding"
+    assert prose.block_of(4.6, 8) == "the output of block 4"
+    assert prose.block_of(8.0, 8) == "the output of block 7, the last"
+    assert at_depth(3, 8) == "depth 3 (output of block 2)"
+    assert place(4.8, 4.2, 5.1, 10) == (
+        "depth 4.8 of 10 (95% interval 4.2 to 5.1), 48% of the way, nearest the output of block 4"
+    )
+
+
+def test_a_crossing_is_placed_with_its_interval() -> None:
+    profile = results.patch(4.0)
+    crossing = find_crossing(profile, n_resamples=200)
+    said = prose.patch_sentences(profile, crossing)
+    assert said[0].startswith("Control passes from the input position to the prediction position")
+    assert "95% interval" in said[0]
+    assert f"of {results.N_LAYERS}" in said[0]
+    assert "at the input position in 100% of the pairs at depth 0 and 0% at depth 8" in said[1]
+    assert "Control: another pair's state brings it about in 10%" in said[2]
+    assert said[3] == "A run's own state, put back, changes nothing."
+
+
+def test_curves_that_do_not_cross_are_said_not_to() -> None:
+    profile = results.patch(None)
+    crossing = find_crossing(profile, n_resamples=200)
+    said = prose.crossing_verdict(crossing, profile.n_layers)
+    assert said == "The two curves do not cross: the prediction position never leads."
+    assert not re.search(r"depth \d", said)
+
+
+def test_a_crossing_that_cannot_be_told_has_no_place() -> None:
+    crossing = replace(
+        find_crossing(results.patch(4.0), n_resamples=50), verdict="cannot tell", reason="too few"
+    )
+    said = prose.crossing_verdict(crossing, 8)
+    assert "cannot be told" in said
+    assert "too few" in said
+    assert "interval" not in said
+
+
+def test_the_lens_says_where_or_that_there_is_none() -> None:
+    profile = results.lens(5.0)
+    found = find_transition(profile, n_resamples=100)
+    said = prose.lens_sentences(profile, found)
+    assert said[0].startswith("The divergence of the lens from the final distribution falls around")
+    assert "depth 5.0" in said[0]
+    assert "depth 5 (output of block 4) is the first depth" in said[1]
+    flat = results.lens(flat=True)
+    none = find_transition(flat, n_resamples=100)
+    assert prose.lens_verdict(none, 8).startswith("The lens shows no transition:")
+    unsure = replace(found, verdict="cannot tell", reason="too uncertain")
+    assert "cannot be told from these prompts: too uncertain" in prose.lens_verdict(unsure, 8)
+    assert "No transition of the lens was sought" in prose.lens_verdict(None, 8)
+
+
+def test_the_order_of_two_switches_is_claimed_only_when_intervals_are_apart() -> None:
+    transition = find_transition(results.lens(6.0), n_resamples=100)
+    crossing = find_crossing(results.patch(3.0), n_resamples=100)
+    assert "The lens follows control by" in (prose.order_verdict(crossing, transition) or "")
+    early = replace(transition, location=1.0, location_low=0.9, location_high=1.1)
+    assert "The lens precedes control by" in (prose.order_verdict(crossing, early) or "")
+    wide = replace(transition, location_low=1.0, location_high=8.0)
+    assert "cannot be told" in (prose.order_verdict(crossing, wide) or "")
+    assert prose.order_verdict(replace(crossing, verdict="none"), transition) is None
+    assert prose.order_verdict(crossing, None) is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "norm", "says"),
+    [
+        (0.9, 0.1, "the direction moves more, by 0.8"),
+        (0.1, 0.9, "the norm moves more, by 0.8"),
+        (0.5, 0.5, "which moves more cannot be told"),
+    ],
+)
+def test_the_stronger_part_is_named_only_when_there_is_one(
+    direction: float, norm: float, says: str
+) -> None:
+    profile = results.ablation(direction=direction, norm=norm)
+    said = prose.ablation_verdict(profile)
+    assert said.startswith("At depth 7 (output of block 6),")
+    assert says in said
+
+
+def test_depth_l_is_called_arithmetic_and_controls_are_given() -> None:
+    said = " ".join(prose.ablation_sentences(results.ablation()))
+    assert (
+        "Under the final RMSNorm the norm cannot matter at depth 8: this is arithmetic, not a "
+        "finding" in said
+    )
+    assert "A random direction at the same angle moves 0.4" in said
+    assert "beats this control by 0.5" in said
+    assert "The two runs' norms differ by 5% there (median), so the norm edit is small" in said
+    beaten = " ".join(prose.ablation_sentences(results.ablation(direction=0.4, random=0.6)))
+    assert "does not beat this control" in beaten
+
+
+def test_a_state_that_moves_nothing_gives_no_comparison() -> None:
+    profile = results.ablation(direction=0.5, norm=0.0)
+    nothing = replace(profile, logit_diff=torch.full_like(profile.logit_diff, -1.0))
+    assert "its parts cannot be compared" in prose.ablation_verdict(nothing)
+
+
+def test_coupling_is_claimed_only_beyond_chance() -> None:
+    said = prose.coupling_verdict(results.geometry())
+    assert "have more different predictions" in said
+    assert "0.80 (0.75 to 0.85)" in said
+    assert "after Holm's correction over 8 depths" in said
+    assert "Differences of norm correlate with them by 0.00" in said
+    assert "more similar predictions" in prose.coupling_verdict(results.geometry(rho=-0.8))
+    chance = prose.coupling_verdict(results.geometry(rho=0.1, p=0.03))
+    assert chance.startswith("At no depth do angles")
+    undefined = replace(results.geometry(), angle_js=torch.full((9,), torch.nan))
+    assert "is not defined here" in prose.coupling_verdict(undefined)
+
+
+def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
+    lens, patch, ablation = results.lens(5.0), results.patch(4.0), results.ablation()
+    geometry = results.geometry()
+    transition = find_transition(lens, n_resamples=100)
+    crossing = find_crossing(patch, n_resamples=100)
+    everything = prose.opening(
+        model="toy",
+        task="toys",
+        lens=lens,
+        transition=transition,
+        patch=patch,
+        crossing=crossing,
+        ablation=ablation,
+        geometry=geometry,
+    )
+    assert len(everything) == 3
+    assert "on 30 pairs of the task 'toys'" in everything[0]
+    assert "most likely answer to 100% of the clean prompts" in everything[0]
+    numbers = prose.key_numbers(
+        n_layers=8, transition=transition, crossing=crossing, ablation=ablation, geometry=geometry
+    )
+    assert [n.value for n in numbers] == [
+        "50% of the depth",
+        "62% of the depth",
+        "0.90 · 0.10",
+        "0.80",
+    ]
+    plain = prose.opening(
+        model="toy",
+        task="toys",
+        lens=lens,
+        transition=None,
+        patch=None,
+        crossing=None,
+        ablation=None,
+        geometry=None,
+    )
+    assert "on 30 prompts" in plain[0]
+    assert "Control" not in " ".join(plain)
+    none = prose.key_numbers(
+        n_layers=8,
+        transition=replace(transition, verdict="none", reason="flat"),
+        crossing=replace(crossing, verdict="cannot tell", reason="few"),
+        ablation=None,
+        geometry=results.geometry(p=0.5),
+    )
+    assert [n.value for n in none] == ["cannot tell", "none", "cannot tell"]

@@ -1,0 +1,297 @@
+"""The report: whole, self-contained, inert, and honest about what is absent."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+import results
+import torch
+
+from lensdepth.model import DepthModel
+from lensdepth.report import Report, build_report, page
+from lensdepth.report.build import check_output, tables_of, write_report
+from lensdepth.report.findings import Findings
+from lensdepth.tasks import Task, load_task
+from lensdepth.transition import find_crossing, find_transition
+
+HOSTILE = "<script>alert(1)</script><|endoftext|>&\"'"
+
+
+@pytest.fixture(scope="module")
+def model(load_tiny: Callable[[str, str], DepthModel]) -> DepthModel:
+    return load_tiny("llama", "bridge")
+
+
+@pytest.fixture(scope="module")
+def task(model: DepthModel) -> Task:
+    return load_task("months", model, n=12)
+
+
+@pytest.fixture(scope="module")
+def report(model: DepthModel, task: Task, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return build_report(model, task, out=tmp_path_factory.mktemp("report") / "months.html")
+
+
+@pytest.fixture(scope="module")
+def text(report: Report) -> str:
+    return report.path.read_text(encoding="utf-8")
+
+
+def without_plotly(text: str) -> str:
+    start = text.index('<script id="plotly">')
+    return text[:start] + text[text.index("</script>", start) :]
+
+
+def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Findings:
+    """Findings with planted numbers for a task of as many pairs."""
+    lens, patch = results.lens(5.0, name=name), results.patch(4.0)
+    index = [i % len(task) for i in range(results.N)]
+    findings = Findings(
+        task=task.select(index),
+        lens=lens,
+        transition=find_transition(lens, n_resamples=50),
+        patch=patch,
+        crossing=find_crossing(patch, n_resamples=50),
+        ablation=results.ablation(),
+        geometry=results.geometry(),
+        seed=0,
+        absent={},
+        seconds={"lens": 0.1},
+    )
+    return replace(findings, **changes)
+
+
+def test_the_page_is_self_contained(text: str) -> None:
+    assert text.count("plotly.js v") == 1
+    assert len(text.encode()) < 6_000_000
+    rest = without_plotly(text)
+    assert not re.findall(r"(?:src|href|action|url)\s*[=(]\s*[\"']?\s*(?:https?:)?//", rest)
+    assert "<link" not in rest
+    assert "default-src 'none'" in rest
+    assert rest.startswith('<!doctype html>\n<html lang="en">')
+
+
+def test_every_analysis_is_there(report: Report, text: str) -> None:
+    rest = without_plotly(text)
+    for key in ("summary", "story", "lens", "patch", "ablation", "geometry", "provenance"):
+        assert f'<section id="{key}"' in rest
+    assert rest.count('role="img" aria-label="') == 5
+    assert rest.count('type="application/json" id="') == 6
+    assert "<noscript>" in rest
+    assert report.lens.provenance.model.fingerprint in rest
+    assert "not a finding" in rest
+    assert len(report.plot().to_plotly_json()["data"]) > 10
+
+
+def test_tables_and_summary_lie_beside_it(report: Report) -> None:
+    assert report.tables == report.path.with_name("months_tables")
+    assert sorted(p.stem for p in report.tables.glob("*.parquet")) == [
+        "ablation", "crossing", "geometry", "lens", "patch", "task", "transition",
+    ]  # fmt: skip
+    assert report.patch is not None
+    stored = pd.read_parquet(report.tables / "patch.parquet")
+    pd.testing.assert_frame_equal(stored, report.patch.to_frame())
+    summary = json.loads((report.tables / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(report.summary))
+    assert set(summary) >= {"provenance", "task", "lens", "patch", "ablate", "geometry", "absent"}
+    assert sorted(p.name for p in report.path.parent.iterdir()) == ["months.html", "months_tables"]
+
+
+def test_the_csv_is_the_table_on_the_page(text: str, report: Report) -> None:
+    links = re.findall(r'href="data:text/csv;charset=utf-8,([^"]*)" download="(\w+)\.csv"', text)
+    assert [name for _, name in links] == [
+        f"{key}_by_depth" for key in ("lens", "patch", "ablation", "geometry")
+    ]
+    rows = list(csv.DictReader(io.StringIO(unquote(unescape(links[0][0])))))
+    assert [row["depth"] for row in rows] == [str(d) for d in range(report.lens.n_layers + 1)]
+    assert [row["block"] for row in rows] == ["embed", "0", "1", "2 = final"]
+    kl = report.lens.kl.nanmean((1, 2))
+    assert [float(row["kl"]) for row in rows] == pytest.approx(kl.tolist(), rel=1e-4, abs=1e-6)
+    for row in rows:
+        shown = f"<td>{page.prose.plain(float(row['kl']))}"
+        assert shown in text
+
+
+def test_what_users_write_stays_text(task: Task, tmp_path: Path) -> None:
+    hostile = replace(
+        task, name=HOSTILE, clean=(HOSTILE,) * len(task), target=(HOSTILE,) * len(task)
+    )
+    findings = by_hand(hostile, name=HOSTILE)
+    lens = replace(findings.lens, vocabulary={"0": HOSTILE, "1": HOSTILE})
+    written = write_report(replace(findings, lens=lens), tmp_path / "r.html", tmp_path / "r_tables")
+    rest = without_plotly(written.path.read_text(encoding="utf-8"))
+    assert "<script>alert" not in rest
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in rest
+    assert "<|endoftext|>" not in rest
+    blobs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', rest, flags=re.S)
+    assert len(blobs) == 6
+    for blob in blobs:
+        assert not set("<>&") & set(blob)
+        json.loads(blob)
+
+
+def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
+    written = write_report(by_hand(task), tmp_path / "r.html", tmp_path / "r_tables")
+    text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
+    assert "Control passes from the input position to the prediction position at depth 4" in text
+    assert "the direction moves more, by 0.8" in text
+    assert "this is arithmetic, not a finding" in text
+
+
+def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:
+    lens, patch = results.lens(flat=True), results.patch(None)
+    findings = by_hand(
+        task,
+        lens=lens,
+        patch=patch,
+        transition=find_transition(lens, n_resamples=50),
+        crossing=find_crossing(patch, n_resamples=50),
+    )
+    written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
+    text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
+    assert "The two curves do not cross" in text
+    assert "The lens shows no transition" in text
+    assert "No switch was located, so no zone is drawn" in text
+    assert 'class="zone"' not in text
+    assert not [s for s in written.plot().layout.shapes if s.type == "rect"]
+
+
+def test_processed_weights_carry_a_notice(task: Task) -> None:
+    findings = by_hand(task)
+    assert not page._notices(findings)
+    lens = replace(findings.lens, provenance=results.provenance(weights="processed"))
+    assert "processed" in page._notices(replace(findings, lens=lens))[0]
+
+
+def test_plain_prompts_have_lens_and_geometry_alone(model: DepthModel, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    words = ("March", "May", "June", "July")
+    path.write_text("prompt\n" + "".join(f"Two months from {w} is\n" for w in words))
+    made = build_report(model, load_task(path, model), out=tmp_path / "r.html")
+    assert made.patch is made.crossing is made.ablation is None
+    assert made.geometry is not None
+    text = without_plotly(made.path.read_text())
+    assert text.count("Not measured: the task has plain prompts alone") == 2
+    assert "Control passes" not in text
+    assert "patch" not in made.summary
+
+
+def test_two_prompts_have_no_geometry(model: DepthModel, task: Task, tmp_path: Path) -> None:
+    made = build_report(model, task.select([0, 1]), out=tmp_path / "r.html")
+    assert made.geometry is None
+    assert "needs at least 3 prompts, and there are 2" in made.path.read_text()
+    assert made.patch is not None
+
+
+def test_one_pair_has_no_interval_and_says_so(
+    model: DepthModel, task: Task, tmp_path: Path
+) -> None:
+    made = build_report(model, task.select([0]), out=tmp_path / "r.html")
+    text = unescape(without_plotly(made.path.read_text()))
+    assert "There is only one prompt or pair: no interval can be given." in text
+    assert "nan" not in re.sub(r"<[^>]*>", " ", text.split("<main>")[1].lower()).split()
+
+
+def test_an_existing_report_is_kept_unless_told(
+    model: DepthModel, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "r.html"
+    out.write_text("old")
+    with pytest.raises(FileExistsError, match=r"r\.html' exists.*--force"):
+        build_report(model, task, out=out)
+    assert out.read_text() == "old"
+    folder = tmp_path / "r_tables"
+    folder.mkdir()
+    (folder / "lens.parquet").write_text("old")
+    monkeypatch.setattr("lensdepth.report.build.measure", lambda *_, **__: by_hand(task))
+    build_report(model, task, out=out, overwrite=True)
+    assert out.read_text().startswith("<!doctype html>")
+    assert len(pd.read_parquet(folder / "lens.parquet")) > 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r_tables"]
+
+
+def test_a_folder_that_is_no_report_is_never_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "r_tables"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"thesis\.txt"):
+        check_output(tmp_path / "r.html", folder, overwrite=True)
+    (tmp_path / "s_tables").write_text("a file")
+    with pytest.raises(FileExistsError, match="which is a file"):
+        check_output(tmp_path / "s.html", tmp_path / "s_tables", overwrite=True)
+
+
+def test_what_cannot_be_written_is_found_out_before_any_work(
+    model: DepthModel, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("measured before the output was checked")
+
+    monkeypatch.setattr("lensdepth.report.build.measure", never)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        build_report(model, task, out=tmp_path / "nowhere" / "r.html")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        build_report(model, task, out=tmp_path)
+    with pytest.raises(ValueError, match=r"\.html file"):
+        build_report(model, task, out=tmp_path / "r.pdf")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("lensdepth.report.build.tempfile.mkdtemp", refuse)
+    with pytest.raises(PermissionError, match="cannot write into"):
+        build_report(model, task, out=tmp_path / "r.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failing", ["measure", "render", "write_text"])
+def test_a_failure_leaves_what_was_there(
+    model: DepthModel,
+    task: Task,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+) -> None:
+    out, folder = tmp_path / "r.html", tmp_path / "r_tables"
+    write_report(by_hand(task), out, folder)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    from lensdepth.report import build
+
+    real = getattr(build, failing)
+
+    def fail(*args: object, **options: object) -> None:
+        if failing == "write_text" and "summary" in str(args[0]):
+            real(*args, **options)
+        else:
+            raise OSError("no space left")
+
+    monkeypatch.setattr(build, "measure", lambda *_, **__: by_hand(task))
+    monkeypatch.setattr(build, failing, fail)
+    with pytest.raises(OSError, match="no space left"):
+        build_report(model, task, out=out, overwrite=True)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_labels_of_mixed_kinds_can_be_stored(task: Task) -> None:
+    labels = pd.DataFrame({"odd": [1, "two", None] * 4})
+    frames = tables_of(by_hand(replace(task, labels=labels)))
+    assert frames["task"]["odd"].dtype == "string"
+
+
+def test_the_same_seed_gives_the_same_numbers(
+    model: DepthModel, task: Task, report: Report, tmp_path: Path
+) -> None:
+    again = build_report(model, task, out=tmp_path / "again.html")
+    assert report.patch is not None
+    assert again.patch is not None
+    torch.testing.assert_close(again.patch.logit_diff, report.patch.logit_diff)
+    for key in ("lens", "patch", "ablate", "geometry"):
+        assert again.summary[key] == report.summary[key]
