@@ -26,7 +26,6 @@ help: ## list the targets
 report: .venv/.installed ## measure the bundled model on the months task and write out/report.html
 	@mkdir -p $(dir $(REPORT))
 	@.venv/bin/lensdepth report --model "$(MODEL)" --task "$(TASK)" --out $(REPORT) --force
-	@echo "The report is $(REPORT), its tables are beside it."
 
 test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest
