@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import pandas as pd
 import pytest
-import torch
 import typer
 from rich.cells import cell_len
 from rich.console import Console
@@ -243,27 +242,26 @@ def test_colours_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.shade(1.0).bgcolor is None
 
 
-def test_grids_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    profile = logit_lens(load_model("tiny"), f"{PROMPT} March . {PROMPT}", positions="all")
-    for width in (40, 61, 100, 300):
-        console = Console(width=width, file=io.StringIO())
-        monkeypatch.setattr(tables, "stdout_console", lambda console=console: console)
-        grids = tables.lens_grids(profile)
-        tables.show(*grids)
-        printed = console.file.getvalue()  # type: ignore[attr-defined]
-        assert max(map(cell_len, printed.splitlines())) <= width
-        assert "…" not in printed
-        n_columns = sum(len(grid.columns) - 2 for grid in grids if isinstance(grid, Table))
-        assert n_columns == profile.position.shape[1]
-
-
-def test_intervals_go_where_the_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    curves = {"a": tables.curve(torch.rand(5, 3)), "b": tables.curve(torch.rand(5, 3))}
-    for width, n_brackets in ((30, 0), (100, 6)):
-        console = Console(width=width, file=io.StringIO(), markup=False)
-        monkeypatch.setattr(tables, "stdout_console", lambda console=console: console)
-        console.print(tables.interval_table(range(3), 2, curves))
-        assert console.file.getvalue().count("[") == n_brackets  # type: ignore[attr-defined]
+@pytest.mark.parametrize("width", [42, 61, 100, 300])
+def test_tables_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Columns that do not fit go into a further table; nothing is cut."""
+    model = load_model("tiny")
+    profile = logit_lens(model, f"{PROMPT} March . {PROMPT}", positions="all")
+    console = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
+    monkeypatch.setattr(tables, "stdout_console", lambda: console)
+    for parts, n_columns in (
+        (tables.lens_grid(profile), profile.position.shape[1]),
+        (tables.lens_table(profile, top=3), 5),
+        (tables.lens_means(logit_lens(model, [PROMPT, "Two months from May is"])), 3),
+    ):
+        tables.show(*parts)
+        found = [part for part in parts if isinstance(part, Table)]
+        assert sum(len(table.columns) - 2 for table in found) == n_columns
+        assert {table.row_count for table in found} == {model.n_layers + 1}
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(cell_len, printed.splitlines())) <= width
+    assert "…" not in printed
+    assert printed.count("[") == 3 * (model.n_layers + 1)
 
 
 @pytest.mark.parametrize(

@@ -192,13 +192,13 @@ def lens(
         if pairs is not None:
             title = session.title("Logit lens", depth_model, session.pairs_sentence(pairs))
             verdict = prose.lens_verdict(transition, profile.n_layers)
-            tables.show(title, tables.lens_means(profile), "", verdict)
+            tables.show(title, *tables.lens_means(profile), "", verdict)
             return
         title = session.title("Logit lens", depth_model, repr(prompt))
         if positions == "all":
-            parts = tables.lens_grids(profile)
+            parts = tables.lens_grid(profile)
         else:
-            parts = [tables.lens_table(profile, top=top)]
+            parts = tables.lens_table(profile, top=top)
         tables.show(title, *parts, "", tables.first_choice(profile))
 
     session.deliver(profile, summary, output, show)
@@ -251,7 +251,7 @@ def geometry(
         from lensdepth.cli import tables
 
         title = session.title("Geometry", depth_model, session.pairs_sentence(pairs))
-        tables.show(title, tables.geometry_table(profile), "", prose.coupling_verdict(profile))
+        tables.show(title, *tables.geometry_table(profile), "", prose.coupling_verdict(profile))
 
     session.deliver(profile, {**summary, "pairs": session.pairs_summary(pairs)}, output, show)
 
@@ -304,7 +304,7 @@ def ablate(
             depth_model,
             session.pairs_sentence(pairs),
         )
-        tables.show(title, tables.ablation_table(profile), "", prose.ablation_verdict(profile))
+        tables.show(title, *tables.ablation_table(profile), "", prose.ablation_verdict(profile))
 
     session.deliver(profile, summary, output, show)
 
@@ -373,7 +373,7 @@ def patch(
             if crossing is None
             else prose.crossing_verdict(crossing, profile.n_layers)
         )
-        tables.show(title, tables.patch_table(profile), "", verdict)
+        tables.show(title, *tables.patch_table(profile), "", verdict)
 
     session.deliver(profile, summary, output, show)
 

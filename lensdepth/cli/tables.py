@@ -4,14 +4,13 @@ Tokens go in as plain text, never as markup, with a sign for what would not show
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.measure import Measurement
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -29,11 +28,15 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 200
 """Columns where standard output is no terminal: nothing needs to be cut."""
+GAP = 2
+"""Columns between two columns of a table."""
 CELL = 12
 """Most columns that one token takes in a grid."""
 PALE, DARK = (247, 251, 255), (8, 69, 148)
 """Ends of the scale on which probabilities are coloured."""
 Interval = tuple[np.ndarray, np.ndarray, np.ndarray]
+Parts = list[Table | Text | str]
+"""What is printed one below the other."""
 
 
 def stdout_console() -> Console:
@@ -51,17 +54,6 @@ def show(*parts: Table | Text | str) -> None:
     console = stdout_console()
     for part in parts:
         console.print(part)
-
-
-def first_that_fits(*tables: Callable[[], Table]) -> Table:
-    """The first of several ways to show a thing that the terminal is wide enough for."""
-    console = stdout_console()
-    unbounded = console.options.update(width=10_000)
-    for make in tables[:-1]:
-        table = make()
-        if Measurement.get(console, unbounded, table).maximum <= console.width:
-            return table
-    return tables[-1]()
 
 
 def depth_name(depth: int, n_layers: int) -> str:
@@ -122,39 +114,49 @@ def with_interval(mean: float, low: float, high: float) -> Text:
     return text
 
 
-def depth_table(
-    depths: Iterable[int],
+def depth_tables(
+    depths: Sequence[int],
     n_layers: int,
     columns: Mapping[str, Sequence[str | Text]],
     *,
     justify: Literal["left", "right"] = "right",
-) -> Table:
-    """One row a depth, from the embedding down to the final state."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("depth", justify="right")
-    table.add_column("block", style="dim")
-    for name in columns:
-        table.add_column(Text(name), justify=justify, no_wrap=True)
-    for i, depth in enumerate(depths):
-        cells = [column[i] for column in columns.values()]
-        table.add_row(str(depth), depth_name(depth, n_layers), *cells)
-    return table
+) -> Parts:
+    """One row a depth, from the embedding down; as many tables as the terminal's width needs.
+
+    Columns that do not fit go into a further table, so that nothing is cut or left out.
+    """
+    room = stdout_console().width - cell_len(f"depth  {depth_name(n_layers, n_layers)}")
+    groups: list[list[str]] = []
+    used = room
+    for name, cells in columns.items():
+        width = max(cell_len(line) for text in (name, *cells) for line in str(text).split("\n"))
+        if not groups or used + GAP + width > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(name)
+        used += GAP + width
+    tables: Parts = []
+    for names in groups:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("depth", justify="right", no_wrap=True)
+        table.add_column("block", style="dim", no_wrap=True)
+        for name in names:
+            table.add_column(Text(name), justify=justify, no_wrap=True)
+        for i, depth in enumerate(depths):
+            table.add_row(
+                str(depth), depth_name(depth, n_layers), *(columns[name][i] for name in names)
+            )
+        tables += ["", table] if tables else [table]
+    return tables
 
 
-def interval_table(depths: Sequence[int], n_layers: int, curves: dict[str, Interval]) -> Table:
-    """Curves by depth with their intervals, without them where the terminal is narrow."""
-
-    def make(intervals: bool) -> Table:
-        columns = {
-            name: [
-                with_interval(*row) if intervals else Text(number(row[0]))
-                for row in zip(*(part.tolist() for part in curve), strict=True)
-            ]
-            for name, curve in curves.items()
-        }
-        return depth_table(depths, n_layers, columns)
-
-    return first_that_fits(lambda: make(True), lambda: make(False))
+def interval_tables(depths: Sequence[int], n_layers: int, curves: dict[str, Interval]) -> Parts:
+    """Curves by depth with their intervals."""
+    columns = {
+        name: [with_interval(*row) for row in zip(*(part.tolist() for part in curve), strict=True)]
+        for name, curve in curves.items()
+    }
+    return depth_tables(depths, n_layers, columns)
 
 
 def curve(values: torch.Tensor) -> Interval:
@@ -162,7 +164,7 @@ def curve(values: torch.Tensor) -> Interval:
     return stats.bootstrap_mean(values.numpy())
 
 
-def lens_table(profile: "LensProfile", *, top: int) -> Table:
+def lens_table(profile: "LensProfile", *, top: int) -> Parts:
     """What one prompt's last read position says at each depth."""
     columns: dict[str, Sequence[str | Text]] = {}
     for rank in range(top):
@@ -171,37 +173,20 @@ def lens_table(profile: "LensProfile", *, top: int) -> Table:
         columns[f"top {rank + 1}"] = shaded(tokens, probs, [f"{prob:.2f} " for prob in probs])
     columns["KL to final"] = [number(x) for x in profile.kl[:, 0, -1].tolist()]
     columns["entropy"] = [number(x) for x in profile.entropy[:, 0, -1].tolist()]
-    return depth_table(range(profile.n_layers + 1), profile.n_layers, columns)
+    return depth_tables(range(profile.n_layers + 1), profile.n_layers, columns)
 
 
-def lens_grids(profile: "LensProfile") -> list[Table | Text | str]:
-    """Depth by token with the likeliest next token in each cell, in as many tables as it needs."""
-    n_layers = profile.n_layers
-    heads = [token_cell(profile.text(token)) for token in profile.token[0].tolist()]
+def lens_grid(profile: "LensProfile") -> Parts:
+    """Depth by token with the likeliest next token in each cell."""
     probs = profile.top_log_probs[:, 0, :, 0].exp()
     columns = {
-        f" {head}\n {pos}": shaded(
-            [profile.text(token) for token in profile.top_tokens[:, 0, pos, 0].tolist()],
+        f" {token_cell(profile.text(token))}\n {pos}": shaded(
+            [profile.text(top) for top in profile.top_tokens[:, 0, pos, 0].tolist()],
             probs[:, pos].tolist(),
         )
-        for pos, head in enumerate(heads)
+        for pos, token in enumerate(profile.token[0].tolist())
     }
-    widths = [
-        max(cell_len(head) + 1, cell_len(column[0].plain)) + len("  ")
-        for head, column in zip(heads, columns.values(), strict=True)
-    ]
-    room = stdout_console().width - cell_len(f"depth  {depth_name(n_layers, n_layers)}")
-    grids: list[Table | Text | str] = []
-    start = 0
-    while start < len(heads):
-        end = start + 1
-        while end < len(heads) and sum(widths[start : end + 1]) <= room:
-            end += 1
-        part = dict(list(columns.items())[start:end])
-        grids += [""] if grids else []
-        grids.append(depth_table(range(n_layers + 1), n_layers, part, justify="left"))
-        start = end
-    return grids
+    return depth_tables(range(profile.n_layers + 1), profile.n_layers, columns, justify="left")
 
 
 def first_choice(profile: "LensProfile") -> str:
@@ -214,7 +199,7 @@ def first_choice(profile: "LensProfile") -> str:
     return f"The model predicts {token} ({prob:.0%}), the lens's first choice {where}."
 
 
-def lens_means(profile: "LensProfile") -> Table:
+def lens_means(profile: "LensProfile") -> Parts:
     """Means over prompts by depth."""
     curves = {
         "KL to final": profile.kl,
@@ -223,14 +208,14 @@ def lens_means(profile: "LensProfile") -> Table:
     }
     if profile.target_log_prob is not None:
         curves["log p(target)"] = profile.target_log_prob
-    return interval_table(
+    return interval_tables(
         range(profile.n_layers + 1),
         profile.n_layers,
         {name: curve(profile.mean_by_depth(values)) for name, values in curves.items()},
     )
 
 
-def patch_table(profile: "PatchProfile") -> Table:
+def patch_table(profile: "PatchProfile") -> Parts:
     """Efficacy by depth at each position, and its control."""
     curves = {f"at {name}": curve(profile.efficacy(name)) for name in profile.positions}
     if profile.control_success is not None:
@@ -238,10 +223,10 @@ def patch_table(profile: "PatchProfile") -> Table:
             mean = profile.control_success[i].mean(1).numpy()
             unknown = np.full(len(mean), np.nan)
             curves[f"shuffled, {name}"] = (mean, unknown, unknown)
-    return interval_table(profile.depths.tolist(), profile.n_layers, curves)
+    return interval_tables(profile.depths.tolist(), profile.n_layers, curves)
 
 
-def ablation_table(profile: "AblationProfile") -> Table:
+def ablation_table(profile: "AblationProfile") -> Parts:
     """Transferred fraction by depth of each edit; the controls without their intervals."""
     names = {"random_direction": "random dir.", "shuffled_norm": "shuffled norm"}
     curves = {}
@@ -250,10 +235,10 @@ def ablation_table(profile: "AblationProfile") -> Table:
         if edit in names:
             low = high = np.full(len(mean), np.nan)
         curves[names.get(edit, edit)] = (mean, low, high)
-    return interval_table(profile.depths.tolist(), profile.n_layers, curves)
+    return interval_tables(profile.depths.tolist(), profile.n_layers, curves)
 
 
-def geometry_table(profile: "GeometryProfile") -> Table:
+def geometry_table(profile: "GeometryProfile") -> Parts:
     """Norm, step angle, effective rank and coupling to the prediction, by depth."""
     unknown = torch.full((profile.norm.shape[1], 1), torch.nan)
     curves = {
@@ -267,7 +252,7 @@ def geometry_table(profile: "GeometryProfile") -> Table:
     ):
         mean, low, high = (getattr(profile, name + end).numpy() for end in ("", "_low", "_high"))
         curves[head] = (mean, low, high)
-    return interval_table(range(profile.n_layers + 1), profile.n_layers, curves)
+    return interval_tables(range(profile.n_layers + 1), profile.n_layers, curves)
 
 
 def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -299,7 +284,7 @@ def report_table(report: "Report") -> Table:
 
 def model_list(
     bundled: Sequence[dict[str, Any]], supported: dict[str, list[str]], versions: dict[str, str]
-) -> list[Table | Text | str]:
+) -> Parts:
     """Bundled models, checked architectures, and how to name any other model."""
     names = {value: key for key, value in CHECKED.items()}
     models = plain_table(
@@ -345,7 +330,7 @@ def model_list(
     ]
 
 
-def task_list(tasks: Sequence[dict[str, Any]]) -> list[Table | Text | str]:
+def task_list(tasks: Sequence[dict[str, Any]]) -> Parts:
     """Built-in tasks with an example and their wordings."""
     return [
         plain_table(
