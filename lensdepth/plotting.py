@@ -34,6 +34,8 @@ DARK = {
 }  # fmt: skip
 """What each colour becomes on a dark page."""
 
+LEGEND_HEIGHT = 46
+"""Pixels below the axis for a legend of two lines."""
 PANEL_HEIGHT = 116
 PANEL_GAP = 48
 """Pixels of one small panel, and between two of them, where the next one's title stands."""
@@ -249,7 +251,7 @@ def depth_figure(
         add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
     figure.update_yaxes(range=y_range)
     _add_heading(figure, inert(y_title), top=1.0, name="y_title")
-    _style(figure, title, n_layers=n_layers, height=430, legend=len(curves) > 1)
+    _style(figure, title, n_layers=n_layers, height=450, legend=len(curves) > 1)
     return figure
 
 
@@ -358,7 +360,7 @@ def _add_heading(figure: go.Figure, text: str, *, top: float, name: str = "headi
         y=top,
         yref="paper",
         yanchor="bottom",
-        yshift=5,
+        yshift=7,
         align="left",
         showarrow=False,
         font={"size": 12.5, "color": INK},
@@ -411,11 +413,17 @@ def _style(
             "color": INK,
         },
         showlegend=legend,
-        legend={"orientation": "h", "yanchor": "top", "y": -0.24, "x": 0, "itemsizing": "trace"},
-        margin={"l": 44, "r": 30, "t": 84, "b": 58},
+        legend={
+            "orientation": "h",
+            "yanchor": "top",
+            # Below the two lines of tick labels and the title of the axis.
+            "y": -68 / (height - 84 - 58 - LEGEND_HEIGHT),
+            "x": 0,
+            "itemsizing": "trace",
+        },
+        margin={"l": 44, "r": 30, "t": 84, "b": 58 + LEGEND_HEIGHT * legend},
         hovermode="closest",
         hoverlabel={"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}},
-        dragmode=False,
         # For whoever draws the figure at another width and needs fewer ticks.
         meta={
             "keys_after": KEYS_AFTER,

@@ -53,11 +53,16 @@ def opening(
 ) -> list[str]:
     """The whole report in up to three short paragraphs: on what, where, and by which part."""
     n_layers = lens.n_layers
-    noun = "prompt" if patch is None and ablation is None else "pair"
+    causal = patch is not None or ablation is not None
+    noun = "pair" if causal else "prompt"
     what = (
         f"This report follows {model} through its {counted(n_layers, 'block')} on "
         f"{counted(len(lens.position), noun)} of the task {task!r}, to see where the prediction "
-        f"forms and which part of the residual state carries it."
+        + (
+            "forms and which part of the residual state carries it."
+            if causal
+            else "can first be read and how the residual states lie to one another."
+        )
     )
     right = accuracy(lens)
     if right is not None:

@@ -146,7 +146,8 @@ def legend(figure: Figure) -> list[dict[str, Any]]:
 
 
 TITLE_HEIGHT = 40
-"""Pixels of a figure's own title, which the page leaves out."""
+Y_TITLE_HEIGHT = 32
+"""Pixels of a figure's own title, and of what its y axis measures; the page has its own."""
 
 
 def y_title(figure: Figure) -> str:
@@ -157,7 +158,8 @@ def y_title(figure: Figure) -> str:
 
 def height(figure: Figure) -> int:
     """Pixels on the page."""
-    return figure.layout.height - TITLE_HEIGHT - (20 if y_title(figure) else 0)
+    left_out = TITLE_HEIGHT + (Y_TITLE_HEIGHT if y_title(figure) else 0)
+    return figure.layout.height - left_out - plotting.LEGEND_HEIGHT * figure.layout.showlegend
 
 
 def for_page(figure: Figure) -> str:
@@ -169,11 +171,14 @@ def for_page(figure: Figure) -> str:
     bare.layout.meta = bare.layout.meta | {
         "title": bare.layout.title.to_plotly_json(),
         "legend": bare.layout.showlegend,
-        "title_height": TITLE_HEIGHT,
+        "margin": bare.layout.margin.to_plotly_json(),
+        "height": bare.layout.height,
     }
-    bare.update_layout(title=None, showlegend=False)
-    top = 12 if y_title(figure) else bare.layout.margin.t - TITLE_HEIGHT
-    bare.update_layout(margin_t=top, height=height(figure))
+    margin = bare.layout.margin
+    top = margin.t - TITLE_HEIGHT - (Y_TITLE_HEIGHT if y_title(figure) else 0)
+    bottom = margin.b - plotting.LEGEND_HEIGHT * bare.layout.showlegend
+    bare.update_layout(title=None, showlegend=False, dragmode=False)
+    bare.update_layout(margin_t=top, margin_b=bottom, height=height(figure))
     bare.for_each_annotation(lambda a: a.update(visible=False), {"name": "y_title"})
     return script_safe(str(bare.to_json()))
 

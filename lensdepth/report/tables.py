@@ -55,9 +55,12 @@ def _cell(row: dict[Hashable, Any], key: str) -> tuple[str, str]:
     value, low, high = (float(row.get(key + end, math.nan)) for end in ("", "_low", "_high"))
     if math.isnan(value):
         return "–", ""
-    if math.isnan(low) or math.isnan(high):
-        return plain(value), ""
-    return plain(value), f"{plain(low)} to {plain(high)}"
+    if key.endswith("_p"):
+        return ("<0.001" if value < 0.001 else f"{value:.3f}"), ""
+    shown, *bounds = (plain(x) for x in (value, low, high))
+    if math.isnan(low) or math.isnan(high) or bounds == [shown, shown]:
+        return shown, ""
+    return shown, " to ".join(bounds)
 
 
 def depth_table(

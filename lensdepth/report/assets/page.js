@@ -82,15 +82,9 @@
       const plot = document.getElementById(button.dataset.save);
       const figure = figureOf(plot, true);
       const layout = figure.layout;
-      const { title, title_height: above, legend } = layout.meta;
-      const named = (layout.annotations ?? []).filter((note) => note.name === "y_title");
-      for (const note of named) note.visible = true;
-      const room = above + (named.length ? 20 : 0);
-      layout.title = title;
-      layout.showlegend = legend;
-      layout.margin.t += room;
-      layout.margin.b += legend ? 40 : 0;
-      layout.height += room + (legend ? 40 : 0);
+      const { title, legend, margin, height } = layout.meta;
+      Object.assign(layout, { title, margin, height, showlegend: legend });
+      for (const note of layout.annotations ?? []) note.visible = true;
       thinTicks(layout, 900);
       Plotly.downloadImage(figure, {
         format: "svg", width: 900, height: layout.height,
