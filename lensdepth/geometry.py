@@ -6,7 +6,6 @@ final distributions (claims C3, C4 and C6 of Haim & McNamee, arXiv 2602.04931). 
 attention sink with a huge norm and is left out unless asked for.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +19,10 @@ from torch import Tensor
 from lensdepth import metrics, polar, stats
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance, make_provenance
+from lensdepth.roles import gather_prompts
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
-from lensdepth.tokens import Positions, resolve_positions
+from lensdepth.tokens import Positions, Prompts, resolve_positions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +136,7 @@ class GeometryProfile:
 
 def geometry_profile(
     model: DepthModel,
-    prompts: Task | Sequence[str],
+    prompts: Task | Prompts,
     *,
     positions: Positions = "last",
     include_first: bool = False,
@@ -149,7 +149,7 @@ def geometry_profile(
 
     Args:
         model: any wrapped model.
-        prompts: a task (its clean prompts) or at least three prompts.
+        prompts: a task (its clean prompts), or at least three prompts as text or token ids.
         positions: "last", or one index per prompt.
         include_first: allow position 0, the attention sink.
         n_coupling: pairwise measures are taken on a random sample of at most this many prompts.
@@ -164,14 +164,11 @@ def geometry_profile(
     Example:
         >>> geometry_profile(model, load_task("months", model)).angle_js
     """
-    task = prompts if isinstance(prompts, Task) else None
-    texts = list(task.clean) if task else list(prompts)  # type: ignore[arg-type]
-    if isinstance(prompts, str) or len(texts) < 3:
+    task, texts, batch = gather_prompts(model, prompts)
+    if len(batch) < 3:
         raise ValueError(
-            f"geometry_profile: a cloud needs at least 3 prompts, got "
-            f"{1 if isinstance(prompts, str) else len(texts)}; pass more."
+            f"geometry_profile: a cloud needs at least 3 prompts, got {len(batch)}; pass more."
         )
-    batch = task.clean_tokens if task else model.tokenize(texts)
     position = resolve_positions(batch, positions)
     if position.shape[1] != 1:
         raise ValueError(
@@ -213,7 +210,7 @@ def geometry_profile(
         provenance=make_provenance(
             "geometry_profile",
             model.info,
-            task=task.name if task else "prompts",
+            task=task.name if task is not None else "prompts",
             prompts=texts,
             settings={
                 "positions": positions if isinstance(positions, str) else "given",

@@ -8,7 +8,6 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; the divergence 
 distribution as in Belrose et al. 2023, arXiv 2303.08112.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +19,10 @@ from torch import Tensor
 from lensdepth import metrics
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance, make_provenance
+from lensdepth.roles import gather_prompts
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
-from lensdepth.tokens import Positions, TokenBatch, resolve_positions
+from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +135,7 @@ class LensProfile:
 
 def logit_lens(
     model: DepthModel,
-    prompts: Task | str | Sequence[str],
+    prompts: Task | Prompts,
     *,
     positions: Positions = "last",
     top_k: int = 5,
@@ -145,8 +145,8 @@ def logit_lens(
 
     Args:
         model: any wrapped model.
-        prompts: a task (its clean prompts are read, and ranked against target and foil), one
-            prompt or several.
+        prompts: a task (its clean prompts are read, with its target and foil), one prompt or
+            several, as text or token ids.
         positions: "last", "all", or indices per prompt.
         top_k: how many of the most likely tokens to keep.
     Returns:
@@ -162,17 +162,10 @@ def logit_lens(
         raise ValueError(
             f"logit_lens: top_k must be between 1 and d_vocab ({model.d_vocab}), got {top_k}."
         )
-    task = prompts if isinstance(prompts, Task) else None
-    texts = list(task.clean) if task else [prompts] if isinstance(prompts, str) else list(prompts)
-    batch = task.clean_tokens if task else model.tokenize(texts)
+    task, texts, batch = gather_prompts(model, prompts)
     position = resolve_positions(batch, positions)
     answers = {
-        name: ids
-        for name, ids in (
-            ("target", task.target_ids if task else None),
-            ("foil", task.foil_ids if task else None),
-        )
-        if ids is not None
+        name: ids for name, ids in (() if task is None else _answers(task)) if ids is not None
     }
     chunks = [
         _read_chunk(
@@ -192,7 +185,7 @@ def logit_lens(
         provenance=make_provenance(
             "logit_lens",
             model.info,
-            task=task.name if task else "prompts",
+            task=task.name if task is not None else "prompts",
             prompts=texts,
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
@@ -202,14 +195,16 @@ def logit_lens(
         position=position,
         token=token,
         vocabulary={str(i): model.token_text(i) for i in ids},
-        **{
-            name: read.get(name)
-            for name in (
-                "kl", "entropy", "top1_agreement", "top_tokens", "top_log_probs",
-                "target_log_prob", "target_rank", "foil_log_prob", "foil_rank",
-            )
-        },
-    )  # fmt: skip
+        target_log_prob=read.pop("target_log_prob", None),
+        target_rank=read.pop("target_rank", None),
+        foil_log_prob=read.pop("foil_log_prob", None),
+        foil_rank=read.pop("foil_rank", None),
+        **read,
+    )
+
+
+def _answers(task: Task) -> tuple[tuple[str, Int[Tensor, " prompt"] | None], ...]:
+    return ("target", task.target_ids), ("foil", task.foil_ids)
 
 
 def _row_chunks(n_prompts: int, n_pos: int, n_layers: int, d_model: int) -> list[slice]:

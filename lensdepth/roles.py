@@ -1,4 +1,4 @@
-"""Who is base and who is source: the two runs of an intervention on a task of pairs.
+"""What an analysis runs on: plain prompts, or the base and the source of a task of pairs.
 
 Denoising edits the corrupted run with states from the clean one, and the intended answer is the
 target; noising edits the clean run with states from the corrupted one, and it is the foil.
@@ -11,13 +11,28 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lensdepth.model import DepthModel
 from lensdepth.tasks import Task
-from lensdepth.tokens import TokenBatch
+from lensdepth.tokens import Prompts, TokenBatch
 
 Mode = Literal["denoise", "noise"]
 MODES: tuple[Mode, ...] = ("denoise", "noise")
 PositionName = Literal["input", "prediction"]
 POSITION_NAMES: tuple[PositionName, ...] = ("input", "prediction")
+
+
+def gather_prompts(
+    model: DepthModel, prompts: Task | Prompts
+) -> tuple[Task | None, list[str], TokenBatch]:
+    """The task if it is one, the prompts as text, and their tokens; ids stand for themselves."""
+    if isinstance(prompts, Task):
+        return prompts, list(prompts.clean), prompts.clean_tokens
+    batch = model.tokenize(prompts)
+    if isinstance(prompts, str):
+        return None, [prompts], batch
+    given = [None] * len(batch) if isinstance(prompts, TokenBatch) else prompts
+    texts = [p if isinstance(p, str) else str(batch.row(i)) for i, p in enumerate(given)]
+    return None, texts, batch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -56,10 +56,16 @@ def save_result(result: Any, path: str | Path) -> None:
         if isinstance(value, Tensor):
             tensors[field.name] = value.detach().cpu().contiguous()
         else:
-            plain[field.name] = asdict(value) if is_dataclass(value) else value
+            plain[field.name] = _plain(value)
     header = {"kind": type(result).__name__, "fields": json.dumps(plain)}
     with whole_file(path) as partial:
         save_file(tensors, partial, header)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value
 
 
 def load_result(kind: type[T], path: str | Path) -> T:

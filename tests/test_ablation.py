@@ -71,4 +71,4 @@ def test_frame_save_and_load(profile: AblationProfile, tmp_path) -> None:
     assert row["kl"].item() == profile.kl[profile.edits.index("norm"), 2, 4].item()
     profile.save(tmp_path / "a.safetensors")
     assert AblationProfile.load(tmp_path / "a.safetensors").to_frame().equals(frame)
-    assert len(profile.plot().data) > 0
+    assert profile.plot().data

@@ -108,7 +108,7 @@ def test_frame_save_and_load(profile: GeometryProfile, tmp_path) -> None:
     assert frame[frame.measure == "step_angle"].depth.tolist() == [1, 2, 3]
     profile.save(tmp_path / "g.safetensors")
     assert GeometryProfile.load(tmp_path / "g.safetensors").to_frame().equals(frame)
-    assert len(profile.plot().data) > 0
+    assert profile.plot().data
 
 
 def test_what_is_not_a_cloud_is_refused(model: DepthModel) -> None:

@@ -82,6 +82,7 @@ def test_self_patch_is_exactly_zero(profile: PatchProfile) -> None:
 
 def test_the_shuffled_source_brings_another_answer(task: Task) -> None:
     answers = task.target_ids
+    assert answers is not None
     partner = shuffled_sources(answers, seed=0)
     assert sorted(partner.tolist()) == list(range(len(task)))
     assert (answers[partner] != answers).all()
@@ -97,7 +98,7 @@ def test_frame_save_load_and_plot(profile: PatchProfile, tmp_path) -> None:
     assert row["logit_diff"].item() == profile.logit_diff[at, 2, 1].item()
     profile.save(tmp_path / "p.safetensors")
     assert PatchProfile.load(tmp_path / "p.safetensors").to_frame().equals(frame)
-    assert len(profile.plot().data) > 0
+    assert profile.plot().data
 
 
 def test_the_crossing_of_a_profile_lies_between_its_depths(profile: PatchProfile) -> None:

@@ -115,7 +115,7 @@ def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
         "norm": stats.bootstrap_mean(geometry.norm.T.numpy(), n_resamples=1)[0].tolist(),
     }
     table = markdown_table(
-        ("depth", *range(model.n_layers + 1)),
+        ("depth", *map(str, range(model.n_layers + 1))),
         [
             (name, *("–" if v is None or math.isnan(v) else f"{v:.2f}" for v in values))
             for name, values in curves.items()

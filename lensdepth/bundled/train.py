@@ -84,6 +84,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 def build_model(design: Design, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     torch.manual_seed(design.seed)
+    ids = tokenizer.get_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=design.d_model,
@@ -94,9 +95,9 @@ def build_model(design: Design, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         max_position_embeddings=256,
         rms_norm_eps=1e-5,
         tie_word_embeddings=False,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=ids["<bos>"],
+        eos_token_id=ids["<eos>"],
+        pad_token_id=ids["<pad>"],
     )
     model = LlamaForCausalLM(config)
     for name, weight in model.named_parameters():
@@ -325,7 +326,7 @@ def train(design: Design, out: Path, *, checkpoint_every: int = 200) -> LlamaFor
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--design", choices=DESIGNS, default="calendar")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and model")
