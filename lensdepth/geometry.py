@@ -141,7 +141,7 @@ def geometry_profile(
     positions: Positions = "last",
     include_first: bool = False,
     n_coupling: int = 160,
-    n_resamples: int = 400,
+    n_resamples: int = 1000,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> GeometryProfile:
@@ -153,7 +153,8 @@ def geometry_profile(
         positions: "last", or one index per prompt.
         include_first: allow position 0, the attention sink.
         n_coupling: pairwise measures are taken on a random sample of at most this many prompts.
-        n_resamples: bootstrap resamples, and permutations of the Mantel test.
+        n_resamples: bootstrap resamples, and permutations of the Mantel test: a p-value cannot fall
+            below 1 / (1 + n_resamples), which matters once it is corrected over many depths.
         seed: of the sample, the bootstrap and the permutations.
     Returns:
         GeometryProfile.
