@@ -141,7 +141,7 @@ def geometry_profile(
     positions: Positions = "last",
     include_first: bool = False,
     n_coupling: int = 160,
-    n_resamples: int = 1000,
+    n_resamples: int | None = None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> GeometryProfile:
@@ -153,8 +153,9 @@ def geometry_profile(
         positions: "last", or one index per prompt.
         include_first: allow position 0, the attention sink.
         n_coupling: pairwise measures are taken on a random sample of at most this many prompts.
-        n_resamples: bootstrap resamples, and permutations of the Mantel test: a p-value cannot fall
-            below 1 / (1 + n_resamples), which matters once it is corrected over many depths.
+        n_resamples: bootstrap resamples, and permutations of the Mantel test. None takes 400, or 40
+            for each depth where that is more: a p-value cannot fall below 1 / (1 + n_resamples),
+            and Holm's correction multiplies it by the number of depths.
         seed: of the sample, the bootstrap and the permutations.
     Returns:
         GeometryProfile.
@@ -183,6 +184,8 @@ def geometry_profile(
             f"sink; use longer prompts or pass include_first=True."
         )
     resid = model.residual_stream(batch, positions=position, batch_size=batch_size).resid[:, :, 0]
+    if n_resamples is None:
+        n_resamples = max(400, 40 * (model.n_layers + 1))
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.permutation(len(texts))[:n_coupling])
     final = metrics.log_probs(model.readout(resid[-1, sample]))

@@ -11,6 +11,7 @@ import torch
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.model import DepthModel, load_model
 from lensdepth.provenance import Backend
+from lensdepth.tasks import Task, load_task
 
 torch.set_num_threads(1)
 BACKENDS = ("hooked", "bridge") if has_hooked_transformer() else ("bridge",)
@@ -48,3 +49,15 @@ def tiny_llama(load_tiny: Load, backend: Backend) -> DepthModel:
 def tiny_gpt2(load_tiny: Load, backend: Backend) -> DepthModel:
     """Byte-level tokenizer without BOS, learned positions, layer norms with biases."""
     return load_tiny("gpt2", backend)
+
+
+@pytest.fixture(scope="session")
+def trained() -> DepthModel:
+    """The small bundled model, which answers the built-in tasks."""
+    return load_model("tiny")
+
+
+@pytest.fixture(scope="session")
+def capitals(trained: DepthModel) -> Task:
+    """A dozen pairs that it gets right."""
+    return load_task("capitals", trained, n=12, keep="correct")

@@ -3,27 +3,19 @@
 import pytest
 import torch
 
-from lensdepth import DepthModel, Task, ablation_sweep, load_model, load_task, patch_sweep
+from lensdepth import DepthModel, Task, ablation_sweep, patch_sweep
 from lensdepth.ablation import AblationProfile
 
 
 @pytest.fixture(scope="module")
-def model() -> DepthModel:
-    return load_model("tiny")
+def profile(trained: DepthModel, capitals: Task) -> AblationProfile:
+    return ablation_sweep(trained, capitals)
 
 
-@pytest.fixture(scope="module")
-def task(model: DepthModel) -> Task:
-    return load_task("capitals", model, n=12, keep="correct")
-
-
-@pytest.fixture(scope="module")
-def profile(model: DepthModel, task: Task) -> AblationProfile:
-    return ablation_sweep(model, task)
-
-
-def test_the_full_edit_is_patching(model: DepthModel, task: Task, profile: AblationProfile) -> None:
-    patched = patch_sweep(model, task, positions=("prediction",), control=False)
+def test_the_full_edit_is_patching(
+    trained: DepthModel, capitals: Task, profile: AblationProfile
+) -> None:
+    patched = patch_sweep(trained, capitals, positions=("prediction",), control=False)
     torch.testing.assert_close(
         profile.logit_diff[profile.edits.index("full")], patched.logit_diff[0]
     )
@@ -47,17 +39,17 @@ def test_equal_states_at_depth_0_leave_every_edit_without_effect(
 
 
 def test_the_random_direction_is_seeded_and_does_not_depend_on_the_batch(
-    model: DepthModel, task: Task, profile: AblationProfile
+    trained: DepthModel, capitals: Task, profile: AblationProfile
 ) -> None:
-    again = ablation_sweep(model, task, batch_size=5)
-    other = ablation_sweep(model, task, seed=1)
+    again = ablation_sweep(trained, capitals, batch_size=5)
+    other = ablation_sweep(trained, capitals, seed=1)
     torch.testing.assert_close(again.logit_diff, profile.logit_diff, atol=1e-4, rtol=1e-4)
     i = profile.edits.index("random_direction")
     assert not torch.allclose(other.logit_diff[i], profile.logit_diff[i])
 
 
-def test_one_pair_has_no_shuffled_norm(model: DepthModel, task: Task) -> None:
-    alone = ablation_sweep(model, task.select([0]))
+def test_one_pair_has_no_shuffled_norm(trained: DepthModel, capitals: Task) -> None:
+    alone = ablation_sweep(trained, capitals.select([0]))
     assert "shuffled_norm" not in alone.edits
     with pytest.raises(ValueError, match="'shuffled_norm' was not made"):
         alone.of("shuffled_norm", alone.kl)

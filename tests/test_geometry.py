@@ -7,18 +7,13 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from lensdepth import DepthModel, geometry_profile, load_model, load_task
+from lensdepth import DepthModel, geometry_profile, load_task
 from lensdepth.geometry import GeometryProfile, _pairwise_ranks, effective_rank, mantel
 
 
 @pytest.fixture(scope="module")
-def model() -> DepthModel:
-    return load_model("tiny")
-
-
-@pytest.fixture(scope="module")
-def profile(model: DepthModel) -> GeometryProfile:
-    return geometry_profile(model, load_task("capitals", model, n=20), n_resamples=100)
+def profile(trained: DepthModel) -> GeometryProfile:
+    return geometry_profile(trained, load_task("capitals", trained, n=20), n_resamples=100)
 
 
 def test_effective_rank_of_known_clouds() -> None:
@@ -77,10 +72,10 @@ def test_a_constant_matrix_has_no_correlation() -> None:
     assert p == 1.0
 
 
-def test_norms_and_steps_are_those_of_the_residual_stream(model: DepthModel) -> None:
+def test_norms_and_steps_are_those_of_the_residual_stream(trained: DepthModel) -> None:
     prompts = ["The capital of France is", "The opposite of hot is", "If it is May now, in"]
-    profile = geometry_profile(model, prompts, n_resamples=20)
-    resid = model.residual_stream(prompts).resid[:, :, 0]
+    profile = geometry_profile(trained, prompts, n_resamples=20)
+    resid = trained.residual_stream(prompts).resid[:, :, 0]
     torch.testing.assert_close(profile.norm, resid.norm(dim=-1))
     cosine = torch.cosine_similarity(resid[:-1], resid[1:], dim=-1)
     torch.testing.assert_close(profile.step_angle.cos(), cosine, atol=1e-5, rtol=0)
@@ -111,11 +106,11 @@ def test_frame_save_and_load(profile: GeometryProfile, tmp_path) -> None:
     assert profile.plot().data
 
 
-def test_what_is_not_a_cloud_is_refused(model: DepthModel) -> None:
+def test_what_is_not_a_cloud_is_refused(trained: DepthModel) -> None:
     prompts = ["The capital of France is"] * 4
     with pytest.raises(ValueError, match="at least 3 prompts, got 2"):
-        geometry_profile(model, prompts[:2])
+        geometry_profile(trained, prompts[:2])
     with pytest.raises(ValueError, match="attention sink"):
-        geometry_profile(model, prompts, positions=[0, 1, 1, 1])
+        geometry_profile(trained, prompts, positions=[0, 1, 1, 1])
     with pytest.raises(ValueError, match="one position a prompt is needed, got 6"):
-        geometry_profile(model, prompts, positions="all")
+        geometry_profile(trained, prompts, positions="all")

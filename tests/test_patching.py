@@ -3,24 +3,14 @@
 import pytest
 import torch
 
-from lensdepth import DepthModel, Task, find_crossing, load_model, load_task, patch_sweep
+from lensdepth import DepthModel, Task, find_crossing, load_task, patch_sweep
 from lensdepth.patching import PatchProfile
 from lensdepth.roles import shuffled_sources
 
 
 @pytest.fixture(scope="module")
-def model() -> DepthModel:
-    return load_model("tiny")
-
-
-@pytest.fixture(scope="module")
-def task(model: DepthModel) -> Task:
-    return load_task("capitals", model, n=12, keep="correct")
-
-
-@pytest.fixture(scope="module")
-def profile(model: DepthModel, task: Task) -> PatchProfile:
-    return patch_sweep(model, task)
+def profile(trained: DepthModel, capitals: Task) -> PatchProfile:
+    return patch_sweep(trained, capitals)
 
 
 def test_the_last_state_at_depth_l_gives_the_source_run(profile: PatchProfile) -> None:
@@ -47,30 +37,30 @@ def test_the_only_differing_token_at_depth_0_gives_the_source_run(profile: Patch
 
 
 def test_noising_mirrors_denoising_when_the_prompts_change_places(
-    model: DepthModel, task: Task, profile: PatchProfile
+    trained: DepthModel, capitals: Task, profile: PatchProfile
 ) -> None:
-    noise = patch_sweep(model, task, mode="noise")
+    noise = patch_sweep(trained, capitals, mode="noise")
     torch.testing.assert_close(noise.base_logit_diff, profile.source_logit_diff)
     torch.testing.assert_close(noise.source_logit_diff, profile.base_logit_diff)
     assert (noise.efficacy("prediction")[:, -1] == 1).all()
 
 
 def test_a_pair_gives_the_same_numbers_alone_and_among_others(
-    model: DepthModel, task: Task, profile: PatchProfile
+    trained: DepthModel, capitals: Task, profile: PatchProfile
 ) -> None:
-    alone = patch_sweep(model, task.select([3]))
+    alone = patch_sweep(trained, capitals.select([3]))
     torch.testing.assert_close(
         alone.logit_diff[..., 0], profile.logit_diff[..., 3], atol=1e-4, rtol=1e-4
     )
     assert alone.control_success is None
 
 
-def test_ragged_pairs_are_patched_at_their_own_positions(model: DepthModel) -> None:
-    ragged = load_task("months", model, n=10, template="all")
+def test_ragged_pairs_are_patched_at_their_own_positions(trained: DepthModel) -> None:
+    ragged = load_task("months", trained, n=10, template="all")
     assert ragged.clean_tokens.lengths.unique().numel() > 1
-    profile = patch_sweep(model, ragged)
+    profile = patch_sweep(trained, ragged)
     for i in range(3):
-        alone = patch_sweep(model, ragged.select([i]))
+        alone = patch_sweep(trained, ragged.select([i]))
         torch.testing.assert_close(
             alone.logit_diff[..., 0], profile.logit_diff[..., i], atol=1e-4, rtol=1e-4
         )
@@ -80,11 +70,11 @@ def test_self_patch_is_exactly_zero(profile: PatchProfile) -> None:
     assert profile.self_patch_error == 0.0
 
 
-def test_the_shuffled_source_brings_another_answer(task: Task) -> None:
-    answers = task.target_ids
+def test_the_shuffled_source_brings_another_answer(capitals: Task) -> None:
+    answers = capitals.target_ids
     assert answers is not None
     partner = shuffled_sources(answers, seed=0)
-    assert sorted(partner.tolist()) == list(range(len(task)))
+    assert sorted(partner.tolist()) == list(range(len(capitals)))
     assert (answers[partner] != answers).all()
     one_answer = torch.zeros(5, dtype=torch.long)
     assert (shuffled_sources(one_answer, seed=0) != torch.arange(5)).all()
@@ -117,14 +107,14 @@ def test_the_crossing_of_a_profile_lies_between_its_depths(profile: PatchProfile
     ],
 )
 def test_bad_options_are_refused(
-    model: DepthModel, task: Task, options: dict, message: str
+    trained: DepthModel, capitals: Task, options: dict, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        patch_sweep(model, task, **options)
+        patch_sweep(trained, capitals, **options)
 
 
-def test_plain_prompts_are_refused(model: DepthModel, tmp_path) -> None:
+def test_plain_prompts_are_refused(trained: DepthModel, tmp_path) -> None:
     path = tmp_path / "prompts.csv"
     path.write_text("prompt\nThe capital of France is\nThe capital of Spain is\n")
     with pytest.raises(ValueError, match="interventions need pairs"):
-        patch_sweep(model, load_task(str(path), model))
+        patch_sweep(trained, load_task(str(path), trained))

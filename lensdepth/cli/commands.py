@@ -239,8 +239,6 @@ def geometry(
             depth_model,
             pairs,
             include_first=include_first,
-            # Holm's correction multiplies the smallest p-value that permutations can give.
-            n_resamples=max(400, 40 * (depth_model.n_layers + 1)),
             seed=task.seed,
             batch_size=model.batch_size,
         )

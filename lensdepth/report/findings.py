@@ -106,13 +106,9 @@ def measure(
         ablation = stage(
             "ablation", lambda: ablation_sweep(model, task, seed=seed, batch_size=batch_size)
         )
-        # Holm's correction multiplies the smallest p-value that permutations can give.
-        n_resamples = max(400, 40 * (model.n_layers + 1))
         geometry = stage(
             "geometry",
-            lambda: geometry_profile(
-                model, task, n_resamples=n_resamples, seed=seed, batch_size=batch_size
-            ),
+            lambda: geometry_profile(model, task, seed=seed, batch_size=batch_size),
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
         crossing = None
