@@ -56,7 +56,7 @@ def _blank(n_layers: int) -> tuple[Any, dict[str, torch.Tensor]]:
         num_key_value_heads=2,
         max_position_embeddings=16,
         tie_word_embeddings=False,
-        bos_token_id=tokenizer.bos_token_id,
+        bos_token_id=0,
     )
     model: Any = LlamaForCausalLM(config)
     for weight in model.parameters():
