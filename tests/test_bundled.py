@@ -1,0 +1,78 @@
+"""The recipe is deterministic and resumable, and the bundled models know what their cards say."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lensdepth import load_model, load_task
+from lensdepth.bundled import bundled_path, corpus, train
+from lensdepth.tasks import calendar
+
+SHORT = replace(train.DESIGNS["tiny"], n_layers=1, d_model=16, d_mlp=16, steps=6, rows=2)
+
+
+def test_an_interrupted_run_ends_in_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "accuracies", lambda *_, **__: {})
+    whole = train.train(SHORT, tmp_path / "whole", checkpoint_every=2)
+    make_batch = train.make_batch
+
+    def interrupted(design: train.Design, step: int, ids: dict[str, int]) -> train.Batch:
+        if step == 4:
+            raise KeyboardInterrupt
+        return make_batch(design, step, ids)
+
+    monkeypatch.setattr(train, "make_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(SHORT, tmp_path / "parts", checkpoint_every=2)
+    monkeypatch.setattr(train, "make_batch", make_batch)
+    resumed = train.train(SHORT, tmp_path / "parts", checkpoint_every=2)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert load_model(tmp_path / "parts" / "model").n_layers == 1
+
+
+def test_a_checkpoint_of_another_design_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "accuracies", lambda *_, **__: {})
+    train.train(SHORT, tmp_path, checkpoint_every=3)
+    with pytest.raises(ValueError, match="another design"):
+        train.train(replace(SHORT, seed=1), tmp_path)
+
+
+def test_what_is_held_out_never_occurs_in_training() -> None:
+    held_out = {
+        " ".join(corpus.words(calendar.fill(t, unit="month", alpha=alpha, beta=beta)))
+        for t, alpha, beta in calendar.combinations("month")
+        if corpus.calendar_held_out(t.name, "month", alpha, beta)
+    }
+    assert len(held_out) > 100
+    rng = random.Random(0)
+    for _ in range(3000):
+        text = " ".join(corpus.document(rng, {"month": 1.0})[0])
+        for sentence in text.split(" ."):
+            assert " ".join(sentence.split()[:-1]) not in held_out
+
+
+def test_every_word_of_the_language_has_a_token() -> None:
+    vocabulary = set(corpus.vocabulary())
+    rng = random.Random(1)
+    for mixture in (corpus.PLAIN, corpus.FULL):
+        for _ in range(500):
+            assert set(corpus.document(rng, mixture)[0]) <= vocabulary
+
+
+@pytest.mark.parametrize("name", ["calendar", "tiny"])
+def test_the_models_answer_what_their_cards_say(name: str) -> None:
+    model = load_model(name)
+    for task in ("months", "weekdays", "nested-months", "ioi", "capitals", "colours"):
+        pairs = load_task(task, model, n=40, seed=7, template="all", keep="correct")
+        assert pairs.n_wrong <= 2, task
+    weights = bundled_path(name) / "model.safetensors"
+    assert weights.stat().st_size < (8_000_000 if name == "calendar" else 200_000)
+    assert "| months held out | 100.0% |" in (bundled_path(name) / "README.md").read_text()
