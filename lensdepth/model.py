@@ -12,6 +12,7 @@ Weights are raw: norms not folded, nothing centred. Forward passes run in the mo
 without gradients, batch by batch; what comes out is float32.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,8 @@ from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_
 from lensdepth.provenance import Backend, ModelInfo, Weights
 from lensdepth.residual import ResidualStream
 from lensdepth.tokens import Positions, Prompts, TokenBatch, pad_tokens, resolve_positions
+
+logger = logging.getLogger(__name__)
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}
 """Largest number of tokens, padding included, in one forward pass of an automatic batch size."""
@@ -163,10 +166,9 @@ class DepthModel:
         if isinstance(prompts, TokenBatch):
             batch = TokenBatch(tokens=prompts.tokens.cpu(), lengths=prompts.lengths.cpu())
         else:
-            rows = [
-                self._ids(prompt, i)
-                for i, prompt in enumerate([prompts] if isinstance(prompts, str) else prompts)
-            ]
+            given = [prompts] if isinstance(prompts, str) else list(prompts)
+            rows = [self._ids(prompt, i) for i, prompt in enumerate(given)]
+            self._warn_of_unknown(given, rows)
             # Padding is never read; a token of the prompt is one that every model takes.
             batch = pad_tokens(rows, pad_id=rows[0][0] if rows else 0)
         longest = int(batch.lengths.max())
@@ -196,6 +198,23 @@ class DepthModel:
         if not ids:
             raise ValueError(f"tokenize: prompt {index} is empty.")
         return ids
+
+    def _warn_of_unknown(self, prompts: Sequence[Any], rows: Sequence[list[int]]) -> None:
+        """Say once a batch what a closed vocabulary lacks: the model reads nothing of it."""
+        tokenizer = self.tokenizer
+        unknown = getattr(tokenizer, "unk_token_id", None)
+        if unknown is None or unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+            return  # GPT-2 calls its one special token unknown too, and never uses it as such
+        for prompt, ids in zip(prompts, rows, strict=True):
+            if isinstance(prompt, str) and unknown in ids:
+                logger.warning(
+                    "%r does not know every word of %r and reads %s there: %s",
+                    self._name,
+                    prompt,
+                    tokenizer.unk_token,
+                    " ".join(self.token_text(token) for token in ids),
+                )
+                return
 
     def token_text(self, token: int) -> str:
         """What one token stands for, its leading space included."""

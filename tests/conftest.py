@@ -1,5 +1,6 @@
 """Tiny random models, built once per session, offline, for every backend that is installed."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import architectures
 import pytest
 import torch
+from hypothesis import settings
 
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.model import DepthModel, load_model
@@ -14,6 +16,10 @@ from lensdepth.provenance import Backend
 from lensdepth.tasks import Task, load_task
 
 torch.set_num_threads(1)
+# A busy machine is no fault, and a change lands or not whatever examples are drawn that day.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
 BACKENDS = ("hooked", "bridge") if has_hooked_transformer() else ("bridge",)
 Load = Callable[[str, str], DepthModel]
 

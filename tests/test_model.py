@@ -312,3 +312,13 @@ def test_capture_does_not_cost_more_than_the_plain_forward(tiny_llama: DepthMode
         assert not called
     finally:
         handle.remove()
+
+
+def test_words_that_the_tokenizer_lacks_are_named_once(
+    trained: DepthModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained.tokenize(["The capital of France is", "The Eiffel is", "The Tower is"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "'tiny' does not know every word of 'The Eiffel is' and reads <unk> there: "
+        "<bos> The <unk> is"
+    ]
