@@ -6,7 +6,7 @@ TransformerLens object of either line. `DepthModel.run_edits` is what most calle
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -30,12 +30,19 @@ class SiteEdit:
     """Gives the state to put there."""
     source: Float[Tensor, "batch d_model"] | None
     """What the edit refers to, one state per prompt; None for edits that need nothing."""
+    head: int | None = None
+    """At `z`, the one head to edit; None gives the edit all heads side by side."""
+
+    def of(self, rows: slice | Int[Tensor, " row"]) -> "SiteEdit":
+        """The edit for some of the prompts."""
+        source = None if self.source is None else self.source[rows]
+        return replace(self, positions=self.positions[rows], source=source)
 
 
 _RESID_MID = ".hook_resid_mid"
 
 
-class _Stop(BaseException):
+class StopPass(BaseException):
     """Ends a forward pass that has given all that was asked.
 
     Not an `Exception`, so that no handler inside the model swallows it.
@@ -73,8 +80,7 @@ def hooked(
     handles: list[tuple[Any, Any]] = []
     try:
         for name, function in hooks:
-            if name not in points:
-                raise ValueError(f"This model has no hook {name!r}. {_hint(points, name)}")
+            check_hook(points, name)
 
             def call(activation: Tensor, hook: Any, function: Any = function) -> Tensor | None:
                 return function(activation)
@@ -126,7 +132,7 @@ def capture(
         def function(activation: Tensor) -> None:
             kept[name] = activation[rows, positions]
             if name == hooks[-1]:
-                raise _Stop
+                raise StopPass
 
         return function
 
@@ -142,7 +148,7 @@ def capture(
         (edit.hook, _edit_hook(edit, i, fired, carried.get(edit.hook)))
         for i, edit in enumerate(edits)
     ]
-    with hooked(points, [*changes, *((name, keep(name)) for name in hooks)]), suppress(_Stop):
+    with hooked(points, [*changes, *((name, keep(name)) for name in hooks)]), suppress(StopPass):
         forward(tokens)
     silent = [edit.hook for edit, ran in zip(edits, fired, strict=True) if not ran]
     silent += [name for name in hooks if name not in kept]
@@ -168,22 +174,55 @@ def _edit_hook(
         at = edit.positions.to(activation.device)
         rows = torch.arange(len(at), device=activation.device)
         found = activation[rows, at]
-        flat = found.flatten(1)  # z has a head axis: edits see its heads side by side
-        flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
-        source = None if edit.source is None else edit.source.to(flat)
-        put = edit.edit(flat, source)
-        if put.shape != flat.shape:
-            raise ValueError(
-                f"The edit at {edit.hook!r} gave shape {list(put.shape)} for {list(flat.shape)}."
-            )
         changed = activation.clone()
-        changed[rows, at] = put.to(activation.dtype).view_as(found)
+        changed[rows, at] = apply_edit(edit, found, edit.source)
         fired[index] = True
         if deltas is not None:
             deltas.append(changed - activation)
         return changed
 
     return function
+
+
+def apply_edit(
+    edit: SiteEdit, found: Float[Tensor, "state ..."], source: Float[Tensor, "state d_model"] | None
+) -> Float[Tensor, "state ..."]:
+    """What an edit puts in the place of some states, in their own dtype.
+
+    The edit sees float32 or wider, and at `z` the heads side by side or the one that it names.
+
+    Raises:
+        ValueError: the edit gives another shape, or names a head that is not there.
+    """
+    part = found
+    if edit.head is not None:
+        if found.ndim != 3 or not 0 <= edit.head < found.shape[1]:
+            heads = f"heads 0...{found.shape[1] - 1}" if found.ndim == 3 else "no heads"
+            raise ValueError(f"The edit at {edit.hook!r} names head {edit.head}; it has {heads}.")
+        part = found[:, edit.head]
+    flat = part.flatten(1)
+    flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
+    put = edit.edit(flat, None if source is None else source.to(flat))
+    if put.shape != flat.shape:
+        raise ValueError(
+            f"The edit at {edit.hook!r} gave shape {list(put.shape)} for {list(flat.shape)}."
+        )
+    put = put.to(found.dtype).view_as(part)
+    if edit.head is None:
+        return put
+    changed = found.clone()
+    changed[:, edit.head] = put
+    return changed
+
+
+def check_hook(points: Mapping[str, Any], name: str) -> None:
+    """Say what is there where a model has no hook of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in points:
+        raise ValueError(f"This model has no hook {name!r}. {_hint(points, name)}")
 
 
 def _hint(points: Mapping[str, Any], name: str) -> str:

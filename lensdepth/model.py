@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.conversion import BackendChoice, convert
-from lensdepth.hooks import SiteEdit, capture, depth_hook
+from lensdepth.hooks import SiteEdit, capture, check_hook, depth_hook
 from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
 from lensdepth.provenance import Backend, ModelInfo, Weights
 from lensdepth.residual import ResidualStream
@@ -114,17 +114,22 @@ class DepthModel:
         self.device: torch.device = weight.device
         self.dtype: torch.dtype = weight.dtype
         self._name = name or str(getattr(model.cfg, "model_name", "custom"))
-        self._points: Mapping[str, Any] = model.hook_dict
+        self.hook_points: Mapping[str, Any] = model.hook_dict
+        """TransformerLens's hook points by name."""
         self._depth_hooks = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
         self._readout_checked = False
+        self._warned: set[str] = set()
         if getattr(model.cfg, "attention_dir", "causal") != "causal":
             raise ValueError(f"DepthModel: {self._name!r} attends in both directions.")
-        absent = [hook for hook in self._depth_hooks if hook not in self._points]
+        absent = [hook for hook in self._depth_hooks if hook not in self.hook_points]
         if absent or not hasattr(model, "unembed"):
             raise ValueError(
                 f"DepthModel: {self._name!r} is no decoder with a residual stream that "
                 f"TransformerLens names: it lacks {(absent or ['unembed'])[0]}."
             )
+        linear = getattr(model.unembed, "original_component", model.unembed)
+        # Where columns of the unembedding cannot be had one by one, all are read and some picked.
+        self._columns_fit = hasattr(linear, "W_U") or isinstance(linear, torch.nn.Linear)
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -153,6 +158,20 @@ class DepthModel:
             device=str(self.device),
             fingerprint=digest,
         )
+
+    def check_hook(self, name: str) -> None:
+        """Say what is there where the model has no hook of that name.
+
+        Raises:
+            ValueError: there is none.
+        """
+        check_hook(self.hook_points, name)
+
+    def warn_once(self, message: str) -> None:
+        """Log a warning about this model, the first time that it is true."""
+        if message not in self._warned:
+            self._warned.add(message)
+            logger.warning("%s: %s", self._name, message)
 
     def tokenize(self, prompts: Prompts) -> TokenBatch:
         """Prompts as one right-padded batch.
@@ -252,31 +271,60 @@ class DepthModel:
         resid[:, asked < 0] = 0
         return ResidualStream(resid=resid, positions=asked, tokens=batch, info=self.info)
 
-    def readout(self, resid: Float[Tensor, "*shape d_model"]) -> Float[Tensor, "*shape d_vocab"]:
+    def readout(
+        self,
+        resid: Float[Tensor, "*shape d_model"],
+        columns: Int[Tensor, "*shape column"] | None = None,
+        *,
+        grad: bool = False,
+    ) -> Float[Tensor, "*shape d_vocab"] | Float[Tensor, "*shape column"]:
         """Logits of residual states, by the model's own final norm, unembedding, bias, cap, scale.
 
         The norm's statistics are those of each state. States are taken to the model's dtype for
         the norm and the unembedding (so states that the model itself made lose nothing), and
         logits to float32 before cap and scale. They lie on the device on which `resid` lies.
 
+        Args:
+            resid: states.
+            columns: token ids, as many for each state, if only their logits are wanted: that is
+                far less work than the whole vocabulary.
+            grad: let gradients pass to the states.
         Raises:
             RuntimeError: at depth L this does not reproduce the model's own logits (checked once).
         """
         if not self._readout_checked:
             self._check_readout()
-        return self._readout(resid)
+        with torch.set_grad_enabled(grad):
+            if columns is not None and not self._columns_fit:
+                return self._readout(resid).gather(-1, columns.to(resid.device))
+            return self._readout(resid, columns)
 
-    def _readout(self, resid: Tensor) -> Tensor:
-        with torch.no_grad(), self._as_evaluated():
+    def _readout(self, resid: Tensor, columns: Tensor | None = None) -> Tensor:
+        with self._as_evaluated():
             states = resid.to(device=self.device, dtype=self.dtype).reshape(1, -1, self.d_model)
             if hasattr(self.model, "ln_final"):
                 states = self.model.ln_final(states)
-            logits = self.model.unembed(states)
+            if columns is None:
+                logits = self.model.unembed(states)
+            else:
+                ids = columns.to(self.device).reshape(-1, columns.shape[-1])
+                logits = self._unembed_columns(states[0], ids)[None]
             logits = self._after_unembedding(
                 logits.to(torch.promote_types(self.dtype, torch.float32))
             )
             shape = (*resid.shape[:-1], logits.shape[-1])
             return logits.reshape(shape).to(device=resid.device, dtype=torch.float32)
+
+    def _unembed_columns(
+        self, states: Float[Tensor, "state d_model"], ids: Int[Tensor, "state column"]
+    ) -> Float[Tensor, "state column"]:
+        unembed = self.model.unembed
+        if self.backend == "hooked":
+            weight, bias = unembed.W_U.T, unembed.b_U
+        else:
+            weight, bias = unembed.original_component.weight, unembed.original_component.bias
+        logits = torch.einsum("sd,scd->sc", states, weight[ids])
+        return logits if bias is None else logits + bias[ids]
 
     def _after_unembedding(self, logits: Tensor) -> Tensor:
         """Cap and scale: the bridge's adapter knows those of its architecture."""
@@ -295,12 +343,21 @@ class DepthModel:
         )[last]
         with torch.no_grad(), self._as_evaluated():
             own = self._forward(tokens.to(self.device)).float()
-        error = (self._readout(state) - own).abs().max() / own.abs().max().clamp_min(1.0)
-        if not error <= READOUT_TOLERANCE.get(self.dtype, 1e-5):
+            whole = self._readout(state)
+            some = tokens[..., None].expand(1, length, 2)
+            part = self._readout(state, some) if self._columns_fit else whole
+        tolerance = READOUT_TOLERANCE.get(self.dtype, 1e-5) * own.abs().max().clamp_min(1.0)
+        error = (whole - own).abs().max()
+        if not error <= tolerance:
             raise RuntimeError(
                 f"readout: the final norm and unembedding of {self._name!r} give logits that "
-                f"differ from the model's own by {float(error):.1e} of the largest: this "
-                f"architecture does something between them that lensdepth does not know."
+                f"differ from the model's own by {float(error):.1e}, where {float(tolerance):.1e} "
+                f"is allowed: this architecture does something between them that lensdepth does "
+                f"not know."
+            )
+        if self._columns_fit:
+            self._columns_fit = bool(
+                (part - own.gather(-1, some.to(own.device))).abs().max() <= tolerance
             )
         self._readout_checked = True
 
@@ -345,16 +402,44 @@ class DepthModel:
         """
         batch = self.tokenize(batch)
         asked = resolve_positions(batch, positions)
-        last = self._depth_hooks[-1]
+        last = self.n_layers
         for edits in edit_sets:
-            checked = [_checked(edit, batch) for edit in edits]
+            checked = [check_edit(edit, batch, caller="run_edits") for edit in edits]
             out = torch.zeros(*asked.shape, self.d_vocab)
             for rows in self._batches(batch, batch_size):
-                mine = [_part(edit, rows) for edit in checked]
-                state = self._capture(batch[rows], [last], asked[rows], edits=mine)[last]
+                mine = [edit.of(rows) for edit in checked]
+                state = self.edited_states(batch[rows], mine, [last], asked[rows])[0]
                 out[rows] = self.readout(state).cpu()
             out[asked < 0] = 0
             yield out
+
+    def edited_states(
+        self,
+        batch: TokenBatch,
+        edits: Sequence[SiteEdit],
+        depths: Sequence[int],
+        positions: Int[Tensor, "batch pos"],
+    ) -> Float[Tensor, "depth batch pos d_model"]:
+        """Residual states of one edited run, in the model's dtype and on its device.
+
+        One forward pass that ends at the deepest of `depths`; the plain way, hook by hook.
+
+        Args:
+            batch: the base prompts.
+            edits: acting at or before the deepest depth, as `check_edit` gives them.
+            depths: in ascending order.
+            positions: indices from each prompt's start.
+        """
+        hooks = [self._depth_hooks[depth] for depth in depths]
+        kept = self._capture(batch, hooks, positions, edits=edits)
+        return torch.stack([kept[hook] for hook in hooks])
+
+    def embedded(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        """What enters block 0 at every position, in the model's dtype and on its device."""
+        n_prompts, n_pos = tokens.shape
+        batch = TokenBatch(tokens=tokens.cpu(), lengths=torch.full((n_prompts,), n_pos))
+        everywhere = torch.arange(n_pos).expand(n_prompts, -1)
+        return self.edited_states(batch, (), [0], everywhere)[0]
 
     def generate(
         self, prompt: str, *, max_new_tokens: int = 20, temperature: float = 0.0, seed: int = 0
@@ -405,7 +490,7 @@ class DepthModel:
     ) -> dict[str, Tensor]:
         with torch.no_grad(), self._as_evaluated():
             return capture(
-                self._points,
+                self.hook_points,
                 self._forward,
                 batch.tokens.to(self.device),
                 hooks,
@@ -467,16 +552,15 @@ def _weights_of(model: Any) -> Weights:
     return "raw"
 
 
-def _checked(edit: SiteEdit, batch: TokenBatch) -> SiteEdit:
-    """The edit with positions from the start, once it fits the batch."""
+def check_edit(edit: SiteEdit, batch: TokenBatch, *, caller: str) -> SiteEdit:
+    """The edit with positions from the start, once it fits the batch.
+
+    Raises:
+        ValueError: a position lies outside its prompt, or there is not one source per prompt.
+    """
     if edit.source is not None and len(edit.source) != len(batch):
         raise ValueError(
-            f"run_edits: one source state per prompt is needed, "
+            f"{caller}: one source state per prompt is needed, "
             f"got {len(edit.source)} for {len(batch)} prompts."
         )
     return replace(edit, positions=resolve_positions(batch, edit.positions)[:, 0])
-
-
-def _part(edit: SiteEdit, rows: slice) -> SiteEdit:
-    source = None if edit.source is None else edit.source[rows]
-    return replace(edit, positions=edit.positions[rows], source=source)

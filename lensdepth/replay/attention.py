@@ -1,0 +1,139 @@
+"""Attention for packed tokens: many runs' suffixes in one sequence, each with its own past.
+
+A run holds the positions `start ... stop - 1` of one base prompt. Its queries see the base run's
+keys and values before `start`, which no edit of the run can change, and its own from there on.
+Runs that start and stop alike are computed together, and those of one prompt share its past
+without copying it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttentionRule:
+    """How one layer turns queries and keys into weights."""
+
+    scale: float
+    """Factor on the dot products."""
+    softcap: float | None = None
+    """Scores become `softcap * tanh(score / softcap)`."""
+    bias: Float[Tensor, "#head pos pos"] | None = None
+    """Added to the scores: masks of any pattern, ALiBi. None is plain causal attention."""
+    sinks: Float[Tensor, " head"] | None = None
+    """A score per head that takes weight and gives nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Runs that start and stop at the same positions, as many for each of its prompts."""
+
+    start: int
+    stop: int
+    prompts: Int[Tensor, " prompt"]
+    """Rows of the base run."""
+    keys: Int[Tensor, "prompt run key"]
+    """Where the runs' keys stand in the packed sequence."""
+    queries: Int[Tensor, "prompt run query"]
+    """Where their queries stand, in the packed sequence of the queries."""
+    positions: Int[Tensor, "prompt run query"] | None
+    """The position of each query in its prompt; None if all of `start ... stop - 1` ask."""
+
+
+def attend(
+    q: Float[Tensor, "token head d_head"],
+    k: Float[Tensor, "own kv_head d_head"],
+    v: Float[Tensor, "own kv_head d_value"],
+    past_k: Float[Tensor, "prompt pos kv_head d_head"] | None,
+    past_v: Float[Tensor, "prompt pos kv_head d_value"] | None,
+    groups: Sequence[Group],
+    rule: AttentionRule,
+) -> Float[Tensor, "token head d_value"]:
+    """Attention outputs of packed queries, before the output projection.
+
+    Args:
+        q: queries of the packed tokens.
+        k: keys of the runs' own tokens; grouped heads as the model has them.
+        v: values of the same tokens.
+        past_k: the base run's keys; None where every run starts at position 0.
+        past_v: the base run's values.
+        groups: cover every query once.
+        rule: of this layer.
+    """
+    parts, places = [], []
+    for group in groups:
+        parts.append(_attend_group(q, k, v, past_k, past_v, group, rule).flatten(0, 2))
+        places.append(group.queries.flatten())
+    place = places[0] if len(places) == 1 else torch.cat(places)
+    z = parts[0] if len(parts) == 1 else torch.cat(parts)
+    # Every query stands in one group: the inverse permutation puts the outputs in order.
+    return z[torch.argsort(place)]
+
+
+def _attend_group(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    past_k: Tensor | None,
+    past_v: Tensor | None,
+    group: Group,
+    rule: AttentionRule,
+) -> Float[Tensor, "prompt run query head d_value"]:
+    kv_heads = k.shape[1]
+    # p prompt, r run, q query, k key, h group of heads, g head in its group, d d_head
+    own_q = q[group.queries].unflatten(-2, (kv_heads, -1))  # p r q h g d
+    own_k, own_v = k[group.keys], v[group.keys]  # p r k h d
+    scores = torch.einsum("prqhgd,prkhd->prhgqk", own_q, own_k)
+    base_v = None
+    if group.start and past_k is not None and past_v is not None:
+        base_k = past_k[group.prompts, : group.start]
+        base_v = past_v[group.prompts, : group.start]
+        past = torch.einsum("prqhgd,pkhd->prhgqk", own_q, base_k)
+        scores = torch.cat([past, scores], dim=-1)
+    scores = scores * rule.scale
+    if rule.softcap is not None:
+        scores = rule.softcap * torch.tanh(scores / rule.softcap)
+    bias = _bias(group, rule, scores)
+    if bias is not None:
+        scores = scores + bias
+    weights = _softmax(scores, rule.sinks).to(v.dtype)
+    own = weights[..., group.start :] if base_v is not None else weights
+    z = torch.einsum("prhgqk,prkhd->prqhgd", own, own_v)
+    if base_v is not None:
+        z = z + torch.einsum("prhgqk,pkhd->prqhgd", weights[..., : group.start], base_v)
+    return z.flatten(-3, -2)
+
+
+def _bias(group: Group, rule: AttentionRule, scores: Tensor) -> Tensor | None:
+    """What to add to scores of shape `[prompt, run, kv_head, group, query, key]`."""
+    kv_heads, size = scores.shape[2], scores.shape[3]
+    first, last = (group.start if rule.bias is not None else 0), group.stop
+    if rule.bias is None and group.positions is None:
+        n = group.stop - group.start
+        if n == 1:
+            return None
+        own = scores.new_full((n, n), -torch.inf).triu(1)
+        return torch.nn.functional.pad(own, (group.start, 0))
+    if rule.bias is None:
+        key = torch.arange(last, device=scores.device)
+        seen = key <= group.positions[..., None]  # type: ignore[index]  # p r q k
+        return torch.where(seen, 0.0, -torch.inf).to(scores.dtype)[:, :, None, None]
+    if group.positions is None:
+        picked = rule.bias[:, first:last, :last]  # head q k
+    else:
+        picked = rule.bias[:, group.positions, :last].permute(1, 2, 0, 3, 4)  # p r head q k
+    if picked.shape[-3] == 1:
+        return picked.unsqueeze(-3).to(scores.dtype)
+    return picked.unflatten(-3, (kv_heads, size)).to(scores.dtype)
+
+
+def _softmax(scores: Tensor, sinks: Tensor | None) -> Tensor:
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    if sinks is None:
+        return wide.softmax(-1)
+    sink = sinks.to(wide).view(*wide.shape[2:4], 1, 1).expand(*wide.shape[:-1], 1)
+    return torch.cat([wide, sink], dim=-1).softmax(-1)[..., :-1]

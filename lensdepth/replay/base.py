@@ -1,0 +1,65 @@
+"""The unedited run of some prompts, and what of it the replay needs."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth.replay.attention import AttentionRule, Group, attend
+from lensdepth.replay.blocks import Blocks
+
+
+@dataclass(kw_only=True, eq=False)
+class BaseRun:
+    """What is kept of the unedited run, by depth or by layer, in the model's dtype."""
+
+    resid: dict[int, Float[Tensor, "prompt pos d_model"]] = field(default_factory=dict)
+    keys: dict[int, Float[Tensor, "prompt pos kv_head d_head"]] = field(default_factory=dict)
+    """With their position in them, as attention uses them."""
+    values: dict[int, Float[Tensor, "prompt pos kv_head d_value"]] = field(default_factory=dict)
+    rules: dict[int, AttentionRule] = field(default_factory=dict)
+
+
+def record(
+    blocks: Blocks,
+    tokens: Int[Tensor, "prompt pos"],
+    *,
+    depths: Collection[int],
+    first_layer: int,
+) -> BaseRun:
+    """Run the prompts once.
+
+    Args:
+        blocks: of the model.
+        tokens: right padded, on the model's device.
+        depths: whose residual states to keep.
+        first_layer: keys and values are kept from here on.
+    """
+    n_prompts, n_pos = tokens.shape
+    everything = torch.arange(n_prompts * n_pos, device=tokens.device).view(n_prompts, 1, n_pos)
+    whole = Group(
+        start=0,
+        stop=n_pos,
+        prompts=torch.arange(n_prompts, device=tokens.device),
+        keys=everything,
+        queries=everything,
+        positions=None,
+    )
+    base = BaseRun()
+
+    def attention(layer: int, q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
+        base.rules[layer] = rule
+        if layer >= first_layer:
+            base.keys[layer] = k.unflatten(0, (n_prompts, n_pos))
+            base.values[layer] = v.unflatten(0, (n_prompts, n_pos))
+        return attend(q, k, v, None, None, [whole], rule)
+
+    def seen(depth: int, x: Tensor) -> None:
+        if depth in depths:
+            base.resid[depth] = x
+
+    blocks.attend = attention
+    blocks.record(tokens, seen)
+    return base

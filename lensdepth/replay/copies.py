@@ -1,0 +1,75 @@
+"""Bare copies of a model's modules: the same weights, none of the hooks.
+
+The engine runs and rewires these copies, never the model itself, so that there is nothing to put
+back after an error or a Ctrl-C. Parameters are shared and take no memory; modules, buffers' names
+and configurations are the copy's own.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Unreplayable(Exception):
+    """This model, or this edit, is beyond the engine; the plain hooks can still do it."""
+
+
+def bare_copy(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:
+    """The module tree without hooks, in evaluation mode, TransformerLens's wrappers taken off.
+
+    Args:
+        module: any module; a TransformerBridge component stands for what it wraps.
+        memo: copies by the `id` of their originals, to which this call adds. What is shared in
+            the model is shared in the copy.
+    Raises:
+        Unreplayable: another library has replaced a module's `forward`.
+    """
+    original = unwrapped(module)
+    if id(original) in memo:
+        return memo[id(original)]
+    if "forward" in vars(original):
+        raise Unreplayable(f"the forward of its {type(original).__name__} has been replaced")
+    clone = object.__new__(type(original))
+    nn.Module.__init__(clone)
+    memo[id(original)] = clone
+    own = set(vars(clone))
+    for name, value in vars(original).items():
+        if name not in own:
+            clone.__dict__[name] = value
+    clone._parameters.update(original._parameters)
+    clone._buffers.update(original._buffers)
+    for name, child in original._modules.items():
+        clone._modules[name] = None if child is None else bare_copy(child, memo)
+    clone.training = False
+    return clone
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The Hugging Face module behind any number of bridge components."""
+    while isinstance(inner := module._modules.get("_original_component"), nn.Module):
+        module = inner
+    return module
+
+
+def with_attention(root: nn.Module, implementation: str) -> None:
+    """Let every module of a bare copy dispatch its attention to a registered function.
+
+    Hugging Face modules look up the name in their configuration at each call; the copies get
+    configurations of their own.
+    """
+    configs: dict[int, Any] = {}
+    for module in root.modules():
+        config = vars(module).get("config")
+        if config is None or not hasattr(config, "_attn_implementation_internal"):
+            continue
+        if id(config) not in configs:
+            configs[id(config)] = copy.copy(config)
+            configs[id(config)]._attn_implementation_internal = implementation
+        module.__dict__["config"] = configs[id(config)]
+
+
+def first_tensor(output: Any) -> torch.Tensor:
+    """What a module gives on: its output, or the first of several."""
+    return output[0] if isinstance(output, tuple) else output
