@@ -18,10 +18,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics, polar
-from lensdepth.hooks import SiteEdit, depth_hook
+from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
-from lensdepth.patching import base_states, edited_logits, self_patch_error, source_states
+from lensdepth.patching.grid import self_patch_error
+from lensdepth.patching.readings import measure_sets, measure_source
+from lensdepth.patching.sites import EditSets, states_at
 from lensdepth.provenance import Provenance, make_provenance
+from lensdepth.replay import Engine
 from lensdepth.roles import Mode, PositionName, assign_roles, check_depths, shuffled_sources
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 EDITS = ("full", "direction", "norm")
 CONTROLS = ("random_direction", "shuffled_norm")
+METRICS = ("logit_diff", "kl", "flip", "success")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,7 +162,8 @@ def ablation_sweep(
     depths: list[int] | None = None,
     mode: Mode = "denoise",
     seed: int = 0,
-    batch_size: int | None = None,
+    engine: Engine = "auto",
+    max_memory: int | None = None,
 ) -> AblationProfile:
     """Swap the whole state, its direction alone and its norm alone, one depth at a time.
 
@@ -169,6 +174,8 @@ def ablation_sweep(
         depths: residual depths 0 ... n_layers; all by default.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
         seed: of the random directions and of the shuffled norms.
+        engine: see `lensdepth.replay.replay`.
+        max_memory: see `lensdepth.replay.replay`.
     Returns:
         AblationProfile. With fewer than two pairs there is no `shuffled_norm` control.
     Raises:
@@ -181,10 +188,11 @@ def ablation_sweep(
     """
     roles = assign_roles(task, mode, positions=(position,), caller="ablation_sweep")
     asked = check_depths(depths, model.n_layers, caller="ablation_sweep")
-    source = source_states(model, roles, (position,), batch_size=batch_size)[:, :, 0]
-    base = base_states(model, roles, (position,), batch_size=batch_size)[:, :, 0]
-    base_logits = model.logits(roles.base, batch_size=batch_size)[:, 0]
-    source_logits = model.logits(roles.source, batch_size=batch_size)[:, 0]
+    hooks = [depth_hook(depth, model.n_layers) for depth in asked]
+    at = roles.base_positions[position][:, None]
+    base = states_at(model, roles.base, hooks, [at]).states[:, :, 0]
+    source_at = roles.source_positions[position][:, None]
+    source = states_at(model, roles.source, hooks, [source_at]).states[:, :, 0]
     angles = polar.angle(base, source)
     generator = torch.Generator().manual_seed(seed)
 
@@ -195,28 +203,18 @@ def ablation_sweep(
     if len(task) > 1:
         partner = shuffled_sources(roles.intended, seed)
         edits["shuffled_norm"] = (polar.norm_swap, source[:, partner])
-    edit_sets = [
-        [
-            SiteEdit(
-                hook=depth_hook(depth, model.n_layers),
-                positions=roles.base_positions[position],
-                edit=edit,
-                source=states[depth],
-            )
-        ]
-        for edit, states in edits.values()
-        for depth in asked
-    ]
-    base_top = base_logits.argmax(-1)
-    read = [
-        {
-            "logit_diff": metrics.logit_diff(logits, roles.target, roles.foil),
-            "kl": metrics.kl_divergence(base_logits, logits),
-            "flip": (~metrics.is_top1(logits, base_top)).float(),
-            "success": metrics.is_top1(logits, roles.intended).float(),
-        }
-        for logits in edited_logits(model, roles, edit_sets, "ablating", batch_size)
-    ]
+    sets = EditSets(len(task))
+    everyone = torch.ones(len(task), dtype=torch.bool)
+    for i, (edit, states) in enumerate(edits.values()):
+        for d, hook in enumerate(hooks):
+            site = i * len(hooks) + d
+            sets.add(site, [hook], at, [states[d, :, None]], edit, wanted=everyone)
+    base_values, values = measure_sets(
+        model, roles, sets, METRICS, len(edits) * len(hooks), engine=engine, max_memory=max_memory,
+        description="ablating",
+    )  # fmt: skip
+    source_values = measure_source(model, roles, METRICS)
+    read = values.view(len(METRICS), len(edits), len(hooks), len(task))
     return AblationProfile(
         provenance=make_provenance(
             "ablation_sweep",
@@ -231,13 +229,10 @@ def ablation_sweep(
         position=position,
         depths=torch.tensor(asked),
         edits=tuple(edits),
-        base_logit_diff=metrics.logit_diff(base_logits, roles.target, roles.foil),
-        source_logit_diff=metrics.logit_diff(source_logits, roles.target, roles.foil),
-        angle=angles[asked],
-        norm_ratio=(polar.norm(source) / polar.norm(base))[asked],
-        self_patch_error=self_patch_error(model, roles, (position,), batch_size=batch_size),
-        **{
-            name: torch.stack([r[name] for r in read]).view(len(edits), len(asked), len(task))
-            for name in read[0]
-        },
+        base_logit_diff=base_values[0],
+        source_logit_diff=source_values[0],
+        angle=angles,
+        norm_ratio=polar.norm(source) / polar.norm(base),
+        self_patch_error=self_patch_error(model, roles, hooks, [at], engine=engine),
+        **dict(zip(METRICS, read, strict=True)),
     )

@@ -271,6 +271,39 @@ class DepthModel:
         resid[:, asked < 0] = 0
         return ResidualStream(resid=resid, positions=asked, tokens=batch, info=self.info)
 
+    def activations(
+        self,
+        prompts: Prompts,
+        hooks: Sequence[str],
+        positions: Positions = "last",
+        *,
+        batch_size: int | None = None,
+    ) -> Float[Tensor, "hook batch pos d_hook"]:
+        """Activations at some hooks, at the asked positions, float32, on the CPU.
+
+        Args:
+            prompts: texts, token ids or a batch.
+            hooks: full hook names of one stream; `z` comes with its heads side by side.
+            positions: as for `residual_stream`; what stands beyond a prompt's end is 0.
+            batch_size: prompts in one forward pass; None bounds the tokens in it.
+        Raises:
+            ValueError: there is no such hook or position.
+            RuntimeError: a hook never ran.
+        """
+        batch = self.tokenize(prompts)
+        asked = resolve_positions(batch, positions)
+        for hook in hooks:
+            self.check_hook(hook)
+        # The last one ends the pass, so they go in the order in which the model reaches them.
+        ordered = sorted(hooks, key=lambda hook: int(hook.split(".")[1]))
+        parts = []
+        for rows in self._batches(batch, batch_size):
+            kept = self._capture(batch[rows], ordered, asked[rows])
+            parts.append(torch.stack([kept[hook].flatten(2).float().cpu() for hook in hooks]))
+        found = torch.cat(parts, dim=1)
+        found[:, asked < 0] = 0
+        return found
+
     def readout(
         self,
         resid: Float[Tensor, "*shape d_model"],

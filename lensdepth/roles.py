@@ -48,6 +48,18 @@ class Roles:
     target: Int[Tensor, " pair"]
     foil: Int[Tensor, " pair"]
 
+    def of(self, pairs: slice) -> "Roles":
+        """The roles of some of the pairs."""
+        return Roles(
+            mode=self.mode,
+            base=self.base[pairs],
+            source=self.source[pairs],
+            base_positions={name: at[pairs] for name, at in self.base_positions.items()},
+            source_positions={name: at[pairs] for name, at in self.source_positions.items()},
+            target=self.target[pairs],
+            foil=self.foil[pairs],
+        )
+
     @property
     def intended(self) -> Int[Tensor, " pair"]:
         """The answer of the source run, which a successful intervention brings about."""
@@ -68,8 +80,6 @@ def assign_roles(task: Task, mode: Mode, *, positions: tuple[str, ...], caller: 
             raise ValueError(
                 f"{caller}: positions are named {' or '.join(POSITION_NAMES)}, got {name!r}."
             )
-    if not positions:
-        raise ValueError(f"{caller}: no position given; name input, prediction or both.")
     if (
         task.corrupted_tokens is None
         or task.target_ids is None

@@ -89,7 +89,8 @@ def patch_summary(profile: PatchProfile, crossing: Crossing | None) -> Json:
         "crossing_reason": None if crossing is None else crossing.reason,
         "efficacy": {name: mean_curve(profile.efficacy(name)) for name in profile.positions},
         "transferred": {
-            name: mean_curve(profile.transferred[i].T) for i, name in enumerate(profile.positions)
+            name: mean_curve(profile.transferred[:, :, i])
+            for i, name in enumerate(profile.positions)
         },
         "depths": profile.depths.tolist(),
         "mode": profile.mode,

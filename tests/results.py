@@ -77,19 +77,28 @@ def patch(at: float | None = 4.0, *, control: float = 0.1) -> PatchProfile:
     """Curves that cross at a depth, or of which the input's leads throughout."""
     later = torch.zeros(N_LAYERS + 1) if at is None else step(at)
     early = torch.ones(N_LAYERS + 1) if at is None else 1 - step(at)
-    success = torch.stack([trials(early), trials(later)])
+    success = torch.stack([trials(early), trials(later)]).movedim(-1, 0).movedim(1, -1)[..., None]
+    shuffled = trials(torch.full((N_LAYERS + 1,), control)).T[..., None, None].expand_as(success)
+    others = [torch.ones_like(success), success]
     return PatchProfile(
         provenance=provenance(),
         mode="denoise",
+        stream="resid_pre",
+        edit="full",
+        method="exact",
+        metrics=("logit_diff", "kl", "success"),
         positions=("input", "prediction"),
+        labels=("input", "prediction"),
+        heads=(),
         depths=torch.arange(N_LAYERS + 1),
-        base_logit_diff=-torch.ones(N),
-        source_logit_diff=torch.ones(N),
-        logit_diff=2 * success - 1,
-        success=success,
-        kl=torch.ones_like(success),
-        control_success=trials(torch.full((N_LAYERS + 1,), control)).expand(2, -1, -1),
+        base_values=-torch.ones(3, N),
+        source_values=torch.ones(3, N),
+        values=torch.stack([2 * success - 1, *others]),
+        controls=("shuffled_source",),
+        control_values=torch.stack([2 * shuffled - 1, others[0], shuffled])[None],
         self_patch_error=0.0,
+        exact_values=None,
+        rank_correlation=None,
     )
 
 

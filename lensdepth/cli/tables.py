@@ -220,7 +220,7 @@ def patch_table(profile: "PatchProfile") -> Parts:
     curves = {f"at {name}": curve(profile.efficacy(name)) for name in profile.positions}
     if profile.control_success is not None:
         for i, name in enumerate(profile.positions):
-            mean = profile.control_success[i].mean(1).numpy()
+            mean = profile.control_success[:, :, i].nanmean(0).numpy()
             unknown = np.full(len(mean), np.nan)
             curves[f"shuffled, {name}"] = (mean, unknown, unknown)
     return interval_tables(profile.depths.tolist(), profile.n_layers, curves)

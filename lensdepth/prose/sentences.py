@@ -87,12 +87,12 @@ def patch_sentences(profile: PatchProfile, crossing: Crossing | None) -> list[st
     if profile.control_success is None:
         said.append("There is no control with another pair's state: that takes two pairs.")
     else:
-        mean = profile.control_success.nanmean(-1)
+        mean = profile.control_success.nanmean(0)
         row, column = divmod(int(mean.argmax()), mean.shape[1])
-        most = estimate(profile.control_success[row, column])
+        most = estimate(profile.control_success[:, row, column])
         said.append(
             f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
-            f"({profile.positions[row]} position, depth {profile.depths[column]})."
+            f"({profile.positions[column]} position, depth {profile.depths[row]})."
         )
     error = profile.self_patch_error
     said.append(

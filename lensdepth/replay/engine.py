@@ -8,7 +8,7 @@ hook-by-hook run (`DepthModel.run_edits`) up to the rounding of float32.
 
     >>> sets = [[SiteEdit(hook=depth_hook(d, model.n_layers), positions=batch.last,
     ...                   edit=polar.full_swap, source=states[d])] for d in range(11)]
-    >>> read = replay_measure(model, batch, sets, lambda logits, prompts: {"top": logits.argmax(-1)})
+    >>> replay_measure(model, batch, sets, lambda logits, prompts: {"top": logits.argmax(-1)})
 """
 
 import contextlib
@@ -287,6 +287,8 @@ def _unchanged(
 ) -> Iterator[Part]:
     """What no edit reaches: the base run itself."""
     sets, rows = idle.nonzero(as_tuple=True)
+    if not len(sets):
+        return
     for some in torch.arange(len(sets)).split(_tokens_at_once(plan)):
         read = plan.read[prompts[rows[some]]].clamp(min=0).to(plan.model.device)
         at = rows[some].to(plan.model.device)[:, None]

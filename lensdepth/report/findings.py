@@ -101,10 +101,10 @@ def measure(
         positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
         patch = stage(
             "patch",
-            lambda: patch_sweep(model, task, positions=positions, seed=seed, batch_size=batch_size),
+            lambda: patch_sweep(model, task, positions=positions, seed=seed),
         )
         ablation = stage(
-            "ablation", lambda: ablation_sweep(model, task, seed=seed, batch_size=batch_size)
+            "ablation", lambda: ablation_sweep(model, task, seed=seed)
         )
         geometry = stage(
             "geometry",

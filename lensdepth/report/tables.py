@@ -116,8 +116,8 @@ def patch_table(profile: PatchProfile) -> DepthTable:
     for i, name in enumerate(profile.positions):
         measures[f"{name}_efficacy"] = (f"{name}: efficacy", profile.efficacy(name))
         if profile.control_success is not None:
-            measures[f"{name}_control"] = (f"{name}: control", profile.control_success[i].T)
-        measures[f"{name}_transferred"] = (f"{name}: transferred", profile.transferred[i].T)
+            measures[f"{name}_control"] = (f"{name}: control", profile.control_success[:, :, i])
+        measures[f"{name}_transferred"] = (f"{name}: transferred", profile.transferred[:, :, i])
     return depth_table(measures, depths=profile.depths.tolist(), n_layers=profile.n_layers)
 
 

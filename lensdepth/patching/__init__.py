@@ -1,0 +1,8 @@
+"""Activation patching at any stream, depths, positions and heads; windows of depths; a screen."""
+
+from lensdepth.patching.profile import PatchProfile
+from lensdepth.patching.readings import METRICS, Metric
+from lensdepth.patching.spans import PatchPositions
+from lensdepth.patching.sweep import patch_sweep
+
+__all__ = ["METRICS", "Metric", "PatchPositions", "PatchProfile", "patch_sweep"]

@@ -1,0 +1,208 @@
+"""Where to patch: one or several tokens of each base prompt, and the source's tokens for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from lensdepth.model import DepthModel
+from lensdepth.roles import POSITION_NAMES, Roles
+from lensdepth.tasks import Task
+
+SpanTokens = tuple[Int[Tensor, "pair token"], Int[Tensor, "pair token"]]
+PatchPositions = Literal["all"] | Sequence[str | int] | Mapping[str, SpanTokens]
+"""`"all"` tokens one by one; names (`"input"`, `"prediction"`) and indices, negative ones from
+each prompt's end; or named spans: the tokens in the clean and in the corrupted prompts, each
+`[pair, token]`, patched together, with -1 where a pair's span is shorter than the longest."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Span:
+    """Tokens that are patched together, in every pair."""
+
+    name: str
+    base: Int[Tensor, "pair token"]
+    """Positions in the base prompts, -1 for none."""
+    source: Int[Tensor, "pair token"]
+    """The positions that give the states; -1 in the same places."""
+
+    @property
+    def present(self) -> Bool[Tensor, " pair"]:
+        """Whether a pair has such tokens at all."""
+        return (self.base >= 0).any(1)
+
+    def of(self, pairs: slice) -> "Span":
+        """The span for some of the pairs."""
+        return Span(name=self.name, base=self.base[pairs], source=self.source[pairs])
+
+
+def resolve_spans(roles: Roles, positions: PatchPositions, *, caller: str) -> list[Span]:
+    """The spans that an option names.
+
+    Raises:
+        ValueError: no such name or position, prompts that do not line up, or spans of different
+            lengths.
+    """
+    if isinstance(positions, Mapping):
+        return [_named_span(roles, name, *both, caller) for name, both in positions.items()]
+    if isinstance(positions, str):
+        if positions != "all":
+            raise ValueError(
+                f"{caller}: positions must be 'all', a sequence of names "
+                f"({', '.join(POSITION_NAMES)}) and indices, or a mapping of spans, "
+                f"got {positions!r}."
+            )
+        check_aligned(roles, caller=caller)
+        longest = int(roles.base.lengths.max())
+        return [_at(roles, position) for position in range(longest)]
+    if not len(positions):
+        raise ValueError(
+            f"{caller}: no position given; name {' or '.join(POSITION_NAMES)}, indices or 'all'."
+        )
+    spans = []
+    for position in positions:
+        if isinstance(position, str):
+            spans.append(
+                Span(
+                    name=position,
+                    base=roles.base_positions[position][:, None],
+                    source=roles.source_positions[position][:, None],
+                )
+            )
+            continue
+        if position >= 0:
+            check_aligned(roles, caller=caller)
+        span = _at(roles, position)
+        if not span.present.any():
+            raise ValueError(
+                f"{caller}: position {position} lies outside every prompt; the longest has "
+                f"{int(roles.base.lengths.max())} tokens."
+            )
+        spans.append(span)
+    return spans
+
+
+def named_positions(task: Task, positions: PatchPositions | None) -> tuple[str, ...]:
+    """The named positions that an option needs found; without one, those that the task has."""
+    if positions is None:
+        return POSITION_NAMES if task.input_positions is not None else ("prediction",)
+    if isinstance(positions, str | Mapping):
+        return ()
+    return tuple(position for position in positions if isinstance(position, str))
+
+
+def check_aligned(roles: Roles, *, caller: str) -> None:
+    """Say what to do where the two prompts of a pair have different token counts."""
+    wrong = (roles.base.lengths != roles.source.lengths).nonzero()[:, 0]
+    if len(wrong):
+        pair = int(wrong[0])
+        raise ValueError(
+            f"{caller}: pair {pair} has {int(roles.base.lengths[pair])} tokens in its base prompt "
+            f"and {int(roles.source.lengths[pair])} in its source, so absolute positions do not "
+            f"line up ({len(wrong)} of {len(roles.base)} pairs). Patch at the positions 'input' "
+            f"and 'prediction', count from the end (-1), give named spans, or reword the prompts."
+        )
+
+
+def _at(roles: Roles, position: int) -> Span:
+    base, source = (
+        torch.full((len(batch),), position) + (batch.lengths if position < 0 else 0)
+        for batch in (roles.base, roles.source)
+    )
+    there = (base >= 0) & (base < roles.base.lengths) & (source >= 0)
+    there &= source < roles.source.lengths
+    return Span(
+        name=str(position),
+        base=torch.where(there, base, -1)[:, None],
+        source=torch.where(there, source, -1)[:, None],
+    )
+
+
+def _named_span(
+    roles: Roles, name: str, clean: Tensor, corrupted: Tensor, caller: str
+) -> Span:
+    base, source = (corrupted, clean) if roles.mode == "denoise" else (clean, corrupted)
+    shape = (len(roles.base),)
+    for part, batch in ((base, roles.base), (source, roles.source)):
+        if part.ndim != 2 or part.shape[:1] != shape:
+            raise ValueError(
+                f"{caller}: span {name!r} needs two tensors [pair, token] for {shape[0]} pairs, "
+                f"got shape {list(part.shape)}."
+            )
+        if (part >= batch.lengths[:, None]).any() or (part < -1).any():
+            raise ValueError(
+                f"{caller}: span {name!r} names a token outside its prompt (-1 stands for none)."
+            )
+    if base.shape != source.shape or ((base < 0) != (source < 0)).any():
+        raise ValueError(
+            f"{caller}: span {name!r} must have as many tokens in the clean as in the corrupted "
+            f"prompt of each pair."
+        )
+    return Span(name=name, base=base, source=source)
+
+
+def same_states(roles: Roles, span: Span) -> tuple[Bool[Tensor, " pair"], Bool[Tensor, " pair"]]:
+    """Pairs whose base and source states agree at a span because their tokens do.
+
+    Returns:
+        at every depth, since nothing before or at the span differs; and at depth 0, since the
+        tokens at the span are equal.
+    """
+    width = min(roles.base.tokens.shape[1], roles.source.tokens.shape[1])
+    base, source = roles.base.tokens[:, :width], roles.source.tokens[:, :width]
+    differ = base != source
+    first = torch.where(differ.any(1), differ.int().argmax(1), width)
+    there = span.base >= 0
+    placed = (span.base == span.source) | ~there
+    before = placed & ((span.base < first[:, None]) | ~there)
+    tokens = [
+        batch.tokens.gather(1, at.clamp(min=0))
+        for batch, at in ((roles.base, span.base), (roles.source, span.source))
+    ]
+    alike = placed & ((tokens[0] == tokens[1]) | ~there)
+    return before.all(1), alike.all(1)
+
+
+def elsewhere(roles: Roles, span: Span, seed: int) -> Span:
+    """For a control: a random other position of each prompt, and its like in the source prompt.
+
+    The like has the same distance from the prompt's end. Pairs whose prompt is all span have none.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    n_pos = roles.base.tokens.shape[1]
+    free = roles.base.mask.clone()
+    for at in span.base.T:
+        free[torch.arange(len(free))[at >= 0], at[at >= 0]] = False
+    rank = torch.rand(len(free), n_pos, generator=generator).masked_fill(~free, -1.0)
+    base = torch.where(free.any(1) & span.present, rank.argmax(1), -1)
+    source = base - roles.base.lengths + roles.source.lengths
+    there = (base >= 0) & (source >= 0)
+    return Span(
+        name=span.name,
+        base=torch.where(there, base, -1)[:, None],
+        source=torch.where(there, source, -1)[:, None],
+    )
+
+
+def span_labels(model: DepthModel, roles: Roles, spans: Sequence[Span]) -> tuple[str, ...]:
+    """The tokens at each span where all pairs have the same; else the span's name.
+
+    Where base and source differ but each is the same in all pairs, both are given.
+    """
+    return tuple(_label(model, roles, span) for span in spans)
+
+
+def _label(model: DepthModel, roles: Roles, span: Span) -> str:
+    texts = []
+    for batch, at in ((roles.base, span.base), (roles.source, span.source)):
+        rows = {
+            tuple(batch.tokens[i, at[i][at[i] >= 0]].tolist())
+            for i in span.present.nonzero()[:, 0].tolist()
+        }
+        if len(rows) != 1:
+            return span.name
+        texts.append("".join(model.token_text(token) for token in rows.pop()).strip())
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]} / {texts[1]}"
