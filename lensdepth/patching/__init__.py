@@ -4,5 +4,14 @@ from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.readings import METRICS, Metric
 from lensdepth.patching.spans import PatchPositions
 from lensdepth.patching.sweep import patch_sweep
+from lensdepth.patching.windows import WindowProfile, patch_windows
 
-__all__ = ["METRICS", "Metric", "PatchPositions", "PatchProfile", "patch_sweep"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "PatchPositions",
+    "PatchProfile",
+    "WindowProfile",
+    "patch_sweep",
+    "patch_windows",
+]

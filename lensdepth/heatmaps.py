@@ -1,0 +1,133 @@
+"""Maps of a signed effect: two axes, colours that part at zero.
+
+Arrays and labels in, Plotly figures out, as in `plotting`; nothing is measured here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+from numpy import ndarray as Array
+
+from lensdepth.plotting import INK, MUTED, PAPER, RULE, inert
+
+DIVERGING = ((0.0, "#0072B2"), (0.25, "#7FB9DA"), (0.5, "#F7F7F5"), (0.75, "#F0A977"), (1.0, "#D55E00"))
+"""Blue below zero, orange above: told apart by colour-blind readers, and pale at zero."""
+CELL_HEIGHT = 26
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Axis:
+    """One axis of a map."""
+
+    title: str
+    labels: Sequence[str]
+    """One for each row or column, as shown."""
+    names: Sequence[str] | None = None
+    """What a hover says for each; the labels by default."""
+
+    def named(self) -> list[str]:
+        return [inert(name) for name in (self.labels if self.names is None else self.names)]
+
+
+def effect_heatmap(
+    values: Float[Array, "row column"],
+    *,
+    rows: Axis,
+    columns: Axis,
+    title: str,
+    unit: str,
+    signs: tuple[str, str],
+    low: Float[Array, "row column"] | None = None,
+    high: Float[Array, "row column"] | None = None,
+) -> go.Figure:
+    """A map whose colours part at zero; NaN is left blank.
+
+    Args:
+        values: one effect a cell; the first row is drawn at the bottom.
+        rows: the vertical axis.
+        columns: the horizontal axis.
+        title: of the figure.
+        unit: what a number is.
+        signs: what a negative and a positive number mean.
+        low: lower ends of 95 % intervals, for the hover.
+        high: upper ends.
+    """
+    largest = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    texts = [
+        [
+            _cell(
+                value,
+                None if low is None else low[i, j],
+                None if high is None else high[i, j],
+                f"{inert(rows.title)} {row}",
+                f"{inert(columns.title)} {column}",
+            )
+            for j, (column, value) in enumerate(zip(columns.named(), line, strict=True))
+        ]
+        for i, (row, line) in enumerate(zip(rows.named(), values, strict=True))
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            zmin=-largest,
+            zmax=largest,
+            colorscale=DIVERGING,
+            text=texts,
+            hovertemplate="%{text}<extra></extra>",
+            xgap=1,
+            ygap=1,
+            colorbar={
+                "title": {"text": inert(unit), "side": "right"},
+                "tickvals": [-largest, -largest / 2, 0, largest / 2, largest],
+                "ticktext": [
+                    f"{-largest:.2g}<br>{inert(signs[0])}",
+                    f"{-largest / 2:.2g}",
+                    "0",
+                    f"{largest / 2:.2g}",
+                    f"{largest:.2g}<br>{inert(signs[1])}",
+                ],
+                "outlinewidth": 0,
+                "thickness": 14,
+            },
+        )
+    )
+    for axis, given, n in (("xaxis", columns, values.shape[1]), ("yaxis", rows, values.shape[0])):
+        step = max(1, -(-n // 40))
+        figure.update_layout(
+            {
+                axis: {
+                    "title": {"text": inert(given.title)},
+                    "tickvals": list(range(0, n, step)),
+                    "ticktext": [inert(label) for label in given.labels[::step]],
+                    "showgrid": False,
+                    "zeroline": False,
+                    "linecolor": RULE,
+                    "ticks": "outside",
+                    "tickcolor": RULE,
+                }
+            }
+        )
+    figure.update_layout(
+        title={"text": inert(title), "x": 0.01, "xanchor": "left", "font": {"size": 17}},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        paper_bgcolor=PAPER,
+        plot_bgcolor=PAPER,
+        height=170 + CELL_HEIGHT * max(8, min(len(values), 40)),
+        margin={"l": 70, "r": 20, "t": 60, "b": 70},
+        hoverlabel={"align": "left"},
+    )
+    figure.update_xaxes(tickfont={"color": INK}, title_font={"color": MUTED})
+    figure.update_yaxes(tickfont={"color": INK}, title_font={"color": MUTED})
+    return figure
+
+
+def _cell(value: float, low: float | None, high: float | None, row: str, column: str) -> str:
+    if np.isnan(value):
+        return f"{row}<br>{column}<br>not there"
+    interval = ""
+    if low is not None and high is not None and not (np.isnan(low) or np.isnan(high)):
+        interval = f"  [{low:.3g}, {high:.3g}]"
+    return f"{row}<br>{column}<br><b>{value:.3g}</b>{interval}"
