@@ -4,12 +4,52 @@ The unit that is resampled is the prompt (or the pair of prompts), because numbe
 prompt are not independent of each other. All randomness comes from a seed.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 LEVEL = 0.95
 """Coverage of every interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A number with its 95 % interval; low and high are NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.value:.3g}"
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def bootstrap_statistic(
+    statistic: Callable[..., Float[Array, " row"]],
+    *values: Float[Array, "sample *shape"],
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """A function of means over units, with its 95 % percentile bootstrap interval.
+
+    Args:
+        statistic: from means `[row, *shape]`, one argument each, to one number a row.
+        values: one array each, all of the same units, which are resampled together.
+        n_resamples: bootstrap resamples; one unit alone has no interval.
+        seed: of the resamples.
+    """
+    means = [bootstrap_mean(v, n_resamples=1)[0][None] for v in values]
+    value = float(statistic(*means)[0])
+    if len(values[0]) < 2:
+        return Interval(value=value, low=float("nan"), high=float("nan"))
+    drawn = [resampled_means(v, n_resamples=n_resamples, seed=seed) for v in values]
+    low, high = percentile_interval(np.asarray(statistic(*drawn), dtype=float))
+    return Interval(value=value, low=float(low), high=float(high))
 
 
 def resample_counts(n: int, n_resamples: int, seed: int) -> Int[Array, "resample sample"]:

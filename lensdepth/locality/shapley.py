@@ -1,0 +1,230 @@
+"""Shapley values of depths: each depth's fair share of what all of them do together.
+
+The value of a set of depths is the effect of editing all of them in one run. A depth's Shapley
+value is its mean contribution over all orders in which the depths could join; the values sum to
+the effect of the whole window.
+
+Source: Shapley 1953; sampling by permutations and their reverses as in Mitchell et al. 2022,
+arXiv 2104.12199.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth import polar
+from lensdepth.hooks import Stream
+from lensdepth.model import DepthModel
+from lensdepth.patching.line import LinePosition, depth_line
+from lensdepth.patching.readings import Metric
+from lensdepth.provenance import Provenance
+from lensdepth.replay import Engine
+from lensdepth.roles import Mode
+from lensdepth.storage import load_result, save_result
+from lensdepth.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+EXACT_UP_TO = 9
+"""Windows of at most so many depths (2 ** 9 sets) are done exactly unless samples are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShapleyProfile:
+    """Shapley value of each depth, by pair."""
+
+    provenance: Provenance
+    mode: Mode
+    stream: str
+    edit: str
+    position: str
+    metric: str
+    depths: Int[Tensor, " depth"]
+    values: Float[Tensor, "pair depth"]
+    """Change of the metric that is a depth's share; sums to `whole` over depths."""
+    standard_error: Float[Tensor, " depth"]
+    """Of the mean over pairs, from the sampling of orders; 0 where all sets were run."""
+    whole: Float[Tensor, " pair"]
+    """Effect of all depths at once."""
+    n_permutations: int
+    """Orders sampled, reverses counted; 0 where all sets were run."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a depth: mean value over pairs, its interval, and the sampling error."""
+        import pandas as pd
+
+        from lensdepth import stats
+
+        mean, low, high = stats.bootstrap_mean(self.values.numpy())
+        return pd.DataFrame(
+            {
+                "depth" if self.stream == "resid_pre" else "layer": self.depths.numpy(),
+                "value": mean,
+                "low": low,
+                "high": high,
+                "standard_error": self.standard_error.numpy(),
+                "share": mean / self.whole.mean().item(),
+            }
+        )
+
+    def plot(self) -> "Figure":
+        """Mean value by depth with its 95 % band over pairs."""
+        from lensdepth import plotting, stats
+
+        curve = plotting.Curve.from_interval(
+            "Shapley value",
+            *stats.bootstrap_mean(self.values.numpy()),
+            role="prediction",
+            depths=self.depths.numpy() + (self.stream != "resid_pre"),
+        )
+        return plotting.depth_figure(
+            [curve],
+            n_layers=self.n_layers,
+            title=f"Share of each depth: {self.stream} at the {self.position} position",
+            y_title=f"Shapley value of {self.metric}",
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ShapleyProfile":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
+
+
+def shapley_depths(
+    model: DepthModel,
+    pairs: Task,
+    *,
+    stream: Stream = "resid_pre",
+    depths: Sequence[int] | None = None,
+    position: LinePosition = "prediction",
+    n_permutations: int | None = None,
+    metric: str | Metric = "logit_diff",
+    mode: Mode = "denoise",
+    edit: str | polar.Edit = "full",
+    seed: int = 0,
+    engine: Engine = "auto",
+    max_memory: int | None = None,
+) -> ShapleyProfile:
+    """Divide the effect of a window among its depths.
+
+    Args:
+        model: any wrapped model.
+        pairs: a task with pairs of prompts.
+        stream: as for `patch_sweep`.
+        depths: the window, depths or blocks; all by default.
+        position: a name, an index, or a span.
+        n_permutations: orders to sample, an even number since each goes with its reverse. None
+            runs all sets of up to EXACT_UP_TO depths, and samples 64 orders beyond.
+        metric: one of METRICS, or a function.
+        mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
+        edit: one of polar.EDITS or a function.
+        seed: of the orders.
+        engine: see `lensdepth.replay.replay`.
+        max_memory: see `lensdepth.replay.replay`.
+    Raises:
+        ValueError: before any forward pass, as for `patch_sweep`; or an odd `n_permutations`.
+    """
+    if n_permutations is not None and (n_permutations < 4 or n_permutations % 2):
+        raise ValueError(
+            f"shapley_depths: n_permutations must be even and at least 4, since each order goes "
+            f"with its reverse, got {n_permutations}."
+        )
+    line = depth_line(
+        model,
+        pairs,
+        caller="shapley_depths",
+        stream=stream,
+        depths=depths,
+        position=position,
+        metric=metric,
+        mode=mode,
+        edit=edit,
+        engine=engine,
+        max_memory=max_memory,
+    )
+    n = len(line.depths)
+    exact = n_permutations is None and n <= EXACT_UP_TO
+    orders = [] if exact else _orders(n, 64 if n_permutations is None else n_permutations, seed)
+    if exact:
+        sets = [tuple(i for i in range(n) if mask >> i & 1) for mask in range(2**n)]
+    else:
+        # Each order's beginnings; what several orders share is run once.
+        met = {tuple(sorted(order[:k])) for order in orders for k in range(n + 1)}
+        sets = sorted(met, key=lambda chosen: (len(chosen), chosen))
+    effects = line.measure(sets, description="Shapley").effects
+    column = {chosen: i for i, chosen in enumerate(sets)}
+    if exact:
+        values = _exact(effects, n)
+        error = torch.zeros(n)
+    else:
+        shares = torch.stack([_shares(effects, column, order) for order in orders])
+        # An order and its reverse lean opposite ways: their mean is one sample.
+        shares = shares.unflatten(0, (-1, 2)).mean(1)
+        values = shares.mean(0)
+        error = shares.nanmean(1).std(0) / math.sqrt(len(shares))
+    return ShapleyProfile(
+        provenance=line.provenance("shapley_depths", seed=seed, n_permutations=len(orders)),
+        mode=mode,
+        stream=stream,
+        edit=line.edit_name,
+        position=line.span.name,
+        metric=line.metrics[0],
+        depths=torch.tensor(line.depths),
+        values=values,
+        standard_error=error,
+        whole=effects[:, column[tuple(range(n))]],
+        n_permutations=len(orders),
+    )
+
+
+def _orders(n: int, n_permutations: int, seed: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    orders = []
+    for _ in range(n_permutations // 2):
+        order = torch.randperm(n, generator=generator).tolist()
+        orders += [order, order[::-1]]
+    return orders
+
+
+def _shares(
+    effects: Float[Tensor, "pair set"], column: dict[tuple[int, ...], int], order: list[int]
+) -> Float[Tensor, "pair depth"]:
+    """What each depth adds when the depths join in this order."""
+    shares = torch.zeros(len(effects), len(order))
+    for k, depth in enumerate(order):
+        before, after = (column[tuple(sorted(order[: k + add]))] for add in (0, 1))
+        shares[:, depth] = effects[:, after] - effects[:, before]
+    return shares
+
+
+def _exact(effects: Float[Tensor, "pair set"], n: int) -> Float[Tensor, "pair depth"]:
+    """From all sets, numbered by their bits."""
+    masks = torch.arange(2**n)
+    sizes = sum(((masks >> i) & 1) for i in range(n))
+    weights = torch.tensor(
+        [math.factorial(s) * math.factorial(n - s - 1) / math.factorial(n) for s in range(n)],
+        dtype=torch.float64,
+    )
+    wide = effects.double()
+    columns = []
+    for i in range(n):
+        without = masks[((masks >> i) & 1) == 0]
+        gain = wide[:, without | (1 << i)] - wide[:, without]
+        columns.append(gain @ weights[sizes[without]])
+    return torch.stack(columns, dim=1).float()

@@ -1,0 +1,264 @@
+"""Trajectory response: where a local edit's trace goes in the depths after it.
+
+After an edit at one depth, the states of later depths stray from the base run's trajectory and
+may approach the source run's. Angle and norm are followed separately, so that one sees which
+perturbations persist and which are repaired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth import polar
+from lensdepth.model import DepthModel
+from lensdepth.patching.line import DepthLine, LinePosition, depth_line
+from lensdepth.patching.sites import EditSets, states_at
+from lensdepth.provenance import Provenance
+from lensdepth.replay import Engine, replay
+from lensdepth.roles import Mode, PositionName
+from lensdepth.storage import load_result, save_result
+from lensdepth.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrajectoryProfile:
+    """Angles and norms after a local edit; NaN at depths before it."""
+
+    provenance: Provenance
+    mode: Mode
+    edit: str
+    position: str
+    """Where the edit is made."""
+    read: str
+    """Where the states are read."""
+    edited: Int[Tensor, " edit"]
+    """Residual depths that are edited, one at a time."""
+    angle_from_base: Float[Tensor, "pair edit depth"]
+    """Radians between the edited run's state and the base run's."""
+    angle_to_source: Float[Tensor, "pair edit depth"]
+    """Radians between the edited run's state and the source run's."""
+    angle_base_source: Float[Tensor, "pair depth"]
+    """Radians between the two unedited runs."""
+    norm: Float[Tensor, "pair edit depth"]
+    """Norm of the edited run's state."""
+    base_norm: Float[Tensor, "pair depth"]
+    source_norm: Float[Tensor, "pair depth"]
+    control_angle_from_base: Float[Tensor, "pair edit depth"]
+    """The same after turning the state as far in a random direction."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    @property
+    def angle_progress(self) -> Float[Tensor, "pair edit depth"]:
+        """1 - angle to source / angle between base and source: 0 at the base, 1 at the source."""
+        between = self.angle_base_source[:, None]
+        progress = 1 - self.angle_to_source / between
+        return torch.where(between > 1e-4, progress, torch.nan)
+
+    @property
+    def norm_progress(self) -> Float[Tensor, "pair edit depth"]:
+        """Share of the way from the base's norm to the source's; NaN where those are alike."""
+        base, source = self.base_norm[:, None], self.source_norm[:, None]
+        progress = (self.norm - base) / (source - base)
+        return torch.where((source - base).abs() > 1e-3 * base, progress, torch.nan)
+
+    @property
+    def persistence(self) -> Float[Tensor, "pair edit"]:
+        """Angle from the base trajectory at the last depth over that at the edited depth.
+
+        Below 1 the later layers undo the turn, above 1 they make more of it.
+        """
+        at = torch.stack(
+            [self.angle_from_base[:, i, d] for i, d in enumerate(self.edited.tolist())], dim=1
+        )
+        return torch.where(at > 1e-4, self.angle_from_base[:, :, -1] / at, torch.nan)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a pair, edited depth and later depth."""
+        import pandas as pd
+
+        n_pairs, _, n_depths = self.norm.shape
+        pair, edited, depth = torch.meshgrid(
+            torch.arange(n_pairs), self.edited, torch.arange(n_depths), indexing="ij"
+        )
+        columns = {
+            "pair": pair.flatten().numpy(),
+            "edited": edited.flatten().numpy(),
+            "depth": depth.flatten().numpy(),
+        }
+        for name in (
+            "angle_from_base",
+            "angle_to_source",
+            "angle_progress",
+            "norm",
+            "norm_progress",
+            "control_angle_from_base",
+        ):
+            columns[name] = getattr(self, name).flatten().numpy()
+        there = (depth >= edited).flatten().numpy()
+        return pd.DataFrame(columns)[there].reset_index(drop=True)
+
+    def plot(self) -> "Figure":
+        """Mean progress in angle towards the source, by edited (up) and later depth (across)."""
+        from lensdepth import stats
+        from lensdepth.heatmaps import Axis, effect_heatmap
+        from lensdepth.patching.figures import depth_axis
+
+        mean, low, high = stats.bootstrap_mean(self.angle_progress.numpy())
+        everywhere = torch.arange(self.n_layers + 1)
+        rows = depth_axis("resid_pre", self.edited, self.n_layers)
+        columns = depth_axis("resid_pre", everywhere, self.n_layers)
+        return effect_heatmap(
+            mean,
+            rows=Axis(title="edited after block", labels=rows.labels, names=rows.names),
+            columns=Axis(title="read after block", labels=columns.labels, names=columns.names),
+            title=f"Response of the trajectory at the {self.read} position",
+            unit="share of the angle from base to source",
+            signs=("away from the source", "towards the source"),
+            low=low,
+            high=high,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TrajectoryProfile":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
+
+
+def trajectory_response(
+    model: DepthModel,
+    pairs: Task,
+    *,
+    depths: Sequence[int] | None = None,
+    position: LinePosition = "prediction",
+    read: PositionName = "prediction",
+    mode: Mode = "denoise",
+    edit: str | polar.Edit = "full",
+    seed: int = 0,
+    engine: Engine = "auto",
+    max_memory: int | None = None,
+) -> TrajectoryProfile:
+    """Edit one residual depth at a time and follow the states of all later depths.
+
+    Args:
+        model: any wrapped model.
+        pairs: a task with pairs of prompts.
+        depths: residual depths to edit; all by default.
+        position: where to edit: a name, an index, or a span.
+        read: where to follow the states, `"prediction"` or `"input"`.
+        mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
+        edit: one of polar.EDITS or a function.
+        seed: of the control's random directions.
+        engine: see `lensdepth.replay.replay`.
+        max_memory: see `lensdepth.replay.replay`.
+    Raises:
+        ValueError: before any forward pass, as for `patch_sweep`.
+    Source: DESIGN of claim C7, Haim & McNamee, arXiv 2602.04931.
+    """
+    line = depth_line(
+        model,
+        pairs,
+        caller="trajectory_response",
+        stream="resid_pre",
+        depths=depths,
+        position=position,
+        metric="logit_diff",
+        mode=mode,
+        edit=edit,
+        engine=engine,
+        max_memory=max_memory,
+    )
+    other = depth_line(
+        model,
+        pairs,
+        caller="trajectory_response",
+        stream="resid_pre",
+        depths=None,
+        position=read,
+        metric="logit_diff",
+        mode=mode,
+        edit=edit,
+        engine=engine,
+        max_memory=max_memory,
+    )
+    parts = [_block(line, other, block, seed) for block in line.blocks()]
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return TrajectoryProfile(
+        provenance=line.provenance("trajectory_response", seed=seed, read=read),
+        mode=mode,
+        edit=line.edit_name,
+        position=line.span.name,
+        read=read,
+        edited=torch.tensor(line.depths),
+        **joined,
+    )
+
+
+def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[str, Tensor]:
+    model, roles, span = line.model, line.roles.of(block), line.span.of(block)
+    at = reader.span.of(block)
+    n_pairs, n_edits, n_depths = len(roles.base), len(line.depths), model.n_layers + 1
+    given = states_at(model, roles.source, line.hooks, [span.source])
+    own = states_at(model, roles.base, line.hooks, [span.base])
+    generator = torch.Generator().manual_seed(seed + block.start)
+    sets = EditSets(n_pairs)
+    for i, hook in enumerate(line.hooks):
+        states, found = given.at(i, 0), own.at(i, 0)
+        sets.add(i, [hook], span.base, [states], line.edit, wanted=span.present)
+        turn = polar.angle(found, line.edit(found, states)).nan_to_num(0.0)
+        turned = polar.random_at_angle(found, turn, generator)
+        sets.add(n_edits + i, [hook], span.base, [turned], polar.full_swap, wanted=span.present)
+    states = torch.full((2 * n_edits, n_pairs, n_depths, model.d_model), torch.nan)
+    runs = replay(
+        model,
+        roles.base,
+        sets.sets,
+        positions=at.base,
+        depths=list(range(n_depths)),
+        only=sets.only,
+        engine=line.engine,
+        max_memory=line.max_memory,
+        check=block.start == 0,
+    )
+    base = torch.zeros(n_pairs, n_depths, model.d_model)
+    sites = torch.tensor(sets.sites)
+    for part in runs:
+        found, mine = part.resid[:, :, 0].float().cpu(), sites[part.sets]
+        base[part.prompts[mine < 0]] = found[mine < 0]
+        states[mine[mine >= 0], part.prompts[mine >= 0]] = found[mine >= 0]
+    source = states_at(model, roles.source, reader.hooks, [at.source]).states[:, :, 0].transpose(0, 1)
+    edited = states.movedim(0, 1)  # pair, edit, depth
+    before = torch.tensor(line.depths)[:, None] > torch.arange(n_depths)
+    edited[:, torch.cat([before, before])] = torch.nan
+    main, control = edited[:, :n_edits], edited[:, n_edits:]
+    return {
+        "angle_from_base": _angle(main, base[:, None]),
+        "angle_to_source": _angle(main, source[:, None]),
+        "angle_base_source": polar.angle(base, source),
+        "norm": polar.norm(main),
+        "base_norm": polar.norm(base),
+        "source_norm": polar.norm(source),
+        "control_angle_from_base": _angle(control, base[:, None]),
+    }
+
+
+def _angle(x: Tensor, y: Tensor) -> Tensor:
+    """NaN where x was not read."""
+    there = ~torch.isnan(x).any(-1)
+    angles = polar.angle(torch.where(there[..., None], x, 0.0), y.expand_as(x))
+    return torch.where(there, angles, torch.nan)
