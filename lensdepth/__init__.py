@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from lensdepth.ablation import AblationProfile, ablation_sweep
     from lensdepth.geometry import GeometryProfile, geometry_profile
     from lensdepth.lens import LensProfile, logit_lens
+    from lensdepth.locality import (
+        LocalityProfile,
+        ShapleyProfile,
+        TrajectoryProfile,
+        TransferProfile,
+        compare_local_global,
+        shapley_depths,
+        trajectory_response,
+        transfer_matrix,
+    )
     from lensdepth.model import DepthModel, load_model
-    from lensdepth.patching import PatchProfile, patch_sweep
+    from lensdepth.patching import PatchProfile, WindowProfile, patch_sweep, patch_windows
     from lensdepth.provenance import ModelInfo, Provenance
     from lensdepth.report import Report, build_report
     from lensdepth.residual import ResidualStream
@@ -30,15 +40,21 @@ _HOME = {
     "DepthModel": "model",
     "GeometryProfile": "geometry",
     "LensProfile": "lens",
+    "LocalityProfile": "locality",
     "ModelInfo": "provenance",
     "PatchProfile": "patching",
     "Provenance": "provenance",
     "Report": "report",
     "ResidualStream": "residual",
+    "ShapleyProfile": "locality",
     "Task": "tasks",
+    "TrajectoryProfile": "locality",
+    "TransferProfile": "locality",
     "Transition": "transition",
+    "WindowProfile": "patching",
     "ablation_sweep": "ablation",
     "build_report": "report",
+    "compare_local_global": "locality",
     "find_crossing": "transition",
     "find_transition": "transition",
     "geometry_profile": "geometry",
@@ -47,14 +63,20 @@ _HOME = {
     "load_task": "tasks",
     "logit_lens": "lens",
     "patch_sweep": "patching",
+    "patch_windows": "patching",
+    "shapley_depths": "locality",
+    "trajectory_response": "locality",
+    "transfer_matrix": "locality",
 }
 """Public name -> module that defines it."""
 
 __all__ = [
-    "AblationProfile", "Crossing", "DepthModel", "GeometryProfile", "LensProfile", "ModelInfo",
-    "PatchProfile", "Provenance", "Report", "ResidualStream", "Task", "Transition",
-    "ablation_sweep", "build_report", "find_crossing", "find_transition", "geometry_profile",
-    "list_tasks", "load_model", "load_task", "logit_lens", "patch_sweep",
+    "AblationProfile", "Crossing", "DepthModel", "GeometryProfile", "LensProfile",
+    "LocalityProfile", "ModelInfo", "PatchProfile", "Provenance", "Report", "ResidualStream",
+    "ShapleyProfile", "Task", "TrajectoryProfile", "TransferProfile", "Transition",
+    "WindowProfile", "ablation_sweep", "build_report", "compare_local_global", "find_crossing",
+    "find_transition", "geometry_profile", "list_tasks", "load_model", "load_task", "logit_lens",
+    "patch_sweep", "patch_windows", "shapley_depths", "trajectory_response", "transfer_matrix",
 ]  # fmt: skip
 
 

@@ -13,7 +13,13 @@ from numpy import ndarray as Array
 
 from lensdepth.plotting import INK, MUTED, PAPER, RULE, inert
 
-DIVERGING = ((0.0, "#0072B2"), (0.25, "#7FB9DA"), (0.5, "#F7F7F5"), (0.75, "#F0A977"), (1.0, "#D55E00"))
+DIVERGING = (
+    (0.0, "#0072B2"),
+    (0.25, "#7FB9DA"),
+    (0.5, "#F7F7F5"),
+    (0.75, "#F0A977"),
+    (1.0, "#D55E00"),
+)
 """Blue below zero, orange above: told apart by colour-blind readers, and pale at zero."""
 CELL_HEIGHT = 26
 

@@ -31,7 +31,7 @@ class Interval:
 
 def bootstrap_statistic(
     statistic: Callable[..., Float[Array, " row"]],
-    *values: Float[Array, "sample *shape"],
+    *values: Float[Array, "sample ..."],
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:

@@ -81,19 +81,43 @@ def lens_summary(profile: LensProfile, transition: Transition | None) -> Json:
     }
 
 
-def patch_summary(profile: PatchProfile, crossing: Crossing | None) -> Json:
-    """Efficacy by depth at each position, and where the two curves cross."""
+def patch_summary(
+    profile: PatchProfile, crossing: Crossing | None, *, curves: PatchProfile | None = None
+) -> Json:
+    """Efficacy by depth at each named position, where the curves cross, and the mean effects.
+
+    Args:
+        profile: what was asked for.
+        crossing: of its curves, or of those beside it.
+        curves: the sweep at the named positions, if it is another one.
+    """
+    named = profile if curves is None else curves
+    efficacy = named.positions if named.is_curves else ()
+    mean, low, high = stats.bootstrap_mean(profile.effects.numpy())
     return {
         "crossing": None if crossing is None else crossing_summary(crossing),
         "crossing_verdict": None if crossing is None else crossing.verdict,
         "crossing_reason": None if crossing is None else crossing.reason,
-        "efficacy": {name: mean_curve(profile.efficacy(name)) for name in profile.positions},
+        "efficacy": {name: mean_curve(named.efficacy(name)) for name in efficacy},
         "transferred": {
-            name: mean_curve(profile.transferred[:, :, i])
-            for i, name in enumerate(profile.positions)
+            name: mean_curve(named.transferred[:, :, i]) for i, name in enumerate(efficacy)
         },
+        "effects": to_json(
+            {
+                "metric": profile.metric,
+                "stream": profile.stream,
+                "positions": list(profile.positions),
+                "tokens": list(profile.labels),
+                "heads": list(profile.heads),
+                "mean": mean.tolist(),
+                "low": low.tolist(),
+                "high": high.tolist(),
+            }
+        ),
         "depths": profile.depths.tolist(),
         "mode": profile.mode,
+        "method": profile.method,
+        "rank_correlation": to_json(profile.rank_correlation),
         "self_patch_error": profile.self_patch_error,
     }
 

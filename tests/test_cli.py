@@ -302,7 +302,7 @@ def test_out_in_every_format(run: Run, tmp_path: Path) -> None:
     written = {}
     for suffix in ("html", "json", "csv", "parquet", "safetensors"):
         written[suffix] = tmp_path / f"patch.{suffix}"
-        run("patch", *TINY, "--n", "6", "--out", str(written[suffix]))
+        run("patch", "--curves", *TINY, "--n", "6", "--out", str(written[suffix]))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in written.values())
     profile = PatchProfile.load(written["safetensors"])
     frame = pd.read_parquet(written["parquet"])

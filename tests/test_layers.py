@@ -16,9 +16,9 @@ PACKAGE = ROOT / "lensdepth"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = (
-    ("provenance", "storage", "metrics", "polar", "stats", "plotting", "tokens"),
-    ("hooks", "residual", "loading", "conversion", "model", "tasks", "roles"),
-    ("lens", "geometry", "patching", "ablation"),
+    ("provenance", "storage", "metrics", "polar", "stats", "plotting", "heatmaps", "tokens"),
+    ("hooks", "residual", "loading", "conversion", "model", "replay", "tasks", "roles"),
+    ("lens", "geometry", "patching", "locality", "ablation"),
     ("transition", "summary"),
     ("prose", "report"),
     ("cli", "__main__"),

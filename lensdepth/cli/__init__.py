@@ -10,7 +10,8 @@ import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from lensdepth.cli.commands import app
+from lensdepth.cli import commands, interventions, lists  # noqa: F401 - they fill the app
+from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line, visible
 
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)

@@ -1,14 +1,14 @@
-"""The commands themselves: options in, one analysis, a table or JSON out."""
+"""Reading a model by depth: the report, the lens, the geometry."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from lensdepth.cli import inventory, session
-from lensdepth.cli.console import quiet, working
+from lensdepth.cli import session
+from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.console import quiet
 from lensdepth.cli.options import (
-    DEFAULT_TASK,
     OUTPUT,
     DebugOption,
     ForceOption,
@@ -20,57 +20,6 @@ from lensdepth.cli.options import (
     check_task,
     spread,
 )
-
-PANEL = "What to measure"
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-ModeOption = Annotated[
-    Literal["denoise", "noise"],
-    typer.Option(
-        help="denoise: clean states into the corrupted run; noise: the reverse.",
-        rich_help_panel=PANEL,
-    ),
-]
-
-
-def examples(*commands: str) -> str:
-    """The end of a help text."""
-    return "\n".join(["Examples:", *(f"  lensdepth {command}" for command in commands)])
-
-
-def _print_version(asked: bool) -> bool:
-    if asked:
-        from lensdepth.provenance import installed_versions
-
-        found = installed_versions()
-        ours = found.pop("lensdepth")
-        typer.echo(f"lensdepth {ours} ({', '.join(f'{k} {v}' for k, v in found.items())})")
-        raise typer.Exit
-    return asked
-
-
-@app.callback(
-    epilog=examples(
-        "report", 'lens "Two months from January is"', "patch --task weekdays", "models"
-    ),
-)
-def _lensdepth(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print versions and leave."
-        ),
-    ] = False,
-) -> None:
-    """Where in its depth a language model stops reading its context and starts forming its
-    prediction, and what it takes to change that prediction there.
-    """
 
 
 @app.command(
@@ -252,170 +201,3 @@ def geometry(
         tables.show(title, *tables.geometry_table(profile), "", prose.coupling_verdict(profile))
 
     session.deliver(profile, {**summary, "pairs": session.pairs_summary(pairs)}, output, show)
-
-
-@app.command(
-    epilog=examples(
-        "ablate",
-        "ablate --position input --mode noise",
-        "ablate --json | jq .summary.transferred.direction",
-    )
-)
-@spread
-def ablate(
-    *,
-    position: Annotated[
-        Literal["input", "prediction"],
-        typer.Option(help="Where to edit.", rich_help_panel=PANEL),
-    ] = "prediction",
-    mode: ModeOption = "denoise",
-    task: TaskOptions,
-    model: ModelOptions,
-    output: OutputOptions,
-) -> None:
-    """Swap a state's direction alone, its norm alone, or both, one depth at a time."""
-    check_out(output.out, force=output.force)
-    with quiet(debug=output.debug):
-        check_task(task)
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct")
-        from lensdepth.ablation import ablation_sweep
-        from lensdepth.summary import ablation_summary
-
-        profile = ablation_sweep(
-            depth_model,
-            pairs,
-            position=position,
-            mode=mode,
-            seed=task.seed,
-            batch_size=model.batch_size,
-        )
-        summary = ablation_summary(profile)
-        summary["pairs"] = session.pairs_summary(pairs)
-
-    def show() -> None:
-        from lensdepth import prose
-        from lensdepth.cli import tables
-
-        title = session.title(
-            f"Transferred fraction ({position} position, {mode})",
-            depth_model,
-            session.pairs_sentence(pairs),
-        )
-        tables.show(title, *tables.ablation_table(profile), "", prose.ablation_verdict(profile))
-
-    session.deliver(profile, summary, output, show)
-
-
-@app.command(
-    epilog=examples(
-        "patch",
-        "patch --task ioi --mode noise --out patch.html",
-        "patch --curves --json | jq .summary.crossing",
-    )
-)
-@spread
-def patch(
-    *,
-    curves: Annotated[
-        bool,
-        typer.Option(
-            "--curves",
-            help="The pair of curves at the input and the prediction position; the default.",
-            rich_help_panel=PANEL,
-        ),
-    ] = False,
-    position: Annotated[
-        Literal["both", "input", "prediction"],
-        typer.Option(help="Where to patch.", rich_help_panel=PANEL),
-    ] = "both",
-    mode: ModeOption = "denoise",
-    task: TaskOptions,
-    model: ModelOptions,
-    output: OutputOptions,
-) -> None:
-    """Put the source run's state into the base run, one depth at a time, and see what follows."""
-    check_out(output.out, force=output.force)
-    if curves and position != "both":
-        raise ValueError("--curves is a pair of curves; leave out --position, or --curves.")
-    with quiet(debug=output.debug):
-        check_task(task)
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct")
-        from lensdepth.patching import patch_sweep
-        from lensdepth.summary import patch_summary
-        from lensdepth.transition import find_crossing
-
-        both = position == "both"
-        profile = patch_sweep(
-            depth_model,
-            pairs,
-            positions=("input", "prediction") if both else (position,),
-            mode=mode,
-            seed=task.seed,
-            batch_size=model.batch_size,
-        )
-        crossing = find_crossing(profile, seed=task.seed) if both else None
-        summary = patch_summary(profile, crossing)
-        summary["pairs"] = session.pairs_summary(pairs)
-
-    def show() -> None:
-        from lensdepth import prose
-        from lensdepth.cli import tables
-
-        title = session.title(
-            f"Efficacy of patching ({mode})", depth_model, session.pairs_sentence(pairs)
-        )
-        verdict = (
-            prose.patch_sentences(profile, None)[0]
-            if crossing is None
-            else prose.crossing_verdict(crossing, profile.n_layers)
-        )
-        tables.show(title, *tables.patch_table(profile), "", verdict)
-
-    session.deliver(profile, summary, output, show)
-
-
-@app.command(epilog=examples("models", "models --json"))
-def models(json: JsonOption = False, debug: DebugOption = False) -> None:
-    """The bundled models, and which others can be loaded."""
-    with quiet(debug=debug):
-        from lensdepth.provenance import installed_versions
-
-        bundled = inventory.bundled_models()
-        with working("looking at the installed TransformerLens"):
-            supported = inventory.architectures()
-        versions = installed_versions()
-    if json:
-        session.print_json(
-            {
-                "provenance": {"versions": versions},
-                "summary": {"architectures": supported},
-                "rows": bundled,
-            }
-        )
-        return
-    from lensdepth.cli import tables
-
-    tables.show(*tables.model_list(bundled, supported, versions))
-
-
-@app.command(epilog=examples("tasks", "tasks --json"))
-def tasks(json: JsonOption = False, debug: DebugOption = False) -> None:
-    """The built-in tasks, with an example of each."""
-    with quiet(debug=debug):
-        from lensdepth.provenance import installed_versions
-
-        listed = inventory.tasks()
-    if json:
-        session.print_json(
-            {
-                "provenance": {"versions": installed_versions()},
-                "summary": {"default": DEFAULT_TASK},
-                "rows": listed,
-            }
-        )
-        return
-    from lensdepth.cli import tables
-
-    tables.show(*tables.task_list(listed))

@@ -52,9 +52,19 @@ class ModelOptions:
         int | None,
         typer.Option(
             metavar="N",
-            help="Prompts in one forward pass.",
+            help="Prompts in one forward pass of lens and geometry.",
             min=1,
             show_default="what fits",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    max_memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB",
+            help="Memory that patch and ablate plan with.",
+            min=0.001,
+            show_default="2 on a CPU, half of what is free on a GPU",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -64,6 +74,11 @@ class ModelOptions:
             "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
         ),
     ] = False
+
+    @property
+    def max_bytes(self) -> int | None:
+        """The memory in bytes."""
+        return None if self.max_memory is None else int(self.max_memory * 2**30)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -226,6 +226,39 @@ def patch_table(profile: "PatchProfile") -> Parts:
     return interval_tables(profile.depths.tolist(), profile.n_layers, curves)
 
 
+MOST_COLUMNS = 12
+"""Positions or heads that are shown side by side; of more, the largest effects are listed."""
+
+
+def patch_map(profile: "PatchProfile") -> Parts:
+    """Mean effect by depth and position (or head), or the largest effects where that is wide."""
+    frame = profile.mean_frame()
+    by = "depth" if profile.stream == "resid_pre" else "layer"
+    if not profile.heads and len(profile.positions) <= MOST_COLUMNS:
+        mean = profile.effects.nanmean(0)
+        columns = {
+            f"{token_cell(label)}\n{name}" if label != name else name: [
+                number(x) for x in mean[:, i].tolist()
+            ]
+            for i, (name, label) in enumerate(zip(profile.positions, profile.labels, strict=True))
+        }
+        at = profile.depths.tolist()
+        # A block's output is the state one depth further.
+        depths = at if by == "depth" else [layer + 1 for layer in at]
+        return depth_tables(depths, profile.n_layers, columns)
+    table = Table(box=None, pad_edge=False)
+    names = [by, "position", "token", *(["head"] if profile.heads else []), "mean effect"]
+    for name in names:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    largest = frame.reindex(frame.effect.abs().sort_values(ascending=False).index)
+    for row in largest.head(MOST_COLUMNS).to_dict("records"):
+        cells = [str(row[by]), row["position"], token_cell(row["token"])]
+        cells += [str(row["head"])] if profile.heads else []
+        table.add_row(*cells, with_interval(row["effect"], row["low"], row["high"]))
+    shown = min(MOST_COLUMNS, len(frame))
+    return [table, "", f"The {shown} largest of {len(frame)} mean effects; --out writes all."]
+
+
 def ablation_table(profile: "AblationProfile") -> Parts:
     """Transferred fraction by depth of each edit; the controls without their intervals."""
     names = {"random_direction": "random dir.", "shuffled_norm": "shuffled norm"}

@@ -73,9 +73,7 @@ def _block(line: DepthLine, block: slice) -> RepairValues:
     return RepairValues(**{name: torch.stack(values, dim=1) for name, values in columns.items()})
 
 
-def final_scale(
-    model: DepthModel, resid: Float[Tensor, "pair d_model"]
-) -> Float[Tensor, " pair"]:
+def final_scale(model: DepthModel, resid: Float[Tensor, "pair d_model"]) -> Float[Tensor, " pair"]:
     """What the final norm divides a state by; 1 where there is none."""
     kind, eps = model.info.normalization, float(model.model.cfg.eps)
     if kind == "none":

@@ -241,7 +241,8 @@ def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[
         found, mine = part.resid[:, :, 0].float().cpu(), sites[part.sets]
         base[part.prompts[mine < 0]] = found[mine < 0]
         states[mine[mine >= 0], part.prompts[mine >= 0]] = found[mine >= 0]
-    source = states_at(model, roles.source, reader.hooks, [at.source]).states[:, :, 0].transpose(0, 1)
+    followed = states_at(model, roles.source, reader.hooks, [at.source]).states
+    source = followed[:, :, 0].transpose(0, 1)
     edited = states.movedim(0, 1)  # pair, edit, depth
     before = torch.tensor(line.depths)[:, None] > torch.arange(n_depths)
     edited[:, torch.cat([before, before])] = torch.nan

@@ -47,17 +47,13 @@ def gradients(
     with torch.enable_grad():
         probes = torch.zeros(shape, requires_grad=True)
         edits = [
-            SiteEdit(
-                hook=hook, positions=at[:, j].clamp(min=0), edit=_add, source=probes[i, :, j]
-            )
+            SiteEdit(hook=hook, positions=at[:, j].clamp(min=0), edit=_add, source=probes[i, :, j])
             for i, hook in enumerate(hooks)
             for j in range(at.shape[1])
         ]
         value = torch.full((len(roles.base),), torch.nan)
         slopes = torch.zeros(shape)
-        parts = replay(
-            model, roles.base, [edits], engine=engine, grad=True, max_memory=max_memory
-        )
+        parts = replay(model, roles.base, [edits], engine=engine, grad=True, max_memory=max_memory)
         for part in parts:
             logits = model.readout(part.resid[:, 0, 0], grad=True).cpu()
             values = Readings([metric], roles, None)(logits, part.prompts)[0]

@@ -201,9 +201,14 @@ class PatchProfile:
         )
         return frame if self.heads else frame.drop(columns="head")
 
+    @property
+    def is_curves(self) -> bool:
+        """Whether there are few enough positions to show as curves: efficacy at one or two."""
+        return not self.heads and "success" in self.metrics and len(self.positions) <= 2
+
     def plot(self) -> "Figure":
         """Efficacy by depth with 95 % bands where one or two positions were patched, else a map."""
-        if self.heads or "success" not in self.metrics or len(self.positions) > 2:
+        if not self.is_curves:
             return self.heatmap()
         from lensdepth import plotting, stats
 

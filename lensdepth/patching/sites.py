@@ -102,7 +102,7 @@ def states_at(
     model: DepthModel,
     prompts: TokenBatch,
     hooks: Sequence[str],
-    positions: Sequence[Int[Tensor, "pair token"]],
+    positions: Sequence[Int[Tensor, "pair _"]],
 ) -> Given:
     """Read the states of some prompts at some spans; a token of position -1 is read as 0."""
     together = torch.cat(list(positions), dim=1)
@@ -176,9 +176,7 @@ class EditSets:
                     ]
                 )
 
-    def filled(
-        self, read: Float[Tensor, "set pair"], n_sites: int
-    ) -> Float[Tensor, "site pair"]:
+    def filled(self, read: Float[Tensor, "set pair"], n_sites: int) -> Float[Tensor, "site pair"]:
         """Numbers by site: what was run as it came out, the rest as the base run has it."""
         values = read[0].expand(n_sites, -1).clone()
         for i, site in enumerate(self.sites):

@@ -121,9 +121,7 @@ def _at(roles: Roles, position: int) -> Span:
     )
 
 
-def _named_span(
-    roles: Roles, name: str, clean: Tensor, corrupted: Tensor, caller: str
-) -> Span:
+def _named_span(roles: Roles, name: str, clean: Tensor, corrupted: Tensor, caller: str) -> Span:
     base, source = (corrupted, clean) if roles.mode == "denoise" else (clean, corrupted)
     shape = (len(roles.base),)
     for part, batch in ((base, roles.base), (source, roles.source)):

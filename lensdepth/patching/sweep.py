@@ -105,7 +105,7 @@ def patch_sweep(
     places = stream_depths(model, stream, depths, caller=caller)
     one_by_one = check_heads(model, stream, heads, caller=caller)
     edit_name, function = named_edit(edit, caller=caller)
-    _check_options(controls, method, verify, metric)
+    check_options(controls, method, verify, metric)
     wanted = named_positions(pairs, positions)
     roles = assign_roles(pairs, mode, positions=wanted, caller=caller)
     spans = resolve_spans(roles, wanted if positions is None else positions, caller=caller)
@@ -125,9 +125,7 @@ def patch_sweep(
         max_memory=max_memory,
     )
     blocks = pair_blocks(len(pairs), grid.n_numbers(spans), SOURCE_BYTES)
-    error = self_patch_error(
-        model, roles, grid.hooks, [span.base for span in spans], engine=engine
-    )
+    error = self_patch_error(model, roles, grid.hooks, [span.base for span in spans], engine=engine)
     quiet = None if len(blocks) > 1 else True
     found = [
         grid.estimate(roles, spans, block)
@@ -181,9 +179,12 @@ def patch_sweep(
     )
 
 
-def _check_options(
-    controls: Sequence[str], method: str, verify: int, metric: str | Metric
-) -> None:
+def check_options(controls: Sequence[str], method: str, verify: int, metric: str | Metric) -> None:
+    """Say which words an option of `patch_sweep` takes.
+
+    Raises:
+        ValueError: an unknown control or method, or options that contradict each other.
+    """
     options = [(method, Method, "method"), *((c, Control, "control") for c in controls)]
     for value, kind, name in options:
         if value not in get_args(kind):

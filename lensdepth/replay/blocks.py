@@ -8,9 +8,10 @@ stand in one sequence.
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -34,21 +35,23 @@ Change = Callable[[Tensor], Tensor]
 IMPLEMENTATION = "lensdepth_replay"
 
 
-class Blocks(Protocol):
+class Blocks(ABC):
     """What the engine needs of a backend."""
 
     attend: Attend
+    """What stands for attention from now on."""
 
-    def record(
-        self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]
-    ) -> None:
+    @abstractmethod
+    def record(self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]) -> None:
         """Run prompts from the embedding on; `seen` gets every depth with its states."""
 
+    @abstractmethod
     def run(
         self, layer: int, x: Float[Tensor, "token d_model"], positions: Int[Tensor, " token"]
     ) -> Float[Tensor, "token d_model"]:
         """One block on packed tokens."""
 
+    @abstractmethod
     def watch(self, hook: str, change: Change) -> None:
         """Let a function change the activation at a hook inside a block, from now on."""
 
@@ -65,7 +68,7 @@ def blocks_of(model: DepthModel) -> Blocks:
     return HookedBlocks(model) if model.backend == "hooked" else HuggingFaceBlocks(model)
 
 
-class HuggingFaceBlocks:
+class HuggingFaceBlocks(Blocks):
     """The Hugging Face blocks under a TransformerBridge."""
 
     def __init__(self, model: DepthModel) -> None:
@@ -99,9 +102,7 @@ class HuggingFaceBlocks:
 
         return attend
 
-    def record(
-        self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]
-    ) -> None:
+    def record(self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]) -> None:
         """See `Blocks.record`; the blocks' other arguments are kept for `run`."""
         handles = []
 
@@ -251,7 +252,7 @@ def _register() -> None:
     AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
 
 
-class HookedBlocks:
+class HookedBlocks(Blocks):
     """The blocks of a HookedTransformer."""
 
     def __init__(self, model: DepthModel) -> None:
@@ -275,9 +276,7 @@ class HookedBlocks:
             attn.__dict__.update(vars(block.attn), lensdepth_blocks=self, lensdepth_layer=layer)
             block.attn = attn
 
-    def record(
-        self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]
-    ) -> None:
+    def record(self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]) -> None:
         """See `Blocks.record`; the model itself makes the states of depth 0."""
         self.positions = None
         x = self._model.embedded(tokens)
@@ -345,4 +344,3 @@ class _HookedAttention:
 
 def _unset(layer: int, q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
     raise RuntimeError("replay: `attend` was not set before the blocks ran.")
-

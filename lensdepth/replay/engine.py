@@ -215,9 +215,7 @@ def _by_hooks(plan: _Plan) -> Iterator[Part]:
                 plan.depths,
                 plan.read[rows],
             )
-            yield Part(
-                sets=torch.full_like(rows, index), prompts=rows, resid=resid.transpose(0, 1)
-            )
+            yield Part(sets=torch.full_like(rows, index), prompts=rows, resid=resid.transpose(0, 1))
 
 
 def _depth_needed(edit: SiteEdit) -> int:
@@ -308,9 +306,7 @@ def _halves(work: Work, error: RuntimeError) -> list[Work]:
         RuntimeError: the error given, if it is another one or nothing is left to halve.
     """
     words = str(error).lower()
-    full = isinstance(error, torch.OutOfMemoryError) or (
-        "alloc" in words and "memory" in words
-    )
+    full = isinstance(error, torch.OutOfMemoryError) or ("alloc" in words and "memory" in words)
     if not full or len(work) < 2:
         raise error
     if torch.cuda.is_available():
@@ -375,7 +371,13 @@ def _check(plan: _Plan, replayed: _Replayed) -> None:
     row = candidates[int(torch.randint(len(candidates), (1,), generator=generator))][None]
     probes = [[], *([_with(e, row, _turned) for e in plan.edit_sets[i]] for i in drawn)]
     selves = [[_with(e, row, _same) for e in plan.edit_sets[i]] for i in drawn]
-    one = replace(plan, batch=plan.batch[row], read=plan.read[row], depths=[model.n_layers])
+    one = replace(
+        plan,
+        batch=plan.batch[row],
+        read=plan.read[row],
+        only=plan.only[:, row],
+        depths=[model.n_layers],
+    )
     by_hooks = _all_logits(one, probes, None)
     by_replay = _all_logits(one, probes + selves, replayed)
     tolerance = TOLERANCE.get(model.dtype, 1e-4) * float(by_hooks.abs().max().clamp_min(1.0))

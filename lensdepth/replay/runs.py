@@ -62,7 +62,7 @@ class Runs:
     def __len__(self) -> int:
         return len(self.sets)
 
-    def __getitem__(self, rows: slice | Int[Tensor, " row"]) -> "Runs":
+    def __getitem__(self, rows: slice | Int[Tensor, " row"] | Bool[Tensor, " run"]) -> "Runs":
         return Runs(**{name: value[rows] for name, value in vars(self).items()})
 
     @property
@@ -183,7 +183,7 @@ def pack_edits(
 def apply_packed(
     x: Float[Tensor, "token ..."],
     edits: Sequence[PackedEdit],
-    rows: Int[Tensor, " token"] | None = None,
+    rows: Int[Tensor, " packed"] | None = None,
 ) -> Float[Tensor, "token ..."]:
     """Packed states after the edits, in a new tensor.
 

@@ -103,9 +103,7 @@ def measure(
             "patch",
             lambda: patch_sweep(model, task, positions=positions, seed=seed),
         )
-        ablation = stage(
-            "ablation", lambda: ablation_sweep(model, task, seed=seed)
-        )
+        ablation = stage("ablation", lambda: ablation_sweep(model, task, seed=seed))
         geometry = stage(
             "geometry",
             lambda: geometry_profile(model, task, seed=seed, batch_size=batch_size),

@@ -1,0 +1,56 @@
+"""The typer app, and what several commands say alike."""
+
+from typing import Annotated, Literal
+
+import typer
+
+PANEL = "What to measure"
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModeOption = Annotated[
+    Literal["denoise", "noise"],
+    typer.Option(
+        help="denoise: clean states into the corrupted run; noise: the reverse.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+def examples(*commands: str) -> str:
+    """The end of a help text."""
+    return "\n".join(["Examples:", *(f"  lensdepth {command}" for command in commands)])
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        from lensdepth.provenance import installed_versions
+
+        found = installed_versions()
+        ours = found.pop("lensdepth")
+        typer.echo(f"lensdepth {ours} ({', '.join(f'{k} {v}' for k, v in found.items())})")
+        raise typer.Exit
+    return asked
+
+
+@app.callback(
+    epilog=examples(
+        "report", 'lens "Two months from January is"', "patch --task weekdays", "models"
+    ),
+)
+def _lensdepth(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print versions and leave."
+        ),
+    ] = False,
+) -> None:
+    """Where in its depth a language model stops reading its context and starts forming its
+    prediction, and what it takes to change that prediction there.
+    """

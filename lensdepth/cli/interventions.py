@@ -1,0 +1,254 @@
+"""Changing a model by depth: ablating a part of a state, patching in another run's."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lensdepth.cli import session
+from lensdepth.cli.app import PANEL, ModeOption, app, examples
+from lensdepth.cli.console import note, quiet
+from lensdepth.cli.options import (
+    ModelOptions,
+    OutputOptions,
+    TaskOptions,
+    check_out,
+    check_task,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from lensdepth.tasks import Task
+
+
+@app.command(
+    epilog=examples(
+        "ablate",
+        "ablate --position input --mode noise",
+        "ablate --json | jq .summary.transferred.direction",
+    )
+)
+@spread
+def ablate(
+    *,
+    position: Annotated[
+        Literal["input", "prediction"],
+        typer.Option(help="Where to edit.", rich_help_panel=PANEL),
+    ] = "prediction",
+    mode: ModeOption = "denoise",
+    task: TaskOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Swap a state's direction alone, its norm alone, or both, one depth at a time."""
+    check_out(output.out, force=output.force)
+    with quiet(debug=output.debug):
+        check_task(task)
+        depth_model = session.open_model(model, debug=output.debug)
+        pairs = session.open_task(task, depth_model, keep="correct")
+        from lensdepth.ablation import ablation_sweep
+        from lensdepth.summary import ablation_summary
+
+        profile = ablation_sweep(
+            depth_model,
+            pairs,
+            position=position,
+            mode=mode,
+            seed=task.seed,
+            max_memory=model.max_bytes,
+        )
+        summary = ablation_summary(profile)
+        summary["pairs"] = session.pairs_summary(pairs)
+
+    def show() -> None:
+        from lensdepth import prose
+        from lensdepth.cli import tables
+
+        title = session.title(
+            f"Transferred fraction ({position} position, {mode})",
+            depth_model,
+            session.pairs_sentence(pairs),
+        )
+        tables.show(title, *tables.ablation_table(profile), "", prose.ablation_verdict(profile))
+
+    session.deliver(profile, summary, output, show)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchOptions:
+    """What is patched, and what is read off."""
+
+    curves: Annotated[
+        bool,
+        typer.Option(
+            "--curves",
+            help="The pair of curves by depth at the input and the prediction position, in place "
+            "of the map over all tokens.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    position: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|INDEX",
+            help="all, input, prediction, or an index (from the end if negative); may be given "
+            "several times.",
+            show_default="all tokens where the prompts of each pair line up, else input and "
+            "prediction",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    stream: Annotated[
+        Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"],
+        typer.Option(help="What is patched.", rich_help_panel=PANEL),
+    ] = "resid_pre"
+    heads: Annotated[
+        bool,
+        typer.Option("--heads", help="At --stream z, head by head.", rich_help_panel=PANEL),
+    ] = False
+    metric: Annotated[
+        Literal["logit_diff", "log_prob", "kl", "js", "flip", "success"],
+        typer.Option(help="What an effect is measured by.", rich_help_panel=PANEL),
+    ] = "logit_diff"
+    edit: Annotated[
+        Literal["full", "direction", "norm"],
+        typer.Option(help="The whole state, or a part of it.", rich_help_panel=PANEL),
+    ] = "full"
+    mode: ModeOption = "denoise"
+    attribution: Annotated[
+        bool,
+        typer.Option(
+            "--attribution",
+            help="Estimate every effect from one gradient: a screen for large models.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    verify: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="With --attribution, compute the N largest sites exactly as well.",
+            min=0,
+            rich_help_panel=PANEL,
+        ),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        if self.curves and self.position:
+            raise ValueError("--curves is a pair of curves; leave out --position, or --curves.")
+        if self.curves and (self.heads or self.attribution):
+            raise ValueError("--curves are of whole streams, computed exactly.")
+        if self.heads and self.stream != "z":
+            raise ValueError("--heads go with --stream z.")
+        if self.verify and not self.attribution:
+            raise ValueError("--verify goes with --attribution.")
+        for name in self.position or ():
+            if name not in ("all", "input", "prediction") and not _is_index(name):
+                raise ValueError(
+                    f"--position must be all, input, prediction or an index, got {name!r}."
+                )
+        if "all" in (self.position or ()) and len(self.position or ()) > 1:
+            raise ValueError("--position all is every token; leave out the others.")
+
+
+@app.command(
+    epilog=examples(
+        "patch",
+        "patch --task ioi --mode noise --out patch.html",
+        "patch --stream z --heads --position prediction",
+        "patch --curves --json | jq .summary.crossing",
+    )
+)
+@spread
+def patch(
+    *,
+    options: PatchOptions,
+    task: TaskOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Put the source run's state into the base run, one site at a time, and see what follows."""
+    check_out(output.out, force=output.force)
+    with quiet(debug=output.debug):
+        check_task(task)
+        depth_model = session.open_model(model, debug=output.debug)
+        pairs = session.open_task(task, depth_model, keep="correct")
+        from lensdepth.patching import patch_sweep
+        from lensdepth.summary import patch_summary
+        from lensdepth.transition import find_crossing
+
+        positions = _positions(options, pairs)
+        profile = patch_sweep(
+            depth_model,
+            pairs,
+            positions=positions,
+            heads="all" if options.heads else None,
+            metric=options.metric,
+            also=() if options.attribution else ("success", "kl"),
+            method="attribution" if options.attribution else "exact",
+            verify=options.verify,
+            stream=options.stream,
+            mode=options.mode,
+            edit=options.edit,
+            seed=task.seed,
+            max_memory=model.max_bytes,
+        )
+        # Control passes in the residual stream, whatever else is patched here.
+        curves, both = profile, {"input", "prediction"}
+        plain = options.stream == "resid_pre" and options.edit == "full"
+        if not (plain and profile.is_curves) and pairs.input_positions is not None:
+            curves = patch_sweep(
+                depth_model,
+                pairs,
+                mode=options.mode,
+                controls=(),
+                seed=task.seed,
+                max_memory=model.max_bytes,
+            )
+        crossing = find_crossing(curves, seed=task.seed) if both <= {*curves.positions} else None
+        summary = patch_summary(profile, crossing, curves=curves)
+        summary["pairs"] = session.pairs_summary(pairs)
+
+    def show() -> None:
+        from lensdepth import prose
+        from lensdepth.cli import tables
+
+        as_curves = profile.is_curves
+        what = "Efficacy of patching" if as_curves else f"Effect of patching on {profile.metric}"
+        title = session.title(
+            f"{what} ({options.stream}, {options.mode})",
+            depth_model,
+            session.pairs_sentence(pairs),
+        )
+        parts = tables.patch_table(profile) if as_curves else tables.patch_map(profile)
+        said = []
+        if crossing is not None:
+            said = [prose.crossing_verdict(crossing, profile.n_layers)]
+        elif as_curves:
+            said = [prose.patch_sentences(profile, None)[0]]
+        if profile.rank_correlation is not None:
+            said.append(
+                f"Estimated and exact effects at the {options.verify} largest sites agree in rank "
+                f"by {profile.rank_correlation:.2f} (Spearman)."
+            )
+        tables.show(title, *parts, "", *said)
+
+    session.deliver(profile, summary, output, show)
+
+
+def _is_index(text: str) -> bool:
+    return text.removeprefix("-").isdigit()
+
+
+def _positions(options: PatchOptions, pairs: "Task") -> Any:
+    """What was asked for; without a word, every token wherever that can be had."""
+    if options.position:
+        if options.position == ["all"]:
+            return "all"
+        return [int(name) if _is_index(name) else name for name in options.position]
+    if options.curves or pairs.corrupted_tokens is None:
+        return ("input", "prediction")
+    if (pairs.clean_tokens.lengths == pairs.corrupted_tokens.lengths).all():
+        return "all"
+    note("the prompts of some pairs have different token counts: patched at named positions")
+    return None
