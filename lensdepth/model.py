@@ -452,6 +452,8 @@ class DepthModel:
         edits: Sequence[SiteEdit],
         depths: Sequence[int],
         positions: Int[Tensor, "batch pos"],
+        *,
+        grad: bool = False,
     ) -> Float[Tensor, "depth batch pos d_model"]:
         """Residual states of one edited run, in the model's dtype and on its device.
 
@@ -462,9 +464,10 @@ class DepthModel:
             edits: acting at or before the deepest depth, as `check_edit` gives them.
             depths: in ascending order.
             positions: indices from each prompt's start.
+            grad: let gradients pass from the edits' sources.
         """
         hooks = [self._depth_hooks[depth] for depth in depths]
-        kept = self._capture(batch, hooks, positions, edits=edits)
+        kept = self._capture(batch, hooks, positions, edits=edits, grad=grad)
         return torch.stack([kept[hook] for hook in hooks])
 
     def embedded(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
@@ -520,8 +523,9 @@ class DepthModel:
         positions: Int[Tensor, "batch site"],
         *,
         edits: Sequence[SiteEdit] = (),
+        grad: bool = False,
     ) -> dict[str, Tensor]:
-        with torch.no_grad(), self._as_evaluated():
+        with torch.set_grad_enabled(grad), self._as_evaluated():
             return capture(
                 self.hook_points,
                 self._forward,

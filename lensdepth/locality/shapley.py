@@ -216,7 +216,7 @@ def _shares(
 def _exact(effects: Float[Tensor, "pair set"], n: int) -> Float[Tensor, "pair depth"]:
     """From all sets, numbered by their bits."""
     masks = torch.arange(2**n)
-    sizes = sum(((masks >> i) & 1) for i in range(n))
+    sizes = torch.stack([(masks >> i) & 1 for i in range(n)]).sum(0)
     weights = torch.tensor(
         [math.factorial(s) * math.factorial(n - s - 1) / math.factorial(n) for s in range(n)],
         dtype=torch.float64,

@@ -137,3 +137,14 @@ def _softmax(scores: Tensor, sinks: Tensor | None) -> Tensor:
         return wide.softmax(-1)
     sink = sinks.to(wide).view(*wide.shape[2:4], 1, 1).expand(*wide.shape[:-1], 1)
     return torch.cat([wide, sink], dim=-1).softmax(-1)[..., :-1]
+
+
+def as_bias(mask: Float[Tensor, "#head pos pos"]) -> Tensor | None:
+    """The mask as what is added to scores; None where it is plainly causal."""
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)
+    # Hugging Face masks with the lowest finite number, which would not survive a sum in half
+    # precision next to a large score.
+    mask = mask.float().masked_fill(mask <= torch.finfo(mask.dtype).min / 2, -torch.inf)
+    causal = torch.full_like(mask, -torch.inf).triu(1)
+    return None if torch.equal(mask, causal) else mask

@@ -1,0 +1,94 @@
+"""Whether the engine does on this model what plain hooks do."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth.hooks import SiteEdit
+from lensdepth.polar import Edit
+from lensdepth.replay.copies import Unreplayable
+from lensdepth.replay.plan import Plan
+from lensdepth.replay.runs import place_of
+from lensdepth.replay.ways import Replayed, by_hooks, by_replay
+
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
+"""Largest accepted difference of a logit between the engine and the plain hooks, as a share of
+the largest logit (or of 1, if that is more)."""
+
+
+def check_blocks(plan: Plan, replayed: Replayed) -> None:
+    """Compare the engine with the plain way on one prompt, at sites of the sweep itself.
+
+    For each stream one set is drawn; its sites are patched with the states found there, which
+    must change nothing, and with those states turned round, which must do what it does by hooks.
+
+    Raises:
+        Unreplayable: they differ.
+    """
+    model = plan.model
+    generator = torch.Generator().manual_seed(0)
+    by_stream: dict[str, list[int]] = defaultdict(list)
+    for i, edits in enumerate(plan.edit_sets):
+        for edit in edits:
+            place = place_of(edit.hook)
+            if place is not None and plan.only[i].any():
+                by_stream[place.stream].append(i)
+    drawn = [
+        int(sets[int(torch.randint(len(sets), (1,), generator=generator))])
+        for sets in map(torch.tensor, by_stream.values())
+    ]
+    asked = plan.only[drawn].any(0) if drawn else plan.only.any(0)
+    candidates = asked.nonzero()[:, 0]
+    if not len(candidates):
+        return
+    row = candidates[int(torch.randint(len(candidates), (1,), generator=generator))][None]
+    probes = [[], *([_with(e, row, _turned) for e in plan.edit_sets[i]] for i in drawn)]
+    selves = [[_with(e, row, _same) for e in plan.edit_sets[i]] for i in drawn]
+    one = replace(
+        plan,
+        batch=plan.batch[row],
+        read=plan.read[row],
+        only=plan.only[:, row],
+        depths=[model.n_layers],
+    )
+    by_hooks = _all_logits(one, probes, None)
+    by_replay = _all_logits(one, probes + selves, replayed)
+    tolerance = TOLERANCE.get(model.dtype, 1e-4) * float(by_hooks.abs().max().clamp_min(1.0))
+    error = float((by_replay[: len(probes)] - by_hooks).abs().max())
+    if not error <= tolerance:
+        raise Unreplayable(
+            f"the replayed logits differ from the model's by {error:.1e}, where {tolerance:.1e} "
+            f"is allowed"
+        )
+    moved = float((by_replay[len(probes) :] - by_replay[0]).abs().amax()) if selves else 0.0
+    if not moved <= tolerance / 10:
+        raise Unreplayable(f"putting a run's own states back changes its logits by {moved:.1e}")
+
+
+def _all_logits(
+    plan: Plan, edit_sets: list[list[SiteEdit]], replayed: Replayed | None
+) -> Float[Tensor, "set pos d_vocab"]:
+    everywhere = torch.ones(len(edit_sets), 1, dtype=torch.bool)
+    plan = replace(plan, edit_sets=edit_sets, only=everywhere)
+    parts = (
+        by_hooks(plan, grad=False) if replayed is None else by_replay(plan, replayed, grad=False)
+    )
+    done = list(parts)
+    states = torch.cat([part.resid[:, 0] for part in done])[:, plan.read[0] >= 0]
+    order = torch.cat([part.sets for part in done]).argsort()
+    return plan.model.readout(states[order.to(states.device)]).cpu()
+
+
+def _same(found: Tensor, source: Tensor | None) -> Tensor:
+    return found
+
+
+def _turned(found: Tensor, source: Tensor | None) -> Tensor:
+    return found.flip(-1)
+
+
+def _with(edit: SiteEdit, row: Tensor, function: Edit) -> SiteEdit:
+    return replace(edit.of(row), edit=function, source=None)

@@ -1,0 +1,168 @@
+"""The two ways of running a plan: block by block on packed tokens, or hook by hook."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lensdepth.hooks import SiteEdit
+from lensdepth.model import DepthModel
+from lensdepth.replay.base import BaseRun, record
+from lensdepth.replay.blocks import Blocks
+from lensdepth.replay.chunk import Chunk
+from lensdepth.replay.copies import Unreplayable
+from lensdepth.replay.hooked import HookedBlocks
+from lensdepth.replay.hugging_face import HuggingFaceBlocks
+from lensdepth.replay.memory import halves, prompts_at_once, tokens_at_once
+from lensdepth.replay.plan import Part, Plan
+from lensdepth.replay.runs import INSIDE, Runs, pack_edits, place_of, plan_runs
+
+
+def blocks_of(model: DepthModel) -> Blocks:
+    """The blocks of a wrapped model.
+
+    Raises:
+        Unreplayable: with the reason, for an architecture whose blocks do not fit.
+    """
+    hooked = [name for name, point in model.hook_points.items() if point.fwd_hooks]
+    if hooked:
+        raise Unreplayable(f"functions are attached to its hooks, the first at {hooked[0]}")
+    return HookedBlocks(model) if model.backend == "hooked" else HuggingFaceBlocks(model)
+
+
+class Replayed:
+    """A model's blocks, whose inner hooks lead to the chunk at work."""
+
+    def __init__(self, model: DepthModel, hooks: Sequence[str]) -> None:
+        self.blocks: Blocks = blocks_of(model)
+        self.chunk: Chunk | None = None
+        for hook in hooks:
+            self.blocks.watch(hook, self._change(hook))
+
+    def _change(self, hook: str) -> Callable[[Tensor], Tensor]:
+        def change(x: Tensor) -> Tensor:
+            return x if self.chunk is None else self.chunk.change(hook, x)
+
+        return change
+
+
+def fitting_blocks(plan: Plan) -> Replayed:
+    """The model's blocks, with every hook of the plan that stands inside one.
+
+    Raises:
+        Unreplayable: the model or an edit does not fit.
+    """
+    hooks = sorted({edit.hook for edits in plan.edit_sets for edit in edits})
+    places = {hook: place_of(hook) for hook in hooks}
+    for hook, place in places.items():
+        if place is None:
+            raise Unreplayable(f"an edit at {hook} needs the whole forward pass")
+    inside = [hook for hook, place in places.items() if place and place.stream in INSIDE]
+    return Replayed(plan.model, inside)
+
+
+def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
+    """The plain way: one forward pass a set."""
+    last = plan.depths[-1]
+    for index, edits in enumerate(plan.edit_sets):
+        reaching = [e for e in edits if _depth_needed(e) <= last]
+        prompts = plan.only[index].nonzero()[:, 0]
+        for rows in prompts.split(prompts_at_once(plan)):
+            resid = plan.model.edited_states(
+                plan.batch[rows],
+                [e.of(rows) for e in reaching],
+                plan.depths,
+                plan.read[rows].clamp(min=0),
+                grad=grad,
+            )
+            yield _part(plan, torch.full_like(rows, index), rows, resid.transpose(0, 1))
+
+
+def _part(plan: Plan, sets: Tensor, prompts: Tensor, resid: Tensor) -> Part:
+    """Finished runs; what was read nowhere is 0."""
+    there = (plan.read[prompts] >= 0).to(resid.device)
+    return Part(sets=sets, prompts=prompts, resid=torch.where(there[:, None, :, None], resid, 0.0))
+
+
+def _depth_needed(edit: SiteEdit) -> int:
+    """Shallowest depth that an edit can change."""
+    place = place_of(edit.hook)
+    return 0 if place is None else place.depth + (place.stream in INSIDE)
+
+
+def by_replay(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterator[Part]:
+    """The fast way: the base run once, then only what each run can change."""
+    runs, idle = plan_runs(plan.edit_sets, plan.read, plan.only, plan.depths[-1])
+    pending = list(torch.arange(len(plan.batch)).split(prompts_at_once(plan)))[::-1]
+    while pending:
+        prompts = pending.pop()
+        mine = runs[(runs.prompts >= prompts[0]) & (runs.prompts <= prompts[-1])]
+        still = idle[:, prompts]
+        if not len(mine) and not still.any():
+            continue
+        tokens = plan.batch[prompts].tokens.to(plan.model.device)
+        joins = set(mine.depths.unique().tolist())
+        try:
+            with _mode(grad):
+                base = record(
+                    replayed.blocks,
+                    tokens,
+                    depths=joins | set(plan.depths),
+                    first_layer=min(joins, default=plan.model.n_layers),
+                )
+        except RuntimeError as error:
+            pending += halves(prompts, error)
+            continue
+        yield from _unchanged(plan, base, prompts, still, grad)
+        yield from _changed(plan, replayed, base, mine, int(prompts[0]), grad)
+
+
+def _changed(
+    plan: Plan, replayed: Replayed, base: BaseRun, runs: Runs, first: int, grad: bool
+) -> Iterator[Part]:
+    device = plan.model.device
+    pending = list(runs.chunks(tokens_at_once(plan)))[::-1]
+    while pending:
+        chunk_runs = pending.pop()
+        try:
+            with _mode(grad):
+                edits = pack_edits(plan.edit_sets, chunk_runs, device)
+                local = replace(chunk_runs, prompts=chunk_runs.prompts - first)
+                read = plan.read[chunk_runs.prompts]
+                replayed.chunk = Chunk(replayed.blocks, base, local, edits, read, device)
+                resid = replayed.chunk.resid(plan.depths)
+        except RuntimeError as error:
+            pending += halves(chunk_runs, error)
+            continue
+        finally:
+            fired = replayed.chunk.fired if replayed.chunk else set()
+            replayed.chunk = None
+        for hook in edits:
+            if hook not in fired and _depth_needed(edits[hook][0].edit) <= plan.depths[-1]:
+                raise RuntimeError(
+                    f"The hook {hook!r} took an edit and never ran it, so nothing was changed "
+                    f"there. Use another stream for this model."
+                )
+        # What is made of it here is an ordinary tensor, no longer one of inference mode.
+        yield _part(plan, chunk_runs.sets, chunk_runs.prompts, resid)
+
+
+def _unchanged(
+    plan: Plan, base: BaseRun, prompts: Tensor, idle: Tensor, grad: bool
+) -> Iterator[Part]:
+    """What no edit reaches: the base run itself."""
+    sets, rows = idle.nonzero(as_tuple=True)
+    if not len(sets):
+        return
+    for some in torch.arange(len(sets)).split(tokens_at_once(plan)):
+        read = plan.read[prompts[rows[some]]].clamp(min=0).to(plan.model.device)
+        at = rows[some].to(plan.model.device)[:, None]
+        with _mode(grad):
+            resid = torch.stack([base.resid[depth][at, read] for depth in plan.depths], dim=1)
+        yield _part(plan, sets[some], prompts[rows[some]], resid)
+
+
+def _mode(grad: bool) -> contextlib.AbstractContextManager[object]:
+    return torch.enable_grad() if grad else torch.inference_mode()
