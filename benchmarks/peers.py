@@ -1,0 +1,273 @@
+"""One plain function a way of sweeping `resid_pre` over layers and positions, and a server.
+
+Each function gives the logit difference at the last position, `[layer, position]`, for every
+patch of a clean state into the corrupted run. Reading the clean states is part of the work.
+
+As a program it loads what it needs and then runs one way a line of standard input, so that a
+parent can take turns between environments that do not go together:
+
+    python -m benchmarks.peers --shape gpt2 --seq 16 --ways plain,lensdepth_bridge
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.shapes import ANSWERS, folder, pair
+
+Sweep = Callable[[Tensor, Tensor], Tensor]
+"""(clean tokens, corrupted tokens) -> logit differences `[layer, position]`."""
+
+
+def plain(path: Path) -> Sweep:
+    """A Hugging Face model, one hook and one forward pass a patch."""
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(path).eval()
+    blocks = list(model.base_model.h if hasattr(model.base_model, "h") else model.base_model.layers)
+
+    @torch.no_grad()
+    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
+        states = model(clean, output_hidden_states=True).hidden_states
+        out = torch.empty(len(blocks), clean.shape[1])
+        for layer, block in enumerate(blocks):
+            for position in range(clean.shape[1]):
+                clean_state = states[layer][:, position]
+
+                def patch(
+                    module: Any, args: Any, kwargs: Any, at: int = position, put: Any = clean_state
+                ) -> Any:
+                    x = (args[0] if args else kwargs["hidden_states"]).clone()
+                    x[:, at] = put
+                    if args:
+                        return (x, *args[1:]), kwargs
+                    return args, {**kwargs, "hidden_states": x}
+
+                handle = block.register_forward_pre_hook(patch, with_kwargs=True)
+                try:
+                    logits = model(corrupted, use_cache=False).logits[0, -1]
+                finally:
+                    handle.remove()
+                out[layer, position] = logits[ANSWERS[0]] - logits[ANSWERS[1]]
+        return out
+
+    return sweep
+
+
+def _transformer_lens(path: Path, backend: str) -> Sweep:
+    from transformer_lens import patching
+
+    from lensdepth import load_model
+
+    model = load_model(path, backend=backend).model  # type: ignore[arg-type]
+
+    def metric(logits: Tensor) -> Tensor:
+        return logits[0, -1, ANSWERS[0]] - logits[0, -1, ANSWERS[1]]
+
+    @torch.no_grad()
+    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
+        _, cache = model.run_with_cache(clean)
+        found = patching.get_act_patch_resid_pre(model, corrupted, cache, metric)
+        return found if isinstance(found, Tensor) else found.values
+
+    return sweep
+
+
+def transformer_lens_hooked(path: Path) -> Sweep:
+    """TransformerLens 3.9, HookedTransformer, its own patching."""
+    return _transformer_lens(path, "hooked")
+
+
+def transformer_lens_bridge(path: Path) -> Sweep:
+    """TransformerLens 4, TransformerBridge, its own patching."""
+    return _transformer_lens(path, "bridge")
+
+
+def nnsight(path: Path) -> Sweep:
+    """nnsight, all positions of a layer as invokes of one trace."""
+    from nnsight import NNsight  # type: ignore[import-not-found]
+    from transformers import AutoModelForCausalLM
+
+    hf: Any = AutoModelForCausalLM.from_pretrained(path).eval()
+    model = NNsight(hf)
+    base = model.transformer if hasattr(hf, "transformer") else model.model
+    blocks = base.h if hasattr(hf, "transformer") else base.layers
+
+    @torch.no_grad()
+    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
+        states = hf(clean, output_hidden_states=True).hidden_states
+        seq = clean.shape[1]
+        out = torch.empty(len(states) - 1, seq)
+        for layer in range(len(states) - 1):
+            with model.trace(corrupted.repeat(seq, 1), use_cache=False):
+                # One batch row a position: what an invoke a row comes to, without its overhead.
+                for position in range(seq):
+                    blocks[layer].input[position, position] = states[layer][0, position]
+                logits = model.lm_head.output[:, -1].save()
+            out[layer] = logits[:, ANSWERS[0]] - logits[:, ANSWERS[1]]
+        return out
+
+    return sweep
+
+
+def pyvene(path: Path) -> Sweep:
+    """pyvene, all positions of a layer as one batch."""
+    import pyvene as pv  # type: ignore[import-not-found]
+    from transformers import AutoModelForCausalLM
+
+    hf: Any = AutoModelForCausalLM.from_pretrained(path).eval()
+    n_layers = hf.config.num_hidden_layers
+
+    def on_layer(layer: int) -> Any:
+        intervention = {
+            "layer": layer,
+            "component": "block_input",
+            "intervention_type": pv.VanillaIntervention,
+        }
+        return pv.IntervenableModel(intervention, model=hf)
+
+    models = [on_layer(layer) for layer in range(n_layers)]
+
+    @torch.no_grad()
+    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
+        seq = clean.shape[1]
+        where = [[[position] for position in range(seq)]]
+        out = torch.empty(n_layers, seq)
+        for layer, model in enumerate(models):
+            _, edited = model(
+                base={"input_ids": corrupted.repeat(seq, 1)},
+                sources=[{"input_ids": clean.repeat(seq, 1)}],
+                unit_locations={"sources->base": (where, where)},
+            )
+            logits = edited.logits[:, -1]
+            out[layer] = logits[:, ANSWERS[0]] - logits[:, ANSWERS[1]]
+        return out
+
+    return sweep
+
+
+def _lensdepth(path: Path, backend: str) -> Sweep:
+    from lensdepth import load_model, polar
+    from lensdepth.hooks import SiteEdit, depth_hook
+    from lensdepth.replay import replay_measure
+
+    model = load_model(path, backend=backend)  # type: ignore[arg-type]
+
+    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
+        n_layers, seq = model.n_layers, clean.shape[1]
+        batch = model.tokenize(corrupted)
+        states = model.residual_stream(clean, positions="all").resid
+        # What the two prompts share at the start has the same states in both.
+        first = int((clean != corrupted)[0].int().argmax())
+        sites = [(layer, position) for layer in range(n_layers) for position in range(first, seq)]
+        sets = [
+            [
+                SiteEdit(
+                    hook=depth_hook(layer, n_layers),
+                    positions=torch.tensor([position]),
+                    edit=polar.full_swap,
+                    source=states[layer, :, position],
+                )
+            ]
+            for layer, position in sites
+        ]
+        read = replay_measure(
+            model,
+            batch,
+            [[], *sets],
+            lambda logits, _: {"logit_diff": logits[:, 0] - logits[:, 1]},
+            columns=torch.tensor([ANSWERS]),
+            engine="replay",
+        )["logit_diff"][:, 0]
+        out = read[:1].expand(n_layers, seq).clone()
+        out[:, first:] = read[1:].view(n_layers, seq - first)
+        return out
+
+    return sweep
+
+
+def lensdepth_bridge(path: Path) -> Sweep:
+    """lensdepth's engine on the Hugging Face blocks under a TransformerBridge."""
+    return _lensdepth(path, "bridge")
+
+
+def lensdepth_hooked(path: Path) -> Sweep:
+    """lensdepth's engine on the blocks of a HookedTransformer."""
+    return _lensdepth(path, "hooked")
+
+
+WAYS: dict[str, Callable[[Path], Sweep]] = {
+    way.__name__: way
+    for way in (
+        plain,
+        transformer_lens_hooked,
+        transformer_lens_bridge,
+        nnsight,
+        pyvene,
+        lensdepth_hooked,
+        lensdepth_bridge,
+    )
+}
+
+
+def matmul_rate(n_tokens: int = 1632, d_in: int = 768, d_out: int = 3072) -> float:
+    """Float32 operations a second of this machine in one large product, best of five."""
+    a, b = torch.randn(n_tokens, d_in), torch.randn(d_in, d_out)
+    best = 0.0
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(5):
+            a @ b
+        best = max(best, 5 * 2 * n_tokens * d_in * d_out / (time.perf_counter() - start))
+    return best
+
+
+def versions() -> dict[str, str]:
+    """Of what the ways stand on, as far as it is installed."""
+    found = {}
+    for package in ("torch", "transformers", "transformer-lens", "nnsight", "pyvene", "lensdepth"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def serve() -> None:
+    """Load the asked ways, then run one for each line that comes in."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shape", default="gpt2")
+    parser.add_argument("--seq", type=int, default=16)
+    parser.add_argument("--shared", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ways", required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as root:
+        path = folder(options.shape, Path(root))
+        sweeps = {name: WAYS[name](path) for name in options.ways.split(",")}
+    d_vocab = 50257 if options.shape == "gpt2" else 32000
+    clean, corrupted = pair(d_vocab, options.seq, options.shared)
+    print(json.dumps({"ready": versions(), "matmul": matmul_rate()}), flush=True)
+    for line in sys.stdin:
+        name = line.strip()
+        start = time.perf_counter()
+        effects = sweeps[name](clean, corrupted)
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        answer = {"way": name, "seconds": seconds, "effects": effects.tolist(), "peak_gib": peak}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
