@@ -25,8 +25,8 @@ CASES = (
     *({"pairs": n} for n in (1, 4, 16, 64)),
     *({"seq": 64, "copies": n} for n in (1, 4)),
 )
-"""What differs from 12 layers, 16 tokens, 1 pair and 1 copy of each intervention; the prediction position alone beyond 64
-tokens times pairs, every position up to there."""
+"""What differs from 12 layers, 16 tokens, 1 pair and 1 copy of each intervention. Every position
+is patched where tokens times pairs are at most 64, beyond that the prediction position alone."""
 DEFAULTS = {"n_layers": 12, "seq": 16, "pairs": 1, "copies": 1}
 
 

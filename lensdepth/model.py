@@ -119,6 +119,9 @@ class DepthModel:
         self._depth_hooks = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
         self._readout_checked = False
         self._warned: set[str] = set()
+        self.replay_checked: dict[str, int] = {}
+        """Streams at which the replay engine was compared with plain hooks, and the longest
+        prompts of those comparisons."""
         if getattr(model.cfg, "attention_dir", "causal") != "causal":
             raise ValueError(f"DepthModel: {self._name!r} attends in both directions.")
         absent = [hook for hook in self._depth_hooks if hook not in self.hook_points]

@@ -22,7 +22,7 @@ the largest logit (or of 1, if that is more)."""
 def check_blocks(plan: Plan, replayed: Replayed) -> None:
     """Compare the engine with the plain way on one prompt, at sites of the sweep itself.
 
-    For each stream one set is drawn; its sites are patched with the states found there, which
+    What a model has passed is not asked again, unless for longer prompts. For each stream one set is drawn; its sites are patched with the states found there, which
     must change nothing, and with those states turned round, which must do what it does by hooks.
 
     Raises:
@@ -30,21 +30,24 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     """
     model = plan.model
     generator = torch.Generator().manual_seed(0)
+    longest = plan.batch.tokens.shape[1]
     by_stream: dict[str, list[int]] = defaultdict(list)
     for i, edits in enumerate(plan.edit_sets):
         for edit in edits:
             place = place_of(edit.hook)
-            if place is not None and plan.only[i].any():
+            if place is None or model.replay_checked.get(place.stream, 0) >= longest:
+                continue
+            if plan.only[i].any():
                 by_stream[place.stream].append(i)
     drawn = [
         int(sets[int(torch.randint(len(sets), (1,), generator=generator))])
         for sets in map(torch.tensor, by_stream.values())
     ]
-    asked = plan.only[drawn].any(0) if drawn else plan.only.any(0)
-    candidates = asked.nonzero()[:, 0]
-    if not len(candidates):
+    if not drawn:
         return
-    row = candidates[int(torch.randint(len(candidates), (1,), generator=generator))][None]
+    # The longest prompt that is run: windows and rescaled positions show on it, if anywhere.
+    lengths = torch.where(plan.only[drawn].any(0), plan.batch.lengths, 0)
+    row = lengths.argmax()[None]
     probes = [[], *([_with(e, row, _turned) for e in plan.edit_sets[i]] for i in drawn)]
     selves = [[_with(e, row, _same) for e in plan.edit_sets[i]] for i in drawn]
     one = replace(
@@ -66,6 +69,7 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     moved = float((by_replay[len(probes) :] - by_replay[0]).abs().amax()) if selves else 0.0
     if not moved <= tolerance / 10:
         raise Unreplayable(f"putting a run's own states back changes its logits by {moved:.1e}")
+    model.replay_checked |= dict.fromkeys(by_stream, int(lengths.max()))
 
 
 def _all_logits(
