@@ -141,7 +141,9 @@ class Chunk:
     def _rows_of_asked(self, n_runs: int) -> Int[Tensor, " token"]:
         rows = torch.full((len(self._positions),), -1, device=self._device)
         asked = self._asked_tokens[:n_runs].flatten()
-        rows[asked] = torch.arange(len(asked), device=self._device)
+        # Several positions that a run does not hold may stand on one of its tokens.
+        held = self._held[:n_runs].flatten()
+        rows[asked[held]] = torch.arange(len(asked), device=self._device)[held]
         return rows
 
     def _at_the_end(

@@ -22,8 +22,9 @@ the largest logit (or of 1, if that is more)."""
 def check_blocks(plan: Plan, replayed: Replayed) -> None:
     """Compare the engine with the plain way on one prompt, at sites of the sweep itself.
 
-    What a model has passed is not asked again, unless for longer prompts. For each stream one set is drawn; its sites are patched with the states found there, which
-    must change nothing, and with those states turned round, which must do what it does by hooks.
+    What a model has passed is not asked again, unless for longer prompts. For each stream one
+    set is drawn; its sites are patched with the states found there, which must change nothing,
+    and with those states turned round, which must do what it does by hooks.
 
     Raises:
         Unreplayable: they differ.

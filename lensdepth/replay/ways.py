@@ -70,6 +70,8 @@ def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
         reaching = [e for e in edits if _depth_needed(e) <= last]
         prompts = plan.only[index].nonzero()[:, 0]
         for rows in prompts.split(prompts_at_once(plan)):
+            if not len(rows):
+                continue
             resid = plan.model.edited_states(
                 plan.batch[rows],
                 [e.of(rows) for e in reaching],
