@@ -187,7 +187,7 @@ def self_patch_error(
     model: DepthModel,
     roles: Roles,
     hooks: Sequence[str],
-    positions: Sequence[Int[Tensor, "pair token"]],
+    positions: Sequence[Int[Tensor, "pair _"]],
     *,
     engine: Engine,
 ) -> float:
