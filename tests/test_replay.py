@@ -534,7 +534,7 @@ def test_hooks_of_torch_are_found_out(
     assert_same(logits(model, sets), by_hooks(model, sets))
 
 
-@pytest.mark.parametrize("hook", ["blocks.0.attn.hook_q", "blocks.1.ln1.hook_normalized"])
+@pytest.mark.parametrize("hook", ["blocks.0.attn.hook_q", "hook_embed"])
 def test_hooks_that_the_engine_does_not_know_take_the_plain_way(
     tiny_llama: DepthModel, hook: str, caplog: pytest.LogCaptureFixture
 ) -> None:
