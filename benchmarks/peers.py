@@ -15,7 +15,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from torch import Tensor
 
 from benchmarks.shapes import ANSWERS, folder, pair
 
-Sweep = Callable[[Tensor, Tensor], Tensor]
-"""(clean tokens, corrupted tokens) -> logit differences `[layer, position]`."""
+Sweep = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
+"""(clean tokens, corrupted tokens, positions) -> logit differences `[layer, position]`."""
 
 
 def plain(path: Path) -> Sweep:
@@ -37,11 +37,11 @@ def plain(path: Path) -> Sweep:
     blocks = list(model.base_model.h if hasattr(model.base_model, "h") else model.base_model.layers)
 
     @torch.no_grad()
-    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
+    def sweep(clean: Tensor, corrupted: Tensor, positions: Sequence[int]) -> Tensor:
         states = model(clean, output_hidden_states=True).hidden_states
-        out = torch.empty(len(blocks), clean.shape[1])
+        out = torch.empty(len(blocks), len(positions))
         for layer, block in enumerate(blocks):
-            for position in range(clean.shape[1]):
+            for column, position in enumerate(positions):
                 clean_state = states[layer][:, position]
 
                 def patch(
@@ -58,13 +58,14 @@ def plain(path: Path) -> Sweep:
                     logits = model(corrupted, use_cache=False).logits[0, -1]
                 finally:
                     handle.remove()
-                out[layer, position] = logits[ANSWERS[0]] - logits[ANSWERS[1]]
+                out[layer, column] = logits[ANSWERS[0]] - logits[ANSWERS[1]]
         return out
 
     return sweep
 
 
 def _transformer_lens(path: Path, backend: str) -> Sweep:
+    import pandas as pd
     from transformer_lens import patching
 
     from lensdepth import load_model
@@ -75,10 +76,21 @@ def _transformer_lens(path: Path, backend: str) -> Sweep:
         return logits[0, -1, ANSWERS[0]] - logits[0, -1, ANSWERS[1]]
 
     @torch.no_grad()
-    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
+    def sweep(clean: Tensor, corrupted: Tensor, positions: Sequence[int]) -> Tensor:
         _, cache = model.run_with_cache(clean)
-        found = patching.get_act_patch_resid_pre(model, corrupted, cache, metric)
-        return found if isinstance(found, Tensor) else found.values
+        sites = [(layer, position) for layer in range(model.cfg.n_layers) for position in positions]
+        # What its get_act_patch_resid_pre calls, told which positions.
+        found = patching.generic_activation_patch(
+            model,
+            corrupted,
+            cache,
+            metric,
+            patching.layer_pos_patch_setter,
+            "resid_pre",
+            index_df=pd.DataFrame(sites, columns=["layer", "pos"]),
+        )
+        values = found if isinstance(found, Tensor) else found.values
+        return values.view(-1, len(positions))
 
     return sweep
 
@@ -104,15 +116,15 @@ def nnsight(path: Path) -> Sweep:
     blocks = base.h if hasattr(hf, "transformer") else base.layers
 
     @torch.no_grad()
-    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
+    def sweep(clean: Tensor, corrupted: Tensor, positions: Sequence[int]) -> Tensor:
         states = hf(clean, output_hidden_states=True).hidden_states
-        seq = clean.shape[1]
-        out = torch.empty(len(states) - 1, seq)
+        n = len(positions)
+        out = torch.empty(len(states) - 1, n)
         for layer in range(len(states) - 1):
-            with model.trace(corrupted.repeat(seq, 1), use_cache=False):
+            with model.trace(corrupted.repeat(n, 1), use_cache=False):
                 # One batch row a position: what an invoke a row comes to, without its overhead.
-                for position in range(seq):
-                    blocks[layer].input[position, position] = states[layer][0, position]
+                for row, position in enumerate(positions):
+                    blocks[layer].input[row, position] = states[layer][0, position]
                 logits = model.lm_head.output[:, -1].save()
             out[layer] = logits[:, ANSWERS[0]] - logits[:, ANSWERS[1]]
         return out
@@ -139,14 +151,14 @@ def pyvene(path: Path) -> Sweep:
     models = [on_layer(layer) for layer in range(n_layers)]
 
     @torch.no_grad()
-    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
-        seq = clean.shape[1]
-        where = [[[position] for position in range(seq)]]
-        out = torch.empty(n_layers, seq)
+    def sweep(clean: Tensor, corrupted: Tensor, positions: Sequence[int]) -> Tensor:
+        n = len(positions)
+        where = [[[position] for position in positions]]
+        out = torch.empty(n_layers, n)
         for layer, model in enumerate(models):
             _, edited = model(
-                base={"input_ids": corrupted.repeat(seq, 1)},
-                sources=[{"input_ids": clean.repeat(seq, 1)}],
+                base={"input_ids": corrupted.repeat(n, 1)},
+                sources=[{"input_ids": clean.repeat(n, 1)}],
                 unit_locations={"sources->base": (where, where)},
             )
             logits = edited.logits[:, -1]
@@ -163,13 +175,14 @@ def _lensdepth(path: Path, backend: str) -> Sweep:
 
     model = load_model(path, backend=backend)  # type: ignore[arg-type]
 
-    def sweep(clean: Tensor, corrupted: Tensor) -> Tensor:
-        n_layers, seq = model.n_layers, clean.shape[1]
+    def sweep(clean: Tensor, corrupted: Tensor, positions: Sequence[int]) -> Tensor:
+        n_layers = model.n_layers
         batch = model.tokenize(corrupted)
         states = model.residual_stream(clean, positions="all").resid
         # What the two prompts share at the start has the same states in both.
         first = int((clean != corrupted)[0].int().argmax())
-        sites = [(layer, position) for layer in range(n_layers) for position in range(first, seq)]
+        needed = [position for position in positions if position >= first]
+        sites = [(layer, position) for layer in range(n_layers) for position in needed]
         sets = [
             [
                 SiteEdit(
@@ -189,8 +202,8 @@ def _lensdepth(path: Path, backend: str) -> Sweep:
             columns=torch.tensor([ANSWERS]),
             engine="replay",
         )["logit_diff"][:, 0]
-        out = read[:1].expand(n_layers, seq).clone()
-        out[:, first:] = read[1:].view(n_layers, seq - first)
+        out = read[:1].expand(n_layers, len(positions)).clone()
+        out[:, len(positions) - len(needed) :] = read[1:].view(n_layers, len(needed))
         return out
 
     return sweep
@@ -249,6 +262,7 @@ def serve() -> None:
     parser.add_argument("--shape", default="gpt2")
     parser.add_argument("--seq", type=int, default=16)
     parser.add_argument("--shared", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ways", required=True)
     options = parser.parse_args()
@@ -262,7 +276,7 @@ def serve() -> None:
     for line in sys.stdin:
         name = line.strip()
         start = time.perf_counter()
-        effects = sweeps[name](clean, corrupted)
+        effects = sweeps[name](clean, corrupted, range(0, options.seq, options.every))
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         answer = {"way": name, "seconds": seconds, "effects": effects.tolist(), "peak_gib": peak}

@@ -28,7 +28,7 @@ HOMES = {
 }
 """Environment -> the ways that run in it."""
 REFERENCE = "plain"
-NAMED = ("shape", "seq", "shared", "threads", "repeats", "once")
+NAMED = ("shape", "seq", "shared", "every", "threads", "repeats", "once")
 """Options that belong to the result."""
 
 
@@ -38,6 +38,7 @@ class Server:
     def __init__(self, python: str, ways: Sequence[str], options: argparse.Namespace) -> None:
         command = [python, "-m", "benchmarks.peers", "--shape", options.shape]
         command += ["--seq", str(options.seq), "--shared", str(options.shared)]
+        command += ["--every", str(options.every)]
         command += ["--threads", str(options.threads), "--ways", ",".join(ways)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
         self.process = subprocess.Popen(
@@ -79,12 +80,13 @@ def key_value_flops(shape: str) -> float:
     return 2 * 3 * 768**2 if shape == "gpt2" else 2 * (512 * 512 + 2 * 512 * 256)
 
 
-def sweep_flops(shape: str, seq: int, shared: int, n_layers: int = 12) -> float:
+def sweep_flops(shape: str, seq: int, shared: int, every: int, n_layers: int = 12) -> float:
     """What an exact sweep has to compute: blocks from the patch on, positions from the patch on,
     and in the last block the last position alone beyond keys and values."""
-    tokens = sum(seq - position for position in range(shared, seq))
+    patched = [position for position in range(0, seq, every) if position >= shared]
+    tokens = sum(seq - position for position in patched)
     whole = sum(layer + 1 for layer in range(n_layers - 1)) * tokens
-    last = n_layers * (seq - shared)
+    last = n_layers * len(patched)
     base = 2 * n_layers * seq
     return (whole + last + base) * block_flops(shape) + n_layers * tokens * key_value_flops(shape)
 
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=["gpt2", "llama"], default="gpt2")
     parser.add_argument("--seq", type=int, default=16)
     parser.add_argument("--shared", type=int, default=0, help="equal tokens at the start")
+    parser.add_argument("--every", type=int, default=1, help="patch each n-th position only")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--once", default="", help="ways that run once: the slow ones")
@@ -125,7 +128,7 @@ def main() -> None:
                 if turn or way in once:  # the first round warms up
                     runs.setdefault(way, []).append(found)
     reference = torch.tensor(runs[REFERENCE][0]["effects"]) if REFERENCE in runs else None
-    flops = sweep_flops(options.shape, options.seq, options.shared)
+    flops = sweep_flops(options.shape, options.seq, options.shared, options.every)
     rate = max(server.about["matmul"] for server in servers.values())
     best = min(_median(runs[way]) for way in runs if way.startswith("lensdepth"))
     rows = []
