@@ -340,18 +340,20 @@ def test_several_positions_and_all_of_them(
     load_tiny: Load, architecture: str, backend: str
 ) -> None:
     model = load_tiny(architecture, backend)
-    sets = one_of_each(architecture, BASE.lengths // 2)
+    middle, last = BASE.lengths // 2, N_LAYERS - 1
+    sets = one_of_each(architecture, middle) + one_of_each(architecture, middle, last)
     expected = by_hooks(model, sets, "all")
     found = logits(model, sets, positions="all")
     assert_same(torch.where(BASE.mask[..., None], found, 0.0), expected)
     few = torch.tensor([[3, -1, 0, 4, 4], [0, 0, 0, 0, 0], [11, 2, -2, 6, 5], [4, 3, 2, 1, 0]])
+    sets = one_of_each(architecture, middle)
     assert_same(logits(model, sets, positions=few), by_hooks(model, sets, few))
 
 
 def test_only_some_prompts(tiny_llama: DepthModel) -> None:
     sets = [*one_of_each("llama"), []]
     only = torch.rand(len(sets), len(BASE), generator=torch.Generator().manual_seed(0)) < 0.4
-    only[:, 1], only[:, 0] = False, True
+    only[:, 1], only[0], only[-1] = False, False, True
     asked = []
 
     def largest(logits: Tensor, rows: Tensor) -> Mapping[str, Tensor]:
