@@ -17,8 +17,12 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") "transformer-lens==$(TL)"
 
+PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/python \
+	--python tl4=.venv-tl4/bin/python --python nnsight=.venv-nnsight/bin/python \
+	--python pyvene=.venv-pyvene/bin/python
+
 .DEFAULT_GOAL := help
-.PHONY: help report test test-tl4 lint types format train clean
+.PHONY: help report test test-tl4 lint types format bench train clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -44,22 +48,38 @@ format: .venv/.tools ## mend style and formatting
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+bench: .venv/.installed .venv-tl4/.installed .venv-nnsight/.installed .venv-pyvene/.installed ## time the engine beside its peers (about an hour; tables and JSON in out/bench)
+	@mkdir -p out/bench
+	@for shape in gpt2 llama; do \
+		$(PEERS) --shape $$shape --seq 16 --out out/bench/$$shape-16.json && \
+		$(PEERS) --shape $$shape --seq 64 --every 4 --repeats 2 --out out/bench/$$shape-64.json && \
+		.venv-tl4/bin/python -m benchmarks.sites --shape $$shape --out out/bench/$$shape-sites.json \
+		|| exit 1; done
+	@$(PEERS) --shape llama --seq 256 --every 32 --repeats 2 --out out/bench/llama-256.json
+	@$(PEERS) --shape llama --seq 64 --every 4 --shared 32 --repeats 2 --out out/bench/llama-64-shared.json
+	@.venv-tl4/bin/python -m benchmarks.cost --out out/bench/cost.json
+
 train: .venv/.installed ## train the bundled model anew into out/calendar (about an hour on two cores)
 	.venv/bin/python -m lensdepth.bundled.train --design calendar --out out/calendar
 
 clean: ## remove environments, caches and reports
-	rm -rf .venv .venv-tl4 out build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tl4 .venv-nnsight .venv-pyvene out build dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/%: TL := $(TL3)
 .venv-tl4/%: TL := $(TL4)
+.venv-nnsight/%: TL := $(TL4)
+.venv-pyvene/%: TL := $(TL4)
+.venv/% .venv-tl4/%: EXTRA := test
+.venv-nnsight/%: EXTRA := bench-nnsight
+.venv-pyvene/%: EXTRA := bench-pyvene
 
-.venv/.installed .venv-tl4/.installed: pyproject.toml constraints.txt
+.venv/.installed .venv-tl4/.installed .venv-nnsight/.installed .venv-pyvene/.installed: pyproject.toml constraints.txt
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
 		echo "lensdepth needs Python 3.11 or newer with venv (on Debian: apt install python3-venv)." >&2; \
 		exit 1; }
 	@echo "Installing into $(@D), a few minutes the first time."
 	@"$(PYTHON)" -m venv $(@D)
-	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[test]"
+	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[$(EXTRA)]"
 	@touch $@
 
 .venv/.tools: .venv/.installed

@@ -188,6 +188,7 @@ def ablation_sweep(
     """
     roles = assign_roles(task, mode, positions=(position,), caller="ablation_sweep")
     asked = check_depths(depths, model.n_layers, caller="ablation_sweep")
+    model.check_weights()
     hooks = [depth_hook(depth, model.n_layers) for depth in asked]
     at = roles.base_positions[position][:, None]
     base = states_at(model, roles.base, hooks, [at]).states[:, :, 0]

@@ -120,8 +120,8 @@ class DepthModel:
         self._readout_checked = False
         self._warned: set[str] = set()
         self.replay_checked: dict[str, int] = {}
-        """Streams at which the replay engine was compared with plain hooks, and the longest
-        prompts of those comparisons."""
+        """Streams at which the replay engine was compared with plain hooks, the longest prompts
+        of those comparisons, and how many functions were attached to the model then."""
         if getattr(model.cfg, "attention_dir", "causal") != "causal":
             raise ValueError(f"DepthModel: {self._name!r} attends in both directions.")
         absent = [hook for hook in self._depth_hooks if hook not in self.hook_points]
@@ -169,6 +169,23 @@ class DepthModel:
             ValueError: there is none.
         """
         check_hook(self.hook_points, name)
+
+    def check_weights(self) -> None:
+        """Refuse weights that became NaN or infinite; one pass over them, no forward pass.
+
+        Raises:
+            ValueError: with the name of the first such weight.
+        """
+        named = dict(self.model.named_parameters())
+        # A sum is not finite where a summand is not, and costs no more than reading the weight.
+        sums = torch.stack([w.detach().sum(dtype=torch.float64).cpu() for w in named.values()])
+        wrong = (~sums.isfinite()).nonzero()[:, 0].tolist()
+        if wrong:
+            name = list(named)[wrong[0]]
+            raise ValueError(
+                f"{self._name!r}: weight {name} holds NaN or infinite numbers "
+                f"({len(wrong)} of {len(named)} weights do); load the model anew."
+            )
 
     def warn_once(self, message: str) -> None:
         """Log a warning about this model, the first time that it is true."""

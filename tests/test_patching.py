@@ -1,5 +1,7 @@
 """Identities that patching must obey exactly, whatever the weights."""
 
+import re
+
 import architectures
 import pytest
 import torch
@@ -9,8 +11,8 @@ from torch import Tensor
 from lensdepth import DepthModel, Task, find_crossing, load_task, patch_sweep, patch_windows
 from lensdepth.hooks import SiteEdit, Stream, site_hook
 from lensdepth.metrics import logit_diff
-from lensdepth.patching import PatchProfile, WindowProfile
-from lensdepth.patching.sites import check_stream
+from lensdepth.patching import PatchProfile, WindowProfile, text_span
+from lensdepth.patching.sites import check_model
 from lensdepth.patching.spans import elsewhere, resolve_spans, same_states
 from lensdepth.patching.sweep import check_options
 from lensdepth.roles import assign_roles, shuffled_sources
@@ -153,6 +155,42 @@ def test_spans_are_patched_together(trained: DepthModel, aligned: Task) -> None:
     torch.testing.assert_close(profile.of("logit_diff")[..., 0], expected, atol=1e-4, rtol=1e-4)
     named = patch_sweep(trained, aligned, positions=["input"], controls=())
     torch.testing.assert_close(profile.effects[..., 1], named.effects[..., 0], atol=1e-5, rtol=0)
+
+
+def test_spans_of_text(trained: DepthModel, aligned: Task) -> None:
+    """The start month, found by its words, is the input position."""
+    assert aligned.corrupted is not None
+    words = [
+        prompt.split()[int(at) - 1]  # the tokens are words behind a BOS
+        for prompt, at in zip(aligned.clean, aligned.input_positions, strict=True)  # type: ignore[arg-type]
+    ]
+    others = [
+        prompt.split()[int(at) - 1]
+        for prompt, at in zip(aligned.corrupted, aligned.corrupted_input_positions, strict=True)  # type: ignore[arg-type]
+    ]
+    clean, corrupted = text_span(trained, aligned, words, others)
+    assert torch.equal(clean[:, 0], aligned.input_positions)
+    assert torch.equal(corrupted[:, 0], aligned.corrupted_input_positions)
+    ending, _ = text_span(trained, aligned.select([0]), " ".join(aligned.clean[0].split()[-2:]))
+    length = int(aligned.clean_tokens.lengths[0])
+    assert ending.tolist() == [[length - 2, length - 1]]
+    with pytest.raises(ValueError, match="one piece for all or one a pair is needed, got 1"):
+        text_span(trained, aligned, ["January"])
+
+
+def test_weights_that_are_no_numbers_are_named(load_tiny: Load, backend: str) -> None:
+    model = load_tiny("qwen2", backend)
+    task = load_task("months", model, n=2, keep="all")
+    name, weight = list(model.model.named_parameters())[-1]
+    kept = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.view(-1)[0] = torch.nan
+        with pytest.raises(ValueError, match=rf"weight {re.escape(name)} holds NaN"):
+            patch_sweep(model, task)
+    finally:
+        with torch.no_grad():
+            weight.copy_(kept)
 
 
 def test_equal_beginnings_need_no_run(trained: DepthModel, aligned: Task) -> None:
@@ -346,7 +384,7 @@ def test_bad_options_are_refused_before_any_forward_pass(
 
 def test_words_that_mean_nothing_are_refused(trained: DepthModel) -> None:
     with pytest.raises(ValueError, match=r"stream must be one of resid_pre, .*, got 'residual'"):
-        check_stream(trained, "residual", caller="patch_sweep")
+        check_model(trained, "residual", caller="patch_sweep")
     for options, message in (
         ((("placebo",), "exact", 0, "kl"), "control must be one of shuffled_source"),
         (((), "guess", 0, "kl"), "method must be one of exact"),

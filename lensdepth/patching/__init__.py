@@ -2,7 +2,7 @@
 
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.readings import METRICS, Metric
-from lensdepth.patching.spans import PatchPositions
+from lensdepth.patching.spans import PatchPositions, text_span
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.patching.windows import WindowProfile, patch_windows
 
@@ -14,4 +14,5 @@ __all__ = [
     "WindowProfile",
     "patch_sweep",
     "patch_windows",
+    "text_span",
 ]

@@ -20,7 +20,7 @@ from lensdepth.patching.grid import SWAPS, pair_blocks
 from lensdepth.patching.readings import Metric, check_metrics, measure_sets, measure_source
 from lensdepth.patching.sites import (
     EditSets,
-    check_stream,
+    check_model,
     named_edit,
     states_at,
     stream_depths,
@@ -158,7 +158,7 @@ def depth_line(
     """
     asked = [metric, *(other for other in also if other != metric)]
     names = check_metrics(asked, caller=caller)
-    check_stream(model, stream, caller=caller)
+    check_model(model, stream, caller=caller)
     places = stream_depths(model, stream, depths, caller=caller)
     edit_name, function = named_edit(edit, caller=caller)
     named = (position,) if isinstance(position, str) else ()

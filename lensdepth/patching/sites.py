@@ -16,11 +16,11 @@ from lensdepth.roles import Roles, check_depths
 from lensdepth.tokens import TokenBatch
 
 
-def check_stream(model: DepthModel, stream: str, *, caller: str) -> None:
-    """Say which streams there are.
+def check_model(model: DepthModel, stream: str, *, caller: str) -> None:
+    """Say which streams there are, and whether the weights are numbers.
 
     Raises:
-        ValueError: this is none, or not of this architecture.
+        ValueError: the stream is none, or not of this architecture; or a weight is NaN.
     """
     if stream not in get_args(Stream):
         raise ValueError(
@@ -31,6 +31,7 @@ def check_stream(model: DepthModel, stream: str, *, caller: str) -> None:
         raise ValueError(
             f"{caller}: {model.info.architecture} has no {stream}; it has {', '.join(there)}."
         )
+    model.check_weights()
 
 
 def stream_depths(

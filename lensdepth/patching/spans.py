@@ -11,6 +11,7 @@ from torch import Tensor
 from lensdepth.model import DepthModel
 from lensdepth.roles import POSITION_NAMES, Roles
 from lensdepth.tasks import Task
+from lensdepth.tasks.locate import find_input, token_at
 
 SpanTokens = tuple[Int[Tensor, "pair token"], Int[Tensor, "pair token"]]
 PatchPositions = Literal["all"] | Sequence[str | int] | Mapping[str, SpanTokens]
@@ -137,9 +138,53 @@ def _named_span(roles: Roles, name: str, clean: Tensor, corrupted: Tensor, calle
     if base.shape != source.shape or ((base < 0) != (source < 0)).any():
         raise ValueError(
             f"{caller}: span {name!r} must have as many tokens in the clean as in the corrupted "
-            f"prompt of each pair."
+            f"prompt of each pair, padded with -1 at the end; leave out the pairs where it has not."
         )
     return Span(name=name, base=base, source=source)
+
+
+def text_span(
+    model: DepthModel,
+    task: Task,
+    clean: str | Sequence[str],
+    corrupted: str | Sequence[str] | None = None,
+) -> SpanTokens:
+    """The tokens of a piece of each prompt, for `positions={"name": text_span(...)}`.
+
+    Args:
+        model: whose tokenizer reads the prompts.
+        task: the pairs.
+        clean: the piece of the clean prompts, one for all or one a pair. It must occur once.
+        corrupted: the piece of the corrupted prompts; the same by default.
+    Raises:
+        ValueError: a prompt does not hold its piece, or holds it several times.
+    """
+    if task.corrupted is None or task.corrupted_tokens is None:
+        raise ValueError(f"text_span: task {task.name!r} has plain prompts alone.")
+    sides = [
+        (task.clean, task.clean_tokens, clean),
+        (task.corrupted, task.corrupted_tokens, clean if corrupted is None else corrupted),
+    ]
+    found = []
+    for prompts, batch, pieces in sides:
+        each = [pieces] * len(prompts) if isinstance(pieces, str) else list(pieces)
+        if len(each) != len(prompts):
+            raise ValueError(
+                f"text_span: one piece for all or one a pair is needed, got {len(each)} for "
+                f"{len(prompts)} pairs."
+            )
+        rows = []
+        for i, (prompt, piece) in enumerate(zip(prompts, each, strict=True)):
+            start, end = find_input(prompt, piece, None)
+            ids = batch.row(i)
+            first = token_at(model.tokenizer, prompt, ids, (start, start + 1))
+            last = token_at(model.tokenizer, prompt, ids, (start, end))
+            rows.append(list(range(first, last + 1)))
+        width = max(map(len, rows))
+        found.append(torch.tensor([row + [-1] * (width - len(row)) for row in rows]))
+    width = max(part.shape[1] for part in found)
+    padded = [torch.nn.functional.pad(p, (0, width - p.shape[1]), value=-1) for p in found]
+    return padded[0], padded[1]
 
 
 def same_states(roles: Roles, span: Span) -> tuple[Bool[Tensor, " pair"], Bool[Tensor, " pair"]]:

@@ -20,7 +20,7 @@ from lensdepth.patching.attribution import DIFFERENTIABLE, rank_agreement
 from lensdepth.patching.grid import BlockValues, Grid, pair_blocks, self_patch_error
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.readings import Metric, check_metrics
-from lensdepth.patching.sites import check_heads, check_stream, named_edit, states_at, stream_depths
+from lensdepth.patching.sites import check_heads, check_model, named_edit, states_at, stream_depths
 from lensdepth.patching.spans import (
     PatchPositions,
     Span,
@@ -101,7 +101,7 @@ def patch_sweep(
     estimated = method == "attribution"
     asked = [metric] if estimated else [metric, *(m for m in also if m != metric)]
     names = check_metrics(asked, caller=caller)
-    check_stream(model, stream, caller=caller)
+    check_model(model, stream, caller=caller)
     places = stream_depths(model, stream, depths, caller=caller)
     one_by_one = check_heads(model, stream, heads, caller=caller)
     edit_name, function = named_edit(edit, caller=caller)

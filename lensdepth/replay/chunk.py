@@ -59,11 +59,15 @@ class Chunk:
         self._rows: Tensor | None = None
 
     def change(self, hook: str, x: Tensor) -> Tensor:
-        """The activation `[1, token, ...]` at a hook inside a block, after this chunk's edits."""
+        """The activation `[1, token, ...]` at a hook inside a block, after this chunk's edits.
+
+        Some blocks flatten batch and position, as OPT's do before its MLP: `[token, ...]`.
+        """
         if hook not in self._edits:
             return x
         self.fired.add(hook)
-        return apply_packed(x[0], self._edits[hook], self._rows)[None]
+        packed = x[0] if x.ndim > 2 else x
+        return apply_packed(packed, self._edits[hook], self._rows).view_as(x)
 
     def resid(self, depths: Sequence[int]) -> Float[Tensor, "run depth pos d_model"]:
         """Replay the runs; their residual states at some depths, at the positions that are read."""

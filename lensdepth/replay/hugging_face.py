@@ -131,7 +131,7 @@ class HuggingFaceBlocks(Blocks):
             changed = change(args[0])
             if hook.endswith("hook_resid_mid"):
                 # What reads resid_mid here is the MLP's branch alone.
-                self._carried.append((changed - args[0])[0])
+                self._carried.append((changed - args[0]).flatten(0, -2))
             return (changed, *args[1:])
 
         module.register_forward_pre_hook(before)

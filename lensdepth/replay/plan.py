@@ -67,6 +67,7 @@ def make_plan(
             f"replay: depths must ascend within 0...{model.n_layers} (n_layers), got {asked}."
         )
     batch = model.tokenize(base)
+    model.check_weights()
     checked = [[check_edit(edit, batch, caller="replay") for edit in edits] for edits in edit_sets]
     for edits in checked:
         for edit in edits:

@@ -31,6 +31,9 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     """
     model = plan.model
     generator = torch.Generator().manual_seed(0)
+    n_hooks = sum(len(point.fwd_hooks) for point in model.hook_points.values())
+    if model.replay_checked.get("n_hooks") != n_hooks:
+        model.replay_checked = {"n_hooks": n_hooks}
     longest = plan.batch.tokens.shape[1]
     by_stream: dict[str, list[int]] = defaultdict(list)
     for i, edits in enumerate(plan.edit_sets):

@@ -26,7 +26,12 @@ def blocks_of(model: DepthModel) -> Blocks:
     Raises:
         Unreplayable: with the reason, for an architecture whose blocks do not fit.
     """
-    hooked = [name for name, point in model.hook_points.items() if point.fwd_hooks]
+    # Permanent ones are TransformerLens's own in some architectures; the check covers them.
+    hooked = [
+        name
+        for name, point in model.hook_points.items()
+        if any(not handle.is_permanent for handle in point.fwd_hooks)
+    ]
     if hooked:
         raise Unreplayable(f"functions are attached to its hooks, the first at {hooked[0]}")
     return HookedBlocks(model) if model.backend == "hooked" else HuggingFaceBlocks(model)
