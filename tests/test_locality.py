@@ -80,7 +80,7 @@ def test_elsewhere_than_at_the_prediction_there_is_no_direct_effect(
     found = compare_local_global(trained, capitals, position="input")
     assert found.direct is None
     assert found.undone(0) is None
-    assert "undo" not in found.describe()
+    assert "undoes" not in found.describe()
 
 
 def test_describe_says_the_numbers(compared: LocalityProfile) -> None:
@@ -169,6 +169,20 @@ def test_a_trajectory_starts_at_the_source_and_ends_with_the_run(
     assert elsewhere.angle_from_base[:, n - 1, n - 1].abs().max() < 1e-3  # nobody reads it
     # The only token that differs, swapped at depth 0, gives the source run's whole trajectory.
     assert elsewhere.angle_to_source[:, 0, 1:].abs().max() < 2e-3
+
+
+def test_components_have_trajectories_and_transfer_too(trained: DepthModel, capitals: Task) -> None:
+    found = trajectory_response(trained, capitals, stream="mlp_out")
+    assert found.reached.tolist() == [1, 2, 3]
+    assert found.angle_from_base[:, 1, :2].isnan().all()
+    assert (found.angle_from_base[:, 1, 2] > 1e-3).any()
+    assert found.persistence.shape == (len(capitals), 3)
+    assert found.plot().data
+    moved = transfer_matrix(trained, capitals, stream="mlp_out")
+    local = patch_sweep(trained, capitals, stream="mlp_out", positions=["prediction"])
+    torch.testing.assert_close(
+        moved.effects.diagonal(dim1=1, dim2=2), local.effects[..., 0], atol=1e-4, rtol=0
+    )
 
 
 def test_a_trajectory_equals_plain_hooks(trained: DepthModel, capitals: Task) -> None:

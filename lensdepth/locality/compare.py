@@ -161,8 +161,9 @@ class LocalityProfile:
         undone, by_norm = self.undone(best), self.undone_by_norm(best)
         if undone is not None and by_norm is not None:
             said.append(
-                f"Of what the edit at {place} does directly, the layers after it undo {undone}, "
-                f"of which the scale of the final norm explains {by_norm}."
+                f"Of the edit's direct effect at {place}, what comes after undoes a share of "
+                f"{undone} (negative: it adds to it), the scale of the final norm {by_norm} of "
+                f"that."
             )
         return " ".join(said)
 

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import DepthLine, LinePosition, depth_line
 from lensdepth.patching.sites import EditSets, states_at
@@ -35,13 +36,15 @@ class TrajectoryProfile:
 
     provenance: Provenance
     mode: Mode
+    stream: str
+    """What is edited; what is read is always the residual stream."""
     edit: str
     position: str
     """Where the edit is made."""
     read: str
     """Where the states are read."""
     edited: Int[Tensor, " edit"]
-    """Residual depths that are edited, one at a time."""
+    """Residual depths that are edited, one at a time; block numbers at the other streams."""
     angle_from_base: Float[Tensor, "pair edit depth"]
     """Radians between the edited run's state and the base run's."""
     angle_to_source: Float[Tensor, "pair edit depth"]
@@ -60,6 +63,11 @@ class TrajectoryProfile:
         return self.provenance.model.n_layers
 
     @property
+    def reached(self) -> Int[Tensor, " edit"]:
+        """First residual depth that each edit changes: the edited one, or the block's output."""
+        return self.edited + (self.stream != "resid_pre")
+
+    @property
     def angle_progress(self) -> Float[Tensor, "pair edit depth"]:
         """1 - angle to source / angle between base and source: 0 at the base, 1 at the source."""
         between = self.angle_base_source[:, None]
@@ -75,12 +83,12 @@ class TrajectoryProfile:
 
     @property
     def persistence(self) -> Float[Tensor, "pair edit"]:
-        """Angle from the base trajectory at the last depth over that at the edited depth.
+        """Angle from the base trajectory at the last depth over that at the first one reached.
 
         Below 1 the later layers undo the turn, above 1 they make more of it.
         """
         at = torch.stack(
-            [self.angle_from_base[:, i, d] for i, d in enumerate(self.edited.tolist())], dim=1
+            [self.angle_from_base[:, i, d] for i, d in enumerate(self.reached.tolist())], dim=1
         )
         return torch.where(at > 1e-4, self.angle_from_base[:, :, -1] / at, torch.nan)
 
@@ -89,9 +97,13 @@ class TrajectoryProfile:
         import pandas as pd
 
         n_pairs, _, n_depths = self.norm.shape
-        pair, edited, depth = torch.meshgrid(
-            torch.arange(n_pairs), self.edited, torch.arange(n_depths), indexing="ij"
+        pair, row, depth = torch.meshgrid(
+            torch.arange(n_pairs),
+            torch.arange(len(self.edited)),
+            torch.arange(n_depths),
+            indexing="ij",
         )
+        edited = self.edited[row]
         columns = {
             "pair": pair.flatten().numpy(),
             "edited": edited.flatten().numpy(),
@@ -106,7 +118,7 @@ class TrajectoryProfile:
             "control_angle_from_base",
         ):
             columns[name] = getattr(self, name).flatten().numpy()
-        there = (depth >= edited).flatten().numpy()
+        there = (depth >= self.reached[row]).flatten().numpy()
         return pd.DataFrame(columns)[there].reset_index(drop=True)
 
     def plot(self) -> "Figure":
@@ -117,11 +129,11 @@ class TrajectoryProfile:
 
         mean, low, high = stats.bootstrap_mean(self.angle_progress.numpy())
         everywhere = torch.arange(self.n_layers + 1)
-        rows = depth_axis("resid_pre", self.edited, self.n_layers)
+        rows = depth_axis(self.stream, self.edited, self.n_layers)
         columns = depth_axis("resid_pre", everywhere, self.n_layers)
         return effect_heatmap(
             mean,
-            rows=Axis(title="edited after block", labels=rows.labels, names=rows.names),
+            rows=Axis(title=f"edited: {rows.title}", labels=rows.labels, names=rows.names),
             columns=Axis(title="read after block", labels=columns.labels, names=columns.names),
             title=f"Response of the trajectory at the {self.read} position",
             unit="share of the angle from base to source",
@@ -144,6 +156,7 @@ def trajectory_response(
     model: DepthModel,
     pairs: Task,
     *,
+    stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
     position: LinePosition = "prediction",
     read: PositionName = "prediction",
@@ -153,12 +166,13 @@ def trajectory_response(
     engine: Engine = "auto",
     max_memory: int | None = None,
 ) -> TrajectoryProfile:
-    """Edit one residual depth at a time and follow the states of all later depths.
+    """Edit one depth at a time and follow the residual states of all later depths.
 
     Args:
         model: any wrapped model.
         pairs: a task with pairs of prompts.
-        depths: residual depths to edit; all by default.
+        stream: what to edit, as for `patch_sweep`.
+        depths: the depths, or blocks, to edit; all by default.
         position: where to edit: a name, an index, or a span.
         read: where to follow the states, `"prediction"` or `"input"`.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
@@ -174,7 +188,7 @@ def trajectory_response(
         model,
         pairs,
         caller="trajectory_response",
-        stream="resid_pre",
+        stream=stream,
         depths=depths,
         position=position,
         metric="logit_diff",
@@ -201,6 +215,7 @@ def trajectory_response(
     return TrajectoryProfile(
         provenance=line.provenance("trajectory_response", seed=seed, read=read),
         mode=mode,
+        stream=stream,
         edit=line.edit_name,
         position=line.span.name,
         read=read,
@@ -244,7 +259,8 @@ def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[
     followed = states_at(model, roles.source, reader.hooks, [at.source]).states
     source = followed[:, :, 0].transpose(0, 1)
     edited = states.movedim(0, 1)  # pair, edit, depth
-    before = torch.tensor(line.depths)[:, None] > torch.arange(n_depths)
+    reached = torch.tensor(line.depths) + (line.stream != "resid_pre")
+    before = reached[:, None] > torch.arange(n_depths)
     edited[:, torch.cat([before, before])] = torch.nan
     main, control = edited[:, :n_edits], edited[:, n_edits:]
     return {

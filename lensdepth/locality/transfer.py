@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics, polar
+from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.patching.readings import Metric, measure_sets, measure_source
@@ -31,6 +32,7 @@ class TransferProfile:
 
     provenance: Provenance
     mode: Mode
+    stream: str
     edit: str
     position: str
     metric: str
@@ -82,11 +84,11 @@ class TransferProfile:
         from lensdepth.patching.figures import depth_axis
 
         mean, low, high = stats.bootstrap_mean(self.transferred.numpy())
-        axis = depth_axis("resid_pre", self.depths, self.n_layers)
+        axis = depth_axis(self.stream, self.depths, self.n_layers)
         return effect_heatmap(
             mean,
-            rows=Axis(title="taken after block", labels=axis.labels, names=axis.names),
-            columns=Axis(title="put in after block", labels=axis.labels, names=axis.names),
+            rows=Axis(title=f"taken: {axis.title}", labels=axis.labels, names=axis.names),
+            columns=Axis(title=f"put in: {axis.title}", labels=axis.labels, names=axis.names),
             title=f"Cross-depth transfer at the {self.position} position",
             unit=f"transferred fraction of {self.metric}",
             signs=("away from the source", "towards the source"),
@@ -108,6 +110,7 @@ def transfer_matrix(
     model: DepthModel,
     pairs: Task,
     *,
+    stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
     position: LinePosition = "prediction",
     metric: str | Metric = "logit_diff",
@@ -116,12 +119,13 @@ def transfer_matrix(
     engine: Engine = "auto",
     max_memory: int | None = None,
 ) -> TransferProfile:
-    """Insert the source's residual state of every depth at every depth of the base run.
+    """Insert the source's state of every depth at every depth of the base run.
 
     Args:
         model: any wrapped model.
         pairs: a task with pairs of prompts.
-        depths: residual depths 0 ... L; all by default.
+        stream: as for `patch_sweep`; states go from a stream to the same stream.
+        depths: the depths, or blocks; all by default.
         position: a name, an index, or a span.
         metric: one of METRICS, or a function.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
@@ -137,7 +141,7 @@ def transfer_matrix(
         model,
         pairs,
         caller="transfer_matrix",
-        stream="resid_pre",
+        stream=stream,
         depths=depths,
         position=position,
         metric=metric,
@@ -175,6 +179,7 @@ def transfer_matrix(
     return TransferProfile(
         provenance=line.provenance("transfer_matrix"),
         mode=mode,
+        stream=stream,
         edit=line.edit_name,
         position=line.span.name,
         metric=line.metrics[0],
