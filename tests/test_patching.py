@@ -1,6 +1,7 @@
 """Identities that patching must obey exactly, whatever the weights."""
 
 import re
+from typing import Any
 
 import architectures
 import pytest
@@ -8,7 +9,7 @@ import torch
 from conftest import Load
 from torch import Tensor
 
-from lensdepth import DepthModel, Task, find_crossing, load_task, patch_sweep, patch_windows
+from lensdepth import DepthModel, Task, find_crossing, load_task, patch_sweep, patch_windows, polar
 from lensdepth.hooks import SiteEdit, Stream, site_hook
 from lensdepth.metrics import logit_diff
 from lensdepth.patching import PatchProfile, WindowProfile, text_span
@@ -98,7 +99,7 @@ def test_every_stream_agrees_with_plain_hooks(
             pairs = (base.lengths > position).nonzero()[:, 0]
             at = torch.full((len(pairs),), position)
             given = trained.activations(clean[pairs], [hook], at)[0, :, 0]
-            edit = SiteEdit(hook=hook, positions=at, edit=lambda _, s: s, source=given)
+            edit = SiteEdit(hook=hook, positions=at, edit=polar.full_swap, source=given)
             logits = next(trained.run_edits(base[pairs], [[edit]]))[:, 0]
             expected = logits.log_softmax(-1)[torch.arange(len(pairs)), aligned.target_ids[pairs]]
             values = found.of("log_prob")[:, layer, position]
@@ -112,13 +113,17 @@ def test_heads_one_by_one_and_all_together(trained: DepthModel, aligned: Task) -
     one = patch_sweep(trained, aligned, stream="z", heads=[1], positions=["prediction"])
     torch.testing.assert_close(one.effects[..., 0], heads.effects[..., 1], atol=1e-4, rtol=0)
     assert aligned.corrupted_tokens is not None
+    assert aligned.target_ids is not None
+    assert aligned.foil_ids is not None
     base, hook = aligned.corrupted_tokens, site_hook("z", 1)
     given = trained.activations(aligned.clean_tokens, [hook], "last")[0, :, 0]
     width = given.shape[1] // trained.info.n_heads
 
     def of_head(head: int) -> SiteEdit:
         part = given[:, head * width : (head + 1) * width]
-        return SiteEdit(hook=hook, positions=base.last, edit=lambda _, s: s, source=part, head=head)
+        return SiteEdit(
+            hook=hook, positions=base.last, edit=polar.full_swap, source=part, head=head
+        )
 
     alone = next(trained.run_edits(base, [[of_head(2)]]))[:, 0]
     expected = logit_diff(alone, aligned.target_ids, aligned.foil_ids)
@@ -169,6 +174,8 @@ def test_spans_of_text(trained: DepthModel, aligned: Task) -> None:
         for prompt, at in zip(aligned.corrupted, aligned.corrupted_input_positions, strict=True)  # type: ignore[arg-type]
     ]
     clean, corrupted = text_span(trained, aligned, words, others)
+    assert aligned.input_positions is not None
+    assert aligned.corrupted_input_positions is not None
     assert torch.equal(clean[:, 0], aligned.input_positions)
     assert torch.equal(corrupted[:, 0], aligned.corrupted_input_positions)
     ending, _ = text_span(trained, aligned.select([0]), " ".join(aligned.clean[0].split()[-2:]))
@@ -334,7 +341,7 @@ def test_frame_save_load_and_plot(profile: PatchProfile, tmp_path) -> None:
 def test_the_map_names_tokens_and_parts_colours_at_zero(trained: DepthModel, aligned: Task) -> None:
     one = patch_sweep(trained, aligned.select([0]), positions="all")
     figure = one.plot()
-    (heatmap,) = figure.data
+    heatmap: Any = figure.data[0]
     assert heatmap.zmin == -heatmap.zmax
     labels = list(figure.layout.xaxis.ticktext)
     assert labels[0] == "&lt;bos&gt;"
