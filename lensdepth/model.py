@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.conversion import BackendChoice, convert
-from lensdepth.hooks import SiteEdit, capture, check_hook, depth_hook
+from lensdepth.hooks import SiteEdit, capture, check_hook, depth_hook, site_hook
 from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
 from lensdepth.provenance import Backend, ModelInfo, Weights
 from lensdepth.residual import ResidualStream
@@ -162,13 +162,26 @@ class DepthModel:
             fingerprint=digest,
         )
 
-    def check_hook(self, name: str) -> None:
-        """Say what is there where the model has no hook of that name.
+    def check_edit(self, edit: SiteEdit, batch: TokenBatch, *, caller: str) -> SiteEdit:
+        """The edit with positions from the start, once it fits the model and the batch.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such hook or head, a position lies outside its prompt, or there
+                is not one source per prompt.
         """
-        check_hook(self.hook_points, name)
+        check_hook(self.hook_points, edit.hook)
+        if edit.source is not None and len(edit.source) != len(batch):
+            raise ValueError(
+                f"{caller}: one source state per prompt is needed, "
+                f"got {len(edit.source)} for {len(batch)} prompts."
+            )
+        n_heads = self.model.cfg.n_heads if edit.hook.endswith(".hook_z") else 0
+        if edit.head is not None and not 0 <= edit.head < n_heads:
+            there = f"heads are 0...{n_heads - 1}" if n_heads else "there are no heads"
+            raise ValueError(
+                f"{caller}: the edit at {edit.hook!r} names head {edit.head}; {there}."
+            )
+        return replace(edit, positions=resolve_positions(batch, edit.positions)[:, 0])
 
     def check_weights(self) -> None:
         """Refuse weights that became NaN or infinite; one pass over them, no forward pass.
@@ -313,7 +326,7 @@ class DepthModel:
         batch = self.tokenize(prompts)
         asked = resolve_positions(batch, positions)
         for hook in hooks:
-            self.check_hook(hook)
+            check_hook(self.hook_points, hook)
         # The last one ends the pass, so they go in the order in which the model reaches them.
         ordered = sorted(hooks, key=lambda hook: int(hook.split(".")[1]))
         parts = []
@@ -457,7 +470,7 @@ class DepthModel:
         asked = resolve_positions(batch, positions)
         last = self.n_layers
         for edits in edit_sets:
-            checked = [check_edit(edit, batch, caller="run_edits") for edit in edits]
+            checked = [self.check_edit(edit, batch, caller="run_edits") for edit in edits]
             out = torch.zeros(*asked.shape, self.d_vocab)
             for rows in self._batches(batch, batch_size):
                 mine = [edit.of(rows) for edit in checked]
@@ -486,7 +499,11 @@ class DepthModel:
             positions: indices from each prompt's start.
             grad: let gradients pass from the edits' sources.
         """
-        hooks = [self._depth_hooks[depth] for depth in depths]
+        # What enters a block has been through every edit at that depth.
+        hooks = [
+            self._depth_hooks[depth] if depth == self.n_layers else site_hook("resid_pre", depth)
+            for depth in depths
+        ]
         kept = self._capture(batch, hooks, positions, edits=edits, grad=grad)
         return torch.stack([kept[hook] for hook in hooks])
 
@@ -607,17 +624,3 @@ def _weights_of(model: Any) -> Weights:
         if rows.abs().mean() > 0 and rows.mean(-1).abs().max() <= rounding * rows.abs().mean():
             return "processed"
     return "raw"
-
-
-def check_edit(edit: SiteEdit, batch: TokenBatch, *, caller: str) -> SiteEdit:
-    """The edit with positions from the start, once it fits the batch.
-
-    Raises:
-        ValueError: a position lies outside its prompt, or there is not one source per prompt.
-    """
-    if edit.source is not None and len(edit.source) != len(batch):
-        raise ValueError(
-            f"{caller}: one source state per prompt is needed, "
-            f"got {len(edit.source)} for {len(batch)} prompts."
-        )
-    return replace(edit, positions=resolve_positions(batch, edit.positions)[:, 0])

@@ -792,3 +792,49 @@ def test_edits_that_do_not_fit_are_refused_before_any_forward_pass(
 def test_one_position_is_measured(tiny_llama: DepthModel) -> None:
     with pytest.raises(ValueError, match="one position a prompt is needed, got 12"):
         replay_measure(tiny_llama, BASE, [()], lambda *_: {}, positions="all")
+
+
+@pytest.mark.parametrize(("architecture", "backend"), FEW)
+@pytest.mark.parametrize("at", ["middle", "first", "last"])
+def test_positions_in_any_order_and_twice(
+    load_tiny: Load, architecture: str, backend: str, at: str
+) -> None:
+    model = load_tiny(architecture, backend)
+    edited = {"middle": BASE.lengths // 2, "first": FIRST, "last": LAST}[at]
+    sets = [*one_of_each(architecture, edited), *one_of_each(architecture, edited, N_LAYERS - 1)]
+    few = torch.tensor([[3, -1, 0, 4, 4], [0, 0, 0, 0, 0], [11, 2, -2, 6, 5], [4, 3, 2, 1, 0]])
+    found = logits(model, sets, positions=few, check=False)
+    assert_same(found, by_hooks(model, sets, few))
+
+
+@pytest.mark.parametrize("depths", [[2], [2, 3], [0, 1, 2]])
+def test_a_depth_is_read_after_every_edit_at_it(tiny_llama: DepthModel, depths: list[int]) -> None:
+    """The state that leaves a block and enters the next has two hooks."""
+    sets = [[site("blocks.2.hook_resid_pre")], [site(depth_hook(2, N_LAYERS))]]
+    found = states(tiny_llama, sets, depths=depths)
+    assert_same(found[0], found[1])
+    assert_same(found, states(tiny_llama, sets, depths=depths, engine="hooks"))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (site("blocks.1.attn.hook_z", head=9), r"names head 9; heads are 0\.\.\.3"),
+        (site("blocks.1.attn.hook_z", head=-1), "names head -1"),
+        (site("blocks.1.hook_mlp_out", head=1), "names head 1; there are no heads"),
+    ],
+)
+def test_heads_that_are_not_there(
+    tiny_llama: DepthModel, edit: SiteEdit, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DepthModel, "_forward", no_pass)
+    with pytest.raises(ValueError, match=message):
+        replay(tiny_llama, BASE, [[edit]])
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_half_precision_passes_the_check(
+    model_folder: Any, architecture: str, backend: str
+) -> None:
+    model = load_model(model_folder(architecture), backend=backend, dtype="bfloat16")
+    assert states(model, one_of_each(architecture, BASE.lengths // 2)).isfinite().all()

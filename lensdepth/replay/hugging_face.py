@@ -45,8 +45,9 @@ class HuggingFaceBlocks(Blocks):
         self._carried: list[Tensor] = []
         self._attended = False
         for layer, block in enumerate(self._blocks):
+            attend = self._attend_at(layer)
             for module in block.modules():
-                module.__dict__["lensdepth_attend"] = self._attend_at(layer)
+                module.__dict__["lensdepth_attend"] = attend
 
     def _copy_of(self, component: nn.Module) -> nn.Module:
         original = unwrapped(component)

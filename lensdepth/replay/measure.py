@@ -55,9 +55,9 @@ def replay_measure(
         ValueError: an edit or an option does not fit, or more than one position is asked for.
     """
     plan = make_plan(model, base, edit_sets, positions, None, only, engine, max_memory)
-    if plan.read.shape[1] != 1:
+    if plan.asked.shape[1] != 1:
         raise ValueError(
-            f"replay_measure: one position a prompt is needed, got {plan.read.shape[1]}."
+            f"replay_measure: one position a prompt is needed, got {plan.asked.shape[1]}."
         )
     shape = (len(plan.edit_sets), len(plan.batch))
     results: dict[str, Tensor] = {}

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth.hooks import SiteEdit
-from lensdepth.model import DepthModel, check_edit
+from lensdepth.model import DepthModel
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 Engine = Literal["auto", "replay", "hooks"]
@@ -34,7 +34,12 @@ class Plan:
     model: DepthModel
     batch: TokenBatch
     edit_sets: list[list[SiteEdit]]
-    read: Int[Tensor, "batch pos"]
+    asked: Int[Tensor, "batch pos"]
+    """Positions as they were asked for, -1 beyond a prompt's end."""
+    read: Int[Tensor, "batch distinct"]
+    """The same, each once and in order; -1 where a prompt has fewer."""
+    columns: Int[Tensor, "batch pos"]
+    """Where in `read` each asked position stands."""
     depths: list[int]
     only: Bool[Tensor, "set batch"]
     max_memory: int | None
@@ -68,21 +73,40 @@ def make_plan(
         )
     batch = model.tokenize(base)
     model.check_weights()
-    checked = [[check_edit(edit, batch, caller="replay") for edit in edits] for edits in edit_sets]
-    for edits in checked:
-        for edit in edits:
-            model.check_hook(edit.hook)
+    checked = [
+        [model.check_edit(edit, batch, caller="replay") for edit in edits] for edits in edit_sets
+    ]
     shape = (len(checked), len(batch))
     if only is None:
         only = torch.ones(shape, dtype=torch.bool)
     elif only.shape != shape:
         raise ValueError(f"replay: `only` must have shape {list(shape)}, got {list(only.shape)}.")
+    where = resolve_positions(batch, positions)
+    read, columns = _distinct(where)
     return Plan(
         model=model,
         batch=batch,
         edit_sets=checked,
-        read=resolve_positions(batch, positions),
+        asked=where,
+        read=read,
+        columns=columns,
         depths=asked,
         only=only,
         max_memory=max_memory,
     )
+
+
+def _distinct(
+    asked: Int[Tensor, "batch pos"],
+) -> tuple[Int[Tensor, "batch distinct"], Int[Tensor, "batch pos"]]:
+    """Each row's positions once and in order, and where in them each asked one stands."""
+    if asked.shape[1] == 1:
+        return asked, torch.zeros_like(asked)
+    rows = [row[row >= 0].unique() for row in asked]
+    width = max(1, *map(len, rows))
+    read = torch.full((len(rows), width), -1)
+    columns = torch.zeros_like(asked)
+    for i, row in enumerate(rows):
+        read[i, : len(row)] = row
+        columns[i] = torch.searchsorted(row, asked[i].clamp(min=0)).clamp(max=width - 1)
+    return read, columns

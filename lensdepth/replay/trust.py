@@ -57,7 +57,9 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     one = replace(
         plan,
         batch=plan.batch[row],
+        asked=plan.asked[row],
         read=plan.read[row],
+        columns=plan.columns[row],
         only=plan.only[:, row],
         depths=[model.n_layers],
     )
@@ -71,7 +73,9 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
             f"is allowed"
         )
     moved = float((by_replay[len(probes) :] - by_replay[0]).abs().amax()) if selves else 0.0
-    if not moved <= tolerance / 10:
+    # In half precision a matrix product of another shape rounds by as much as anything else does.
+    exact = model.dtype in (torch.float32, torch.float64)
+    if not moved <= (tolerance / 10 if exact else tolerance):
         raise Unreplayable(f"putting a run's own states back changes its logits by {moved:.1e}")
     model.replay_checked |= dict.fromkeys(by_stream, int(lengths.max()))
 
@@ -85,7 +89,7 @@ def _all_logits(
         by_hooks(plan, grad=False) if replayed is None else by_replay(plan, replayed, grad=False)
     )
     done = list(parts)
-    states = torch.cat([part.resid[:, 0] for part in done])[:, plan.read[0] >= 0]
+    states = torch.cat([part.resid[:, 0] for part in done])[:, plan.asked[0] >= 0]
     order = torch.cat([part.sets for part in done]).argsort()
     return plan.model.readout(states[order.to(states.device)]).cpu()
 

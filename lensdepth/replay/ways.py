@@ -89,7 +89,9 @@ def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
 
 def _part(plan: Plan, sets: Tensor, prompts: Tensor, resid: Tensor) -> Part:
     """Finished runs; what was read nowhere is 0."""
-    there = (plan.read[prompts] >= 0).to(resid.device)
+    columns = plan.columns[prompts].to(resid.device)[:, None, :, None]
+    resid = torch.take_along_dim(resid, columns, dim=2)
+    there = (plan.asked[prompts] >= 0).to(resid.device)
     return Part(sets=sets, prompts=prompts, resid=torch.where(there[:, None, :, None], resid, 0.0))
 
 
