@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth import metrics
 from lensdepth.conversion import BackendChoice, convert
 from lensdepth.hooks import SiteEdit, capture, check_hook, depth_hook, site_hook
 from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
@@ -191,7 +192,7 @@ class DepthModel:
         """
         named = dict(self.model.named_parameters())
         # A sum is not finite where a summand is not, and costs no more than reading the weight.
-        sums = torch.stack([w.detach().sum(dtype=torch.float64).cpu() for w in named.values()])
+        sums = torch.stack([metrics.widen(w.detach()).sum().double().cpu() for w in named.values()])
         wrong = (~sums.isfinite()).nonzero()[:, 0].tolist()
         if wrong:
             name = list(named)[wrong[0]]

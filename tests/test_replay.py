@@ -834,7 +834,7 @@ def test_heads_that_are_not_there(
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
 def test_half_precision_passes_the_check(
-    model_folder: Any, architecture: str, backend: str
+    model_folder: Any, architecture: str, backend: Any
 ) -> None:
     model = load_model(model_folder(architecture), backend=backend, dtype="bfloat16")
     assert states(model, one_of_each(architecture, BASE.lengths // 2)).isfinite().all()
