@@ -431,3 +431,27 @@ def test_plain_prompts_are_refused(trained: DepthModel, tmp_path) -> None:
     path.write_text("prompt\nThe capital of France is\nThe capital of Spain is\n")
     with pytest.raises(ValueError, match="interventions need pairs"):
         patch_sweep(trained, load_task(str(path), trained))
+
+
+def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
+    load_tiny: Load, backend: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """In every block of pairs, the checks before the sweep included."""
+    from lensdepth.patching import sweep
+    from lensdepth.replay import chunk
+
+    model = DepthModel(
+        load_tiny("llama", backend).model, tokenizer=load_tiny("llama", backend).tokenizer
+    )
+    task = load_task("months", model, n=6, keep="all")
+    expected = patch_sweep(model, task, engine="hooks")
+    attend = chunk.attend
+    monkeypatch.setattr(chunk, "attend", lambda *parts: 1.1 * attend(*parts))
+    monkeypatch.setattr(sweep, "SOURCE_BYTES", 1)  # a block a pair
+    model.replay_checked.clear()
+    found = patch_sweep(model, task)
+    torch.testing.assert_close(found.values, expected.values, atol=1e-4, rtol=1e-4)
+    assert found.self_patch_error < 1e-6
+    assert len([record for record in caplog.records if "hook by hook" in record.message]) == 1
+    with pytest.raises(RuntimeError, match="cannot be replayed: the replayed logits differ"):
+        patch_sweep(model, task, engine="replay")

@@ -54,9 +54,7 @@ def _block(line: DepthLine, block: slice) -> RepairValues:
     for i, hook in enumerate(hooks):
         sets.add(i, [hook], span.base, [given(i, 0)], line.edit, wanted=everyone)
     final = torch.zeros(1 + len(hooks), n_pairs, model.d_model)
-    runs = replay(
-        model, roles.base, sets.sets, engine=line.engine, max_memory=line.max_memory, check=False
-    )
+    runs = replay(model, roles.base, sets.sets, engine=line.engine, max_memory=line.max_memory)
     for part in runs:
         final[part.sets, part.prompts] = part.resid[:, 0, 0].float().cpu()
     base = final[0]

@@ -248,7 +248,6 @@ def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[
         only=sets.only,
         engine=line.engine,
         max_memory=line.max_memory,
-        check=block.start == 0,
     )
     base = torch.zeros(n_pairs, n_depths, model.d_model)
     sites = torch.tensor(sets.sites)

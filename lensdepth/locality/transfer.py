@@ -169,7 +169,6 @@ def transfer_matrix(
             n * n,
             engine=engine,
             max_memory=max_memory,
-            check=block.start == 0,
             description="transferring",
         )
         values[..., ~here.present] = torch.nan

@@ -76,9 +76,8 @@ class Grid:
         """Exact values for some of the pairs, and the same with each control."""
         mine, here = roles.of(pairs), [span.of(pairs) for span in spans]
         hooks = self.hooks
-        first = pairs.start == 0
         given = states_at(self.model, mine.source, hooks, [span.source for span in here])
-        base, values = self.run(mine, here, given, check=first)
+        base, values = self.run(mine, here, given)
         found = []
         for control in controls:
             if control == "shuffled_source":
@@ -90,7 +89,7 @@ class Grid:
                 where = [span.of(pairs) for span in moved]
                 at = [span.source for span in where]
                 other = states_at(self.model, mine.source, hooks, at)
-            found.append(self.run(mine, where, other, swap=False, check=False)[1])
+            found.append(self.run(mine, where, other, swap=False)[1])
         return BlockValues(
             base=base,
             source=measure_source(self.model, mine, self.metrics),
@@ -106,7 +105,6 @@ class Grid:
         *,
         chosen: Collection[Site] | None = None,
         swap: bool = True,
-        check: bool = True,
     ) -> tuple[Float[Tensor, "metric pair"], Float[Tensor, "metric pair depth position head"]]:
         """The base run's values and those of the edited runs.
 
@@ -117,7 +115,6 @@ class Grid:
             chosen: the sites to run; all by default.
             swap: `given` comes from the pair's own source at the same place, so that sites where
                 base and source agree need no run.
-            check: let the engine check itself first.
         """
         n_depths, n_spans, n_heads = self.shape(spans)
         skip = torch.zeros(n_depths, n_spans, len(roles.base), dtype=torch.bool)
@@ -143,7 +140,6 @@ class Grid:
             n_depths * n_spans * n_heads,
             engine=self.engine,
             max_memory=self.max_memory,
-            check=check,
         )
         grid = values.view(-1, n_depths, n_spans, n_heads, len(roles.base)).movedim(-1, 1)
         there = torch.stack([span.present for span in spans], dim=1) & given.present.T
@@ -205,7 +201,7 @@ def self_patch_error(
         sets.add(i, hooks, tokens, states, polar.full_swap, wanted=(tokens >= 0).any(1))
     plain = model.logits(mine.base)[:, 0]
     error = 0.0
-    for part in replay(model, mine.base, sets.sets, only=sets.only, engine=engine, check=False):
+    for part in replay(model, mine.base, sets.sets, only=sets.only, engine=engine):
         logits = model.readout(part.resid[:, 0, 0]).cpu()
         error = max(error, float((logits - plain[part.prompts]).abs().max()))
     allowed = SELF_PATCH_TOLERANCE.get(model.dtype, 1e-5) * max(1.0, float(plain.abs().max()))

@@ -106,7 +106,6 @@ class DepthLine:
                 len(sets),
                 engine=self.engine,
                 max_memory=self.max_memory,
-                check=block.start == 0,
                 description=description,
             )
             values[..., ~here.present] = torch.nan

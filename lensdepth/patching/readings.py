@@ -56,7 +56,6 @@ class Readings:
         sets: EditSets,
         engine: Engine,
         max_memory: int | None,
-        check: bool,
         description: str,
     ) -> Float[Tensor, "metric set pair"]:
         """The metrics of every set of edits; NaN where a set was not run."""
@@ -77,7 +76,6 @@ class Readings:
             columns=columns,
             only=sets.only,
             engine=engine,
-            check=check,
             max_memory=max_memory,
             description=description,
         )
@@ -147,13 +145,12 @@ def measure_sets(
     *,
     engine: Engine,
     max_memory: int | None,
-    check: bool = True,
     description: str = "patching",
 ) -> tuple[Float[Tensor, "metric pair"], Float[Tensor, "metric site pair"]]:
     """The metrics of the base run and of the runs of each site; what was not run is the base's."""
     need_base = any(metric in ("kl", "js", "flip") for metric in asked)
     read = Readings(asked, roles, model.logits(roles.base)[:, 0] if need_base else None)
-    found = read.of_sets(model, sets, engine, max_memory, check, description)
+    found = read.of_sets(model, sets, engine, max_memory, description)
     filled = torch.stack([sets.filled(values, n_sites) for values in found])
     return found[:, 0], filled
 

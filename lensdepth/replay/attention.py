@@ -84,28 +84,34 @@ def _attend_group(
     rule: AttentionRule,
 ) -> Float[Tensor, "prompt run query head d_value"]:
     kv_heads = k.shape[1]
+    n_prompts, n_runs, n_queries = group.queries.shape
     # p prompt, r run, q query, k key, h group of heads, g head in its group, d d_head
     own_q = q[group.queries].unflatten(-2, (kv_heads, -1))  # p r q h g d
     own_k, own_v = k[group.keys], v[group.keys]  # p r k h d
-    scores = torch.einsum("prqhgd,prkhd->prhgqk", own_q, own_k)
-    base_v = None
+    mine = own_q.permute(0, 1, 3, 4, 2, 5).flatten(3, 4)  # p r h (g q) d
+    scores = mine @ own_k.permute(0, 1, 3, 4, 2)  # p r h (g q) k
+    base_k = base_v = None
     if group.start and past_k is not None and past_v is not None:
-        base_k = past_k[group.prompts, : group.start]
-        base_v = past_v[group.prompts, : group.start]
-        past = torch.einsum("prqhgd,pkhd->prhgqk", own_q, base_k)
+        base_k = past_k[group.prompts, : group.start].permute(0, 2, 3, 1)  # p h d k
+        base_v = past_v[group.prompts, : group.start].transpose(1, 2)  # p h k d
+        # The runs of a prompt share its past: one product for all of them.
+        past = mine.transpose(1, 2).flatten(2, 3) @ base_k  # p h (r g q) k
+        past = past.unflatten(2, (n_runs, -1)).transpose(1, 2)
         scores = torch.cat([past, scores], dim=-1)
-    scores = scores * rule.scale
+    scores = scores.unflatten(3, (-1, n_queries)) * rule.scale  # p r h g q k
     if rule.softcap is not None:
         scores = rule.softcap * torch.tanh(scores / rule.softcap)
     bias = _bias(group, rule, scores)
     if bias is not None:
         scores = scores + bias
-    weights = _softmax(scores, rule.sinks).to(v.dtype)
-    own = weights[..., group.start :] if base_v is not None else weights
-    z = torch.einsum("prhgqk,prkhd->prqhgd", own, own_v)
-    if base_v is not None:
-        z = z + torch.einsum("prhgqk,pkhd->prqhgd", weights[..., : group.start], base_v)
-    return z.flatten(-3, -2)
+    weights = _softmax(scores, rule.sinks).to(v.dtype).flatten(3, 4)  # p r h (g q) k
+    if base_v is None:
+        z = weights @ own_v.transpose(2, 3)  # p r h (g q) d
+    else:
+        z = weights[..., group.start :] @ own_v.transpose(2, 3)
+        past = weights[..., : group.start].transpose(1, 2).flatten(2, 3)  # p h (r g q) k
+        z = z + (past @ base_v).unflatten(2, (n_runs, -1)).transpose(1, 2)
+    return z.unflatten(3, (-1, n_queries)).permute(0, 1, 4, 2, 3, 5).flatten(3, 4)
 
 
 def _bias(group: Group, rule: AttentionRule, scores: Tensor) -> Tensor | None:
