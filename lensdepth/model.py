@@ -201,10 +201,10 @@ class DepthModel:
                 f"({len(wrong)} of {len(named)} weights do); load the model anew."
             )
 
-    def warn_once(self, message: str) -> None:
-        """Log a warning about this model, the first time that it is true."""
-        if message not in self._warned:
-            self._warned.add(message)
+    def warn_once(self, topic: str, message: str) -> None:
+        """Log a warning about this model, the first time that its topic comes up."""
+        if topic not in self._warned:
+            self._warned.add(topic)
             logger.warning("%s: %s", self._name, message)
 
     def tokenize(self, prompts: Prompts) -> TokenBatch:

@@ -84,7 +84,7 @@ def _attend_group(
     rule: AttentionRule,
 ) -> Float[Tensor, "prompt run query head d_value"]:
     kv_heads = k.shape[1]
-    n_prompts, n_runs, n_queries = group.queries.shape
+    _, n_runs, n_queries = group.queries.shape
     # p prompt, r run, q query, k key, h group of heads, g head in its group, d d_head
     own_q = q[group.queries].unflatten(-2, (kv_heads, -1))  # p r q h g d
     own_k, own_v = k[group.keys], v[group.keys]  # p r k h d

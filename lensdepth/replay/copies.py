@@ -13,7 +13,16 @@ from torch import nn
 
 
 class Unreplayable(Exception):
-    """This model, or this edit, is beyond the engine; the plain hooks can still do it."""
+    """This model, or this edit, is beyond the engine; the plain hooks can still do it.
+
+    Args:
+        what: the reason, the same whenever it is the same.
+        detail: numbers of the case.
+    """
+
+    def __init__(self, what: str, detail: str = "") -> None:
+        super().__init__(f"{what} {detail}".rstrip())
+        self.what = what
 
 
 def bare_copy(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:

@@ -80,7 +80,8 @@ def run_plan(plan: Plan, engine: Engine, check: bool, grad: bool) -> Generator[P
                     f"replay: {plan.model.info.name!r} cannot be replayed: {reason}. "
                     f"Use engine='auto' or engine='hooks'."
                 ) from reason
-            plan.model.warn_once(f"interventions run hook by hook, since {reason}.")
+            message = f"interventions run hook by hook, since {reason}."
+            plan.model.warn_once(reason.what, message)
             blocks = None
     if blocks is None:
         yield from by_hooks(plan, grad=grad)

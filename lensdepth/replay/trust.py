@@ -69,14 +69,14 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     error = float((by_replay[: len(probes)] - by_hooks).abs().max())
     if not error <= tolerance:
         raise Unreplayable(
-            f"the replayed logits differ from the model's by {error:.1e}, where {tolerance:.1e} "
-            f"is allowed"
+            "the replayed logits differ from the model's",
+            f"by {error:.1e}, where {tolerance:.1e} is allowed",
         )
     moved = float((by_replay[len(probes) :] - by_replay[0]).abs().amax()) if selves else 0.0
     # In half precision a matrix product of another shape rounds by as much as anything else does.
     exact = model.dtype in (torch.float32, torch.float64)
     if not moved <= (tolerance / 10 if exact else tolerance):
-        raise Unreplayable(f"putting a run's own states back changes its logits by {moved:.1e}")
+        raise Unreplayable("putting a run's own states back changes its logits", f"by {moved:.1e}")
     model.replay_checked |= dict.fromkeys(by_stream, int(lengths.max()))
 
 
