@@ -1,5 +1,7 @@
 """The engine equals plain hooks, says so where it cannot, and leaves nothing behind."""
 
+import gc
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from lensdepth.hooks import SiteEdit, Stream, capture, depth_hook, site_hook
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Backend
 from lensdepth.replay import Part, attention, chunk, replay, replay_measure
+from lensdepth.replay.chunk import Chunk
 from lensdepth.tokens import Positions, TokenBatch, pad_tokens
 
 LENGTHS = (9, 1, 12, 5)
@@ -838,3 +841,25 @@ def test_half_precision_passes_the_check(
 ) -> None:
     model = load_model(model_folder(architecture), backend=backend, dtype="bfloat16")
     assert states(model, one_of_each(architecture, BASE.lengths // 2)).isfinite().all()
+
+
+def test_nothing_waits_for_the_garbage_collector(
+    tiny_llama: DepthModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory would grow with the number of interventions if finished chunks lived on."""
+    seen = []
+    start = Chunk.__init__
+
+    def watched(self: Chunk, *parts: Any) -> None:
+        start(self, *parts)
+        seen.append(weakref.ref(self))
+
+    monkeypatch.setattr(Chunk, "__init__", watched)
+    gc.collect()
+    gc.disable()
+    try:
+        states(tiny_llama, 5 * one_of_each("llama", layer=N_LAYERS - 1), max_memory=200_000)
+        assert len(seen) > 3
+        assert [ref for ref in seen if ref() is not None] == []
+    finally:
+        gc.enable()

@@ -122,17 +122,12 @@ class Chunk:
         asked = self._asked_tokens[:n_runs]
         if asked.numel() > WHOLE_BLOCK_SHARE * len(x):
             return self._block(layer, x, self._positions[: len(x)], groups)[asked]
-        try:
-            self._blocks.attend = _give_keys_and_values
-            self._blocks.run(layer, x, self._positions[: len(x)])
-            raise RuntimeError(f"replay: block {layer} ran without its attention.")
-        except _KeysAndValues as found:
-            own = found
+        own_k, own_v = self._keys_and_values(layer, x)
         groups = group_runs(self._runs[:n_runs], self._asked[:n_runs], self._device)
 
         def attention(_: int, q: Tensor, k: Tensor, v: Tensor, __: AttentionRule) -> Tensor:
             past = self._base.keys[layer], self._base.values[layer]
-            return attend(q, own.k, own.v, *past, groups, self._base.rules[layer])
+            return attend(q, own_k, own_v, *past, groups, self._base.rules[layer])
 
         self._blocks.attend = attention
         self._rows = self._rows_of_asked(n_runs)
@@ -141,6 +136,16 @@ class Chunk:
             return self._blocks.run(layer, x[asked.flatten()], positions).view(*asked.shape, -1)
         finally:
             self._rows = None
+
+    def _keys_and_values(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What a block makes of its input before attention."""
+        self._blocks.attend = _give_keys_and_values
+        try:
+            self._blocks.run(layer, x, self._positions[: len(x)])
+        except _KeysAndValues as found:
+            # The exception itself must not live on: its traceback holds the block's activations.
+            return found.k, found.v
+        raise RuntimeError(f"replay: block {layer} ran without its attention.")
 
     def _rows_of_asked(self, n_runs: int) -> Int[Tensor, " token"]:
         rows = torch.full((len(self._positions),), -1, device=self._device)

@@ -10,7 +10,7 @@ from torch import Tensor
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.replay.base import BaseRun, record
-from lensdepth.replay.blocks import Blocks
+from lensdepth.replay.blocks import Blocks, unset
 from lensdepth.replay.chunk import Chunk
 from lensdepth.replay.copies import Unreplayable
 from lensdepth.replay.hooked import HookedBlocks
@@ -103,6 +103,15 @@ def _depth_needed(edit: SiteEdit) -> int:
 
 def by_replay(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterator[Part]:
     """The fast way: the base run once, then only what each run can change."""
+    try:
+        yield from _blocks_of_prompts(plan, replayed, grad=grad)
+    finally:
+        # What attention was last set to knows the last chunk, which need not wait for the
+        # garbage collector.
+        replayed.blocks.attend = unset
+
+
+def _blocks_of_prompts(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterator[Part]:
     runs, idle = plan_runs(plan.edit_sets, plan.read, plan.only, plan.depths[-1])
     pending = list(torch.arange(len(plan.batch)).split(prompts_at_once(plan)))[::-1]
     while pending:
