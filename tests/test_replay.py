@@ -858,7 +858,7 @@ def test_nothing_waits_for_the_garbage_collector(
     gc.collect()
     gc.disable()
     try:
-        states(tiny_llama, 5 * one_of_each("llama", layer=N_LAYERS - 1), max_memory=200_000)
+        states(tiny_llama, 5 * one_of_each("llama", FIRST), max_memory=200_000)
         assert len(seen) > 3
         assert [ref for ref in seen if ref() is not None] == []
     finally:
