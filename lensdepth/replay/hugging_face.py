@@ -22,6 +22,7 @@ from lensdepth.replay.copies import (
     first_tensor,
     unwrapped,
     with_attention,
+    with_fused_activations,
 )
 
 IMPLEMENTATION = "lensdepth_replay"
@@ -40,6 +41,7 @@ class HuggingFaceBlocks(Blocks):
         self._root: Any = bare_copy(root, self._copies)
         _register()
         with_attention(self._root, IMPLEMENTATION)
+        with_fused_activations(self._root)
         self._blocks: list[Any] = [self._copy_of(block) for block in self._bridge.blocks]
         self._calls: list[dict[str, Any]] = [{} for _ in self._blocks]
         self._carried: list[Tensor] = []
