@@ -11,7 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lensdepth.ablation import AblationProfile, ablation_sweep
+    from lensdepth.ablation import (
+        AblationProfile,
+        DecodingProfile,
+        DoseProfile,
+        ablation_sweep,
+        decode_parts,
+        dose_response,
+    )
     from lensdepth.geometry import GeometryProfile, geometry_profile
     from lensdepth.lens import LensProfile, logit_lens
     from lensdepth.locality import (
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from lensdepth.provenance import ModelInfo, Provenance
     from lensdepth.report import Report, build_report
     from lensdepth.residual import ResidualStream
+    from lensdepth.steering import SteeringProfile, steering_sweep
     from lensdepth.tasks import Task, list_tasks, load_task
     from lensdepth.transition import Crossing, Transition, find_crossing, find_transition
 
@@ -37,7 +45,9 @@ __version__ = "0.1.0"
 _HOME = {
     "AblationProfile": "ablation",
     "Crossing": "transition",
+    "DecodingProfile": "ablation",
     "DepthModel": "model",
+    "DoseProfile": "ablation",
     "GeometryProfile": "geometry",
     "LensProfile": "lens",
     "LocalityProfile": "locality",
@@ -47,6 +57,7 @@ _HOME = {
     "Report": "report",
     "ResidualStream": "residual",
     "ShapleyProfile": "locality",
+    "SteeringProfile": "steering",
     "Task": "tasks",
     "TrajectoryProfile": "locality",
     "TransferProfile": "locality",
@@ -55,6 +66,8 @@ _HOME = {
     "ablation_sweep": "ablation",
     "build_report": "report",
     "compare_local_global": "locality",
+    "decode_parts": "ablation",
+    "dose_response": "ablation",
     "find_crossing": "transition",
     "find_transition": "transition",
     "geometry_profile": "geometry",
@@ -65,18 +78,21 @@ _HOME = {
     "patch_sweep": "patching",
     "patch_windows": "patching",
     "shapley_depths": "locality",
+    "steering_sweep": "steering",
     "trajectory_response": "locality",
     "transfer_matrix": "locality",
 }
 """Public name -> module that defines it."""
 
 __all__ = [
-    "AblationProfile", "Crossing", "DepthModel", "GeometryProfile", "LensProfile",
-    "LocalityProfile", "ModelInfo", "PatchProfile", "Provenance", "Report", "ResidualStream",
-    "ShapleyProfile", "Task", "TrajectoryProfile", "TransferProfile", "Transition",
-    "WindowProfile", "ablation_sweep", "build_report", "compare_local_global", "find_crossing",
-    "find_transition", "geometry_profile", "list_tasks", "load_model", "load_task", "logit_lens",
-    "patch_sweep", "patch_windows", "shapley_depths", "trajectory_response", "transfer_matrix",
+    "AblationProfile", "Crossing", "DecodingProfile", "DepthModel", "DoseProfile",
+    "GeometryProfile", "LensProfile", "LocalityProfile", "ModelInfo", "PatchProfile",
+    "Provenance", "Report", "ResidualStream", "ShapleyProfile", "SteeringProfile", "Task",
+    "TrajectoryProfile", "TransferProfile", "Transition", "WindowProfile", "ablation_sweep",
+    "build_report", "compare_local_global", "decode_parts", "dose_response", "find_crossing",
+    "find_transition", "geometry_profile", "list_tasks", "load_model", "load_task",
+    "logit_lens", "patch_sweep", "patch_windows", "shapley_depths", "steering_sweep",
+    "trajectory_response", "transfer_matrix",
 ]  # fmt: skip
 
 

@@ -39,7 +39,7 @@ class SiteEdit:
         return replace(self, positions=self.positions[rows], source=source)
 
 
-_RESID_MID = ".hook_resid_mid"
+RESID_MID = ".hook_resid_mid"
 
 
 class StopPass(BaseException):
@@ -65,29 +65,37 @@ def site_hook(stream: Stream, layer: int) -> str:
     return f"blocks.{layer}.attn.hook_z" if stream == "z" else f"blocks.{layer}.hook_{stream}"
 
 
+Hook = tuple[str, Callable[[Tensor], Tensor | None]]
+"""A hook name and a function of the activation: gives the one to go on with, or None."""
+
+
 @contextmanager
 def hooked(
-    points: Mapping[str, Any], hooks: Sequence[tuple[str, Callable[[Tensor], Tensor | None]]]
+    points: Mapping[str, Any], hooks: Sequence[Hook], *, first: Sequence[Hook] = ()
 ) -> Iterator[None]:
     """Attach functions to hook points, in order; take away these and no others at the end.
 
     Args:
         points: the model's `hook_dict`.
-        hooks: names with functions of the activation, which give the one to go on with, or None.
+        hooks: run after whatever is attached already.
+        first: run before it.
     Raises:
         ValueError: the model has no hook point of that name.
     """
     handles: list[tuple[Any, Any]] = []
     try:
-        for name, function in hooks:
+        for (name, function), prepend in [
+            *((hook, True) for hook in first),
+            *((hook, False) for hook in hooks),
+        ]:
             check_hook(points, name)
 
             def call(activation: Tensor, hook: Any, function: Any = function) -> Tensor | None:
                 return function(activation)
 
             point = points[name]
-            point.add_hook(call)
-            handles.append((point, point.fwd_hooks[-1]))
+            point.add_hook(call, prepend=prepend)
+            handles.append((point, point.fwd_hooks[0 if prepend else -1]))
         yield
     finally:
         for point, handle in handles:
@@ -136,19 +144,16 @@ def capture(
 
         return function
 
-    changes = []
     carried: dict[str, list[Tensor]] = {}
     if resid_mid_is_branch:
-        carried = {edit.hook: [] for edit in edits if edit.hook.endswith(_RESID_MID)}
-        changes = [
-            (name.replace(_RESID_MID, ".hook_resid_post"), _carry(deltas))
-            for name, deltas in carried.items()
-        ]
-    changes += [
+        carried = {edit.hook: [] for edit in edits if edit.hook.endswith(RESID_MID)}
+    carries = [carry(name, deltas) for name, deltas in carried.items()]
+    changes = [
         (edit.hook, _edit_hook(edit, i, fired, carried.get(edit.hook)))
         for i, edit in enumerate(edits)
     ]
-    with hooked(points, [*changes, *((name, keep(name)) for name in hooks)]), suppress(StopPass):
+    reads = [(name, keep(name)) for name in hooks]
+    with hooked(points, [*changes, *reads], first=carries), suppress(StopPass):
         forward(tokens)
     silent = [edit.hook for edit, ran in zip(edits, fired, strict=True) if not ran]
     silent += [name for name in hooks if name not in kept]
@@ -160,28 +165,36 @@ def capture(
     return kept
 
 
-def _carry(deltas: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    def function(activation: Tensor) -> Tensor:
-        return activation + sum(deltas)
+def carry(name: str, deltas: list[Tensor]) -> Hook:
+    """Adds to a block's output what was changed at resid_mid, where that is a branch.
 
-    return function
+    It belongs in front of whatever is attached to the output, which an edit there must see whole.
+    """
+    return name.replace(RESID_MID, ".hook_resid_post"), lambda x: x + sum(deltas)
 
 
 def _edit_hook(
     edit: SiteEdit, index: int, fired: list[bool], deltas: list[Tensor] | None
 ) -> Callable[[Tensor], Tensor]:
     def function(activation: Tensor) -> Tensor:
-        at = edit.positions.to(activation.device)
-        rows = torch.arange(len(at), device=activation.device)
-        found = activation[rows, at]
-        changed = activation.clone()
-        changed[rows, at] = apply_edit(edit, found, edit.source)
+        rows = torch.arange(len(edit.positions), device=activation.device)
+        changed = put_states(edit, activation, rows)
         fired[index] = True
         if deltas is not None:
             deltas.append(changed - activation)
         return changed
 
     return function
+
+
+def put_states(
+    edit: SiteEdit, activation: Float[Tensor, "row pos ..."], rows: Int[Tensor, " batch"]
+) -> Float[Tensor, "row pos ..."]:
+    """The activation with an edit's states in it: each in the row of its own, at its position."""
+    at = edit.positions.to(activation.device)
+    changed = activation.clone()
+    changed[rows, at] = apply_edit(edit, activation[rows, at], edit.source)
+    return changed
 
 
 def apply_edit(

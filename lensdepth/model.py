@@ -12,6 +12,7 @@ Weights are raw: norms not folded, nothing centred. Forward passes run in the mo
 without gradients, batch by batch; what comes out is float32.
 """
 
+import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,12 +25,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth import metrics
+from lensdepth import generation, metrics
 from lensdepth.conversion import BackendChoice, convert
-from lensdepth.hooks import SiteEdit, capture, check_hook, depth_hook, site_hook
+from lensdepth.hooks import (
+    SiteEdit,
+    Stream,
+    apply_edit,
+    capture,
+    check_hook,
+    depth_hook,
+    site_hook,
+)
 from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
+from lensdepth.polar import Edit
 from lensdepth.provenance import Backend, ModelInfo, Weights
 from lensdepth.residual import ResidualStream
+from lensdepth.standing import StandingEdit, StandingPositions, standing, standing_positions
 from lensdepth.tokens import Positions, Prompts, TokenBatch, pad_tokens, resolve_positions
 
 logger = logging.getLogger(__name__)
@@ -119,6 +130,8 @@ class DepthModel:
         """TransformerLens's hook points by name."""
         self._depth_hooks = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
         self._readout_checked = False
+        self._n_cached = 0
+        """Positions that stand in a key/value cache in front of those of the pass at work."""
         self._warned: set[str] = set()
         self.replay_checked: dict[str, int] = {}
         """Streams at which the replay engine was compared with plain hooks, the longest prompts
@@ -176,13 +189,14 @@ class DepthModel:
                 f"{caller}: one source state per prompt is needed, "
                 f"got {len(edit.source)} for {len(batch)} prompts."
             )
-        n_heads = self.model.cfg.n_heads if edit.hook.endswith(".hook_z") else 0
-        if edit.head is not None and not 0 <= edit.head < n_heads:
-            there = f"heads are 0...{n_heads - 1}" if n_heads else "there are no heads"
-            raise ValueError(
-                f"{caller}: the edit at {edit.hook!r} names head {edit.head}; {there}."
-            )
+        self._check_head(edit.hook, edit.head, caller)
         return replace(edit, positions=resolve_positions(batch, edit.positions)[:, 0])
+
+    def _check_head(self, hook: str, head: int | None, caller: str) -> None:
+        n_heads = self.model.cfg.n_heads if hook.endswith(".hook_z") else 0
+        if head is not None and not 0 <= head < n_heads:
+            there = f"heads are 0...{n_heads - 1}" if n_heads else "there are no heads"
+            raise ValueError(f"{caller}: the edit at {hook!r} names head {head}; {there}.")
 
     def check_weights(self) -> None:
         """Refuse weights that became NaN or infinite; one pass over them, no forward pass.
@@ -516,35 +530,199 @@ class DepthModel:
         return self.edited_states(batch, (), [0], everywhere)[0]
 
     def generate(
-        self, prompt: str, *, max_new_tokens: int = 20, temperature: float = 0.0, seed: int = 0
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 20,
+        temperature: float = 0.0,
+        seed: int = 0,
+        use_cache: bool = True,
     ) -> str:
         """The prompt and what the model continues it with.
+
+        With a cache each new token runs one position. The first and the last such step are
+        compared with plain passes; where they differ, or the model has no cache, it says so once
+        and the text is made without.
 
         Args:
             prompt: the text to continue.
             max_new_tokens: fewer if the model ends its text or its context is full.
             temperature: 0 takes the most likely token each time; higher ones sample.
             seed: of the sampling.
+            use_cache: keep keys and values from token to token.
         """
         ids = self.tokenize(prompt).row(0)
-        start = len(ids)
-        generator = torch.Generator().manual_seed(seed)
+        longest = min(len(ids) + max_new_tokens, self.n_ctx)
         end = getattr(self.tokenizer, "eos_token_id", None)
-        while len(ids) < min(start + max_new_tokens, self.n_ctx):
-            logits = self.logits([ids])[0, 0]
-            if temperature > 0:
-                probs = (logits / temperature).softmax(-1)
-                token = int(torch.multinomial(probs, 1, generator=generator))
-            else:
-                token = int(logits.argmax())
-            if token == end:
-                break
-            ids.append(token)
+
+        def plain(ids: Sequence[int]) -> Float[Tensor, " d_vocab"]:
+            return self.logits([list(ids)])[0, 0]
+
+        def extended(next_logits: generation.NextLogits) -> list[int]:
+            choose = generation.sampler(temperature, seed)
+            return generation.continue_tokens(ids, longest, next_logits, choose, end)
+
+        whole = None
+        if use_cache and longest > len(ids) + 1:  # one token is one pass in any case
+            tolerance = generation.TOLERANCE.get(self.dtype, 1e-4)
+            try:
+                cached = generation.CachedLogits(plain, self._cached_step(), tolerance)
+                whole = extended(cached)
+                cached.check_last()
+            except generation.Uncacheable as reason:
+                whole = None
+                self.warn_once("cache", f"text is generated without a cache, since {reason}.")
+        if whole is None:
+            whole = extended(plain)
         # What the tokenizer makes of its own ids, less the prompt's part, keeps the prompt as is.
-        whole, given = (
-            self.tokenizer.decode(part, skip_special_tokens=True) for part in (ids, ids[:start])
+        text, given = (
+            self.tokenizer.decode(part, skip_special_tokens=True)
+            for part in (whole, whole[: len(ids)])
         )
-        return prompt + whole[len(given) :]
+        return prompt + text[len(given) :]
+
+    @contextmanager
+    def steer(
+        self,
+        edit: Edit,
+        *,
+        depths: int | Sequence[int],
+        positions: StandingPositions = "all",
+        source: Float[Tensor, "*depth d_source"] | None = None,
+        stream: Stream = "resid_pre",
+        head: int | None = None,
+    ) -> Iterator["DepthModel"]:
+        """Let an edit act in every forward pass of the model, until the context is left.
+
+            >>> with model.steer(polar.add(4.0), depths=[5], source=vector) as steered:
+            ...     steered.generate("two months from January is")
+
+        Everything that reads the model sees it steered. Contexts nest: at one hook, inner ones act
+        on what outer ones produced. Texts are generated by this class alone: a cache that it does
+        not know would shift the positions.
+
+        Args:
+            edit: from `lensdepth.polar`, or any function of base and source states; it treats
+                each state by itself and alike in every pass.
+            depths: depths 0...L at stream `"resid_pre"`, else blocks.
+            positions: `"all"`, or indices or a slice from the start of each text, prompt and
+                generated tokens alike.
+            source: one state for all depths, or one for each of `depths`; None for edits that
+                need nothing.
+            stream: where in the block.
+            head: at stream `"z"`, the one head to edit; None edits all heads side by side.
+        Raises:
+            ValueError: an argument does not fit the model; before anything is attached.
+            RuntimeError: on leaving, forward passes ran and the edit never acted.
+        """
+        edits = self._standing_edits(edit, depths, positions, source, stream, head)
+        if not self._readout_checked:
+            self._check_readout()  # of the model as it is
+        with standing(
+            self.hook_points,
+            edits,
+            last=self._depth_hooks[-1],
+            n_cached=lambda: self._n_cached,
+            resid_mid_is_branch=self.backend == "bridge",
+        ):
+            yield self
+
+    def _standing_edits(
+        self,
+        edit: Edit,
+        depths: int | Sequence[int],
+        positions: StandingPositions,
+        source: Tensor | None,
+        stream: Stream,
+        head: int | None,
+    ) -> list[StandingEdit]:
+        asked = [depths] if isinstance(depths, int) else list(depths)
+        if not asked or len(set(asked)) < len(asked):
+            raise ValueError(f"steer: depths must be one at least, and each once; got {asked}.")
+        hooks = [
+            depth_hook(depth, self.n_layers) if stream == "resid_pre" else site_hook(stream, depth)
+            for depth in asked
+        ]
+        for hook in hooks:
+            check_hook(self.hook_points, hook)
+            self._check_head(hook, head, "steer")
+        d_source = self.d_model
+        if stream == "z":
+            d_source = self.model.cfg.d_head * (self.model.cfg.n_heads if head is None else 1)
+        if source is not None:
+            if tuple(source.shape) not in ((d_source,), (len(asked), d_source)):
+                raise ValueError(
+                    f"steer: source must have shape [{d_source}] or, for {len(asked)} depths, "
+                    f"[{len(asked)}, {d_source}]; got {list(source.shape)}."
+                )
+            if not source.isfinite().all():
+                raise ValueError("steer: source holds NaN or infinite numbers; give finite ones.")
+            source = source.expand(len(asked), d_source)
+        places = standing_positions(positions, self.n_ctx)
+        edits = [
+            StandingEdit(
+                hook=hook,
+                positions=places,
+                edit=edit,
+                source=None if source is None else source[i],
+                head=head,
+            )
+            for i, hook in enumerate(hooks)
+        ]
+        # An edit that lacks its source, or gives another shape, fails here and not in mid-pass.
+        probe = replace(edits[0].of(torch.zeros(1, dtype=torch.long)), head=None)
+        apply_edit(probe, torch.ones(1, d_source, device=self.device), probe.source)
+        return edits
+
+    def _cached_step(self) -> generation.CachedStep:
+        """Passes on one text that go on where the last one ended.
+
+        Raises:
+            Uncacheable: when it runs, the model keeps no keys and values.
+        """
+        last = self._depth_hooks[-1]
+        cache: Any = None
+
+        def step(ids: Sequence[int], n_cached: int) -> Float[Tensor, " d_vocab"]:
+            nonlocal cache
+            tokens = torch.tensor([list(ids)])
+            if cache is None:
+                logits, cache = self._start_cache(tokens[:, :1])
+                if cache is None:
+                    raise generation.Uncacheable("it keeps no keys and values")
+                if len(ids) == 1:
+                    return logits
+                tokens, n_cached = tokens[:, 1:], 1
+            batch = TokenBatch(tokens=tokens, lengths=torch.tensor([tokens.shape[1]]))
+            self._n_cached = n_cached
+            try:
+                state = self._capture(batch, [last], batch.last[:, None], cache=cache)[last][0, 0]
+            finally:
+                self._n_cached = 0
+            return self.readout(state).cpu()
+
+        return step
+
+    def _start_cache(
+        self, token: Int[Tensor, "batch 1"]
+    ) -> tuple[Float[Tensor, " d_vocab"], Any | None]:
+        """Logits after the first token, and a cache that holds it if the model keeps one.
+
+        Of one token alone, since a bridge gives its cache away only with the logits of every
+        position.
+        """
+        token = token.to(self.device)
+        with torch.no_grad(), self._as_evaluated():
+            if self.backend == "bridge":
+                options = {"return_type": "logits_and_cache", "use_cache": True}
+                logits, cache = self.model(token, **options)
+            else:
+                # TransformerLens 4 has no such class.
+                caches = importlib.import_module("transformer_lens.cache.key_value_cache")
+                kind = caches.TransformerLensKeyValueCache
+                cache = kind.init_cache(self.model.cfg, self.device, len(token))
+                logits = self._forward(token, cache)
+        return logits[0, -1].float().cpu(), cache
 
     def _batches(self, batch: TokenBatch, batch_size: int | None) -> Iterator[slice]:
         if batch_size is not None and batch_size < 1:
@@ -562,11 +740,12 @@ class DepthModel:
         *,
         edits: Sequence[SiteEdit] = (),
         grad: bool = False,
+        cache: Any = None,
     ) -> dict[str, Tensor]:
         with torch.set_grad_enabled(grad), self._as_evaluated():
             return capture(
                 self.hook_points,
-                self._forward,
+                lambda tokens: self._forward(tokens, cache),
                 batch.tokens.to(self.device),
                 hooks,
                 positions.to(self.device),
@@ -574,9 +753,14 @@ class DepthModel:
                 resid_mid_is_branch=self.backend == "bridge",
             )
 
-    def _forward(self, tokens: Int[Tensor, "batch pos"]) -> Any:
+    def _forward(self, tokens: Int[Tensor, "batch pos"], cache: Any = None) -> Any:
+        """The model's own logits; with a cache, of tokens that go on where it ends."""
         if self.backend == "bridge":
-            return self.model(tokens, return_type="logits", use_cache=False)
+            past = {} if cache is None else {"past_key_values": cache}
+            return self.model(tokens, return_type="logits", use_cache=cache is not None, **past)
+        if cache is not None:
+            past = {"past_kv_cache": cache, "attention_mask": torch.ones_like(tokens)}
+            return self.model(tokens, return_type="logits", **past)
         # With padding on the left, HookedTransformer would mask whatever equals the pad token.
         side = {} if self.model.tokenizer is None else {"padding_side": "right"}
         return self.model(tokens, return_type="logits", **side)

@@ -129,7 +129,8 @@ def _channels(colour: str) -> str:
     return f"rgba({red},{green},{blue},"
 
 
-def _rgba(colour: str, alpha: float) -> str:
+def rgba(colour: str, alpha: float) -> str:
+    """A colour with an opacity."""
     return f"{_channels(colour)}{alpha})"
 
 
@@ -170,7 +171,7 @@ def _add_curve(
             x=np.concatenate([x[banded], x[banded][::-1]]),
             y=np.concatenate([curve.high[banded], curve.low[banded][::-1]]),
             fill="toself",
-            fillcolor=_rgba(colour, 0.10 if curve.dashed else 0.18),
+            fillcolor=rgba(colour, 0.10 if curve.dashed else 0.18),
             line={"width": 0, "color": colour},
             mode="lines",
             hoverinfo="skip",
@@ -187,7 +188,7 @@ def _add_curve(
         legendgroup=name,
         mode="lines" if dense else "lines+markers",
         line={
-            "color": _rgba(colour, 0.35) if wide else colour,
+            "color": rgba(colour, 0.35) if wide else colour,
             "dash": "4px,3px" if curve.dashed else "solid",
             "width": 6 if wide else 2,
         },
@@ -206,7 +207,7 @@ def add_zone(figure: go.Figure, zone: Zone, *, scale: float = 1.0) -> None:
     figure.add_vrect(
         x0=zone.low * scale,
         x1=zone.high * scale,
-        fillcolor=_rgba(colour, 0.32),
+        fillcolor=rgba(colour, 0.32),
         line_width=0,
         layer="below",
         **everywhere,

@@ -4,11 +4,12 @@ Denoising edits the corrupted run with states from the clean one, and the intend
 target; noising edits the clean run with states from the corrupted one, and it is the foil.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.model import DepthModel
@@ -19,6 +20,9 @@ Mode = Literal["denoise", "noise"]
 MODES: tuple[Mode, ...] = ("denoise", "noise")
 PositionName = Literal["input", "prediction"]
 POSITION_NAMES: tuple[PositionName, ...] = ("input", "prediction")
+Scope = Literal["local", "suffix", "prefix", "all"]
+"""Which depths one run edits: `local` this one alone; globally `suffix` from this one on, `prefix`
+up to this one, `all` of them."""
 
 
 def gather_prompts(
@@ -128,6 +132,15 @@ def shuffled_sources(answers: Int[Tensor, " pair"], seed: int) -> Int[Tensor, " 
     return partner
 
 
+def pair_noise(pairs: range, shape: tuple[int, ...], seed: int) -> Float[Tensor, "pair *shape"]:
+    """Standard normal numbers that depend on the pair and the seed alone, not on the batch."""
+    drawn = []
+    for pair in pairs:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + pair)
+        drawn.append(torch.randn(shape, generator=generator))
+    return torch.stack(drawn)
+
+
 def check_depths(depths: list[int] | None, n_layers: int, *, caller: str) -> list[int]:
     """The asked depths, or all of 0 ... n_layers.
 
@@ -142,3 +155,23 @@ def check_depths(depths: list[int] | None, n_layers: int, *, caller: str) -> lis
             f"{caller}: depths must lie between 0 and {n_layers} (n_layers), got {wrong or depths}."
         )
     return list(depths)
+
+
+def scope_depths(scope: Scope, depth: int, n_layers: int) -> list[int]:
+    """The depths that one run of this scope edits, ascending."""
+    first = depth if scope in ("local", "suffix") else 0
+    last = depth if scope in ("local", "prefix") else n_layers
+    return list(range(first, last + 1))
+
+
+def check_scopes(scopes: Sequence[str], *, caller: str) -> tuple[Scope, ...]:
+    """The asked scopes, each once.
+
+    Raises:
+        ValueError: one of them is none, or there is none at all.
+    """
+    known = get_args(Scope)
+    wrong = [scope for scope in scopes if scope not in known]
+    if isinstance(scopes, str) or wrong or not scopes:
+        raise ValueError(f"{caller}: scopes must be some of {', '.join(known)}, got {scopes!r}.")
+    return tuple(dict.fromkeys(scopes))  # type: ignore[arg-type]

@@ -13,11 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
-from lensdepth.ablation import AblationProfile
+from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile, Effect
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
+from lensdepth.steering import SteeringProfile
 from lensdepth.transition import Crossing, Transition
 
 Json = dict[str, Any]
@@ -122,23 +123,134 @@ def patch_summary(
     }
 
 
-def ablation_summary(profile: AblationProfile) -> Json:
-    """Mean transferred fraction by depth of each edit, and the paired gap direction - norm."""
-    direction = profile.of("direction", profile.transferred)
-    gap = (direction - profile.of("norm", profile.transferred)).numpy()
-    mean, low, high = stats.bootstrap_mean(gap)
+def ablation_summary(profile: AblationProfile, *, position: str | None = None) -> Json:
+    """Effects by depth of each edit, and direction against norm, at one position.
+
+    `transferred` and the comparison are those of the first scope; the others are in `scopes`.
+    """
+    position = profile.positions[0] if position is None else position
+
+    def by_edit(effect: Effect, scope: str) -> Json:
+        values = profile.effect(effect)
+        return {
+            edit: mean_curve(profile.of(edit, values, scope=scope, position=position))
+            for edit in profile.edits
+        }
+
+    first, *others = profile.scopes
+    compared = profile.compare_parts(scope=first, position=position)
+
+    def quantity(name: str) -> Json:
+        found = compared[compared.quantity == name]
+        return to_json({end: found[end].tolist() for end in ("value", "low", "high")})
+
+    judged = profile.judged(scope=first, position=position)
+    transferred = profile.transferred
     return {
-        "transferred": {
-            edit: mean_curve(profile.of(edit, profile.transferred)) for edit in profile.edits
-        },
-        "direction_minus_norm": to_json(
-            {"mean": mean.tolist(), "low": low.tolist(), "high": high.tolist()}
+        "transferred": by_edit("transferred", first),
+        "kl": by_edit("kl", first),
+        "flip": by_edit("flip", first),
+        "success": by_edit("success", first),
+        "direction_minus_norm": quantity("difference"),
+        "interaction": quantity("interaction"),
+        "shares": {part: quantity(f"{part}_share") for part in ("direction", "norm")},
+        "over_depths": to_json(
+            {
+                edit: float(profile.of(edit, transferred, position=position)[:, judged].nanmean())
+                for edit in profile.edits
+            }
         ),
-        "identity_depth": profile.identity_depth,
-        "position": profile.position,
+        "scopes": {scope: {"transferred": by_edit("transferred", scope)} for scope in others},
+        "identity_depth": profile.identity_depth(scope=first, position=position),
+        "identity_error": to_json(profile.identity_error(scope=first, position=position)),
+        "position": position,
+        "scope": first,
+        "to": profile.to,
+        "coordinates": profile.coordinates,
+        "n_reference": profile.n_reference,
         "depths": profile.depths.tolist(),
         "mode": profile.mode,
         "self_patch_error": profile.self_patch_error,
+    }
+
+
+def dose_summary(profile: DoseProfile) -> Json:
+    """Mean responses by part, `[dose][depth]`."""
+    found: Json = {}
+    for part in dict.fromkeys(profile.parts):
+        rows = [i for i, name in enumerate(profile.parts) if name == part]
+        found[part] = {
+            "doses": profile.doses[rows].tolist(),
+            "transferred": [mean_curve(profile.transferred[i].T) for i in rows],
+            "kl": [mean_curve(profile.kl[i].T) for i in rows],
+        }
+    return {"position": profile.position, "depths": profile.depths.tolist(), "parts": found}
+
+
+def decoding_summary(profile: DecodingProfile) -> Json:
+    """Score, interval and corrected p-value by label, part and depth."""
+    frame = profile.to_frame()
+    columns = ("score", "low", "high", "null_mean", "null_high", "p", "p_holm")
+    found: Json = {}
+    for (label, part), rows in frame.groupby(["label", "part"], sort=False):
+        found.setdefault(str(label), {})[str(part)] = to_json(
+            {name: rows[name].tolist() for name in columns}
+        )
+    return {
+        "position": profile.position,
+        "depths": profile.depths.tolist(),
+        "labels": found,
+        "skipped": dict(profile.skipped),
+    }
+
+
+def steering_summary(
+    profile: SteeringProfile, crossing: Crossing | None, sustained: Crossing | None
+) -> Json:
+    """Efficacy by scope, edit and position, and where the curves of the whole difference cross.
+
+    Args:
+        profile: what was steered.
+        crossing: of local steering; None where there are no two curves.
+        sustained: of steering from each depth on.
+    """
+
+    def curves(values: Float[Tensor, "edit scope position depth pair"], scope: str) -> Json:
+        return {
+            edit: {
+                name: mean_curve(profile.of(values, name, edit=edit, scope=scope))
+                for name in profile.positions
+            }
+            for edit in profile.edits
+        }
+
+    return {
+        "crossing": None if crossing is None else crossing_summary(crossing),
+        "crossing_verdict": None if crossing is None else crossing.verdict,
+        "crossing_reason": None if crossing is None else crossing.reason,
+        "sustained_crossing": None if sustained is None else crossing_summary(sustained),
+        "sustained_verdict": None if sustained is None else sustained.verdict,
+        "scopes": {
+            scope: {
+                "efficacy": curves(profile.success, scope),
+                "probability": curves(profile.prob, scope),
+                "kl_to_source": curves(profile.kl_to_source, scope),
+            }
+            for scope in profile.scopes
+        },
+        "base": to_json(
+            {
+                "efficacy": float(profile.base_success.mean()),
+                "probability": float(profile.base_prob.mean()),
+                "kl_to_source": float(profile.base_kl_to_source.mean()),
+            }
+        ),
+        "strength": profile.strength,
+        "budget": profile.budget,
+        "n_folds": profile.n_folds,
+        "smallest_centroid": profile.smallest_centroid,
+        "depths": profile.depths.tolist(),
+        "mode": profile.mode,
     }
 
 

@@ -5,7 +5,7 @@ efficacy curves change places. Both give an interval from resampling prompts, an
 that there is no such place.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,7 @@ from lensdepth import stats
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
+from lensdepth.steering import SteeringProfile
 from lensdepth.storage import load_result, save_result
 
 if TYPE_CHECKING:
@@ -376,7 +377,7 @@ def _depth_order_p(
 
 
 def find_crossing(
-    first: PatchProfile | Float[Tensor, "unit depth"],
+    first: PatchProfile | SteeringProfile | Float[Tensor, "unit depth"],
     second: Float[Tensor, "unit depth"] | None = None,
     *,
     depths: list[int] | None = None,
@@ -390,8 +391,9 @@ def find_crossing(
     0.05 somewhere before, and the second by 0.05 somewhere after.
 
     Args:
-        first: a patch profile with both positions, or the efficacy that leads early.
-        second: the efficacy that leads late, for the same units; not with a patch profile.
+        first: a patch or steering profile with both positions (of steering, the whole difference
+            at one depth), or the efficacy that leads early.
+        second: the efficacy that leads late, for the same units; not with a profile.
         depths: the depths of the columns; 0, 1, ... by default, or the profile's own.
         n_resamples: bootstrap resamples over units.
         seed: of the bootstrap.
@@ -399,12 +401,12 @@ def find_crossing(
         Crossing. "crossing" where at least 95 % of the resamples cross; "none" where at most 5 %
         do; else "cannot tell".
     Raises:
-        ValueError: shapes that differ, or a patch profile without both positions.
+        ValueError: shapes that differ, or a profile without both positions.
     Example:
         >>> find_crossing(patch_sweep(model, task)).depth
     """
     provenance = None
-    if isinstance(first, PatchProfile):
+    if isinstance(first, PatchProfile | SteeringProfile):
         provenance, depths = first.provenance, first.depths.tolist()
         first, second = first.efficacy("input"), first.efficacy("prediction")
     if second is None or second.shape != first.shape:
@@ -448,6 +450,34 @@ def find_crossing(
         second=second.float(),
         seed=seed,
     )
+
+
+def find_steering_crossing(
+    profile: SteeringProfile,
+    *,
+    edit: str = "full",
+    scope: str | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Crossing | None:
+    """`find_crossing` of one edit and scope of a steering sweep; None without both positions.
+
+    Args:
+        profile: what was steered.
+        edit: `full`, `direction` or `norm`.
+        scope: one of the profile's scopes; the first by default.
+        n_resamples: bootstrap resamples over pairs.
+        seed: of the bootstrap.
+    Raises:
+        ValueError: that edit or scope was not steered.
+    """
+    if not {"input", "prediction"} <= set(profile.positions):
+        return None
+    curves = (profile.efficacy(name, edit=edit, scope=scope) for name in ("input", "prediction"))
+    found = find_crossing(
+        *curves, depths=profile.depths.tolist(), n_resamples=n_resamples, seed=seed
+    )
+    return replace(found, provenance=profile.provenance)
 
 
 def _why_none(first: Float[Tensor, "unit depth"], second: Float[Tensor, "unit depth"]) -> str:

@@ -18,17 +18,26 @@ INPUTS = [f"in{i}" for i in range(2 * N)]
 OUTPUTS = [f"out{i}" for i in range(2 * N)]
 WORDS = ["from", "is", *INPUTS, *OUTPUTS]
 D_MODEL = 32
+WORDINGS = ("from {} is", "is {} is", "{} from is", "{} is is")
+"""Ways to say it, of the same length; to a mean over tokens their order is all the same."""
 LENGTH = 3.0
 """Of every embedding."""
 N_POS = 4
 """Tokens of a prompt: <bos> from X is."""
 
 
-def prompt_file(path: Path, pairs: list[tuple[int, int]], outputs: list[int]) -> Path:
+def prompt_file(
+    path: Path,
+    pairs: list[tuple[int, int]],
+    outputs: list[int],
+    wordings: tuple[str, ...] = ("from {} is",),
+) -> Path:
     """Pairs of inputs, clean and corrupted, with the output that each of them has."""
     lines = ["clean,corrupted,target,foil,input,corrupted_input"]
     lines += [
-        f"from in{a} is,from in{b} is,out{outputs[a]},out{outputs[b]},in{a},in{b}" for a, b in pairs
+        f"{text.format(f'in{a}')},{text.format(f'in{b}')},out{outputs[a]},out{outputs[b]},in{a},in{b}"
+        for text in wordings
+        for a, b in pairs
     ]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -5,11 +5,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth.ablation import CONTROLS, EDITS, AblationProfile
+from lensdepth.ablation import (
+    CONTROLS,
+    EDITS,
+    AblationProfile,
+    DecodingProfile,
+    DoseProfile,
+)
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import ModelInfo, Provenance, make_provenance
+from lensdepth.steering import SteeringProfile
 
 N_LAYERS, N = 8, 30
 
@@ -104,13 +111,18 @@ def patch(at: float | None = 4.0, *, control: float = 0.1) -> PatchProfile:
 
 def ablation(*, direction: float = 0.9, norm: float = 0.1, random: float = 0.4) -> AblationProfile:
     """Each part moves its share of the logit difference from the middle on, the norm none at L."""
-    shares = dict(zip((*EDITS, *CONTROLS), (1.0, direction, norm, random, 0.0), strict=True))
+    shares = dict(zip((*EDITS, *CONTROLS), (1.0, direction, norm, 0.5, random, 0.0), strict=True))
     moved = torch.stack([spread(s * step(4.0), noise=0.05, seed=2) for s in shares.values()])
     moved[2, -1] = 0.0
+    moved = moved[:, None, None]  # one scope, one position
     return AblationProfile(
         provenance=provenance(),
         mode="denoise",
-        position="prediction",
+        to="source",
+        coordinates="raw",
+        n_reference=0,
+        scopes=("local",),
+        positions=("prediction",),
         depths=torch.arange(N_LAYERS + 1),
         edits=tuple(shares),
         base_logit_diff=-torch.ones(N),
@@ -119,9 +131,104 @@ def ablation(*, direction: float = 0.9, norm: float = 0.1, random: float = 0.4) 
         kl=torch.ones_like(moved),
         flip=torch.ones_like(moved),
         success=torch.ones_like(moved),
-        angle=torch.ones(N_LAYERS + 1, N),
-        norm_ratio=torch.full((N_LAYERS + 1, N), 1.05),
+        angle=torch.ones(1, N_LAYERS + 1, N),
+        norm_ratio=torch.full((1, N_LAYERS + 1, N), 1.05),
         self_patch_error=0.0,
+    )
+
+
+def dose(*, half: float = 4.0, norm: float = 0.0) -> DoseProfile:
+    """Half of the turn moves 0.6 of the logit difference from a depth on; the norm `norm` of it
+    at its largest factor."""
+    parts, doses = zip(
+        *[(part, dose) for part in ("direction", "random_direction") for dose in (0.0, 0.5, 1.0)],
+        *[("norm", factor) for factor in (0.5, 1.0, 2.0)],
+        strict=True,
+    )
+    sizes = [0.0, 0.6, 1.0, 0.0, 0.2, 0.4, 0.0, 0.0, norm]
+    moved = torch.stack([spread(size * step(half)) for size in sizes])
+    return DoseProfile(
+        provenance=provenance(),
+        mode="denoise",
+        coordinates="raw",
+        position="prediction",
+        depths=torch.arange(N_LAYERS + 1),
+        parts=parts,
+        doses=torch.tensor(doses),
+        angle=torch.ones(N_LAYERS + 1, N),
+        base_logit_diff=-torch.ones(N),
+        source_logit_diff=torch.ones(N),
+        logit_diff=2 * moved - 1,
+        kl=3 * moved,
+        flip=moved,
+        success=moved,
+    )
+
+
+def steering(at: float | None = 4.0, *, sustained: float | None = None) -> SteeringProfile:
+    """Curves that cross at a depth; the norm does nothing, controls neither.
+
+    Sustained, output-centric steering works from the start, unless `sustained` says where.
+    """
+    edits = ("full", "direction", "norm", "random", "shuffled")
+    success = torch.zeros(len(edits), 2, 2, N_LAYERS + 1, N)
+    for s, crossing in enumerate((at, sustained)):
+        early = torch.ones(N_LAYERS + 1) if crossing is None else 1 - step(crossing)
+        late = torch.ones(N_LAYERS + 1) if s and crossing is None else step(crossing or 99.0)
+        success[:2, s] = torch.stack([trials(early), trials(late)])
+    sizes = (2, N_LAYERS + 1, N)
+    return SteeringProfile(
+        provenance=provenance(),
+        mode="denoise",
+        edits=edits,
+        scopes=("local", "suffix"),
+        positions=("input", "prediction"),
+        depths=torch.arange(N_LAYERS + 1),
+        labels=(("January", "May"), ("March", "July")),
+        base_label=torch.zeros(2, N, dtype=torch.long),
+        source_label=torch.ones(2, N, dtype=torch.long),
+        folds=torch.arange(N).expand(2, N) % 5,
+        centroid_sizes=torch.full((2, 2, N), 7),
+        strength=1.0,
+        budget=None,
+        vector_norm=torch.ones(sizes),
+        state_norm=torch.ones(2, N_LAYERS + 1),
+        base_success=torch.zeros(N),
+        base_prob=torch.zeros(N),
+        source_prob=torch.ones(N),
+        base_kl_to_source=torch.full((N,), 5.0),
+        success=success,
+        prob=success,
+        kl_to_source=5 * (1 - success),
+        logit_diff=success,
+        flip=success,
+    )
+
+
+def decoding(*, norm: float = 0.6, p: float = 0.001) -> DecodingProfile:
+    """The norm tells `beta` from the middle on with a score and a p-value; the direction all."""
+    score = torch.stack([norm * step(4.0), torch.ones(N_LAYERS + 1), torch.ones(N_LAYERS + 1)])
+    p_values = torch.full((3, N_LAYERS + 1), 1e-4)
+    p_values[0] = torch.where(step(4.0) > 0.5, p, 0.8)
+    return DecodingProfile(
+        provenance=provenance(),
+        position="prediction",
+        coordinates="raw",
+        depths=torch.arange(N_LAYERS + 1),
+        parts=("norm", "direction", "state"),
+        labels=("beta",),
+        kinds=("class",),
+        n_classes=(4,),
+        n_samples=(N,),
+        skipped={"unit": "it is constant"},
+        score=score[None],
+        low=score[None] - 0.1,
+        high=score[None] + 0.1,
+        null_mean=torch.full((1, 3, N_LAYERS + 1), 0.25),
+        null_high=torch.full((1, 3, N_LAYERS + 1), 0.4),
+        p=p_values[None],
+        difference_low=torch.full((1, N_LAYERS + 1), -0.5),
+        difference_high=torch.full((1, N_LAYERS + 1), -0.1),
     )
 
 

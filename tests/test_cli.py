@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from lensdepth.patching import PatchProfile
 
 TINY = ("--model", "tiny")
 PROMPT = "Two months from January is"
-COMMANDS = ("report", "lens", "geometry", "ablate", "patch", "models", "tasks")
+COMMANDS = ("report", "lens", "geometry", "ablate", "patch", "steer", "models", "tasks")
 Run = Callable[..., str]
 
 
@@ -221,15 +222,53 @@ def test_lens_of_every_token(run: Run) -> None:
     assert all(word in out for word in PROMPT.split())
 
 
-@pytest.mark.parametrize("command", ["lens", "geometry", "ablate", "patch"])
+@pytest.mark.parametrize("command", ["lens", "geometry", "ablate", "patch", "steer"])
 def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
-    lines = run(command, *TINY, "--n", "12").splitlines()
+    # Centroids need other prompts with the same labels than those that are steered.
+    n = "60" if command == "steer" else "12"
+    lines = run(command, *TINY, "--n", n).splitlines()
     n_layers = load_model("tiny").n_layers
-    rows = [line.split()[:2] for line in lines if line.strip()[:1].isdigit()]
+    rows = [line.split()[:2] for line in lines if re.match(r"\s*\d+\s\s", line)]
     assert [row[0] for row in rows] == [str(depth) for depth in range(n_layers + 1)]
     assert rows[0][1] == "embed"
-    assert "12 of 12 pairs of months" in lines[0]
+    assert f"{n} of {n} pairs of months" in lines[0]
     assert lines[-1].strip().endswith(".")
+
+
+def test_ablate_by_dose_and_by_decoding(run_json: Any, run: Run) -> None:
+    few = (*TINY, "--n", "24")
+    dosed = run_json("ablate", "--dose", *few)["summary"]["parts"]
+    assert dosed["direction"]["doses"] == [0, 0.25, 0.5, 0.75, 1]
+    assert len(dosed["norm"]["kl"]) == 5
+    assert "norm ×" in run("ablate", "--dose", *few)
+    decoded = run_json("ablate", "--decode", *few, "--task", "capitals")["summary"]
+    assert set(decoded["labels"]["entropy"]) == {"norm", "direction", "state"}
+
+
+def test_ablate_in_several_scopes(run_json: Any) -> None:
+    found = run_json(
+        "ablate", *TINY, "--n", "8", "--to", "mean", "--scope", "local", "--scope", "prefix",
+        "--position", "-1", "--coordinates", "final_norm",
+    )  # fmt: skip
+    summary = found["summary"]
+    assert (summary["to"], summary["scope"], summary["coordinates"]) == (
+        "mean", "local", "final_norm",
+    )  # fmt: skip
+    assert list(summary["scopes"]) == ["prefix"]
+    assert {row["scope"] for row in found["rows"]} == {"local", "prefix"}
+    assert summary["identity_depth"] == load_model("tiny").n_layers
+
+
+def test_steer_gives_the_crossing_or_null(run_json: Any) -> None:
+    summary = run_json("steer", *TINY, "--n", "60", "--budget", "0.5")["summary"]
+    assert summary["budget"] == 0.5
+    if summary["crossing"] is None:
+        assert summary["crossing_verdict"] in ("none", "cannot tell")
+    else:
+        assert set(summary["crossing"]) == {"depth", "low", "high"}
+    assert set(summary["scopes"]["local"]["efficacy"]["full"]) == {"input", "prediction"}
+    one = run_json("steer", *TINY, "--n", "60", "--position", "prediction")["summary"]
+    assert one["crossing"] is one["crossing_verdict"] is None
 
 
 def test_colours_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,10 +370,10 @@ def test_report_writes_a_page_and_says_where(run: Run, tmp_path: Path) -> None:
 
 def test_report_in_json(run_json: Any, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    found = run_json("report", *TINY, "--n", "12", "--out", str(page))
+    found = run_json("report", *TINY, "--n", "60", "--out", str(page))
     assert found["summary"]["path"] == str(page)
     assert Path(found["summary"]["tables"]).is_dir()
-    assert {"lens", "patch", "ablate", "geometry"} <= set(found["summary"])
+    assert {"lens", "patch", "steer", "ablate", "dose", "geometry"} <= set(found["summary"])
     assert [row["depth"] for row in found["rows"]] == list(range(load_model("tiny").n_layers + 1))
 
 

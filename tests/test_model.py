@@ -154,28 +154,6 @@ def test_wrong_prompts_are_named(tiny_gpt2: DepthModel) -> None:
         tiny_gpt2.tokenize([[1], [tiny_gpt2.d_vocab]])
 
 
-def test_generation_is_seeded_and_keeps_the_prompt(
-    tiny_llama: DepthModel, tiny_gpt2: DepthModel
-) -> None:
-    for model in (tiny_llama, tiny_gpt2):
-        greedy = model.generate(PROMPTS[0], max_new_tokens=4)
-        assert greedy.startswith(PROMPTS[0])
-        assert len(greedy) > len(PROMPTS[0])
-        assert greedy == model.generate(PROMPTS[0], max_new_tokens=4, seed=9)
-        drawn = {
-            model.generate(PROMPTS[0], max_new_tokens=6, temperature=2.0, seed=s) for s in (0, 1)
-        }
-        assert len(drawn) == 2
-        again = model.generate(PROMPTS[0], max_new_tokens=6, temperature=2.0, seed=1)
-        assert again in drawn
-        first = int(model.logits(PROMPTS[0]).argmax())
-        assert model.generate(PROMPTS[0], max_new_tokens=1).endswith(
-            model.token_text(first).strip()
-        )
-    full = tiny_gpt2.generate("January" + " is" * 40, max_new_tokens=500)
-    assert len(full) > 127  # it ends where the context does
-
-
 def test_fingerprint_is_one_for_all_backends_and_feels_every_weight(
     load_tiny: Load, model_folder: Folder, tmp_path: Path
 ) -> None:

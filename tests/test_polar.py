@@ -95,3 +95,105 @@ def test_spherical_mean_ignores_norms_and_refuses_what_cancels() -> None:
 def test_an_edit_without_its_source_says_so() -> None:
     with pytest.raises(ValueError, match="direction_swap: this edit needs a source"):
         polar.direction_swap(torch.ones(1, 2), None)
+
+
+@given(STATES)
+def test_split_and_recombine_give_the_state_back(states: np.ndarray) -> None:
+    x = torch.from_numpy(states)
+    back = polar.recombine(*polar.split(x))
+    assert (back - x).norm(dim=-1).le(1e-6 * polar.norm(x)).all()
+
+
+def test_split_and_recombine_survive_tiny_huge_and_zero_states() -> None:
+    x = torch.tensor([[3e30, 4e30], [3e-30, 4e-30], [0.0, 0.0]])
+    torch.testing.assert_close(polar.recombine(*polar.split(x)), x, rtol=1e-6, atol=0.0)
+
+
+@given(STATES, st.floats(0.01, 100))
+def test_swaps_scale_with_the_states(states: np.ndarray, factor: float) -> None:
+    base, source = torch.from_numpy(states) + torch.eye(3, 6)
+    for swap in (polar.full_swap, polar.direction_swap, polar.norm_swap, polar.rotate_part(0.3)):
+        scaled = swap(factor * base, factor * source)
+        torch.testing.assert_close(
+            scaled, factor * swap(base, source), rtol=1e-3, atol=1e-3 * factor
+        )
+
+
+@given(STATES)
+def test_a_norm_swap_keeps_cosine_one(states: np.ndarray) -> None:
+    base, source = torch.from_numpy(states) + torch.eye(3, 6)
+    put = polar.norm_swap(base, source)
+    defined = (polar.norm(base) > 1e-6) & (polar.norm(source) > 1e-6)
+    assert (polar.angle(base, put)[defined] < 1e-3).all()
+
+
+@given(STATES)
+def test_turns_by_nothing_and_by_the_whole_angle(states: np.ndarray) -> None:
+    base, source = torch.from_numpy(states) + torch.eye(3, 6)
+    none, whole = polar.rotate_part(0.0)(base, source), polar.rotate_part(1.0)(base, source)
+    close(none, base, atol=1e-3)
+    close(whole, polar.direction_swap(base, source), atol=2e-3)
+
+
+def test_opposite_states_have_a_way_round_and_parallel_ones_none() -> None:
+    x = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 4.0]])
+    close(polar.rotate_by(x, -x, math.pi), -x)
+    half = polar.rotate_by(x, -x, math.pi / 2)
+    close(polar.angle(x, half), torch.full((2,), math.pi / 2))
+    close(polar.norm(half), polar.norm(x))
+    assert torch.equal(polar.rotate_by(x, 5 * x, 1.0), x)
+
+
+@given(STATES)
+def test_projections_part_a_state(states: np.ndarray) -> None:
+    x, along = torch.from_numpy(states)
+    on, off = polar.project_on(x, along), polar.project_off(x, along)
+    close(on + off, x, atol=1e-3)
+    close((off * polar.direction(along)).sum(-1), torch.zeros(3), atol=1e-3)
+    close(polar.project_off(off, along), off, atol=1e-3)
+    zero = torch.zeros_like(along)
+    assert torch.equal(polar.project_off(x, zero), x)
+
+
+@given(STATES)
+def test_parts_of_an_edit_are_its_direction_and_its_norm(states: np.ndarray) -> None:
+    base, source = torch.from_numpy(states) + torch.eye(3, 6)
+    turned = polar.keep_norm(polar.full_swap)(base, source)
+    stretched = polar.keep_direction(polar.full_swap)(base, source)
+    close(turned, polar.direction_swap(base, source))
+    close(stretched, polar.norm_swap(base, source))
+    added = polar.add(0.5)
+    whole = polar.keep_direction(added)(polar.keep_norm(added)(base, source), source)
+    close(polar.norm(polar.keep_norm(added)(base, source)), polar.norm(base), atol=1e-3)
+    assert whole.isfinite().all()
+
+
+def test_means_are_of_directions_and_of_norms() -> None:
+    states = torch.tensor([[10.0, 0.0], [0.0, 2.0]])
+    base = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+    close(polar.mean_norm(states)(base, None), torch.tensor([[3.6, 4.8], [0.0, 6.0]]))
+    turned = polar.mean_direction(states)(base, None)
+    close(turned, torch.tensor([[5.0, 5.0], [1.0, 1.0]]) / math.sqrt(2))
+    with pytest.raises(ValueError, match="no mean direction"):
+        polar.mean_direction(torch.tensor([[1.0, 0.0], [-2.0, 0.0]]))
+
+
+def test_scaling_and_adding() -> None:
+    base, vector = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 1.0]])
+    assert polar.scale(0.25)(base, None).tolist() == [[0.25, 0.5]]
+    assert polar.add(2.0)(base, vector).tolist() == [[1.0, 4.0]]
+    for wrong in (-1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="must be 0 or more and finite"):
+            polar.scale(wrong)
+    with pytest.raises(ValueError, match="add: this edit needs a source"):
+        polar.add()(base, None)
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    base = torch.randn(4, 64, generator=torch.Generator().manual_seed(0)).half()
+    source = torch.randn(4, 64, generator=torch.Generator().manual_seed(1)).half()
+    for edit in (polar.direction_swap, polar.norm_swap, polar.rotate_part(0.5)):
+        put = edit(base, source)
+        assert put.dtype == torch.float16
+        torch.testing.assert_close(put, edit(base.float(), source.float()).half())
+    assert polar.angle(base, source).dtype == torch.float32

@@ -11,7 +11,7 @@ import torch
 from lensdepth import prose
 from lensdepth.prose import Estimate
 from lensdepth.prose.wording import at_depth, place
-from lensdepth.transition import find_crossing, find_transition
+from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
 
 
 def test_numbers_are_written_short_and_without_false_signs() -> None:
@@ -120,7 +120,7 @@ def test_depth_l_is_called_arithmetic_and_controls_are_given() -> None:
     )
     assert "A random direction at the same angle moves 0.4" in said
     assert "beats this control by 0.5" in said
-    assert "The two runs' norms differ by 5% there (median), so the norm edit is small" in said
+    assert "The norm edit changes the norm by 5% there (median), which is little" in said
     beaten = " ".join(prose.ablation_sentences(results.ablation(direction=0.4, random=0.6)))
     assert "does not beat this control" in beaten
 
@@ -149,6 +149,7 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
     geometry = results.geometry()
     transition = find_transition(lens, n_resamples=100)
     crossing = find_crossing(patch, n_resamples=100)
+    steering = find_crossing(results.steering(4.0), n_resamples=100)
     everything = prose.opening(
         model="toy",
         task="toys",
@@ -156,16 +157,24 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
         transition=transition,
         patch=patch,
         crossing=crossing,
+        steering=steering,
         ablation=ablation,
         geometry=geometry,
     )
     assert len(everything) == 3
+    assert "Steering puts it at depth 4.00 of 8" in everything[1]
     assert "on 30 pairs of the task 'toys'" in everything[0]
     assert "most likely answer to 100% of the clean prompts" in everything[0]
     numbers = prose.key_numbers(
-        n_layers=8, transition=transition, crossing=crossing, ablation=ablation, geometry=geometry
+        n_layers=8,
+        transition=transition,
+        crossing=crossing,
+        steering=steering,
+        ablation=ablation,
+        geometry=geometry,
     )
     assert [n.value for n in numbers] == [
+        "50% of the depth",
         "50% of the depth",
         "62% of the depth",
         "0.90 · 0.10",
@@ -178,6 +187,7 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
         transition=None,
         patch=None,
         crossing=None,
+        steering=None,
         ablation=None,
         geometry=None,
     )
@@ -187,7 +197,56 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
         n_layers=8,
         transition=replace(transition, verdict="none", reason="flat"),
         crossing=replace(crossing, verdict="cannot tell", reason="few"),
+        steering=replace(steering, verdict="none", reason="never"),
         ablation=None,
         geometry=results.geometry(p=0.5),
     )
-    assert [n.value for n in none] == ["cannot tell", "none", "cannot tell"]
+    assert [n.value for n in none] == ["cannot tell", "none", "none", "cannot tell"]
+
+
+def test_a_global_edit_says_how_far_it_reaches_and_what_holds_by_construction() -> None:
+    profile = replace(results.ablation(), scopes=("prefix",))
+    assert prose.ablation_verdict(profile).startswith("Up to depth 8 (output of block 7, the last)")
+    sustained = " ".join(prose.ablation_sentences(replace(profile, scopes=("suffix",))))
+    assert "From depth 7" in sustained
+    assert "follows by construction" in sustained
+    assert "follows by construction" not in " ".join(prose.ablation_sentences(profile))
+
+
+def test_doses_are_said_where_half_is_moved() -> None:
+    said = prose.dose_sentences(results.dose())
+    # 0 at no turn, 0.6 at half of it: half of the difference lies at 0.5 / 0.6 of a half.
+    assert said[0].startswith("At depth 7 (output of block 6), about 42% of the turn")
+    assert said[1].startswith("No factor of the norm from 0.5 to 2 changes the prediction")
+    flat = prose.dose_sentences(results.dose(half=99.0))
+    assert "no dose of the turn moves half" in flat[0]
+    scaled = prose.dose_sentences(results.dose(norm=0.5))[1]
+    assert scaled.startswith("Scaling the norm changes the prediction most at depth 7")
+    assert "1.50 nats (KL) with the factor 2" in scaled
+
+
+def test_what_the_norm_tells_is_said_only_beyond_chance() -> None:
+    said = prose.decoding_sentences(results.decoding())
+    assert said[0].startswith("The norm alone tells more than chance of beta (0.60 against 0.25")
+    assert "Of nothing decoded does the norm tell more than the direction" in said[1]
+    assert prose.decoding_sentences(results.decoding(p=0.5)) == [
+        "Of beta the norm alone tells nothing beyond chance."
+    ]
+    ahead = replace(results.decoding(), difference_low=torch.full((1, 9), 0.1))
+    assert "tells more than the direction of beta" in prose.decoding_sentences(ahead)[1]
+
+
+def test_steering_says_where_the_curves_cross_or_that_they_do_not() -> None:
+    profile = results.steering(4.0)
+    local = find_steering_crossing(profile, n_resamples=50)
+    sustained = find_steering_crossing(profile, scope="suffix", n_resamples=50)
+    said = prose.steering_sentences(profile, local, sustained)
+    assert said[0].startswith("Steering passes from input-centric to output-centric at depth 4.00")
+    assert "its turn alone in 100%, its change of norm alone in 0%" in said[1]
+    assert "a random vector of the same norm in 0%" in said[2]
+    assert "do not clearly cross" in said[3]
+    assert "over 7 prompts or more each" in said[4]
+    assert "5 folds" in said[4]
+    never = results.steering(None)
+    said = prose.steering_verdict(never, find_steering_crossing(never, n_resamples=50))
+    assert said == "The two steering curves do not cross: the prediction position never leads."

@@ -20,7 +20,7 @@ from lensdepth.report import Report, build_report, page
 from lensdepth.report.build import check_output, tables_of, write_report
 from lensdepth.report.findings import Findings
 from lensdepth.tasks import Task, load_task
-from lensdepth.transition import find_crossing, find_transition
+from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
 
 HOSTILE = "<script>alert(1)</script><|endoftext|>&\"'"
 
@@ -32,7 +32,7 @@ def model(load_tiny: Callable[[str, str], DepthModel]) -> DepthModel:
 
 @pytest.fixture(scope="module")
 def task(model: DepthModel) -> Task:
-    return load_task("months", model, n=12)
+    return load_task("months", model, n=60)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def without_plotly(text: str) -> str:
 
 def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Findings:
     """Findings with planted numbers for a task of as many pairs."""
-    lens, patch = results.lens(5.0, name=name), results.patch(4.0)
+    lens, patch, steering = results.lens(5.0, name=name), results.patch(4.0), results.steering(4.0)
     index = [i % len(task) for i in range(results.N)]
     findings = Findings(
         task=task.select(index),
@@ -60,7 +60,12 @@ def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Findings:
         transition=find_transition(lens, n_resamples=50),
         patch=patch,
         crossing=find_crossing(patch, n_resamples=50),
+        steering=steering,
+        steering_crossing=find_crossing(steering, n_resamples=50),
+        sustained_crossing=find_steering_crossing(steering, scope="suffix", n_resamples=50),
         ablation=results.ablation(),
+        dose=results.dose(),
+        decoding=results.decoding(),
         geometry=results.geometry(),
         seed=0,
         absent={},
@@ -81,10 +86,11 @@ def test_the_page_is_self_contained(text: str) -> None:
 
 def test_every_analysis_is_there(report: Report, text: str) -> None:
     rest = without_plotly(text)
-    for key in ("summary", "story", "lens", "patch", "ablation", "geometry", "provenance"):
+    keys = ("story", "lens", "patch", "steering", "ablation", "dose", "decoding", "geometry")
+    for key in ("summary", *keys, "provenance"):
         assert f'<section id="{key}"' in rest
-    assert rest.count('role="img" aria-label="') == 5
-    assert rest.count('type="application/json" id="') == 6
+    assert rest.count('role="img" aria-label="') == len(keys)
+    assert rest.count('type="application/json" id="') == len(keys) + 1
     assert "<noscript>" in rest
     assert report.lens.provenance.model.fingerprint in rest
     assert "not a finding" in rest
@@ -94,21 +100,26 @@ def test_every_analysis_is_there(report: Report, text: str) -> None:
 def test_tables_and_summary_lie_beside_it(report: Report) -> None:
     assert report.tables == report.path.with_name("months_tables")
     assert sorted(p.stem for p in report.tables.glob("*.parquet")) == [
-        "ablation", "crossing", "geometry", "lens", "patch", "task", "transition",
+        "ablation", "crossing", "decoding", "dose", "geometry", "lens", "patch", "steering",
+        "steering_crossing", "task", "transition",
     ]  # fmt: skip
     assert report.patch is not None
     stored = pd.read_parquet(report.tables / "patch.parquet")
     pd.testing.assert_frame_equal(stored, report.patch.to_frame())
     summary = json.loads((report.tables / "summary.json").read_text())
     assert summary == json.loads(json.dumps(report.summary))
-    assert set(summary) >= {"provenance", "task", "lens", "patch", "ablate", "geometry", "absent"}
+    assert set(summary) >= {
+        "provenance", "task", "lens", "patch", "steer", "ablate", "dose", "decoding", "geometry",
+        "absent",
+    }  # fmt: skip
     assert sorted(p.name for p in report.path.parent.iterdir()) == ["months.html", "months_tables"]
 
 
 def test_the_csv_is_the_table_on_the_page(text: str, report: Report) -> None:
     links = re.findall(r'href="data:text/csv;charset=utf-8,([^"]*)" download="(\w+)\.csv"', text)
     assert [name for _, name in links] == [
-        f"{key}_by_depth" for key in ("lens", "patch", "ablation", "geometry")
+        f"{key}_by_depth"
+        for key in ("lens", "patch", "steering", "ablation", "decoding", "geometry")
     ]
     rows = list(csv.DictReader(io.StringIO(unquote(unescape(links[0][0])))))
     assert [row["depth"] for row in rows] == [str(d) for d in range(report.lens.n_layers + 1)]
@@ -132,7 +143,7 @@ def test_what_users_write_stays_text(task: Task, tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in rest
     assert "<|endoftext|>" not in rest
     blobs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', rest, flags=re.S)
-    assert len(blobs) == 6
+    assert len(blobs) == 9
     for blob in blobs:
         assert not set("<>&") & set(blob)
         json.loads(blob)
@@ -148,12 +159,15 @@ def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
 
 def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:
     lens, patch = results.lens(flat=True), results.patch(None)
+    steering = results.steering(None)
     findings = by_hand(
         task,
         lens=lens,
         patch=patch,
         transition=find_transition(lens, n_resamples=50),
         crossing=find_crossing(patch, n_resamples=50),
+        steering=steering,
+        steering_crossing=find_crossing(steering, n_resamples=50),
     )
     written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
@@ -176,10 +190,10 @@ def test_plain_prompts_have_lens_and_geometry_alone(model: DepthModel, tmp_path:
     words = ("March", "May", "June", "July")
     path.write_text("prompt\n" + "".join(f"Two months from {w} is\n" for w in words))
     made = build_report(model, load_task(path, model), out=tmp_path / "r.html")
-    assert made.patch is made.crossing is made.ablation is None
+    assert made.patch is made.crossing is made.steering is made.ablation is made.dose is None
     assert made.geometry is not None
     text = without_plotly(made.path.read_text())
-    assert text.count("Not measured: the task has plain prompts alone") == 2
+    assert text.count("Not measured: the task has plain prompts alone") == 4
     assert "Control passes" not in text
     assert "patch" not in made.summary
 
@@ -281,7 +295,7 @@ def test_a_failure_leaves_what_was_there(
 
 
 def test_labels_of_mixed_kinds_can_be_stored(task: Task) -> None:
-    labels = pd.DataFrame({"odd": [1, "two", None] * 4})
+    labels = pd.DataFrame({"odd": [1, "two", None] * 20})
     frames = tables_of(by_hand(replace(task, labels=labels)))
     assert frames["task"]["odd"].dtype == "string"
 
@@ -293,5 +307,5 @@ def test_the_same_seed_gives_the_same_numbers(
     assert report.patch is not None
     assert again.patch is not None
     torch.testing.assert_close(again.patch.values, report.patch.values)
-    for key in ("lens", "patch", "ablate", "geometry"):
+    for key in ("lens", "patch", "steer", "ablate", "dose", "decoding", "geometry"):
         assert again.summary[key] == report.summary[key]

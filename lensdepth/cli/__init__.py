@@ -1,4 +1,4 @@
-"""The command line: `lensdepth report | lens | geometry | ablate | patch | models | tasks`.
+"""The command line: `lensdepth report | lens | geometry | ablate | patch | steer | ...`.
 
 Importing it costs next to nothing, and `--help` answers at once: torch, transformers and plotly
 are imported inside the commands that need them.
@@ -10,12 +10,16 @@ import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from lensdepth.cli import commands, interventions, lists  # noqa: F401 - they fill the app
+from lensdepth.cli import ablation, commands, lists, patching, steering  # noqa: F401 - fill the app
 from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line, visible
 
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 """What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
+
+ORDER = ("report", "lens", "geometry", "ablate", "patch", "steer", "models", "tasks")
+"""Commands as the help lists them."""
+app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))  # type: ignore[union-attr]
 
 LONGEST = 300
 """Most characters of a message that nobody wrote for users."""

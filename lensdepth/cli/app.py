@@ -22,6 +22,11 @@ ModeOption = Annotated[
 ]
 
 
+def is_index(text: str) -> bool:
+    """Whether an option names a position by its number."""
+    return text.removeprefix("-").isdigit()
+
+
 def examples(*commands: str) -> str:
     """The end of a help text."""
     return "\n".join(["Examples:", *(f"  lensdepth {command}" for command in commands)])

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 
 SPACES = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
 PYTHON_OPTIONS = (
-    "backend|batch_size|depths|device|dtype|include_first|keep|n|on_multi_token|template|top_k"
-    "|trust_remote_code"
+    "backend|batch_size|budget|coordinates|depths|device|dtype|include_first|keep|n"
+    "|on_multi_token|strength|template|to|top_k|trust_remote_code"
 )
 """Arguments of the library that messages name, and that are options here."""
 

@@ -122,6 +122,7 @@ def report_json(report: "Report") -> Json:
     found: Json = {
         "lens": (tables.lens_table, report.lens),
         "patch": (tables.patch_table, report.patch),
+        "steer": (tables.steering_table, report.steering),
         "ablate": (tables.ablation_table, report.ablation),
         "geometry": (tables.geometry_table, report.geometry),
     }

@@ -20,11 +20,12 @@ from lensdepth.cli.console import visible
 from lensdepth.cli.inventory import CHECKED
 
 if TYPE_CHECKING:
-    from lensdepth.ablation import AblationProfile
+    from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile
     from lensdepth.geometry import GeometryProfile
     from lensdepth.lens import LensProfile
     from lensdepth.patching import PatchProfile
     from lensdepth.report import Report
+    from lensdepth.steering import SteeringProfile
 
 PIPE_WIDTH = 200
 """Columns where standard output is no terminal: nothing needs to be cut."""
@@ -259,15 +260,55 @@ def patch_map(profile: "PatchProfile") -> Parts:
     return [table, "", f"The {shown} largest of {len(frame)} mean effects; --out writes all."]
 
 
-def ablation_table(profile: "AblationProfile") -> Parts:
+def ablation_table(profile: "AblationProfile", *, scope: str | None = None) -> Parts:
     """Transferred fraction by depth of each edit; the controls without their intervals."""
-    names = {"random_direction": "random dir.", "shuffled_norm": "shuffled norm"}
+    names = {"random_direction": "random dir.", "random_full": "random state"}
     curves = {}
     for edit in profile.edits:
-        mean, low, high = curve(profile.of(edit, profile.transferred))
-        if edit in names:
+        mean, low, high = curve(profile.of(edit, profile.transferred, scope=scope))
+        if edit in profile.controls:
             low = high = np.full(len(mean), np.nan)
-        curves[names.get(edit, edit)] = (mean, low, high)
+        curves[names.get(edit, edit.replace("_", " "))] = (mean, low, high)
+    return interval_tables(profile.depths.tolist(), profile.n_layers, curves)
+
+
+def dose_table(profile: "DoseProfile") -> Parts:
+    """Mean transferred fraction by depth: a column a dose."""
+    names = {"direction": "turn", "random_direction": "random turn", "norm": "norm ×"}
+    columns = {
+        f"{names[part]}\n{dose:g}": [number(x) for x in moved.nanmean(-1).tolist()]
+        for part, dose, moved in zip(
+            profile.parts, profile.doses.tolist(), profile.transferred, strict=True
+        )
+    }
+    return depth_tables(profile.depths.tolist(), profile.n_layers, columns)
+
+
+def decoding_table(profile: "DecodingProfile") -> Parts:
+    """Score of norm and direction by depth for each label, and what permuted labels reach."""
+    columns: dict[str, Sequence[str | Text]] = {}
+    for label, kind in zip(profile.labels, profile.kinds, strict=True):
+        unit = "R²" if kind == "number" else "acc."
+        for part, name, values in (
+            ("norm", f"norm, {unit}", profile.score),
+            ("norm", "chance, 95%", profile.null_high),
+            ("direction", f"direction, {unit}", profile.score),
+        ):
+            columns[f"{label}\n{name}"] = [
+                number(x) for x in profile.of(label, part, values).tolist()
+            ]
+    return depth_tables(profile.depths.tolist(), profile.n_layers, columns)
+
+
+def steering_table(profile: "SteeringProfile") -> Parts:
+    """Efficacy by depth at each position: the whole difference with intervals, parts, controls."""
+    curves = {}
+    for position in profile.positions:
+        for edit in profile.edits:
+            mean, low, high = curve(profile.efficacy(position, edit=edit))
+            if edit != "full":
+                low = high = np.full(len(mean), np.nan)
+            curves[f"{position}\n{'whole' if edit == 'full' else edit}"] = (mean, low, high)
     return interval_tables(profile.depths.tolist(), profile.n_layers, curves)
 
 
@@ -306,6 +347,7 @@ def report_table(report: "Report") -> Table:
         n_layers=report.lens.n_layers,
         transition=report.transition,
         crossing=report.crossing,
+        steering=report.steering_crossing,
         ablation=report.ablation,
         geometry=report.geometry,
     )

@@ -142,7 +142,7 @@ class EditSets:
         hooks: Sequence[str],
         tokens: Int[Tensor, "pair token"],
         states: Sequence[Float[Tensor, "pair token d_hook"]],
-        edit: Edit,
+        edit: Edit | Sequence[Edit],
         *,
         wanted: Bool[Tensor, " pair"],
         head: int | None = None,
@@ -154,10 +154,11 @@ class EditSets:
             hooks: where to edit.
             tokens: the span, -1 behind its end.
             states: what goes in, for each hook.
-            edit: the same at each of them.
+            edit: the same at each of them, or one for each.
             wanted: the pairs to run.
             head: at `z`, the one head that `states` are of.
         """
+        edits = edit if isinstance(edit, Sequence) else [edit] * len(hooks)
         widths = (tokens >= 0).sum(1)
         for width in widths[wanted].unique().tolist():
             if width:
@@ -168,11 +169,11 @@ class EditSets:
                         SiteEdit(
                             hook=hook,
                             positions=tokens[:, j].clamp(min=0),
-                            edit=edit,
+                            edit=one,
                             source=given[:, j],
                             head=head,
                         )
-                        for hook, given in zip(hooks, states, strict=True)
+                        for hook, given, one in zip(hooks, states, edits, strict=True)
                         for j in range(width)
                     ]
                 )

@@ -5,9 +5,13 @@ so do the words. Text comes out unescaped: whoever shows it as HTML escapes it.
 """
 
 from lensdepth.prose.notes import NOTES
-from lensdepth.prose.sentences import (
+from lensdepth.prose.parts import (
     ablation_sentences,
     ablation_verdict,
+    decoding_sentences,
+    dose_sentences,
+)
+from lensdepth.prose.sentences import (
     coupling_verdict,
     crossing_verdict,
     geometry_sentences,
@@ -15,12 +19,14 @@ from lensdepth.prose.sentences import (
     lens_verdict,
     patch_sentences,
 )  # fmt: skip
+from lensdepth.prose.steering import steering_sentences, steering_verdict
 from lensdepth.prose.whole import KeyNumber, accuracy, key_numbers, opening, order_verdict
 from lensdepth.prose.wording import Estimate, between, block_of, counted, estimate, p_value, plain
 
 __all__ = [
     "NOTES", "Estimate", "KeyNumber", "ablation_sentences", "ablation_verdict", "accuracy",
-    "between", "block_of", "counted", "coupling_verdict", "crossing_verdict", "estimate",
-    "geometry_sentences", "key_numbers", "lens_sentences", "lens_verdict", "opening",
-    "order_verdict", "p_value", "patch_sentences", "plain",
+    "between", "block_of", "counted", "coupling_verdict", "crossing_verdict",
+    "decoding_sentences", "dose_sentences", "estimate", "geometry_sentences", "key_numbers",
+    "lens_sentences", "lens_verdict", "opening", "order_verdict", "p_value", "patch_sentences",
+    "plain", "steering_sentences", "steering_verdict",
 ]  # fmt: skip

@@ -28,6 +28,26 @@ NOTES = {
         "dashed controls: a turn by the same angle in a random direction already disturbs the base "
         "run's answer, and that alone moves the logit difference."
     ),
+    "dose": (
+        "Each row is a depth. On the left the state is turned towards the source's direction, a "
+        "little, half, all the way; the dashed line turns it as far in a random direction. On the "
+        "right its length is multiplied, the direction kept. A flat line means that the model does "
+        "not care; at the last depth the final norm divides every length out, so the line on the "
+        "right must be flat there."
+    ),
+    "decoding": (
+        "Linear readers are trained to tell a label from the length of a state alone, from its "
+        "direction alone, or from both, and tested on prompts that they have not seen. Below the "
+        "dashed line is what they reach with the labels shuffled. That something can be read does "
+        "not mean that the model reads it: the panels above say what moves the prediction."
+    ),
+    "steering": (
+        "Take the mean state of all prompts with one label, and of all with another: their "
+        "difference leads from the one to the other. Added at the input token it should make the "
+        "model read another input; added at the last token, give another answer. Early on only the "
+        "first can work, late only the second: where the curves cross, control passes over. "
+        "The means never include the prompts that are steered."
+    ),
     "geometry": (
         "Take the last token's state of every prompt: a cloud of points at each depth. The step "
         "angle says how far a block turns a state, the effective rank how many dimensions the "

@@ -6,7 +6,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
-from lensdepth.ablation import AblationProfile
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
@@ -112,80 +111,6 @@ def crossing_verdict(crossing: Crossing, n_layers: int) -> str:
         f"Control passes from the input position to the prediction position at "
         f"{place(crossing.depth, crossing.low, crossing.high, n_layers)}."
     )
-
-
-def judged_index(profile: AblationProfile) -> int | None:
-    """Where in `depths` the parts are compared: the deepest that is no identity."""
-    usable = [i for i, d in enumerate(profile.depths.tolist()) if d != profile.identity_depth]
-    return usable[-1] if usable else None
-
-
-def ablation_sentences(profile: AblationProfile) -> list[str]:
-    """What each part moves at the deepest judged depth, against its control."""
-    index = judged_index(profile)
-    said = []
-    if index is not None:
-        said.append(ablation_verdict(profile))
-        said += _controls(profile, index)
-    if profile.identity_depth is not None:
-        kind = {"RMS": "RMSNorm", "LN": "LayerNorm"}.get(
-            profile.provenance.model.normalization, profile.provenance.model.normalization
-        )
-        said.append(
-            f"Under the final {kind} the norm cannot matter at depth {profile.identity_depth}: "
-            f"this is arithmetic, not a finding, and that depth is left out of the comparison."
-        )
-    return said
-
-
-def ablation_verdict(profile: AblationProfile) -> str:
-    """One sentence: which part moves more of the logit difference, with the gap's interval."""
-    index = judged_index(profile)
-    if index is None:
-        return "Direction and norm were compared at no depth before the final norm."
-    moved = {
-        edit: profile.of(edit, profile.transferred)[:, index]
-        for edit in ("full", "direction", "norm")
-    }
-    full, direction, norm = (estimate(moved[edit]) for edit in ("full", "direction", "norm"))
-    gap = estimate(moved["direction"] - moved["norm"])
-    where = at_depth(int(profile.depths[index]), profile.n_layers)
-    text = (
-        f"At {where}, replacing only the direction moves {direction} of the logit difference, "
-        f"replacing only the norm {norm}, the whole state {full}: "
-    )
-    if not gap.known:
-        return text + "one pair alone gives no interval, so the parts cannot be compared."
-    if full.known and full.high < 0.1:
-        return text + "the whole state moves next to nothing, so its parts cannot be compared."
-    if gap.low > 0:
-        return text + f"the direction moves more, by {gap}."
-    if gap.high < 0:
-        return text + f"the norm moves more, by {estimate(moved['norm'] - moved['direction'])}."
-    return text + f"which moves more cannot be told (difference {gap})."
-
-
-def _controls(profile: AblationProfile, index: int) -> list[str]:
-    direction = profile.of("direction", profile.transferred)[:, index]
-    random = profile.of("random_direction", profile.transferred)[:, index]
-    lead = estimate(direction - random)
-    text = f"A random direction at the same angle moves {estimate(random)}; "
-    if lead.known and lead.low > 0:
-        text += f"the source's direction beats this control by {lead}."
-    elif lead.known:
-        text += f"the source's direction does not beat this control ({lead})."
-    else:
-        text += "with one pair there is no interval of the difference."
-    said = [text]
-    spread = (profile.norm_ratio[index] - 1).abs().nanmedian().item()
-    text = f"The two runs' norms differ by {spread:.0%} there (median)"
-    if spread < 0.2:
-        text += ", so the norm edit is small: a weak test of what norms can do"
-    if "shuffled_norm" in profile.edits:
-        shuffled = estimate(profile.of("shuffled_norm", profile.transferred)[:, index])
-        text += f". Another pair's norm moves {shuffled}"
-    said.append(text + ".")
-    return said
 
 
 def geometry_sentences(profile: GeometryProfile) -> list[str]:

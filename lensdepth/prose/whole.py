@@ -6,12 +6,11 @@ from lensdepth.ablation import AblationProfile
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
+from lensdepth.prose.parts import ablation_verdict, judged_index
 from lensdepth.prose.sentences import (
-    ablation_verdict,
     coupling_verdict,
     crossing_verdict,
     holm_p,
-    judged_index,
     lens_verdict,
     value_at,
 )  # fmt: skip
@@ -48,6 +47,7 @@ def opening(
     transition: Transition | None,
     patch: PatchProfile | None,
     crossing: Crossing | None,
+    steering: Crossing | None,
     ablation: AblationProfile | None,
     geometry: GeometryProfile | None,
 ) -> list[str]:
@@ -71,6 +71,9 @@ def opening(
             f"prompts."
         )
     where = [] if crossing is None else [crossing_verdict(crossing, n_layers)]
+    if steering is not None and steering.verdict == "crossing":
+        at = between(steering.depth, steering.low, steering.high, n_layers)
+        where.append(f"Steering puts it at {at}.")
     where.append(lens_verdict(transition, n_layers))
     order = order_verdict(crossing, transition)
     if order is not None:
@@ -95,10 +98,11 @@ def key_numbers(
     n_layers: int,
     transition: Transition | None,
     crossing: Crossing | None,
+    steering: Crossing | None,
     ablation: AblationProfile | None,
     geometry: GeometryProfile | None,
 ) -> list[KeyNumber]:
-    """Where control passes, where the lens switches, what direction and norm move, the coupling."""
+    """Where control, steering and the lens switch, what direction and norm move, the coupling."""
     numbers = []
     if crossing is not None:
         found = crossing.verdict == "crossing"
@@ -111,6 +115,19 @@ def key_numbers(
                 detail=between(crossing.depth, crossing.low, crossing.high, n_layers)
                 if found
                 else crossing.reason,
+            )
+        )
+    if steering is not None:
+        found = steering.verdict == "crossing"
+        numbers.append(
+            KeyNumber(
+                label="Steering passes to the last token",
+                value=f"{steering.depth / n_layers:.0%} of the depth"
+                if found
+                else steering.verdict,
+                detail=between(steering.depth, steering.low, steering.high, n_layers)
+                if found
+                else steering.reason,
             )
         )
     if transition is not None:

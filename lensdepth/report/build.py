@@ -146,7 +146,11 @@ def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:
     results = {
         "lens": findings.lens,
         "patch": findings.patch,
+        "steering": findings.steering,
+        "steering_crossing": findings.steering_crossing,
         "ablation": findings.ablation,
+        "dose": findings.dose,
+        "decoding": findings.decoding,
         "geometry": findings.geometry,
         "transition": findings.transition,
         "crossing": findings.crossing,

@@ -12,13 +12,13 @@ from lensdepth.ablation import AblationProfile
 from lensdepth.geometry import GeometryProfile
 from lensdepth.plotting import Curve, Panel, Zone
 from lensdepth.report.findings import Findings
+from lensdepth.transition import Crossing
 
 SHARE = (-0.04, 1.06)
 
 
-def crossing_zone(findings: Findings) -> Zone | None:
-    """The interval of the crossing, where there is one."""
-    crossing = findings.crossing
+def crossing_zone(crossing: Crossing | None) -> Zone | None:
+    """The interval of a crossing, where there is one."""
     if crossing is None or crossing.verdict != "crossing":
         return None
     return Zone(name="control passes", low=crossing.low, at=crossing.depth, high=crossing.high)
@@ -40,14 +40,14 @@ def lens_zone(findings: Findings) -> Zone | None:
 
 def story(findings: Findings) -> Figure:
     """Lens, patching, direction against norm, and geometry on one relative depth axis."""
-    zones = [z for z in (crossing_zone(findings), lens_zone(findings)) if z is not None]
+    zones = [z for z in (crossing_zone(findings.crossing), lens_zone(findings)) if z is not None]
     return plotting.depth_story(
         story_panels(findings), n_layers=findings.n_layers, title="The depth story", zones=zones
     )
 
 
 def story_panels(findings: Findings) -> list[Panel]:
-    """Five or six panels; three where the task has no pairs."""
+    """Up to seven panels; three or four where the task has no pairs."""
     lens, patch = findings.lens, findings.patch
     panels = [
         Panel(
@@ -64,6 +64,11 @@ def story_panels(findings: Findings) -> list[Panel]:
         at = patch.depths.numpy()
         curves = [_mean(f"at {name}", patch.efficacy(name), name, at) for name in patch.positions]
         panels.append(Panel(title="Patching: share that switches", curves=curves, y_range=SHARE))
+    if findings.steering is not None:
+        found = findings.steering
+        at = found.depths.numpy()
+        curves = [_mean(f"at {name}", found.efficacy(name), name, at) for name in found.positions]
+        panels.append(Panel(title="Steering: share that switches", curves=curves, y_range=SHARE))
     if findings.ablation is not None:
         panels.append(Panel(title="Swapping: fraction moved", curves=_parts(findings.ablation)))
     if findings.geometry is not None:
@@ -114,16 +119,6 @@ def _parts(profile: AblationProfile) -> list[Curve]:
         )
         for edit, name in names.items()
     ]
-
-
-def ablation_figure(profile: AblationProfile) -> Figure:
-    """The profile's own figure, with the depth of the identity marked on the norm's curve."""
-    figure = profile.plot()
-    if profile.identity_depth is not None:
-        at = profile.depths.tolist().index(profile.identity_depth)
-        y = float(profile.of("norm", profile.transferred)[:, at].nanmean())
-        plotting.mark_depth(figure, profile.identity_depth, "arithmetic, not a finding", y=y)
-    return figure
 
 
 def with_zone(figure: Figure, zone: Zone | None) -> Figure:

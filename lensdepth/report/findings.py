@@ -7,24 +7,44 @@ from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
-from lensdepth.ablation import AblationProfile, ablation_sweep
+from lensdepth.ablation import (
+    AblationProfile,
+    DecodingProfile,
+    DoseProfile,
+    ablation_sweep,
+    decode_parts,
+    dose_response,
+)
 from lensdepth.geometry import GeometryProfile, geometry_profile
 from lensdepth.lens import LensProfile, logit_lens
 from lensdepth.model import DepthModel
 from lensdepth.patching import PatchProfile, patch_sweep
+from lensdepth.steering import SteeringProfile, steering_sweep
 from lensdepth.summary import (
     Json,
     ablation_summary,
+    decoding_summary,
+    dose_summary,
     geometry_summary,
     lens_summary,
     patch_summary,
     provenance_json,
+    steering_summary,
     to_json,
 )
 from lensdepth.tasks import Task
-from lensdepth.transition import Crossing, Transition, find_crossing, find_transition
+from lensdepth.transition import (
+    Crossing,
+    Transition,
+    find_crossing,
+    find_steering_crossing,
+    find_transition,
+)
 
 T = TypeVar("T")
+
+STAGES = ("lens", "patch", "steering", "ablation", "dose", "decoding", "geometry")
+"""What takes its time, in order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +56,14 @@ class Findings:
     transition: Transition | None
     patch: PatchProfile | None
     crossing: Crossing | None
+    steering: SteeringProfile | None
+    steering_crossing: Crossing | None
+    """Of steering at one depth by the whole difference."""
+    sustained_crossing: Crossing | None
+    """Of the same from each depth on."""
     ablation: AblationProfile | None
+    dose: DoseProfile | None
+    decoding: DecodingProfile | None
     geometry: GeometryProfile | None
     seed: int
     absent: dict[str, str]
@@ -57,7 +84,7 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
             "the task has plain prompts alone; interventions need pairs of prompts with the "
             "columns clean, corrupted, target and foil"
         )
-        absent |= {"patch": reason, "ablation": reason, "crossing": reason}
+        absent |= dict.fromkeys(("patch", "ablation", "dose", "steering", "crossing"), reason)
     elif task.input_positions is None or task.corrupted_input_positions is None:
         absent["crossing"] = (
             "the task has no input position; add the columns input and corrupted_input"
@@ -81,7 +108,7 @@ def measure(
     """Run each analysis by its public function, with a bar over the stages."""
     absent = why_absent(model, task)
     seconds: dict[str, float] = {}
-    names = [n for n in ("lens", "patch", "ablation", "geometry") if n not in absent]
+    names = [n for n in STAGES if n not in absent]
     with tqdm(total=len(names) + 1, desc="report", disable=None, leave=False) as bar:
 
         def timed(name: str, run: Callable[[], T]) -> T:
@@ -95,6 +122,14 @@ def measure(
         def stage(name: str, run: Callable[[], T]) -> T | None:
             return None if name in absent else timed(name, run)
 
+        def willing(name: str, run: Callable[[], T]) -> T | None:
+            """A stage that may refuse these prompts, which is then what the page says."""
+            try:
+                return stage(name, run)
+            except ValueError as refusal:
+                absent[name] = str(refusal).split(": ", 1)[-1].removesuffix(".")
+                return None
+
         lens = timed("lens", lambda: logit_lens(model, task, batch_size=batch_size))
         if lens.kl.isinf().any():
             absent["transition"] = "the divergence of the lens is infinite somewhere"
@@ -103,15 +138,28 @@ def measure(
             "patch",
             lambda: patch_sweep(model, task, positions=positions, seed=seed),
         )
+        steering = willing(
+            "steering",
+            lambda: steering_sweep(model, task, positions=positions, seed=seed),
+        )
         ablation = stage("ablation", lambda: ablation_sweep(model, task, seed=seed))
+        dose = stage("dose", lambda: dose_response(model, task, seed=seed))
+        decoding = willing(
+            "decoding", lambda: decode_parts(model, task, seed=seed, batch_size=batch_size)
+        )
         geometry = stage(
             "geometry",
             lambda: geometry_profile(model, task, seed=seed, batch_size=batch_size),
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
-        crossing = None
+        crossing = steering_crossing = sustained_crossing = None
         if patch is not None:
             crossing = stage("crossing", lambda: find_crossing(patch, seed=seed))
+        if steering is not None and "crossing" not in absent:
+            steering_crossing, sustained_crossing = (
+                find_steering_crossing(steering, scope=scope, seed=seed)
+                for scope in ("local", "suffix")
+            )
         bar.update()
     return Findings(
         task=task,
@@ -119,7 +167,12 @@ def measure(
         transition=transition,
         patch=patch,
         crossing=crossing,
+        steering=steering,
+        steering_crossing=steering_crossing,
+        sustained_crossing=sustained_crossing,
         ablation=ablation,
+        dose=dose,
+        decoding=decoding,
         geometry=geometry,
         seed=seed,
         absent=absent,
@@ -148,8 +201,16 @@ def summarize(findings: Findings) -> Json:
     }
     if findings.patch is not None:
         summary["patch"] = patch_summary(findings.patch, findings.crossing)
+    if findings.steering is not None:
+        summary["steer"] = steering_summary(
+            findings.steering, findings.steering_crossing, findings.sustained_crossing
+        )
     if findings.ablation is not None:
         summary["ablate"] = ablation_summary(findings.ablation)
+    if findings.dose is not None:
+        summary["dose"] = dose_summary(findings.dose)
+    if findings.decoding is not None:
+        summary["decoding"] = decoding_summary(findings.decoding)
     if findings.geometry is not None:
         summary["geometry"] = geometry_summary(findings.geometry)
     return to_json(summary)

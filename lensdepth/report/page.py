@@ -77,6 +77,7 @@ def render(findings: Findings, *, tables_folder: str) -> str:
             n_layers=findings.n_layers,
             transition=findings.transition,
             crossing=findings.crossing,
+            steering=findings.steering_crossing,
             ablation=findings.ablation,
             geometry=findings.geometry,
         ),
@@ -110,6 +111,7 @@ def _lead(findings: Findings) -> list[str]:
         transition=findings.transition,
         patch=findings.patch,
         crossing=findings.crossing,
+        steering=findings.steering_crossing,
         ablation=findings.ablation,
         geometry=findings.geometry,
     )
@@ -127,9 +129,24 @@ def sections(findings: Findings) -> list[Section]:
             question="Which token's state decides the answer, the input's or the last one's?",
             result=findings.patch,
             sentences=lambda r: prose.patch_sentences(r, findings.crossing),
-            figure=lambda r: figures.with_zone(r.plot(), figures.crossing_zone(findings)),
+            figure=lambda r: figures.with_zone(r.plot(), figures.crossing_zone(findings.crossing)),
             table=tables.patch_table,
             zones=_zone_keys(findings, crossing=True),
+        ),
+        _section(
+            findings,
+            key="steering",
+            title="Steering",
+            question="Does it take another input or another answer to change the prediction?",
+            result=findings.steering,
+            sentences=lambda r: prose.steering_sentences(
+                r, findings.steering_crossing, findings.sustained_crossing
+            ),
+            figure=lambda r: figures.with_zone(
+                r.plot(), figures.crossing_zone(findings.steering_crossing)
+            ),
+            table=tables.steering_table,
+            zones=_zone_keys(findings, steering=True),
         ),
         _section(
             findings,
@@ -138,8 +155,29 @@ def sections(findings: Findings) -> list[Section]:
             question="Which part of the last token's state carries the answer?",
             result=findings.ablation,
             sentences=prose.ablation_sentences,
-            figure=figures.ablation_figure,
+            figure=lambda r: r.plot(),
             table=tables.ablation_table,
+        ),
+        _section(
+            findings,
+            key="dose",
+            title="Dose and response",
+            question="How far must a state turn, or its norm change, to move the prediction?",
+            result=findings.dose,
+            sentences=prose.dose_sentences,
+            figure=lambda r: r.plot(),
+            table=None,
+        ),
+        _section(
+            findings,
+            key="decoding",
+            title="What norm and direction carry",
+            question="What can be read off the last token's state, off its norm alone and off its "
+            "direction alone?",
+            result=findings.decoding,
+            sentences=prose.decoding_sentences,
+            figure=lambda r: r.plot(),
+            table=tables.decoding_table,
         ),
         _section(
             findings,
@@ -199,7 +237,7 @@ def _section(
     result: Any,
     sentences: Callable[[Any], list[str]],
     figure: Callable[[Any], Figure],
-    table: Callable[[Any], DepthTable],
+    table: Callable[[Any], DepthTable] | None,
     zones: list[dict[str, str]] | None = None,
 ) -> Section:
     if result is None:
@@ -213,18 +251,20 @@ def _section(
         question=question,
         sentences=said,
         figure=figure(result),
-        table=table(result),
+        table=None if table is None else table(result),
         zones=zones or [],
     )
 
 
 def _zone_keys(
-    findings: Findings, *, crossing: bool = False, lens: bool = False
+    findings: Findings, *, crossing: bool = False, steering: bool = False, lens: bool = False
 ) -> list[dict[str, str]]:
     """What the shaded strips of a figure are."""
     named = []
-    if crossing and (zone := figures.crossing_zone(findings)) is not None:
+    if crossing and (zone := figures.crossing_zone(findings.crossing)) is not None:
         named.append((zone, "Control passes"))
+    if steering and (zone := figures.crossing_zone(findings.steering_crossing)) is not None:
+        named.append((zone, "The curves cross"))
     if lens and (zone := figures.lens_zone(findings)) is not None:
         named.append((zone, "The lens switches"))
     return [
@@ -324,14 +364,17 @@ def _settings(findings: Findings) -> list[dict[str, str]]:
     results = {
         "lens": findings.lens,
         "patch": findings.patch,
+        "steering": findings.steering,
         "ablation": findings.ablation,
+        "dose": findings.dose,
+        "decoding": findings.decoding,
         "geometry": findings.geometry,
     }
     return [
         {
             "analysis": result.provenance.analysis,
             "settings": ", ".join(
-                f"{k} = {' and '.join(v) if isinstance(v, list) else v}"
+                f"{k} = {' and '.join(map(str, v)) if isinstance(v, list) else v}"
                 for k, v in result.provenance.settings.items()
             ),
             "seed": str(result.provenance.seed),

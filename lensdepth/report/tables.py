@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import plotting, stats
-from lensdepth.ablation import AblationProfile
+from lensdepth.ablation import AblationProfile, DecodingProfile
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.prose import plain
+from lensdepth.steering import SteeringProfile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,9 +128,40 @@ def ablation_table(profile: AblationProfile) -> DepthTable:
         f"{edit}_transferred": (edit.replace("_", " "), profile.of(edit, profile.transferred))
         for edit in profile.edits
     }
-    measures["angle"] = ("angle, degrees", profile.angle.rad2deg().T)
-    measures["norm_ratio"] = ("norm ratio", profile.norm_ratio.T)
+    measures["angle"] = ("angle, degrees", profile.angle[0].rad2deg().T)
+    measures["norm_ratio"] = ("norm ratio", profile.norm_ratio[0].T)
     return depth_table(measures, depths=profile.depths.tolist(), n_layers=profile.n_layers)
+
+
+def steering_table(profile: SteeringProfile) -> DepthTable:
+    """Efficacy of the whole difference, of its parts and of the controls at each position."""
+    names = {"full": "whole", "random": "random vector", "shuffled": "another pair's"}
+    measures = {
+        f"{position}_{edit}": (
+            f"{position}: {names.get(edit, edit)}",
+            profile.efficacy(position, edit=edit),
+        )
+        for position in profile.positions
+        for edit in profile.edits
+    }
+    return depth_table(measures, depths=profile.depths.tolist(), n_layers=profile.n_layers)
+
+
+def decoding_table(profile: DecodingProfile) -> DepthTable:
+    """Score of the norm and of the direction for each label, and where chance ends."""
+    columns: dict[str, Any] = {}
+    headings = {}
+    for label in profile.labels:
+        for part in ("norm", "direction"):
+            key = f"{label}_{part}"
+            headings[key] = f"{label}: {part}"
+            for end in ("", "_low", "_high"):
+                values = getattr(profile, end.removeprefix("_") or "score")
+                columns[key + end] = profile.of(label, part, values).numpy()
+        headings[f"{label}_null"] = f"{label}: permuted, 95 %"
+        columns[f"{label}_null"] = profile.of(label, "norm", profile.null_high).numpy()
+    frame = _with_depths(pd.DataFrame(columns), profile.depths.tolist(), profile.n_layers)
+    return DepthTable(frame=frame, headings=headings)
 
 
 def geometry_table(profile: GeometryProfile) -> DepthTable:

@@ -58,6 +58,11 @@ class Task:
     input_positions: Int[Tensor, " pair"] | None
     """Last token of the part that varies in the clean prompts; None where none is known."""
     corrupted_input_positions: Int[Tensor, " pair"] | None
+    inputs: tuple[str, ...] | None
+    """The part that varies in the clean prompts, as text; None where none is known."""
+    corrupted_inputs: tuple[str, ...] | None
+    where: tuple[str, ...]
+    """How an error names each pair: its line in a file, or its number when it was drawn."""
     labels: pd.DataFrame
     """One row per pair: alpha, beta, gamma, template, ... or a file's own label columns."""
     n_drawn: int
@@ -134,6 +139,9 @@ class Task:
             foil_ids=numbers(self.foil_ids),
             input_positions=numbers(self.input_positions),
             corrupted_input_positions=numbers(self.corrupted_input_positions),
+            inputs=texts(self.inputs),
+            corrupted_inputs=texts(self.corrupted_inputs),
+            where=tuple(self.where[i] for i in chosen),
             labels=self.labels.iloc[chosen].reset_index(drop=True),
         )
 
@@ -234,6 +242,11 @@ def build_task(
                 raise ValueError(f"{caller}: {rows[i].where}: {error}.") from error
         return torch.tensor(found)
 
+    def varying(texts: tuple[str, ...] | None, side: int) -> tuple[str, ...] | None:
+        if spans is None or texts is None or spans[0][side] is None:
+            return None
+        return tuple(text[slice(*span[side])] for text, span in zip(texts, spans, strict=True))
+
     task = Task(
         name=name,
         clean=clean,
@@ -250,6 +263,9 @@ def build_task(
             if corrupted is None or corrupted_tokens is None
             else positions(corrupted, corrupted_tokens, 1)
         ),
+        inputs=varying(clean, 0),
+        corrupted_inputs=varying(corrupted, 1),
+        where=_column(rows, "where"),
         labels=pd.DataFrame([row.labels for row in rows], index=range(len(rows))),
         n_drawn=n_drawn,
         n_multi_token=n_multi_token,

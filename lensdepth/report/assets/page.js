@@ -14,6 +14,7 @@
   // As plotting.depth_ticks in Python, with as many labels as the width has room for.
   function thinTicks(layout, width) {
     const { n_layers: layers, scale, labels } = layout.meta;
+    if (layers === undefined) return;  // no axis of depths
     const most = Math.max(3, Math.min(12, Math.floor((width - 90) / 46)));
     const step = Math.max(1, Math.ceil(layers / most));
     const keep = new Set([0, layers]);

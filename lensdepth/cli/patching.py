@@ -1,4 +1,4 @@
-"""Changing a model by depth: ablating a part of a state, patching in another run's."""
+"""Patching in another run's states."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, ModeOption, app, examples
+from lensdepth.cli.app import PANEL, ModeOption, app, examples, is_index
 from lensdepth.cli.console import note, quiet
 from lensdepth.cli.options import (
     ModelOptions,
@@ -19,59 +19,6 @@ from lensdepth.cli.options import (
 
 if TYPE_CHECKING:
     from lensdepth.tasks import Task
-
-
-@app.command(
-    epilog=examples(
-        "ablate",
-        "ablate --position input --mode noise",
-        "ablate --json | jq .summary.transferred.direction",
-    )
-)
-@spread
-def ablate(
-    *,
-    position: Annotated[
-        Literal["input", "prediction"],
-        typer.Option(help="Where to edit.", rich_help_panel=PANEL),
-    ] = "prediction",
-    mode: ModeOption = "denoise",
-    task: TaskOptions,
-    model: ModelOptions,
-    output: OutputOptions,
-) -> None:
-    """Swap a state's direction alone, its norm alone, or both, one depth at a time."""
-    check_out(output.out, force=output.force)
-    with quiet(debug=output.debug):
-        check_task(task)
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct")
-        from lensdepth.ablation import ablation_sweep
-        from lensdepth.summary import ablation_summary
-
-        profile = ablation_sweep(
-            depth_model,
-            pairs,
-            position=position,
-            mode=mode,
-            seed=task.seed,
-            max_memory=model.max_bytes,
-        )
-        summary = ablation_summary(profile)
-        summary["pairs"] = session.pairs_summary(pairs)
-
-    def show() -> None:
-        from lensdepth import prose
-        from lensdepth.cli import tables
-
-        title = session.title(
-            f"Transferred fraction ({position} position, {mode})",
-            depth_model,
-            session.pairs_sentence(pairs),
-        )
-        tables.show(title, *tables.ablation_table(profile), "", prose.ablation_verdict(profile))
-
-    session.deliver(profile, summary, output, show)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +90,7 @@ class PatchOptions:
         if self.verify and not self.attribution:
             raise ValueError("--verify goes with --attribution.")
         for name in self.position or ():
-            if name not in ("all", "input", "prediction") and not _is_index(name):
+            if name not in ("all", "input", "prediction") and not is_index(name):
                 raise ValueError(
                     f"--position must be all, input, prediction or an index, got {name!r}."
                 )
@@ -236,16 +183,12 @@ def patch(
     session.deliver(profile, summary, output, show)
 
 
-def _is_index(text: str) -> bool:
-    return text.removeprefix("-").isdigit()
-
-
 def _positions(options: PatchOptions, pairs: "Task") -> Any:
     """What was asked for; without a word, every token wherever that can be had."""
     if options.position:
         if options.position == ["all"]:
             return "all"
-        return [int(name) if _is_index(name) else name for name in options.position]
+        return [int(name) if is_index(name) else name for name in options.position]
     if options.curves or pairs.corrupted_tokens is None:
         return ("input", "prediction")
     if (pairs.clean_tokens.lengths == pairs.corrupted_tokens.lengths).all():

@@ -1,0 +1,175 @@
+"""What linear readers found in each part of a state, by label, part and depth."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth import stats
+from lensdepth.ablation.probes import Kind
+from lensdepth.ablation.quantities import ReadPosition
+from lensdepth.coordinates import CoordinateName
+from lensdepth.provenance import Provenance
+from lensdepth.storage import load_result, save_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+PARTS = ("norm", "direction", "state")
+SCORES = ("score", "low", "high", "null_mean", "null_high", "p")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecodingProfile:
+    """How well each part tells each label, by depth; intervals are over prompts."""
+
+    provenance: Provenance
+    position: ReadPosition
+    coordinates: CoordinateName
+    """In which direction and norm were taken."""
+    depths: Int[Tensor, " depth"]
+    parts: tuple[str, ...]
+    """`norm`, one number; `direction`, a unit vector; `state`, both together."""
+    labels: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    """Each label's: a `class` is scored by balanced accuracy, a `number` by R²."""
+    n_classes: tuple[int, ...]
+    """0 for a number."""
+    n_samples: tuple[int, ...]
+    """States that each label was decoded from; equal ones count once."""
+    skipped: dict[str, str]
+    """Labels that were not decoded, each with the reason."""
+    score: Float[Tensor, "label part depth"]
+    """Out of fold: mean over classes of the share found, or 1 - squared error over that of the
+    training fold's mean, which may be negative. A reader may be
+    misled below chance: where an answer follows from two labels and each pair of these comes once,
+    the held-out answer is the one that no training prompt with either label has."""
+    low: Float[Tensor, "label part depth"]
+    high: Float[Tensor, "label part depth"]
+    """95 % interval from resampling prompts among the predictions; readers are not fitted anew."""
+    null_mean: Float[Tensor, "label part depth"]
+    """Mean score for permuted labels."""
+    null_high: Float[Tensor, "label part depth"]
+    """95 % of the scores for permuted labels are below it."""
+    p: Float[Tensor, "label part depth"]
+    """Permutation p-value, one-sided, not corrected."""
+    difference_low: Float[Tensor, "label depth"]
+    difference_high: Float[Tensor, "label depth"]
+    """95 % interval of `difference`, from the same resamples for both parts."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    @property
+    def chance(self) -> Float[Tensor, " label"]:
+        """Score of a reader that knows nothing: one in the number of classes, or 0."""
+        return torch.tensor([1 / n if n else 0.0 for n in self.n_classes])
+
+    @property
+    def difference(self) -> Float[Tensor, "label depth"]:
+        """Score of the norm less that of the direction."""
+        return (
+            self.score[:, self.parts.index("norm")] - self.score[:, self.parts.index("direction")]
+        )
+
+    @property
+    def p_holm(self) -> Float[Tensor, "label part depth"]:
+        """p by Holm's correction over the parts and depths of each label."""
+        rows = [stats.holm(p.double().flatten().numpy()) for p in self.p]
+        return torch.tensor(np.array(rows), dtype=torch.float32).view(self.p.shape)
+
+    def of(
+        self, label: str, part: str, values: Float[Tensor, "label part depth"]
+    ) -> Float[Tensor, " depth"]:
+        """One label's values for one part: `profile.of("beta", "norm", profile.score)`.
+
+        Raises:
+            ValueError: that label or part was not decoded.
+        """
+        if label not in self.labels or part not in self.parts:
+            why = f" ({self.skipped[label]})" if label in self.skipped else ""
+            raise ValueError(
+                f"DecodingProfile: {label!r} was not decoded from {part!r}{why}; labels are "
+                f"{', '.join(self.labels)}, parts {', '.join(self.parts)}."
+            )
+        return values[self.labels.index(label), self.parts.index(part)]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a label, part and depth."""
+        import pandas as pd
+
+        label, part, depth = (
+            axis.flatten().tolist()
+            for axis in torch.meshgrid(*map(torch.arange, self.score.shape), indexing="ij")
+        )
+        depths = self.depths[depth]
+        return pd.DataFrame(
+            {
+                "position": self.position,
+                "label": [self.labels[i] for i in label],
+                "kind": [self.kinds[i] for i in label],
+                "part": [self.parts[i] for i in part],
+                "depth": depths.numpy(),
+                "relative_depth": (depths / self.n_layers).numpy(),
+                "chance": self.chance[label].numpy(),
+                **{name: getattr(self, name).flatten().numpy() for name in (*SCORES, "p_holm")},
+            }
+        )
+
+    def plot(self) -> "Figure":
+        """A panel a label: each part's score by depth, and where permuted labels stay below.
+
+        The dashed line is the highest of the three parts' 95 % lines.
+        """
+        from lensdepth import plotting
+
+        panels = []
+        for i, (label, kind) in enumerate(zip(self.labels, self.kinds, strict=True)):
+            curves = [
+                plotting.Curve.from_interval(
+                    name,
+                    *(self.of(label, part, x).numpy() for x in (self.score, self.low, self.high)),
+                    role=role,
+                    depths=self.depths.numpy(),
+                )
+                for part, name, role in (
+                    ("state", "whole state", "full"),
+                    ("direction", "direction", "direction"),
+                    ("norm", "norm", "norm"),
+                )
+            ]
+            null = self.null_high[i].amax(0).numpy()
+            unknown = np.full(len(null), np.nan)
+            curves.append(
+                plotting.Curve.from_interval(
+                    "permuted labels, 95 %",
+                    null,
+                    unknown,
+                    unknown,
+                    role="control",
+                    depths=self.depths.numpy(),
+                    dashed=True,
+                )
+            )
+            unit = "balanced accuracy" if kind == "class" else "R²"
+            panels.append(plotting.Panel(title=f"{label}, {unit}", curves=curves))
+        return plotting.depth_story(
+            panels,
+            n_layers=self.n_layers,
+            title=f"What each part of the state tells, position {self.position}",
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "DecodingProfile":
+        """Read what `save` wrote."""
+        return load_result(cls, path)

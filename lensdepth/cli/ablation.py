@@ -1,0 +1,208 @@
+"""Ablating a part of a state: its direction alone, its norm alone, or both."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lensdepth.cli import session
+from lensdepth.cli.app import PANEL, ModeOption, app, examples, is_index
+from lensdepth.cli.console import quiet
+from lensdepth.cli.options import (
+    ModelOptions,
+    OutputOptions,
+    TaskOptions,
+    check_out,
+    check_task,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from lensdepth.model import DepthModel
+    from lensdepth.tasks import Task
+
+SCOPES = ("local", "suffix", "prefix", "all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateOptions:
+    """What is replaced, by what, and where."""
+
+    position: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|INDEX",
+            help="Where to edit: input, prediction, or an index (from the end if negative).",
+            rich_help_panel=PANEL,
+        ),
+    ] = "prediction"
+    to: Annotated[
+        Literal["source", "mean", "shuffled", "random"],
+        typer.Option(
+            help="What goes in: the source run's part, the mean part, another pair's, or a random "
+            "one (as far away in angle; a norm of the same prompts).",
+            rich_help_panel=PANEL,
+        ),
+    ] = "source"
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(SCOPES),
+            help="Depths edited in one run: this one, it and all later ones, it and all earlier "
+            "ones, or all; may be given several times.",
+            show_default="local",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    coordinates: Annotated[
+        Literal["raw", "centred", "final_norm"],
+        typer.Option(
+            help="Where direction and norm are taken: from the origin, from the mean state, or "
+            "less what a final LayerNorm subtracts.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "raw"
+    mode: ModeOption = "denoise"
+    dose: Annotated[
+        bool,
+        typer.Option(
+            "--dose",
+            help="Turn by shares of the angle and scale the norm: dose and response.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    decode: Annotated[
+        bool,
+        typer.Option(
+            "--decode",
+            help="What labels and predictions can be read off norm and direction.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.position not in ("input", "prediction") and not is_index(self.position):
+            raise ValueError(
+                f"--position must be input, prediction or an index, got {self.position!r}."
+            )
+        for name in self.scope or ():
+            if name not in SCOPES:
+                raise ValueError(f"--scope must be one of {', '.join(SCOPES)}, got {name!r}.")
+        if self.dose and self.decode:
+            raise ValueError("give --dose or --decode, not both.")
+        special = "--dose" if self.dose else "--decode" if self.decode else None
+        if special and (self.to != "source" or self.scope):
+            raise ValueError(f"{special} has neither --to nor --scope.")
+        if special and is_index(self.position):
+            raise ValueError(f"{special} takes --position input or prediction.")
+        if self.decode and self.mode != "denoise":
+            raise ValueError("--decode reads the clean prompts and has no --mode.")
+
+
+@app.command(
+    epilog=examples(
+        "ablate",
+        "ablate --to mean --scope local --scope prefix",
+        "ablate --dose --out dose.html",
+        "ablate --json | jq .summary.transferred.direction",
+    )
+)
+@spread
+def ablate(
+    *,
+    options: AblateOptions,
+    task: TaskOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Swap a state's direction alone, its norm alone, or both, one depth at a time."""
+    check_out(output.out, force=output.force)
+    with quiet(debug=output.debug):
+        check_task(task)
+        depth_model = session.open_model(model, debug=output.debug)
+        pairs = session.open_task(task, depth_model, keep="correct")
+        shared = {"seed": task.seed, "coordinates": options.coordinates}
+        if options.decode:
+            profile, summary = _decode(depth_model, pairs, options, shared, model)
+        elif options.dose:
+            profile, summary = _dose(depth_model, pairs, options, shared, model)
+        else:
+            profile, summary = _sweep(depth_model, pairs, options, shared, model)
+        summary["pairs"] = session.pairs_summary(pairs)
+
+    def show() -> None:
+        from lensdepth import prose
+        from lensdepth.cli import tables
+
+        on = session.pairs_sentence(pairs)
+        if options.decode:
+            title = session.title(f"Decoding ({options.position} position)", depth_model, on)
+            tables.show(
+                title, *tables.decoding_table(profile), "", *prose.decoding_sentences(profile)
+            )
+            return
+        what = f"Transferred fraction ({options.position} position, {options.mode}"
+        if options.dose:
+            title = session.title(f"{what}, by dose)", depth_model, on)
+            tables.show(title, *tables.dose_table(profile), "", *prose.dose_sentences(profile))
+            return
+        put_in = "" if options.to == "source" else f", to {options.to}"
+        for scope in profile.scopes:
+            title = session.title(f"{what}{put_in}, {scope})", depth_model, on)
+            tables.show(title, *tables.ablation_table(profile, scope=scope), "")
+        tables.show(*prose.ablation_sentences(profile))
+
+    session.deliver(profile, summary, output, show)
+
+
+def _sweep(
+    model: "DepthModel", pairs: "Task", options: AblateOptions, shared: Any, limits: ModelOptions
+) -> tuple[Any, Any]:
+    from lensdepth.ablation import ablation_sweep
+    from lensdepth.summary import ablation_summary
+
+    position = int(options.position) if is_index(options.position) else options.position
+    profile = ablation_sweep(
+        model,
+        pairs,
+        positions=(position,),
+        to=options.to,
+        scopes=options.scope or ("local",),  # type: ignore[arg-type]
+        mode=options.mode,
+        max_memory=limits.max_bytes,
+        **shared,
+    )
+    return profile, ablation_summary(profile)
+
+
+def _dose(
+    model: "DepthModel", pairs: "Task", options: AblateOptions, shared: Any, limits: ModelOptions
+) -> tuple[Any, Any]:
+    from lensdepth.ablation import dose_response
+    from lensdepth.summary import dose_summary
+
+    profile = dose_response(
+        model,
+        pairs,
+        position=options.position,  # type: ignore[arg-type]
+        mode=options.mode,
+        max_memory=limits.max_bytes,
+        **shared,
+    )
+    return profile, dose_summary(profile)
+
+
+def _decode(
+    model: "DepthModel", pairs: "Task", options: AblateOptions, shared: Any, limits: ModelOptions
+) -> tuple[Any, Any]:
+    from lensdepth.ablation import decode_parts
+    from lensdepth.summary import decoding_summary
+
+    profile = decode_parts(
+        model,
+        pairs,
+        position=options.position,  # type: ignore[arg-type]
+        batch_size=limits.batch_size,
+        **shared,
+    )
+    return profile, decoding_summary(profile)

@@ -1,0 +1,136 @@
+"""Steering at the input against steering at the output."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from lensdepth.cli import session
+from lensdepth.cli.app import PANEL, ModeOption, app, examples
+from lensdepth.cli.console import quiet
+from lensdepth.cli.options import (
+    ModelOptions,
+    OutputOptions,
+    TaskOptions,
+    check_out,
+    check_task,
+    spread,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteerOptions:
+    """Where is steered, how strongly, and from which labels."""
+
+    position: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="input|prediction",
+            help="Where to steer; may be given twice.",
+            show_default="both, where the prompts have an input",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    strength: Annotated[
+        float, typer.Option(help="Factor of the vectors.", rich_help_panel=PANEL)
+    ] = 1.0
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Norm of all that a run adds, as a share of the states' mean norm there.",
+            show_default="the differences of centroids as they are",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    folds: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Parts of the prompts; centroids come from other parts than the steered prompts.",
+            min=3,
+            rich_help_panel=PANEL,
+        ),
+    ] = 10
+    input_label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Label column at the input position (with a twin corrupted_COLUMN).",
+            show_default="the words that vary",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    output_label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The same at the prediction position.",
+            show_default="the answers",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    mode: ModeOption = "denoise"
+
+    def __post_init__(self) -> None:
+        for name in self.position or ():
+            if name not in ("input", "prediction"):
+                raise ValueError(f"--position must be input or prediction, got {name!r}.")
+
+
+@app.command(
+    epilog=examples(
+        "steer",
+        "steer --task ioi --budget 0.5",
+        "steer --out steering.html",
+        "steer --json | jq .summary.crossing",
+    )
+)
+@spread
+def steer(
+    *,
+    options: SteerOptions,
+    task: TaskOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Add differences of centroids at the input and at the last token: where does either work?"""
+    check_out(output.out, force=output.force)
+    with quiet(debug=output.debug):
+        check_task(task)
+        depth_model = session.open_model(model, debug=output.debug)
+        pairs = session.open_task(task, depth_model, keep="correct")
+        from lensdepth.steering import steering_sweep
+        from lensdepth.summary import steering_summary
+        from lensdepth.transition import find_steering_crossing
+
+        profile = steering_sweep(
+            depth_model,
+            pairs,
+            positions=options.position,  # type: ignore[arg-type]
+            strength=options.strength,
+            budget=options.budget,
+            n_folds=options.folds,
+            input_label=options.input_label,
+            output_label=options.output_label,
+            mode=options.mode,
+            seed=task.seed,
+            max_memory=model.max_bytes,
+        )
+        crossing, sustained = (
+            find_steering_crossing(profile, scope=scope, seed=task.seed) for scope in profile.scopes
+        )
+        summary = steering_summary(profile, crossing, sustained)
+        summary["pairs"] = session.pairs_summary(pairs)
+
+    def show() -> None:
+        from lensdepth import prose
+        from lensdepth.cli import tables
+
+        title = session.title(
+            f"Efficacy of steering ({options.mode})", depth_model, session.pairs_sentence(pairs)
+        )
+        said = prose.steering_sentences(profile, crossing, sustained)
+        tables.show(title, *tables.steering_table(profile), "", *said)
+
+    session.deliver(profile, summary, output, show)

@@ -1,0 +1,126 @@
+"""Continuing a text token by token, with a key/value cache that is never taken on trust.
+
+A cache makes each new token one position of work. Whether it gives what the model itself gives
+is compared, and not assumed: rescaled or windowed positions, a state of another kind, or a
+function attached to the model that counts positions its own way would each change the text and
+say nothing. Nothing here knows a backend; `DepthModel.generate` brings the passes.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+NextLogits = Callable[[Sequence[int]], Float[Tensor, " d_vocab"]]
+"""Token ids -> logits of the token after them, float32, on the CPU."""
+CachedStep = Callable[[Sequence[int], int], Float[Tensor, " d_vocab"]]
+"""(new token ids, how many the cache holds) -> logits after them; they join the cache."""
+
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
+"""Largest accepted difference of a logit between a cached and a plain pass, as a share of the
+largest logit (or of 1, if that is more)."""
+
+
+class Uncacheable(Exception):
+    """A model's cache does not give what its plain passes give; says why."""
+
+
+def continue_tokens(
+    ids: Sequence[int],
+    longest: int,
+    next_logits: NextLogits,
+    choose: Callable[[Tensor], int],
+    end: int | None,
+) -> list[int]:
+    """The ids and what follows them, until there are `longest` or the model ends its text.
+
+    Args:
+        ids: of the prompt.
+        longest: how many there may be in the end, the prompt's included.
+        next_logits: what the model says comes next.
+        choose: picks a token by its logits.
+        end: the token that ends a text and is no part of it; None if there is none.
+    """
+    ids = list(ids)
+    while len(ids) < longest:
+        token = choose(next_logits(ids))
+        if token == end:
+            break
+        ids.append(token)
+    return ids
+
+
+def sampler(temperature: float, seed: int) -> Callable[[Tensor], int]:
+    """Picks the most likely token at temperature 0, else draws one."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def choose(logits: Float[Tensor, " d_vocab"]) -> int:
+        if temperature > 0:
+            probs = (logits / temperature).softmax(-1)
+            return int(torch.multinomial(probs, 1, generator=generator))
+        return int(logits.argmax())
+
+    return choose
+
+
+class CachedLogits:
+    """Next-token logits of one growing text, by a cache that is held against plain passes.
+
+    The first step that reads the cache is compared before anything is made of it, and the last
+    one afterwards, by `check_last`: a window, or positions that are rescaled beyond some length,
+    only show once the text is long enough.
+
+    Args:
+        plain: the model without a cache.
+        step: the model with one, empty at first.
+        tolerance: as in `TOLERANCE`.
+    """
+
+    def __init__(self, plain: NextLogits, step: CachedStep, tolerance: float) -> None:
+        self._plain = plain
+        self._step = step
+        self._tolerance = tolerance
+        self._n_cached = 0
+        self._checked = False
+        self._unchecked: tuple[list[int], Tensor] | None = None
+
+    def __call__(self, ids: Sequence[int]) -> Float[Tensor, " d_vocab"]:
+        """Logits after `ids`, which are those of the last call and more.
+
+        Raises:
+            Uncacheable: they are not what the plain model gives.
+        """
+        if not self._n_cached and len(ids) > 1:
+            # Without its last token, so that the first logits already come out of the cache.
+            self._step(ids[:-1], 0)
+            self._n_cached = len(ids) - 1
+        reads_cache = self._n_cached > 0
+        logits = self._step(ids[self._n_cached :], self._n_cached)
+        self._n_cached = len(ids)
+        if self._checked:
+            self._unchecked = (list(ids), logits)
+        else:
+            self._compare(ids, logits)
+            self._checked = reads_cache
+        return logits
+
+    def check_last(self) -> None:
+        """Compare the last step, if the first was not the last.
+
+        Raises:
+            Uncacheable: its logits are not what the plain model gives.
+        """
+        if self._unchecked is not None:
+            self._compare(*self._unchecked)
+            self._unchecked = None
+
+    def _compare(self, ids: Sequence[int], logits: Float[Tensor, " d_vocab"]) -> None:
+        plain = self._plain(ids)
+        allowed = self._tolerance * float(plain.abs().max().clamp_min(1.0))
+        error = float((logits - plain).abs().max())
+        if not error <= allowed:  # a NaN is no agreement
+            raise Uncacheable(
+                f"its logits after {len(ids)} tokens differ with a cache by {error:.1e}, "
+                f"where {allowed:.1e} is allowed"
+            )

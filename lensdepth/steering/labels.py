@@ -1,0 +1,242 @@
+"""Which label each prompt has at a position, and folds that keep estimation and steering apart."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
+
+from lensdepth.roles import Roles
+from lensdepth.tasks import Task
+from lensdepth.tokens import TokenBatch, pad_tokens
+
+ATTEMPTS = 20
+"""Orders in which prompts are dealt into folds, before a label is said to have too few."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labelled:
+    """The labels at one position of all base and source prompts."""
+
+    position: str
+    names: tuple[str, ...]
+    """What each label is called."""
+    base: Int[Tensor, " pair"]
+    """Label of each base prompt, as an index into `names`."""
+    source: Int[Tensor, " pair"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool:
+    """Every base and source prompt once."""
+
+    tokens: TokenBatch
+    text: Int[Tensor, " prompt"]
+    """Prompts of the same tokens have the same number; they differ in where their input lies."""
+    positions: dict[str, Int[Tensor, " prompt"]]
+    """Where each named position lies."""
+    base: Int[Tensor, " pair"]
+    """Which of the prompts is each pair's base."""
+    source: Int[Tensor, " pair"]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def label_prompts(
+    task: Task, roles: Roles, position: str, column: str | None, *, caller: str
+) -> Labelled:
+    """The labels of base and source prompts at a position.
+
+    Args:
+        task: the pairs.
+        roles: which of their prompts is the base.
+        position: "input" or "prediction".
+        column: of the task's labels, with a twin `corrupted_...`. By default the input's own words
+            at the input position, and the answer at the prediction position.
+    Raises:
+        ValueError: no such columns, or a pair whose two prompts have the same label.
+    """
+    clean, corrupted = _named(task, position, column, caller)
+    names = tuple(sorted({*clean, *corrupted}))
+    index = {name: i for i, name in enumerate(names)}
+    sides = [torch.tensor([index[name] for name in side]) for side in (corrupted, clean)]
+    base, source = sides if roles.mode == "denoise" else sides[::-1]
+    alike = (base == source).nonzero()[:, 0].tolist()
+    if alike:
+        raise ValueError(
+            f"{caller}: both prompts have the same label at the {position} position in "
+            f"{rows(task, alike)} ({names[int(base[alike[0]])]!r}), so there is nothing to steer "
+            f"to; leave these pairs out, or name another label column."
+        )
+    return Labelled(position=position, names=names, base=base, source=source)
+
+
+def _named(
+    task: Task, position: str, column: str | None, caller: str
+) -> tuple[list[str], list[str]]:
+    """Labels of the clean and of the corrupted prompts, as text."""
+    if column is not None:
+        twin = f"corrupted_{column}"
+        for name in (column, twin):
+            if name not in task.labels.columns:
+                there = ", ".join(map(str, task.labels.columns)) or "none"
+                raise ValueError(
+                    f"{caller}: task {task.name!r} has no label column {name!r}; it has {there}. "
+                    f"A label needs the columns NAME and corrupted_NAME."
+                )
+        sides = [[str(v) for v in task.labels[name].tolist()] for name in (column, twin)]
+        return sides[0], sides[1]
+    if position == "prediction":
+        clean, corrupted = task.target, task.foil
+    else:
+        clean, corrupted = task.inputs, task.corrupted_inputs
+    if clean is None or corrupted is None:
+        raise ValueError(
+            f"{caller}: nothing tells the labels at the {position} position of task "
+            f"{task.name!r}; name a label column."
+        )
+    return [text.strip() for text in clean], [text.strip() for text in corrupted]
+
+
+def rows(task: Task, pairs: Sequence[int], *, limit: int = 5) -> str:
+    """Pairs as an error names them."""
+    named = ", ".join(task.where[i] for i in pairs[:limit])
+    more = len(pairs) - limit
+    return named + (f" and {more} more" if more > 0 else "")
+
+
+def pool_prompts(roles: Roles) -> Pool:
+    """The prompts of all pairs, those that several pairs share once."""
+    found: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    texts: dict[tuple[int, ...], int] = {}
+
+    def number(batch: TokenBatch, positions: dict[str, Tensor]) -> Tensor:
+        numbers = []
+        for i in range(len(batch)):
+            text = tuple(batch.row(i))
+            texts.setdefault(text, len(texts))
+            at = tuple(int(where[i]) for where in positions.values())
+            numbers.append(found.setdefault((text, at), len(found)))
+        return torch.tensor(numbers)
+
+    base = number(roles.base, roles.base_positions)
+    source = number(roles.source, roles.source_positions)
+    return Pool(
+        tokens=pad_tokens([text for text, _ in found], pad_id=next(iter(texts))[0]),
+        text=torch.tensor([texts[text] for text, _ in found]),
+        positions={
+            name: torch.tensor([at[i] for _, at in found])
+            for i, name in enumerate(roles.base_positions)
+        },
+        base=base,
+        source=source,
+    )
+
+
+def members(pool: Pool, labelled: Labelled) -> Bool[Tensor, "prompt label"]:
+    """Which prompts have which label."""
+    has = torch.zeros(len(pool), len(labelled.names), dtype=torch.bool)
+    has[pool.base, labelled.base] = True
+    has[pool.source, labelled.source] = True
+    return has
+
+
+def deal_folds(
+    task: Task,
+    pool: Pool,
+    labels: Sequence[Labelled],
+    *,
+    n_folds: int,
+    seed: int,
+    caller: str,
+) -> Int[Tensor, " prompt"]:
+    """Label-balanced folds of prompts, such that every label has prompts outside a pair's folds.
+
+    Prompts of the same tokens are in the same fold.
+
+    Raises:
+        ValueError: with the rows: a label has no prompt but those of one pair, or no deal leaves
+            one outside the pair's folds.
+    """
+    if n_folds < 3:
+        raise ValueError(
+            f"{caller}: n_folds must be at least 3, since the two prompts of a pair may lie in two "
+            f"folds and the centroids come from the others; got {n_folds}."
+        )
+    for labelled in labels:
+        lonely = (_others(pool, labelled, pool.text) == 0).nonzero()[:, 0].tolist()
+        if lonely:
+            i = lonely[0]
+            ends = [labelled.names[int(end[i])] for end in (labelled.base, labelled.source)]
+            raise ValueError(
+                f"{caller}: centroids are taken over other prompts than those that are steered, "
+                f"and at the {labelled.position} position a label of {rows(task, lonely)} has no "
+                f"other prompt (one of {' and '.join(map(repr, ends))} in {task.where[i]}). Add "
+                f"prompts with that label, or leave these pairs out."
+            )
+    generator = torch.Generator().manual_seed(seed)
+    lacking: list[int] = []
+    for _ in range(ATTEMPTS):
+        folds = _deal(pool, labels, n_folds, generator)
+        left = torch.stack([_others(pool, labelled, folds) for labelled in labels])
+        lacking = (left == 0).any(0).nonzero()[:, 0].tolist()
+        if not lacking:
+            return folds
+    raise ValueError(
+        f"{caller}: with n_folds={n_folds}, the few prompts of a label of {rows(task, lacking)} "
+        f"fall into the pair's own folds; use more folds, add prompts with these labels, or leave "
+        f"these pairs out."
+    )
+
+
+def _others(pool: Pool, labelled: Labelled, group: Int[Tensor, " prompt"]) -> Int[Tensor, " pair"]:
+    """For each pair, how many prompts outside its two groups the rarer of its two labels has."""
+    return torch.minimum(*centroid_sizes(pool, labelled, group))
+
+
+def centroid_sizes(
+    pool: Pool, labelled: Labelled, group: Int[Tensor, " prompt"]
+) -> Int[Tensor, "end pair"]:
+    """Prompts of each pair's base label and source label outside the groups of its two prompts."""
+    counts = torch.zeros(int(group.max()) + 1, len(labelled.names), dtype=torch.long)
+    counts.index_add_(0, group, members(pool, labelled).long())
+    ends = (labelled.base, labelled.source)
+    return torch.stack([outside(counts, pool, group, label) for label in ends])
+
+
+def outside(
+    sums: Shaped[Tensor, "group label *shape"],
+    pool: Pool,
+    group: Int[Tensor, " prompt"],
+    label: Int[Tensor, " pair"],
+) -> Shaped[Tensor, "pair *shape"]:
+    """For each pair, the sum over all groups but those of its two prompts, for its label."""
+    base, source = group[pool.base], group[pool.source]
+    own = sums[base, label]
+    apart = (base != source).view(-1, *[1] * (own.ndim - 1))
+    return sums.sum(0)[label] - own - torch.where(apart, sums[source, label], 0)
+
+
+def _deal(
+    pool: Pool, labels: Sequence[Labelled], n_folds: int, generator: torch.Generator
+) -> Int[Tensor, " prompt"]:
+    """Prompts with rare labels first, each to the fold that has least of its labels."""
+    wanted: dict[int, set[tuple[int, int]]] = defaultdict(set)
+    for i, labelled in enumerate(labels):
+        for prompt, label in members(pool, labelled).nonzero().tolist():
+            wanted[int(pool.text[prompt])].add((i, label))
+    often = Counter(label for mine in wanted.values() for label in mine)
+    order = torch.randperm(len(wanted), generator=generator).tolist()
+    order.sort(key=lambda text: min(often[label] for label in wanted[text]))
+    held: list[Counter[tuple[int, int]]] = [Counter() for _ in range(n_folds)]
+    sizes = [0] * n_folds
+    folds = torch.zeros(len(wanted), dtype=torch.long)
+    for text in order:
+        fold = min(range(n_folds), key=lambda f: (sum(held[f][x] for x in wanted[text]), sizes[f]))
+        held[fold].update(wanted[text])
+        sizes[fold] += 1
+        folds[text] = fold
+    return folds[pool.text]

@@ -1,0 +1,313 @@
+"""Input-centric against output-centric steering, at every depth.
+
+The mean state of the prompts with each label is its centroid. Steering adds the difference of two
+centroids to a state: at the input position it leads from one input to another (alpha -> alpha'),
+at the prediction position from one answer to another (gamma -> gamma'). Where the two efficacy
+curves cross, control passes from the input to the output (claim C2).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lensdepth import metrics, polar
+from lensdepth.hooks import depth_hook
+from lensdepth.model import DepthModel
+from lensdepth.patching.grid import pair_blocks
+from lensdepth.patching.readings import Metric, measure_sets, measure_source
+from lensdepth.patching.sites import EditSets
+from lensdepth.provenance import make_provenance
+from lensdepth.replay import Engine
+from lensdepth.roles import (
+    POSITION_NAMES,
+    Mode,
+    PositionName,
+    Roles,
+    Scope,
+    assign_roles,
+    check_depths,
+    check_scopes,
+    pair_noise,
+    scope_depths,
+    shuffled_sources,
+)
+from lensdepth.steering.centroids import STATE_BYTES, Vectors, steering_vectors
+from lensdepth.steering.labels import deal_folds, label_prompts, pool_prompts, rows
+from lensdepth.steering.profile import SteeringProfile
+from lensdepth.tasks import Task
+
+EDITS: dict[str, Callable[[polar.Edit], polar.Edit]] = {
+    "full": lambda add: add,
+    "direction": polar.keep_norm,
+    "norm": polar.keep_direction,
+}
+"""What of the state is changed as adding the vector would change it."""
+CONTROLS = ("random", "shuffled")
+
+
+def steering_sweep(
+    model: DepthModel,
+    task: Task,
+    *,
+    positions: Sequence[PositionName] | None = None,
+    depths: Sequence[int] | None = None,
+    scopes: Sequence[Scope] = ("local", "suffix"),
+    strength: float = 1.0,
+    budget: float | None = None,
+    n_folds: int = 10,
+    input_label: str | None = None,
+    output_label: str | None = None,
+    mode: Mode = "denoise",
+    seed: int = 0,
+    engine: Engine = "auto",
+    max_memory: int | None = None,
+) -> SteeringProfile:
+    """Lead the base run from its label to the source's by the difference of their centroids.
+
+    Args:
+        model: any wrapped model.
+        task: pairs of prompts.
+        positions: `"input"` (input-centric), `"prediction"` (output-centric); by default both,
+            where the task has an input position.
+        depths: residual depths 0 ... n_layers; all by default.
+        scopes: `"local"` steers at one depth; `"suffix"` sustains it, adding each later depth's own
+            difference there too, so that what is added piles up. See `lensdepth.roles.Scope`.
+        strength: factor of the vectors; 0 changes nothing, negative ones lead away.
+        budget: norm of everything that one run adds (before `strength`), as a share of the mean
+            norm of the states there, so that positions and depths are compared at matched norms;
+            a global scope divides it among its depths. None adds the differences as they are.
+        n_folds: parts of the prompts, balanced in labels. Each pair is steered with centroids of
+            the prompts outside the parts that its own two prompts are in.
+        input_label: column of the task's labels (with a twin `corrupted_...`) for the input
+            position; by default the words that vary.
+        output_label: the same for the prediction position; by default the answers.
+        mode: "denoise" steers the corrupted run towards the clean answer, "noise" the reverse.
+        seed: of the folds and the controls.
+        engine: see `lensdepth.replay.replay`.
+        max_memory: see `lensdepth.replay.replay`.
+    Returns:
+        SteeringProfile; `find_crossing` takes it.
+    Raises:
+        ValueError: with the rows at fault. Before any forward pass: a task without pairs or input
+            position, an unknown option, labels that are missing, the same on both sides of a pair,
+            or of one prompt only. Before the sweep: centroids that coincide at every depth.
+    Source: claim C2 of Haim & McNamee, arXiv 2602.04931; differences of means as in Rimsky et al.
+        2024, "Steering Llama 2 via Contrastive Activation Addition", arXiv 2312.06681.
+    Example:
+        >>> find_crossing(steering_sweep(model, load_task("months", model))).depth
+    """
+    caller = "steering_sweep"
+    asked = check_depths(None if depths is None else list(depths), model.n_layers, caller=caller)
+    chosen = check_scopes(scopes, caller=caller)
+    _check_numbers(strength, budget, caller)
+    if positions is None:
+        positions = POSITION_NAMES if task.input_positions is not None else ("prediction",)
+    if isinstance(positions, str) or not positions:
+        raise ValueError(
+            f"{caller}: positions must be some of {', '.join(POSITION_NAMES)}, got {positions!r}."
+        )
+    where = tuple(dict.fromkeys(positions))
+    roles = assign_roles(task, mode, positions=where, caller=caller)
+    columns = {"input": input_label, "prediction": output_label}
+    labels = [label_prompts(task, roles, name, columns[name], caller=caller) for name in where]
+    pool = pool_prompts(roles)
+    folds = deal_folds(task, pool, labels, n_folds=n_folds, seed=seed, caller=caller)
+    model.check_weights()
+    # Sustained steering reaches depths that were not asked for.
+    swept = asked if chosen == ("local",) else list(range(model.n_layers + 1))
+    hooks = [depth_hook(depth, model.n_layers) for depth in swept]
+    vectors = [steering_vectors(model, pool, one, folds, hooks) for one in labels]
+    for found in vectors:
+        _check_apart(task, found, caller)
+    sweep = _Sweep(
+        roles=roles, vectors=vectors, asked=asked, swept=swept, scopes=chosen,
+        n_layers=model.n_layers, strength=strength, budget=budget, seed=seed,
+    )  # fmt: skip
+    n_numbers = 3 * len(swept) * model.d_model * len(where)
+    blocks = pair_blocks(len(task), n_numbers, STATE_BYTES)
+    quiet = None if len(blocks) > 1 else True
+    parts = [
+        _measured(model, sweep, block, engine, max_memory)
+        for block in tqdm(blocks, desc="steering", disable=quiet)
+    ]
+    base, source, values = (torch.cat(x, dim=-1) for x in zip(*parts, strict=True))
+    at = [swept.index(depth) for depth in asked]
+    return SteeringProfile(
+        provenance=make_provenance(
+            caller,
+            model.info,
+            task=task.name,
+            prompts=task.clean,
+            corrupted=task.corrupted or (),
+            settings={
+                "positions": list(where),
+                "scopes": list(chosen),
+                "strength": strength,
+                "budget": budget,
+                "n_folds": int(folds.max()) + 1,
+                "input_label": input_label or "input",
+                "output_label": output_label or "answer",
+                "mode": mode,
+                "engine": engine,
+            },
+            seed=seed,
+        ),
+        mode=mode,
+        edits=sweep.edits,
+        scopes=chosen,
+        positions=where,
+        depths=torch.tensor(asked),
+        labels=tuple(one.names for one in labels),
+        base_label=torch.stack([one.base for one in labels]),
+        source_label=torch.stack([one.source for one in labels]),
+        folds=torch.stack([folds[pool.base], folds[pool.source]]),
+        centroid_sizes=torch.stack([found.sizes for found in vectors]),
+        strength=float(strength),
+        budget=budget,
+        vector_norm=torch.stack([polar.norm(sweep.added(i))[at] for i in range(len(where))]),
+        state_norm=torch.stack([found.state_norm[at] for found in vectors]),
+        base_success=base[0],
+        base_prob=base[1],
+        source_prob=source[1],
+        base_kl_to_source=base[2],
+        success=values[0],
+        prob=values[1],
+        kl_to_source=values[2],
+        logit_diff=values[3],
+        flip=values[4],
+    )
+
+
+def _check_numbers(strength: float, budget: float | None, caller: str) -> None:
+    if not math.isfinite(strength):
+        raise ValueError(f"{caller}: strength must be a finite number, got {strength}.")
+    if budget is not None and not 0 < budget < math.inf:
+        raise ValueError(
+            f"{caller}: budget is a share of the states' mean norm, above 0, got {budget}; leave "
+            f"it out to add the differences of centroids as they are."
+        )
+
+
+def _check_apart(task: Task, found: Vectors, caller: str) -> None:
+    """Say whose centroids are one point at every depth: there is nothing to steer with."""
+    one = found.labelled
+    nowhere = (found.vector == 0).all(-1).all(0).nonzero()[:, 0].tolist()
+    if nowhere:
+        i = nowhere[0]
+        ends = " and ".join(repr(one.names[int(end[i])]) for end in (one.base, one.source))
+        raise ValueError(
+            f"{caller}: the centroids of {ends} coincide at the {one.position} position at every "
+            f"depth asked for (in {rows(task, nowhere)}), so the model's states there do not tell "
+            f"these labels apart; steer at other depths or positions, or leave these pairs out."
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Sweep:
+    """What is added where, and in which runs."""
+
+    roles: Roles
+    vectors: list[Vectors]
+    """One a position."""
+    asked: list[int]
+    swept: list[int]
+    scopes: tuple[Scope, ...]
+    n_layers: int
+    strength: float
+    budget: float | None
+    seed: int
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """A single pair has no other one whose vector it could take."""
+        several = len(self.roles.base) > 1
+        return (*EDITS, *(c for c in CONTROLS if several or c != "shuffled"))
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Positions, edits, scopes and depths of the runs."""
+        return len(self.vectors), len(self.edits), len(self.scopes), len(self.asked)
+
+    def added(self, position: int) -> Float[Tensor, "depth pair d_model"]:
+        """What a local run adds at each depth."""
+        found = self.vectors[position]
+        if self.budget is None:
+            return self.strength * found.vector
+        length = self.strength * self.budget * found.state_norm
+        return length[:, None, None] * polar.direction(found.vector)
+
+    def given(self, position: int, edit: str) -> Float[Tensor, "depth pair d_model"]:
+        """The vector that an edit adds, or a control's at the same norm."""
+        added = self.added(position)
+        if edit == "random":
+            shape = (len(added), added.shape[-1])
+            along = pair_noise(range(added.shape[1]), shape, self.seed).movedim(0, 1)
+        elif edit == "shuffled":
+            along = added[:, shuffled_sources(self.roles.intended, self.seed)]
+        else:
+            return added
+        return polar.recombine(polar.norm(added), polar.direction(along))
+
+    def edit_sets(self, block: slice) -> EditSets:
+        """One set a position, edit, scope and depth, in this order."""
+        mine = self.roles.of(block)
+        sets = EditSets(len(mine.base))
+        where = {depth: i for i, depth in enumerate(self.swept)}
+        # A budget is divided among the depths of a run. Runs that add alike share a function,
+        # so that the engine makes their edits in one call.
+        alike = cache(lambda name, n: EDITS.get(name, EDITS["full"])(polar.add(1 / n)))
+        site = 0
+        for p, found in enumerate(self.vectors):
+            at = mine.base_positions[found.labelled.position][:, None]
+            for name in self.edits:
+                given = self.given(p, name)[:, block, None]
+                moves = (given != 0).flatten(2).any(-1)
+                for scope in self.scopes:
+                    for depth in self.asked:
+                        reached = [where[d] for d in scope_depths(scope, depth, self.n_layers)]
+                        sets.add(
+                            site,
+                            [depth_hook(self.swept[i], self.n_layers) for i in reached],
+                            at,
+                            [given[i] for i in reached],
+                            alike(name, 1 if self.budget is None else len(reached)),
+                            wanted=moves[reached].any(0),
+                        )
+                        site += 1
+        return sets
+
+
+def _measured(
+    model: DepthModel,
+    sweep: _Sweep,
+    block: slice,
+    engine: Engine,
+    max_memory: int | None,
+) -> tuple[
+    Float[Tensor, "metric pair"],
+    Float[Tensor, "metric pair"],
+    Float[Tensor, "metric edit scope position depth pair"],
+]:
+    """The unsteered base runs, the source runs, and the steered runs of some pairs."""
+    mine = sweep.roles.of(block)
+    genuine = model.logits(mine.source)[:, 0]
+
+    def prob(logits: Tensor, pairs: Int[Tensor, " run"]) -> Tensor:
+        return metrics.token_log_prob(logits, mine.intended[pairs]).exp()
+
+    def kl_to_source(logits: Tensor, pairs: Int[Tensor, " run"]) -> Tensor:
+        return metrics.kl_divergence(genuine[pairs], logits)
+
+    read: list[str | Metric] = ["success", prob, kl_to_source, "logit_diff", "flip"]
+    base, values = measure_sets(
+        model, mine, sweep.edit_sets(block), read, math.prod(sweep.shape),
+        engine=engine, max_memory=max_memory, description="steering",
+    )  # fmt: skip
+    grid = values.view(len(read), *sweep.shape, -1).movedim(1, 3)
+    return base, measure_source(model, mine, read), grid
