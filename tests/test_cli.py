@@ -24,6 +24,7 @@ from lensdepth.cli.options import ModelOptions, spread
 from lensdepth.lens import LensProfile, logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import PatchProfile
+from lensdepth.tasks import load_task
 
 TINY = ("--model", "tiny")
 PROMPT = "Two months from January is"
@@ -257,6 +258,24 @@ def test_ablate_in_several_scopes(run_json: Any) -> None:
     assert list(summary["scopes"]) == ["prefix"]
     assert {row["scope"] for row in found["rows"]} == {"local", "prefix"}
     assert summary["identity_depth"] == load_model("tiny").n_layers
+
+
+def test_ablate_to_the_mean_of_other_prompts(run_json: Any, tmp_path: Path) -> None:
+    model = load_model("tiny")
+    task = load_task("capitals", model, n=5, seed=3)
+    file = tmp_path / "reference.csv"
+    task.to_frame()[["clean", "corrupted", "target", "foil"]].to_csv(file, index=False)
+    found = run_json(
+        "ablate", *TINY, "--n", "6", "--task", "capitals", "--to", "mean", "--reference", str(file)
+    )
+    assert found["summary"]["n_reference"] == 5
+    assert found["provenance"]["settings"]["reference"] == "reference.csv"
+
+
+def test_steer_draws_its_crossing(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "s.html"
+    run("steer", "--n", "40", "--out", str(file))
+    assert '"layer":"below"' in file.read_text()
 
 
 def test_steer_gives_the_crossing_or_null(run_json: Any) -> None:

@@ -59,6 +59,7 @@ def fail(
         (["ablate", "--to", "zero"], "shuffled"),
         (["ablate", "--position", "middle"], "an index"),
         (["ablate", "--dose", "--decode"], "not both"),
+        (["ablate", "--reference", "x.csv"], "goes with --to mean"),
         (["ablate", "--dose", "--to", "mean"], "neither --to nor --scope"),
         (["ablate", "--decode", "--position", "-1"], "input or prediction"),
         (["ablate", *TINY, "--to", "mean", "--coordinates", "centred"], "directions cancel"),

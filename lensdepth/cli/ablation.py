@@ -1,6 +1,7 @@
 """Ablating a part of a state: its direction alone, its norm alone, or both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -62,6 +63,15 @@ class AblateOptions:
             rich_help_panel=PANEL,
         ),
     ] = "raw"
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Prompts that the means of --to mean and --coordinates centred are taken over.",
+            show_default="the prompts themselves",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     mode: ModeOption = "denoise"
     dose: Annotated[
         bool,
@@ -95,6 +105,10 @@ class AblateOptions:
             raise ValueError(f"{special} has neither --to nor --scope.")
         if special and is_index(self.position):
             raise ValueError(f"{special} takes --position input or prediction.")
+        if self.reference and (
+            self.decode or (self.to != "mean" and self.coordinates != "centred")
+        ):
+            raise ValueError("--reference goes with --to mean or --coordinates centred.")
         if self.decode and self.mode != "denoise":
             raise ValueError("--decode reads the clean prompts and has no --mode.")
 
@@ -119,9 +133,15 @@ def ablate(
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
         check_task(task)
+        if options.reference is not None:
+            check_task(replace(task, task=None, template=None, prompts=options.reference))
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
-        shared = {"seed": task.seed, "coordinates": options.coordinates}
+        shared: dict[str, Any] = {"seed": task.seed, "coordinates": options.coordinates}
+        if options.reference is not None:
+            from lensdepth.tasks import load_task
+
+            shared["reference"] = load_task(Path(options.reference), depth_model)
         if options.decode:
             profile, summary = _decode(depth_model, pairs, options, shared, model)
         elif options.dose:

@@ -180,7 +180,12 @@ def patch(
             )
         tables.show(title, *parts, "", *said)
 
-    session.deliver(profile, summary, output, show)
+    def figure() -> Any:
+        if profile.is_curves and profile is curves:
+            return session.with_crossing(profile.plot(), crossing)
+        return profile.plot()
+
+    session.deliver(profile, summary, output, show, figure)
 
 
 def _positions(options: PatchOptions, pairs: "Task") -> Any:

@@ -11,6 +11,7 @@ from lensdepth.cli.options import ModelOptions, OutputOptions, TaskOptions
 
 if TYPE_CHECKING:
     import pandas as pd
+    from plotly.graph_objects import Figure
     from rich.text import Text
 
     from lensdepth.model import DepthModel
@@ -145,10 +146,16 @@ def as_json(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def deliver(result: Any, summary: Json, output: OutputOptions, show: Callable[[], None]) -> None:
+def deliver(
+    result: Any,
+    summary: Json,
+    output: OutputOptions,
+    show: Callable[[], None],
+    figure: Callable[[], "Figure"] | None = None,
+) -> None:
     """Write the file that was asked for, then print JSON or what `show` prints.
 
-    The caller has checked `output.out`.
+    The caller has checked `output.out`. `figure` is the one to draw in place of the result's own.
     """
     from lensdepth.summary import provenance_json
 
@@ -160,7 +167,7 @@ def deliver(result: Any, summary: Json, output: OutputOptions, show: Callable[[]
             "rows": records(result.to_frame()),
         }
     if output.out is not None:
-        write(result, whole, output.out)
+        write(result, whole, output.out, figure or result.plot)
         note(f"wrote {output.out}")
     if output.json:
         print_json(whole)
@@ -168,12 +175,22 @@ def deliver(result: Any, summary: Json, output: OutputOptions, show: Callable[[]
         show()
 
 
+def with_crossing(figure: "Figure", crossing: Any) -> "Figure":
+    """Two curves over depth with the interval of their crossing behind them, if they cross."""
+    from lensdepth.plotting import Zone, add_zone
+
+    if crossing is not None and crossing.verdict == "crossing":
+        zone = Zone(name="crossing", low=crossing.low, at=crossing.depth, high=crossing.high)
+        add_zone(figure, zone)
+    return figure
+
+
 def print_json(value: Json) -> None:
     """One object and nothing else on standard output."""
     sys.stdout.write(as_json(value) + "\n")
 
 
-def write(result: Any, whole: Json, path: Path) -> None:
+def write(result: Any, whole: Json, path: Path, figure: Callable[[], "Figure"]) -> None:
     """One file, whole or not at all, in the format that its ending names."""
     from lensdepth.storage import whole_file, write_text
 
@@ -181,7 +198,7 @@ def write(result: Any, whole: Json, path: Path) -> None:
         case ".json":
             write_text(path, as_json(whole) + "\n")
         case ".html":
-            write_text(path, result.plot().to_html(include_plotlyjs=True))
+            write_text(path, figure().to_html(include_plotlyjs=True))
         case ".csv":
             with whole_file(path) as partial:
                 result.to_frame().to_csv(partial, index=False)

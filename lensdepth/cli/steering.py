@@ -1,7 +1,7 @@
 """Steering at the input against steering at the output."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -133,4 +133,7 @@ def steer(
         said = prose.steering_sentences(profile, crossing, sustained)
         tables.show(title, *tables.steering_table(profile), "", *said)
 
-    session.deliver(profile, summary, output, show)
+    def figure() -> Any:
+        return session.with_crossing(profile.plot(), crossing)
+
+    session.deliver(profile, summary, output, show, figure)
