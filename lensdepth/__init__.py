@@ -38,12 +38,25 @@ if TYPE_CHECKING:
     from lensdepth.residual import ResidualStream
     from lensdepth.steering import SteeringProfile, steering_sweep
     from lensdepth.tasks import Task, list_tasks, load_task
-    from lensdepth.transition import Crossing, Transition, find_crossing, find_transition
+    from lensdepth.transition import (
+        ChangePoint,
+        Commitment,
+        Crossing,
+        Transition,
+        compare_definitions,
+        compare_widths,
+        find_change_point,
+        find_commitment,
+        find_crossing,
+        find_transition,
+    )
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AblationProfile": "ablation",
+    "ChangePoint": "transition",
+    "Commitment": "transition",
     "Crossing": "transition",
     "DecodingProfile": "ablation",
     "DepthModel": "model",
@@ -65,9 +78,13 @@ _HOME = {
     "WindowProfile": "patching",
     "ablation_sweep": "ablation",
     "build_report": "report",
+    "compare_definitions": "transition",
     "compare_local_global": "locality",
+    "compare_widths": "transition",
     "decode_parts": "ablation",
     "dose_response": "ablation",
+    "find_change_point": "transition",
+    "find_commitment": "transition",
     "find_crossing": "transition",
     "find_transition": "transition",
     "geometry_profile": "geometry",
@@ -85,14 +102,16 @@ _HOME = {
 """Public name -> module that defines it."""
 
 __all__ = [
-    "AblationProfile", "Crossing", "DecodingProfile", "DepthModel", "DoseProfile",
-    "GeometryProfile", "LensProfile", "LocalityProfile", "ModelInfo", "PatchProfile",
-    "Provenance", "Report", "ResidualStream", "ShapleyProfile", "SteeringProfile", "Task",
-    "TrajectoryProfile", "TransferProfile", "Transition", "WindowProfile", "ablation_sweep",
-    "build_report", "compare_local_global", "decode_parts", "dose_response", "find_crossing",
-    "find_transition", "geometry_profile", "list_tasks", "load_model", "load_task",
-    "logit_lens", "patch_sweep", "patch_windows", "shapley_depths", "steering_sweep",
-    "trajectory_response", "transfer_matrix",
+    "AblationProfile", "ChangePoint", "Commitment", "Crossing", "DecodingProfile", "DepthModel",
+    "DoseProfile", "GeometryProfile", "LensProfile", "LocalityProfile", "ModelInfo",
+    "PatchProfile", "Provenance", "Report", "ResidualStream", "ShapleyProfile",
+    "SteeringProfile", "Task", "TrajectoryProfile", "TransferProfile", "Transition",
+    "WindowProfile", "ablation_sweep", "build_report", "compare_definitions",
+    "compare_local_global", "compare_widths", "decode_parts", "dose_response",
+    "find_change_point", "find_commitment", "find_crossing", "find_transition",
+    "geometry_profile", "list_tasks", "load_model", "load_task", "logit_lens", "patch_sweep",
+    "patch_windows", "shapley_depths", "steering_sweep", "trajectory_response",
+    "transfer_matrix",
 ]  # fmt: skip
 
 

@@ -61,6 +61,8 @@ def transition_summary(transition: Transition) -> Json:
             "width_low": transition.width_low if found else None,
             "width_high": transition.width_high if found else None,
             "p": transition.p,
+            "p_order": transition.p_order,
+            "p_drift": transition.p_drift,
         }
     )
 

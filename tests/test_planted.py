@@ -25,11 +25,17 @@ KINDS = [(a, a + planted.N) for a in range(planted.N)] + [
 """Pairs of one input of each kind, both ways round."""
 
 
+@pytest.fixture(params=["llama", "gpt2"])
+def architecture(request: pytest.FixtureRequest) -> planted.Architecture:
+    """RMSNorm, and LayerNorm."""
+    return request.param
+
+
 @pytest.mark.parametrize("layer", [0, 2, 5])
 def test_the_crossing_lies_in_the_block_that_moves_the_input(
-    tmp_path: Path, backend: Backend, layer: int
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture, layer: int
 ) -> None:
-    folder = planted.switch(tmp_path / "switch", n_layers=6, layer=layer)
+    folder = planted.switch(tmp_path / "switch", n_layers=6, layer=layer, architecture=architecture)
     model = load_model(folder, backend=backend)
     path = planted.prompt_file(tmp_path / "p.csv", DIFFERENT, list(range(12)))
     profile = patch_sweep(model, load_task(path, model, keep="correct"))
@@ -40,8 +46,12 @@ def test_the_crossing_lies_in_the_block_that_moves_the_input(
     assert torch.equal(profile.efficacy("prediction")[0] == 1, ~before)
 
 
-def test_a_model_deaf_to_its_input_has_no_crossing(tmp_path: Path, backend: Backend) -> None:
-    model = load_model(planted.deaf(tmp_path / "deaf", n_layers=4), backend=backend)
+def test_a_model_deaf_to_its_input_has_no_crossing(
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture
+) -> None:
+    model = load_model(
+        planted.deaf(tmp_path / "deaf", n_layers=4, architecture=architecture), backend=backend
+    )
     path = planted.prompt_file(tmp_path / "p.csv", DIFFERENT, list(range(12)))
     task = load_task(path, model)
     assert find_crossing(patch_sweep(model, task), n_resamples=50).verdict == "none"
@@ -50,9 +60,9 @@ def test_a_model_deaf_to_its_input_has_no_crossing(tmp_path: Path, backend: Back
 
 
 def test_where_the_direction_decides_the_norm_moves_nothing(
-    tmp_path: Path, backend: Backend
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture
 ) -> None:
-    folder = planted.switch(tmp_path / "switch", n_layers=6, layer=2)
+    folder = planted.switch(tmp_path / "switch", n_layers=6, layer=2, architecture=architecture)
     model = load_model(folder, backend=backend)
     path = planted.prompt_file(tmp_path / "p.csv", DIFFERENT, list(range(12)))
     profile = ablation_sweep(model, load_task(path, model))
@@ -61,9 +71,13 @@ def test_where_the_direction_decides_the_norm_moves_nothing(
     assert norm.abs().max() < 1e-3
 
 
-def test_where_the_norm_decides_it_is_found_to(tmp_path: Path, backend: Backend) -> None:
+def test_where_the_norm_decides_it_is_found_to(
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture
+) -> None:
     """The tool must be able to disagree with the study: here C5 is false before block 4."""
-    folder = planted.gate(tmp_path / "gate", n_layers=6, stretch=1, weigh=4)
+    folder = planted.gate(
+        tmp_path / "gate", n_layers=6, stretch=1, weigh=4, architecture=architecture
+    )
     model = load_model(folder, backend=backend)
     outputs = [0] * planted.N + [1] * planted.N
     path = planted.prompt_file(tmp_path / "p.csv", KINDS, outputs)
@@ -82,8 +96,10 @@ def test_where_the_norm_decides_it_is_found_to(tmp_path: Path, backend: Backend)
 
 
 @pytest.mark.parametrize("layer", [0, 2, 5])
-def test_steering_finds_the_planted_crossing(tmp_path: Path, backend: Backend, layer: int) -> None:
-    folder = planted.switch(tmp_path / "switch", n_layers=6, layer=layer)
+def test_steering_finds_the_planted_crossing(
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture, layer: int
+) -> None:
+    folder = planted.switch(tmp_path / "switch", n_layers=6, layer=layer, architecture=architecture)
     model = load_model(folder, backend=backend)
     path = planted.prompt_file(tmp_path / "p.csv", DIFFERENT, list(range(12)), planted.WORDINGS)
     profile = steering_sweep(model, load_task(path, model, keep="correct"))
@@ -101,8 +117,12 @@ def test_steering_finds_the_planted_crossing(tmp_path: Path, backend: Backend, l
     assert profile.base_kl_to_source.min() > 0.3
 
 
-def test_centroids_of_a_deaf_model_coincide_at_the_end(tmp_path: Path, backend: Backend) -> None:
-    model = load_model(planted.deaf(tmp_path / "deaf", n_layers=4), backend=backend)
+def test_centroids_of_a_deaf_model_coincide_at_the_end(
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture
+) -> None:
+    model = load_model(
+        planted.deaf(tmp_path / "deaf", n_layers=4, architecture=architecture), backend=backend
+    )
     path = planted.prompt_file(tmp_path / "p.csv", DIFFERENT, list(range(12)), planted.WORDINGS)
     task = load_task(path, model)
     with pytest.raises(
@@ -113,9 +133,13 @@ def test_centroids_of_a_deaf_model_coincide_at_the_end(tmp_path: Path, backend: 
     assert at_input.of(at_input.kl_to_source, "input").max() < 1e-5
 
 
-def test_where_the_norm_decides_steering_needs_the_norm(tmp_path: Path, backend: Backend) -> None:
+def test_where_the_norm_decides_steering_needs_the_norm(
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture
+) -> None:
     """The difference of centroids is parallel to the states: its turn alone does nothing."""
-    folder = planted.gate(tmp_path / "gate", n_layers=6, stretch=1, weigh=4)
+    folder = planted.gate(
+        tmp_path / "gate", n_layers=6, stretch=1, weigh=4, architecture=architecture
+    )
     model = load_model(folder, backend=backend)
     outputs = [0] * planted.N + [1] * planted.N
     path = planted.prompt_file(tmp_path / "p.csv", KINDS, outputs)
@@ -128,11 +152,16 @@ def test_where_the_norm_decides_steering_needs_the_norm(tmp_path: Path, backend:
     assert (profile.efficacy("prediction", edit="norm")[:, 5:] == 0).all()
 
 
-def test_doses_of_what_decides(tmp_path: Path, backend: Backend) -> None:
+def test_doses_of_what_decides(
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture
+) -> None:
     """Enough of a stretch changes the answer of the gate, and none changes that of the switch."""
     outputs = [0] * planted.N + [1] * planted.N
     path = planted.prompt_file(tmp_path / "p.csv", KINDS, outputs)
-    gate = load_model(planted.gate(tmp_path / "g", n_layers=4, stretch=1, weigh=3), backend=backend)
+    gate = load_model(
+        planted.gate(tmp_path / "g", n_layers=4, stretch=1, weigh=3, architecture=architecture),
+        backend=backend,
+    )
     task = load_task(path, gate, keep="correct")
     found = dose_response(gate, task, depths=[2])
     factors, success = found.curve("norm", found.success, 2)
@@ -141,7 +170,10 @@ def test_doses_of_what_decides(tmp_path: Path, backend: Backend) -> None:
     assert success[~to_second][:, factors == 4].eq(1).all()
     assert success[to_second][:, factors == 0.25].eq(1).all()
     assert success[:, factors == 1].eq(0).all()
-    switch = load_model(planted.switch(tmp_path / "s", n_layers=4, layer=1), backend=backend)
+    switch = load_model(
+        planted.switch(tmp_path / "s", n_layers=4, layer=1, architecture=architecture),
+        backend=backend,
+    )
     path = planted.prompt_file(tmp_path / "q.csv", DIFFERENT, list(range(12)))
     found = dose_response(switch, load_task(path, switch), depths=[2, 3])
     assert found.curve("norm", found.flip, 2)[1].max() == 0
@@ -149,9 +181,9 @@ def test_doses_of_what_decides(tmp_path: Path, backend: Backend) -> None:
 
 
 def test_an_ablation_to_the_mean_of_what_decides_removes_it(
-    tmp_path: Path, backend: Backend
+    tmp_path: Path, backend: Backend, architecture: planted.Architecture
 ) -> None:
-    folder = planted.switch(tmp_path / "switch", n_layers=6, layer=2)
+    folder = planted.switch(tmp_path / "switch", n_layers=6, layer=2, architecture=architecture)
     model = load_model(folder, backend=backend)
     path = planted.prompt_file(tmp_path / "p.csv", DIFFERENT, list(range(12)))
     found = ablation_sweep(model, load_task(path, model), to="mean", scopes=("local", "prefix"))

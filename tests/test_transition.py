@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lensdepth.transition import find_crossing, find_transition
+from lensdepth.transition import (
+    compare_definitions,
+    compare_widths,
+    correct_many,
+    find_change_point,
+    find_commitment,
+    find_crossing,
+    find_transition,
+)
+from lensdepth.transition.nulls import depth_order_p, drift_p
 
 DEPTHS = np.arange(13)
 
@@ -148,3 +157,160 @@ def test_transition_saves_and_loads(tmp_path) -> None:
     )
     assert torch.equal(again.curve, found.curve)
     assert found.to_frame().loc[0, "n_units"] == 40
+
+
+# ---------------------------------------------------------------- nulls
+
+
+@pytest.mark.parametrize("drift", [DEPTHS / 12, (DEPTHS / 12) ** 2, 1 - (DEPTHS / 12) ** 2])
+def test_a_smooth_drift_is_no_transition(drift: np.ndarray) -> None:
+    rng = np.random.default_rng(1)
+    p = [
+        drift_p(
+            drift + 0.3 * rng.normal(size=(20, 13)), DEPTHS.astype(float), n_resamples=99, seed=seed
+        )
+        for seed in range(60)
+    ]
+    assert np.mean(np.array(p) <= 0.05) <= 0.12
+    exact = drift_p(np.tile(drift, (5, 1)), DEPTHS.astype(float), n_resamples=99, seed=0)
+    assert exact == 1.0
+
+
+def test_noise_that_neighbouring_depths_share_raises_no_alarm() -> None:
+    """A walk that every prompt takes by itself has no order that prompts agree on."""
+    rng = np.random.default_rng(2)
+    verdicts = [
+        find_transition(
+            torch.from_numpy(rng.normal(size=(30, 13)).cumsum(1)), n_resamples=99, seed=seed
+        ).verdict
+        for seed in range(40)
+    ]
+    assert verdicts.count("transition") <= 4
+
+
+def test_a_step_passes_both_nulls() -> None:
+    y = sigmoid_profile(6, 1.0, noise=0.3).numpy()
+    at = DEPTHS.astype(float)
+    assert depth_order_p(y, at, n_resamples=199, seed=0) == 0.005
+    assert drift_p(y, at, n_resamples=199, seed=0) == 0.005
+
+
+def test_what_the_first_block_does_is_no_switch_along_the_depth() -> None:
+    copied = torch.from_numpy((DEPTHS >= 1).astype(float)).expand(20, -1)
+    found = find_transition(copied, n_resamples=99)
+    assert found.verdict == "none"
+    assert "by the first depth after the embedding" in found.reason
+
+
+def test_curves_that_start_high_plateau_or_bend_back() -> None:
+    rng = np.random.default_rng(3)
+    noise = 0.05 * rng.normal(size=(20, 13))
+    falling = find_transition(torch.from_numpy(5.0 - 4 * (DEPTHS >= 8) + noise), n_resamples=99)
+    assert falling.verdict == "transition"
+    assert falling.location == pytest.approx(7.5, abs=0.1)
+    assert falling.change == pytest.approx(-4, abs=0.1)
+    overshoot = (DEPTHS >= 5) + 0.4 * np.exp(-((DEPTHS - 6) ** 2))
+    found = find_transition(torch.from_numpy(overshoot + noise), n_resamples=99)
+    assert found.verdict == "transition"
+    assert found.location == pytest.approx(4.7, abs=0.4)
+    two = find_transition(
+        torch.from_numpy(((DEPTHS >= 4) & (DEPTHS < 8)).astype(float) + noise), n_resamples=99
+    )
+    assert two.verdict != "transition"
+
+
+def test_holm_corrects_many_profiles_by_hand() -> None:
+    strong = find_transition(sigmoid_profile(6, 2), n_resamples=99)
+    assert strong.p == 0.01
+    weak = [find_transition(sigmoid_profile(6, 2), n_resamples=99) for _ in range(5)]
+    corrected = correct_many([strong, *weak])
+    # Six tests at p = 0.01 each: all become 0.06.
+    assert [round(one.p, 6) for one in corrected] == [0.06] * 6
+    assert {one.verdict for one in corrected} == {"cannot tell"}
+    assert "after correction for 6 profiles" in corrected[0].reason
+    assert correct_many([strong, strong])[0].verdict == "transition"
+    assert correct_many([]) == []
+
+
+# ---------------------------------------------------------------- other definitions
+
+
+def test_a_change_point_is_the_best_cut_by_exhaustion() -> None:
+    profile = sigmoid_profile(4.6, 2.0, noise=0.2)
+    mean = profile.mean(0).numpy()
+    left = [mean[:k].var() * k + mean[k:].var() * (13 - k) for k in range(1, 13)]
+    found = find_change_point(profile, n_resamples=99)
+    assert found.location == np.argmin(left) + 0.5
+    assert found.verdict == "change"
+    assert found.low <= found.location <= found.high
+    assert found.gain == pytest.approx(1 - min(left) / (mean.var() * 13))
+
+
+def test_several_profiles_are_cut_together_and_count_alike() -> None:
+    both = find_change_point(
+        {
+            "small": sigmoid_profile(6.5, 0.5, noise=0.1),
+            "huge": sigmoid_profile(6.5, 0.5, noise=0.1, height=1000.0, seed=1),
+        },
+        n_resamples=49,
+    )
+    assert both.names == ("small", "huge")
+    assert both.location == 6.5
+    flat = find_change_point({"flat": torch.ones(5, 6)}, n_resamples=19)
+    assert (flat.verdict, flat.gain) == ("cannot tell", 0.0)
+    noise = find_change_point(
+        torch.from_numpy(np.random.default_rng(0).normal(size=(20, 13))), n_resamples=99
+    )
+    assert noise.p > 0.05
+    assert find_change_point(sigmoid_profile(6, 2)[:1]).verdict == "cannot tell"
+    with pytest.raises(ValueError, match="there is no profile"):
+        find_change_point({})
+    with pytest.raises(ValueError, match="same depths"):
+        find_change_point({"a": torch.ones(3, 6), "b": torch.ones(3, 7)})
+
+
+def test_commitment_is_the_start_of_the_last_unbroken_run() -> None:
+    agrees = torch.tensor(
+        [
+            [1.0, 1.0, 1.0, 1.0, 1.0],
+            [0.0, 1.0, 0.0, 1.0, 1.0],
+            [0.0, 0.0, 0.0, 0.0, 1.0],
+        ]
+    )
+    found = find_commitment(agrees, n_resamples=50)
+    assert found.depths.tolist() == [0, 3, 4]
+    assert (found.location, found.mean) == (3.0, pytest.approx(7 / 3))
+    assert found.low <= 3 <= found.high
+    assert found.to_frame().loc[1, "relative_depth"] == 0.75
+    assert math.isnan(find_commitment(agrees[:1]).low)
+    with pytest.raises(ValueError, match="0 or 1, and 1 at the last depth"):
+        find_commitment(torch.zeros(2, 4))
+
+
+def test_definitions_agree_where_their_intervals_meet() -> None:
+    profile = sigmoid_profile(6.0, 2.0)
+    found = {
+        "sigmoid": find_transition(profile, n_resamples=99),
+        "cut": find_change_point(profile, n_resamples=99),
+        "crossing": find_crossing(*curves(6.0), n_resamples=99),
+        "elsewhere": find_transition(sigmoid_profile(10.0, 1.0), n_resamples=99),
+        "nowhere": find_transition(torch.full((9, 13), 1.0), n_resamples=19),
+    }
+    frame = compare_definitions(found).set_index("definition")
+    assert "elsewhere" not in frame.loc["sigmoid", "agrees_with"]
+    assert "sigmoid" in frame.loc["crossing", "agrees_with"]
+    assert frame.loc["nowhere", "agrees_with"] == ""
+    assert math.isnan(frame.loc["nowhere", "depth"])
+    assert frame.loc["cut", "kind"] == "change point"
+    assert list(compare_definitions({}).columns)[:2] == ["definition", "kind"]
+
+
+def test_a_sharp_switch_is_told_from_a_gradual_one_on_the_same_prompts() -> None:
+    sharp = find_transition(sigmoid_profile(6, 1.0, noise=0.1), n_resamples=19)
+    gradual = find_transition(sigmoid_profile(6, 6.0, noise=0.1, seed=1), n_resamples=19)
+    assert compare_widths(sharp, gradual).verdict == "first is sharper"
+    assert compare_widths(gradual, sharp).verdict == "second is sharper"
+    same = compare_widths(sharp, sharp)
+    assert (same.verdict, same.low, same.high) == ("cannot tell", 0.0, 0.0)
+    with pytest.raises(ValueError, match="same prompts"):
+        compare_widths(sharp, find_transition(sigmoid_profile(6, 2, n=12), n_resamples=19))

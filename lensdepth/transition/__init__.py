@@ -1,0 +1,34 @@
+"""Where along the depth things switch, how sharply, and whether they switch at all.
+
+`find` fits a sigmoid to a profile, `change_point` cuts one or many in two, `commitment` asks from
+where on a prompt's answer stays, `crossing` where two efficacy curves change places; `compare`
+puts them side by side. All give intervals from resampling prompts, and all may answer that there
+is no such place.
+"""
+
+from lensdepth.transition.change_point import ChangePoint, find_change_point
+from lensdepth.transition.commitment import Commitment, find_commitment
+from lensdepth.transition.compare import (
+    WidthComparison,
+    compare_definitions,
+    compare_widths,
+    correct_many,
+)
+from lensdepth.transition.crossing import Crossing, find_crossing, find_steering_crossing
+from lensdepth.transition.find import Transition, find_transition
+
+__all__ = [
+    "ChangePoint",
+    "Commitment",
+    "Crossing",
+    "Transition",
+    "WidthComparison",
+    "compare_definitions",
+    "compare_widths",
+    "correct_many",
+    "find_change_point",
+    "find_commitment",
+    "find_crossing",
+    "find_steering_crossing",
+    "find_transition",
+]

@@ -1,0 +1,84 @@
+"""Commitment: the first depth from which on the lens's first choice is the final answer."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth import stats
+from lensdepth.lens import LensProfile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Commitment:
+    """Where each prompt's answer is settled; depth L at the latest, where the lens is the model."""
+
+    depths: Float[Tensor, " unit"]
+    """First depth from which on the first choice is the final one, for each prompt."""
+    n_layers: int
+    location: float
+    """Median over prompts."""
+    low: float
+    high: float
+    mean: float
+    seed: int
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a prompt."""
+        import pandas as pd
+
+        at = self.depths.numpy()
+        return pd.DataFrame(
+            {"unit": np.arange(len(at)), "depth": at, "relative_depth": at / self.n_layers}
+        )
+
+
+def find_commitment(
+    profile: LensProfile | Float[Tensor, "unit depth"],
+    *,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Commitment:
+    """The depth at which each prompt's answer is settled, and their median with its interval.
+
+    Args:
+        profile: a lens profile (the last position read counts), or whether the first choice is
+            the final one, 0 or 1, `[unit, depth]`, the last column 1.
+        n_resamples: bootstrap resamples over prompts.
+        seed: of the bootstrap.
+    Raises:
+        ValueError: values other than 0 and 1, or a prompt whose last depth is not its own answer.
+    """
+    agrees = profile
+    if isinstance(profile, LensProfile):
+        agrees = profile.top1_agreement[:, :, -1].T
+    assert isinstance(agrees, Tensor)
+    if not ((agrees == 0) | (agrees == 1)).all() or not (agrees[:, -1] == 1).all():
+        raise ValueError(
+            "find_commitment: values must be 0 or 1, and 1 at the last depth, where the lens is "
+            "the model itself."
+        )
+    # Counted from the end: how long the unbroken run of agreement is.
+    run = agrees.flip(1).cumprod(1).sum(1)
+    first = (agrees.shape[1] - run).double()
+    values = first.numpy()
+    low = high = float("nan")
+    if len(values) > 1:
+        counts = stats.resample_counts(len(values), n_resamples, seed)
+        medians = np.array([np.median(np.repeat(values, row)) for row in counts])
+        low, high = (float(b) for b in stats.percentile_interval(medians))
+    return Commitment(
+        depths=first.to(torch.float32),
+        n_layers=agrees.shape[1] - 1,
+        location=float(np.median(values)),
+        low=low,
+        high=high,
+        mean=float(values.mean()),
+        seed=seed,
+    )

@@ -1,0 +1,138 @@
+"""Transitions side by side: do definitions agree, is one sharper, do they survive being many?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from lensdepth import stats
+from lensdepth.transition.change_point import ChangePoint
+from lensdepth.transition.commitment import Commitment
+from lensdepth.transition.crossing import Crossing
+from lensdepth.transition.find import ALPHA, Transition
+from lensdepth.transition.sigmoid import fit_sigmoids
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Located = Transition | ChangePoint | Crossing | Commitment
+
+
+@dataclass(frozen=True, kw_only=True)
+class WidthComparison:
+    """Which of two transitions takes fewer depths."""
+
+    verdict: Literal["first is sharper", "second is sharper", "cannot tell"]
+    difference: float
+    """Width of the first less that of the second, in depths: negative where the first is
+    sharper."""
+    low: float
+    high: float
+
+
+def compare_widths(
+    first: Transition, second: Transition, *, n_resamples: int = 1000, seed: int = 0
+) -> WidthComparison:
+    """The difference of two 10-90 % widths, by a bootstrap that is paired over units.
+
+    Args:
+        first: of some prompts.
+        second: of the same prompts, in the same order.
+        n_resamples: bootstrap resamples.
+        seed: of the bootstrap.
+    Raises:
+        ValueError: they have different numbers of units, or one has fewer than two.
+    """
+    if first.n_units != second.n_units or first.n_units < 2:
+        raise ValueError(
+            f"compare_widths: both transitions must be of the same prompts, two or more; got "
+            f"{first.n_units} and {second.n_units} units."
+        )
+    widths = [
+        fit_sigmoids(
+            # One seed draws the same units for both.
+            stats.resampled_means(found.curve.double().numpy(), n_resamples=n_resamples, seed=seed),
+            found.depths.double().numpy(),
+        )["width"]
+        for found in (first, second)
+    ]
+    low, high = (float(b) for b in stats.percentile_interval(widths[0] - widths[1]))
+    verdict = "cannot tell"
+    if high < 0:
+        verdict = "first is sharper"
+    elif low > 0:
+        verdict = "second is sharper"
+    return WidthComparison(
+        verdict=verdict,  # type: ignore[arg-type]
+        difference=first.width - second.width,
+        low=low,
+        high=high,
+    )
+
+
+def correct_many(found: Sequence[Transition]) -> list[Transition]:
+    """The same transitions, with p-values corrected for their number by Holm's method.
+
+    A transition whose corrected p-value is no longer small becomes "cannot tell".
+    """
+    if not found:
+        return []
+    corrected = stats.holm(np.array([one.p for one in found]))
+    result = []
+    for one, p in zip(found, corrected, strict=True):
+        changed = replace(one, p=float(p))
+        if one.verdict == "transition" and p >= ALPHA:
+            reason = f"after correction for {len(found)} profiles it could be chance (p = {p:.2g})"
+            changed = replace(changed, verdict="cannot tell", reason=reason)
+        result.append(changed)
+    return result
+
+
+def compare_definitions(found: Mapping[str, Located]) -> "pd.DataFrame":
+    """One row a definition: where it puts the switch, and which others it agrees with.
+
+    Definitions agree where their 95 % intervals meet. They answer different questions, so that
+    they differ is a finding and no fault.
+
+    Args:
+        found: transitions, change points, crossings and commitments, by name.
+    Returns:
+        Columns: definition, kind, verdict, depth, low, high (NaN where there is none), agrees_with.
+    """
+    import pandas as pd
+
+    rows = {name: _located(one) for name, one in found.items()}
+    frame = pd.DataFrame(
+        [
+            {"definition": name, "kind": kind, "verdict": verdict,
+             "depth": depth, "low": low, "high": high}
+            for name, (kind, verdict, depth, low, high) in rows.items()
+        ],
+        columns=["definition", "kind", "verdict", "depth", "low", "high"],
+    )  # fmt: skip
+    frame["agrees_with"] = [
+        ", ".join(
+            other
+            for other, (*_, other_low, other_high) in rows.items()
+            if other != name and low <= other_high and other_low <= high
+        )
+        for name, (*_, low, high) in rows.items()
+    ]
+    return frame
+
+
+def _located(one: Located) -> tuple[str, str, float, float, float]:
+    """Kind, verdict, and the depth with its interval, NaN where there is no such place."""
+    if isinstance(one, Commitment):
+        return "commitment", "commitment", one.location, one.low, one.high
+    if isinstance(one, Transition):
+        kind, found, place = "sigmoid", "transition", (one.location_low, one.location_high)
+    elif isinstance(one, ChangePoint):
+        kind, found, place = "change point", "change", (one.low, one.high)
+    else:
+        kind, found, place = "crossing", "crossing", (one.low, one.high)
+    at = one.depth if isinstance(one, Crossing) else one.location
+    if one.verdict != found:
+        at, place = float("nan"), (float("nan"), float("nan"))
+    return kind, one.verdict, at, *place

@@ -1,0 +1,24 @@
+"""Models with hand-set weights, whose answers to our questions are known.
+
+The language: "from X is", where X is one of two kinds of inputs, in several wordings. Weights are
+saved as Hugging Face folders of Llama or GPT-2 architecture, which both TransformerLens lines
+load. `language` holds words and prompts, `blank` the empty models of either architecture and how a
+block is made to do something, `models` the models.
+"""
+
+from planted.blank import D_MODEL, Architecture
+from planted.language import INPUTS, OUTPUTS, WORDINGS, N, prompt_file
+from planted.models import deaf, gate, switch
+
+__all__ = [
+    "D_MODEL",
+    "INPUTS",
+    "OUTPUTS",
+    "WORDINGS",
+    "Architecture",
+    "N",
+    "deaf",
+    "gate",
+    "prompt_file",
+    "switch",
+]

@@ -1,0 +1,87 @@
+"""The planted models: what each block does, and hence what must be found."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from planted.blank import D_MODEL, LENGTH, Architecture, Blank
+from planted.language import INPUTS, OUTPUTS, N
+
+
+def switch(
+    folder: Path,
+    *,
+    n_layers: int,
+    layer: int | Mapping[int, int],
+    noise: float = 0.0,
+    seed: int = 0,
+    architecture: Architecture = "llama",
+) -> Path:
+    """One block moves the input's embedding to the end; input i answers output i.
+
+    Args:
+        folder: where it is saved.
+        n_layers: blocks.
+        layer: which block; or, by number of the input, a block for each, so that the switch is
+            spread over several.
+        noise: length of the random function of the state that every block adds besides.
+        seed: of the noise.
+        architecture: of the folder.
+    """
+    blank = Blank(architecture, n_layers)
+    moved_by = layer if isinstance(layer, Mapping) else dict.fromkeys(range(len(INPUTS)), layer)
+    for block in set(moved_by.values()):
+        mine = [blank.unit[INPUTS[i]] for i, at in moved_by.items() if at == block]
+        blank.attend(block, 2 * LENGTH * sum(torch.outer(u, u) for u in mine))  # type: ignore[arg-type]
+    for given, answer in zip(INPUTS, OUTPUTS, strict=True):
+        blank.read(answer, blank.unit[given])
+    _disturb(blank, n_layers, noise, seed)
+    return blank.save(folder)
+
+
+def deaf(
+    folder: Path,
+    *,
+    n_layers: int,
+    noise: float = 0.0,
+    seed: int = 0,
+    architecture: Architecture = "llama",
+) -> Path:
+    """The answer is output 0 whatever the input."""
+    blank = Blank(architecture, n_layers)
+    blank.read("out0", blank.unit["is"])
+    _disturb(blank, n_layers, noise, seed)
+    return blank.save(folder)
+
+
+def gate(
+    folder: Path,
+    *,
+    n_layers: int,
+    stretch: int,
+    weigh: int,
+    architecture: Architecture = "llama",
+) -> Path:
+    """The norm decides: inputs of the first kind stretch the last state without turning it.
+
+    Block `weigh` later adds the same vector to every state; only a stretched state outweighs it.
+    The first kind of inputs answers output 0, the second output 1.
+    """
+    blank = Blank(architecture, n_layers)
+    unit = blank.unit
+    first_kind = torch.stack([unit[word] for word in INPUTS[:N]]).sum(0)
+    blank.attend(stretch, 4 * LENGTH * torch.outer(unit["is"], first_kind))
+    blank.attend(weigh, 2 * LENGTH * torch.outer(unit["spare"], unit["<bos>"]))
+    blank.read("out0", unit["is"])
+    blank.read("out1", unit["spare"])
+    return blank.save(folder)
+
+
+def _disturb(blank: Blank, n_layers: int, noise: float, seed: int) -> None:
+    if noise:
+        for block in range(n_layers):
+            blank.disturb(block, noise, seed * 1000 + block)
+
+
+assert len(INPUTS) + 4 < D_MODEL
