@@ -58,6 +58,7 @@ bench: .venv/.installed .venv-tl4/.installed .venv-nnsight/.installed .venv-pyve
 	@$(PEERS) --shape llama --seq 256 --every 32 --repeats 2 --out out/bench/llama-256.json
 	@$(PEERS) --shape llama --seq 64 --every 4 --shared 32 --repeats 2 --out out/bench/llama-64-shared.json
 	@.venv-tl4/bin/python -m benchmarks.cost --out out/bench/cost.json
+	@.venv/bin/python -m benchmarks.detection --out out/bench/detection.json
 
 train: .venv/.installed ## train the bundled model anew into out/calendar (about an hour on two cores)
 	.venv/bin/python -m lensdepth.bundled.train --design calendar --out out/calendar

@@ -18,8 +18,8 @@ CachedStep = Callable[[Sequence[int], int], Float[Tensor, " d_vocab"]]
 """(new token ids, how many the cache holds) -> logits after them; they join the cache."""
 
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
-"""Largest accepted difference of a logit between a cached and a plain pass, as a share of the
-largest logit (or of 1, if that is more)."""
+"""Largest accepted difference of a logit between a plain pass and one that saves work (a cached one
+here, a replayed one in `replay.trust`), as a share of the largest logit (or of 1, if more)."""
 
 
 class Uncacheable(Exception):

@@ -7,16 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth.generation import TOLERANCE
 from lensdepth.hooks import SiteEdit
 from lensdepth.polar import Edit
 from lensdepth.replay.copies import Unreplayable
 from lensdepth.replay.plan import Plan
 from lensdepth.replay.runs import place_of
 from lensdepth.replay.ways import Replayed, by_hooks, by_replay
-
-TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
-"""Largest accepted difference of a logit between the engine and the plain hooks, as a share of
-the largest logit (or of 1, if that is more)."""
 
 
 def check_blocks(plan: Plan, replayed: Replayed) -> None:
