@@ -281,8 +281,8 @@ def test_the_source_run_put_in_comes_out(load_tiny: Load, architecture: str, bac
 
 
 def test_a_known_answer(tmp_path: Path, backend: Backend) -> None:
-    # Block 1 adds 6 unit(x), summed over the four tokens, to 3 unit("is"): 9 unit("is") and 6 of
-    # each other token, of squared length 81 + 3 * 36. Output i reads input i after the final norm.
+    # Block 1 adds 6 unit(x) of the input x to 3 unit("is"): squared length 9 + 36. Output i reads
+    # input i after the final norm.
     folder = planted.switch(tmp_path / "switch", n_layers=2, layer=1)
     model = load_model(folder, backend=backend)
     batch = model.tokenize(["from in0 is"])
@@ -291,19 +291,19 @@ def test_a_known_answer(tmp_path: Path, backend: Backend) -> None:
     columns = model.tokenize(["out0 out3"]).tokens[:, 1:]
     input_position, end = torch.tensor([2]), batch.last
     known = {
-        "full": (site(depth_hook(1, 2), input_position, polar.full_swap, other), 0, 6, 189),
+        "full": (site(depth_hook(1, 2), input_position, polar.full_swap, other), 0, 6, 45),
         # The norm at the input is divided out; both inputs in one state share its unit length.
-        "norm": (site(depth_hook(1, 2), input_position, lambda x, _: 5 * x), 6, 0, 189),
+        "norm": (site(depth_hook(1, 2), input_position, lambda x, _: 5 * x), 6, 0, 45),
         "mix": (
             site(depth_hook(1, 2), input_position, lambda x, s: x + s, other),  # type: ignore[operator]
             18**0.5,
             18**0.5,
-            189,
+            45,
         ),
-        # Twice what block 1 moves: 15 unit("is") and 12 of each other.
-        "z": (site(site_hook("z", 1), end, lambda x, _: 2 * x), 12, 0, 15**2 + 3 * 12**2),
+        # Twice what block 1 moves.
+        "z": (site(site_hook("z", 1), end, lambda x, _: 2 * x), 12, 0, 9 + 12**2),
         # Too late: the input has been read.
-        "late": (site(depth_hook(2, 2), input_position, polar.full_swap, other), 6, 0, 189),
+        "late": (site(depth_hook(2, 2), input_position, polar.full_swap, other), 6, 0, 45),
         "end": (site(depth_hook(2, 2), end, polar.full_swap, own), 3, 0, 9),
     }
     sets = [[edit] for edit, *_ in known.values()]
