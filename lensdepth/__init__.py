@@ -20,7 +20,14 @@ if TYPE_CHECKING:
         dose_response,
     )
     from lensdepth.geometry import GeometryProfile, geometry_profile
-    from lensdepth.lens import LensProfile, logit_lens
+    from lensdepth.lens import (
+        LensProfile,
+        TunedLens,
+        fit_tuned_lens,
+        load_jacobian_lens,
+        load_tuned_lens,
+        logit_lens,
+    )
     from lensdepth.locality import (
         LocalityProfile,
         ShapleyProfile,
@@ -75,6 +82,7 @@ _HOME = {
     "TrajectoryProfile": "locality",
     "TransferProfile": "locality",
     "Transition": "transition",
+    "TunedLens": "lens",
     "WindowProfile": "patching",
     "ablation_sweep": "ablation",
     "build_report": "report",
@@ -87,10 +95,13 @@ _HOME = {
     "find_commitment": "transition",
     "find_crossing": "transition",
     "find_transition": "transition",
+    "fit_tuned_lens": "lens",
     "geometry_profile": "geometry",
     "list_tasks": "tasks",
+    "load_jacobian_lens": "lens",
     "load_model": "model",
     "load_task": "tasks",
+    "load_tuned_lens": "lens",
     "logit_lens": "lens",
     "patch_sweep": "patching",
     "patch_windows": "patching",
@@ -106,12 +117,12 @@ __all__ = [
     "DoseProfile", "GeometryProfile", "LensProfile", "LocalityProfile", "ModelInfo",
     "PatchProfile", "Provenance", "Report", "ResidualStream", "ShapleyProfile",
     "SteeringProfile", "Task", "TrajectoryProfile", "TransferProfile", "Transition",
-    "WindowProfile", "ablation_sweep", "build_report", "compare_definitions",
+    "TunedLens", "WindowProfile", "ablation_sweep", "build_report", "compare_definitions",
     "compare_local_global", "compare_widths", "decode_parts", "dose_response",
     "find_change_point", "find_commitment", "find_crossing", "find_transition",
-    "geometry_profile", "list_tasks", "load_model", "load_task", "logit_lens", "patch_sweep",
-    "patch_windows", "shapley_depths", "steering_sweep", "trajectory_response",
-    "transfer_matrix",
+    "fit_tuned_lens", "geometry_profile", "list_tasks", "load_jacobian_lens", "load_model",
+    "load_task", "load_tuned_lens", "logit_lens", "patch_sweep", "patch_windows",
+    "shapley_depths", "steering_sweep", "trajectory_response", "transfer_matrix",
 ]  # fmt: skip
 
 

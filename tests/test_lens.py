@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from lensdepth import DepthModel, Task, load_task, logit_lens, metrics
-from lensdepth import lens as lens_module
-from lensdepth.lens import LensProfile
+from lensdepth.lens import LensProfile, read
 
 PROMPTS = ["The capital of France is", "If it is May now, in two months it will be"]
 
@@ -63,8 +62,8 @@ def test_small_streaming_chunks_change_nothing(
     trained: DepthModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = logit_lens(trained, PROMPTS, positions="all")
-    monkeypatch.setattr(lens_module, "LOGITS_AT_ONCE", trained.d_vocab * 2)
-    monkeypatch.setattr(lens_module, "_row_chunks", lambda *_: [slice(0, 1), slice(1, 2)])
+    monkeypatch.setattr(read, "LOGITS_AT_ONCE", trained.d_vocab * 2)
+    monkeypatch.setattr(read, "_row_chunks", lambda *_: [slice(0, 1), slice(1, 2)])
     streamed = logit_lens(trained, PROMPTS, positions="all")
     torch.testing.assert_close(streamed.kl, whole.kl, equal_nan=True, atol=1e-6, rtol=1e-5)
     assert torch.equal(streamed.top_tokens, whole.top_tokens)

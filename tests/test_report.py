@@ -63,6 +63,8 @@ def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Findings:
         steering=steering,
         steering_crossing=find_crossing(steering, n_resamples=50),
         sustained_crossing=find_steering_crossing(steering, scope="suffix", n_resamples=50),
+        commitment=None,
+        change_point=None,
         ablation=results.ablation(),
         dose=results.dose(),
         decoding=results.decoding(),
@@ -155,6 +157,10 @@ def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
     assert "Control passes from the input position to the prediction position at depth 4" in text
     assert "the direction moves more, by 0.8" in text
     assert "this is arithmetic, not a finding" in text
+    row = text[text.index("patching, crossing") :]
+    assert [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)[:4]] == [
+        "4.00", "4.00 to 4.00", "crossing", "steering, crossing",
+    ]  # fmt: skip
 
 
 def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:

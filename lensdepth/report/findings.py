@@ -34,8 +34,14 @@ from lensdepth.summary import (
 )
 from lensdepth.tasks import Task
 from lensdepth.transition import (
+    ChangePoint,
+    Commitment,
     Crossing,
+    Located,
     Transition,
+    compare_definitions,
+    find_change_point,
+    find_commitment,
     find_crossing,
     find_steering_crossing,
     find_transition,
@@ -61,6 +67,10 @@ class Findings:
     """Of steering at one depth by the whole difference."""
     sustained_crossing: Crossing | None
     """Of the same from each depth on."""
+    commitment: Commitment | None
+    """Where the lens's first choice is settled."""
+    change_point: ChangePoint | None
+    """Of the lens's divergence and the patching curves, cut together."""
     ablation: AblationProfile | None
     dose: DoseProfile | None
     decoding: DecodingProfile | None
@@ -74,6 +84,19 @@ class Findings:
     @property
     def n_layers(self) -> int:
         return self.lens.n_layers
+
+    @property
+    def switches(self) -> dict[str, Located]:
+        """Everything that was looked for along the depth, by what it is."""
+        named = {
+            "logit lens, sigmoid": self.transition,
+            "logit lens, first choice settled": self.commitment,
+            "patching, crossing": self.crossing,
+            "steering, crossing": self.steering_crossing,
+            "steering sustained, crossing": self.sustained_crossing,
+            "lens and patching, one cut": self.change_point,
+        }
+        return {name: found for name, found in named.items() if found is not None}
 
 
 def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
@@ -160,6 +183,9 @@ def measure(
                 find_steering_crossing(steering, scope=scope, seed=seed)
                 for scope in ("local", "suffix")
             )
+        change_point = None
+        if transition is not None:
+            change_point = stage("change_point", lambda: _cut_together(lens, patch, seed))
         bar.update()
     return Findings(
         task=task,
@@ -170,6 +196,8 @@ def measure(
         steering=steering,
         steering_crossing=steering_crossing,
         sustained_crossing=sustained_crossing,
+        commitment=find_commitment(lens, seed=seed),
+        change_point=change_point,
         ablation=ablation,
         dose=dose,
         decoding=decoding,
@@ -178,6 +206,14 @@ def measure(
         absent=absent,
         seconds=seconds,
     )
+
+
+def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
+    """One change point of the lens's divergence and of patching at each position."""
+    profiles = {"lens": lens.mean_by_depth(lens.kl)}
+    if patch is not None:
+        profiles |= {name: patch.efficacy(name) for name in patch.positions}
+    return find_change_point(profiles, n_resamples=200, seed=seed)
 
 
 def summarize(findings: Findings) -> Json:
@@ -198,6 +234,7 @@ def summarize(findings: Findings) -> Json:
         "absent": findings.absent,
         "seconds": findings.seconds,
         "lens": lens_summary(findings.lens, findings.transition),
+        "switches": compare_definitions(findings.switches).to_dict("records"),
     }
     if findings.patch is not None:
         summary["patch"] = patch_summary(findings.patch, findings.crossing)

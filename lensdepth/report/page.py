@@ -1,5 +1,6 @@
 """The page itself: sections of sentences, figure, note and table, set by the template."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from lensdepth import plotting, prose
 from lensdepth.report import figures, tables
 from lensdepth.report.findings import Findings
 from lensdepth.report.tables import DepthTable
+from lensdepth.transition import compare_definitions
 
 N_EXAMPLES = 3
 """Prompts whose lens is spelt out token by token."""
@@ -31,6 +33,8 @@ class Section:
     zones: list[dict[str, str]] = field(default_factory=list)
     table: DepthTable | None = None
     examples: list[dict[str, Any]] = field(default_factory=list)
+    switches: list[tuple[str, ...]] = field(default_factory=list)
+    """Definition, depth, interval, verdict, what it agrees with."""
 
     @property
     def note(self) -> str:
@@ -208,7 +212,26 @@ def _story(findings: Findings) -> Section:
         sentences=said,
         figure=figures.story(findings),
         zones=zones,
+        switches=_switches(findings),
     )
+
+
+def _switches(findings: Findings) -> list[tuple[str, ...]]:
+    """Where each definition puts the switch."""
+    rows = []
+    for row in compare_definitions(findings.switches).to_dict("records"):
+        there = not math.isnan(row["depth"])
+        known = there and not math.isnan(row["low"])
+        rows.append(
+            (
+                row["definition"],
+                f"{row['depth']:.2f}" if there else "–",
+                f"{row['low']:.2f} to {row['high']:.2f}" if known else "",
+                row["verdict"],
+                row["agrees_with"] or "none",
+            )
+        )
+    return rows
 
 
 def _lens(findings: Findings) -> Section:

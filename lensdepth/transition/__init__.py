@@ -9,6 +9,7 @@ is no such place.
 from lensdepth.transition.change_point import ChangePoint, find_change_point
 from lensdepth.transition.commitment import Commitment, find_commitment
 from lensdepth.transition.compare import (
+    Located,
     WidthComparison,
     compare_definitions,
     compare_widths,
@@ -21,6 +22,7 @@ __all__ = [
     "ChangePoint",
     "Commitment",
     "Crossing",
+    "Located",
     "Transition",
     "WidthComparison",
     "compare_definitions",

@@ -26,34 +26,31 @@ def drift_p(
 ) -> float:
     """Chance that a sigmoid beats a smooth drift by so much where the mean profile is one.
 
-    The statistic is the share of what the drift (a polynomial of degree 2) leaves over that the
-    sigmoid's fit saves. Under the null the mean profile is the fitted drift, and units stray from
-    it as they stray from the mean: a bootstrap of whole units, so that noise that neighbouring
-    depths share stays shared. Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap,
-    16.4 (a null from resampled deviations).
+    The statistic is the sum of squares that the sigmoid's fit leaves less than the drift's (a
+    polynomial of degree 2). Under the null the mean profile is the fitted drift, and units stray
+    from it as they stray from the mean: a bootstrap of whole units, so that noise that
+    neighbouring depths share stays shared. Source: Efron & Tibshirani 1993, An Introduction to the
+    Bootstrap, 16.4 (a null from resampled deviations).
     """
-    mean = y.mean(0)
+    mean, n = y.mean(0), len(y)
     powers = np.vander((at - at.mean()) / (at[-1] - at[0]), DRIFT_DEGREE + 1)
     project = powers @ np.linalg.pinv(powers)
-    drift = project @ mean
-    n = len(y)
     strayed = stats.resampled_means(
         (y - mean) * np.sqrt(n / max(n - 1, 1)), n_resamples=n_resamples, seed=seed
     )
-    observed = _saved(mean[None], project, at)[0]
-    return stats.permutation_p(observed, _saved(drift + strayed, project, at))
+    observed = _lead(mean[None], project, at)[0]
+    # What a drift fits up to rounding leaves no lead.
+    if observed <= 1e-10 * ((mean - mean.mean()) ** 2).sum():
+        return 1.0
+    return stats.permutation_p(observed, _lead(project @ mean + strayed, project, at))
 
 
-def _saved(
+def _lead(
     curves: Float[Array, "curve depth"],
     project: Float[Array, "depth depth"],
     at: Float[Array, " depth"],
 ) -> Float[Array, " curve"]:
-    """1 - what the sigmoid leaves over what the drift leaves; at least 0."""
+    """Sum of squares that the drift leaves, less that which the sigmoid leaves."""
     total = ((curves - curves.mean(1, keepdims=True)) ** 2).sum(1)
     by_drift = ((curves - curves @ project.T) ** 2).sum(1)
-    by_sigmoid = np.maximum(total - explained_by_sigmoid(curves, at), 0.0)
-    # What a drift fits up to rounding leaves nothing to be saved.
-    something = by_drift > 1e-10 * np.maximum(total, 1e-300)
-    share = np.divide(by_sigmoid, by_drift, out=np.ones_like(total), where=something)
-    return np.maximum(1 - share, 0.0)
+    return by_drift - (total - explained_by_sigmoid(curves, at))

@@ -1,0 +1,211 @@
+"""One prompt's lens token by token: depth upwards, tokens from left to right."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth.plotting import INK, MUTED, PAPER, RULE, depth_label, inert
+
+if TYPE_CHECKING:
+    from lensdepth.lens.profile import LensProfile
+
+CellValue = Literal["kl", "entropy", "probability", "rank"]
+UNITS: dict[CellValue, str] = {
+    "kl": "KL(final ‖ lens), nats",
+    "entropy": "entropy, nats",
+    "probability": "probability of the token in the cell",
+    "rank": "rank of the final prediction (0 is the top)",
+}
+SHADES = ((0.0, "#F7F7F5"), (0.5, "#7FB9DA"), (1.0, "#0072B2"))
+"""Pale at zero; Okabe and Ito's blue at the most."""
+COLUMN, ROW, CHARACTERS = 74, 25, 10
+"""Pixels of a cell, and what fits into it."""
+SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
+"""What white space looks like that would not show."""
+
+
+def shown(token: str, limit: int | None = None) -> str:
+    """A token as a figure shows it: letter by letter, with signs for white space.
+
+    `·` stands for a space in front; spaces inside or behind stay as they are.
+    """
+    text = "".join(SIGNS.get(c, c if c.isprintable() else "�") for c in token)
+    if not text.strip():
+        text = "·" * len(text) or "∅"
+    elif text.startswith(" "):
+        text = "·" + text[1:]
+    if limit is not None and len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return inert(text)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Shading:
+    """Colours of a map and the ticks of its scale."""
+
+    z: Float[np.ndarray, "depth pos"]
+    most: float
+    at: list[float]
+    labels: list[str]
+
+
+def _shading(values: Float[Tensor, "depth pos"], value: CellValue) -> _Shading:
+    """From 0 to the largest finite number, or to 1 for a probability; ranks in decades."""
+    finite = torch.where(values.isfinite(), values, torch.nan).numpy()
+    largest = float(np.nanmax(finite, initial=0.0))
+    if value == "rank":
+        # A rank of 0 must have a place on the scale.
+        z, most = np.log10(1 + finite), max(math.log10(1 + largest), 1.0)
+        ranks = [0, *(10**k for k in range(math.floor(most) + 1))]
+        return _Shading(
+            z=z, most=most, at=[math.log10(1 + r) for r in ranks], labels=[f"{r:,}" for r in ranks]
+        )
+    most = 1.0 if value == "probability" else largest or 1.0
+    at = [most * i / 4 for i in range(5)]
+    return _Shading(z=finite, most=most, at=at, labels=[f"{x:.2g}" for x in at])
+
+
+def token_map(profile: "LensProfile", prompt: int, value: CellValue) -> go.Figure:
+    """Depth by token with the likeliest next token in each cell.
+
+    Columns are positions, so that a token that occurs twice has two. The last row is the model's
+    own prediction.
+    """
+    n_depths, n_prompts, _ = profile.kl.shape
+    if not 0 <= prompt < n_prompts:
+        raise ValueError(
+            f"plot_tokens: prompt must lie between 0 and {n_prompts - 1}, got {prompt}."
+        )
+    if value not in get_args(CellValue):
+        raise ValueError(
+            f"plot_tokens: value must be one of {', '.join(get_args(CellValue))}, got {value!r}."
+        )
+    if value == "rank" and profile.final_rank is None:
+        raise ValueError(
+            "plot_tokens: this result was saved without ranks; run logit_lens again, or choose "
+            "another value."
+        )
+    real = profile.position[prompt] >= 0
+    measures: dict[str, Tensor | None] = {
+        "kl": profile.kl,
+        "entropy": profile.entropy,
+        "probability": profile.top_log_probs[..., 0].exp(),
+        "rank": profile.final_rank,
+    }
+    read = {k: v[:, prompt, real] for k, v in measures.items() if v is not None}
+    tops = profile.top_tokens[:, prompt, real]
+    probs = profile.top_log_probs[:, prompt, real].exp()
+    places = profile.position[prompt, real].tolist()
+    tokens = [profile.text(t) for t in profile.token[prompt, real].tolist()]
+    shading = _shading(read[value], value)
+    figure = go.Figure(
+        go.Heatmap(
+            z=shading.z,
+            zmin=0,
+            zmax=shading.most,
+            colorscale=SHADES,
+            text=[
+                [shown(profile.text(t), CHARACTERS) for t in row] for row in tops[..., 0].tolist()
+            ],
+            texttemplate="%{text}",
+            textfont={"size": 12},
+            customdata=[
+                [
+                    _hover(profile, depth, places[i], tokens[i], tops[depth, i], probs[depth, i])
+                    + _measures({k: v[depth, i].item() for k, v in read.items()})
+                    for i in range(len(places))
+                ]
+                for depth in range(n_depths)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+            # Numbers without a colour keep their text.
+            hoverongaps=True,
+            xgap=1,
+            ygap=1,
+            colorbar={
+                "title": {"text": UNITS[value], "side": "right"},
+                "tickvals": shading.at,
+                "ticktext": shading.labels,
+                "outlinewidth": 0,
+                "thickness": 14,
+            },
+        )
+    )
+    _style(figure, profile, tokens, places)
+    return figure
+
+
+def _hover(
+    profile: "LensProfile", depth: int, place: int, token: str, tops: Tensor, probs: Tensor
+) -> str:
+    n_layers = profile.n_layers
+    block = depth_label(depth, n_layers)
+    after = "embedding" if block == "embed" else f"after block {block}"
+    lines = [
+        f"token {place}: <b>{shown(token)}</b>",
+        f"depth {depth} of {n_layers} ({depth / n_layers:.0%}), {after}",
+        *(
+            f"{prob:.3f}  {shown(profile.text(top))}"
+            for top, prob in zip(tops.tolist(), probs.tolist(), strict=True)
+        ),
+    ]
+    return "<br>".join(lines)
+
+
+def _measures(read: dict[str, float]) -> str:
+    lines = [f"KL {read['kl']:.3g}, entropy {read['entropy']:.3g} nats"]
+    if "rank" in read:
+        lines.append(f"rank of the final prediction {read['rank']:.0f}")
+    return "<br>" + "<br>".join(lines)
+
+
+def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places: list[int]) -> None:
+    n_layers, n_pos = profile.n_layers, len(tokens)
+    axis = {"showgrid": False, "zeroline": False, "ticks": "", "linecolor": RULE}
+    figure.update_xaxes(
+        **axis,
+        tickvals=list(range(n_pos)),
+        ticktext=[
+            f'{shown(token, CHARACTERS)}<br><span style="color:{MUTED}">{place}</span>'
+            for token, place in zip(tokens, places, strict=True)
+        ],
+        tickangle=0,
+        title={"text": "token · position", "font": {"color": MUTED}},
+    )
+    figure.update_yaxes(
+        **axis,
+        tickvals=list(range(n_layers + 1)),
+        ticktext=[
+            f'{depth_label(d, n_layers)} <span style="color:{MUTED}">{d / n_layers:.2f}</span>'
+            for d in range(n_layers + 1)
+        ],
+        title={"text": "after block · fraction of the depth", "font": {"color": MUTED}},
+        automargin=True,
+    )
+    model = inert(profile.provenance.model.name)
+    figure.update_layout(
+        title={
+            "text": f"{profile.name} of {model}: most likely next token",
+            "x": 0.012,
+            "xanchor": "left",
+            "font": {"size": 17},
+        },
+        template="none",
+        width=max(640, 260 + COLUMN * n_pos),
+        height=max(380, 160 + ROW * (n_layers + 1)),
+        paper_bgcolor=PAPER,
+        plot_bgcolor=PAPER,
+        font={
+            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif",
+            "size": 12.5,
+            "color": INK,
+        },
+        margin={"l": 110, "r": 24, "t": 60, "b": 78},
+        hoverlabel={"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}, "align": "left"},
+    )

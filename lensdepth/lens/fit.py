@@ -1,0 +1,225 @@
+"""Fit a tuned lens: at every depth the affine map after which the readout comes closest to the
+model's final distribution.
+
+The gradient of KL(p || q) by the logits of q is q - p, so nothing but the readout is
+differentiated, and it for the translators alone: the model's weights get no gradient. Vocabulary
+logits exist for a few positions at a time.
+
+Source: Belrose et al. 2023, arXiv 2303.08112.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import trange
+
+from lensdepth.lens.read import logit_lens, positions_at_once
+from lensdepth.lens.tuned import TunedLens
+from lensdepth.model import DepthModel
+from lensdepth.provenance import make_provenance
+from lensdepth.roles import gather_prompts
+from lensdepth.tasks import Task
+from lensdepth.tokens import Prompts, TokenBatch
+
+
+def fit_tuned_lens(
+    model: DepthModel,
+    prompts: Task | Prompts,
+    *,
+    n_steps: int = 250,
+    batch_tokens: int = 1024,
+    learning_rate: float = 0.1,
+    held_out: float = 0.2,
+    include_first: bool = False,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> TunedLens:
+    """Fit one affine map a depth by KL(final || lens), at all positions of the prompts.
+
+    Equal prompts count once, so that none is on both sides of the split; prompts that begin alike
+    still share their first states.
+
+    Args:
+        model: any wrapped model; it is left as it was.
+        prompts: a task (its clean prompts), or prompts. A lens is as good as they are varied.
+        n_steps: steps of Adam.
+        batch_tokens: tokens in a step, about.
+        learning_rate: the largest share of a state's norm by which one step can move it; it falls
+            linearly to 0.
+        held_out: share of the prompts that are not fitted, to measure KL on.
+        include_first: fit position 0 too, an attention sink with a huge norm.
+        seed: of the split and of the order of the prompts.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+    Returns:
+        TunedLens; `kl_before` and `kl_after` are of the held-out prompts.
+    Raises:
+        ValueError: an option out of range, fewer than two different prompts long enough, or a
+            learning rate at which the fit diverges.
+    Source: Belrose et al. 2023, https://arxiv.org/abs/2303.08112.
+    Example:
+        >>> lens = fit_tuned_lens(model, load_task("months", model))
+        >>> logit_lens(model, "Two months from January is", translators=lens)
+    """
+    _check_options(n_steps, batch_tokens, learning_rate, held_out)
+    task, texts, given = gather_prompts(model, prompts)
+    batch = _different(given, shortest=1 if include_first else 2)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(batch), generator=generator)
+    n_held_out = min(max(1, round(held_out * len(batch))), len(batch) - 1)
+    kept, fitted = batch[order[:n_held_out].sort().values], batch[order[n_held_out:]]
+    settings = {
+        "n_steps": n_steps,
+        "batch_tokens": batch_tokens,
+        "learning_rate": learning_rate,
+        "held_out": held_out,
+        "include_first": include_first,
+        "n_fitted": len(fitted),
+        "n_held_out": n_held_out,
+    }
+    first = 0 if include_first else 1
+    weights, bias = _fit(
+        model,
+        fitted,
+        first=first,
+        n_steps=n_steps,
+        n_prompts=max(1, round(batch_tokens / float(fitted.lengths.float().mean()))),
+        learning_rate=learning_rate,
+        generator=generator,
+        batch_size=batch_size,
+    )
+    lens = TunedLens(
+        provenance=make_provenance(
+            "fit_tuned_lens",
+            model.info,
+            task=task.name if task is not None else "prompts",
+            prompts=texts,
+            settings=settings,
+            seed=seed,
+        ),
+        kind="tuned",
+        weights=weights,
+        bias=bias,
+        kl_before=None,
+        kl_after=None,
+    )
+    found = {
+        name: _held_out_kl(model, kept, translators, first, batch_size)
+        for name, translators in (("kl_before", None), ("kl_after", lens))
+    }
+    return replace(lens, **found)
+
+
+def _check_options(n_steps: int, batch_tokens: int, learning_rate: float, held_out: float) -> None:
+    for name, value in (("n_steps", n_steps), ("batch_tokens", batch_tokens)):
+        if value < 1:
+            raise ValueError(f"fit_tuned_lens: {name} must be at least 1, got {value}.")
+    for name, share in (("learning_rate", learning_rate), ("held_out", held_out)):
+        if not 0 < share < 1:
+            raise ValueError(f"fit_tuned_lens: {name} must lie between 0 and 1, got {share}.")
+
+
+def _different(batch: TokenBatch, *, shortest: int) -> TokenBatch:
+    """Each prompt once, those of fewer tokens left out."""
+    rows: dict[tuple[int, ...], int] = {}
+    for i in range(len(batch)):
+        rows.setdefault(tuple(batch.row(i)), i)
+    long_enough = [i for ids, i in rows.items() if len(ids) >= shortest]
+    if len(long_enough) < 2:
+        raise ValueError(
+            f"fit_tuned_lens: at least 2 different prompts of {shortest} or more tokens are "
+            f"needed, one to fit and one held out, got {len(long_enough)}. Give more prompts."
+        )
+    return batch[torch.tensor(long_enough)]
+
+
+def _prompts_of_steps(
+    n: int, n_prompts: int, generator: torch.Generator
+) -> Iterator[Int[Tensor, " prompt"]]:
+    """Rows for one step after another: all of them in a new order again and again."""
+    endless = itertools.chain.from_iterable(
+        torch.randperm(n, generator=generator).tolist() for _ in itertools.count()
+    )
+    while True:
+        yield torch.tensor(list(itertools.islice(endless, min(n_prompts, n))))
+
+
+def _fit(
+    model: DepthModel,
+    batch: TokenBatch,
+    *,
+    first: int,
+    n_steps: int,
+    n_prompts: int,
+    learning_rate: float,
+    generator: torch.Generator,
+    batch_size: int | None,
+) -> tuple[Float[Tensor, "depth d_model d_model"], Float[Tensor, "depth d_model"]]:
+    n_layers, d_model = model.n_layers, model.d_model
+    weights = torch.zeros(n_layers, d_model, d_model, device=model.device, requires_grad=True)
+    # In units of a depth's own states: norms grow with depth, and one step size is to fit all.
+    shift = torch.zeros(n_layers, d_model, device=model.device, requires_grad=True)
+    unit: Any = None
+    optimiser = torch.optim.Adam(
+        # A step of Adam moves each number by the step size at most: of a state of norm r, whose
+        # entries sum up to sqrt(d) r at most, all d weights of a row move an entry by that much.
+        [{"params": [weights], "lr": learning_rate / d_model}, {"params": [shift]}],
+        lr=learning_rate,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / n_steps)
+    steps = _prompts_of_steps(len(batch), n_prompts, generator)
+    for _ in trange(n_steps, desc="tuned lens", disable=None, leave=False):
+        stream = model.residual_stream(batch[next(steps)], "all", batch_size=batch_size)
+        states = stream.resid[:, stream.positions >= first]
+        if unit is None:
+            unit = states[:-1].square().mean((1, 2)).sqrt().to(model.device).unsqueeze(-1)
+        weights.grad, shift.grad = torch.zeros_like(weights), torch.zeros_like(shift)
+        for some in states.split(positions_at_once(model), dim=1):
+            by_weights, by_shift = _gradients(model, some, weights, shift, unit)
+            weights.grad += by_weights / states.shape[1]
+            shift.grad += by_shift / states.shape[1]
+        optimiser.step()
+        schedule.step()
+    weights, bias = weights.detach().cpu(), (shift.detach() * unit).cpu()
+    if not (weights.isfinite().all() and bias.isfinite().all()):
+        raise ValueError(
+            f"fit_tuned_lens: the fit diverged at learning_rate {learning_rate}; give a smaller "
+            f"one."
+        )
+    return weights, bias
+
+
+def _gradients(
+    model: DepthModel,
+    states: Float[Tensor, "depths row d_model"],
+    weights: Float[Tensor, "depth d_model d_model"],
+    shift: Float[Tensor, "depth d_model"],
+    unit: Float[Tensor, "depth 1"],
+) -> tuple[Float[Tensor, "depth d_model d_model"], Float[Tensor, "depth d_model"]]:
+    """Gradients of the divergence summed over rows; each depth's touches its own map alone."""
+    states = states.to(model.device)
+    final = model.readout(states[-1]).softmax(-1)
+    with torch.enable_grad():
+        moved = torch.baddbmm((shift * unit).unsqueeze(1), states[:-1], weights.mT)
+        logits = model.readout(states[:-1] + moved, grad=True)
+    pull = logits.detach().softmax(-1) - final
+    by_weights, by_shift = torch.autograd.grad(logits, (weights, shift), pull)
+    return by_weights, by_shift
+
+
+def _held_out_kl(
+    model: DepthModel,
+    batch: TokenBatch,
+    translators: TunedLens | None,
+    first: int,
+    batch_size: int | None,
+) -> Float[Tensor, "prompt depth"]:
+    """Mean over each prompt's positions, at the depths that have a map."""
+    profile = logit_lens(
+        model, batch, positions="all", top_k=1, translators=translators, batch_size=batch_size
+    )
+    return profile.kl[:-1, :, first:].nanmean(-1).T

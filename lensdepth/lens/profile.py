@@ -1,0 +1,143 @@
+"""What a lens read: the result, its table and its figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth.provenance import Provenance
+from lensdepth.storage import load_result, save_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from lensdepth.lens.figures import CellValue
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LensProfile:
+    """What the lens reads at each depth, prompt and position.
+
+    Entries beyond a prompt (`position` -1) are NaN, or 0 in the integer fields.
+    """
+
+    provenance: Provenance
+    position: Int[Tensor, "prompt pos"]
+    """Index of the token whose state is read; -1 where the prompt is shorter."""
+    token: Int[Tensor, "prompt pos"]
+    """The token found there."""
+    kl: Float[Tensor, "depth prompt pos"]
+    """KL(final || lens) in nats; 0 at depth L."""
+    entropy: Float[Tensor, "depth prompt pos"]
+    """Entropy of the lens distribution in nats."""
+    top1_agreement: Float[Tensor, "depth prompt pos"]
+    """1 where the lens's most likely token is the model's final one, else 0."""
+    top_tokens: Int[Tensor, "depth prompt pos top"]
+    """Most likely tokens, best first."""
+    top_log_probs: Float[Tensor, "depth prompt pos top"]
+    """Their log-probabilities in nats."""
+    final_rank: Float[Tensor, "depth prompt pos"] | None = None
+    """Number of tokens above the model's final most likely one; 0 at depth L. None in results
+    that an earlier version saved."""
+    target_log_prob: Float[Tensor, "depth prompt pos"] | None
+    """Log-probability of the task's target in nats; None without targets."""
+    target_rank: Float[Tensor, "depth prompt pos"] | None
+    """Number of tokens above the target; 0 is the top."""
+    foil_log_prob: Float[Tensor, "depth prompt pos"] | None
+    foil_rank: Float[Tensor, "depth prompt pos"] | None
+    vocabulary: dict[str, str]
+    """Text of every token id that occurs in `token` or `top_tokens`."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.kl.shape[0] - 1
+
+    @property
+    def name(self) -> str:
+        """ "Logit lens", or whose maps stood in front of the readout."""
+        translators = self.provenance.settings.get("translators")
+        return f"{translators['kind'].capitalize() if translators else 'Logit'} lens"
+
+    def text(self, token: int) -> str:
+        """The text of a token id that occurs in this profile."""
+        return self.vocabulary[str(token)]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a depth, prompt and position."""
+        import pandas as pd
+
+        n_depths, n_prompts, n_pos = self.kl.shape
+        depth, prompt, pos = torch.meshgrid(
+            torch.arange(n_depths), torch.arange(n_prompts), torch.arange(n_pos), indexing="ij"
+        )
+        real = (self.position >= 0).expand(n_depths, -1, -1)
+        columns: dict[str, object] = {
+            "depth": depth[real].numpy(),
+            "relative_depth": (depth[real] / self.n_layers).numpy(),
+            "prompt": prompt[real].numpy(),
+            "position": self.position[prompt[real], pos[real]].numpy(),
+            "token": [self.text(t) for t in self.token[prompt[real], pos[real]].tolist()],
+            "kl": self.kl[real].numpy(),
+            "entropy": self.entropy[real].numpy(),
+            "top1_agreement": self.top1_agreement[real].numpy(),
+            "top1": [self.text(t) for t in self.top_tokens[..., 0][real].tolist()],
+            "top1_log_prob": self.top_log_probs[..., 0][real].numpy(),
+        }
+        for name in ("final_rank", "target_log_prob", "target_rank", "foil_log_prob", "foil_rank"):
+            values = getattr(self, name)
+            if values is not None:
+                columns[name] = values[real].numpy()
+        return pd.DataFrame(columns)
+
+    def mean_by_depth(
+        self, values: Float[Tensor, "depth prompt pos"]
+    ) -> Float[Tensor, "prompt depth"]:
+        """Mean over a prompt's positions: the profile that `find_transition` takes."""
+        return values.nanmean(-1).T
+
+    def plot(self) -> "Figure":
+        """KL to the final distribution, entropy and top-1 agreement by depth, with 95 % bands."""
+        from lensdepth import plotting, stats
+
+        panels = {
+            "KL(final ‖ lens), nats": self.kl,
+            "entropy, nats": self.entropy,
+            "top-1 agreement": self.top1_agreement,
+        }
+        curves = [
+            plotting.Curve.from_interval(
+                name, *stats.bootstrap_mean(self.mean_by_depth(values).numpy()), role=role
+            )
+            for (name, values), role in zip(
+                panels.items(), ("lens", "entropy", "agree"), strict=True
+            )
+        ]
+        title = f"{self.name} by depth"
+        return plotting.depth_panels(curves, n_layers=self.n_layers, title=title)
+
+    def plot_tokens(self, prompt: int = 0, *, value: "CellValue" = "kl") -> "Figure":
+        """One prompt's tokens by depth, with the most likely next token in each cell.
+
+        Args:
+            prompt: which prompt.
+            value: what the colour shows: "kl", "entropy", "probability" (of the token in the cell)
+                or "rank" (of the token that the model predicts in the end).
+        Raises:
+            ValueError: there is no such prompt or value, or the result was saved without ranks.
+        """
+        from lensdepth.lens.figures import token_map
+
+        return token_map(self, prompt, value)
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LensProfile":
+        """Read what `save` wrote."""
+        return load_result(cls, path)

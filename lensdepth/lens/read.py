@@ -1,0 +1,206 @@
+"""The lens: residual states at every depth through the model's own readout.
+
+At depth L the lens is the model's own distribution, whatever stands in front of the readout at
+the depths before. Readouts are streamed: memory holds a few million logits at a time, of a few
+positions at every depth, whatever the number of prompts.
+
+Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; the divergence to the final
+distribution as in Belrose et al. 2023, arXiv 2303.08112.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth import metrics
+from lensdepth.lens.profile import LensProfile
+from lensdepth.lens.tuned import TunedLens
+from lensdepth.model import DepthModel
+from lensdepth.provenance import make_provenance
+from lensdepth.roles import gather_prompts
+from lensdepth.tasks import Task
+from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
+
+LOGITS_AT_ONCE = 2**22
+"""Most logits of one readout: 16 MiB in float32, which still fits into a processor's cache."""
+
+
+def logit_lens(
+    model: DepthModel,
+    prompts: Task | Prompts,
+    *,
+    positions: Positions = "last",
+    top_k: int = 5,
+    translators: TunedLens | None = None,
+    batch_size: int | None = None,
+) -> LensProfile:
+    """Read every depth through the model's own readout.
+
+    Args:
+        model: any wrapped model.
+        prompts: a task (its clean prompts are read, with its target and foil), one prompt or
+            several, as text or token ids.
+        positions: "last", "all", or indices per prompt.
+        top_k: how many of the most likely tokens to keep.
+        translators: a lens fitted on this model, whose map at a depth goes in front of the
+            readout there; the profile's provenance says so.
+    Returns:
+        LensProfile; its `kl` at depth L is 0.
+    Raises:
+        ValueError: an empty prompt, a position beyond a prompt, `top_k` below 1, translators of
+            another model.
+    Source: nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru.
+    Example:
+        >>> logit_lens(model, "Two months from January is").kl.shape
+        torch.Size([11, 1, 1])
+    """
+    if not 1 <= top_k <= model.d_vocab:
+        raise ValueError(
+            f"logit_lens: top_k must be between 1 and d_vocab ({model.d_vocab}), got {top_k}."
+        )
+    if translators is not None:
+        translators.check_model(model, caller="logit_lens")
+        translators = translators.to(model.device)
+    task, texts, batch = gather_prompts(model, prompts)
+    position = resolve_positions(batch, positions)
+    answers = {} if task is None else {"target": task.target_ids, "foil": task.foil_ids}
+    chunks = [
+        _read_rows(
+            model,
+            batch[rows],
+            position[rows],
+            {name: ids[rows] for name, ids in answers.items() if ids is not None},
+            top_k,
+            translators,
+            batch_size,
+        )
+        for rows in _row_chunks(len(batch), position.shape[1], model.n_layers, model.d_model)
+    ]
+    read = {name: torch.cat([chunk[name] for chunk in chunks], dim=1) for name in chunks[0]}
+    token = batch.tokens.cpu().gather(1, position.clamp(min=0))
+    ids = torch.cat([token.flatten(), read["top_tokens"].flatten()]).unique().tolist()
+    return LensProfile(
+        provenance=make_provenance(
+            "logit_lens",
+            model.info,
+            task=task.name if task is not None else "prompts",
+            prompts=texts,
+            settings={
+                "positions": positions if isinstance(positions, str) else "given",
+                "top_k": top_k,
+                "translators": None if translators is None else translators.described(),
+            },
+        ),
+        position=position,
+        token=token,
+        vocabulary={str(i): model.token_text(i) for i in ids},
+        target_log_prob=read.pop("target_log_prob", None),
+        target_rank=read.pop("target_rank", None),
+        foil_log_prob=read.pop("foil_log_prob", None),
+        foil_rank=read.pop("foil_rank", None),
+        **read,
+    )
+
+
+def _row_chunks(n_prompts: int, n_pos: int, n_layers: int, d_model: int) -> list[slice]:
+    """Split the prompts so that the residual states of a chunk stay below 2^26 numbers."""
+    rows = max(1, 2**26 // ((n_layers + 1) * n_pos * d_model))
+    return [slice(start, start + rows) for start in range(0, n_prompts, rows)]
+
+
+def positions_at_once(model: DepthModel) -> int:
+    """How many positions are read at all depths in one readout."""
+    return max(1, LOGITS_AT_ONCE // (model.d_vocab * (model.n_layers + 1)))
+
+
+def _read_rows(
+    model: DepthModel,
+    batch: TokenBatch,
+    position: Int[Tensor, "prompt pos"],
+    answers: dict[str, Int[Tensor, " prompt"]],
+    top_k: int,
+    translators: TunedLens | None,
+    batch_size: int | None,
+) -> dict[str, Tensor]:
+    """Measures `[depth, prompt, pos]` of a few prompts, a bounded part at a time."""
+    resid = model.residual_stream(batch, positions=position, batch_size=batch_size).resid
+    real = position >= 0
+    prompt_of = torch.arange(len(batch)).unsqueeze(1).expand_as(position)[real]
+    at_once = positions_at_once(model)
+    parts = []
+    for some, prompt in zip(
+        resid[:, real].split(at_once, dim=1), prompt_of.split(at_once), strict=True
+    ):
+        # To the model's device first, so that logits are measured where they are made.
+        states = some.to(model.device)
+        if translators is not None:
+            states = translators.translate(states)
+        parts.append(
+            read_logits(
+                model.readout(states),
+                {name: ids[prompt].to(model.device) for name, ids in answers.items()},
+                top_k,
+            )
+        )
+    return {
+        name: _scatter(torch.cat([part[name] for part in parts], dim=1).cpu(), real)
+        for name in parts[0]
+    }
+
+
+def read_logits(
+    logits: Float[Tensor, "depth row d_vocab"], answers: dict[str, Int[Tensor, " row"]], top_k: int
+) -> dict[str, Tensor]:
+    """What is kept of the logits of a few rows at every depth; the logits are overwritten.
+
+    The vocabulary is passed over as seldom as can be: one exponential serves the normaliser, the
+    entropy and, at depth L, the divergence from the final distribution.
+    """
+    top_logits, top_tokens = logits.topk(top_k, dim=-1)
+    final = top_tokens[-1, :, 0]
+    named = {"final": final, **answers}
+    own = {name: _at(logits, token) for name, token in named.items()}
+    # Counted on the raw logits: what is subtracted below could round two of them to a tie.
+    rank = {name: (logits > own[name].unsqueeze(-1)).sum(-1).float() for name in named}
+    highest = top_logits[..., :1]
+    logits -= highest
+    exps = logits.exp()
+    total = exps.sum(-1)
+    log_total = total.log()
+    entropy = log_total - torch.linalg.vecdot(exps, logits) / total
+    if entropy.isfinite().all():
+        # From differences of logits, which vanish exactly where the distributions are the same.
+        logits -= logits[-1].clone()
+        kl = log_total - log_total[-1]
+        kl -= torch.linalg.vecdot(exps[-1].expand_as(logits), logits) / total[-1]
+    else:  # a logit of minus infinity, which counts nothing where its probability is 0
+        entropy = metrics.entropy(logits)
+        kl = metrics.kl_divergence(logits[-1].expand_as(logits), logits)
+    log_normaliser = highest[..., 0] + log_total
+    read = {
+        "kl": kl,
+        "entropy": entropy,
+        "top1_agreement": (top_tokens[..., 0] == final).float(),
+        "top_tokens": top_tokens,
+        "top_log_probs": top_logits - log_normaliser.unsqueeze(-1),
+        "final_rank": rank["final"],
+    }
+    for name in answers:
+        read[f"{name}_log_prob"] = own[name] - log_normaliser
+        read[f"{name}_rank"] = rank[name]
+    return read
+
+
+def _at(
+    logits: Float[Tensor, "depth row d_vocab"], token: Int[Tensor, " row"]
+) -> Float[Tensor, "depth row"]:
+    return logits.gather(-1, token.expand(len(logits), -1).unsqueeze(-1)).squeeze(-1)
+
+
+def _scatter(values: Tensor, real: Tensor) -> Tensor:
+    """Put `[depth, row, ...]` back to `[depth, prompt, pos, ...]`, NaN (or 0) beyond a prompt."""
+    shape = (values.shape[0], *real.shape, *values.shape[2:])
+    fill = torch.nan if values.is_floating_point() else 0
+    out = torch.full(shape, fill, dtype=values.dtype)
+    out[:, real] = values
+    return out
