@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}
 """Largest number of tokens, padding included, in one forward pass of an automatic batch size."""
+STEERED = " (steered)"
+"""Behind the name of a model while `steer` is at work."""
 READOUT_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.05}
 """Largest accepted error of the readout at depth L against the model's own logits, as a share of
 the largest logit; 1e-5 in float32 and wider."""
@@ -550,7 +552,19 @@ class DepthModel:
             temperature: 0 takes the most likely token each time; higher ones sample.
             seed: of the sampling.
             use_cache: keep keys and values from token to token.
+        Raises:
+            ValueError: more than one prompt, a number of tokens or a temperature that is none.
         """
+        if not isinstance(prompt, str):
+            raise ValueError(
+                f"generate: one prompt as text is needed, got {type(prompt).__name__}."
+            )
+        if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
+            raise ValueError(
+                f"generate: max_new_tokens must be a whole number, 0 or more, got {max_new_tokens}."
+            )
+        if not 0 <= temperature < float("inf"):
+            raise ValueError(f"generate: temperature must be 0 or more, got {temperature}.")
         ids = self.tokenize(prompt).row(0)
         longest = min(len(ids) + max_new_tokens, self.n_ctx)
         end = getattr(self.tokenizer, "eos_token_id", None)
@@ -618,14 +632,25 @@ class DepthModel:
         edits = self._standing_edits(edit, depths, positions, source, stream, head)
         if not self._readout_checked:
             self._check_readout()  # of the model as it is
-        with standing(
-            self.hook_points,
-            edits,
-            last=self._depth_hooks[-1],
-            n_cached=lambda: self._n_cached,
-            resid_mid_is_branch=self.backend == "bridge",
-        ):
-            yield self
+        own = self._name
+        # Whatever is measured meanwhile is measured on the steered model, and its results say so.
+        self._rename(own.removesuffix(STEERED) + STEERED)
+        try:
+            with standing(
+                self.hook_points,
+                edits,
+                last=self._depth_hooks[-1],
+                n_cached=lambda: self._n_cached,
+                resid_mid_is_branch=self.backend == "bridge",
+            ):
+                yield self
+        finally:
+            self._rename(own)
+
+    def _rename(self, name: str) -> None:
+        self._name = name
+        if "info" in vars(self):  # else it is not asked for yet, and costs a pass over the weights
+            self.info = replace(self.info, name=name)
 
     def _standing_edits(
         self,

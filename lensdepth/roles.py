@@ -4,12 +4,12 @@ Denoising edits the corrupted run with states from the clean one, and the intend
 target; noising edits the clean run with states from the corrupted one, and it is the foil.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth.model import DepthModel
@@ -132,6 +132,25 @@ def shuffled_sources(answers: Int[Tensor, " pair"], seed: int) -> Int[Tensor, " 
     return partner
 
 
+def other_pairs(
+    n_pairs: int, fits: Callable[[int], Bool[Tensor, " pair"]], seed: int
+) -> Int[Tensor, " pair"]:
+    """For each pair one of those that fit it, drawn at random; -1 where none does.
+
+    Args:
+        n_pairs: how many there are.
+        fits: from a pair to those that may stand in for it.
+        seed: of the draw.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.full((n_pairs,), -1)
+    for pair in range(n_pairs):
+        others = fits(pair).nonzero()[:, 0]
+        if len(others):
+            chosen[pair] = others[torch.randint(len(others), (1,), generator=generator)]
+    return chosen
+
+
 def pair_noise(pairs: range, shape: tuple[int, ...], seed: int) -> Float[Tensor, "pair *shape"]:
     """Standard normal numbers that depend on the pair and the seed alone, not on the batch."""
     drawn = []
@@ -141,20 +160,28 @@ def pair_noise(pairs: range, shape: tuple[int, ...], seed: int) -> Float[Tensor,
     return torch.stack(drawn)
 
 
-def check_depths(depths: list[int] | None, n_layers: int, *, caller: str) -> list[int]:
+def check_depths(depths: object, n_layers: int, *, caller: str) -> list[int]:
     """The asked depths, or all of 0 ... n_layers.
 
     Raises:
-        ValueError: a depth outside that range, or none at all.
+        ValueError: they are no list of whole numbers, one lies outside that range or stands twice,
+            or there is none at all.
     """
     if depths is None:
         return list(range(n_layers + 1))
-    wrong = [d for d in depths if not 0 <= d <= n_layers]
-    if wrong or not depths:
+    asked: list[int] = list(depths) if isinstance(depths, Iterable) else []
+    numbers = asked and all(isinstance(d, int) and not isinstance(d, bool) for d in asked)
+    if not numbers or len(set(asked)) < len(asked):
         raise ValueError(
-            f"{caller}: depths must lie between 0 and {n_layers} (n_layers), got {wrong or depths}."
+            f"{caller}: depths must be a list of different whole numbers between 0 and {n_layers} "
+            f"(n_layers), got {depths!r}."
         )
-    return list(depths)
+    wrong = [d for d in asked if not 0 <= d <= n_layers]
+    if wrong:
+        raise ValueError(
+            f"{caller}: depths must lie between 0 and {n_layers} (n_layers), got {wrong}."
+        )
+    return asked
 
 
 def scope_depths(scope: Scope, depth: int, n_layers: int) -> list[int]:

@@ -66,6 +66,9 @@ def standing_positions(positions: StandingPositions, n_ctx: int) -> range | froz
     else:
         bounds = [positions] if isinstance(positions, int) else list(positions)
         asked = frozenset(bounds)
+    odd = [b for b in bounds if not isinstance(b, int) or isinstance(b, bool)]
+    if odd:
+        raise ValueError(f"steer: positions must be whole numbers, got {odd[0]!r}.")
     negative = [bound for bound in bounds if bound < 0]
     if negative:
         raise ValueError(f"steer: positions cannot be negative, got {negative[0]}. {_GROWS}")

@@ -123,6 +123,7 @@ def ablation(*, direction: float = 0.9, norm: float = 0.1, random: float = 0.4) 
         n_reference=0,
         scopes=("local",),
         positions=("prediction",),
+        at_end=("always",),
         depths=torch.arange(N_LAYERS + 1),
         edits=tuple(shares),
         base_logit_diff=-torch.ones(N),

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from lensdepth import DepthModel, Task, ablation_sweep, dose_response, load_task, patch_sweep, polar
 from lensdepth.ablation import AblationProfile, DoseProfile
-from lensdepth.ablation.given import random_turn, reference_means
+from lensdepth.ablation.given import partners, random_turn, reference_means, strangers
 from lensdepth.ablation.profile import named_effect
 from lensdepth.coordinates import Coordinates
 from lensdepth.hooks import SiteEdit, depth_hook
@@ -146,7 +147,13 @@ def test_means_may_come_from_other_prompts(trained: DepthModel, capitals: Task) 
     given = ablation_sweep(trained, some, to="mean", depths=[2], reference=others)
     assert given.n_reference == len(others)
     assert not torch.allclose(own.logit_diff[0], given.logit_diff[0])
-    assert given.provenance.settings["reference"] == others.name
+    assert given.provenance.settings["reference"]["name"] == others.name
+    assert own.provenance.settings["reference"] != given.provenance.settings["reference"]
+    assert ablation_sweep(trained, some, depths=[2]).provenance.settings["reference"] is None
+    with pytest.raises(ValueError, match="the mean over 1 pair is its own source"):
+        ablation_sweep(trained, some.select([0]), to="mean")
+    with pytest.raises(TypeError, match="reference must be a Task"):
+        inspect.unwrap(ablation_sweep)(trained, some, to="mean", reference="months")
 
 
 def test_controls_are_matched(trained: DepthModel, capitals: Task) -> None:
@@ -165,6 +172,28 @@ def test_controls_are_matched(trained: DepthModel, capitals: Task) -> None:
     for to, controls in (("source", 3), ("mean", 3), ("shuffled", 3), ("random", 0)):
         found = ablation_sweep(trained, capitals, to=to, depths=[2])  # type: ignore[arg-type]
         assert len(found.controls) == controls
+
+
+@pytest.mark.parametrize("to", ["source", "shuffled"])
+def test_the_norm_of_a_control_is_another_prompts(
+    trained: DepthModel, capitals: Task, to: str
+) -> None:
+    """Neither the pair's own source, nor the one whose state the edit takes, nor a copy of them."""
+    twice = capitals.select([*range(len(capitals)), *range(len(capitals))])
+    roles = assign_roles(twice, "denoise", positions=("prediction",), caller="test")
+    span = resolve_spans(roles, ("prediction",), caller="test")[0]
+    partner = partners(roles, span, 0) if to == "shuffled" else None
+    other = strangers(roles, span, 0, partner)
+    assert other.min() >= 0
+    prompts = [twice.clean[i] for i in other.tolist()]
+    assert all(theirs != own for theirs, own in zip(prompts, twice.clean, strict=True))
+    if partner is not None:
+        taken = [twice.clean[i] for i in partner.tolist()]
+        assert all(theirs != own for theirs, own in zip(prompts, taken, strict=True))
+    few = twice.select([0, len(capitals)])
+    alone = ablation_sweep(trained, few, depths=[2])
+    assert alone.of("random_norm", alone.kl).isnan().all()
+    assert alone.of("norm", alone.kl).isfinite().all()
 
 
 def test_shuffled_edits_take_other_pairs_states(trained: DepthModel, capitals: Task) -> None:
@@ -194,7 +223,10 @@ def test_identity_and_what_is_judged(everywhere: AblationProfile) -> None:
     assert everywhere.identity_depth(scope="suffix", position="prediction") == last
     assert everywhere.identity_depth(scope="prefix", position="prediction") is None
     assert everywhere.identity_depth(scope="local", position="input") == last
-    assert everywhere.identity_depth(scope="local", position="-2") is None
+    assert everywhere.identity_depth(scope="local", position="-2") == last
+    assert everywhere.at_end == ("always", "never", "never")
+    at_last = replace(everywhere, at_end=("sometimes", "never", "never"))
+    assert at_last.identity_depth(scope="local", position="prediction") is None
     assert everywhere.judged(position="input") == list(range(last))
     at_input = everywhere.of("full", everywhere.effect("logit_diff"), position="input")
     assert at_input[:, -1].abs().max() == 0
@@ -208,20 +240,26 @@ def test_parts_are_compared_pair_by_pair(profile: AblationProfile) -> None:
         part: profile.of(part, profile.transferred).mean(0)
         for part in ("full", "direction", "norm", "random_norm")
     }
-    largest = float(means["full"].abs().max())
     for depth in range(profile.n_layers + 1):
         full, direction, norm, control = (float(mean[depth]) for mean in means.values())
         expected = {
             "difference": direction - norm,
             "interaction": full - direction - norm,
             "norm_over_control": norm - control,
-            "direction_share": direction / full if abs(full) > 0.05 * largest else math.nan,
         }
         for quantity, value in expected.items():
             got, low, high = (frame[end][(quantity, depth)] for end in ("value", "low", "high"))
             assert got == pytest.approx(value, abs=1e-5, nan_ok=True)
             if not math.isnan(value):
                 assert low - 1e-9 <= got <= high + 1e-9
+    changes = {part: profile.of(part, profile.effect("logit_diff")).mean(0) for part in means}
+    way = (profile.source_logit_diff - profile.base_logit_diff).mean()
+    for depth in (2, 3):
+        share = changes["direction"][depth] / changes["full"][depth]
+        got = frame["value"][("direction_share", depth)]
+        assert got == pytest.approx(float(share), abs=1e-5)
+        got = frame["value"][("full_of_means", depth)]
+        assert got == pytest.approx(float(changes["full"][depth] / way), abs=1e-5)
     with pytest.raises(ValueError, match="effect must be one of"):
         inspect.unwrap(named_effect)(profile, "size")
 
@@ -279,6 +317,9 @@ def test_one_pair_has_no_other_pairs_norm(trained: DepthModel, capitals: Task) -
         ({"scopes": ()}, "scopes must be some of"),
         ({"scopes": "local"}, "scopes must be some of"),
         ({"depths": [9]}, "depths must lie between 0 and 3"),
+        ({"depths": 2}, "a list of different whole numbers between 0 and 3"),
+        ({"depths": [1.0]}, "a list of different whole numbers"),
+        ({"depths": [1, 1]}, "a list of different whole numbers"),
         ({"positions": ("middle",)}, "positions are named input or prediction"),
         ({"positions": (99,)}, "outside every prompt"),
         ({"to": "mean", "coordinates": "centred"}, "directions cancel and have no mean"),

@@ -21,7 +21,7 @@ from lensdepth.bundled import bundled_names
 from lensdepth.cli import main, tables
 from lensdepth.cli.console import one_line, visible
 from lensdepth.cli.options import ModelOptions, spread
-from lensdepth.lens import LensProfile, logit_lens
+from lensdepth.lens import LensProfile, fit_tuned_lens, logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import PatchProfile
 from lensdepth.tasks import load_task
@@ -223,6 +223,28 @@ def test_lens_of_every_token(run: Run) -> None:
     assert all(word in out for word in PROMPT.split())
 
 
+def test_lens_of_every_token_as_a_map(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "map.html"
+    every = ("--positions", "all", "--out", str(page))
+    run("lens", PROMPT, *TINY, *every, "--value", "entropy")
+    text = page.read_text()
+    assert '"type":"heatmap"' in text
+    assert "entropy, nats" in text
+
+
+def test_lens_with_translators(run: Run, run_json: Any, tmp_path: Path) -> None:
+    file = tmp_path / "tuned.safetensors"
+    prompts = [PROMPT, "Two months from May is", "Two months from July is"]
+    model = load_model("tiny")
+    lens = fit_tuned_lens(model, prompts, n_steps=2)
+    lens.save(file)
+    profile = logit_lens(model, PROMPT, translators=lens)
+    found = run_json("lens", PROMPT, *TINY, "--tuned", str(file))
+    assert found["summary"]["kl"] == pytest.approx(profile.kl.mean((1, 2)).tolist(), abs=1e-5)
+    assert found["provenance"]["settings"]["translators"]["kind"] == "tuned"
+    assert run("lens", PROMPT, *TINY, "--tuned", str(file)).startswith("Tuned lens of tiny")
+
+
 @pytest.mark.parametrize("command", ["lens", "geometry", "ablate", "patch", "steer"])
 def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
     # Centroids need other prompts with the same labels than those that are steered.
@@ -269,7 +291,7 @@ def test_ablate_to_the_mean_of_other_prompts(run_json: Any, tmp_path: Path) -> N
         "ablate", *TINY, "--n", "6", "--task", "capitals", "--to", "mean", "--reference", str(file)
     )
     assert found["summary"]["n_reference"] == 5
-    assert found["provenance"]["settings"]["reference"] == "reference.csv"
+    assert found["provenance"]["settings"]["reference"]["name"] == "reference.csv"
 
 
 def test_steer_draws_its_crossing(run: Run, tmp_path: Path) -> None:

@@ -232,3 +232,13 @@ def test_steps_keep_no_graph(tiny_llama: DepthModel, monkeypatch: pytest.MonkeyP
     with tiny_llama.steer(polar.add(1.0), depths=1, source=vector):
         tiny_llama.generate(PROMPTS[0], max_new_tokens=3)
     assert not any(logits.requires_grad for logits in recorder.logits)
+
+
+def test_what_cannot_be_generated_is_refused(trained: DepthModel) -> None:
+    for options, said in (
+        ({"max_new_tokens": -1}, "max_new_tokens must be a whole number"),
+        ({"temperature": -1.0}, "temperature must be 0 or more"),
+        ({"temperature": float("nan")}, "temperature must be 0 or more"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            trained.generate("Two months from May is", **options)  # type: ignore[arg-type]

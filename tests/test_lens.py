@@ -1,12 +1,16 @@
 """The streamed lens equals a naive one, and ends at the model's own distribution."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from conftest import Load
 
 from lensdepth import DepthModel, Task, load_task, logit_lens, metrics
-from lensdepth.lens import LensProfile, read
+from lensdepth.lens import LensProfile, figures, read
+from lensdepth.provenance import Backend
 
 PROMPTS = ["The capital of France is", "If it is May now, in two months it will be"]
 
@@ -27,11 +31,21 @@ def test_it_equals_the_definition_written_out_naively(trained: DepthModel) -> No
         assert torch.equal(profile.top1_agreement[:, i, :n_pos], agreement)
 
 
+def test_final_rank_counts_the_tokens_above_the_final_prediction(trained: DepthModel) -> None:
+    profile = logit_lens(trained, PROMPTS[0], positions="all")
+    assert profile.final_rank is not None
+    logits = trained.readout(trained.residual_stream(PROMPTS[0], "all").resid[:, 0])
+    order = logits.argsort(dim=-1, descending=True)
+    expected = (order == logits[-1].argmax(-1, keepdim=True)).float().argmax(-1).float()
+    assert torch.equal(profile.final_rank[:, 0], expected)
+    assert (profile.final_rank == 0).equal(profile.top1_agreement == 1)
+
+
 def test_at_depth_l_it_is_the_models_own_distribution(trained: DepthModel) -> None:
     profile = logit_lens(trained, PROMPTS, top_k=trained.d_vocab)
     own = trained.log_probs(PROMPTS)[:, 0].sort(descending=True).values
     torch.testing.assert_close(profile.top_log_probs[-1, :, 0], own, atol=1e-5, rtol=0)
-    assert profile.kl[-1].abs().max() < 1e-6
+    assert (profile.kl[-1] == 0).all()
     assert (profile.top1_agreement[-1] == 1).all()
 
 
@@ -69,6 +83,36 @@ def test_small_streaming_chunks_change_nothing(
     assert torch.equal(streamed.top_tokens, whole.top_tokens)
 
 
+def test_a_token_that_is_excluded_counts_nothing() -> None:
+    """As where a vocabulary is padded: a logit of minus infinity at every depth."""
+    logits = torch.randn(3, 4, 6, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+    short = read.read_logits(logits.clone(), {}, 2)
+    padded = torch.cat([logits, torch.full((3, 4, 2), -torch.inf)], dim=-1)
+    for name, values in read.read_logits(padded, {}, 2).items():
+        torch.testing.assert_close(values, short[name], atol=1e-6, rtol=1e-5)
+
+
+def test_a_lens_that_excludes_what_the_model_allows_diverges() -> None:
+    logits = torch.zeros(2, 1, 3)
+    logits[0, 0, 0] = -torch.inf
+    found = read.read_logits(logits, {}, 1)
+    assert found["kl"].tolist() == [[math.inf], [0.0]]
+    assert found["entropy"][0, 0].item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma2", "gpt_neox"])
+def test_every_architecture_ends_at_its_own_distribution(
+    load_tiny: Load, backend: Backend, architecture: str
+) -> None:
+    """Norms with and without means, tied unembeddings, a cap on the logits."""
+    model = load_tiny(architecture, backend)
+    profile = logit_lens(model, PROMPTS, top_k=model.d_vocab)
+    own = model.log_probs(PROMPTS)[:, 0].sort(descending=True).values
+    torch.testing.assert_close(profile.top_log_probs[-1, :, 0], own, atol=1e-5, rtol=0)
+    alone = [logit_lens(model, prompt).kl[:, 0] for prompt in PROMPTS]
+    torch.testing.assert_close(profile.kl, torch.stack(alone, dim=1), atol=1e-4, rtol=1e-4)
+
+
 def test_saves_loads_and_plots(trained: DepthModel, tmp_path) -> None:
     profile = logit_lens(trained, load_task("capitals", trained, n=4))
     profile.save(tmp_path / "lens.safetensors")
@@ -92,3 +136,71 @@ def test_token_ids_are_read_as_the_text_is(trained: DepthModel) -> None:
 def test_entropy_lies_between_zero_and_log_vocabulary(trained: DepthModel) -> None:
     entropy = logit_lens(trained, PROMPTS).entropy
     assert ((entropy >= 0) & (entropy <= math.log(trained.d_vocab) + 1e-5)).all()
+
+
+# ---------------------------------------------------------------- the map of tokens
+
+
+def cells_of(figure: Any) -> Any:
+    (cells,) = figure.data
+    return cells
+
+
+def test_the_map_has_a_column_a_position_and_a_row_a_depth(trained: DepthModel) -> None:
+    prompt = "Two months from January is March . Two months from May is"
+    profile = logit_lens(trained, [PROMPTS[0], prompt], positions="all", top_k=3)
+    figure: Any = profile.plot_tokens(1, value="probability")
+    cells = cells_of(figure)
+    n_pos = len(trained.str_tokens(prompt))
+    assert cells.z.shape == (trained.n_layers + 1, n_pos)
+    assert len(figure.layout.xaxis.ticktext) == n_pos  # "months" has two columns
+    assert figure.layout.yaxis.ticktext[0].startswith("embed ")
+    assert figure.layout.yaxis.ticktext[-1].startswith(f"{trained.n_layers - 1} = final ")
+    top = profile.text(int(profile.top_tokens[2, 1, 3, 0]))
+    assert cells.text[2][3] == figures.shown(top, figures.CHARACTERS)
+    assert all(profile.text(int(t)) in cells.customdata[2][3] for t in profile.top_tokens[2, 1, 3])
+    torch.testing.assert_close(
+        torch.tensor(cells.z), profile.top_log_probs[:, 1, :n_pos, 0].exp(), check_dtype=False
+    )
+
+
+@pytest.mark.parametrize("value", ["kl", "entropy", "rank"])
+def test_the_colour_is_what_was_asked_for(trained: DepthModel, value: figures.CellValue) -> None:
+    profile = logit_lens(trained, PROMPTS[0], positions="all")
+    assert profile.final_rank is not None
+    named = {"kl": profile.kl, "entropy": profile.entropy, "rank": profile.final_rank}
+    z = torch.tensor(cells_of(profile.plot_tokens(value=value)).z)
+    expected = named[value][:, 0]
+    expected = (1 + expected).log10() if value == "rank" else expected
+    torch.testing.assert_close(z, expected, check_dtype=False)
+
+
+def test_tokens_are_shown_letter_by_letter(trained: DepthModel) -> None:
+    assert figures.shown("<script>") == "&lt;script&gt;"
+    assert figures.shown(" Paris") == "·Paris"
+    assert [figures.shown(t) for t in ("\n", "", "  ", "\x07")] == ["⏎", "∅", "··", "�"]
+    assert figures.shown("internationally", 6) == "inter…"
+    profile = logit_lens(trained, PROMPTS[0], positions="all")
+    hostile = dict.fromkeys(profile.vocabulary, "<script>alert(1)</script>")
+    page = str(replace(profile, vocabulary=hostile).plot_tokens().to_json())
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_an_infinite_divergence_keeps_its_token(trained: DepthModel) -> None:
+    profile = logit_lens(trained, PROMPTS[0], positions="all")
+    kl = profile.kl.clone()
+    kl[0, 0, 1] = torch.inf
+    cells = cells_of(replace(profile, kl=kl).plot_tokens())
+    assert cells.z[0][1] == cells.z.max()
+    assert "KL inf" in cells.customdata[0][1]
+
+
+def test_a_map_that_cannot_be_drawn_is_refused(trained: DepthModel) -> None:
+    profile = logit_lens(trained, PROMPTS)
+    with pytest.raises(ValueError, match="prompt must lie between 0 and 1, got 2"):
+        profile.plot_tokens(2)
+    with pytest.raises(ValueError, match="one of kl, entropy, probability, rank, got 'norm'"):
+        figures.token_map(profile, 0, "norm")
+    with pytest.raises(ValueError, match="saved without ranks"):
+        replace(profile, final_rank=None).plot_tokens(value="rank")

@@ -230,7 +230,11 @@ def test_what_the_norm_tells_is_said_only_beyond_chance() -> None:
     assert said[0].startswith("The norm alone tells more than chance of beta (0.60 against 0.25")
     assert "Of nothing decoded does the norm tell more than the direction" in said[1]
     assert prose.decoding_sentences(results.decoding(p=0.5)) == [
-        "Of beta the norm alone tells nothing beyond chance."
+        "Of beta the norm alone tells nothing beyond chance; the direction does."
+    ]
+    chance = replace(results.decoding(p=0.5), p=torch.full((1, 3, 9), 0.5))
+    assert prose.decoding_sentences(chance) == [
+        "Of beta neither the norm nor the direction tells anything beyond chance."
     ]
     ahead = replace(results.decoding(), difference_low=torch.full((1, 9), 0.1))
     assert "tells more than the direction of beta" in prose.decoding_sentences(ahead)[1]
@@ -244,9 +248,12 @@ def test_steering_says_where_the_curves_cross_or_that_they_do_not() -> None:
     assert said[0].startswith("Steering passes from input-centric to output-centric at depth 4.00")
     assert "its turn alone in 100%, its change of norm alone in 0%" in said[1]
     assert "a random vector of the same norm in 0%" in said[2]
-    assert "do not clearly cross" in said[3]
+    assert "there is no clear crossing" in said[3]
+    assert "what is added piles up" in said[3]
     assert "over 7 prompts or more each" in said[4]
     assert "5 folds" in said[4]
+    few = replace(profile, centroid_sizes=torch.ones_like(profile.centroid_sizes))
+    assert "add prompts" in prose.steering_sentences(few, local, sustained)[4]
     never = results.steering(None)
     said = prose.steering_verdict(never, find_steering_crossing(never, n_resamples=50))
     assert said == "The two steering curves do not cross: the prediction position never leads."

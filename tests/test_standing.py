@@ -413,3 +413,17 @@ def test_the_end_of_a_text_is_no_position() -> None:
     unchecked = inspect.unwrap(standing_positions)  # as it runs for those who test nothing
     with pytest.raises(ValueError, match=r"got 'last'\. Text grows as it is generated"):
         unchecked("last", 20)
+
+
+def test_results_say_that_the_model_was_steered(trained: DepthModel) -> None:
+    name = trained.info.name
+    with trained.steer(polar.scale(2.0), depths=1), trained.steer(polar.scale(2.0), depths=2):
+        assert trained.info.name == f"{name} (steered)"
+        trained.logits("Two months from May is")
+    assert trained.info.name == name
+
+
+def test_a_position_that_is_no_whole_number_is_refused() -> None:
+    unchecked = inspect.unwrap(standing_positions)  # as it runs for those who test nothing
+    with pytest.raises(ValueError, match=r"whole numbers, got 1\.5"):
+        unchecked([1.5], 20)

@@ -159,6 +159,21 @@ def test_controls_have_the_norm_of_what_they_stand_beside(
     assert not torch.allclose(other, few.of(few.logit_diff, "input")[:, 1], atol=1e-2)
 
 
+def test_a_shuffled_control_leads_to_another_label(trained: DepthModel, tmp_path: Path) -> None:
+    """At each position by its own labels: here all pairs lead to the same input, not answer."""
+    counts = ("One", "Two", "Three", "Four", "Five")
+    answers = ("April", "May", "June", "July", "August")
+    rows = [
+        row("January", "March", beta, ("March", answer))
+        for beta, answer in zip(counts, answers, strict=True)
+    ]
+    rows += [row("January", "March", "Six", ("July", "September"))]
+    task = load_task(written(tmp_path / "p.csv", rows), trained)
+    found = steering_sweep(trained, task, positions=("input",), scopes=("local",))
+    assert found.of(found.prob, "input", edit="shuffled").isnan().all()
+    assert found.of(found.prob, "input", edit="random").isfinite().all()
+
+
 def test_a_sustained_budget_is_divided_among_the_depths(trained: DepthModel, months: Task) -> None:
     last = trained.n_layers
     whole = steering_sweep(trained, months, budget=0.6, scopes=("local", "suffix"))
@@ -257,7 +272,7 @@ def test_frame_save_load_and_figure(profile: SteeringProfile, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"strength": float("nan")}, "strength must be a finite number"),
+        ({"strength": float("nan")}, "strength must be a number between"),
         ({"budget": -1.0}, "above 0, got -1.0"),
         ({"n_folds": 2}, "n_folds must be at least 3"),
         ({"depths": [4]}, "between 0 and 3"),

@@ -138,6 +138,14 @@ def test_curves_that_do_not_cross_say_why(first: list[int], second: list[int], w
     assert why in found.reason
 
 
+def test_curves_that_change_places_twice_are_no_handover() -> None:
+    first = torch.tensor([0.1, 0.2, 0.9, 0.2, 0.0]).expand(6, -1)
+    second = torch.tensor([0.5, 0.5, 0.5, 0.6, 1.0]).expand(6, -1)
+    found = find_crossing(first, second, n_resamples=50)
+    assert found.verdict == "cannot tell"
+    assert "more than once" in found.reason
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000))
 def test_swapping_the_curves_of_a_crossing_leaves_none(seed: int) -> None:

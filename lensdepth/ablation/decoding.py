@@ -89,7 +89,7 @@ def decode_parts(
         >>> profile.of("beta", "norm", profile.score)
     """
     caller = "decode_parts"
-    asked = check_depths(None if depths is None else list(depths), model.n_layers, caller=caller)
+    asked = check_depths(depths, model.n_layers, caller=caller)
     check_parts("source", coordinates, len(task), caller=caller)
     if n_permutations is None:
         n_permutations = max(200, 20 * len(PARTS) * len(asked))

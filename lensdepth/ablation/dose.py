@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from lensdepth import metrics, polar
 from lensdepth.ablation.given import STATE_BYTES
 from lensdepth.ablation.profile import METRICS, Effect, named_effect
-from lensdepth.ablation.sweep import check_parts, prepare_places
+from lensdepth.ablation.sweep import check_parts, check_reference, prepare_places
 from lensdepth.coordinates import CoordinateName
 from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
@@ -174,9 +174,10 @@ def dose_response(
             as for `ablation_sweep`.
     """
     caller = "dose_response"
-    asked = check_depths(None if depths is None else list(depths), model.n_layers, caller=caller)
+    asked = check_depths(depths, model.n_layers, caller=caller)
     _check_doses(angles, factors, caller)
     check_parts("source", coordinates, len(task), caller=caller)
+    check_reference(reference, caller=caller)
     roles = assign_roles(task, mode, positions=(position,), caller=caller)
     spans = resolve_spans(roles, (position,), caller=caller)
     model.check_weights()
@@ -253,7 +254,12 @@ def dose_response(
     )
 
 
-def _check_doses(angles: Sequence[float], factors: Sequence[float], caller: str) -> None:
+def _check_doses(angles: object, factors: object, caller: str) -> None:
+    for given, name in ((angles, "angles"), (factors, "factors")):
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            raise ValueError(f"{caller}: {name} must be a list of numbers, got {given!r}.")
+    assert isinstance(angles, Sequence)
+    assert isinstance(factors, Sequence)
     if not angles and not factors:
         raise ValueError(f"{caller}: there is no dose; give angles, factors or both.")
     wrong = [x for x in angles if not (math.isfinite(x) and x >= 0)]

@@ -14,7 +14,7 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.grid import pair_blocks
 from lensdepth.patching.sites import states_at
 from lensdepth.patching.spans import Span
-from lensdepth.roles import Roles, pair_noise, shuffled_sources
+from lensdepth.roles import Roles, other_pairs, pair_noise, shuffled_sources
 
 Reference = Literal["source", "mean", "shuffled", "random"]
 """What a state is replaced by: `source` the pair's own source state; `mean` the mean direction and
@@ -24,8 +24,8 @@ far away as the source's, with a norm drawn from the same prompts."""
 EDITS = ("full", "direction", "norm")
 CONTROLS = ("random_full", "random_direction", "random_norm")
 """Matched controls: `random_direction` is as far away in angle as what the edit puts in,
-`random_norm` is the norm of another pair's source, and `random_full` is as far away in angle as
-what the full edit puts in, and has its norm."""
+`random_norm` is the norm of a source prompt drawn from the others, and `random_full` is as far
+away in angle as what the full edit puts in, and has its norm."""
 
 STATE_BYTES = 2**28
 """States that are held at a time; pairs go through in blocks that fit."""
@@ -189,6 +189,33 @@ def partners(roles: Roles, span: Span, seed: int) -> Int[Tensor, " pair"]:
     if len(having) > 1:
         partner[having] = having[shuffled_sources(roles.intended[having], seed)]
     return partner
+
+
+def strangers(
+    roles: Roles, span: Span, seed: int, partner: Int[Tensor, " pair"] | None
+) -> Int[Tensor, " pair"]:
+    """For each pair another one, whose source is another prompt: the norms of a control.
+
+    Drawn from all such pairs, whatever their answers, since it stands for "some norm of the same
+    prompts". -1 where there is none.
+
+    Args:
+        partner: whose states the edit itself takes, and whose prompts the control then avoids.
+    """
+    numbers: dict[tuple[int, ...], int] = {}
+    prompt = torch.tensor(
+        [
+            numbers.setdefault(tuple(roles.source.row(i)), len(numbers))
+            for i in range(len(roles.source))
+        ]
+    )
+
+    def fits(pair: int) -> Bool[Tensor, " pair"]:
+        other = span.present & (prompt != prompt[pair])
+        return other if partner is None else other & (prompt != prompt[partner[pair]])
+
+    # Not the seed of the partners, or the two draws would be alike.
+    return other_pairs(len(prompt), fits, seed + 1)
 
 
 def states_of(

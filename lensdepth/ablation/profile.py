@@ -26,6 +26,8 @@ Effect = Literal["transferred", "logit_diff", "kl", "flip", "success"]
 """What a part's effect is measured by: the transferred fraction, or the change against the base
 run of the logit difference, of KL(base || edited), of the top-1 flip or of success."""
 
+AtEnd = Literal["always", "never", "sometimes"]
+
 SMALLEST_WHOLE = 0.05
 """Shares of a full effect smaller than this part of the largest one are not given."""
 
@@ -45,6 +47,8 @@ class AblationProfile:
     scopes: tuple[str, ...]
     """`local` edits one depth; `suffix`, `prefix` and `all` edit many in one run."""
     positions: tuple[str, ...]
+    at_end: tuple[AtEnd, ...]
+    """Whether each position holds the prompts' last token, from which the logits are read."""
     depths: Int[Tensor, " depth"]
     edits: tuple[str, ...]
     """`full`, `direction`, `norm`, then their controls `random_full`, ..."""
@@ -117,20 +121,20 @@ class AblationProfile:
     ) -> int | None:
         """Depth L, where what an edit does there holds for every model and is no finding.
 
-        At the prediction position the final norm divides the norm out, so that the norm edit
-        changes nothing and the direction edit does all that the full one does; from a center
-        other than the origin this is not so. At other positions nothing is read at depth L, and
-        no edit does anything. None where depth L was not edited or is no identity.
+        At the last token the final norm divides the norm out, so that the norm edit changes
+        nothing and the direction edit does all that the full one does; from a center other than
+        the origin this is not so. At other tokens nothing is read at depth L, and no edit does
+        anything. None where depth L was not edited or is no identity.
         """
         scope = scope or self.scopes[0]
-        position = position or self.positions[0]
+        p = 0 if position is None else _index("position", position, self.positions)
         # Up to L, or at every depth, the edit also acts at depths where the norm may matter.
         if self.n_layers not in self.depths.tolist() or scope in ("prefix", "all"):
             return None
-        if position in ("prediction", "-1"):
-            normed = self.provenance.model.normalization != "none"
-            return self.n_layers if normed and self.coordinates != "centred" else None
-        return self.n_layers if position == "input" else None
+        if self.at_end[p] == "never":
+            return self.n_layers
+        normed = self.provenance.model.normalization != "none" and self.coordinates != "centred"
+        return self.n_layers if self.at_end[p] == "always" and normed else None
 
     def identity_error(self, *, scope: str | None = None, position: str | None = None) -> float:
         """Largest change of the logit difference by the norm edit at the identity depth, in nats.
@@ -165,7 +169,9 @@ class AblationProfile:
         `difference` direction - norm; `direction_over_control` and `norm_over_control`, paired;
         `direction_share` and `norm_share`, the part of the mean full effect that each carries
         (NaN where the whole state moves next to nothing); and the `interaction`
-        full - direction - norm, what only both together do.
+        full - direction - norm, what only both together do. Of transferred fractions also
+        `full_of_means` and so on: the mean change over the mean difference of the two runs, which
+        pairs whose runs hardly differ cannot rule as they rule a mean of fractions.
 
         Returns:
             One row a depth and quantity: depth, relative_depth, quantity, value, low, high, and
@@ -189,8 +195,22 @@ class AblationProfile:
             name: stats.bootstrap_mean(values, n_resamples=n_resamples, seed=seed)
             for name, values in quantities.items()
         }
+        # Fractions of small differences between the two runs would rule a mean of fractions:
+        # shares are of the change itself, towards the source.
+        way = self.source_logit_diff - self.base_logit_diff
+        changes = self.effect("logit_diff") * way.sign() if effect == "transferred" else moved
+        parts = {
+            part: self.of(part, changes, scope=scope, position=position).double().numpy()
+            for part in ("full", "direction", "norm")
+        }
         for part in ("direction", "norm"):
-            rows[f"{part}_share"] = _share(by_edit[part], by_edit["full"], n_resamples, seed)
+            rows[f"{part}_share"] = _share(parts[part], parts["full"], n_resamples, seed)
+        if effect == "transferred":
+            whole = np.broadcast_to(way.abs().double().numpy()[:, None], parts["full"].shape)
+            rows |= {
+                f"{part}_of_means": _share(values, whole, n_resamples, seed)
+                for part, values in parts.items()
+            }
         identity = self.identity_depth(scope=scope, position=position)
         depths = self.depths.numpy()
         return pd.concat(

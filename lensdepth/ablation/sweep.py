@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -30,8 +31,9 @@ from lensdepth.ablation.given import (
     partners,
     reference_means,
     states_of,
+    strangers,
 )
-from lensdepth.ablation.profile import METRICS, AblationProfile
+from lensdepth.ablation.profile import METRICS, AblationProfile, AtEnd
 from lensdepth.coordinates import CoordinateName, Coordinates, coordinates_of
 from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
@@ -39,7 +41,7 @@ from lensdepth.patching.grid import pair_blocks, self_patch_error
 from lensdepth.patching.readings import measure_sets, measure_source
 from lensdepth.patching.sites import EditSets, states_at
 from lensdepth.patching.spans import PatchPositions, Span, named_positions, resolve_spans
-from lensdepth.provenance import make_provenance
+from lensdepth.provenance import make_provenance, text_fingerprint
 from lensdepth.replay import Engine
 from lensdepth.roles import (
     Mode,
@@ -77,7 +79,8 @@ def ablation_sweep(
             `lensdepth.patching.PatchPositions`.
         depths: residual depths 0 ... n_layers; all by default.
         to: what goes in: `"source"` the source run's state at the same place; `"mean"` the mean
-            direction (on the sphere) and the mean norm of a reference set, and both together;
+            direction (on the sphere) and the mean norm of a reference set, and both together (the
+            pair's own source is one of the task's, so small sets want a `reference`);
             `"shuffled"` the state of another pair's source; `"random"` a direction as far away as
             the source's, and a norm drawn from the other pairs' sources.
         scopes: which depths one run edits: `"local"` one; `"suffix"` it and all later ones,
@@ -104,9 +107,15 @@ def ablation_sweep(
         >>> profile.of("norm", profile.transferred).mean(0)
     """
     caller = "ablation_sweep"
-    asked = check_depths(None if depths is None else list(depths), model.n_layers, caller=caller)
+    asked = check_depths(depths, model.n_layers, caller=caller)
     chosen = check_scopes(scopes, caller=caller)
     check_parts(to, coordinates, len(task), caller=caller)
+    check_reference(reference, caller=caller)
+    if to == "mean" and reference is None and len(task) < 2:
+        raise ValueError(
+            f"{caller}: the mean over 1 pair is its own source; give a reference set, or use "
+            f"to='source'."
+        )
     roles = assign_roles(task, mode, positions=named_positions(task, positions), caller=caller)
     spans = resolve_spans(roles, positions, caller=caller)
     _check_others(to, spans, caller)
@@ -141,7 +150,9 @@ def ablation_sweep(
                 "to": to,
                 "scopes": list(chosen),
                 "coordinates": coordinates,
-                "reference": task.name if reference is None else reference.name,
+                "reference": reference_settings(task if reference is None else reference)
+                if shared
+                else None,
                 "mode": mode,
                 "engine": engine,
             },
@@ -157,11 +168,31 @@ def ablation_sweep(
         edits=sweep.edits,
         base_logit_diff=base[0],
         source_logit_diff=source[0],
+        at_end=tuple(_at_end(span, roles) for span in spans),
         angle=angle,
         norm_ratio=ratio,
         self_patch_error=error,
         **dict(zip(METRICS, values, strict=True)),
     )
+
+
+def check_reference(reference: object, *, caller: str) -> None:
+    """Say what a reference set is.
+
+    Raises:
+        TypeError: it is no task.
+    """
+    if reference is not None and not isinstance(reference, Task):
+        raise TypeError(
+            f"{caller}: reference must be a Task, as load_task makes it, got "
+            f"{type(reference).__name__}."
+        )
+
+
+def reference_settings(reference: Task) -> dict[str, str]:
+    """What the provenance says of the prompts behind means."""
+    prompts = [*reference.clean, *(reference.corrupted or ())]
+    return {"name": reference.name, "prompts_fingerprint": text_fingerprint(prompts)}
 
 
 def check_parts(to: str, coordinates: str, n_pairs: int, *, caller: str) -> None:
@@ -185,6 +216,14 @@ def check_parts(to: str, coordinates: str, n_pairs: int, *, caller: str) -> None
             f"{caller}: seen from their own mean, directions cancel and have no mean; use "
             f"to='mean' with raw or final_norm coordinates."
         )
+
+
+def _at_end(span: Span, roles: Roles) -> AtEnd:
+    """Whether the last token, from which the logits are read, is what is edited."""
+    last = (span.base == roles.base.last[:, None])[span.present]
+    if not last.any():
+        return "never"
+    return "always" if last.any(1).all() else "sometimes"
 
 
 def _check_others(to: Reference, spans: Sequence[Span], caller: str) -> None:
@@ -281,8 +320,9 @@ class _Sweep:
             grid[:, :, every] = grid[:, :, every, :, :1]
         for p, place in enumerate(self.places):
             grid[:, :, :, p, :, ~place.span.of(block).present] = torch.nan
-            if place.span.present.sum() < 2 and "random_norm" in self.edits:
-                grid[:, self.edits.index("random_norm"), :, p] = torch.nan
+            if "random_norm" in self.edits:
+                alone = self._strangers(place)[block] < 0
+                grid[:, self.edits.index("random_norm"), :, p, :, alone] = torch.nan
         at = [self.swept.index(depth) for depth in self.asked]
         return (
             base,
@@ -296,8 +336,6 @@ class _Sweep:
         """What goes in at one place, for some pairs, at every swept depth."""
         roles, mine, span = self.roles, self.roles.of(block), place.span.of(block)
         partner = partners(roles, place.span, self.seed)
-        # Where the edit itself takes another pair's state, its control takes a third one's norm.
-        third = partner[partner] if self.to == "shuffled" else partner
 
         def of(pairs: Tensor) -> Tensor:
             return states_of(self.model, roles, place.span, self.hooks, pairs[block])
@@ -306,7 +344,7 @@ class _Sweep:
             states_at(self.model, mine.base, self.hooks, [span.base]).states,
             states_at(self.model, mine.source, self.hooks, [span.source]).states,
             of(partner) if self.to in ("shuffled", "random") else None,
-            of(third) if "random_norm" in self.edits else None,
+            of(self._strangers(place).clamp(min=0)) if "random_norm" in self.edits else None,
             None if place.means is None else place.means.polar,
             there=span.base >= 0,
             to=self.to,
@@ -314,6 +352,14 @@ class _Sweep:
             pairs=range(len(roles.base))[block],
             seed=self.seed,
         )
+
+    def _strangers(self, place: Place) -> Int[Tensor, " pair"]:
+        """Whose norms the control of the norm edit takes; -1 for nobody's."""
+        # Where the edit itself takes another pair's state, its control takes a third one's norm.
+        avoided = None
+        if self.to == "shuffled":
+            avoided = partners(self.roles, place.span, self.seed)
+        return strangers(self.roles, place.span, self.seed, avoided)
 
     def _edit_sets(self, parts: Sequence[GivenParts], block: slice) -> EditSets:
         """One set a place, edit, scope and depth, in this order."""

@@ -1,5 +1,6 @@
 """Reading a model by depth: the report, the lens, the geometry."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -77,7 +78,8 @@ def report(
 @app.command(
     epilog=examples(
         'lens "Two months from January is"',
-        'lens "Two months from January is" --positions all',
+        'lens "Two months from January is" --positions all --out map.html',
+        'lens "Two months from January is" --tuned tuned.safetensors',
         "lens --task weekdays --out lens.html",
     )
 )
@@ -101,17 +103,39 @@ def lens(
             rich_help_panel=PANEL,
         ),
     ] = 3,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A tuned lens: what fit_tuned_lens gave, saved; a folder of the tuned-lens "
+            "package; or the .pt file of a Jacobian lens.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    value: Annotated[
+        Literal["kl", "entropy", "probability", "rank"] | None,
+        typer.Option(
+            help="Colour of the map of a prompt's tokens (--positions all --out FILE.html).",
+            show_default="kl",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     task: TaskOptions,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
     """What the model would predict if it stopped at each depth: the logit lens."""
     check_out(output.out, force=output.force)
+    if tuned is not None and not tuned.exists():
+        raise FileNotFoundError(f"--tuned {str(tuned)!r}: there is no such file or folder.")
     if prompt is not None:
         if task.task is not None or task.prompts is not None:
             raise ValueError("give a PROMPT, --task or --prompts: one of them.")
         if not prompt.strip():
             raise ValueError("the prompt is empty.")
+    by_token = prompt is not None and positions == "all"
+    if value is not None and not (by_token and output.out and output.out.suffix == ".html"):
+        raise ValueError("--value goes with a PROMPT, --positions all and --out FILE.html.")
     with quiet(debug=output.debug):
         if prompt is None:
             check_task(task)
@@ -120,12 +144,14 @@ def lens(
         from lensdepth.summary import lens_summary
         from lensdepth.transition import find_transition
 
+        translators = None if tuned is None else session.open_translators(tuned, depth_model)
         pairs = session.open_task(task, depth_model, keep="all") if prompt is None else None
         profile = logit_lens(
             depth_model,
             pairs or prompt or "",
             positions=positions,
             top_k=min(max(top, 5), depth_model.d_vocab),
+            translators=translators,
             batch_size=model.batch_size,
         )
         curved = depth_model.n_layers >= 3 and not profile.kl.isinf().any()
@@ -139,18 +165,19 @@ def lens(
         from lensdepth.cli import tables
 
         if pairs is not None:
-            title = session.title("Logit lens", depth_model, session.pairs_sentence(pairs))
+            title = session.title(profile.name, depth_model, session.pairs_sentence(pairs))
             verdict = prose.lens_verdict(transition, profile.n_layers)
             tables.show(title, *tables.lens_means(profile), "", verdict)
             return
-        title = session.title("Logit lens", depth_model, repr(prompt))
+        title = session.title(profile.name, depth_model, repr(prompt))
         if positions == "all":
             parts = tables.lens_grid(profile)
         else:
             parts = tables.lens_table(profile, top=top)
         tables.show(title, *parts, "", tables.first_choice(profile))
 
-    session.deliver(profile, summary, output, show)
+    figure = partial(profile.plot_tokens, value=value or "kl") if by_token else None
+    session.deliver(profile, summary, output, show, figure)
 
 
 @app.command(

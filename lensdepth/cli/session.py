@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
     from rich.text import Text
 
+    from lensdepth.lens import TunedLens
     from lensdepth.model import DepthModel
     from lensdepth.report import Report
     from lensdepth.tasks import Task
@@ -73,6 +74,15 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
     if keep == "correct" and task.has_pairs:
         return load_task(source, model, keep="correct", **settings)
     return task
+
+
+def open_translators(path: Path, model: "DepthModel") -> "TunedLens":
+    """Read a lens in whichever of the three formats it is."""
+    from lensdepth.lens import TunedLens, load_jacobian_lens, load_tuned_lens
+
+    if path.is_dir():
+        return load_tuned_lens(path, model)
+    return load_jacobian_lens(path, model) if path.suffix == ".pt" else TunedLens.load(path)
 
 
 def pairs_summary(task: "Task") -> Json:

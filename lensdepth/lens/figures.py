@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from lensdepth.lens.profile import LensProfile
 
 CellValue = Literal["kl", "entropy", "probability", "rank"]
-UNITS: dict[CellValue, str] = {
+UNITS: dict[str, str] = {
     "kl": "KL(final ‖ lens), nats",
     "entropy": "entropy, nats",
     "probability": "probability of the token in the cell",
     "rank": "rank of the final prediction (0 is the top)",
 }
-SHADES = ((0.0, "#F7F7F5"), (0.5, "#7FB9DA"), (1.0, "#0072B2"))
-"""Pale at zero; Okabe and Ito's blue at the most."""
+SHADES = ((0.0, "#F7F7F5"), (0.5, "#BFE0F4"), (1.0, "#56B4E9"))
+"""Pale at zero; Okabe and Ito's sky blue at the most, on which dark text can still be read."""
 COLUMN, ROW, CHARACTERS = 74, 25, 10
 """Pixels of a cell, and what fits into it."""
 SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
@@ -55,24 +55,27 @@ class _Shading:
     labels: list[str]
 
 
-def _shading(values: Float[Tensor, "depth pos"], value: CellValue) -> _Shading:
+def _shading(values: Float[Tensor, "depth pos"], value: str) -> _Shading:
     """From 0 to the largest finite number, or to 1 for a probability; ranks in decades."""
-    finite = torch.where(values.isfinite(), values, torch.nan).numpy()
-    largest = float(np.nanmax(finite, initial=0.0))
+    finite = values[values.isfinite()]
+    largest = float(finite.max()) if len(finite) else 0.0
+    # An infinite divergence has no colour of its own; without any, the cell would lose its token.
+    bounded = values.nan_to_num(nan=torch.nan, posinf=largest).numpy()
     if value == "rank":
         # A rank of 0 must have a place on the scale.
-        z, most = np.log10(1 + finite), max(math.log10(1 + largest), 1.0)
-        ranks = [0, *(10**k for k in range(math.floor(most) + 1))]
+        z, most = np.log10(1 + bounded), max(math.log10(1 + largest), 1.0)
+        decades = range(math.floor(most) + 1)
+        ranks = [0, *(r for k in decades for r in (10**k, 3 * 10**k) if r <= max(largest, 9))]
         return _Shading(
             z=z, most=most, at=[math.log10(1 + r) for r in ranks], labels=[f"{r:,}" for r in ranks]
         )
     most = 1.0 if value == "probability" else largest or 1.0
     at = [most * i / 4 for i in range(5)]
-    return _Shading(z=finite, most=most, at=at, labels=[f"{x:.2g}" for x in at])
+    return _Shading(z=bounded, most=most, at=at, labels=[f"{x:.2g}" for x in at])
 
 
-def token_map(profile: "LensProfile", prompt: int, value: CellValue) -> go.Figure:
-    """Depth by token with the likeliest next token in each cell.
+def token_map(profile: "LensProfile", prompt: int, value: str) -> go.Figure:
+    """Depth by token with the likeliest next token in each cell, coloured by a `CellValue`.
 
     Columns are positions, so that a token that occurs twice has two. The last row is the model's
     own prediction.
@@ -114,7 +117,7 @@ def token_map(profile: "LensProfile", prompt: int, value: CellValue) -> go.Figur
                 [shown(profile.text(t), CHARACTERS) for t in row] for row in tops[..., 0].tolist()
             ],
             texttemplate="%{text}",
-            textfont={"size": 12},
+            textfont={"size": 12, "color": INK},
             customdata=[
                 [
                     _hover(profile, depth, places[i], tokens[i], tops[depth, i], probs[depth, i])
@@ -124,12 +127,10 @@ def token_map(profile: "LensProfile", prompt: int, value: CellValue) -> go.Figur
                 for depth in range(n_depths)
             ],
             hovertemplate="%{customdata}<extra></extra>",
-            # Numbers without a colour keep their text.
-            hoverongaps=True,
             xgap=1,
             ygap=1,
             colorbar={
-                "title": {"text": UNITS[value], "side": "right"},
+                "title": {"text": UNITS[value], "side": "right", "font": {"size": 12.5}},
                 "tickvals": shading.at,
                 "ticktext": shading.labels,
                 "outlinewidth": 0,
@@ -176,7 +177,7 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
             for token, place in zip(tokens, places, strict=True)
         ],
         tickangle=0,
-        title={"text": "token · position", "font": {"color": MUTED}},
+        title={"text": "token · position", "standoff": 8, "font": {"size": 12.5}},
     )
     figure.update_yaxes(
         **axis,
@@ -185,8 +186,20 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
             f'{depth_label(d, n_layers)} <span style="color:{MUTED}">{d / n_layers:.2f}</span>'
             for d in range(n_layers + 1)
         ],
-        title={"text": "after block · fraction of the depth", "font": {"color": MUTED}},
-        automargin=True,
+    )
+    figure.add_annotation(
+        text="after block · fraction of the depth",
+        name="y_title",
+        x=0,
+        xref="paper",
+        xanchor="left",
+        xshift=-92,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        yshift=5,
+        showarrow=False,
+        font={"size": 12.5, "color": INK},
     )
     model = inert(profile.provenance.model.name)
     figure.update_layout(
@@ -194,11 +207,14 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
             "text": f"{profile.name} of {model}: most likely next token",
             "x": 0.012,
             "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 14},
             "font": {"size": 17},
         },
         template="none",
         width=max(640, 260 + COLUMN * n_pos),
-        height=max(380, 160 + ROW * (n_layers + 1)),
+        height=max(380, 184 + ROW * (n_layers + 1)),
         paper_bgcolor=PAPER,
         plot_bgcolor=PAPER,
         font={
@@ -206,6 +222,6 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
             "size": 12.5,
             "color": INK,
         },
-        margin={"l": 110, "r": 24, "t": 60, "b": 78},
+        margin={"l": 110, "r": 24, "t": 84, "b": 78},
         hoverlabel={"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}, "align": "left"},
     )

@@ -5,6 +5,9 @@ import torch
 from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile
 from lensdepth.prose.wording import at_depth, estimate, plain
 
+WEAK = 0.2
+"""A norm edit that changes norms by a smaller share is a weak test of what norms can do."""
+
 
 def judged_index(profile: AblationProfile) -> int | None:
     """Where in `depths` the parts are compared: the deepest that is no identity."""
@@ -100,7 +103,7 @@ def _controls(profile: AblationProfile, index: int) -> list[str]:
         said.append(text)
     spread = (profile.norm_ratio[0, index] - 1).abs().nanmedian().item()
     text = f"The norm edit changes the norm by {spread:.0%} there (median)"
-    if spread < 0.2:
+    if spread < WEAK:
         text += ", which is little: a weak test of what norms can do"
     if "random_norm" in profile.edits:
         shuffled = estimate(profile.of("random_norm", profile.transferred)[:, index])
@@ -170,8 +173,15 @@ def decoding_sentences(profile: DecodingProfile) -> list[str]:
     said = []
     if told:
         said.append(f"The norm alone tells more than chance of {'; '.join(told)}.")
-    if untold:
-        said.append(f"Of {', '.join(untold)} the norm alone tells nothing beyond chance.")
+    direction = p[:, profile.parts.index("direction")]
+    nor = [one for one in untold if float(direction[profile.labels.index(one)].min()) >= 0.05]
+    if nor:
+        said.append(
+            f"Of {', '.join(nor)} neither the norm nor the direction tells anything beyond chance."
+        )
+    if len(untold) > len(nor):
+        rest = ", ".join(one for one in untold if one not in nor)
+        said.append(f"Of {rest} the norm alone tells nothing beyond chance; the direction does.")
     ahead = [
         label
         for i, label in enumerate(profile.labels)

@@ -4,6 +4,9 @@ from lensdepth.prose.wording import counted, estimate, place
 from lensdepth.steering import SteeringProfile
 from lensdepth.transition import Crossing
 
+FEW = 3
+"""A centroid of fewer prompts is called rough."""
+
 
 def steering_verdict(profile: SteeringProfile, crossing: Crossing | None) -> str:
     """One sentence: where steering passes from the input to the output, if it does."""
@@ -49,15 +52,19 @@ def steering_sentences(
     if sustained is not None:
         if sustained.verdict == "crossing":
             where = place(sustained.depth, sustained.low, sustained.high, profile.n_layers)
-            said.append(f"Sustained from each depth on, the curves cross at {where}.")
+            text = f"Sustained from each depth on, the curves cross at {where}."
         else:
-            said.append(
-                f"Sustained from each depth on, the curves do not clearly cross: "
-                f"{sustained.reason}. Output-centric steering from an early depth on also acts at "
-                f"all late depths, where it works by itself."
-            )
-    said.append(
-        f"Centroids are taken over {counted(profile.smallest_centroid, 'prompt')} or more each, "
-        f"never the steered ones ({profile.n_folds} folds of prompts)."
+            text = f"Sustained from each depth on, there is no clear crossing: {sustained.reason}."
+        said.append(
+            f"{text} Read it with care: what is added piles up, and output-centric steering from "
+            f"an early depth on also acts at all late depths, where it works by itself."
+        )
+    fewest = profile.smallest_centroid
+    text = (
+        f"Centroids are taken over {counted(fewest, 'prompt')} or more each, never the steered "
+        f"ones ({profile.n_folds} folds of prompts)."
     )
+    if fewest < FEW:
+        text += " So few prompts hold much that is not their label's: add prompts."
+    said.append(text)
     return said

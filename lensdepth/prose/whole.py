@@ -6,7 +6,7 @@ from lensdepth.ablation import AblationProfile
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
-from lensdepth.prose.parts import ablation_verdict, judged_index
+from lensdepth.prose.parts import WEAK, ablation_verdict, judged_index
 from lensdepth.prose.sentences import (
     coupling_verdict,
     crossing_verdict,
@@ -151,11 +151,16 @@ def key_numbers(
             for edit in ("direction", "norm")
         )
         control = estimate(ablation.of("random_direction", ablation.transferred)[:, index])
+        stretch = (ablation.norm_ratio[0, index] - 1).abs().nanmedian().item()
         numbers.append(
             KeyNumber(
                 label="Moved by direction · by norm",
                 value=f"{plain(direction.mean)} · {plain(norm.mean)}",
                 detail=f"of the logit difference at depth {ablation.depths[index]}; a random "
+                f"direction moves {plain(control.mean)}, and norms were changed by "
+                f"{stretch:.0%} only"
+                if stretch < WEAK
+                else f"of the logit difference at depth {ablation.depths[index]}; a random "
                 f"direction moves {plain(control.mean)}",
             )
         )

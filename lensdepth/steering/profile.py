@@ -28,8 +28,9 @@ class SteeringProfile:
     mode: Mode
     edits: tuple[str, ...]
     """`full` adds the vector; `direction` turns the state as that would, its norm kept; `norm`
-    stretches it as that would, its direction kept. Controls, added whole: `random`, a random
-    vector of equal norm, and `shuffled`, another pair's vector at this one's norm."""
+    stretches it as that would, its direction kept. Controls, added whole, at the vector's norm:
+    `random`, a random direction, and `shuffled`, the vector of another pair, which leads to
+    another label (NaN where all pairs lead to the same)."""
     scopes: tuple[str, ...]
     """`local`: one depth. `suffix`: sustained, at every depth from there on."""
     positions: tuple[str, ...]

@@ -33,9 +33,9 @@ from lensdepth.roles import (
     assign_roles,
     check_depths,
     check_scopes,
+    other_pairs,
     pair_noise,
     scope_depths,
-    shuffled_sources,
 )
 from lensdepth.steering.centroids import STATE_BYTES, Vectors, steering_vectors
 from lensdepth.steering.labels import deal_folds, label_prompts, pool_prompts, rows
@@ -49,6 +49,8 @@ EDITS: dict[str, Callable[[polar.Edit], polar.Edit]] = {
 }
 """What of the state is changed as adding the vector would change it."""
 CONTROLS = ("random", "shuffled")
+STRONGEST = 1e6
+"""Beyond it states overflow in float32, and nothing is learned from it before."""
 
 
 def steering_sweep(
@@ -103,7 +105,7 @@ def steering_sweep(
         >>> find_crossing(steering_sweep(model, load_task("months", model))).depth
     """
     caller = "steering_sweep"
-    asked = check_depths(None if depths is None else list(depths), model.n_layers, caller=caller)
+    asked = check_depths(depths, model.n_layers, caller=caller)
     chosen = check_scopes(scopes, caller=caller)
     _check_numbers(strength, budget, caller)
     if positions is None:
@@ -185,8 +187,11 @@ def steering_sweep(
 
 
 def _check_numbers(strength: float, budget: float | None, caller: str) -> None:
-    if not math.isfinite(strength):
-        raise ValueError(f"{caller}: strength must be a finite number, got {strength}.")
+    if isinstance(strength, str) or not abs(strength) <= STRONGEST:
+        raise ValueError(
+            f"{caller}: strength must be a number between -{STRONGEST:g} and {STRONGEST:g}, got "
+            f"{strength!r}."
+        )
     if budget is not None and not 0 < budget < math.inf:
         raise ValueError(
             f"{caller}: budget is a share of the states' mean norm, above 0, got {budget}; leave "
@@ -249,10 +254,16 @@ class _Sweep:
             shape = (len(added), added.shape[-1])
             along = pair_noise(range(added.shape[1]), shape, self.seed).movedim(0, 1)
         elif edit == "shuffled":
-            along = added[:, shuffled_sources(self.roles.intended, self.seed)]
+            along = added[:, self.partners(position).clamp(min=0)]
         else:
             return added
         return polar.recombine(polar.norm(added), polar.direction(along))
+
+    def partners(self, position: int) -> Int[Tensor, " pair"]:
+        """Whose vector the shuffled control takes: one that leads to another label, -1 for none."""
+        labelled = self.vectors[position].labelled
+        source = labelled.source
+        return other_pairs(len(source), lambda pair: source != source[pair], self.seed)
 
     def edit_sets(self, block: slice) -> EditSets:
         """One set a position, edit, scope and depth, in this order."""
@@ -310,4 +321,8 @@ def _measured(
         engine=engine, max_memory=max_memory, description="steering",
     )  # fmt: skip
     grid = values.view(len(read), *sweep.shape, -1).movedim(1, 3)
+    if "shuffled" in sweep.edits:
+        for p in range(len(sweep.vectors)):
+            alone = sweep.partners(p)[block] < 0
+            grid[:, sweep.edits.index("shuffled"), :, p, :, alone] = torch.nan
     return base, measure_source(model, mine, read), grid

@@ -106,8 +106,9 @@ def find_crossing(
         n_resamples: bootstrap resamples over units.
         seed: of the bootstrap.
     Returns:
-        Crossing. "crossing" where at least 95 % of the resamples cross; "none" where at most 5 %
-        do; else "cannot tell".
+        Crossing. "crossing" where at least 95 % of the resamples cross, and the second curve does
+        not lead before the first one last does; "none" where at most 5 % cross; else "cannot
+        tell".
     Raises:
         ValueError: shapes that differ, or a profile without both positions.
     Example:
@@ -139,6 +140,9 @@ def find_crossing(
             low, high = (float(b) for b in stats.percentile_interval(found))
     if np.isnan(share):
         verdict, reason = "cannot tell", "one pair alone gives no interval"
+    elif share >= stats.LEVEL and _leads_before(np.nanmean(difference, axis=0)):
+        verdict = "cannot tell"
+        reason = "the curves change places more than once, so control is not handed over once"
     elif share >= stats.LEVEL and not np.isnan(depth):
         verdict, reason = "crossing", f"the curves cross in {share:.0%} of the resamples"
     elif share <= 1 - stats.LEVEL:
@@ -195,6 +199,12 @@ def _why_none(first: Float[Tensor, "unit depth"], second: Float[Tensor, "unit de
     if difference.min() > -MARGIN:
         return "the prediction position never leads"
     return "the prediction position leads before the input position does"
+
+
+def _leads_before(difference: Float[Array, " depth"]) -> bool:
+    """Whether the second curve leads clearly somewhere before the first one last does."""
+    leads, trails = np.flatnonzero(difference > MARGIN), np.flatnonzero(difference < -MARGIN)
+    return bool(len(leads) and len(trails) and trails[0] < leads[-1])
 
 
 def _last_crossing(difference: Float[Array, " depth"], at: Float[Array, " depth"]) -> float:

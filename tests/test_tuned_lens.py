@@ -1,0 +1,368 @@
+"""Translators in front of the readout: identities, what fitting does, and files of others."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Load
+
+from lensdepth import (
+    DepthModel,
+    TunedLens,
+    fit_tuned_lens,
+    load_jacobian_lens,
+    load_task,
+    load_tuned_lens,
+    logit_lens,
+)
+from lensdepth.conversion import has_hooked_transformer
+from lensdepth.lens import fit, read
+from lensdepth.loading import fingerprint
+from lensdepth.provenance import Backend, make_provenance
+
+PROMPTS = ["The capital of France is", "If it is May now, in two months it will be"]
+
+
+def lens_of(model: DepthModel, *, size: float = 0.0, seed: int = 0) -> TunedLens:
+    """Maps with random entries of this size; the identity at 0."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (model.n_layers, model.d_model, model.d_model)
+    return TunedLens(
+        provenance=make_provenance("test", model.info, task="none", prompts=(), settings={}),
+        kind="tuned",
+        weights=size * torch.randn(shape, generator=generator),
+        bias=size * torch.randn(shape[:2], generator=generator),
+        kl_before=None,
+        kl_after=None,
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(trained: DepthModel) -> TunedLens:
+    return fit_tuned_lens(trained, load_task("months", trained, n=60), n_steps=25)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_the_identity_is_the_logit_lens_exactly(trained: DepthModel) -> None:
+    plain = logit_lens(trained, PROMPTS, positions="all")
+    same = logit_lens(trained, PROMPTS, positions="all", translators=lens_of(trained))
+    for name in ("kl", "entropy", "top_tokens", "top_log_probs", "final_rank"):
+        torch.testing.assert_close(
+            getattr(same, name), getattr(plain, name), atol=0, rtol=0, equal_nan=True
+        )
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma2"])
+def test_it_equals_the_definition_written_out_naively(
+    load_tiny: Load, backend: Backend, architecture: str
+) -> None:
+    model = load_tiny(architecture, backend)
+    lens = lens_of(model, size=0.1)
+    profile = logit_lens(model, PROMPTS, positions="all", translators=lens, top_k=2)
+    for i, prompt in enumerate(PROMPTS):
+        resid = model.residual_stream(prompt, "all").resid[:, 0]
+        log_p = model.log_probs(prompt, "all")[0]
+        for depth in range(model.n_layers + 1):
+            states = []
+            for state in resid[depth]:
+                if depth < model.n_layers:
+                    state = state + lens.weights[depth] @ state + lens.bias[depth]
+                states.append(state)
+            log_q = model.readout(torch.stack(states)).log_softmax(-1)
+            kl = (log_p.exp() * (log_p - log_q)).sum(-1)
+            n_pos = len(states)
+            torch.testing.assert_close(profile.kl[depth, i, :n_pos], kl, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                profile.top_log_probs[depth, i, :n_pos, 0], log_q.amax(-1), atol=1e-5, rtol=1e-5
+            )
+
+
+def test_at_depth_l_nothing_is_translated(trained: DepthModel) -> None:
+    lens = lens_of(trained, size=1.0)
+    profile = logit_lens(trained, PROMPTS, translators=lens, top_k=trained.d_vocab)
+    own = trained.log_probs(PROMPTS)[:, 0].sort(descending=True).values
+    torch.testing.assert_close(profile.top_log_probs[-1, :, 0], own, atol=1e-5, rtol=0)
+    assert (profile.kl[-1] == 0).all()
+
+
+def test_the_profile_says_whose_maps_it_used(trained: DepthModel) -> None:
+    lens = lens_of(trained, size=0.1)
+    profile = logit_lens(trained, PROMPTS, translators=lens)
+    said = profile.provenance.settings["translators"]
+    assert said["kind"] == "tuned"
+    assert said["fingerprint"] == lens.described()["fingerprint"]
+    assert said["fingerprint"] != lens_of(trained, size=0.2).described()["fingerprint"]
+    assert profile.name == "Tuned lens"
+    assert logit_lens(trained, PROMPTS).name == "Logit lens"
+
+
+def test_a_lens_of_another_model_is_refused(trained: DepthModel, load_tiny: Load) -> None:
+    other = load_tiny("llama", "bridge")
+    lens = lens_of(trained)
+    with pytest.raises(
+        ValueError, match=r"belong to 'tiny' with fingerprint .* Fit a lens on this"
+    ):
+        logit_lens(other, PROMPTS, translators=lens)
+    made = lens.provenance
+    changed = replace(made, model=replace(made.model, n_layers=7))
+    with pytest.raises(ValueError, match="with n_layers 7; 'tiny' has 3"):
+        logit_lens(trained, PROMPTS, translators=replace(lens, provenance=changed))
+
+
+# ---------------------------------------------------------------- fitting
+
+
+def test_held_out_loss_falls_at_every_depth(fitted: TunedLens) -> None:
+    assert fitted.kl_before is not None
+    assert fitted.kl_after is not None
+    before, after = fitted.kl_before.mean(0), fitted.kl_after.mean(0)
+    assert (after < before).all()
+    assert after[0] < before[0] / 2
+
+
+@pytest.mark.parametrize("include_first", [False, True])
+def test_the_losses_are_those_of_the_prompts_left_out(
+    trained: DepthModel, include_first: bool
+) -> None:
+    task = load_task("months", trained, n=20)
+    lens = fit_tuned_lens(trained, task, n_steps=2, include_first=include_first)
+    n = lens.provenance.settings["n_held_out"]
+    rows = list(dict.fromkeys(tuple(task.clean_tokens.row(i)) for i in range(len(task))))
+    assert lens.provenance.settings["n_fitted"] + n == len(rows)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:n]
+    prompts = [list(rows[i]) for i in order.sort().values]
+    for translators, values in ((None, lens.kl_before), (lens, lens.kl_after)):
+        profile = logit_lens(trained, prompts, positions="all", translators=translators)
+        expected = profile.kl[:-1, :, 0 if include_first else 1 :].nanmean(-1).T
+        assert values is not None
+        torch.testing.assert_close(values, expected)
+
+
+def test_a_step_follows_the_gradient_of_the_divergence(trained: DepthModel) -> None:
+    """Against automatic differentiation of the divergence written out, over ragged prompts."""
+    lens = lens_of(trained, size=0.05)
+    stream = trained.residual_stream(PROMPTS, "all")
+    states = stream.resid[:, stream.positions >= 1]
+    unit = torch.full((trained.n_layers, 1), 2.0)
+    weights, shift = lens.weights.requires_grad_(), lens.bias.requires_grad_()
+    log_p = trained.readout(states[-1]).log_softmax(-1)
+    moved = states[:-1] + states[:-1] @ weights.mT + (2 * shift)[:, None]
+    log_q = trained.readout(moved, grad=True).log_softmax(-1)
+    (log_p.exp() * (log_p - log_q)).sum().backward()
+    found = fit._gradients(trained, states, weights, shift, unit)
+    for mine, expected in zip(found, (weights.grad, shift.grad), strict=True):
+        torch.testing.assert_close(mine, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_the_model_is_left_as_it_was(load_tiny: Load, backend: Backend) -> None:
+    model = load_tiny("gpt2", backend)
+    needs = [weight.requires_grad for weight in model.model.parameters()]
+    before = fingerprint(model.model.state_dict())
+    fit_tuned_lens(model, PROMPTS, n_steps=2, held_out=0.5)
+    assert fingerprint(model.model.state_dict()) == before
+    assert all(weight.grad is None for weight in model.model.parameters())
+    assert [weight.requires_grad for weight in model.model.parameters()] == needs
+
+
+def test_small_chunks_and_equal_prompts_change_nothing(
+    trained: DepthModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit_tuned_lens(trained, PROMPTS * 2, n_steps=3, held_out=0.5)
+    monkeypatch.setattr(read, "LOGITS_AT_ONCE", trained.d_vocab * (trained.n_layers + 1) * 2)
+    parts = fit_tuned_lens(trained, PROMPTS, n_steps=3, held_out=0.5)
+    assert parts.kl_after is not None
+    assert whole.kl_after is not None
+    torch.testing.assert_close(parts.kl_after, whole.kl_after, atol=1e-3, rtol=1e-3)
+
+
+def test_a_seed_gives_one_lens(trained: DepthModel) -> None:
+    prompts = [f"Two months from {month} is" for month in ("January", "May", "June", "July")]
+    lenses = [fit_tuned_lens(trained, prompts, n_steps=2, seed=seed) for seed in (0, 0, 1)]
+    assert torch.equal(lenses[0].weights, lenses[1].weights)
+    assert not torch.equal(lenses[0].weights, lenses[2].weights)
+
+
+def test_prompts_of_one_token_have_their_first_position_alone(trained: DepthModel) -> None:
+    single = [[1], [5]]
+    fit_tuned_lens(trained, single, n_steps=1, held_out=0.5, include_first=True)
+    with pytest.raises(ValueError, match=r"2 different prompts of 2 or more tokens .* got 0"):
+        fit_tuned_lens(trained, single, n_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_steps": 0}, "n_steps must be at least 1, got 0"),
+        ({"batch_tokens": 0}, "batch_tokens must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must lie between 0 and 1, got 0.0"),
+        ({"held_out": 1.0}, "held_out must lie between 0 and 1, got 1.0"),
+    ],
+)
+def test_bad_options_are_refused_before_any_pass(
+    trained: DepthModel, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(DepthModel, "residual_stream", None)
+    with pytest.raises(ValueError, match=message):
+        fit_tuned_lens(trained, PROMPTS, **options)
+    with pytest.raises(ValueError, match="2 different prompts"):
+        fit_tuned_lens(trained, [PROMPTS[0]] * 5)
+
+
+def test_it_saves_loads_and_plots(fitted: TunedLens, trained: DepthModel, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "lens.safetensors")
+    again = TunedLens.load(tmp_path / "lens.safetensors")
+    assert again.provenance == fitted.provenance
+    assert torch.equal(again.weights, fitted.weights)
+    frame = again.to_frame()
+    assert list(frame.depth) == list(range(trained.n_layers))
+    assert (frame.kl_after_low <= frame.kl_after).all()
+    figure: Any = again.plot()
+    assert len(figure.data) == 4  # two curves with bands
+    bare = lens_of(trained, size=0.1)
+    assert "kl_after" not in bare.to_frame()
+    figure = bare.plot()
+    assert len(figure.data) == 1
+
+
+def test_numbers_that_are_not_finite_are_refused(trained: DepthModel) -> None:
+    with pytest.raises(ValueError, match="must be finite"):
+        lens_of(trained, size=torch.inf)
+
+
+# ---------------------------------------------------------------- files of other packages
+
+
+def write_tuned(folder: Path, lens: TunedLens, *, bias: bool = True, **config: Any) -> Path:
+    """A folder as the tuned-lens package saves it."""
+    folder.mkdir(exist_ok=True)
+    state = {f"{i}.weight": weight for i, weight in enumerate(lens.weights)}
+    if bias:
+        state |= {f"{i}.bias": value for i, value in enumerate(lens.bias)}
+    torch.save(state, folder / "params.pt")
+    about = {
+        "base_model_name_or_path": "toy",
+        "d_model": lens.weights.shape[-1],
+        "num_hidden_layers": lens.n_layers,
+        "bias": bias,
+        "lens_type": "linear_tuned_lens",
+    }
+    (folder / "config.json").write_text(json.dumps(about | config))
+    return folder
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_folder_of_the_tuned_lens_package(
+    trained: DepthModel, tmp_path: Path, bias: bool
+) -> None:
+    made = lens_of(trained, size=0.1)
+    lens = load_tuned_lens(write_tuned(tmp_path / "lens", made, bias=bias), trained)
+    assert torch.equal(lens.weights, made.weights)
+    assert torch.equal(lens.bias, made.bias if bias else torch.zeros_like(made.bias))
+    profile = logit_lens(trained, PROMPTS[0], positions="all", translators=lens)
+    # As the package computes it: translator i on hidden_states[i], its output added.
+    hidden = trained.residual_stream(PROMPTS[0], "all").resid[:, 0]
+    for i in range(trained.n_layers):
+        linear = torch.nn.Linear(trained.d_model, trained.d_model, bias=bias)
+        state = {"weight": made.weights[i], **({"bias": made.bias[i]} if bias else {})}
+        linear.load_state_dict(state)
+        with torch.no_grad():
+            log_q = trained.readout(hidden[i] + linear(hidden[i])).log_softmax(-1)
+        torch.testing.assert_close(
+            profile.top_log_probs[i, 0, :, 0], log_q.amax(-1), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_damaged_and_foreign_folders_are_refused(trained: DepthModel, tmp_path: Path) -> None:
+    folder, made = tmp_path / "lens", lens_of(trained)
+
+    def refused(message: str, error: type[Exception] = ValueError) -> None:
+        with pytest.raises(error, match=message):
+            load_tuned_lens(folder, trained)
+
+    refused(r"there is no file '.*config\.json'", FileNotFoundError)
+    write_tuned(folder, made, d_model=7)
+    refused(rf"has d_model 7, where 'tiny' has {trained.d_model}")
+    write_tuned(folder, made, lens_type="other")
+    refused("holds a 'other'")
+    write_tuned(folder, made)
+    state = torch.load(folder / "params.pt", weights_only=True)
+    torch.save(state | {"0.weight": torch.zeros(4, 32)}, folder / "params.pt")
+    refused(r"0\.weight must have shape \[\d+, \d+\], got \[4, \d+\]")
+    torch.save({"0.weight": torch.zeros(2, 2)}, folder / "params.pt")
+    refused("is missing or too much")
+    torch.save([1], folder / "params.pt")
+    refused("holds a list, not a dict")
+    torch.save({"0.weight": Path("unsafe")}, folder / "params.pt")
+    refused("is no file of tensors alone")
+    (folder / "params.pt").write_bytes(b"nothing")
+    refused("is no file of tensors alone")
+    (folder / "config.json").write_text("{")
+    refused("is not JSON")
+
+
+def write_jacobian(path: Path, model: DepthModel, **more: Any) -> dict[int, torch.Tensor]:
+    """A file in the format of Jacobian lenses."""
+    generator = torch.Generator().manual_seed(0)
+    layers = range(model.n_layers - 1)
+    shape = (model.d_model, model.d_model)
+    jacobians = {i: torch.randn(shape, generator=generator) / 9 for i in layers}
+    about = {"n_prompts": 3, "source_layers": list(layers), "d_model": model.d_model}
+    torch.save({"J": jacobians, **about, **more}, path)
+    return jacobians
+
+
+def test_a_jacobian_lens_multiplies_the_output_of_its_layer(
+    trained: DepthModel, tmp_path: Path
+) -> None:
+    jacobians = write_jacobian(tmp_path / "lens.pt", trained)
+    lens = load_jacobian_lens(tmp_path / "lens.pt", trained)
+    profile = logit_lens(trained, PROMPTS[0], translators=lens)
+    assert profile.name == "Jacobian lens"
+    states = trained.residual_stream(PROMPTS[0]).resid[:, 0]
+    expected = torch.stack(
+        [
+            states[0],
+            *(states[i + 1] @ jacobian.T for i, jacobian in jacobians.items()),
+            states[-1],
+        ]
+    )
+    log_q = trained.readout(expected).log_softmax(-1)
+    torch.testing.assert_close(
+        profile.top_log_probs[:, 0, :, 0], log_q.amax(-1), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_other_jacobian_files_are_refused(trained: DepthModel, tmp_path: Path) -> None:
+    path = tmp_path / "lens.pt"
+    write_jacobian(path, trained, metadata={"target_layer": 1})
+    with pytest.raises(ValueError, match="leads to layer 1, not to the last one"):
+        load_jacobian_lens(path, trained)
+    torch.save({"J": {0: torch.zeros(2, 2)}}, path)
+    with pytest.raises(ValueError, match=r"must hold 'J' with layers 0 \.\.\. .* got \[0\]"):
+        load_jacobian_lens(path, trained)
+    torch.save({"other": 1}, path)
+    with pytest.raises(ValueError, match="got no 'J'"):
+        load_jacobian_lens(path, trained)
+
+
+@pytest.mark.skipif(has_hooked_transformer(), reason="TransformerLens 4 fits Jacobian lenses")
+def test_it_reads_what_transformer_lens_fits(load_tiny: Load, tmp_path: Path) -> None:
+    from transformer_lens.tools.analysis import JacobianLens  # type: ignore[attr-defined]
+
+    model = load_tiny("llama", "bridge")
+    path = tmp_path / "lens.pt"
+    theirs = JacobianLens.fit(
+        model.model, PROMPTS, corpus="test", skip_first_positions=1, show_progress=False
+    )
+    theirs.save(str(path), dtype=torch.float32)
+    found = theirs.readout(model.model, PROMPTS[0], top_k=4)
+    profile = logit_lens(
+        model, PROMPTS[0], positions="all", top_k=4, translators=load_jacobian_lens(path, model)
+    )
+    for layer, ids in found.lens_topk_indices.items():
+        assert torch.equal(profile.top_tokens[layer + 1, 0], ids)
