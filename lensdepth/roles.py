@@ -170,16 +170,11 @@ def check_depths(depths: object, n_layers: int, *, caller: str) -> list[int]:
     if depths is None:
         return list(range(n_layers + 1))
     asked: list[int] = list(depths) if isinstance(depths, Iterable) else []
-    numbers = asked and all(isinstance(d, int) and not isinstance(d, bool) for d in asked)
-    if not numbers or len(set(asked)) < len(asked):
+    fit = all(isinstance(d, int) and not isinstance(d, bool) and 0 <= d <= n_layers for d in asked)
+    if not asked or not fit or len(set(asked)) < len(asked):
         raise ValueError(
-            f"{caller}: depths must be a list of different whole numbers between 0 and {n_layers} "
-            f"(n_layers), got {depths!r}."
-        )
-    wrong = [d for d in asked if not 0 <= d <= n_layers]
-    if wrong:
-        raise ValueError(
-            f"{caller}: depths must lie between 0 and {n_layers} (n_layers), got {wrong}."
+            f"{caller}: depths must lie between 0 and {n_layers} (n_layers) and be a list of "
+            f"different whole numbers, got {depths!r}."
         )
     return asked
 
