@@ -12,7 +12,16 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 from plotly.subplots import make_subplots
 
-from lensdepth.plotting import INK, LEGEND_HEIGHT, MUTED, PALETTE, PAPER, RULE, inert, rgba
+from lensdepth.plotting import (
+    INK,
+    LEGEND_HEIGHT,
+    MUTED,
+    PALETTE,
+    RULE,
+    house_layout,
+    inert,
+    rgba,
+)
 
 ROW_HEIGHT, ROW_GAP = 62, 14
 """Pixels of a panel, and between two of them."""
@@ -185,18 +194,11 @@ def _style(
     )  # fmt: skip
     height = total + 84 + 20 + 58 + LEGEND_HEIGHT
     figure.update_layout(
-        title={
-            "text": inert(title), "font": {"size": 17}, "x": 0.012, "xanchor": "left", "y": 1,
-            "yanchor": "top", "pad": {"t": 14},
-        },
-        template="none", height=height, paper_bgcolor=PAPER, plot_bgcolor=PAPER, showlegend=True,
-        font={
-            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif",
-            "size": 12, "color": INK,
-        },
+        **house_layout(inert(title), font_size=12.0),
+        height=height,
+        showlegend=True,
         legend={"orientation": "h", "yanchor": "top", "y": -56 / total, "x": 0},
         margin={"l": 112, "r": 24, "t": 104, "b": 58 + LEGEND_HEIGHT},
         hovermode="closest",
-        hoverlabel={"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}},
         meta={},
-    )  # fmt: skip
+    )

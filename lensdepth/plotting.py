@@ -368,6 +368,30 @@ def _add_heading(figure: go.Figure, text: str, *, top: float, name: str = "headi
     )
 
 
+def house_layout(title: str, *, font_size: float = 12.5) -> dict[str, Any]:
+    """Title (inert already), paper, font and hover label, which all figures share."""
+    return {
+        "title": {
+            "text": title,
+            "font": {"size": 17},
+            "x": 0.012,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 14},
+        },
+        "template": "none",
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+        "font": {
+            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif",
+            "size": font_size,
+            "color": INK,
+        },
+        "hoverlabel": {"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}},
+    }
+
+
 def _style(
     figure: go.Figure, title: str, *, n_layers: int, height: int, legend: bool, scale: float = 1.0
 ) -> None:
@@ -395,24 +419,8 @@ def _style(
         gridcolor=RULE, zeroline=True, zerolinecolor=RULE, zerolinewidth=1, ticklabelstandoff=5
     )
     figure.update_layout(
-        title={
-            "text": inert(title),
-            "font": {"size": 17},
-            "x": 0.012,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "top",
-            "pad": {"t": 14},
-        },
-        template="none",
+        **house_layout(inert(title)),
         height=height,
-        paper_bgcolor=PAPER,
-        plot_bgcolor=PAPER,
-        font={
-            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif",
-            "size": 12.5,
-            "color": INK,
-        },
         showlegend=legend,
         legend={
             "orientation": "h",
@@ -424,7 +432,6 @@ def _style(
         },
         margin={"l": 44, "r": 30, "t": 84, "b": 58 + LEGEND_HEIGHT * legend},
         hovermode="closest",
-        hoverlabel={"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}},
         # For whoever draws the figure at another width and needs fewer ticks.
         meta={
             "keys_after": KEYS_AFTER,

@@ -79,6 +79,17 @@ def pad_tokens(rows: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
     return TokenBatch(tokens=tokens, lengths=lengths)
 
 
+def number_texts(*batches: TokenBatch) -> list[Int[Tensor, " batch"]]:
+    """A number for each prompt of each batch; prompts of the same tokens share theirs."""
+    numbers: dict[tuple[int, ...], int] = {}
+    return [
+        torch.tensor(
+            [numbers.setdefault(tuple(batch.row(i)), len(numbers)) for i in range(len(batch))]
+        )
+        for batch in batches
+    ]
+
+
 def resolve_positions(batch: TokenBatch, positions: Positions) -> Int[Tensor, "batch pos"]:
     """Positions as indices from each prompt's start, one row per prompt.
 

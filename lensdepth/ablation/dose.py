@@ -18,7 +18,13 @@ from tqdm.auto import tqdm
 
 from lensdepth import metrics, polar
 from lensdepth.ablation.given import STATE_BYTES
-from lensdepth.ablation.profile import METRICS, Effect, named_effect
+from lensdepth.ablation.profile import (
+    METRICS,
+    AtEnd,
+    Effect,
+    holds_by_identity,
+    named_effect,
+)
 from lensdepth.ablation.sweep import check_parts, check_reference, prepare_places
 from lensdepth.coordinates import CoordinateName
 from lensdepth.hooks import depth_hook
@@ -68,6 +74,15 @@ class DoseProfile:
     @property
     def n_layers(self) -> int:
         return self.provenance.model.n_layers
+
+    @property
+    def identity_depth(self) -> int | None:
+        """Depth L, where no factor of the norm can matter; see `AblationProfile.identity_depth`."""
+        at_end: AtEnd = "always" if self.position == "prediction" else "never"
+        normalization = self.provenance.model.normalization
+        there = self.n_layers in self.depths.tolist()
+        holds = there and holds_by_identity(at_end, normalization, self.coordinates)
+        return self.n_layers if holds else None
 
     @property
     def transferred(self) -> Float[Tensor, "dose depth pair"]:

@@ -15,6 +15,7 @@ from lensdepth.patching.grid import pair_blocks
 from lensdepth.patching.sites import states_at
 from lensdepth.patching.spans import Span
 from lensdepth.roles import Roles, other_pairs, pair_noise, shuffled_sources
+from lensdepth.tokens import number_texts
 
 Reference = Literal["source", "mean", "shuffled", "random"]
 """What a state is replaced by: `source` the pair's own source state; `mean` the mean direction and
@@ -202,13 +203,7 @@ def strangers(
     Args:
         partner: whose states the edit itself takes, and whose prompts the control then avoids.
     """
-    numbers: dict[tuple[int, ...], int] = {}
-    prompt = torch.tensor(
-        [
-            numbers.setdefault(tuple(roles.source.row(i)), len(numbers))
-            for i in range(len(roles.source))
-        ]
-    )
+    (prompt,) = number_texts(roles.source)
 
     def fits(pair: int) -> Bool[Tensor, " pair"]:
         other = span.present & (prompt != prompt[pair])

@@ -131,10 +131,9 @@ class AblationProfile:
         # Up to L, or at every depth, the edit also acts at depths where the norm may matter.
         if self.n_layers not in self.depths.tolist() or scope in ("prefix", "all"):
             return None
-        if self.at_end[p] == "never":
-            return self.n_layers
-        normed = self.provenance.model.normalization != "none" and self.coordinates != "centred"
-        return self.n_layers if self.at_end[p] == "always" and normed else None
+        normalization = self.provenance.model.normalization
+        holds = holds_by_identity(self.at_end[p], normalization, self.coordinates)
+        return self.n_layers if holds else None
 
     def identity_error(self, *, scope: str | None = None, position: str | None = None) -> float:
         """Largest change of the logit difference by the norm edit at the identity depth, in nats.
@@ -281,6 +280,13 @@ class AblationProfile:
     def load(cls, path: str | Path) -> "AblationProfile":
         """Read what `save` wrote."""
         return load_result(cls, path)
+
+
+def holds_by_identity(at_end: AtEnd, normalization: str, coordinates: CoordinateName) -> bool:
+    """Whether what an edit does at depth L follows from the readout, whatever the model is."""
+    if at_end == "never":
+        return True
+    return at_end == "always" and normalization != "none" and coordinates != "centred"
 
 
 def named_effect(profile: Any, name: Effect) -> Float[Tensor, "*shape pair"]:

@@ -14,6 +14,7 @@ Read the norm edit there, and the scope `prefix`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
 import torch
@@ -304,10 +305,25 @@ class _Sweep:
         """By swept depth."""
         return [depth_hook(depth, self.model.n_layers) for depth in self.swept]
 
+    @cached_property
+    def partners(self) -> list[Int[Tensor, " pair"]]:
+        """Whose states a shuffled or random edit takes, by place."""
+        return [partners(self.roles, place.span, self.seed) for place in self.places]
+
+    @cached_property
+    def strangers(self) -> list[Int[Tensor, " pair"]]:
+        """Whose norms the control of the norm edit takes, by place; -1 for nobody's."""
+        # Where the edit itself takes another pair's state, its control takes a third one's norm.
+        avoided = self.partners if self.to == "shuffled" else [None] * len(self.places)
+        return [
+            strangers(self.roles, place.span, self.seed, partner)
+            for place, partner in zip(self.places, avoided, strict=True)
+        ]
+
     def run(self, block: slice) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Of some pairs: base and source metrics, those of the edited runs, angles, norm ratios."""
         mine = self.roles.of(block)
-        parts = [self._parts(place, block) for place in self.places]
+        parts = [self._parts(p, block) for p in range(len(self.places))]
         shape = (len(self.places), len(self.edits), len(self.scopes), len(self.asked))
         base, values = measure_sets(
             self.model, mine, self._edit_sets(parts, block), METRICS, math.prod(shape),
@@ -321,7 +337,7 @@ class _Sweep:
         for p, place in enumerate(self.places):
             grid[:, :, :, p, :, ~place.span.of(block).present] = torch.nan
             if "random_norm" in self.edits:
-                alone = self._strangers(place)[block] < 0
+                alone = self.strangers[p][block] < 0
                 grid[:, self.edits.index("random_norm"), :, p, :, alone] = torch.nan
         at = [self.swept.index(depth) for depth in self.asked]
         return (
@@ -332,10 +348,10 @@ class _Sweep:
             torch.stack([part.norm_ratio[at] for part in parts]),
         )
 
-    def _parts(self, place: Place, block: slice) -> GivenParts:
+    def _parts(self, p: int, block: slice) -> GivenParts:
         """What goes in at one place, for some pairs, at every swept depth."""
-        roles, mine, span = self.roles, self.roles.of(block), place.span.of(block)
-        partner = partners(roles, place.span, self.seed)
+        place, roles = self.places[p], self.roles
+        mine, span = roles.of(block), place.span.of(block)
 
         def of(pairs: Tensor) -> Tensor:
             return states_of(self.model, roles, place.span, self.hooks, pairs[block])
@@ -343,8 +359,8 @@ class _Sweep:
         return given_parts(
             states_at(self.model, mine.base, self.hooks, [span.base]).states,
             states_at(self.model, mine.source, self.hooks, [span.source]).states,
-            of(partner) if self.to in ("shuffled", "random") else None,
-            of(self._strangers(place).clamp(min=0)) if "random_norm" in self.edits else None,
+            of(self.partners[p]) if self.to in ("shuffled", "random") else None,
+            of(self.strangers[p].clamp(min=0)) if "random_norm" in self.edits else None,
             None if place.means is None else place.means.polar,
             there=span.base >= 0,
             to=self.to,
@@ -352,14 +368,6 @@ class _Sweep:
             pairs=range(len(roles.base))[block],
             seed=self.seed,
         )
-
-    def _strangers(self, place: Place) -> Int[Tensor, " pair"]:
-        """Whose norms the control of the norm edit takes; -1 for nobody's."""
-        # Where the edit itself takes another pair's state, its control takes a third one's norm.
-        avoided = None
-        if self.to == "shuffled":
-            avoided = partners(self.roles, place.span, self.seed)
-        return strangers(self.roles, place.span, self.seed, avoided)
 
     def _edit_sets(self, parts: Sequence[GivenParts], block: slice) -> EditSets:
         """One set a place, edit, scope and depth, in this order."""

@@ -181,8 +181,10 @@ def patch(
         tables.show(title, *parts, "", *said)
 
     def figure() -> Any:
+        from lensdepth.report import figures
+
         if profile.is_curves and profile is curves:
-            return session.with_crossing(profile.plot(), crossing)
+            return figures.with_zone(profile.plot(), figures.crossing_zone(crossing))
         return profile.plot()
 
     session.deliver(profile, summary, output, show, figure)

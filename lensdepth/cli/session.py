@@ -185,16 +185,6 @@ def deliver(
         show()
 
 
-def with_crossing(figure: "Figure", crossing: Any) -> "Figure":
-    """Two curves over depth with the interval of their crossing behind them, if they cross."""
-    from lensdepth.plotting import Zone, add_zone
-
-    if crossing is not None and crossing.verdict == "crossing":
-        zone = Zone(name="crossing", low=crossing.low, at=crossing.depth, high=crossing.high)
-        add_zone(figure, zone)
-    return figure
-
-
 def print_json(value: Json) -> None:
     """One object and nothing else on standard output."""
     sys.stdout.write(as_json(value) + "\n")

@@ -134,6 +134,8 @@ def steer(
         tables.show(title, *tables.steering_table(profile), "", *said)
 
     def figure() -> Any:
-        return session.with_crossing(profile.plot(), crossing)
+        from lensdepth.report import figures
+
+        return figures.with_zone(profile.plot(), figures.crossing_zone(crossing))
 
     session.deliver(profile, summary, output, show, figure)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth.plotting import INK, MUTED, PAPER, RULE, depth_label, inert
+from lensdepth.plotting import INK, MUTED, RULE, depth_label, house_layout, inert
 
 if TYPE_CHECKING:
     from lensdepth.lens.profile import LensProfile
@@ -202,26 +202,11 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
         font={"size": 12.5, "color": INK},
     )
     model = inert(profile.provenance.model.name)
+    layout = house_layout(f"{profile.name} of {model}: most likely next token")
+    layout["hoverlabel"]["align"] = "left"
     figure.update_layout(
-        title={
-            "text": f"{profile.name} of {model}: most likely next token",
-            "x": 0.012,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "top",
-            "pad": {"t": 14},
-            "font": {"size": 17},
-        },
-        template="none",
+        **layout,
         width=max(640, 260 + COLUMN * n_pos),
         height=max(380, 184 + ROW * (n_layers + 1)),
-        paper_bgcolor=PAPER,
-        plot_bgcolor=PAPER,
-        font={
-            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif",
-            "size": 12.5,
-            "color": INK,
-        },
         margin={"l": 110, "r": 24, "t": 84, "b": 78},
-        hoverlabel={"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}, "align": "left"},
     )

@@ -115,9 +115,7 @@ def _controls(profile: AblationProfile, index: int) -> list[str]:
 def dose_sentences(profile: DoseProfile) -> list[str]:
     """How far a direction must turn, and what large changes of the norm do, where they may."""
     depths = profile.depths.tolist()
-    normed = profile.provenance.model.normalization != "none"
-    identity = profile.n_layers if normed and profile.coordinates != "centred" else None
-    at = [i for i, depth in enumerate(depths) if depth != identity]
+    at = [i for i, depth in enumerate(depths) if depth != profile.identity_depth]
     said = []
     if at and {"direction", "norm"} <= set(profile.parts):
         last = depths[at[-1]]

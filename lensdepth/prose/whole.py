@@ -105,46 +105,11 @@ def key_numbers(
     """Where control, steering and the lens switch, what direction and norm move, the coupling."""
     numbers = []
     if crossing is not None:
-        found = crossing.verdict == "crossing"
-        numbers.append(
-            KeyNumber(
-                label="Control passes to the last token",
-                value=f"{crossing.depth / n_layers:.0%} of the depth"
-                if found
-                else crossing.verdict,
-                detail=between(crossing.depth, crossing.low, crossing.high, n_layers)
-                if found
-                else crossing.reason,
-            )
-        )
+        numbers.append(_place("Control passes to the last token", crossing, n_layers))
     if steering is not None:
-        found = steering.verdict == "crossing"
-        numbers.append(
-            KeyNumber(
-                label="Steering passes to the last token",
-                value=f"{steering.depth / n_layers:.0%} of the depth"
-                if found
-                else steering.verdict,
-                detail=between(steering.depth, steering.low, steering.high, n_layers)
-                if found
-                else steering.reason,
-            )
-        )
+        numbers.append(_place("Steering passes to the last token", steering, n_layers))
     if transition is not None:
-        found = transition.verdict == "transition"
-        numbers.append(
-            KeyNumber(
-                label="Logit lens switches",
-                value=f"{transition.location / n_layers:.0%} of the depth"
-                if found
-                else transition.verdict,
-                detail=between(
-                    transition.location, transition.location_low, transition.location_high, n_layers
-                )
-                if found
-                else transition.reason,
-            )
-        )
+        numbers.append(_place("Logit lens switches", transition, n_layers))
     if ablation is not None and (index := judged_index(ablation)) is not None:
         direction, norm = (
             estimate(ablation.of(edit, ablation.transferred)[:, index])
@@ -152,16 +117,17 @@ def key_numbers(
         )
         control = estimate(ablation.of("random_direction", ablation.transferred)[:, index])
         stretch = (ablation.norm_ratio[0, index] - 1).abs().nanmedian().item()
+        detail = (
+            f"of the logit difference at depth {ablation.depths[index]}; a random direction moves "
+            f"{plain(control.mean)}"
+        )
+        if stretch < WEAK:
+            detail += f", and norms were changed by {stretch:.0%} only"
         numbers.append(
             KeyNumber(
                 label="Moved by direction · by norm",
                 value=f"{plain(direction.mean)} · {plain(norm.mean)}",
-                detail=f"of the logit difference at depth {ablation.depths[index]}; a random "
-                f"direction moves {plain(control.mean)}, and norms were changed by "
-                f"{stretch:.0%} only"
-                if stretch < WEAK
-                else f"of the logit difference at depth {ablation.depths[index]}; a random "
-                f"direction moves {plain(control.mean)}",
+                detail=detail,
             )
         )
     if geometry is not None and not geometry.angle_js.isnan().all():
@@ -176,3 +142,18 @@ def key_numbers(
             )
         )
     return numbers
+
+
+def _place(label: str, found: Transition | Crossing, n_layers: int) -> KeyNumber:
+    """Where a switch lies with its interval, or the verdict with its reason."""
+    if isinstance(found, Transition):
+        there = found.verdict == "transition"
+        at, low, high = found.location, found.location_low, found.location_high
+    else:
+        there = found.verdict == "crossing"
+        at, low, high = found.depth, found.low, found.high
+    return KeyNumber(
+        label=label,
+        value=f"{at / n_layers:.0%} of the depth" if there else found.verdict,
+        detail=between(at, low, high, n_layers) if there else found.reason,
+    )

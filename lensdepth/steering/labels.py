@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lensdepth.roles import Roles
 from lensdepth.tasks import Task
-from lensdepth.tokens import TokenBatch, pad_tokens
+from lensdepth.tasks.task import listed
+from lensdepth.tokens import TokenBatch, number_texts, pad_tokens
 
 ATTEMPTS = 20
 """Orders in which prompts are dealt into folds, before a label is said to have too few."""
@@ -101,38 +102,38 @@ def _named(
     return [text.strip() for text in clean], [text.strip() for text in corrupted]
 
 
-def rows(task: Task, pairs: Sequence[int], *, limit: int = 5) -> str:
+def rows(task: Task, pairs: Sequence[int]) -> str:
     """Pairs as an error names them."""
-    named = ", ".join(task.where[i] for i in pairs[:limit])
-    more = len(pairs) - limit
-    return named + (f" and {more} more" if more > 0 else "")
+    return listed([task.where[i] for i in pairs])
 
 
 def pool_prompts(roles: Roles) -> Pool:
     """The prompts of all pairs, those that several pairs share once."""
-    found: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
-    texts: dict[tuple[int, ...], int] = {}
-
-    def number(batch: TokenBatch, positions: dict[str, Tensor]) -> Tensor:
-        numbers = []
-        for i in range(len(batch)):
-            text = tuple(batch.row(i))
-            texts.setdefault(text, len(texts))
-            at = tuple(int(where[i]) for where in positions.values())
-            numbers.append(found.setdefault((text, at), len(found)))
-        return torch.tensor(numbers)
-
-    base = number(roles.base, roles.base_positions)
-    source = number(roles.source, roles.source_positions)
+    numbers: dict[tuple[int, ...], int] = {}
+    found: list[tuple[TokenBatch, int, int]] = []
+    sides = []
+    texts = number_texts(roles.base, roles.source)
+    for batch, text, positions in zip(
+        (roles.base, roles.source), texts, (roles.base_positions, roles.source_positions),
+        strict=True,
+    ):  # fmt: skip
+        side = []
+        places = (at.tolist() for at in positions.values())
+        for i, key in enumerate(zip(text.tolist(), *places, strict=True)):
+            if key not in numbers:
+                numbers[key] = len(found)
+                found.append((batch, i, key[0]))
+            side.append(numbers[key])
+        sides.append(torch.tensor(side))
     return Pool(
-        tokens=pad_tokens([text for text, _ in found], pad_id=next(iter(texts))[0]),
-        text=torch.tensor([texts[text] for text, _ in found]),
+        tokens=pad_tokens([batch.row(i) for batch, i, _ in found], pad_id=found[0][0].row(0)[0]),
+        text=torch.tensor([text for _, _, text in found]),
         positions={
-            name: torch.tensor([at[i] for _, at in found])
-            for i, name in enumerate(roles.base_positions)
+            name: torch.tensor([key[1 + k] for key in numbers])
+            for k, name in enumerate(roles.base_positions)
         },
-        base=base,
-        source=source,
+        base=sides[0],
+        source=sides[1],
     )
 
 

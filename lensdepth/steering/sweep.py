@@ -9,7 +9,7 @@ curves cross, control passes from the input to the output (claim C2).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -247,23 +247,30 @@ class _Sweep:
         length = self.strength * self.budget * found.state_norm
         return length[:, None, None] * polar.direction(found.vector)
 
-    def given(self, position: int, edit: str) -> Float[Tensor, "depth pair d_model"]:
-        """The vector that an edit adds, or a control's at the same norm."""
+    def given(self, position: int, edit: str, block: slice) -> Float[Tensor, "depth pair d_model"]:
+        """The vectors that an edit adds to some pairs, or a control's at the same norm."""
         added = self.added(position)
+        mine = added[:, block]
         if edit == "random":
-            shape = (len(added), added.shape[-1])
-            along = pair_noise(range(added.shape[1]), shape, self.seed).movedim(0, 1)
+            pairs, shape = range(added.shape[1])[block], (len(added), added.shape[-1])
+            along = pair_noise(pairs, shape, self.seed).movedim(0, 1)
         elif edit == "shuffled":
-            along = added[:, self.partners(position).clamp(min=0)]
+            along = added[:, self.partners[position][block].clamp(min=0)]
         else:
-            return added
-        return polar.recombine(polar.norm(added), polar.direction(along))
+            return mine
+        return polar.recombine(polar.norm(mine), polar.direction(along))
 
-    def partners(self, position: int) -> Int[Tensor, " pair"]:
-        """Whose vector the shuffled control takes: one that leads to another label, -1 for none."""
-        labelled = self.vectors[position].labelled
-        source = labelled.source
-        return other_pairs(len(source), lambda pair: source != source[pair], self.seed)
+    @cached_property
+    def partners(self) -> list[Int[Tensor, " pair"]]:
+        """By position, whose vector the shuffled control takes: one that leads to another label.
+
+        -1 where there is none.
+        """
+        labels = [found.labelled.source for found in self.vectors]
+        return [
+            other_pairs(len(label), lambda pair, label=label: label != label[pair], self.seed)
+            for label in labels
+        ]
 
     def edit_sets(self, block: slice) -> EditSets:
         """One set a position, edit, scope and depth, in this order."""
@@ -277,7 +284,7 @@ class _Sweep:
         for p, found in enumerate(self.vectors):
             at = mine.base_positions[found.labelled.position][:, None]
             for name in self.edits:
-                given = self.given(p, name)[:, block, None]
+                given = self.given(p, name, block)[:, :, None]
                 moves = (given != 0).flatten(2).any(-1)
                 for scope in self.scopes:
                     for depth in self.asked:
@@ -323,6 +330,6 @@ def _measured(
     grid = values.view(len(read), *sweep.shape, -1).movedim(1, 3)
     if "shuffled" in sweep.edits:
         for p in range(len(sweep.vectors)):
-            alone = sweep.partners(p)[block] < 0
+            alone = sweep.partners[p][block] < 0
             grid[:, sweep.edits.index("shuffled"), :, p, :, alone] = torch.nan
     return base, measure_source(model, mine, read), grid

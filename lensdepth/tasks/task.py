@@ -279,8 +279,8 @@ def _column(rows: Sequence[Row], name: str) -> tuple[str, ...]:
     return tuple(getattr(row, name) for row in rows)
 
 
-def _listed(items: Sequence[str], *, limit: int = 5) -> str:
-    """The first few, and how many more there are."""
+def listed(items: Sequence[str], *, limit: int = 5) -> str:
+    """The first few, and how many more there are, as errors name rows."""
     more = len(items) - limit
     return ", ".join(items[:limit]) + (f" and {more} more" if more > 0 else "")
 
@@ -298,7 +298,7 @@ def _check_texts(rows: Sequence[Row], pairs: bool, caller: str) -> None:
     alike = [row.where for row in rows if row.clean == row.corrupted]
     if alike:
         raise ValueError(
-            f"{caller}: clean and corrupted are the same prompt in {_listed(alike)}; "
+            f"{caller}: clean and corrupted are the same prompt in {listed(alike)}; "
             f"a pair must differ somewhere."
         )
 
@@ -346,7 +346,7 @@ def _check_different(
     if alike:
         raise ValueError(
             f"{caller}: clean and corrupted are the same tokens for this tokenizer in "
-            f"{_listed(alike)}; the words that differ may be unknown to it."
+            f"{listed(alike)}; the words that differ may be unknown to it."
         )
 
 
@@ -362,7 +362,7 @@ def _resolve_answers(
     ]
     if same:
         raise ValueError(
-            f"{caller}: target and foil are the same answer in {_listed(same)}; "
+            f"{caller}: target and foil are the same answer in {listed(same)}; "
             f"clean and corrupted must have different answers."
         )
     targets = answer_tokens(model.tokenizer, _column(rows, "clean"), wanted)
@@ -381,18 +381,18 @@ def _resolve_answers(
     if n_wrong and on_multi_token == "error":
         raise ValueError(
             f"{caller}: answers must be one token, and {len(wrong)} of this task's are not for "
-            f"this tokenizer, in {n_wrong} of {len(rows)} pairs: {_listed(list(wrong.values()))}. "
+            f"this tokenizer, in {n_wrong} of {len(rows)} pairs: {listed(list(wrong.values()))}. "
             f"Choose other answers, or leave these pairs out with on_multi_token='drop'."
         )
     if not kept:
         raise ValueError(
             f"{caller}: no pair is left: each has an answer that is not one token for this "
-            f"tokenizer, such as {_listed(list(wrong.values()), limit=3)}."
+            f"tokenizer, such as {listed(list(wrong.values()), limit=3)}."
         )
     same = [row.where for row, a, b in zip(kept, target_ids, foil_ids, strict=True) if a == b]
     if same:
         raise ValueError(
-            f"{caller}: target and foil are the same token for this tokenizer in {_listed(same)}."
+            f"{caller}: target and foil are the same token for this tokenizer in {listed(same)}."
         )
     return kept, target_ids, foil_ids
 
@@ -412,7 +412,7 @@ def _input_spans(rows: Sequence[Row], caller: str) -> list[tuple[Any, Any]] | No
                 "%s: input positions are unknown, since nothing tells which part varies in %s; "
                 "name it in the columns input and corrupted_input.",
                 caller,
-                _listed(unknown),
+                listed(unknown),
             )
         return None
     return [span for span in spans if span is not None]
