@@ -33,8 +33,8 @@ COUPLINGS = (
     "angle_{}_dcor", "norm_{}_dcor", "distance_{}_dcor",
 )  # fmt: skip
 """What the coupling to each target is called."""
-N_SPEARMAN = 5
-"""So many of them are rank correlations; the rest are distance correlations."""
+PARTIAL = range(3, 5)
+"""Places of the partial correlations among them; rank correlations before, distance ones behind."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,8 +45,8 @@ class Coupling:
     low: Float[Array, "coupling target depth"]
     high: Float[Array, "coupling target depth"]
     p: Float[Array, "coupling target depth"]
-    """By permutation: two-sided for rank correlations, one-sided for distance correlations, and 1
-    where there is no correlation."""
+    """By permutation: two-sided for rank correlations, one-sided for distance correlations, 1 where
+    there is no correlation, and NaN for partial ones."""
 
 
 class PairTable:
@@ -95,10 +95,11 @@ def couple(
 ) -> Coupling:
     """Correlate distances between states with every target.
 
-    Partial correlations: of ranks, with those of the other part of the state held; the permutation
-    moves the target alone (Legendre 2000, "Comparison of permutation methods for the partial
-    correlation and partial Mantel tests", method 1). Distance correlation: bias-corrected, on the
-    squared scale, 0 on average where nothing is related (Szekely & Rizzo 2014).
+    Partial correlations are of ranks, with those of the other part of the state held. They have an
+    interval and no p: every way of permuting them raises false alarms where the two parts go
+    together (Guillot & Rousset 2013, "Dismantling the Mantel tests"; one in three at 0.05 where
+    the norm leans on the direction). Distance correlation: bias-corrected, on the squared scale, 0
+    on average where nothing is related (Szekely & Rizzo 2014).
 
     Args:
         states: of the sample.
@@ -117,9 +118,12 @@ def couple(
         [table.permuted(rng.permutation(states.shape[1])) for _ in range(n_permutations)]
     )
     p = np.ones(value.shape)
+    p[PARTIAL] = np.nan
     for at in np.argwhere(~np.isnan(value)):
         here = tuple(at)
-        sided = np.abs if here[0] < N_SPEARMAN else np.asarray
+        if here[0] in PARTIAL:
+            continue
+        sided = np.abs if here[0] < PARTIAL.start else np.asarray
         p[here] = stats.permutation_p(float(sided(value[here])), sided(null[:, *here]))
     return Coupling(value=value, low=low, high=high, p=p)
 

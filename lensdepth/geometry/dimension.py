@@ -47,7 +47,7 @@ def two_nn(states: Float[Tensor, "prompt d_model"]) -> float:
     its two neighbours at the same distance, as on a grid.
     Source: Facco et al. 2017, "Estimating the intrinsic dimension of datasets by a minimal
         neighborhood information"; Denti et al. 2022, "The generalized ratios intrinsic dimension
-        estimator", equation 5.
+        estimator", for the estimate without bias.
     """
     cloud = centred_cloud(states)
     return _two_nn(pairwise_distance(cloud), float(cloud.norm(dim=-1).amax()))

@@ -56,9 +56,9 @@ def geometry_profile(
         include_first: allow position 0, the attention sink, and let it into the curvature.
         sample: most prompts between which pairs are measured; memory and time grow with its square.
         n_resamples: halves of the sample (resamples, for Procrustes) behind each interval.
-        n_permutations: of the Mantel tests. None takes 400, or 40 for each depth where that is
-            more: a p-value cannot fall below 1 / (1 + n_permutations), and Holm's correction
-            multiplies it by the number of depths.
+        n_permutations: of the Mantel tests. None takes 400, or 40 for each depth and context where
+            that is more: a p-value cannot fall below 1 / (1 + n_permutations), and Holm's
+            correction multiplies it by the number of tests.
         seed: of the sample, the halves and the permutations.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
     Returns:
@@ -70,25 +70,26 @@ def geometry_profile(
     Example:
         >>> geometry_profile(model, load_task("months", model)).angle_js
     """
-    if n_permutations is None:
-        n_permutations = max(400, 40 * (model.n_layers + 1))
     _check_options(sample=sample, n_resamples=n_resamples, n_permutations=n_permutations)
     task, texts, batch = gather_prompts(model, prompts)
     position = _one_position(batch, positions, include_first)
     chosen = _draw_sample(batch, position, sample, seed)
+    contexts = context_distances(model, task, batch, chosen.numpy())
+    if n_permutations is None:
+        n_permutations = max(400, 40 * (model.n_layers + 1) * max(1, len(contexts)))
     model.check_weights()
     reading = read_prompts(
         model, batch, position, chosen, include_first=include_first, batch_size=batch_size
     )
     halves = draw_halves(len(chosen), n_resamples, seed)
     predicted = distribution_distances(_final(model, reading.states[-1]))
-    targets = predicted | context_distances(model, task, batch, chosen.numpy())
+    targets = predicted | contexts
     measured = _measure_clouds(reading, halves)
     coupling = couple(reading.states, targets, halves, n_permutations=n_permutations, seed=seed)
     for i, target in enumerate(targets):
         for j, name in enumerate(coupling_names(target)):
-            found = (coupling.value, coupling.low, coupling.high, coupling.p)
-            measured[name] = tuple(values[j, i] for values in found)  # type: ignore[assignment]
+            at = j, i
+            measured[name] = coupling.value[at], coupling.low[at], coupling.high[at], coupling.p[at]
     stacked = torch.tensor(np.array(list(measured.values())), dtype=torch.float32)
     return GeometryProfile(
         provenance=make_provenance(
@@ -109,7 +110,7 @@ def geometry_profile(
         mlp_write=reading.per_prompt.pop("mlp_write", None),
         **reading.per_prompt,
         coupling_prompts=chosen,
-        contexts=tuple(name for name in targets if name not in predicted),
+        contexts=tuple(contexts),
         measures=tuple(measured),
         value=stacked[:, 0],
         low=stacked[:, 1],
@@ -120,10 +121,10 @@ def geometry_profile(
     )
 
 
-def _check_options(**options: int) -> None:
+def _check_options(**options: int | None) -> None:
     least = {"sample": 3, "n_resamples": 1, "n_permutations": 1}
     for name, value in options.items():
-        if value < least[name]:
+        if value is not None and value < least[name]:
             raise ValueError(
                 f"geometry_profile: {name} must be at least {least[name]}, got {value}."
             )

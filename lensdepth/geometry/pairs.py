@@ -61,8 +61,8 @@ def u_centred(square: Float[Array, "*row prompt prompt"]) -> Float[Array, "*row 
     """Distances less what each prompt has on average, so that chance products average to 0.
 
     Zero with three prompts or fewer.
-    Source: Szekely & Rizzo 2014, "Partial distance correlation with methods for dissimilarities",
-        definition 2; the same sums as in Song et al. 2012 for kernels.
+    Source: Szekely & Rizzo 2014, "Partial distance correlation with methods for dissimilarities";
+        the same sums as in Song et al. 2012 for kernels.
     """
     n = square.shape[-1]
     if n < 4:

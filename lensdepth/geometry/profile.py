@@ -32,7 +32,8 @@ class Measure:
     low: Float[Tensor, " depth"]
     high: Float[Tensor, " depth"]
     p: Float[Tensor, " depth"]
-    """Of a permutation of prompts, not corrected over depths; NaN where nothing was tested."""
+    """Of permutations of prompts (Mantel 1967), not corrected over depths; two-sided, one-sided for
+    distance correlations; 1 where there is no correlation, NaN where nothing was tested."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,8 +50,8 @@ class GeometryProfile:
     - `angle_js`, `norm_js`, `distance_js`: Spearman correlation, over pairs of prompts, of the
       angle between their states (the difference of norms, the Euclidean distance) with the
       Jensen-Shannon divergence of their final next-token distributions; `angle_js_given_norm`,
-      `norm_js_given_angle`: partial ones; `angle_js_dcor`, ...: bias-corrected distance
-      correlation, on the squared scale.
+      `norm_js_given_angle`: partial ones, with an interval but no p; `angle_js_dcor`, ...:
+      bias-corrected distance correlation, on the squared scale.
     - the same with `hellinger`, and with each of `contexts`, in the place of `js`.
     """
 

@@ -27,7 +27,7 @@ def linear_cka(
     The correlation of inner products between prompts, with the diagonal left out (the unbiased
     estimate of HSIC), so that unrelated clouds have about 0 however few the prompts are.
     Source: Kornblith et al. 2019, arXiv 1905.00414; Song et al. 2012, "Feature Selection via
-        Dependence Maximization", equation 5.
+        Dependence Maximization".
     """
     clouds = torch.stack([centred_cloud(states) for states in x])
     # Of the size of 1, whatever the norms are: what is below 1e-9 of that is rounding.

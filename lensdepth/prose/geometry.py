@@ -1,5 +1,7 @@
 """What geometry found, in sentences made from its numbers and from nothing else."""
 
+import math
+
 import torch
 
 from lensdepth import stats
@@ -82,7 +84,7 @@ def _held(profile: GeometryProfile) -> list[str]:
     angle, norm = (
         value_at(profile, name, peak) for name in ("angle_js_given_norm", "norm_js_given_angle")
     )
-    if angle.mean != angle.mean or norm.mean != norm.mean:
+    if math.isnan(angle.mean) or math.isnan(norm.mean):
         return []
     return [
         f"Where differences of norm are held, angles correlate by {angle} there; where angles are "
