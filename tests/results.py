@@ -13,6 +13,7 @@ from lensdepth.ablation import (
     DoseProfile,
 )
 from lensdepth.geometry import GeometryProfile
+from lensdepth.geometry.coupling import coupling_names
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import ModelInfo, Provenance, make_provenance
@@ -238,24 +239,41 @@ def geometry(*, rho: float = 0.8, p: float = 0.001) -> GeometryProfile:
     coupling = rho * step(4.0)
     coupling[0] = torch.nan
     flat = torch.zeros(N_LAYERS + 1)
+    values = dict.fromkeys(("cosine", "centred_cosine", "standardized_cosine"), flat + 0.1)
+    values |= dict.fromkeys(("effective_rank", "participation_ratio", "two_nn"), flat + 3)
+    for target in ("js", "alpha"):
+        values |= dict.fromkeys(coupling_names(target), flat)
+    values |= {"angle_js": coupling, "angle_js_given_norm": coupling}
+    value = torch.stack(list(values.values()))
+    alike = 1 - (torch.arange(N_LAYERS + 1.0)[:, None] - torch.arange(N_LAYERS + 1.0)).abs() / 10
     return GeometryProfile(
         provenance=provenance(),
         norm=spread(torch.arange(1.0, N_LAYERS + 2), noise=0.1),
         step_angle=spread(step(4.0), noise=0.01)[1:].abs(),
-        cosine=spread(flat, noise=0.1),
-        standardized_cosine=spread(flat, noise=0.1),
-        effective_rank=3 + flat,
-        effective_rank_low=2.5 + flat,
-        effective_rank_high=3.5 + flat,
+        angle_to_final=spread(1 - step(4.0), noise=0.01).abs(),
+        update=spread(step(4.0), noise=0.01)[1:].abs(),
+        update_angle=spread(1 + flat, noise=0.01)[1:],
+        attn_write=spread(step(4.0), noise=0.01)[1:].abs(),
+        mlp_write=None,
+        massive=torch.zeros(N_LAYERS + 1, N),
+        curvature=spread(2 + flat, noise=0.01),
         coupling_prompts=torch.arange(N),
-        angle_js=coupling,
-        angle_js_low=coupling - 0.05,
-        angle_js_high=coupling + 0.05,
-        angle_js_p=torch.full((N_LAYERS + 1,), p),
-        norm_js=flat,
-        norm_js_low=flat - 0.05,
-        norm_js_high=flat + 0.05,
-        norm_js_p=flat + 0.7,
+        contexts=("alpha",),
+        measures=tuple(values),
+        value=value,
+        low=value - 0.05,
+        high=value + 0.05,
+        p=torch.stack([torch.full_like(flat, p if name == "angle_js" else 0.7) for name in values]),
+        cka=alike,
+        cka_low=alike - 0.05,
+        cka_high=alike + 0.05,
+        procrustes=alike,
+        procrustes_low=alike - 0.05,
+        procrustes_high=alike + 0.05,
+        procrustes_chance=torch.zeros_like(alike),
+        pairs=torch.tensor([[0, 1], [0, 2], [1, 2]]),
+        pair_angle=spread(1 + flat, noise=0.1)[:, :3],
+        pair_js=torch.tensor([0.1, 0.2, 0.3]),
     )
 
 

@@ -294,6 +294,13 @@ def test_ablate_to_the_mean_of_other_prompts(run_json: Any, tmp_path: Path) -> N
     assert found["provenance"]["settings"]["reference"]["name"] == "reference.csv"
 
 
+@pytest.mark.parametrize("figure", ["depth", "cka", "procrustes", "coupling"])
+def test_geometry_draws_what_is_asked_for(run: Run, tmp_path: Path, figure: str) -> None:
+    file = tmp_path / "g.html"
+    run("geometry", *TINY, "--n", "12", "--sample", "9", "--figure", figure, "--out", str(file))
+    assert ('"prefix":"output of block "' in file.read_text()) == (figure == "coupling")
+
+
 def test_steer_draws_its_crossing(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "s.html"
     run("steer", "--n", "40", "--out", str(file))

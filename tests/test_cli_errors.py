@@ -81,6 +81,7 @@ def fail(
         (["lens", "x", "--value", "kl"], "--positions all"),
         (["lens", "x", "--tuned", "nowhere.safetensors"], "no such file"),
         (["lens", "x", *TINY, "--tuned", "."], "config.json"),
+        (["geometry", "--figure", "cka"], "--out FILE.html"),
         (["patch", "--task", "months", "--prompts", "x.csv"], "not both"),
         (["patch", "--task", "monhts"], "months"),
         (["patch", "--template", "frmo"], "from"),

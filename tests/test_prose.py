@@ -140,7 +140,7 @@ def test_coupling_is_claimed_only_beyond_chance() -> None:
     assert "more similar predictions" in prose.coupling_verdict(results.geometry(rho=-0.8))
     chance = prose.coupling_verdict(results.geometry(rho=0.1, p=0.03))
     assert chance.startswith("At no depth do angles")
-    undefined = replace(results.geometry(), angle_js=torch.full((9,), torch.nan))
+    undefined = results.geometry(rho=float("nan"))
     assert "is not defined here" in prose.coupling_verdict(undefined)
 
 

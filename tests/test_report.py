@@ -207,7 +207,7 @@ def test_plain_prompts_have_lens_and_geometry_alone(model: DepthModel, tmp_path:
 def test_two_prompts_have_no_geometry(model: DepthModel, task: Task, tmp_path: Path) -> None:
     made = build_report(model, task.select([0, 1]), out=tmp_path / "r.html")
     assert made.geometry is None
-    assert "needs at least 3 prompts, and there are 2" in made.path.read_text()
+    assert "needs at least 3 different prompts, and there are 2" in made.path.read_text()
     assert made.patch is not None
 
 

@@ -185,6 +185,7 @@ def lens(
         "geometry",
         "geometry --task ioi --n 400 --json",
         "geometry --prompts texts.csv --out geometry.html",
+        "geometry --figure coupling --out coupling.html",
     )
 )
 @spread
@@ -198,12 +199,32 @@ def geometry(
             rich_help_panel=PANEL,
         ),
     ] = False,
+    sample: Annotated[
+        int,
+        typer.Option(
+            min=3,
+            metavar="N",
+            help="Most prompts between which pairs are measured.",
+            rich_help_panel=PANEL,
+        ),
+    ] = 160,
+    figure: Annotated[
+        Literal["depth", "cka", "procrustes", "coupling"] | None,
+        typer.Option(
+            help="What --out FILE.html draws: all measures by depth, one of two maps of depth by "
+            "depth, or angle against divergence with a slider over depth.",
+            show_default="depth",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     task: TaskOptions,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
     """Norms, angles, dimensions, and whether angles follow the prediction, by depth."""
     check_out(output.out, force=output.force)
+    if figure is not None and not (output.out and output.out.suffix == ".html"):
+        raise ValueError("--figure goes with --out FILE.html.")
     with quiet(debug=output.debug):
         check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
@@ -215,6 +236,7 @@ def geometry(
             depth_model,
             pairs,
             include_first=include_first,
+            sample=sample,
             seed=task.seed,
             batch_size=model.batch_size,
         )
@@ -227,4 +249,10 @@ def geometry(
         title = session.title("Geometry", depth_model, session.pairs_sentence(pairs))
         tables.show(title, *tables.geometry_table(profile), "", prose.coupling_verdict(profile))
 
-    session.deliver(profile, {**summary, "pairs": session.pairs_summary(pairs)}, output, show)
+    drawn = {
+        "coupling": profile.plot_coupling,
+        "cka": partial(profile.plot_map, "cka"),
+        "procrustes": partial(profile.plot_map, "procrustes"),
+    }.get(figure or "depth")
+    summary["pairs"] = session.pairs_summary(pairs)
+    session.deliver(profile, summary, output, show, drawn)

@@ -313,19 +313,19 @@ def steering_table(profile: "SteeringProfile") -> Parts:
 
 
 def geometry_table(profile: "GeometryProfile") -> Parts:
-    """Norm, step angle, effective rank and coupling to the prediction, by depth."""
-    unknown = torch.full((profile.norm.shape[1], 1), torch.nan)
-    curves = {
-        "norm": curve(profile.norm.T),
-        "step angle": curve(torch.cat([unknown, profile.step_angle.T], dim=1)),
+    """Norm, step angle, dimensions and coupling to the prediction, by depth."""
+    heads = {
+        "norm": "norm",
+        "step_angle": "step angle",
+        "effective_rank": "eff. rank",
+        "two_nn": "two-NN",
+        "angle_js": "angle–JS",
+        "norm_js": "norm–JS",
     }
-    for name, head in (
-        ("effective_rank", "eff. rank"),
-        ("angle_js", "angle–JS"),
-        ("norm_js", "norm–JS"),
-    ):
-        mean, low, high = (getattr(profile, name + end).numpy() for end in ("", "_low", "_high"))
-        curves[head] = (mean, low, high)
+    curves = {}
+    for measure, head in heads.items():
+        found = profile.of(measure)
+        curves[head] = (found.value.numpy(), found.low.numpy(), found.high.numpy())
     return interval_tables(range(profile.n_layers + 1), profile.n_layers, curves)
 
 

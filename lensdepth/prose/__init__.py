@@ -4,6 +4,7 @@ Each function takes results and gives sentences; where the numbers say "none" or
 so do the words. Text comes out unescaped: whoever shows it as HTML escapes it.
 """
 
+from lensdepth.prose.geometry import coupling_verdict, geometry_sentences
 from lensdepth.prose.notes import NOTES
 from lensdepth.prose.parts import (
     ablation_sentences,
@@ -12,9 +13,7 @@ from lensdepth.prose.parts import (
     dose_sentences,
 )
 from lensdepth.prose.sentences import (
-    coupling_verdict,
     crossing_verdict,
-    geometry_sentences,
     lens_sentences,
     lens_verdict,
     patch_sentences,

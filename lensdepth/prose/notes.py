@@ -49,11 +49,13 @@ NOTES = {
         "The means never include the prompts that are steered."
     ),
     "geometry": (
-        "Take the last token's state of every prompt: a cloud of points at each depth. The step "
-        "angle says how far a block turns a state, the effective rank how many dimensions the "
-        "cloud fills. The rank correlations ask whether prompts at a larger angle (or with norms "
-        "further apart) also have more different predictions. Intervals and tests go over "
-        "prompts, as pairs that share a prompt are not independent."
+        "Take the last token's state of every prompt: a cloud of points at each depth. The upper "
+        "panels say how long the states are, how far each block turns them and how much it adds. "
+        "The mean cosine is near 1 where all states point the same way; standardised, no single "
+        "coordinate can bring that about. Then how many dimensions the cloud fills: two counts "
+        "from its spread, one from nearest neighbours. The rank correlations ask whether prompts "
+        "at a larger angle (or with norms further apart) also have more different predictions. "
+        "Intervals and tests go over prompts, as pairs that share a prompt are not independent."
     ),
 }
 """How to read each figure, whatever it shows."""

@@ -1,15 +1,12 @@
 """What each analysis found, in sentences made from its numbers and from nothing else."""
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth import stats
-from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
-from lensdepth.prose.wording import Estimate, at_depth, counted, estimate, p_value, place
+from lensdepth.prose.wording import Estimate, at_depth, estimate, place
 from lensdepth.transition import Crossing, Transition
 
 
@@ -111,81 +108,3 @@ def crossing_verdict(crossing: Crossing, n_layers: int) -> str:
         f"Control passes from the input position to the prediction position at "
         f"{place(crossing.depth, crossing.low, crossing.high, n_layers)}."
     )
-
-
-def geometry_sentences(profile: GeometryProfile) -> list[str]:
-    """Coupling to the prediction, then norm, turn and rank."""
-    n_layers = profile.n_layers
-    said = [coupling_verdict(profile)]
-    norm = [estimate(profile.norm[d]) for d in (0, n_layers)]
-    verb = "grows" if norm[1].mean > norm[0].mean else "shrinks"
-    turn = int(profile.step_angle.nanmean(1).nan_to_num(-1).argmax())
-    angle = estimate(profile.step_angle[turn].rad2deg())
-    said.append(
-        f"The norm {verb} from {norm[0]} at the embedding to {norm[1]} at depth {n_layers}. "
-        f"Block {turn} turns the state most, by {angle} degrees."
-    )
-    rank = profile.effective_rank
-    if not rank.isnan().all():
-        most = int(rank.nan_to_num(-1).argmax())
-        end = value_at(profile, "effective_rank", n_layers)
-        said.append(
-            f"The states of different prompts spread over most dimensions at "
-            f"{at_depth(most, n_layers)}, with an effective rank of "
-            f"{value_at(profile, 'effective_rank', most)}"
-            + ("." if most == n_layers else f"; at the end it is {end}.")
-        )
-    return said
-
-
-def coupling_verdict(profile: GeometryProfile) -> str:
-    """One or two sentences: do angles, and do norms, follow the predictions, and where most?"""
-    rho = profile.angle_js
-    if rho.isnan().all():
-        return (
-            "Whether angles follow predictions is not defined here: either the states or the "
-            "predictions do not differ between prompts."
-        )
-    peak = int(rho.abs().nan_to_num(-1).argmax())
-    p = holm_p(profile, "angle_js")[peak]
-    where = at_depth(peak, profile.n_layers)
-    tested = int((~rho.isnan()).sum())
-    corrected = f"{p_value(p)} after Holm's correction over {counted(tested, 'depth')}"
-    coupling = value_at(profile, "angle_js", peak)
-    if p >= 0.05:
-        text = (
-            f"At no depth do angles between states follow the differences between predictions "
-            f"beyond chance; the strongest rank correlation is {coupling} at {where} ({corrected})."
-        )
-    elif rho[peak] > 0:
-        text = (
-            f"Prompts whose states lie at larger angles have more different predictions, most so "
-            f"at {where}: rank correlation {coupling}, {corrected}."
-        )
-    else:
-        text = (
-            f"Prompts whose states lie at larger angles have more similar predictions, most so "
-            f"at {where}: rank correlation {coupling}, {corrected}."
-        )
-    if not profile.norm_js[peak].isnan():
-        norms = value_at(profile, "norm_js", peak)
-        text += f" Differences of norm correlate with them by {norms} there."
-    return text
-
-
-def value_at(profile: GeometryProfile, measure: str, depth: int) -> Estimate:
-    """The value of one measure at one depth, with the interval that the profile holds."""
-    mean, low, high = (
-        getattr(profile, measure + end)[depth].item() for end in ("", "_low", "_high")
-    )
-    return Estimate(mean=mean, low=low, high=high)
-
-
-def holm_p(profile: GeometryProfile, measure: str) -> list[float]:
-    """p-values by depth corrected over the depths where the correlation is defined; else 1."""
-    p = getattr(profile, f"{measure}_p").double()
-    defined = ~getattr(profile, measure).isnan()
-    corrected = torch.ones_like(p)
-    if defined.any():
-        corrected[defined] = torch.from_numpy(stats.holm(p[defined].numpy()))
-    return corrected.tolist()

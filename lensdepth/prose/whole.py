@@ -6,14 +6,9 @@ from lensdepth.ablation import AblationProfile
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
+from lensdepth.prose.geometry import coupling_verdict, holm_p, value_at
 from lensdepth.prose.parts import WEAK, ablation_verdict, judged_index
-from lensdepth.prose.sentences import (
-    coupling_verdict,
-    crossing_verdict,
-    holm_p,
-    lens_verdict,
-    value_at,
-)  # fmt: skip
+from lensdepth.prose.sentences import crossing_verdict, lens_verdict
 from lensdepth.prose.wording import Estimate, between, counted, estimate, p_value, plain
 from lensdepth.transition import Crossing, Transition
 

@@ -74,22 +74,14 @@ def story_panels(findings: Findings) -> list[Panel]:
     if findings.geometry is not None:
         found = findings.geometry
         coupling = [
-            Curve.from_interval(
-                name,
-                *(getattr(found, key + end).numpy() for end in ("", "_low", "_high")),
-                role=role,
-            )
-            for name, key, role in (
-                ("angle", "angle_js", "direction"),
-                ("norm", "norm_js", "norm"),
-            )
+            _measured(found, "angle_js", "angle", "direction"),
+            _measured(found, "norm_js", "norm", "norm"),
         ]
-        rank = [getattr(found, "effective_rank" + end).numpy() for end in ("", "_low", "_high")]
         panels += [
             Panel(title="Correlation with differences of prediction", curves=coupling),
             Panel(
                 title="Effective rank of the cloud of states",
-                curves=[Curve.from_interval("effective rank", *rank, role="entropy")],
+                curves=[_measured(found, "effective_rank", "effective rank", "entropy")],
             ),
         ]
     return panels
@@ -102,7 +94,8 @@ def _mean(name: str, values: Any, role: str, depths: np.ndarray | None = None) -
 
 
 def _measured(profile: GeometryProfile, measure: str, name: str, role: str) -> Curve:
-    bounds = (getattr(profile, measure + end).numpy() for end in ("", "_low", "_high"))
+    found = profile.of(measure)
+    bounds = (values.numpy() for values in (found.value, found.low, found.high))
     return Curve.from_interval(name, *bounds, role=role)
 
 

@@ -112,9 +112,11 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
         absent["crossing"] = (
             "the task has no input position; add the columns input and corrupted_input"
         )
-    if len(task) < 3:
+    batch = task.clean_tokens
+    n_different = len({tuple(batch.row(i)) for i in range(len(batch))})
+    if n_different < 3:
         absent["geometry"] = (
-            f"a cloud of states needs at least 3 prompts, and there are {len(task)}"
+            f"a cloud of states needs at least 3 different prompts, and there are {n_different}"
         )
     elif bool((task.prediction_positions == 0).any()):
         absent["geometry"] = (

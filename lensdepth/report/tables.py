@@ -172,10 +172,15 @@ def geometry_table(profile: GeometryProfile) -> DepthTable:
         "cosine": "cosine",
         "standardized_cosine": "standardised cosine",
         "effective_rank": "effective rank",
+        "participation_ratio": "participation ratio",
+        "two_nn": "two nearest neighbours",
+        "cka": "CKA with the depth before",
         "angle_js": "angle–JS ρ",
         "angle_js_p": "p",
         "norm_js": "norm–JS ρ",
         "norm_js_p": "p",
+        "angle_js_given_norm": "angle–JS ρ, norm held",
+        "norm_js_given_angle": "norm–JS ρ, angle held",
     }
     frame = profile.to_frame().set_index("depth")
     columns: dict[str, Any] = {}

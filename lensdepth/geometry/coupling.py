@@ -1,0 +1,159 @@
+"""Do prompts whose states lie apart have other predictions, or other contexts?
+
+Distances between states (angle, difference of norms, Euclidean distance) are correlated, over pairs
+of prompts, with distances between what the prompts lead to or hold. Pairs that share a prompt are
+not independent, so intervals come from halves of the prompts, and p-values from prompts that
+change places (Mantel 1967, "The detection of disease clustering").
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray as Array
+from torch import Tensor
+
+from lensdepth import stats
+from lensdepth.geometry.halves import half_interval
+from lensdepth.geometry.pairs import (
+    pair_index,
+    pairs_of,
+    ranked,
+    standardised,
+    state_distances,
+    u_centred,
+    unit,
+)
+
+DISTANCES = ("angle", "norm", "distance")
+"""Between states: angle, difference of norms, Euclidean distance."""
+COUPLINGS = (
+    "angle_{}", "norm_{}", "distance_{}", "angle_{}_given_norm", "norm_{}_given_angle",
+    "angle_{}_dcor", "norm_{}_dcor", "distance_{}_dcor",
+)  # fmt: skip
+"""What the coupling to each target is called."""
+PARTIAL = range(3, 5)
+"""Places of the partial correlations among them; rank correlations before, distance ones behind."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coupling:
+    """Correlations by coupling, target and depth."""
+
+    value: Float[Array, "coupling target depth"]
+    low: Float[Array, "coupling target depth"]
+    high: Float[Array, "coupling target depth"]
+    p: Float[Array, "coupling target depth"]
+    """By permutation: two-sided for rank correlations, one-sided for distance correlations, 1 where
+    there is no correlation, and NaN for partial ones."""
+
+
+class PairTable:
+    """The rows of all depths and of all targets over all pairs of the sample."""
+
+    def __init__(
+        self,
+        distances: Float[Array, "depth 3 sample sample"],
+        targets: Float[Array, "target sample sample"],
+    ) -> None:
+        self.distances, self.targets = distances, targets
+        self.index = pair_index(targets.shape[-1])
+        self.x_ranks, self.t_ranks = ranked(distances), ranked(targets)
+        self.x = standardised(self.x_ranks)
+        self.t = standardised(self.t_ranks)
+        self.x_centred, self.t_centred = unit(u_centred(distances)), unit(u_centred(targets))
+
+    def all_pairs(self) -> Float[Array, "coupling target depth"]:
+        """Every coupling in the whole sample."""
+        return _couplings(self.x, self.t, self.x_centred, self.t_centred)
+
+    def among(self, prompts: Int[Array, " half"]) -> Float[Array, "coupling target depth"]:
+        """The couplings among some prompts; ranks are those of the whole sample."""
+        pairs = pairs_of(self.index, prompts)
+        square = prompts[:, None], prompts[None]
+        return _couplings(
+            standardised(self.x_ranks[..., pairs]),
+            standardised(self.t_ranks[..., pairs]),
+            unit(u_centred(self.distances[:, :, *square])),
+            unit(u_centred(self.targets[:, *square])),
+        )
+
+    def permuted(self, order: Int[Array, " sample"]) -> Float[Array, "coupling target depth"]:
+        """The couplings once the prompts of the targets have changed places."""
+        pairs = pairs_of(self.index, order)
+        return _couplings(self.x, self.t[:, pairs], self.x_centred, self.t_centred[:, pairs])
+
+
+def couple(
+    states: Float[Tensor, "depth sample d_model"],
+    targets: Mapping[str, Float[Array, "sample sample"]],
+    halves: Int[Array, "resample half"],
+    *,
+    n_permutations: int,
+    seed: int,
+) -> Coupling:
+    """Correlate distances between states with every target.
+
+    Partial correlations are of ranks, with those of the other part of the state held. They have an
+    interval and no p: every way of permuting them raises false alarms where the two parts go
+    together (Guillot & Rousset 2013, "Dismantling the Mantel tests"; one in three at 0.05 where
+    the norm leans on the direction). Distance correlation: bias-corrected, on the squared scale, 0
+    on average where nothing is related (Szekely & Rizzo 2014).
+
+    Args:
+        states: of the sample.
+        targets: distances between its prompts, by name.
+        halves: for the intervals.
+        n_permutations: of prompts.
+        seed: of the permutations.
+    """
+    distances = np.stack([state_distances(x) for x in states])
+    table = PairTable(distances, np.stack(list(targets.values())))
+    value = table.all_pairs()
+    drawn = np.array([table.among(half) for half in halves]).reshape(-1, *value.shape)
+    low, high = half_interval(value, drawn)
+    rng = np.random.default_rng(seed)
+    null = np.array(
+        [table.permuted(rng.permutation(states.shape[1])) for _ in range(n_permutations)]
+    )
+    p = np.ones(value.shape)
+    p[PARTIAL] = np.nan
+    for at in np.argwhere(~np.isnan(value)):
+        here = tuple(at)
+        if here[0] in PARTIAL:
+            continue
+        sided = np.abs if here[0] < PARTIAL.start else np.asarray
+        p[here] = stats.permutation_p(float(sided(value[here])), sided(null[:, *here]))
+    return Coupling(value=value, low=low, high=high, p=p)
+
+
+def coupling_names(target: str) -> list[str]:
+    """What the couplings to a target are called, in their order."""
+    return [name.format(target) for name in COUPLINGS]
+
+
+def _couplings(
+    x: Float[Array, "depth 3 pair"],
+    t: Float[Array, "target pair"],
+    x_centred: Float[Array, "depth 3 pair"],
+    t_centred: Float[Array, "target pair"],
+) -> Float[Array, "coupling target depth"]:
+    """Correlations of standardised rows."""
+    rho = (x @ t.T).T  # target distance depth
+    between = np.einsum("dp,dp->d", x[:, 0], x[:, 1])
+    angle, norm = rho[:, 0], rho[:, 1]
+    given_norm, given_angle = partial(angle, norm, between), partial(norm, angle, between)
+    dcor = (x_centred @ t_centred.T).T
+    return np.stack([*rho.swapaxes(0, 1), given_norm, given_angle, *dcor.swapaxes(0, 1)])
+
+
+def partial(
+    with_a: Float[Array, "target depth"],
+    with_b: Float[Array, "target depth"],
+    between: Float[Array, " depth"],
+) -> Float[Array, "target depth"]:
+    """Correlation with a where b is held; NaN where b leaves nothing of either."""
+    left = (1 - with_b**2) * (1 - between**2)
+    top = with_a - with_b * between
+    return np.divide(top, np.sqrt(np.abs(left)), out=np.full(top.shape, np.nan), where=left > 1e-9)

@@ -1,0 +1,176 @@
+"""Geometry drawn: panels by depth, a map of two depths, and angle against divergence."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from lensdepth.heatmaps import Axis, effect_heatmap
+from lensdepth.plotting import (
+    INK,
+    PALETTE,
+    PAPER,
+    RULE,
+    Curve,
+    Panel,
+    depth_label,
+    depth_story,
+    inert,
+)
+
+if TYPE_CHECKING:
+    from lensdepth.geometry.profile import GeometryProfile
+
+PANELS = (
+    ("Norm", {"norm": ("norm", "norm")}),
+    (
+        "Turn, rad",
+        {
+            "step_angle": ("in the block", "direction"),
+            "angle_to_final": ("left to the last", "entropy"),
+            "curvature": ("from token to token", "input"),
+        },
+    ),
+    (
+        "What a block adds, over the norm",
+        {
+            "update": ("all", "full"),
+            "attn_write": ("attention", "input"),
+            "mlp_write": ("MLP", "prediction"),
+        },
+    ),
+    (
+        "Mean cosine of two prompts",
+        {
+            "cosine": ("raw", "full"),
+            "centred_cosine": ("centred", "input"),
+            "standardized_cosine": ("standardised", "direction"),
+        },
+    ),
+    (
+        "Dimensions of the cloud",
+        {
+            "effective_rank": ("effective rank", "entropy"),
+            "participation_ratio": ("participation ratio", "prediction"),
+            "two_nn": ("nearest neighbours", "input"),
+        },
+    ),
+    (
+        "Spearman with divergence of predictions",
+        {"angle_js": ("angle", "direction"), "norm_js": ("norm", "norm")},
+    ),
+    (
+        "The same, the other part held",
+        {
+            "angle_js_given_norm": ("angle", "direction"),
+            "norm_js_given_angle": ("norm", "norm"),
+        },
+    ),
+)  # fmt: skip
+"""Heading of each panel, and for each of its measures the name and the colour's role."""
+MAPS = {
+    "cka": "Linear CKA of the states of two depths",
+    "procrustes": "Share carried over by a rotation",
+}
+HEIGHT = 520
+
+
+def measure_curve(profile: "GeometryProfile", measure: str, name: str, role: str) -> Curve:
+    """One measure over depth with its band."""
+    found = profile.of(measure)
+    bounds = (values.double().numpy() for values in (found.value, found.low, found.high))
+    curve = Curve.from_interval(name, *bounds, role=role)
+    there = ~np.isnan(curve.mean)
+    # What belongs to a block has no depth 0, and must not leave a gap in front.
+    first = int(there.argmax()) if there.any() else 0
+    parts = (getattr(curve, part)[first:] for part in ("mean", "low", "high"))
+    return Curve.from_interval(name, *parts, role=role, depths=curve.depths[first:])
+
+
+def depth_panels(profile: "GeometryProfile") -> go.Figure:
+    """All panels; writes are left out where the architecture does not show them."""
+    panels = []
+    for title, measures in PANELS:
+        known = {
+            measure: drawn
+            for measure, drawn in measures.items()
+            if measure in profile.measures or getattr(profile, measure) is not None
+        }
+        curves = [measure_curve(profile, name, *drawn) for name, drawn in known.items()]
+        panels.append(Panel(title=title, curves=curves))
+    return depth_story(panels, n_layers=profile.n_layers, title="Geometry by depth")
+
+
+def similarity_map(profile: "GeometryProfile", measure: str) -> go.Figure:
+    """Depth by depth; the first row is the embedding.
+
+    Raises:
+        ValueError: the measure is none of a map.
+    """
+    if measure not in MAPS:
+        raise ValueError(f"plot_map: measure must be one of {', '.join(MAPS)}, got {measure!r}.")
+    n_layers = profile.n_layers
+    labels = [depth_label(depth, n_layers) for depth in range(n_layers + 1)]
+    axis = Axis(
+        title="output of block",
+        labels=labels,
+        names=[f"{label} (depth {d} of {n_layers})" for d, label in enumerate(labels)],
+    )
+    value, low, high = (
+        getattr(profile, measure + end).double().numpy() for end in ("", "_low", "_high")
+    )
+    return effect_heatmap(
+        value, rows=axis, columns=axis, title=MAPS[measure], unit=measure, signs=("", "alike"),
+        low=low, high=high,
+    )  # fmt: skip
+
+
+def coupling_scatter(profile: "GeometryProfile") -> go.Figure:
+    """One cloud of pairs a depth, of which the slider shows one."""
+    n_layers, shown = profile.n_layers, profile.n_layers
+    found = profile.of("angle_js")
+    figure = go.Figure()
+    titles = []
+    for depth in range(n_layers + 1):
+        block = depth_label(depth, n_layers)
+        rho = float(found.value[depth])
+        said = "no correlation is defined" if np.isnan(rho) else f"Spearman {rho:.2f}"
+        titles.append(inert(f"Angle against prediction after block {block}: {said}"))
+        figure.add_scattergl(
+            x=profile.pair_angle[depth].numpy().round(4),
+            y=profile.pair_js.numpy().round(4),
+            mode="markers",
+            marker={"size": 5, "color": PALETTE["direction"], "opacity": 0.5},
+            name=inert(f"block {block}"),
+            visible=depth == shown,
+            hovertemplate="%{x:.3f} rad<br>%{y:.3f} nats<extra></extra>",
+        )
+    titles[0] = titles[0].replace("after block embed", "at the embedding")
+    steps = [
+        {
+            "label": inert(depth_label(depth, n_layers)),
+            "method": "update",
+            "args": [
+                {"visible": [other == depth for other in range(n_layers + 1)]},
+                {"title.text": titles[depth]},
+            ],
+        }
+        for depth in range(n_layers + 1)
+    ]
+    lines = {
+        "gridcolor": RULE, "zeroline": False, "showline": True, "linecolor": RULE,
+        "ticks": "outside", "tickcolor": RULE, "rangemode": "tozero",
+    }  # fmt: skip
+    figure.update_xaxes(title_text="angle between two prompts' states, rad", **lines)
+    figure.update_yaxes(title_text="Jensen–Shannon divergence of predictions, nats", **lines)
+    figure.update_layout(
+        title={"text": titles[shown], "x": 0.01, "xanchor": "left", "font": {"size": 17}},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        paper_bgcolor=PAPER, plot_bgcolor=PAPER, height=HEIGHT, showlegend=False,
+        margin={"l": 70, "r": 20, "t": 60, "b": 40},
+        sliders=[
+            {"active": shown, "steps": steps, "pad": {"t": 50},
+             "currentvalue": {"prefix": "output of block "}}
+        ],
+    )  # fmt: skip
+    return figure

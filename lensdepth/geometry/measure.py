@@ -1,0 +1,218 @@
+"""`geometry_profile`: the options, the pass over the prompts, and the measures put together."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray as Array
+from torch import Tensor
+
+from lensdepth import metrics
+from lensdepth.geometry.anisotropy import measure_anisotropy
+from lensdepth.geometry.context import context_distances
+from lensdepth.geometry.coupling import couple, coupling_names
+from lensdepth.geometry.dimension import measure_dimension
+from lensdepth.geometry.halves import draw_halves, half_interval
+from lensdepth.geometry.pairs import distribution_distances, state_distances, upper
+from lensdepth.geometry.profile import GeometryProfile
+from lensdepth.geometry.reading import Reading, read_prompts
+from lensdepth.geometry.similarity import linear_cka, procrustes
+from lensdepth.model import DepthModel
+from lensdepth.provenance import make_provenance
+from lensdepth.roles import gather_prompts
+from lensdepth.tasks import Task
+from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
+
+READOUT_BATCH = 32
+"""Prompts whose logits the readout works on at once."""
+DRAWN_PAIRS = 1000
+"""Most pairs that are kept for a figure."""
+Bounds = tuple[Array, Array, Array, Array]
+"""Value, low, high and p, `[depth]`."""
+
+
+def geometry_profile(
+    model: DepthModel,
+    prompts: Task | Prompts,
+    *,
+    positions: Positions = "last",
+    include_first: bool = False,
+    sample: int = 160,
+    n_resamples: int = 200,
+    n_permutations: int | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> GeometryProfile:
+    """Measure the residual states at one position of each prompt, depth by depth.
+
+    What a state says by itself is measured for every prompt, and so are the mean and the variance
+    of every coordinate, in one pass. What lies between prompts is measured on a random sample of
+    those that differ up to the token read: equal ones have equal states, and are no pair.
+
+    Args:
+        model: any wrapped model.
+        prompts: a task (its clean prompts, and its labels as contexts), or at least three different
+            prompts as text or token ids.
+        positions: "last", or one index per prompt.
+        include_first: allow position 0, the attention sink, and let it into the curvature.
+        sample: most prompts between which pairs are measured; memory and time grow with its square.
+        n_resamples: halves of the sample (resamples, for Procrustes) behind each interval.
+        n_permutations: of the Mantel tests. None takes 400, or 40 for each depth and context where
+            that is more: a p-value cannot fall below 1 / (1 + n_permutations), and Holm's
+            correction multiplies it by the number of tests.
+        seed: of the sample, the halves and the permutations.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+    Returns:
+        GeometryProfile.
+    Raises:
+        ValueError: before any forward pass: an option below its least value, fewer than three
+            different prompts, more than one position a prompt, or position 0.
+    Source: the measures' own are with their fields and functions.
+    Example:
+        >>> geometry_profile(model, load_task("months", model)).angle_js
+    """
+    _check_options(sample=sample, n_resamples=n_resamples, n_permutations=n_permutations)
+    task, texts, batch = gather_prompts(model, prompts)
+    position = _one_position(batch, positions, include_first)
+    chosen = _draw_sample(batch, position, sample, seed)
+    contexts = context_distances(model, task, batch, chosen.numpy())
+    if n_permutations is None:
+        n_permutations = max(400, 40 * (model.n_layers + 1) * max(1, len(contexts)))
+    model.check_weights()
+    reading = read_prompts(
+        model, batch, position, chosen, include_first=include_first, batch_size=batch_size
+    )
+    halves = draw_halves(len(chosen), n_resamples, seed)
+    predicted = distribution_distances(_final(model, reading.states[-1]))
+    targets = predicted | contexts
+    measured = _measure_clouds(reading, halves)
+    coupling = couple(reading.states, targets, halves, n_permutations=n_permutations, seed=seed)
+    for i, target in enumerate(targets):
+        for j, name in enumerate(coupling_names(target)):
+            at = j, i
+            measured[name] = coupling.value[at], coupling.low[at], coupling.high[at], coupling.p[at]
+    stacked = torch.tensor(np.array(list(measured.values())), dtype=torch.float32)
+    return GeometryProfile(
+        provenance=make_provenance(
+            "geometry_profile",
+            model.info,
+            task=task.name if task is not None else "prompts",
+            prompts=texts,
+            settings={
+                "positions": positions if isinstance(positions, str) else "given",
+                "include_first": include_first,
+                "sample": len(chosen),
+                "n_resamples": n_resamples,
+                "n_permutations": n_permutations,
+            },
+            seed=seed,
+        ),
+        attn_write=reading.per_prompt.pop("attn_write", None),
+        mlp_write=reading.per_prompt.pop("mlp_write", None),
+        **reading.per_prompt,
+        coupling_prompts=chosen,
+        contexts=tuple(contexts),
+        measures=tuple(measured),
+        value=stacked[:, 0],
+        low=stacked[:, 1],
+        high=stacked[:, 2],
+        p=stacked[:, 3],
+        **_maps(reading.states, halves, n_resamples, seed),
+        **_draw_pairs(reading.states, predicted["js"], seed),
+    )
+
+
+def _check_options(**options: int | None) -> None:
+    least = {"sample": 3, "n_resamples": 1, "n_permutations": 1}
+    for name, value in options.items():
+        if value is not None and value < least[name]:
+            raise ValueError(
+                f"geometry_profile: {name} must be at least {least[name]}, got {value}."
+            )
+
+
+def _one_position(
+    batch: TokenBatch, positions: Positions, include_first: bool
+) -> Int[Tensor, " prompt"]:
+    if len(batch) < 3:
+        raise ValueError(
+            f"geometry_profile: a cloud needs at least 3 prompts, got {len(batch)}; pass more."
+        )
+    position = resolve_positions(batch, positions)
+    if position.shape[1] != 1:
+        raise ValueError(
+            f"geometry_profile: one position a prompt is needed, got {position.shape[1]}; "
+            f"pass 'last' or one index per prompt."
+        )
+    at_first = (position == 0).flatten().nonzero().flatten().tolist()
+    if at_first and not include_first:
+        raise ValueError(
+            f"geometry_profile: prompt {at_first[0]} would be read at position 0, an attention "
+            f"sink; use longer prompts or pass include_first=True."
+        )
+    return position[:, 0]
+
+
+def _draw_sample(
+    batch: TokenBatch, position: Int[Tensor, " prompt"], sample: int, seed: int
+) -> Int[Tensor, " sample"]:
+    """Prompts that differ up to the token read, in ascending order; at most so many."""
+    first: dict[tuple[int, ...], int] = {}
+    for prompt, at in enumerate(position.tolist()):
+        first.setdefault(tuple(batch.row(prompt)[: at + 1]), prompt)
+    if len(first) < 3:
+        raise ValueError(
+            f"geometry_profile: a cloud needs at least 3 prompts that differ up to the token read, "
+            f"got {len(first)} among {len(batch)}; pass other ones."
+        )
+    different = np.array(list(first.values()))
+    drawn = np.random.default_rng(seed).permutation(len(different))[:sample]
+    return torch.from_numpy(np.sort(different[drawn]))
+
+
+def _final(
+    model: DepthModel, last: Float[Tensor, "sample d_model"]
+) -> Float[Tensor, "sample d_vocab"]:
+    """Log-probabilities of the model's own predictions, for the sample alone."""
+    return torch.cat([metrics.log_probs(model.readout(x)) for x in last.split(READOUT_BATCH)])
+
+
+def _measure_clouds(reading: Reading, halves: Int[Array, "resample half"]) -> dict[str, Bounds]:
+    """How the cloud of each depth lies: value, interval, and no p."""
+    by_depth = [
+        measure_anisotropy(x, mean, variance, halves) | measure_dimension(x, halves)
+        for x, mean, variance in zip(reading.states, reading.mean, reading.variance, strict=True)
+    ]
+    measured: dict[str, Bounds] = {}
+    for name in by_depth[0]:
+        value = np.array([found[name][0] for found in by_depth])
+        drawn = np.stack([found[name][1] for found in by_depth], axis=1)
+        low, high = half_interval(value, drawn)
+        measured[name] = value, low, high, np.full(len(value), np.nan)
+    return measured
+
+
+def _maps(
+    states: Float[Tensor, "depth sample d_model"],
+    halves: Int[Array, "resample half"],
+    n_resamples: int,
+    seed: int,
+) -> dict[str, Tensor]:
+    cka = dict(zip(("cka", "cka_low", "cka_high"), linear_cka(states, halves), strict=True))
+    names = ("procrustes", "procrustes_low", "procrustes_high", "procrustes_chance")
+    turned = procrustes(states, n_resamples=n_resamples, seed=seed)
+    found = cka | dict(zip(names, turned, strict=True))
+    return {name: torch.tensor(values, dtype=torch.float32) for name, values in found.items()}
+
+
+def _draw_pairs(
+    states: Float[Tensor, "depth sample d_model"], js: Float[Array, "sample sample"], seed: int
+) -> dict[str, Tensor]:
+    """Some pairs of the sample with their angles and their divergence."""
+    i, j = np.triu_indices(len(js), 1)
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(i))[:DRAWN_PAIRS])
+    angle = np.stack([upper(state_distances(x)[0])[drawn] for x in states])
+    return {
+        "pairs": torch.from_numpy(np.stack([i[drawn], j[drawn]], axis=1)),
+        "pair_angle": torch.tensor(angle, dtype=torch.float32),
+        "pair_js": torch.tensor(js[i[drawn], j[drawn]], dtype=torch.float32),
+    }
