@@ -174,6 +174,10 @@ def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             center_unembed=False,
             fold_value_biases=False,
         )
+        # The unembedding transposes W_U and makes that contiguous in every call, which for a large
+        # vocabulary takes longer than the product. Laid out this way it is contiguous already.
+        weight = model.unembed.W_U
+        weight.data = weight.data.T.contiguous().T
         return model.eval()
     except (
         ValueError,

@@ -21,6 +21,7 @@ DIVERGING = (
     (1.0, "#D55E00"),
 )
 """Blue below zero, orange above: told apart by colour-blind readers, and pale at zero."""
+RISING = ((0.0, DIVERGING[2][1]), (0.5, DIVERGING[3][1]), (1.0, DIVERGING[4][1]))
 CELL_HEIGHT = 26
 
 
@@ -45,11 +46,11 @@ def effect_heatmap(
     columns: Axis,
     title: str,
     unit: str,
-    signs: tuple[str, str],
+    signs: tuple[str, str] | None,
     low: Float[Array, "row column"] | None = None,
     high: Float[Array, "row column"] | None = None,
 ) -> go.Figure:
-    """A map whose colours part at zero; NaN is left blank.
+    """A map whose colours part at zero, or begin there; NaN is left blank.
 
     Args:
         values: one effect a cell; the first row is drawn at the bottom.
@@ -57,7 +58,8 @@ def effect_heatmap(
         columns: the horizontal axis.
         title: of the figure.
         unit: what a number is.
-        signs: what a negative and a positive number mean.
+        signs: what a negative and a positive number mean; None for what has no sign, whose colours
+            begin at zero.
         low: lower ends of 95 % intervals, for the hover.
         high: upper ends.
     """
@@ -78,23 +80,16 @@ def effect_heatmap(
     figure = go.Figure(
         go.Heatmap(
             z=values,
-            zmin=-largest,
+            zmin=-largest if signs else 0,
             zmax=largest,
-            colorscale=DIVERGING,
+            colorscale=DIVERGING if signs else RISING,
             text=texts,
             hovertemplate="%{text}<extra></extra>",
             xgap=1,
             ygap=1,
             colorbar={
                 "title": {"text": inert(unit), "side": "right"},
-                "tickvals": [-largest, -largest / 2, 0, largest / 2, largest],
-                "ticktext": [
-                    f"{-largest:.2g}<br>{inert(signs[0])}",
-                    f"{-largest / 2:.2g}",
-                    "0",
-                    f"{largest / 2:.2g}",
-                    f"{largest:.2g}<br>{inert(signs[1])}",
-                ],
+                **_ticks(largest, signs),
                 "outlinewidth": 0,
                 "thickness": 14,
             },
@@ -128,6 +123,16 @@ def effect_heatmap(
     figure.update_xaxes(tickfont={"color": INK}, title_font={"color": MUTED})
     figure.update_yaxes(tickfont={"color": INK}, title_font={"color": MUTED})
     return figure
+
+
+def _ticks(largest: float, signs: tuple[str, str] | None) -> dict[str, list[float] | list[str]]:
+    """Where the colour bar has numbers, and what a sign means at its ends."""
+    at = [largest * x for x in ((-1, -0.5, 0, 0.5, 1) if signs else (0, 0.25, 0.5, 0.75, 1))]
+    labels = [f"{x:.2g}" for x in at]
+    if signs:
+        labels[0] += f"<br>{inert(signs[0])}"
+        labels[-1] += f"<br>{inert(signs[1])}"
+    return {"tickvals": at, "ticktext": labels}
 
 
 def _cell(value: float, low: float | None, high: float | None, row: str, column: str) -> str:

@@ -31,6 +31,9 @@ DARK = {
     "#0072B2": "#5CB8F0", "#D55E00": "#FF9A57", "#444444": "#C9CED6", "#009E73": "#35CFA3",
     "#CC79A7": "#EBA6CB", "#999999": "#8B93A0", "#E69F00": "#F4BD4A", "#E8B23A": "#D9A62E",
     "#56B4E9": "#4A97C9",
+    # Maps: what is pale on white is near black here.
+    "#F7F7F5": "#1D2229", "#BFE0F4": "#22455C", "#6DBDEB": "#2A6B91", "#7FB9DA": "#2F6F96",
+    "#F0A977": "#9A5A2C",
 }  # fmt: skip
 """What each colour becomes on a dark page."""
 

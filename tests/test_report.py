@@ -57,6 +57,7 @@ def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Findings:
     findings = Findings(
         task=task.select(index),
         lens=lens,
+        tokens=results.lens(5.0, name=name),
         transition=find_transition(lens, n_resamples=50),
         patch=patch,
         crossing=find_crossing(patch, n_resamples=50),
@@ -91,8 +92,11 @@ def test_every_analysis_is_there(report: Report, text: str) -> None:
     keys = ("story", "lens", "patch", "steering", "ablation", "dose", "decoding", "geometry")
     for key in ("summary", *keys, "provenance"):
         assert f'<section id="{key}"' in rest
-    assert rest.count('role="img" aria-label="') == len(keys)
-    assert rest.count('type="application/json" id="') == len(keys) + 1
+    exhibits = ("tokens", "cka", "procrustes", "coupling")
+    for key in (*keys, *exhibits):
+        assert f'id="{key}-json"' in rest
+    assert rest.count('role="img" aria-label="') == len(keys) + len(exhibits)
+    assert rest.count('type="application/json" id="') == len(keys) + len(exhibits) + 1
     assert "<noscript>" in rest
     assert report.lens.provenance.model.fingerprint in rest
     assert "not a finding" in rest
@@ -102,8 +106,8 @@ def test_every_analysis_is_there(report: Report, text: str) -> None:
 def test_tables_and_summary_lie_beside_it(report: Report) -> None:
     assert report.tables == report.path.with_name("months_tables")
     assert sorted(p.stem for p in report.tables.glob("*.parquet")) == [
-        "ablation", "crossing", "decoding", "dose", "geometry", "lens", "patch", "steering",
-        "steering_crossing", "task", "transition",
+        "ablation", "crossing", "decoding", "dose", "geometry", "geometry_maps", "lens", "patch",
+        "steering", "steering_crossing", "task", "transition",
     ]  # fmt: skip
     assert report.patch is not None
     stored = pd.read_parquet(report.tables / "patch.parquet")

@@ -72,6 +72,7 @@ MAPS = {
     "cka": "Linear CKA of the states of two depths",
     "procrustes": "Share carried over by a rotation",
 }
+UNITS = {"cka": "CKA (1: alike)", "procrustes": "share of the variance"}
 HEIGHT = 520
 
 
@@ -120,7 +121,7 @@ def similarity_map(profile: "GeometryProfile", measure: str) -> go.Figure:
         getattr(profile, measure + end).double().numpy() for end in ("", "_low", "_high")
     )
     return effect_heatmap(
-        value, rows=axis, columns=axis, title=MAPS[measure], unit=measure, signs=("", "alike"),
+        value, rows=axis, columns=axis, title=MAPS[measure], unit=UNITS[measure], signs=None,
         low=low, high=high,
     )  # fmt: skip
 
@@ -162,7 +163,7 @@ def coupling_scatter(profile: "GeometryProfile") -> go.Figure:
         "ticks": "outside", "tickcolor": RULE, "rangemode": "tozero",
     }  # fmt: skip
     figure.update_xaxes(title_text="angle between two prompts' states, rad", **lines)
-    figure.update_yaxes(title_text="Jensen–Shannon divergence of predictions, nats", **lines)
+    figure.update_yaxes(title_text="JS divergence of predictions, nats", **lines)
     figure.update_layout(
         title={"text": titles[shown], "x": 0.01, "xanchor": "left", "font": {"size": 17}},
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},

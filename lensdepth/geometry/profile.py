@@ -200,7 +200,7 @@ class GeometryProfile:
         return frame
 
     def map_frame(self) -> "pd.DataFrame":
-        """One row a measure and two depths: CKA and Procrustes with intervals."""
+        """One row a measure and two depths: CKA and Procrustes, with intervals and by chance."""
         import pandas as pd
 
         depth, other = torch.meshgrid(
@@ -215,9 +215,13 @@ class GeometryProfile:
                     "value": getattr(self, name).flatten().numpy(),
                     "low": getattr(self, f"{name}_low").flatten().numpy(),
                     "high": getattr(self, f"{name}_high").flatten().numpy(),
+                    "chance": chance.flatten().numpy(),
                 }
             )
-            for name in ("cka", "procrustes")
+            for name, chance in (
+                ("cka", torch.zeros_like(self.cka)),
+                ("procrustes", self.procrustes_chance),
+            )
         ]
         return pd.concat(parts, ignore_index=True)
 

@@ -22,8 +22,8 @@ UNITS: dict[str, str] = {
     "probability": "probability of the token in the cell",
     "rank": "rank of the final prediction (0 is the top)",
 }
-SHADES = ((0.0, "#F7F7F5"), (0.5, "#BFE0F4"), (1.0, "#56B4E9"))
-"""Pale at zero; Okabe and Ito's sky blue at the most, on which dark text can still be read."""
+SHADES = ((0.0, "#F7F7F5"), (0.5, "#BFE0F4"), (1.0, "#6DBDEB"))
+"""Pale at zero, and never so dark that the text in a cell cannot be read."""
 COLUMN, ROW, CHARACTERS = 74, 25, 10
 """Pixels of a cell, and what fits into it."""
 SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}

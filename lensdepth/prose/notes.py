@@ -15,6 +15,33 @@ NOTES = {
         "because there the lens is the model. A high value earlier need not mean that the answer "
         "is absent: it may be written in a form that the readout does not yet read."
     ),
+    "tokens": (
+        "each column is a token, each row a depth, and in a cell stands what the model would say "
+        "next if it stopped there; the colour is the divergence from what it says in the end, so "
+        "that pale cells have settled. A token that occurs twice has two columns. Point at a cell "
+        "for its five likeliest tokens."
+    ),
+    "cka": (
+        "Each cell compares two depths: do prompts that lie close together at one lie close at the "
+        "other? 1 is the same arrangement up to a rotation and a scale, 0 as unrelated as chance. "
+        "Square blocks along the diagonal are stretches of depth in which nothing is rearranged; "
+        "a gap between blocks is a rearrangement. A blank row has no spread to compare: there all "
+        "prompts' last tokens are the same."
+    ),
+    "procrustes": (
+        "Rotate, mirror and scale the states of one depth so that they fit those of another as "
+        "well as can be: this is the share of the spread that fits. It is stricter than the map "
+        "above about distances, and fits something by chance where prompts are few beside the "
+        "width of the model; the table geometry_maps beside this page holds what shuffled prompts "
+        "give."
+    ),
+    "coupling": (
+        "One point is one pair of prompts: to the right the states point apart, upwards the "
+        "predictions differ. Move the slider: where the angle tells how alike two predictions are, "
+        "the points rise from left to right. Predictions that are all but certain are either the "
+        "same (0) or different (0.69 nats, the most there is), and then the points lie on two "
+        "lines; prompts with graded answers fill the space between."
+    ),
     "patch": (
         "Run the model on one prompt of a pair, but put in one state from the other. If the answer "
         "follows, that state decided it. Early on the input token's state decides; once the "

@@ -156,6 +156,8 @@ def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:
         "crossing": findings.crossing,
     }
     frames = {name: r.to_frame() for name, r in results.items() if r is not None}
+    if findings.geometry is not None:
+        frames["geometry_maps"] = findings.geometry.map_frame()
     task = findings.task.to_frame()
     # Labels come from users' files and may mix kinds, which Parquet's columns cannot.
     mixed = [name for name in task.columns if task[name].dtype == object]

@@ -155,13 +155,7 @@ def for_page(figure: Figure) -> str:
 
     The page has its own title, legend and y title; they come back when the figure is saved.
     """
-    bare = Figure(figure)
-    bare.layout.meta = bare.layout.meta | {
-        "title": bare.layout.title.to_plotly_json(),
-        "legend": bare.layout.showlegend,
-        "margin": bare.layout.margin.to_plotly_json(),
-        "height": bare.layout.height,
-    }
+    bare = _with_meta(figure)
     margin = bare.layout.margin
     top = margin.t - TITLE_HEIGHT - (Y_TITLE_HEIGHT if y_title(figure) else 0)
     bottom = margin.b - plotting.LEGEND_HEIGHT * bare.layout.showlegend
@@ -169,6 +163,26 @@ def for_page(figure: Figure) -> str:
     bare.update_layout(margin_t=top, margin_b=bottom, height=height(figure))
     bare.for_each_annotation(lambda a: a.update(visible=False), {"name": "y_title"})
     return script_safe(str(bare.to_json()))
+
+
+def exhibit_for_page(figure: Figure) -> str:
+    """The same for a figure that keeps its own title, such as a map."""
+    bare = _with_meta(figure)
+    bare.update_layout(width=None, dragmode=False)
+    return script_safe(str(bare.to_json()))
+
+
+def _with_meta(figure: Figure) -> Figure:
+    """A copy that knows its own layout, for when the reader saves it."""
+    bare, layout = Figure(figure), figure.layout
+    bare.layout.meta = (layout.meta or {}) | {
+        "title": layout.title.to_plotly_json(),
+        "legend": layout.showlegend,
+        "margin": layout.margin.to_plotly_json(),
+        "height": layout.height,
+        "width": layout.width,
+    }
+    return bare
 
 
 def script_safe(text: str) -> str:

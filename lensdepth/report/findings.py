@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
 from tqdm.auto import tqdm
 
 from lensdepth.ablation import (
@@ -51,6 +52,8 @@ T = TypeVar("T")
 
 STAGES = ("lens", "patch", "steering", "ablation", "dose", "decoding", "geometry")
 """What takes its time, in order."""
+TOKENS_SHOWN = 32
+"""Most tokens of the first prompt that are mapped."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +62,8 @@ class Findings:
 
     task: Task
     lens: LensProfile
+    tokens: LensProfile
+    """The lens of the first prompt at every token, or at the last so many."""
     transition: Transition | None
     patch: PatchProfile | None
     crossing: Crossing | None
@@ -158,6 +163,7 @@ def measure(
         lens = timed("lens", lambda: logit_lens(model, task, batch_size=batch_size))
         if lens.kl.isinf().any():
             absent["transition"] = "the divergence of the lens is infinite somewhere"
+        tokens = _first_prompt(model, task)
         positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
         patch = stage(
             "patch",
@@ -192,6 +198,7 @@ def measure(
     return Findings(
         task=task,
         lens=lens,
+        tokens=tokens,
         transition=transition,
         patch=patch,
         crossing=crossing,
@@ -208,6 +215,14 @@ def measure(
         absent=absent,
         seconds=seconds,
     )
+
+
+def _first_prompt(model: DepthModel, task: Task) -> LensProfile:
+    """The lens at the last tokens of the first prompt."""
+    first = task.clean_tokens[:1]
+    length = int(first.lengths[0])
+    shown = torch.arange(max(0, length - TOKENS_SHOWN), length)
+    return logit_lens(model, first, positions=shown[None])
 
 
 def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:

@@ -11,6 +11,7 @@ from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from lensdepth import plotting, prose
+from lensdepth.geometry import GeometryProfile
 from lensdepth.report import figures, tables
 from lensdepth.report.findings import Findings
 from lensdepth.report.tables import DepthTable
@@ -18,6 +19,30 @@ from lensdepth.transition import compare_definitions
 
 N_EXAMPLES = 3
 """Prompts whose lens is spelt out token by token."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exhibit:
+    """One more figure of a section, under a title of its own."""
+
+    key: str
+    title: str
+    note: str
+    """What to see in it."""
+    figure: Figure
+
+    @property
+    def figure_json(self) -> Markup:
+        return Markup(figures.exhibit_for_page(self.figure))
+
+    @property
+    def height(self) -> int:
+        return self.figure.layout.height
+
+    @property
+    def least_width(self) -> int:
+        """Pixels below which it is scrolled, not squeezed."""
+        return self.figure.layout.width or 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +58,7 @@ class Section:
     zones: list[dict[str, str]] = field(default_factory=list)
     table: DepthTable | None = None
     examples: list[dict[str, Any]] = field(default_factory=list)
+    exhibits: list[Exhibit] = field(default_factory=list)
     switches: list[tuple[str, ...]] = field(default_factory=list)
     """Definition, depth, interval, verdict, what it agrees with."""
 
@@ -192,6 +218,7 @@ def sections(findings: Findings) -> list[Section]:
             sentences=prose.geometry_sentences,
             figure=lambda r: r.plot(),
             table=tables.geometry_table,
+            exhibits=_geometry_exhibits,
         ),
     ]
 
@@ -248,6 +275,7 @@ def _lens(findings: Findings) -> Section:
         table=tables.lens_table(profile),
         zones=_zone_keys(findings, lens=True),
         examples=_examples(findings),
+        exhibits=[_token_map(findings)],
     )
 
 
@@ -262,6 +290,7 @@ def _section(
     figure: Callable[[Any], Figure],
     table: Callable[[Any], DepthTable] | None,
     zones: list[dict[str, str]] | None = None,
+    exhibits: Callable[[Any], list[Exhibit]] | None = None,
 ) -> Section:
     if result is None:
         return Section(key=key, title=title, question=question, absent=findings.absent[key])
@@ -276,7 +305,40 @@ def _section(
         figure=figure(result),
         table=None if table is None else table(result),
         zones=zones or [],
+        exhibits=[] if exhibits is None else exhibits(result),
     )
+
+
+def _token_map(findings: Findings) -> Exhibit:
+    profile, length = findings.tokens, int(findings.task.clean_tokens.lengths[0])
+    shown = profile.position.shape[1]
+    which = "Every token" if shown == length else f"The last {shown} of {length} tokens"
+    return Exhibit(
+        key="tokens",
+        title="One prompt, token by token",
+        note=f"{which} of the first prompt: {prose.NOTES['tokens']}",
+        figure=profile.plot_tokens(),
+    )
+
+
+def _geometry_exhibits(profile: GeometryProfile) -> list[Exhibit]:
+    return [
+        Exhibit(
+            key=key,
+            title=title,
+            note=prose.NOTES[key],
+            figure=draw(),
+        )
+        for key, title, draw in (
+            ("cka", "Which depths are alike", profile.plot_map),
+            (
+                "procrustes",
+                "Which depths are a rotation of one another",
+                lambda: profile.plot_map("procrustes"),
+            ),
+            ("coupling", "Angle against prediction, depth by depth", profile.plot_coupling),
+        )
+    ]
 
 
 def _zone_keys(

@@ -30,6 +30,7 @@
   function breakHeadings(layout, width) {
     if (width > 560) return;
     for (const note of layout.annotations ?? []) {
+      if (layout.meta.keys_after === undefined) return;
       note.text = note.text.replace(`</b>${layout.meta.keys_after}`, "</b><br>");
     }
   }
@@ -83,12 +84,12 @@
       const plot = document.getElementById(button.dataset.save);
       const figure = figureOf(plot, true);
       const layout = figure.layout;
-      const { title, legend, margin, height } = layout.meta;
+      const { title, legend, margin, height, width } = layout.meta;
       Object.assign(layout, { title, margin, height, showlegend: legend });
       for (const note of layout.annotations ?? []) note.visible = true;
-      thinTicks(layout, 900);
+      thinTicks(layout, width ?? 900);
       Plotly.downloadImage(figure, {
-        format: "svg", width: 900, height: layout.height,
+        format: "svg", width: width ?? 900, height: layout.height,
         filename: button.dataset.save.replace("-plot", ""),
       });
     }
