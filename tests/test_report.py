@@ -143,13 +143,14 @@ def test_what_users_write_stays_text(task: Task, tmp_path: Path) -> None:
     )
     findings = by_hand(hostile, name=HOSTILE)
     lens = replace(findings.lens, vocabulary={"0": HOSTILE, "1": HOSTILE})
-    written = write_report(replace(findings, lens=lens), tmp_path / "r.html", tmp_path / "r_tables")
+    findings = replace(findings, lens=lens, tokens=lens)
+    written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
     rest = without_plotly(written.path.read_text(encoding="utf-8"))
     assert "<script>alert" not in rest
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in rest
     assert "<|endoftext|>" not in rest
     blobs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', rest, flags=re.S)
-    assert len(blobs) == 9
+    assert len(blobs) == 13
     for blob in blobs:
         assert not set("<>&") & set(blob)
         json.loads(blob)
