@@ -65,6 +65,8 @@ def save_result(result: Any, path: str | Path) -> None:
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     return value
 
 

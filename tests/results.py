@@ -197,6 +197,8 @@ def steering(at: float | None = 4.0, *, sustained: float | None = None) -> Steer
         state_norm=torch.ones(2, N_LAYERS + 1),
         base_success=torch.zeros(N),
         base_prob=torch.zeros(N),
+        base_logit_diff=torch.full((N,), -4.0),
+        source_logit_diff=torch.full((N,), 4.0),
         source_prob=torch.ones(N),
         base_kl_to_source=torch.full((N,), 5.0),
         success=success,

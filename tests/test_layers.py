@@ -42,7 +42,7 @@ LEVELS = (
         "roles",
     ),
     ("lens", "geometry", "patching", "locality", "ablation", "steering"),
-    ("transition", "summary"),
+    ("transition", "claims", "summary"),
     ("prose", "report"),
     ("cli", "__main__"),
 )

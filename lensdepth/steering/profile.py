@@ -60,6 +60,9 @@ class SteeringProfile:
     """The same in the source run, the genuinely changed prompt."""
     base_kl_to_source: Float[Tensor, " pair"]
     """KL(source || base) in nats: where steering starts from; 0 is where it should get."""
+    base_logit_diff: Float[Tensor, " pair"]
+    """Logit difference of the unsteered base run, in nats."""
+    source_logit_diff: Float[Tensor, " pair"]
     success: Float[Tensor, "edit scope position depth pair"]
     """1 where the steered run's most likely token is the intended answer."""
     prob: Float[Tensor, "edit scope position depth pair"]

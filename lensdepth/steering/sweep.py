@@ -178,6 +178,8 @@ def steering_sweep(
         base_prob=base[1],
         source_prob=source[1],
         base_kl_to_source=base[2],
+        base_logit_diff=base[3],
+        source_logit_diff=source[3],
         success=values[0],
         prob=values[1],
         kl_to_source=values[2],

@@ -432,8 +432,8 @@ def _row_spans(row: Row) -> tuple[Any, Any] | None:
     return None if clean is None or corrupted is None else (clean, corrupted)
 
 
-def _keep_correct(task: Task, model: PromptModel, caller: str) -> Task:
-    """Only pairs whose most likely next tokens are target on clean and foil on corrupted."""
+def answered_rightly(task: Task, model: PromptModel) -> tuple[Tensor, Tensor]:
+    """Whether the likeliest next token is target on clean, and foil on corrupted, by pair."""
     assert task.corrupted_tokens is not None
     right = []
     for tokens, answers in (
@@ -448,6 +448,11 @@ def _keep_correct(task: Task, model: PromptModel, caller: str) -> Task:
             ]
         )
         right.append(top == answers)
+    return right[0], right[1]
+
+
+def _keep_correct(task: Task, model: PromptModel, caller: str) -> Task:
+    right = answered_rightly(task, model)
     both = right[0] & right[1]
     if not both.any():
         raise ValueError(

@@ -1,0 +1,158 @@
+"""Numbers with a standard error that knows which pairs share a prompt.
+
+Every estimate is a function of means over pairs. Two pairs that share a prompt are not independent,
+and one prompt can stand in many pairs, so the variance adds up the products of all pairs of pairs
+that have a prompt in common.
+
+Source: Aronow, Samii & Assenova 2015, "Cluster-Robust Variance Estimation for Dyadic Data"; the
+function's part by the delta method.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray as Array
+from scipy import stats as distributions
+
+from lensdepth.stats import LEVEL
+
+LEAST_P = 1e-6
+"""Further out the tail of Student's t says nothing about means of so few prompts."""
+STEP = 1e-4
+"""Relative step of the numerical gradient; functions of means are smooth or have kinks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number, its standard error, and from how many prompts."""
+
+    value: float
+    se: float
+    n: int
+    """Different prompts."""
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval, by Student's t."""
+        return self.value - self._reach
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.value + self._reach
+
+    @property
+    def _reach(self) -> float:
+        return self.se * float(distributions.t.ppf((1 + LEVEL) / 2, self.n - 1))
+
+    def p_above(self, threshold: float) -> float:
+        """One-sided p against "the number is at most this"."""
+        return self._tail((self.value - threshold) / self.se)
+
+    def p_below(self, threshold: float) -> float:
+        """One-sided p against "the number is at least this"."""
+        return self._tail((threshold - self.value) / self.se)
+
+    def _tail(self, t: float) -> float:
+        return max(float(distributions.t.sf(t, self.n - 1)), LEAST_P)
+
+
+def sharing(*prompts: Sequence[str]) -> Bool[Array, "pair pair"]:
+    """Which pairs have a prompt in common, in whichever role.
+
+    Args:
+        prompts: the prompts of every pair, role by role: `sharing(task.clean, task.corrupted)`.
+    """
+    names = {text: i for i, text in enumerate(dict.fromkeys(p for role in prompts for p in role))}
+    member = np.zeros((len(prompts[0]), len(names)), dtype=np.int64)
+    for role in prompts:
+        member[np.arange(len(role)), [names[text] for text in role]] = 1
+    return member @ member.T > 0
+
+
+def estimate(
+    values: Float[Array, "pair *shape"],
+    share: Bool[Array, "pair pair"],
+    function: Callable[[Float[Array, "*shape"]], float] | None = None,
+    *,
+    n: int,
+    floor: float | None = None,
+) -> Estimate:
+    """A function of the mean over pairs, with its standard error.
+
+    Args:
+        values: one row a pair; rows with NaN are left out.
+        share: which pairs have a prompt in common.
+        function: from the mean row to a number; the mean itself by default.
+        n: different prompts behind the pairs.
+        floor: least standard error; 1 / pairs by default, which is what it would be if one pair in
+            all had come out the other way: outcomes that never differ are not known exactly.
+    Returns:
+        Estimate; NaN where fewer than two pairs are left.
+    """
+    flat = values.reshape(len(values), -1).astype(float)
+    whole = ~np.isnan(flat).any(1)
+    flat, share = flat[whole], share[np.ix_(whole, whole)]
+    if len(flat) < 2:
+        return Estimate(value=float("nan"), se=float("nan"), n=max(n, 2))
+
+    def at(mean: Float[Array, " number"]) -> float:
+        shaped = mean.reshape(values.shape[1:])
+        return float(shaped) if function is None else function(shaped)
+
+    mean = flat.mean(0)
+    influence = (flat - mean) @ _gradient(at, mean, flat.std(0))
+    variance = _variance(influence, share)
+    least = 1 / len(flat) if floor is None else floor
+    return Estimate(value=at(mean), se=max(float(np.sqrt(variance)), least), n=max(n, 2))
+
+
+def _gradient(
+    function: Callable[[Array], float], at: Float[Array, " number"], scale: Float[Array, " number"]
+) -> Float[Array, " number"]:
+    """Central differences, in steps of a part of each number's own spread."""
+    slopes = np.zeros(len(at))
+    for i, spread in enumerate(scale):
+        if spread == 0:
+            continue  # it does not vary, so its slope does not matter
+        step = np.zeros(len(at))
+        step[i] = STEP * spread
+        slopes[i] = (function(at + step) - function(at - step)) / (2 * step[i])
+    return slopes
+
+
+def _variance(influence: Float[Array, " pair"], share: Bool[Array, "pair pair"]) -> float:
+    """Of the mean of the influences, never less than if all pairs were independent."""
+    n = len(influence)
+    independent = float(influence @ influence)
+    return max(float(influence @ share @ influence), independent) / (n * (n - 1))
+
+
+def ratio(mean: Float[Array, "2"]) -> float:
+    """The first mean over the second."""
+    return float(mean[0] / mean[1])
+
+
+def rise_width(curve: Float[Array, " depth"]) -> float:
+    """Depths, as a fraction of all, in which a curve goes from 10 to 90 % of its way.
+
+    The way is from the curve's first value to its last, and the curve is made monotone (it keeps
+    the most that it has reached). A straight line gives 0.8; NaN where the ends do not differ.
+    """
+    way = curve[-1] - curve[0]
+    if not abs(way) >= 1e-9:
+        return float("nan")
+    reached = np.maximum.accumulate((curve - curve[0]) / way)
+    at = np.arange(len(curve), dtype=float)
+    return float((_first(reached, at, 0.9) - _first(reached, at, 0.1)) / (len(curve) - 1))
+
+
+def _first(reached: Float[Array, " depth"], at: Float[Array, " depth"], level: float) -> float:
+    """Where a monotone curve first comes to a level, between depths by a straight line."""
+    after = int(np.argmax(reached >= level))
+    if after == 0:
+        return float(at[0])
+    low, high = reached[after - 1], reached[after]
+    return float(at[after - 1] + (level - low) / (high - low))

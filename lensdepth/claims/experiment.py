@@ -1,0 +1,411 @@
+"""Hypotheses tested on a model: the sweeps that they need, each once, and a verdict for each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray as Array
+from tqdm.auto import tqdm
+
+from lensdepth.ablation import AblationProfile, ablation_sweep
+from lensdepth.claims.estimate import Estimate, estimate, sharing
+from lensdepth.claims.hypothesis import Condition, Hypothesis, parse_depths
+from lensdepth.claims.result import Finding
+from lensdepth.claims.verdict import Judged, Verdict, decide, judge
+from lensdepth.claims.zones import FEWEST, chosen_on_others, deal_groups, find_zones
+from lensdepth.model import DepthModel
+from lensdepth.patching import PatchProfile, patch_sweep
+from lensdepth.provenance import Provenance, make_provenance
+from lensdepth.steering import SteeringProfile, steering_sweep
+from lensdepth.storage import load_result, save_result
+from lensdepth.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+Sweep = tuple[str, str, str, str, str]
+Profile = AblationProfile | PatchProfile | SteeringProfile
+UNITS = {
+    "transferred": "transferred fraction",
+    "logit_diff": "nats",
+    "success": "share of pairs",
+    "kl": "nats",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypothesisVerdict:
+    """One hypothesis with its verdict; its numbers are in the finding of the same name."""
+
+    name: str
+    family: str
+    verdict: Verdict
+    p: float | None
+    """Two-sided, Holm-corrected over the family."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HypothesisTable:
+    """Verdicts on somebody's own hypotheses."""
+
+    provenance: Provenance
+    hypotheses: tuple[HypothesisVerdict, ...]
+    findings: tuple[Finding, ...]
+    n_pairs: int
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a hypothesis."""
+        import pandas as pd
+
+        rows = []
+        for one, found in zip(self.hypotheses, self.findings, strict=True):
+            row = {"hypothesis": one.name, "family": one.family, "verdict": one.verdict}
+            names = ("says", "unit", "expect", "threshold", "effect", "low", "high")
+            row |= {name: getattr(found, name) for name in names}
+            row |= {"p": one.p, "p_for": found.p_for, "p_against": found.p_against}
+            rows.append(row | {"n": found.n, "reason": found.reason})
+        numbers = ("threshold", "effect", "low", "high", "p")
+        return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
+
+    def plot(self) -> "Figure":
+        """Every difference with its interval, beside the threshold."""
+        from lensdepth.claims.figures import forest
+
+        return forest(self.findings, {one.name: one.verdict for one in self.hypotheses})
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "HypothesisTable":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
+
+
+def evaluate_hypotheses(
+    model: DepthModel, task: Task, hypotheses: Sequence[Hypothesis], *, seed: int = 0
+) -> HypothesisTable:
+    """Test each hypothesis on the task's pairs.
+
+    Differences are paired where both conditions are of the same pairs. Standard errors are
+    clustered by prompt; centroids of steering come from other prompts than those steered, and
+    depths named `early`, `late` or `best` from pairs that share no prompt with the pair tested.
+
+    Args:
+        model: any wrapped model.
+        task: pairs of prompts; usually those that the model answers rightly.
+        hypotheses: what is expected.
+        seed: of groups, folds and controls.
+    Returns:
+        HypothesisTable.
+    Raises:
+        ValueError: before any forward pass: no pairs, unknown labels or values, depths that the
+            model does not have, or too few pairs.
+    Example:
+        >>> first = Condition(intervention="ablate", edit="direction")
+        >>> second = Condition(intervention="ablate", edit="norm")
+        >>> one = Hypothesis(name="turn", first=first, second=second, depths=">= 7", by=0.2)
+        >>> evaluate_hypotheses(model, task, [one]).hypotheses[0].verdict
+    """
+    check_hypotheses(model, task, hypotheses)
+    sweeps = needed_sweeps(hypotheses)
+    profiles = {}
+    for sweep in tqdm(sweeps, desc="sweeps", disable=None, leave=False):
+        profiles[sweep] = run_sweep(model, task, sweep, seed=seed)
+    assert task.corrupted is not None
+    group = deal_groups(task.clean, task.corrupted, seed=seed)
+    findings = [_finding(one, task, profiles, group, model.n_layers) for one in hypotheses]
+    return HypothesisTable(
+        provenance=make_provenance(
+            "evaluate_hypotheses",
+            model.info,
+            task=task.name,
+            prompts=task.clean,
+            corrupted=task.corrupted,
+            settings={"hypotheses": [one.says for one in hypotheses]},
+            seed=seed,
+        ),
+        hypotheses=tuple(_verdicts(hypotheses, findings)),
+        findings=tuple(findings),
+        n_pairs=len(task),
+    )
+
+
+class WrongHypothesis(ValueError):
+    """A hypothesis that this task or model cannot test; it knows which and by which key."""
+
+    def __init__(self, hypothesis: Hypothesis, key: str, message: str) -> None:
+        super().__init__(f"hypothesis {hypothesis.name!r}: {message}")
+        self.hypothesis, self.key, self.message = hypothesis, key, message
+
+
+def check_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothesis]) -> None:
+    """Refuse what cannot be tested.
+
+    Raises:
+        ValueError
+    """
+    if not hypotheses:
+        raise ValueError("evaluate_hypotheses: there is no hypothesis to test.")
+    if not task.has_pairs:
+        raise ValueError(
+            f"evaluate_hypotheses: interventions need pairs of prompts; {task.name!r} has plain "
+            f"prompts alone."
+        )
+    check_labels(hypotheses, {name: task.labels[name].astype(str) for name in task.labels.columns})
+    for one in hypotheses:
+        try:
+            parse_depths(one.depths, last_depth(one, model.n_layers))
+        except ValueError as error:
+            raise WrongHypothesis(one, "depths", str(error)) from error
+        for condition in conditions(one):
+            if condition.position == "input" and task.input_positions is None:
+                raise WrongHypothesis(one, "position", "the task has no input position.")
+        if one.depths in ("early", "late") and task.input_positions is None:
+            raise WrongHypothesis(
+                one, "depths", f"depths {one.depths!r} need a task with an input position."
+            )
+
+
+def check_labels(hypotheses: Sequence[Hypothesis], labels: "dict[str, pd.Series[str]]") -> None:
+    """Refuse labels and values that the prompts do not have.
+
+    Raises:
+        WrongHypothesis
+    """
+    for one in hypotheses:
+        for condition in conditions(one):
+            for label, value in (condition.where or {}).items():
+                if label not in labels:
+                    there = ", ".join(labels) or "none"
+                    raise WrongHypothesis(
+                        one, "where", f"the prompts have no label {label!r}; there are {there}."
+                    )
+                if value not in set(labels[label]):
+                    some = ", ".join(sorted(set(labels[label]))[:8])
+                    raise WrongHypothesis(
+                        one, "where", f"no prompt has {label} = {value}; there are {some}."
+                    )
+
+
+def conditions(one: Hypothesis) -> list[Condition]:
+    """Those that something is done in."""
+    return [condition for condition in (one.first, one.second) if condition is not None]
+
+
+def last_depth(one: Hypothesis, n_layers: int) -> int:
+    """The last residual depth, or the last block of the other streams."""
+    return n_layers if one.first.stream == "resid_pre" else n_layers - 1
+
+
+def needed_sweeps(hypotheses: Sequence[Hypothesis]) -> list[Sweep]:
+    """Each sweep once, in the order of first use."""
+    needed = [c.sweep for one in hypotheses for c in conditions(one)]
+    if any(one.depths in ("early", "late") for one in hypotheses):
+        needed += [
+            ("patch", name, "local", "resid_pre", "full") for name in ("input", "prediction")
+        ]
+    return list(dict.fromkeys(needed))
+
+
+def run_sweep(model: DepthModel, task: Task, sweep: Sweep, *, seed: int) -> Profile:
+    """One sweep by its public function, at all depths."""
+    kind, position, scope, stream, edit = sweep
+    given: dict[str, Any] = {"positions": (position,), "seed": seed}
+    if kind == "patch":
+        return patch_sweep(model, task, stream=stream, edit=edit, controls=(), **given)  # type: ignore[arg-type]
+    if kind == "ablate":
+        return ablation_sweep(model, task, scopes=(scope,), **given)  # type: ignore[arg-type]
+    return steering_sweep(model, task, scopes=(scope,), **given)  # type: ignore[arg-type]
+
+
+def _effects(condition: Condition, metric: str, profile: Profile) -> Float[Array, "pair depth"]:
+    """Effects by pair; of `transferred`, changes of the logit difference in nats."""
+    name = "logit_diff" if metric == "transferred" else metric
+    if isinstance(profile, PatchProfile):
+        found = profile.effects if name == "logit_diff" else profile.of(name)
+        return found[:, :, 0].double().numpy()
+    if isinstance(profile, AblationProfile):
+        return profile.of(condition.edit, profile.effect(name)).double().numpy()  # type: ignore[arg-type]
+    found = profile.of(getattr(profile, name), condition.position, edit=condition.edit)
+    if name == "logit_diff":
+        found = found - profile.base_logit_diff[:, None]
+    return found.double().numpy()
+
+
+def _whole(profile: Profile) -> Float[Array, " pair"]:
+    """Logit difference of the source run less the base run's, in nats."""
+    if isinstance(profile, PatchProfile):
+        i = profile.metrics.index("logit_diff")
+        return (profile.source_values - profile.base_values)[i].double().numpy()
+    return (profile.source_logit_diff - profile.base_logit_diff).double().numpy()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Side:
+    """One condition in numbers by pair."""
+
+    pairs: Bool[Array, " pair"]
+    """Those that it is about."""
+    effects: Float[Array, "pair depth"]
+    unit: Float[Array, " pair"]
+    """What an effect is a fraction of: 1, or the whole difference."""
+
+
+def _side(
+    condition: Condition | None, one: Hypothesis, task: Task, profiles: dict[Sweep, Profile]
+) -> Side:
+    profile = profiles[(condition or one.first).sweep]
+    effects = _effects(condition or one.first, one.metric, profile)
+    pairs = np.ones(len(task), dtype=bool)
+    for label, value in ((condition or one.first).where or {}).items():
+        pairs &= (task.labels[label].astype(str) == value).to_numpy()
+    whole = _whole(profile) if one.metric == "transferred" else np.ones(len(task))
+    return Side(
+        pairs=pairs, effects=np.zeros_like(effects) if condition is None else effects, unit=whole
+    )
+
+
+def _finding(
+    one: Hypothesis,
+    task: Task,
+    profiles: dict[Sweep, Profile],
+    group: Int[Array, "pair role"],
+    n_layers: int,
+) -> Finding:
+    first, second = (_side(c, one, task, profiles) for c in (one.first, one.second))
+    found, reason = None, ""
+    try:
+        at = _depths(one, first, second, profiles, group, n_layers)
+        found = _difference(first, second, at, task)
+        if np.isnan(found.value) or np.isnan(found.se):
+            found, reason = None, "too few pairs have a number here"
+    except ValueError as why:
+        reason = str(why)
+    judged = Judged(p_for=1.0, p_against=1.0)
+    if found is not None:
+        judged = judge(found, one.expect, one.threshold)
+        reason = _bear_in_mind(one, n_layers)
+    return Finding(
+        key=one.name,
+        says=one.says,
+        unit=UNITS[one.metric],
+        expect=one.expect,
+        threshold=one.threshold,
+        effect=None if found is None else found.value,
+        low=None if found is None else found.low,
+        high=None if found is None else found.high,
+        p_for=judged.p_for,
+        p_against=judged.p_against,
+        n=0 if found is None else found.n,
+        reason=reason,
+    )
+
+
+def _bear_in_mind(one: Hypothesis, n_layers: int) -> str:
+    asked = parse_depths(one.depths, last_depth(one, n_layers))
+    if asked is None or one.first.stream != "resid_pre" or not asked[-1]:
+        return ""
+    if any(c.intervention == "ablate" and c.position == "prediction" for c in conditions(one)):
+        return (
+            f"depth {n_layers} is among the depths: under a final norm a norm edit does nothing "
+            f"there and a direction edit all, in every model"
+        )
+    return ""
+
+
+def _depths(
+    one: Hypothesis,
+    first: Side,
+    second: Side,
+    profiles: dict[Sweep, Profile],
+    group: Int[Array, "pair role"],
+    n_layers: int,
+) -> Bool[Array, "pair depth"]:
+    """Over which depths each pair's effects are averaged."""
+    fixed = parse_depths(one.depths, last_depth(one, n_layers))
+    if fixed is not None:
+        return np.tile(fixed, (len(group), 1))
+    if one.depths == "best":
+        return _best(one, first, second, group)
+    curves = []
+    for name in ("input", "prediction"):
+        profile = profiles[("patch", name, "local", "resid_pre", "full")]
+        assert isinstance(profile, PatchProfile)
+        curves.append(profile.efficacy(name).double().numpy())
+    zones = find_zones(curves[0], curves[1], group)
+    if not zones.located:
+        raise ValueError("no crossing of patching was found, so no depth is early or late")
+    where = zones.early if one.depths == "early" else zones.late
+    # Blocks of other streams: block l leads to depth l + 1.
+    return where if one.first.stream == "resid_pre" else where[:, 1:]
+
+
+def _best(
+    one: Hypothesis, first: Side, second: Side, group: Int[Array, "pair role"]
+) -> Bool[Array, "pair depth"]:
+    """The depth of the largest difference in the expected direction, on other pairs."""
+    chosen_at = np.zeros_like(first.effects, dtype=bool)
+    for mine, others in chosen_on_others(group):
+        means = []
+        for side in (first, second):
+            rows = others & side.pairs
+            if rows.sum() < FEWEST:
+                raise ValueError(
+                    f"there are {int(rows.sum())} pairs without a prompt in common with others to "
+                    f"choose a depth on, and {FEWEST} are needed"
+                )
+            means.append(side.effects[rows].mean(0) / side.unit[rows].mean())
+        gap = means[0] - means[1]
+        score = {"greater": gap, "less": -gap, "equivalent": np.abs(gap)}[one.expect]
+        chosen_at[mine, int(np.nanargmax(score))] = True
+    return chosen_at
+
+
+def _difference(first: Side, second: Side, at: Bool[Array, "pair depth"], task: Task) -> Estimate:
+    """First less second, of means over their pairs, each in its own unit."""
+    columns = []
+    for side in (first, second):
+        mean = (side.effects * at).sum(1) / at.sum(1)
+        columns += [np.where(side.pairs, mean, 0.0), np.where(side.pairs, side.unit, 0.0)]
+    either = first.pairs | second.pairs
+    assert task.corrupted is not None
+    share = sharing(task.clean, task.corrupted)[np.ix_(either, either)]
+    prompts = {
+        p for pair, mine in zip(zip(task.clean, task.corrupted, strict=True), either, strict=True)
+        if mine for p in pair
+    }  # fmt: skip
+
+    def difference(mean: Float[Array, "4"]) -> float:
+        return float(mean[0] / mean[1] - mean[2] / mean[3])
+
+    return estimate(np.stack(columns, axis=1)[either], share, difference, n=len(prompts))
+
+
+def _verdicts(
+    hypotheses: Sequence[Hypothesis], findings: Sequence[Finding]
+) -> list[HypothesisVerdict]:
+    """Corrected within each family, over those that could be measured."""
+    decided: dict[str, tuple[Verdict, float]] = {}
+    for family in dict.fromkeys(one.family for one in hypotheses):
+        tested = [
+            found
+            for one, found in zip(hypotheses, findings, strict=True)
+            if one.family == family and found.effect is not None
+        ]
+        judged = [Judged(p_for=found.p_for, p_against=found.p_against) for found in tested]
+        decided |= dict(zip((found.key for found in tested), decide(judged), strict=True))
+    return [
+        HypothesisVerdict(
+            name=one.name,
+            family=one.family,
+            verdict=decided[one.name][0] if one.name in decided else "cannot tell",
+            p=decided[one.name][1] if one.name in decided else None,
+        )
+        for one in hypotheses
+    ]

@@ -1,0 +1,111 @@
+"""What testing would run, before it is run: edited runs, time and memory."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lensdepth.claims.experiment import check_hypotheses, needed_sweeps
+from lensdepth.claims.hypothesis import EDITS, Hypothesis
+from lensdepth.model import DepthModel
+from lensdepth.replay.memory import CPU_MEMORY
+from lensdepth.tasks import Task
+
+TIMED = 8
+"""Prompts in the forward passes that are timed."""
+REPEATS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much work there is."""
+
+    sweeps: tuple[tuple[str, int], ...]
+    """Name and number of edited runs of each."""
+    plain_runs: int
+    """Forward passes of one prompt without an edit."""
+    seconds_per_prompt: float
+    """One plain forward pass, as timed on a few prompts."""
+    weights_bytes: int
+    states_bytes: int
+    """States, keys and values that are kept beside the weights, at most."""
+
+    @property
+    def edited_runs(self) -> int:
+        return sum(n for _, n in self.sweeps)
+
+    @property
+    def most_seconds(self) -> float:
+        """Were every edited run a whole forward pass; replaying takes a part of that."""
+        return (self.edited_runs + self.plain_runs) * self.seconds_per_prompt
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "sweeps": [{"name": name, "edited_runs": n} for name, n in self.sweeps],
+            "edited_runs": self.edited_runs,
+            "plain_runs": self.plain_runs,
+            "seconds_per_prompt": self.seconds_per_prompt,
+            "most_seconds": self.most_seconds,
+            "weights_bytes": self.weights_bytes,
+            "states_bytes": self.states_bytes,
+        }
+
+
+def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothesis]) -> Plan:
+    """The sweeps that `evaluate_hypotheses` would run.
+
+    Raises:
+        ValueError: as `evaluate_hypotheses`.
+    """
+    check_hypotheses(model, task, hypotheses)
+    sweeps = []
+    for kind, position, scope, stream, edit in needed_sweeps(hypotheses):
+        depths = model.n_layers + (stream == "resid_pre")
+        n_edits = 1 if kind == "patch" else len(EDITS[kind])
+        words = [kind, edit, "" if stream == "resid_pre" else stream, position, scope]
+        sweeps.append((" ".join(filter(None, words)), n_edits * depths * len(task)))
+    return _plan(model, task, sweeps)
+
+
+def plan_claims(model: DepthModel, task: Task) -> Plan:
+    """The sweeps that `evaluate_claims` would run, if the model answers all pairs rightly."""
+    n, depths, blocks = len(task), model.n_layers + 1, model.n_layers
+    return _plan(
+        model,
+        task,
+        [
+            ("patch at input and prediction, with controls", 4 * depths * n),
+            ("ablate at prediction", len(EDITS["ablate"]) * depths * n),
+            ("steer at input and prediction", 2 * len(EDITS["steer"]) * depths * n),
+            ("attention alone, together, all but one", (2 * blocks + 1) * n),
+            ("attention, the trajectory after it", blocks * n),
+        ],
+    )
+
+
+def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Plan:
+    assert task.corrupted_tokens is not None
+    weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
+    longest = max(task.clean_tokens.tokens.shape[1], task.corrupted_tokens.tokens.shape[1])
+    # The stream at every depth, keys and values, of base and source runs.
+    each = 4 * longest * ((model.n_layers + 1) + 2 * model.n_layers) * model.d_model * 2
+    return Plan(
+        sweeps=tuple(sweeps),
+        # Base and source of every sweep, and one pass for the answers.
+        plain_runs=2 * len(task) * (len(sweeps) + 1),
+        seconds_per_prompt=_time_prompt(model, task),
+        weights_bytes=weights,
+        states_bytes=min(each * len(task), CPU_MEMORY) if len(task) else 0,
+    )
+
+
+def _time_prompt(model: DepthModel, task: Task) -> float:
+    batch = task.clean_tokens[slice(0, TIMED)]
+    model.logits(batch)
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        model.logits(batch)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) / len(batch)

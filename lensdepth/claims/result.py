@@ -1,0 +1,161 @@
+"""What `evaluate_claims` gives: a verdict for each claim, and every number behind it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth.claims.verdict import ALPHA, Expectation, Verdict
+from lensdepth.provenance import Provenance
+from lensdepth.storage import load_result, save_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One statement's number, beside what was expected of it."""
+
+    key: str
+    """Of a claim: `C5 beats norm`; of a hypothesis: its name."""
+    says: str
+    unit: str
+    expect: Expectation | None
+    """None for what is measured beside and judges nothing."""
+    threshold: float | None
+    effect: float | None
+    """None where it could not be measured."""
+    low: float | None
+    """95 % interval, clustered by prompt; not corrected."""
+    high: float | None
+    p_for: float
+    """One-sided, not corrected; 1 where nothing was measured."""
+    p_against: float
+    n: int
+    """Different prompts."""
+    reason: str
+    """Why there is no number, or what to bear in mind."""
+
+    @property
+    def stands(self) -> Verdict:
+        """How the number stands by itself, before any correction for many."""
+        if min(self.p_for, self.p_against) >= ALPHA / 2:
+            return "cannot tell"
+        return "supported" if self.p_for < self.p_against else "contradicted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimVerdict:
+    """One claim with its verdict and the statement that settles it."""
+
+    claim: str
+    title: str
+    verdict: Verdict
+    p: float | None
+    """Two-sided, Holm-corrected over the claims that could be tested; None where it could not."""
+    decisive: str
+    """Key of the finding whose numbers stand for the claim: the weakest, or the one against."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClaimTable:
+    """Verdicts with effects, intervals and corrected p-values."""
+
+    provenance: Provenance
+    claims: tuple[ClaimVerdict, ...]
+    findings: tuple[Finding, ...]
+    accuracy: float
+    """Share of the drawn pairs of which the model answers both prompts rightly."""
+    n_pairs: int
+    n_prompts: int
+    located: float
+    """Share of pairs for which other pairs show a crossing; thirds of the depth stand for it
+    elsewhere."""
+    handover: Float[Tensor, " depth"]
+    """Mean of half of 1 + patching success at the prediction position - that at the input."""
+    handover_low: Float[Tensor, " depth"]
+    handover_high: Float[Tensor, " depth"]
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    def finding(self, key: str) -> Finding:
+        """One statement's finding.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for one in self.findings:
+            if one.key == key:
+                return one
+        raise KeyError(
+            f"ClaimTable: there is no finding {key!r}; there are "
+            f"{', '.join(f.key for f in self.findings)}."
+        )
+
+    def verdict(self, claim: str) -> Verdict:
+        """The verdict of `C1` ... `C7`.
+
+        Raises:
+            KeyError: there is no such claim.
+        """
+        found: dict[str, Verdict] = {one.claim: one.verdict for one in self.claims}
+        if claim not in found:
+            raise KeyError(
+                f"ClaimTable: there is no claim {claim!r}; there are {', '.join(found)}."
+            )
+        return found[claim]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a statement: numbers, what was expected, and its claim's verdict."""
+        import pandas as pd
+
+        verdicts = {one.claim: one for one in self.claims}
+        rows = []
+        for one in self.findings:
+            claim = verdicts[one.key.split(" ", 1)[0]]
+            rows.append(
+                {
+                    "claim": claim.claim,
+                    "title": claim.title,
+                    "verdict": claim.verdict,
+                    "statement": one.key,
+                    "decisive": one.key == claim.decisive,
+                    "says": one.says,
+                    "unit": one.unit,
+                    "expect": one.expect,
+                    "threshold": one.threshold,
+                    "effect": one.effect,
+                    "low": one.low,
+                    "high": one.high,
+                    "p_for": one.p_for,
+                    "p_against": one.p_against,
+                    "p_claim": claim.p,
+                    "n": one.n,
+                    "reason": one.reason,
+                }
+            )
+        numbers = ("threshold", "effect", "low", "high", "p_claim")
+        return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
+
+    def plot(self) -> "Figure":
+        """Every statement's number with its interval, beside the threshold."""
+        from lensdepth.claims.figures import forest
+
+        judging = [one for one in self.findings if one.expect is not None]
+        return forest(judging, {one.key: one.stands for one in judging})
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ClaimTable":
+        """Read what `save` wrote."""
+        return load_result(cls, path)

@@ -1,0 +1,148 @@
+"""Verdicts and plans as tables in a terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from lensdepth.claims import ClaimTable, HypothesisTable
+    from lensdepth.claims.models import ModelsTable
+    from lensdepth.claims.plan import Plan
+    from lensdepth.claims.result import Finding
+
+STYLES = {"supported": "bold green", "contradicted": "bold red", "cannot tell": "yellow"}
+SHORT = {"supported": "yes", "contradicted": "no", "cannot tell": "?"}
+SIGNS = {"greater": ">", "less": "<", "equivalent": "±"}
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        right = name in ("effect", "aim", "p", "prompts", "needed", "edited runs")
+        table.add_column(name, justify="right" if right else "left", no_wrap=right)
+    return table
+
+
+def _effect(found: "Finding") -> str:
+    if found.effect is None or found.low is None or found.high is None:
+        return "–"
+    return f"{found.effect:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _aim(found: "Finding") -> str:
+    if found.expect is None or found.threshold is None:
+        return ""
+    return f"{SIGNS[found.expect]} {found.threshold:g}"
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _verdict(verdict: str) -> Text:
+    return Text(verdict, style=STYLES[verdict])
+
+
+def claims_table(table: "ClaimTable") -> Table:
+    """One row a claim: its verdict and the statement that settles it."""
+    shown = _table("claim", "", "verdict", "settled by", "effect", "aim", "p", "prompts")
+    for one in table.claims:
+        found = table.finding(one.decisive)
+        settled = "–" if found.effect is None else one.decisive.split(" ", 1)[1]
+        shown.add_row(
+            one.claim, Text(one.title), _verdict(one.verdict), settled, _effect(found),
+            _aim(found), _p(one.p), str(found.n) if found.n else "–",
+        )  # fmt: skip
+    return shown
+
+
+def notes(table: "ClaimTable") -> list[str]:
+    """What to bear in mind: why claims stay open, and what is weak."""
+    said: dict[str, list[str]] = {}
+    for one in table.claims:
+        if one.reason:
+            said.setdefault(one.reason, []).append(one.claim)
+    lines = [f"{', '.join(claims)}: {reason}." for reason, claims in said.items()]
+    return [
+        *lines,
+        "p: two-sided against the aim, corrected over the claims (Holm). Intervals: 95 %, by "
+        "prompt, uncorrected. All statements: --json, --out FILE.csv; reasons: docs/claims.md.",
+    ]
+
+
+def hypotheses_table(table: "HypothesisTable", needed: Sequence[int | None]) -> Table:
+    """One row a hypothesis."""
+    shown = _table("hypothesis", "verdict", "effect", "aim", "p", "prompts", "needed")
+    for one, found, n in zip(table.hypotheses, table.findings, needed, strict=True):
+        shown.add_row(
+            Text(one.name), _verdict(one.verdict), _effect(found), _aim(found), _p(one.p),
+            str(found.n) if found.n else "–", "–" if n is None else f"{n:,}",
+        )  # fmt: skip
+    return shown
+
+
+def hypothesis_notes(table: "HypothesisTable") -> list[str]:
+    """Each hypothesis in words, and what to bear in mind."""
+    lines = [
+        f"{one.key}: {one.says} ({one.unit})." + (f" Note: {one.reason}." if one.reason else "")
+        for one in table.findings
+    ]
+    return [
+        *lines,
+        "p: two-sided against the aim, corrected over each family (Holm). needed: different "
+        "prompts for 90 % power, were the effect as found; –: it does not pass the aim.",
+    ]
+
+
+def models_table(together: "ModelsTable") -> Table:
+    """One row a model: where control passes, and a word for each claim."""
+    claims = [one.claim for one in together.tables[0].claims]
+    shown = _table("model", "blocks", "right", "passes at", "10-90 %", *claims)
+    frame = together.to_frame()
+    for name, rows in frame.groupby("model", sort=False):
+        first = rows.iloc[0]
+        words = [Text(SHORT[v], style=STYLES[v]) for v in rows.verdict]
+        shown.add_row(
+            Text(str(name)), str(first.n_layers), f"{first.accuracy:.0%}",
+            _fraction(first.handover_at), _fraction(first.handover_width), *words,
+        )  # fmt: skip
+    return shown
+
+
+def _fraction(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}"
+
+
+def plan_table(plan: "Plan") -> Table:
+    """One row a sweep."""
+    shown = _table("sweep", "edited runs")
+    for name, n in plan.sweeps:
+        shown.add_row(Text(name), f"{n:,}")
+    return shown
+
+
+def plan_sentences(plan: "Plan") -> list[str]:
+    """Totals, time and memory."""
+    return [
+        f"{plan.edited_runs:,} edited runs and {plan.plain_runs:,} plain ones.",
+        f"A forward pass takes {1000 * plan.seconds_per_prompt:.1f} ms a prompt here, so plain "
+        f"hooks would take {_duration(plan.most_seconds)}; replaying takes a third or less as a "
+        f"rule.",
+        f"Memory: weights {_size(plan.weights_bytes)}, states kept at most "
+        f"{_size(plan.states_bytes)}.",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(n: int) -> str:
+    return f"{n / 2**20:,.0f} MiB" if n < 2**30 else f"{n / 2**30:.1f} GiB"

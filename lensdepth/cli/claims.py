@@ -1,0 +1,313 @@
+"""The study's claims, or anybody's hypotheses, with verdicts."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lensdepth.cli import session
+from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.console import note, quiet
+from lensdepth.cli.options import (
+    ModelOptions,
+    OutputOptions,
+    TaskOptions,
+    check_out,
+    check_task,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from lensdepth.claims import ClaimTable, Hypothesis
+    from lensdepth.claims.plan import Plan
+    from lensdepth.model import DepthModel
+    from lensdepth.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimOptions:
+    """What is tested, and on which further models."""
+
+    hypotheses: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Test the hypotheses in this TOML file in place of the study's claims.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further model or checkpoint for the same table; may be given several times.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    mix_numerics: Annotated[
+        bool,
+        typer.Option(
+            "--mix-numerics",
+            help="Allow models of other dtypes, or processed beside raw weights, in one table.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be run, how many forward passes, time and memory; run nothing.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.hypotheses is not None and self.against:
+            raise ValueError("--against goes with the study's claims, not with --hypotheses.")
+
+
+@app.command(
+    epilog=examples(
+        "claims",
+        "claims --model ./my-model --task months --json",
+        "claims --hypotheses mine.toml --dry-run",
+        "claims --model step1000 --against step2000 --out models.html",
+    )
+)
+@spread
+def claims(
+    *,
+    options: ClaimOptions,
+    task: TaskOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Supported, contradicted, or cannot tell: the study's claims or your own hypotheses."""
+    check_out(output.out, force=output.force)
+    hypotheses = None
+    with quiet(debug=output.debug):
+        check_task(task)
+        if options.hypotheses is not None:
+            from lensdepth.claims import load_hypotheses
+
+            hypotheses = load_hypotheses(options.hypotheses)
+            _check_prompts(options.hypotheses, hypotheses, task)
+        depth_model = session.open_model(model, debug=output.debug)
+        pairs = session.open_task(task, depth_model, keep="correct" if hypotheses else "all")
+    if options.dry_run:
+        _dry_run(depth_model, pairs, hypotheses, options, output)
+    elif hypotheses is not None:
+        _hypotheses(depth_model, pairs, hypotheses, options, task, output)
+    elif options.against:
+        _models(depth_model, pairs, options, task, model, output)
+    else:
+        _claims(depth_model, pairs, task, model, output)
+
+
+def _check_prompts(path: Path, hypotheses: "list[Hypothesis]", task: TaskOptions) -> None:
+    """Labels that a prompt file lacks are known before a model is loaded."""
+    if task.prompts is None or not Path(task.prompts).expanduser().exists():
+        return
+    import pandas as pd
+
+    from lensdepth.claims.experiment import check_labels
+    from lensdepth.tasks.files import read_rows
+
+    labels = pd.DataFrame([row.labels for row in read_rows(task.prompts)])
+    with _named_lines(path):
+        check_labels(hypotheses, {name: labels[name].astype(str) for name in labels.columns})
+
+
+class _named_lines:
+    """Say the file and line of the hypothesis that a task or model cannot test."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from lensdepth.claims.experiment import WrongHypothesis
+        from lensdepth.claims.hypothesis_file import line_of
+
+        if isinstance(error, WrongHypothesis):
+            place = line_of(self.path, error.hypothesis.name, error.key)
+            raise ValueError(f"{place}: {error}") from error
+
+
+def _dry_run(
+    model: "DepthModel",
+    pairs: "Task",
+    hypotheses: "list[Hypothesis] | None",
+    options: ClaimOptions,
+    output: OutputOptions,
+) -> None:
+    from lensdepth.claims.plan import plan_claims, plan_hypotheses
+
+    with quiet(debug=output.debug):
+        if hypotheses is None:
+            plan = plan_claims(model, pairs)
+        else:
+            assert options.hypotheses is not None
+            with _named_lines(options.hypotheses):
+                plan = plan_hypotheses(model, pairs, hypotheses)
+    if output.json:
+        session.print_json({"plan": plan.to_json(), "pairs": session.pairs_summary(pairs)})
+        return
+    _show_plan(model, pairs, plan)
+
+
+def _show_plan(model: "DepthModel", pairs: "Task", plan: "Plan") -> None:
+    from lensdepth.cli import claim_tables, tables
+
+    title = session.title("Plan", model, session.pairs_sentence(pairs))
+    tables.show(title, claim_tables.plan_table(plan), "", *claim_tables.plan_sentences(plan))
+
+
+def _claims(
+    model: "DepthModel",
+    pairs: "Task",
+    task: TaskOptions,
+    options: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    with quiet(debug=output.debug):
+        from lensdepth.claims import evaluate_claims
+
+        table = evaluate_claims(model, pairs, seed=task.seed, batch_size=options.batch_size)
+        summary = claims_summary(table)
+        summary["pairs"] = session.pairs_summary(pairs)
+
+    def show() -> None:
+        from lensdepth.cli import claim_tables, tables
+
+        title = session.title("Claims", model, session.pairs_sentence(pairs))
+        tables.show(title, claim_tables.claims_table(table), "", *claim_tables.notes(table))
+
+    session.deliver(table, summary, output, show)
+
+
+def claims_summary(table: "ClaimTable") -> dict[str, Any]:
+    """What `--json` gives under `summary`."""
+    from lensdepth.summary import to_json
+
+    rows = []
+    for one in table.claims:
+        found = table.finding(one.decisive)
+        rows.append(
+            {
+                "claim": one.claim,
+                "title": one.title,
+                "verdict": one.verdict,
+                "effect": found.effect,
+                "low": found.low,
+                "high": found.high,
+                "p": one.p,
+                "decisive": one.decisive,
+                "unit": found.unit,
+                "threshold": found.threshold,
+                "n": found.n,
+                "reason": one.reason,
+            }
+        )
+    return to_json(
+        {
+            "claims": rows,
+            "accuracy": table.accuracy,
+            "n_pairs": table.n_pairs,
+            "n_prompts": table.n_prompts,
+            "located": table.located,
+            "handover": table.handover.tolist(),
+        }
+    )
+
+
+def _hypotheses(
+    model: "DepthModel",
+    pairs: "Task",
+    hypotheses: "list[Hypothesis]",
+    options: ClaimOptions,
+    task: TaskOptions,
+    output: OutputOptions,
+) -> None:
+    from lensdepth.summary import to_json
+
+    with quiet(debug=output.debug):
+        from lensdepth.claims import evaluate_hypotheses, prompts_needed
+
+        assert options.hypotheses is not None
+        with _named_lines(options.hypotheses):
+            table = evaluate_hypotheses(model, pairs, hypotheses, seed=task.seed)
+        sizes = {one.family: 0 for one in table.hypotheses}
+        for one in table.hypotheses:
+            sizes[one.family] += 1
+        needed = [
+            None if found.effect is None else prompts_needed(found, n_tests=sizes[one.family])
+            for one, found in zip(table.hypotheses, table.findings, strict=True)
+        ]
+        keys = ("effect", "low", "high", "threshold", "expect", "unit", "n", "says", "reason")
+        rows = [
+            {"hypothesis": one.name, "family": one.family, "verdict": one.verdict, "p": one.p}
+            | {key: getattr(found, key) for key in keys}
+            | {"prompts_for_90_percent_power": n}
+            for one, found, n in zip(table.hypotheses, table.findings, needed, strict=True)
+        ]
+        summary = to_json({"hypotheses": rows, "pairs": session.pairs_summary(pairs)})
+
+    def show() -> None:
+        from lensdepth.cli import claim_tables, tables
+
+        title = session.title("Hypotheses", model, session.pairs_sentence(pairs))
+        tables.show(title, claim_tables.hypotheses_table(table, needed), "",
+                    *claim_tables.hypothesis_notes(table))  # fmt: skip
+
+    session.deliver(table, summary, output, show)
+
+
+def _models(
+    model: "DepthModel",
+    pairs: "Task",
+    options: ClaimOptions,
+    task: TaskOptions,
+    loading: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    from lensdepth.claims import evaluate_claims
+    from lensdepth.claims.figures import handovers
+    from lensdepth.claims.models import ModelsTable, check_alike
+
+    if output.out is not None and output.out.suffix == ".safetensors":
+        raise ValueError(
+            "--out .safetensors holds one model's result; use .json, .csv or .parquet."
+        )
+    with quiet(debug=output.debug):
+        tables_of = [evaluate_claims(model, pairs, seed=task.seed, batch_size=loading.batch_size)]
+        for name in options.against or ():
+            other = session.open_model(replace(loading, model=name), debug=output.debug)
+            theirs = session.open_task(task, other, keep="all")
+            found = evaluate_claims(other, theirs, seed=task.seed, batch_size=loading.batch_size)
+            tables_of.append(found)
+            # Found out after each model, not when all have run.
+            check_alike(tables_of, allow_mixed=options.mix_numerics)
+    mixed = check_alike(tables_of, allow_mixed=options.mix_numerics)
+    together = ModelsTable(tables=tuple(tables_of), allow_mixed=options.mix_numerics)
+    if mixed:
+        note(f"note: mixed numerics: {mixed}")
+    summary = {
+        "models": [
+            {"model": name} | claims_summary(one)
+            for name, one in zip(together.names, tables_of, strict=True)
+        ],
+        "mixed_numerics": mixed or None,
+    }
+
+    def show() -> None:
+        from lensdepth.cli import claim_tables, tables
+
+        title = session.title("Claims on several models, from the first", model, pairs.name)
+        tables.show(title, claim_tables.models_table(together), "",
+                    *([f"Mixed numerics: {mixed}."] if mixed else []))  # fmt: skip
+
+    session.deliver(together, summary, output, show, lambda: handovers(tables_of, together.names))
