@@ -51,11 +51,11 @@ class Condition:
     """Label column -> value: only pairs with these."""
 
     def __post_init__(self) -> None:
-        _check_choice("intervention", self.intervention, get_args(Intervention))
-        _check_choice(f"edit of {self.intervention}", self.edit, EDITS[self.intervention])
-        _check_choice("position", self.position, POSITION_NAMES)
-        _check_choice("scope", self.scope, get_args(Scope))
-        _check_choice("stream", self.stream, get_args(Stream))
+        check_choice("intervention", self.intervention, get_args(Intervention))
+        check_choice(f"edit of {self.intervention}", self.edit, EDITS[self.intervention])
+        check_choice("position", self.position, POSITION_NAMES)
+        check_choice("scope", self.scope, get_args(Scope))
+        check_choice("stream", self.stream, get_args(Stream))
         if self.intervention != "patch" and self.stream != "resid_pre":
             raise ValueError(f"stream {self.stream!r} goes with patch alone.")
         if self.intervention == "patch" and self.scope != "local":
@@ -94,8 +94,8 @@ class Hypothesis:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise ValueError("name is empty.")
-        _check_choice("metric", self.metric, get_args(Metric))
-        _check_choice("expect", self.expect, get_args(Expectation))
+        check_choice("metric", self.metric, get_args(Metric))
+        check_choice("expect", self.expect, get_args(Expectation))
         if not self.by >= 0 or not np.isfinite(self.by):
             raise ValueError(f"by must be a number from 0 on, got {self.by!r}.")
         if self.expect == "equivalent" and self.by == 0:
@@ -142,7 +142,12 @@ def _described(condition: Condition) -> str:
     return " ".join(words)
 
 
-def _check_choice(what: str, given: Any, known: tuple[Any, ...]) -> None:
+def check_choice(what: str, given: Any, known: tuple[Any, ...]) -> None:
+    """Refuse what is not among the choices, and list them.
+
+    Raises:
+        ValueError
+    """
     if given not in known:
         raise ValueError(f"{what} must be one of {', '.join(map(str, known))}, got {given!r}.")
 

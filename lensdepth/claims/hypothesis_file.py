@@ -16,9 +16,18 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from lensdepth.claims.hypothesis import Condition, Hypothesis
+from lensdepth.claims.hypothesis import (
+    Condition,
+    Hypothesis,
+    Intervention,
+    Metric,
+    check_choice,
+)
+from lensdepth.claims.verdict import Expectation
+from lensdepth.hooks import Stream
+from lensdepth.roles import POSITION_NAMES, Scope
 
 HEADER = re.compile(r"^\s*\[\[\s*hypothesis\s*\]\]")
 
@@ -94,6 +103,11 @@ def _hypothesis(
         if key in values and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
             wanted = "a text" if kinds is str else "a number"
             raise ValueError(f"{place(key)}: {key} must be {wanted}, got {values[key]!r}.")
+    for key, known in (("metric", get_args(Metric)), ("expect", get_args(Expectation))):
+        if key in values:
+            _choose(key, values[key], known, place(key))
+    if "by" in values:
+        values["by"] = float(values["by"])
     if isinstance(values.get("depths"), list):
         values["depths"] = tuple(values["depths"])
     try:
@@ -119,6 +133,13 @@ def _condition(table: Any, key: str, place: Any) -> Condition:
     if "intervention" not in table:
         raise ValueError(f"{place(key)}: {key} has no 'intervention'.")
     values = dict(table)
+    known = {
+        "intervention": get_args(Intervention), "scope": get_args(Scope),
+        "stream": get_args(Stream), "position": POSITION_NAMES,
+    }  # fmt: skip
+    for name, choices in known.items():
+        if name in values:
+            _choose(f"{key}: {name}", values[name], choices, place(key))
     if "where" in values:
         if not isinstance(values["where"], dict) or not values["where"]:
             raise ValueError(
@@ -130,6 +151,13 @@ def _condition(table: Any, key: str, place: Any) -> Condition:
         return Condition(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{place(key)}: {key}: {error}") from error
+
+
+def _choose(what: str, given: Any, known: tuple[Any, ...], place: str) -> None:
+    try:
+        check_choice(what, given, known)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _check_keys(table: Mapping[str, Any], known: Collection[str], place: Any) -> None:

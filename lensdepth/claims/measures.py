@@ -110,7 +110,10 @@ def _c3(evidence: Evidence, word: str) -> Estimate:
             ratio_by_depth = mean[1] ** 2 / mean[2]
             # The last token's embedding is often the same for all: from no spread to some is no
             # reorganisation.
-            ratio_by_depth[mean[1] == 0] = ratio_by_depth[mean[1] > 0][0]
+            spread_out = mean[1] > 0
+            if not spread_out.any():
+                return float("nan")
+            ratio_by_depth[~spread_out] = ratio_by_depth[spread_out][0]
             return _path_width(np.abs(np.diff(ratio_by_depth))) - rise_width(mean[0])
 
         return estimate(terms, evidence.share, wider, n=evidence.n_prompts)
@@ -212,7 +215,9 @@ def _c6(evidence: Evidence, word: str) -> Estimate:
             "the task has no context label: a label column whose values repeat and leave the "
             "answer open"
         )
-    return norm_tells_context(evidence.geometry.norm, labels, evidence, zones)
+    return norm_tells_context(
+        evidence.geometry.norm, labels, zones.group, evidence.share, n=evidence.n_prompts
+    )
 
 
 def context_labels(evidence: Evidence) -> dict[str, Int[Array, " pair"]]:

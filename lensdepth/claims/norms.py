@@ -7,15 +7,16 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 
 from lensdepth.claims.estimate import Estimate, estimate, ratio
-from lensdepth.claims.evidence import Evidence
-from lensdepth.claims.zones import Zones, chosen_on_others
+from lensdepth.claims.zones import chosen_on_others
 
 
 def norm_tells_context(
     norm: Float[Array, "pair depth"],
     labels: Mapping[str, Int[Array, " pair"]],
-    evidence: Evidence,
-    zones: Zones,
+    group: Int[Array, "pair role"],
+    share: Bool[Array, "pair pair"],
+    *,
+    n: int,
 ) -> Estimate:
     """Out-of-sample share of variance, at the label and depth that other prompts choose.
 
@@ -27,7 +28,7 @@ def norm_tells_context(
     """
     error, spread = (np.full(len(norm), np.nan) for _ in range(2))
     depths = range(1, norm.shape[1] - 1)
-    for mine, chosen in chosen_on_others(zones.group):
+    for mine, chosen in chosen_on_others(group):
         scored = {
             (name, depth): _left_out_share(norm[chosen, depth], label[chosen])
             for name, label in labels.items()
@@ -39,7 +40,7 @@ def norm_tells_context(
         spread[mine] = ((norm[:, depth] - norm[chosen, depth].mean()) ** 2)[mine]
     # Norms at different depths have different sizes: each pair counts in units of its own depth.
     explained = np.stack([spread - error, spread], axis=1)
-    return estimate(explained, evidence.share, ratio, n=evidence.n_prompts)
+    return estimate(explained, share, ratio, n=n)
 
 
 def _class_means(

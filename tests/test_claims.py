@@ -1,0 +1,176 @@
+"""Claims on planted models, where the right verdicts are known."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import planted
+import pytest
+import torch
+
+from lensdepth import ClaimTable, compare_models, evaluate_claims, load_model, load_task
+from lensdepth.claims.evaluate import judge_claims
+from lensdepth.claims.norms import norm_tells_context
+from lensdepth.claims.statements import STATEMENTS, TITLES
+from lensdepth.claims.zones import chosen_on_others, deal_groups, find_zones
+from lensdepth.provenance import Backend
+
+PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
+KINDS = [pair for a in range(6) for b in range(6) for pair in ((a, b + 6), (b + 6, a))]
+Build = Callable[[Path], Path]
+
+
+def evaluated(
+    folder: Path, path: Path, pairs: Sequence[tuple[int, int]], outputs: list[int], backend: Backend
+) -> ClaimTable:
+    model = load_model(folder, backend=backend)
+    file = planted.prompt_file(path / "p.csv", list(pairs), outputs, planted.WORDINGS)
+    return evaluate_claims(model, load_task(file, model))
+
+
+@pytest.fixture(scope="module")
+def sharp(tmp_path_factory: pytest.TempPathFactory) -> ClaimTable:
+    path = tmp_path_factory.mktemp("sharp")
+    folder = planted.switch(path / "m", n_layers=7, layer=3, noise=0.15)
+    return evaluated(folder, path, PAIRS, list(range(12)), "bridge")
+
+
+def test_a_sharp_switch_in_one_block(sharp: ClaimTable) -> None:
+    verdicts = {one.claim: one.verdict for one in sharp.claims}
+    assert [verdicts[c] for c in ("C1", "C2", "C5")] == ["supported"] * 3
+    # One block does it all, and the states move with it: nothing is gradual or global here.
+    assert [verdicts[c] for c in ("C3", "C7")] == ["contradicted"] * 2
+    assert sharp.verdict("C6") == "cannot tell"
+    assert sharp.finding("C1 width").effect == pytest.approx(0.8 / 7, abs=1e-6)
+    assert (sharp.accuracy, sharp.located, sharp.n_pairs, sharp.n_prompts) == (1.0, 1.0, 144, 48)
+
+
+def test_a_copy_in_the_first_block_is_no_transition(tmp_path: Path, backend: Backend) -> None:
+    folder = planted.switch(tmp_path / "m", n_layers=7, layer=0, noise=0.15)
+    found = evaluated(folder, tmp_path, PAIRS, list(range(12)), backend)
+    assert [found.verdict(c) for c in ("C1", "C2")] == ["contradicted"] * 2
+
+
+def test_where_the_norm_decides(tmp_path: Path, backend: Backend) -> None:
+    folder = planted.gate(tmp_path / "m", n_layers=7, stretch=2, weigh=5)
+    found = evaluated(folder, tmp_path, KINDS, [0] * 6 + [1] * 6, backend)
+    assert [found.verdict(c) for c in ("C5", "C6")] == ["contradicted"] * 2
+    assert found.finding("C5 norm does nothing").effect > 0.5
+
+
+def test_a_switch_spread_over_six_blocks_is_not_sharp(tmp_path: Path) -> None:
+    blocks = {i: 1 + i % 6 for i in range(12)}
+    folder = planted.switch(tmp_path / "m", n_layers=8, layer=blocks, noise=0.15)
+    found = evaluated(folder, tmp_path, PAIRS, list(range(12)), "bridge")
+    assert found.verdict("C1") == "contradicted"
+    assert found.finding("C1 handover").stands == "supported"
+    assert found.finding("C7 no single depth").stands == "supported"
+
+
+def test_a_model_that_does_not_do_the_task_settles_nothing(tmp_path: Path) -> None:
+    folder = planted.deaf(tmp_path / "m", n_layers=7, noise=0.15)
+    found = evaluated(folder, tmp_path, PAIRS, list(range(12)), "bridge")
+    assert {one.verdict for one in found.claims} == {"cannot tell"}
+    assert "answers 0% of the pairs rightly" in found.claims[0].reason
+    assert np.isnan(found.to_frame().effect).all()
+
+
+def test_few_blocks_settle_nothing(tiny_table: ClaimTable) -> None:
+    assert {one.verdict for one in tiny_table.claims} == {"cannot tell"}
+    assert "the model has 3 blocks" in tiny_table.claims[0].reason
+
+
+@pytest.fixture(scope="module")
+def tiny_table() -> ClaimTable:
+    model = load_model("tiny")
+    return evaluate_claims(model, load_task("months", model, n=30))
+
+
+def test_it_saves_loads_and_lists_every_statement(sharp: ClaimTable, tmp_path: Path) -> None:
+    sharp.save(tmp_path / "c.safetensors")
+    again = ClaimTable.load(tmp_path / "c.safetensors")
+    assert (again.claims, again.findings) == (sharp.claims, sharp.findings)
+    assert torch.equal(again.handover, sharp.handover)
+    frame = sharp.to_frame()
+    assert [key for key in frame.statement if not key.endswith("persistence")] == [
+        one.key for one in STATEMENTS
+    ]
+    assert frame[frame.decisive].claim.tolist() == list(TITLES)
+    assert len(sharp.plot().to_plotly_json()["data"]) >= 3
+    with pytest.raises(KeyError, match="there is no claim 'C8'"):
+        sharp.verdict("C8")
+
+
+def test_models_side_by_side(sharp: ClaimTable, tiny_table: ClaimTable) -> None:
+    frame = compare_models([sharp, sharp])
+    assert len(frame) == 14
+    assert frame.handover_at.iloc[0] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="of other tasks"):
+        compare_models([sharp, tiny_table])
+    from dataclasses import replace
+
+    model = replace(sharp.provenance.model, dtype="bfloat16")
+    other = replace(sharp, provenance=replace(sharp.provenance, model=model))
+    with pytest.raises(ValueError, match=r"float32 and bfloat16.*--mix-numerics"):
+        compare_models([sharp, other])
+    assert len(compare_models([sharp, other], allow_mixed=True)) == 14
+
+
+def test_no_pair_helps_to_choose_its_own_depths() -> None:
+    rng = np.random.default_rng(0)
+    clean, corrupted = ([f"p{i}" for i in rng.integers(0, 40, 90)] for _ in range(2))
+    group = deal_groups(clean, corrupted, seed=0)
+    seen = np.zeros(90, dtype=int)
+    for mine, chosen in chosen_on_others(group):
+        seen += mine
+        prompts = {p for i in np.flatnonzero(mine) for p in (clean[i], corrupted[i])}
+        others = {p for i in np.flatnonzero(chosen) for p in (clean[i], corrupted[i])}
+        assert not prompts & others
+    assert (seen == 1).all()
+
+
+def test_zones_leave_out_the_ends_and_the_crossing() -> None:
+    at_input = np.tile([1.0, 1, 1, 1, 0, 0, 0, 0, 0], (40, 1))
+    group = np.stack([np.arange(40) % 5] * 2, axis=1)
+    zones = find_zones(at_input, 1 - at_input, group)
+    assert (zones.crossing == 3.5).all()
+    assert np.flatnonzero(zones.early[0]).tolist() == [1, 2, 3]
+    assert np.flatnonzero(zones.late[0]).tolist() == [4, 5, 6, 7]
+    with pytest.raises(ValueError, match="4 pairs without a prompt in common"):
+        find_zones(at_input[:5], 1 - at_input[:5], group[:5])
+
+
+def test_the_norm_tells_a_label_only_where_it_does() -> None:
+    rng, n = np.random.default_rng(0), 200
+    label = np.arange(n) % 4
+    group = np.stack([rng.integers(0, 5, n)] * 2, axis=1)
+    share = np.eye(n, dtype=bool)
+    noise = rng.normal(0, 1, (n, 5))
+    told = noise + np.array([0, 0, 2.0, 0, 0]) * label[:, None]
+    # Labels spread by 2 explain 5 of the 6 parts of the variance.
+    found = norm_tells_context(told, {"a": label}, group, share, n=n)
+    assert found.value == pytest.approx(5 / 6, abs=0.05)
+    assert norm_tells_context(noise, {"a": label}, group, share, n=n).value < 0.05
+
+
+def test_unmeasured_statements_leave_a_claim_open(sharp: ClaimTable) -> None:
+    from dataclasses import replace
+
+    def without(one, key):
+        gone = {"effect": None, "low": None, "high": None, "p_for": 1.0, "p_against": 1.0}
+        return replace(one, reason="why", **gone) if one.key == key else one
+
+    findings = [without(f, "C1 width") for f in sharp.findings if f.expect is not None]
+    first = judge_claims(findings)[0]
+    assert (first.verdict, first.reason) == ("cannot tell", "why")
+
+
+def test_json_round_trips(sharp: ClaimTable) -> None:
+    from lensdepth.cli.claims import claims_summary
+
+    summary = json.loads(json.dumps(claims_summary(sharp), allow_nan=False))
+    assert [one["claim"] for one in summary["claims"]] == list(TITLES)
+    for one in summary["claims"]:
+        assert one["verdict"] in ("supported", "contradicted", "cannot tell")
+        assert {"effect", "low", "high", "p", "n", "unit", "threshold", "reason"} <= set(one)
