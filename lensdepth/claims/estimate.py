@@ -141,18 +141,17 @@ def rise_width(curve: Float[Array, " depth"]) -> float:
     The way is from the curve's first value to its last, and the curve is made monotone (it keeps
     the most that it has reached). A straight line gives 0.8; NaN where the ends do not differ.
     """
+    return rises_to(curve, 0.9) - rises_to(curve, 0.1)
+
+
+def rises_to(curve: Float[Array, " depth"], level: float) -> float:
+    """Fraction of the depth at which a curve first comes so far on its way, as in `rise_width`."""
     way = curve[-1] - curve[0]
     if not abs(way) >= 1e-9:
         return float("nan")
     reached = np.maximum.accumulate((curve - curve[0]) / way)
-    at = np.arange(len(curve), dtype=float)
-    return float((_first(reached, at, 0.9) - _first(reached, at, 0.1)) / (len(curve) - 1))
-
-
-def _first(reached: Float[Array, " depth"], at: Float[Array, " depth"], level: float) -> float:
-    """Where a monotone curve first comes to a level, between depths by a straight line."""
     after = int(np.argmax(reached >= level))
     if after == 0:
-        return float(at[0])
+        return 0.0
     low, high = reached[after - 1], reached[after]
-    return float(at[after - 1] + (level - low) / (high - low))
+    return float((after - 1 + (level - low) / (high - low)) / (len(curve) - 1))

@@ -10,9 +10,9 @@ from lensdepth import stats
 from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.evidence import STAGES, Evidence, gather_evidence
 from lensdepth.claims.measures import Unmeasured, handover_curve, measure
-from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding
+from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, of_claim
-from lensdepth.claims.verdict import Judged, all_of, decide, judge
+from lensdepth.claims.verdict import Judged, all_of, decide
 from lensdepth.model import DepthModel
 from lensdepth.provenance import make_provenance
 from lensdepth.tasks import Task, answered_rightly
@@ -131,23 +131,14 @@ def _cannot_test(model: DepthModel, task: Task, n_right: int, accuracy: float) -
 
 def _finding(one: Statement, evidence: Evidence | None, reason: str | None) -> Finding:
     found, why = _number(one.key, evidence, reason)
-    judged = Judged(p_for=1.0, p_against=1.0)
-    if found is not None:
-        judged = judge(found, one.expect, one.threshold)
-        why = _bear_in_mind(one, evidence)
-    return Finding(
-        key=one.key,
+    return make_finding(
+        one.key,
+        found,
         says=one.says,
         unit=one.unit,
         expect=one.expect,
         threshold=one.threshold,
-        effect=None if found is None else found.value,
-        low=None if found is None else found.low,
-        high=None if found is None else found.high,
-        p_for=judged.p_for,
-        p_against=judged.p_against,
-        n=0 if found is None else found.n,
-        reason=why,
+        reason=why if found is None else _bear_in_mind(one, evidence),
     )
 
 
@@ -181,22 +172,7 @@ def _beside(evidence: Evidence | None, reason: str | None) -> list[Finding]:
     rows = []
     for key, (says, unit) in BESIDE.items():
         found, why = _number(key, evidence, reason)
-        rows.append(
-            Finding(
-                key=key,
-                says=says,
-                unit=unit,
-                expect=None,
-                threshold=None,
-                effect=None if found is None else found.value,
-                low=None if found is None else found.low,
-                high=None if found is None else found.high,
-                p_for=1.0,
-                p_against=1.0,
-                n=0 if found is None else found.n,
-                reason=why,
-            )
-        )
+        rows.append(make_finding(key, found, says=says, unit=unit, reason=why))
     return rows
 
 

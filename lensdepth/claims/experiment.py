@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 from lensdepth.ablation import AblationProfile, ablation_sweep
 from lensdepth.claims.estimate import Estimate, estimate, sharing
 from lensdepth.claims.hypothesis import Condition, Hypothesis, parse_depths
-from lensdepth.claims.result import Finding
-from lensdepth.claims.verdict import Judged, Verdict, decide, judge
+from lensdepth.claims.result import Finding, make_finding
+from lensdepth.claims.verdict import Judged, Verdict, decide
 from lensdepth.claims.zones import FEWEST, chosen_on_others, deal_groups, find_zones
 from lensdepth.model import DepthModel
 from lensdepth.patching import PatchProfile, patch_sweep
@@ -287,23 +287,14 @@ def _finding(
             found, reason = None, "too few pairs have a number here"
     except ValueError as why:
         reason = str(why)
-    judged = Judged(p_for=1.0, p_against=1.0)
-    if found is not None:
-        judged = judge(found, one.expect, one.threshold)
-        reason = _bear_in_mind(one, n_layers)
-    return Finding(
-        key=one.name,
+    return make_finding(
+        one.name,
+        found,
         says=one.says,
         unit=UNITS[one.metric],
         expect=one.expect,
         threshold=one.threshold,
-        effect=None if found is None else found.value,
-        low=None if found is None else found.low,
-        high=None if found is None else found.high,
-        p_for=judged.p_for,
-        p_against=judged.p_against,
-        n=0 if found is None else found.n,
-        reason=reason,
+        reason=reason if found is None else _bear_in_mind(one, n_layers),
     )
 
 

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lensdepth.claims.estimate import rise_width
+from lensdepth.claims.estimate import rise_width, rises_to
 from lensdepth.claims.result import ClaimTable
 from lensdepth.provenance import Provenance
 
@@ -42,7 +40,7 @@ def compare_models(tables: Sequence[ClaimTable], *, allow_mixed: bool = False) -
                     "dtype": model.dtype,
                     "weights": model.weights,
                     "accuracy": table.accuracy,
-                    "handover_at": half_way(table),
+                    "handover_at": rises_to(curve, 0.5),
                     "handover_width": rise_width(curve),
                     "claim": one.claim,
                     "title": one.title,
@@ -91,16 +89,6 @@ def names_of(tables: Sequence[ClaimTable]) -> list[str]:
         f"{name} ({table.provenance.model.fingerprint[:6]})" if names.count(name) > 1 else name
         for name, table in zip(names, tables, strict=True)
     ]
-
-
-def half_way(table: ClaimTable) -> float:
-    """Fraction of the depth at which the handover is half done; NaN where there is none."""
-    curve = table.handover.double().numpy()
-    way = curve[-1] - curve[0]
-    if not way > 0:
-        return float("nan")
-    reached = np.maximum.accumulate((curve - curve[0]) / way)
-    return float(np.interp(0.5, reached, np.arange(len(curve)) / (len(curve) - 1)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth.claims.verdict import ALPHA, Expectation, Verdict
+from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.verdict import ALPHA, Expectation, Judged, Verdict, judge
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 
@@ -46,6 +47,46 @@ class Finding:
         if min(self.p_for, self.p_against) >= ALPHA / 2:
             return "cannot tell"
         return "supported" if self.p_for < self.p_against else "contradicted"
+
+
+def make_finding(
+    key: str,
+    found: Estimate | None,
+    *,
+    says: str,
+    unit: str,
+    expect: Expectation | None = None,
+    threshold: float | None = None,
+    reason: str = "",
+) -> Finding:
+    """A number, or None, beside what was expected of it.
+
+    Args:
+        key: of the statement.
+        found: its number.
+        says: the statement in words.
+        unit: of the number.
+        expect: None for what judges nothing.
+        threshold: what the number is held against.
+        reason: why there is no number, or what to bear in mind.
+    """
+    judged = Judged(p_for=1.0, p_against=1.0)
+    if found is not None and expect is not None and threshold is not None:
+        judged = judge(found, expect, threshold)
+    return Finding(
+        key=key,
+        says=says,
+        unit=unit,
+        expect=expect,
+        threshold=threshold,
+        effect=None if found is None else found.value,
+        low=None if found is None else found.low,
+        high=None if found is None else found.high,
+        p_for=judged.p_for,
+        p_against=judged.p_against,
+        n=0 if found is None else found.n,
+        reason=reason,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
