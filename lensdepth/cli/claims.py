@@ -85,6 +85,10 @@ def claims(
 ) -> None:
     """Supported, contradicted, or cannot tell: the study's claims or your own hypotheses."""
     check_out(output.out, force=output.force)
+    if options.against and output.out is not None and output.out.suffix == ".safetensors":
+        raise ValueError(
+            "--out .safetensors holds one model's result; use .json, .csv or .parquet."
+        )
     hypotheses = None
     with quiet(debug=output.debug):
         check_task(task)
@@ -278,10 +282,6 @@ def _models(
     from lensdepth.claims.figures import handovers
     from lensdepth.claims.models import ModelsTable, check_alike
 
-    if output.out is not None and output.out.suffix == ".safetensors":
-        raise ValueError(
-            "--out .safetensors holds one model's result; use .json, .csv or .parquet."
-        )
     with quiet(debug=output.debug):
         tables_of = [evaluate_claims(model, pairs, seed=task.seed, batch_size=loading.batch_size)]
         for name in options.against or ():
