@@ -48,9 +48,10 @@ def late_coupling(evidence: Evidence, zones: Zones, word: str) -> Estimate | Non
                 return float(angle[late].mean() - angle[early].mean())  # noqa: B023
             return float((rho[ANGLE] - rho[NORM])[late].mean())  # noqa: B023
 
-        if np.isnan(table.all_pairs()[ANGLE, 0, late]).all():
+        found = table.all_pairs()
+        if np.isnan(found[ANGLE, 0, late]).all():
             return None
-        values.append(number(table.all_pairs()))
+        values.append(number(found))
         halves = draw_halves(len(rows), N_HALVES, seed=group)
         variances.append(np.var([number(table.among(half)) for half in halves], ddof=1))
         n_prompts += len(rows)

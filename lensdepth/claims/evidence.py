@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,7 +42,6 @@ class Evidence:
     """What was measured; what could not be is None, with a reason."""
 
     task: Task
-    n_layers: int
     share: Bool[Array, "pair pair"]
     n_prompts: int
     patch: PatchProfile | None
@@ -85,11 +84,10 @@ def gather_evidence(
             absent[name] = str(refusal).split(": ", 1)[-1].removesuffix(".")
             return None
 
-    seeded: dict[str, Any] = {"seed": seed}
     patch = willing(
         "patch",
         "patching",
-        lambda: patch_sweep(model, task, positions=("input", "prediction"), **seeded),
+        lambda: patch_sweep(model, task, positions=("input", "prediction"), seed=seed),
     )
     zones = None
     if patch is not None:
@@ -102,9 +100,9 @@ def gather_evidence(
     geometry = willing(
         "geometry", "geometry", lambda: _read_geometry(model, task, batch_size=batch_size)
     )
-    ablation = willing("ablation", "ablation", lambda: ablation_sweep(model, task, **seeded))
+    ablation = willing("ablation", "ablation", lambda: ablation_sweep(model, task, seed=seed))
     steering = willing(
-        "steering", "steering", lambda: steering_sweep(model, task, scopes=("local",), **seeded)
+        "steering", "steering", lambda: steering_sweep(model, task, scopes=("local",), seed=seed)
     )
     locality = willing(
         "locality",
@@ -114,11 +112,10 @@ def gather_evidence(
     progress("trajectory")
     persistence = None
     if locality is not None:
-        followed = trajectory_response(model, task, stream="attn_out", **seeded)
+        followed = trajectory_response(model, task, stream="attn_out", seed=seed)
         persistence = followed.persistence.double().numpy()
     return Evidence(
         task=task,
-        n_layers=model.n_layers,
         share=sharing(task.clean, task.corrupted),
         n_prompts=len({*task.clean, *task.corrupted}),
         patch=patch,

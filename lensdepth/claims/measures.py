@@ -168,6 +168,8 @@ def _c4(evidence: Evidence, word: str) -> Estimate:
 
 
 def _c5(evidence: Evidence, word: str) -> Estimate:
+    if word == "norm does nothing":
+        return _norm_swap(evidence)
     _need(evidence, "ablation")
     zones, found = _zones(evidence), evidence.ablation
     assert found is not None
@@ -180,7 +182,7 @@ def _c5(evidence: Evidence, word: str) -> Estimate:
     return _transferred(evidence, zones, {"direction": 1.0, "norm": -1.0})
 
 
-def _c5_norm(evidence: Evidence) -> Estimate:
+def _norm_swap(evidence: Evidence) -> Estimate:
     _need(evidence, "ablation")
     return _transferred(evidence, _zones(evidence), {"norm": 1.0})
 
@@ -205,7 +207,7 @@ def _transferred(evidence: Evidence, zones: Zones, weights: dict[str, float]) ->
 
 def _c6(evidence: Evidence, word: str) -> Estimate:
     if word == "norm decides nothing":
-        return _c5_norm(evidence)
+        return _norm_swap(evidence)
     _need(evidence, "geometry")
     zones = _zones(evidence)
     assert evidence.geometry is not None
@@ -293,9 +295,7 @@ _BY_CLAIM: dict[str, Callable[[Evidence, str], Estimate]] = {
     "C2": _c2,
     "C3": _c3,
     "C4": _c4,
-    "C5": lambda evidence, word: (
-        _c5_norm(evidence) if word == "norm does nothing" else _c5(evidence, word)
-    ),
+    "C5": _c5,
     "C6": _c6,
     "C7": _c7,
 }
