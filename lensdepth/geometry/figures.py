@@ -137,7 +137,7 @@ def coupling_scatter(profile: "GeometryProfile") -> go.Figure:
         rho = float(found.value[depth])
         said = "no correlation is defined" if np.isnan(rho) else f"Spearman {rho:.2f}"
         titles.append(inert(f"Angle against prediction after block {block}: {said}"))
-        figure.add_scattergl(
+        figure.add_scatter(
             x=profile.pair_angle[depth].numpy().round(4),
             y=profile.pair_js.numpy().round(4),
             mode="markers",
