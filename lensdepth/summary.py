@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile, Effect
+from lensdepth.claims import ClaimTable
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
@@ -269,3 +270,36 @@ def geometry_summary(profile: GeometryProfile) -> Json:
             }
         )
     return summary
+
+
+def claims_summary(table: ClaimTable) -> Json:
+    """Each claim's verdict, with the numbers of the statement that settles it."""
+    rows = []
+    for one in table.claims:
+        found = table.finding(one.decisive)
+        rows.append(
+            {
+                "claim": one.claim,
+                "title": one.title,
+                "verdict": one.verdict,
+                "effect": found.effect,
+                "low": found.low,
+                "high": found.high,
+                "p": one.p,
+                "decisive": one.decisive,
+                "unit": found.unit,
+                "threshold": found.threshold,
+                "n": found.n,
+                "reason": one.reason,
+            }
+        )
+    return to_json(
+        {
+            "claims": rows,
+            "accuracy": table.accuracy,
+            "n_pairs": table.n_pairs,
+            "n_prompts": table.n_prompts,
+            "located": table.located,
+            "handover": table.handover.tolist(),
+        }
+    )

@@ -12,6 +12,11 @@ from lensdepth.ablation import (
     DecodingProfile,
     DoseProfile,
 )
+from lensdepth.claims import ClaimTable
+from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.evaluate import judge_claims
+from lensdepth.claims.result import make_finding
+from lensdepth.claims.statements import STATEMENTS
 from lensdepth.geometry import GeometryProfile
 from lensdepth.geometry.coupling import coupling_names
 from lensdepth.lens import LensProfile
@@ -283,3 +288,36 @@ def interval(curve: Float[Tensor, " depth"]) -> tuple[np.ndarray, np.ndarray, np
     """(mean, low, high) around a curve."""
     mean = curve.double().numpy()
     return mean, mean - 0.1, mean + 0.1
+
+
+def claims(**effects: float | None) -> ClaimTable:
+    """A finding for each statement: clearly beyond its threshold, or as given by its key."""
+    findings = []
+    for one in STATEMENTS:
+        beyond = {"greater": 2.0, "less": 0.5, "equivalent": 0.1}[one.expect] * one.threshold
+        effect = effects.get(one.key, beyond)
+        found = None if effect is None else Estimate(value=effect, se=0.01, n=N)
+        findings.append(
+            make_finding(
+                one.key,
+                found,
+                says=one.says,
+                unit=one.unit,
+                expect=one.expect,
+                threshold=one.threshold,
+                reason="too few" if found is None else "",
+            )
+        )
+    nothing = torch.full((N_LAYERS + 1,), float("nan"))
+    return ClaimTable(
+        provenance=provenance(),
+        claims=tuple(judge_claims(findings)),
+        findings=tuple(findings),
+        accuracy=1.0,
+        n_pairs=N,
+        n_prompts=N,
+        located=1.0,
+        handover=step(4.0),
+        handover_low=nothing,
+        handover_high=nothing,
+    )

@@ -170,6 +170,11 @@ def _c4(evidence: Evidence, word: str) -> Estimate:
 def _c5(evidence: Evidence, word: str) -> Estimate:
     if word == "norm does nothing":
         return _norm_swap(evidence)
+    if word == "norm halved or doubled":
+        _need(evidence, "scaled")
+        assert evidence.scaled is not None
+        flipped = evidence.scaled.flip.double().numpy().mean(0).T
+        return _mean(evidence, mean_over(flipped, _zones(evidence).late))
     _need(evidence, "ablation")
     zones, found = _zones(evidence), evidence.ablation
     assert found is not None

@@ -1,6 +1,13 @@
 """How to read each figure, in a teacher's words."""
 
 NOTES = {
+    "claims": (
+        "A claim is several statements with a number each. A dot is the number found, its bar the "
+        "95% interval by prompt, the upright stroke the threshold that was set before. A claim is "
+        "supported where every one of its dots lies clearly beyond its stroke, and contradicted "
+        "where one lies clearly short of it. Depths were chosen on other prompts than those "
+        "tested, and the last depth takes no part, for there the final norm settles the matter."
+    ),
     "story": (
         "Read the panels downwards at one depth: each asks the same residual states another "
         "question. On the far left is the embedding, on the far right the state that the model "

@@ -152,6 +152,7 @@ def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:
         "dose": findings.dose,
         "decoding": findings.decoding,
         "geometry": findings.geometry,
+        "claims": findings.claims,
         "transition": findings.transition,
         "crossing": findings.crossing,
     }

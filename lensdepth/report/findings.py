@@ -16,6 +16,7 @@ from lensdepth.ablation import (
     decode_parts,
     dose_response,
 )
+from lensdepth.claims import ClaimTable, evaluate_claims
 from lensdepth.geometry import GeometryProfile, geometry_profile
 from lensdepth.lens import LensProfile, logit_lens
 from lensdepth.model import DepthModel
@@ -24,6 +25,7 @@ from lensdepth.steering import SteeringProfile, steering_sweep
 from lensdepth.summary import (
     Json,
     ablation_summary,
+    claims_summary,
     decoding_summary,
     dose_summary,
     geometry_summary,
@@ -50,7 +52,7 @@ from lensdepth.transition import (
 
 T = TypeVar("T")
 
-STAGES = ("lens", "patch", "steering", "ablation", "dose", "decoding", "geometry")
+STAGES = ("lens", "patch", "steering", "ablation", "dose", "decoding", "geometry", "claims")
 """What takes its time, in order."""
 TOKENS_SHOWN = 32
 """Most tokens of the first prompt that are mapped."""
@@ -80,6 +82,8 @@ class Findings:
     dose: DoseProfile | None
     decoding: DecodingProfile | None
     geometry: GeometryProfile | None
+    claims: ClaimTable | None
+    """The study's claims, with verdicts."""
     seed: int
     absent: dict[str, str]
     """Analysis -> why there is no result."""
@@ -112,7 +116,9 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
             "the task has plain prompts alone; interventions need pairs of prompts with the "
             "columns clean, corrupted, target and foil"
         )
-        absent |= dict.fromkeys(("patch", "ablation", "dose", "steering", "crossing"), reason)
+        absent |= dict.fromkeys(
+            ("patch", "ablation", "dose", "steering", "crossing", "claims"), reason
+        )
     elif task.input_positions is None or task.corrupted_input_positions is None:
         absent["crossing"] = (
             "the task has no input position; add the columns input and corrupted_input"
@@ -182,6 +188,9 @@ def measure(
             "geometry",
             lambda: geometry_profile(model, task, seed=seed, batch_size=batch_size),
         )
+        claims = stage(
+            "claims", lambda: evaluate_claims(model, task, seed=seed, batch_size=batch_size)
+        )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
         crossing = steering_crossing = sustained_crossing = None
         if patch is not None:
@@ -211,6 +220,7 @@ def measure(
         dose=dose,
         decoding=decoding,
         geometry=geometry,
+        claims=claims,
         seed=seed,
         absent=absent,
         seconds=seconds,
@@ -267,4 +277,6 @@ def summarize(findings: Findings) -> Json:
         summary["decoding"] = decoding_summary(findings.decoding)
     if findings.geometry is not None:
         summary["geometry"] = geometry_summary(findings.geometry)
+    if findings.claims is not None:
+        summary["claims"] = claims_summary(findings.claims)
     return to_json(summary)

@@ -90,6 +90,52 @@ class Section:
         return f"{self.title} by depth. " + " ".join(self.sentences)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClaimsPart:
+    """The study's claims, with which the page opens, or why they are not judged."""
+
+    absent: str | None = None
+    verdict: str = ""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """One a claim: its verdict and the statement that settles it."""
+    reasons: list[str] = field(default_factory=list)
+    statements: list[prose.FindingCells] = field(default_factory=list)
+    exhibit: Exhibit | None = None
+
+
+def claims_part(findings: Findings) -> ClaimsPart:
+    """The verdicts as the page shows them."""
+    table = findings.claims
+    if table is None:
+        return ClaimsPart(absent=findings.absent["claims"])
+    drawn = any(one.effect is not None for one in table.findings)
+    return ClaimsPart(
+        verdict=prose.claims_verdict(table),
+        rows=[
+            {
+                "claim": one.claim,
+                "title": one.title,
+                "verdict": one.verdict,
+                "mark": {"supported": "✓", "contradicted": "✗", "cannot tell": "?"}[one.verdict],
+                "settled": prose.settled_by(table, one),
+                "p": prose.corrected_p(one.p),
+                "cells": prose.finding_cells(table.finding(one.decisive)),
+            }
+            for one in table.claims
+        ],
+        reasons=prose.claim_reasons(table),
+        statements=[prose.finding_cells(one) for one in table.findings],
+        exhibit=Exhibit(
+            key="claims",
+            title="Every statement beside its threshold",
+            note=prose.NOTES["claims"],
+            figure=table.plot(),
+        )
+        if drawn
+        else None,
+    )
+
+
 def render(findings: Findings, *, tables_folder: str) -> str:
     """The whole page as one HTML text."""
     environment = Environment(
@@ -113,6 +159,7 @@ def render(findings: Findings, *, tables_folder: str) -> str:
         ),
         facts=_facts(findings),
         notices=_notices(findings),
+        claims=claims_part(findings),
         sections=sections(findings),
         settings=_settings(findings),
         pairs=_pairs(findings),
@@ -454,6 +501,7 @@ def _settings(findings: Findings) -> list[dict[str, str]]:
         "dose": findings.dose,
         "decoding": findings.decoding,
         "geometry": findings.geometry,
+        "claims": findings.claims,
     }
     return [
         {
