@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from lensdepth import ClaimTable, compare_models, evaluate_claims, load_model, load_task
+from lensdepth.claims.coupling import late_coupling
 from lensdepth.claims.evaluate import judge_claims
+from lensdepth.claims.evidence import Geometry
 from lensdepth.claims.norms import norm_tells_context
 from lensdepth.claims.statements import STATEMENTS, TITLES
-from lensdepth.claims.zones import chosen_on_others, deal_groups, find_zones
+from lensdepth.claims.zones import Zones, chosen_on_others, deal_groups, find_zones
 from lensdepth.provenance import Backend
 
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
@@ -152,7 +154,7 @@ def test_the_norm_tells_a_label_only_where_it_does() -> None:
     assert norm_tells_context(noise, {"a": label}, group, share, n=n).value < 0.05
 
 
-def coupled(angles: bool) -> tuple[Evidence, Zones]:
+def coupled(angles: bool) -> tuple[Geometry, Zones]:
     """Predictions round a circle, told at depth 2 by the angle of the state or by its norm."""
     rng, n = np.random.default_rng(0), 150
     theta = rng.uniform(0, np.pi, n)
@@ -163,23 +165,33 @@ def coupled(angles: bool) -> tuple[Evidence, Zones]:
     states = np.stack([rng.normal(size=(n, 3)), rng.normal(size=(n, 3)), told, told])
     group = np.stack([np.arange(n) % 5] * 2, axis=1)
     early, late = (np.tile(np.arange(4) == d, (5, 1)) for d in (1, 2))
-    evidence = SimpleNamespace(
-        task=SimpleNamespace(clean=[f"p{i}" for i in range(n)]),
-        geometry=SimpleNamespace(
-            states=torch.from_numpy(states).float(),
-            log_probs=torch.from_numpy(logits).log_softmax(-1).float(),
-        ),
+    nothing = np.zeros((n, 4))
+    geometry = Geometry(
+        states=torch.from_numpy(states).float(),
+        log_probs=torch.from_numpy(logits).log_softmax(-1).float(),
+        norm=nothing,
+        similarity=nothing,
+        curvature=nothing,
     )
-    zones = SimpleNamespace(group=group, group_early=early, group_late=late)
-    return cast(Evidence, evidence), cast(Zones, zones)
+    zones = Zones(
+        group=group,
+        crossing=nothing[:, 0],
+        early=early[group[:, 0]],
+        late=late[group[:, 0]],
+        group_early=early,
+        group_late=late,
+    )
+    return geometry, zones
 
 
 @pytest.mark.parametrize("angles", [True, False])
 def test_angles_are_coupled_where_they_were_planted(angles: bool) -> None:
-    evidence, zones = coupled(angles)
+    geometry, zones = coupled(angles)
+    prompts = [f"p{i}" for i in range(len(zones.group))]
 
     def number(word: str) -> float:
-        found = late_coupling.__wrapped__(evidence, zones, word)
+        found = late_coupling(prompts, geometry, zones, word)
+        assert found is not None
         return found.value
 
     if angles:

@@ -161,7 +161,7 @@ def _c4(evidence: Evidence, word: str) -> Estimate:
     _need(evidence, "geometry")
     zones = _zones(evidence)
     assert evidence.geometry is not None
-    found = late_coupling(evidence, zones, word)
+    found = late_coupling(evidence.task.clean, evidence.geometry, zones, word)
     if found is None:
         raise Unmeasured("too few different prompts in a group, or predictions that do not differ")
     return found
