@@ -17,6 +17,7 @@ from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile, Ef
 from lensdepth.claims import ClaimTable
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
+from lensdepth.locality import LocalityProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
 from lensdepth.steering import SteeringProfile
@@ -255,6 +256,17 @@ def steering_summary(
         "depths": profile.depths.tolist(),
         "mode": profile.mode,
     }
+
+
+def locality_summary(profile: LocalityProfile) -> Json:
+    """The comparison of single places with all, each number with its interval."""
+    return to_json(
+        {
+            key: asdict(value) if isinstance(value, stats.Interval) else value
+            for key, value in profile.summary().items()
+        }
+        | {"local": mean_curve(profile.local), "necessity": mean_curve(profile.necessity)}
+    )
 
 
 def geometry_summary(profile: GeometryProfile) -> Json:

@@ -20,6 +20,7 @@ from lensdepth.claims.statements import STATEMENTS
 from lensdepth.geometry import GeometryProfile
 from lensdepth.geometry.coupling import coupling_names
 from lensdepth.lens import LensProfile
+from lensdepth.locality import LocalityProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import ModelInfo, Provenance, make_provenance
 from lensdepth.steering import SteeringProfile
@@ -141,6 +142,31 @@ def ablation(*, direction: float = 0.9, norm: float = 0.1, random: float = 0.4) 
         angle=torch.ones(1, N_LAYERS + 1, N),
         norm_ratio=torch.full((1, N_LAYERS + 1, N), 1.05),
         self_patch_error=0.0,
+    )
+
+
+def locality(*, local: float = 2.0, whole: float = 3.0) -> LocalityProfile:
+    """Block 3 alone moves `local`, block 5 half a nat, all together `whole`."""
+    effects = torch.zeros(N_LAYERS)
+    effects[3], effects[5] = local, 0.5
+    alone = effects[None] + torch.linspace(-1e-3, 1e-3, N)[:, None]
+    every = torch.full((N,), whole)
+    return LocalityProfile(
+        provenance=provenance(),
+        mode="denoise",
+        stream="attn_out",
+        edit="full",
+        position="prediction",
+        metric="logit_diff",
+        depths=torch.arange(N_LAYERS),
+        base_value=-torch.ones(N),
+        source_value=torch.full((N,), whole) - 1,
+        local=alone,
+        whole=every,
+        without=every[:, None] - alone,
+        direct=alone / 4,
+        total=alone,
+        total_at_base_scale=alone,
     )
 
 

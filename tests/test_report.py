@@ -66,6 +66,7 @@ def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Findings:
         sustained_crossing=find_steering_crossing(steering, scope="suffix", n_resamples=50),
         commitment=None,
         change_point=None,
+        locality=results.locality(),
         ablation=results.ablation(),
         dose=results.dose(),
         decoding=results.decoding(),
@@ -90,7 +91,8 @@ def test_the_page_is_self_contained(text: str) -> None:
 
 def test_every_analysis_is_there(report: Report, text: str) -> None:
     rest = without_plotly(text)
-    keys = ("story", "lens", "patch", "steering", "ablation", "dose", "decoding", "geometry")
+    keys = ("story", "lens", "patch", "steering", "locality", "ablation", "dose", "decoding",
+            "geometry")  # fmt: skip
     for key in ("claims", "summary", *keys, "provenance"):
         assert f'<section id="{key}"' in rest
     exhibits = ("tokens", "cka", "procrustes", "coupling")
@@ -108,6 +110,7 @@ def test_tables_and_summary_lie_beside_it(report: Report) -> None:
     assert report.tables == report.path.with_name("months_tables")
     assert sorted(p.stem for p in report.tables.glob("*.parquet")) == [
         "ablation", "claims", "crossing", "decoding", "dose", "geometry", "geometry_maps", "lens",
+        "locality",
         "patch", "steering", "steering_crossing", "task", "transition",
     ]  # fmt: skip
     assert report.patch is not None
@@ -126,7 +129,7 @@ def test_the_csv_is_the_table_on_the_page(text: str, report: Report) -> None:
     links = re.findall(r'href="data:text/csv;charset=utf-8,([^"]*)" download="(\w+)\.csv"', text)
     assert [name for _, name in links] == [
         f"{key}_by_depth"
-        for key in ("lens", "patch", "steering", "ablation", "decoding", "geometry")
+        for key in ("lens", "patch", "steering", "locality", "ablation", "decoding", "geometry")
     ]
     rows = list(csv.DictReader(io.StringIO(unquote(unescape(links[0][0])))))
     assert [row["depth"] for row in rows] == [str(d) for d in range(report.lens.n_layers + 1)]
@@ -151,7 +154,7 @@ def test_what_users_write_stays_text(task: Task, tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in rest
     assert "<|endoftext|>" not in rest
     blobs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', rest, flags=re.S)
-    assert len(blobs) == 14
+    assert len(blobs) == 15
     for blob in blobs:
         assert not set("<>&") & set(blob)
         json.loads(blob)
@@ -222,7 +225,7 @@ def test_plain_prompts_have_lens_and_geometry_alone(model: DepthModel, tmp_path:
     assert made.patch is made.crossing is made.steering is made.ablation is made.dose is None
     assert made.geometry is not None
     text = without_plotly(made.path.read_text())
-    assert text.count("Not measured: the task has plain prompts alone") == 4
+    assert text.count("Not measured: the task has plain prompts alone") == 5
     assert text.count("Not tested: the task has plain prompts alone") == 1
     assert "Control passes" not in text
     assert "patch" not in made.summary

@@ -13,6 +13,7 @@ from lensdepth.prose.claims import (
     settled_by,
 )
 from lensdepth.prose.geometry import coupling_verdict, geometry_sentences
+from lensdepth.prose.locality import locality_sentences
 from lensdepth.prose.notes import NOTES
 from lensdepth.prose.parts import (
     ablation_sentences,
@@ -35,6 +36,7 @@ __all__ = [
     "accuracy", "between", "block_of", "claim_reasons", "claims_verdict", "corrected_p", "counted",
     "coupling_verdict", "crossing_verdict", "decoding_sentences", "dose_sentences", "estimate",
     "finding_cells", "geometry_sentences", "key_numbers", "lens_sentences", "lens_verdict",
+    "locality_sentences",
     "opening", "order_verdict", "p_value", "patch_sentences", "plain", "settled_by",
     "steering_sentences", "steering_verdict",
 ]  # fmt: skip

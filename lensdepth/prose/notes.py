@@ -56,6 +56,14 @@ NOTES = {
         "the last depth the prediction position is all that the readout sees, and the input "
         "position is not read any more. What can be found out is what happens between."
     ),
+    "locality": (
+        "Put the attention output of one block, at the last token, from one run into the other: "
+        "its local effect. Put in those of all blocks at once, and of all but one: what is then "
+        "lost is what that block is needed for. Where one block could do it alone and nothing is "
+        "lost without it, others do the same work again; where single effects add up to less than "
+        "the whole, blocks work together. The dashed line is what the block writes straight into "
+        "the readout; what lies between it and the local effect is made by later blocks."
+    ),
     "ablation": (
         "A state is a direction times a length. Replace one and keep the other: which part brings "
         "the other run's answer along? 0 is the base run, 1 the source run. Judge against the "

@@ -148,6 +148,7 @@ def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:
         "patch": findings.patch,
         "steering": findings.steering,
         "steering_crossing": findings.steering_crossing,
+        "locality": findings.locality,
         "ablation": findings.ablation,
         "dose": findings.dose,
         "decoding": findings.decoding,

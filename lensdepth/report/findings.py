@@ -19,6 +19,7 @@ from lensdepth.ablation import (
 from lensdepth.claims import ClaimTable, evaluate_claims
 from lensdepth.geometry import GeometryProfile, geometry_profile
 from lensdepth.lens import LensProfile, logit_lens
+from lensdepth.locality import LocalityProfile, compare_local_global
 from lensdepth.model import DepthModel
 from lensdepth.patching import PatchProfile, patch_sweep
 from lensdepth.steering import SteeringProfile, steering_sweep
@@ -30,6 +31,7 @@ from lensdepth.summary import (
     dose_summary,
     geometry_summary,
     lens_summary,
+    locality_summary,
     patch_summary,
     provenance_json,
     steering_summary,
@@ -52,7 +54,9 @@ from lensdepth.transition import (
 
 T = TypeVar("T")
 
-STAGES = ("lens", "patch", "steering", "ablation", "dose", "decoding", "geometry", "claims")
+STAGES = (
+    "lens", "patch", "steering", "locality", "ablation", "dose", "decoding", "geometry", "claims",
+)  # fmt: skip
 """What takes its time, in order."""
 TOKENS_SHOWN = 32
 """Most tokens of the first prompt that are mapped."""
@@ -78,6 +82,8 @@ class Findings:
     """Where the lens's first choice is settled."""
     change_point: ChangePoint | None
     """Of the lens's divergence and the patching curves, cut together."""
+    locality: LocalityProfile | None
+    """Attention of single blocks and of all, at the prediction position."""
     ablation: AblationProfile | None
     dose: DoseProfile | None
     decoding: DecodingProfile | None
@@ -116,9 +122,8 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
             "the task has plain prompts alone; interventions need pairs of prompts with the "
             "columns clean, corrupted, target and foil"
         )
-        absent |= dict.fromkeys(
-            ("patch", "ablation", "dose", "steering", "crossing", "claims"), reason
-        )
+        causal = ("patch", "steering", "locality", "ablation", "dose", "crossing", "claims")
+        absent |= dict.fromkeys(causal, reason)
     elif task.input_positions is None or task.corrupted_input_positions is None:
         absent["crossing"] = (
             "the task has no input position; add the columns input and corrupted_input"
@@ -179,6 +184,7 @@ def measure(
             "steering",
             lambda: steering_sweep(model, task, positions=positions, seed=seed),
         )
+        locality = willing("locality", lambda: compare_local_global(model, task, stream="attn_out"))
         ablation = stage("ablation", lambda: ablation_sweep(model, task, seed=seed))
         dose = stage("dose", lambda: dose_response(model, task, seed=seed))
         decoding = willing(
@@ -216,6 +222,7 @@ def measure(
         sustained_crossing=sustained_crossing,
         commitment=find_commitment(lens, seed=seed),
         change_point=change_point,
+        locality=locality,
         ablation=ablation,
         dose=dose,
         decoding=decoding,
@@ -269,6 +276,8 @@ def summarize(findings: Findings) -> Json:
         summary["steer"] = steering_summary(
             findings.steering, findings.steering_crossing, findings.sustained_crossing
         )
+    if findings.locality is not None:
+        summary["locality"] = locality_summary(findings.locality)
     if findings.ablation is not None:
         summary["ablate"] = ablation_summary(findings.ablation)
     if findings.dose is not None:

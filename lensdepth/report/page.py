@@ -103,6 +103,14 @@ class ClaimsPart:
     exhibit: Exhibit | None = None
 
 
+SHOWN_IN = {
+    "C1": ("patch", "Patching"), "C2": ("steering", "Steering"), "C3": ("geometry", "Geometry"),
+    "C4": ("geometry", "Geometry"), "C5": ("ablation", "Direction against norm"),
+    "C6": ("decoding", "What norm and direction carry"), "C7": ("locality", "Local against global"),
+}  # fmt: skip
+"""Claim -> key and title of the section whose figure shows it."""
+
+
 def claims_part(findings: Findings) -> ClaimsPart:
     """The verdicts as the page shows them."""
     table = findings.claims
@@ -118,6 +126,7 @@ def claims_part(findings: Findings) -> ClaimsPart:
                 "verdict": one.verdict,
                 "mark": {"supported": "✓", "contradicted": "✗", "cannot tell": "?"}[one.verdict],
                 "settled": prose.settled_by(table, one),
+                "shown": SHOWN_IN[one.claim],
                 "p": prose.corrected_p(one.p),
                 "cells": prose.finding_cells(table.finding(one.decisive)),
             }
@@ -224,6 +233,16 @@ def sections(findings: Findings) -> list[Section]:
             ),
             table=tables.steering_table,
             zones=_zone_keys(findings, steering=True),
+        ),
+        _section(
+            findings,
+            key="locality",
+            title="Local against global",
+            question="Does one block's attention do it, or do many together?",
+            result=findings.locality,
+            sentences=prose.locality_sentences,
+            figure=lambda r: r.plot(),
+            table=tables.locality_table,
         ),
         _section(
             findings,
@@ -497,6 +516,7 @@ def _settings(findings: Findings) -> list[dict[str, str]]:
         "lens": findings.lens,
         "patch": findings.patch,
         "steering": findings.steering,
+        "locality": findings.locality,
         "ablation": findings.ablation,
         "dose": findings.dose,
         "decoding": findings.decoding,
