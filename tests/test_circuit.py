@@ -312,7 +312,7 @@ def test_an_attribution_as_a_table_and_a_file(
 def test_the_map_of_an_attribution_says_what_it_shows(
     trained: DepthModel, load_tiny: Load, months: Task
 ) -> None:
-    figure = attribute_logits(trained, months).plot()
+    figure: Any = attribute_logits(trained, months).plot()
     assert figure.layout.xaxis.ticktext[-1] == "MLP"
     assert "logit(target) − logit(foil), nats" in figure.data[0].colorbar.title.text
     assert "towards foil" in figure.data[0].colorbar.ticktext[0]
@@ -322,7 +322,7 @@ def test_the_map_of_an_attribution_says_what_it_shows(
     np.testing.assert_allclose(figure.data[0].z[:, -2], biased.attn_bias[:, 0].numpy())
     np.testing.assert_allclose(figure.data[0].z[:, -1], biased.mlps[:, 0].numpy())
     assert "1 prompt:" in figure.layout.annotations[0].text
-    bars = biased.plot_largest(4)
+    bars: Any = biased.plot_largest(4)
     assert list(bars.data[0].y) == biased.mean_frame().component[:4].tolist()
 
 
@@ -375,7 +375,7 @@ def test_patterns_as_a_table_a_map_and_a_file(trained: DepthModel, tmp_path: Pat
     row = frame[(frame.prompt == 1) & (frame["head"] == 1) & (frame["query"] == 3)].iloc[2]
     assert row.probability == pytest.approx(float(found.of(1, 1, 1)[3, 2]))
     assert row.key_token == found.str_tokens[1][2]
-    figure = found.plot(1, 0, prompt=1)
+    figure: Any = found.plot(1, 0, prompt=1)
     assert figure.data[0].z[3, 2] == pytest.approx(float(found.of(1, 0, 1)[3, 2]))
     assert np.isnan(figure.data[0].z[2, 3])
     assert figure.layout.xaxis.ticktext[0] == "&lt;bos&gt;"  # once, or it would not read as a tag
@@ -602,10 +602,10 @@ def test_a_circuit_result_as_a_table_a_figure_and_a_file(
     assert (means.logit_diff_high - means.logit_diff_low).min() > 0
     assert result.self_patch_error < 1e-4
 
-    figure = result.plot()
+    figure: Any = result.plot()
     assert "the circuit (2 of" in figure.data[0].y[0]
-    np.testing.assert_allclose(figure.data[0].x[0], means.loc["circuit", "transferred"])
-    np.testing.assert_allclose(figure.data[1].x[0], means.loc["circuit", "success"])
+    assert figure.data[0].x[0] == pytest.approx(means.loc["circuit", "transferred"])
+    assert figure.data[1].x[0] == pytest.approx(means.loc["circuit", "success"])
     result.save(tmp_path / "c.safetensors")
     again = CircuitResult.load(tmp_path / "c.safetensors")
     assert again.random_components == result.random_components

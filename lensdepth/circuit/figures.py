@@ -73,9 +73,8 @@ def horizontal_bars(names: Sequence[str], panels: Sequence[Bars], *, title: str)
             col=column,
         )
         for mark in (0.0, *panel.marks):
-            figure.add_vline(
-                x=mark, line={"color": MUTED, "width": 1}, layer="below", row=1, col=column
-            )
+            where: dict[str, Any] = {"row": 1, "col": column}
+            figure.add_vline(x=mark, line={"color": MUTED, "width": 1}, layer="below", **where)
         figure.update_xaxes(title={"text": inert(panel.title), "standoff": 8}, row=1, col=column)
     figure.update_xaxes(
         gridcolor=RULE,
@@ -184,7 +183,8 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
         title="head · other parts of the block",
         tickvals=at,
         ticktext=[labels[i] for i in at],
-        tickangle=0,
+        # Side by side, "bias" and "MLP" need more room than a narrow column has.
+        tickangle=0 if len(labels) <= MOST_WRITTEN else -90,
     )
     figure.add_vline(x=profile.n_heads - 0.5, line={"color": MUTED, "width": 1.5})
     figure.add_annotation(
@@ -213,10 +213,13 @@ def _sums(profile: "AttributionProfile") -> str:
         "embedding": embed,
         "biases": profile.attn_bias.sum(0) + profile.norm_bias + profile.unembed_bias,
     }
-    means = {name: float(values.mean()) for name, values in parts.items() if values.any()}
-    added = " ".join(f"{'−' if x < 0 else '+'} {name} {abs(x):.2f}" for name, x in means.items())
+    added = " + ".join(f"{name} {_nats(v)}" for name, v in parts.items() if v.any())
     on = "1 prompt" if n == 1 else f"mean of {n} prompts"
-    return f"{on}: {float(profile.logit_diff.mean()):.2f} nats = {added.removeprefix('+ ')}"
+    return f"{on}: {_nats(profile.logit_diff)} nats = {added}"
+
+
+def _nats(values: Float[Tensor, " prompt"]) -> str:
+    return f"{float(values.mean()):.2f}".replace("-", "−")
 
 
 def largest_parts(profile: "AttributionProfile", n: int) -> go.Figure:

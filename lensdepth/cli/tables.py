@@ -378,7 +378,7 @@ def circuit_table(result: "CircuitResult") -> Parts:
         table.add_column(head, justify="right", no_wrap=True)
     for key, name in names.items():
         if key in rows.index:
-            row = rows.loc[key]
+            row = rows.loc[key].astype(float).to_dict()
             cells = [with_interval(row[c], row[f"{c}_low"], row[f"{c}_high"]) for c in heads]
             table.add_row(Text(name), *cells)
     said = f"Patched in one run at: {', '.join(result.positions)}."
