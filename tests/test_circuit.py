@@ -27,6 +27,7 @@ from lensdepth import (
     load_task,
     parse_component,
     patch_components,
+    patch_sweep,
     polar,
 )
 from lensdepth.circuit.components import ComponentSet, named_components
@@ -280,6 +281,10 @@ def test_wrong_answers_are_named(trained: DepthModel, months: Task) -> None:
         attribute_logits(trained, prompt, answers=["March"], foils=["in the spring"])
     with pytest.raises(ValueError, match=r"answers\[0\] is token 999999; the model has"):
         attribute_logits(trained, prompt, answers=[999999])
+    with pytest.raises(
+        ValueError, match=r"answers\[0\] is text, 'March', and its prompt token ids"
+    ):
+        attribute_logits(trained, trained.tokenize(prompt), answers=["March"])
     with pytest.raises(ValueError, match="no part 'L99H0'"):
         attribute_logits(trained, prompt).of("L99H0")
     with pytest.raises(ValueError, match="n must be 1 or more"):
@@ -523,6 +528,18 @@ def test_everything_at_the_prediction_position_is_the_source_run(
         torch.testing.assert_close(found.values[2], found.source_values, rtol=1e-4, atol=1e-4)
         assert not torch.allclose(found.values[0], found.source_values, atol=0.1)
         assert np.isnan(found.random_p)
+
+
+def test_one_head_is_what_the_sweep_over_heads_says(trained: DepthModel, months: Task) -> None:
+    sweep = patch_sweep(
+        trained, months, stream="z", heads=[0, 1], depths=[1], positions=["prediction"], controls=()
+    )
+    for head in (0, 1):
+        found = patch_components(
+            trained, months, f"L1H{head}", positions=["prediction"], n_random=0
+        )
+        expected = sweep.of("logit_diff")[:, 0, 0, head]
+        torch.testing.assert_close(found.values[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_noising_mirrors_denoising(trained: DepthModel, months: Task) -> None:
