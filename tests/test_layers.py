@@ -31,6 +31,8 @@ LEVELS = (
     ),
     (
         "hooks",
+        "passes",
+        "readout",
         "standing",
         "generation",
         "residual",
