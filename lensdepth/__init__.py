@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         prompts_needed,
     )
     from lensdepth.geometry import GeometryProfile, geometry_profile
+    from lensdepth.intervention import Intervention, intervene
     from lensdepth.lens import (
         LensProfile,
         TunedLens,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from lensdepth.report import Report, build_report
     from lensdepth.residual import ResidualStream
     from lensdepth.steering import SteeringProfile, steering_sweep
-    from lensdepth.tasks import Task, list_tasks, load_task
+    from lensdepth.tasks import Task, list_tasks, load_task, pair_task
     from lensdepth.transition import (
         ChangePoint,
         Commitment,
@@ -84,6 +85,7 @@ _HOME = {
     "GeometryProfile": "geometry",
     "Hypothesis": "claims",
     "HypothesisTable": "claims",
+    "Intervention": "intervention",
     "LensProfile": "lens",
     "LocalityProfile": "locality",
     "ModelInfo": "provenance",
@@ -115,6 +117,7 @@ _HOME = {
     "find_transition": "transition",
     "fit_tuned_lens": "lens",
     "geometry_profile": "geometry",
+    "intervene": "intervention",
     "list_tasks": "tasks",
     "load_hypotheses": "claims",
     "load_jacobian_lens": "lens",
@@ -122,6 +125,7 @@ _HOME = {
     "load_task": "tasks",
     "load_tuned_lens": "lens",
     "logit_lens": "lens",
+    "pair_task": "tasks",
     "patch_sweep": "patching",
     "patch_windows": "patching",
     "prompts_needed": "claims",
@@ -135,15 +139,16 @@ _HOME = {
 __all__ = [
     "AblationProfile", "ChangePoint", "ClaimTable", "Commitment", "Condition", "Crossing",
     "DecodingProfile", "DepthModel", "DoseProfile", "GeometryProfile", "Hypothesis",
-    "HypothesisTable", "LensProfile", "LocalityProfile", "ModelInfo", "PatchProfile", "Provenance",
-    "Report", "ResidualStream", "ShapleyProfile", "SteeringProfile", "Task", "TrajectoryProfile",
-    "TransferProfile", "Transition", "TunedLens", "WindowProfile", "ablation_sweep",
-    "build_report", "compare_definitions", "compare_local_global", "compare_models",
-    "compare_widths", "decode_parts", "dose_response", "evaluate_claims", "evaluate_hypotheses",
-    "find_change_point", "find_commitment", "find_crossing", "find_transition", "fit_tuned_lens",
-    "geometry_profile", "list_tasks", "load_hypotheses", "load_jacobian_lens", "load_model",
-    "load_task", "load_tuned_lens", "logit_lens", "patch_sweep", "patch_windows", "prompts_needed",
-    "shapley_depths", "steering_sweep", "trajectory_response", "transfer_matrix",
+    "HypothesisTable", "Intervention", "LensProfile", "LocalityProfile", "ModelInfo",
+    "PatchProfile", "Provenance", "Report", "ResidualStream", "ShapleyProfile", "SteeringProfile",
+    "Task", "TrajectoryProfile", "TransferProfile", "Transition", "TunedLens", "WindowProfile",
+    "ablation_sweep", "build_report", "compare_definitions", "compare_local_global",
+    "compare_models", "compare_widths", "decode_parts", "dose_response", "evaluate_claims",
+    "evaluate_hypotheses", "find_change_point", "find_commitment", "find_crossing",
+    "find_transition", "fit_tuned_lens", "geometry_profile", "intervene", "list_tasks",
+    "load_hypotheses", "load_jacobian_lens", "load_model", "load_task", "load_tuned_lens",
+    "logit_lens", "pair_task", "patch_sweep", "patch_windows", "prompts_needed", "shapley_depths",
+    "steering_sweep", "trajectory_response", "transfer_matrix",
 ]  # fmt: skip
 
 

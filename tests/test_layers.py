@@ -28,6 +28,7 @@ LEVELS = (
         "heatmaps",
         "multiples",
         "tokens",
+        "progress",
     ),
     (
         "hooks",
@@ -41,9 +42,9 @@ LEVELS = (
         "tasks",
         "roles",
     ),
-    ("lens", "geometry", "patching", "locality", "ablation", "steering"),
+    ("lens", "geometry", "patching", "locality", "ablation", "steering", "intervention"),
     ("transition", "claims", "summary"),
-    ("prose", "report"),
+    ("prose", "report", "explorer"),
     ("cli", "__main__"),
 )
 """Rooms from the ground up; a room imports lower levels, or rooms further left on its own."""
