@@ -10,14 +10,24 @@ import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from lensdepth.cli import ablation, claims, commands, lists, patching, steering  # noqa: F401 - fill the app
+from lensdepth.cli import (  # noqa: F401 - fill the app
+    ablation,
+    claims,
+    commands,
+    explore,
+    lists,
+    patching,
+    steering,
+)
 from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line, visible
 
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 """What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
 
-ORDER = ("report", "lens", "geometry", "ablate", "patch", "steer", "claims", "models", "tasks")
+ORDER = (
+    "report", "explore", "lens", "geometry", "ablate", "patch", "steer", "claims", "models", "tasks",
+)  # fmt: skip
 """Commands as the help lists them."""
 app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))  # type: ignore[union-attr]
 

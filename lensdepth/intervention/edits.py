@@ -13,6 +13,9 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.polar import Edit
 
+CONTROL = " control"
+"""Behind a scope's name: the same run with a random direction."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:

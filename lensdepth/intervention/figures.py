@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
+from lensdepth.intervention.edits import CONTROL
 from lensdepth.lens.figures import shown
 from lensdepth.plotting import INK, PALETTE, RULE, Curve, Panel, depth_story, house_layout
 
@@ -28,9 +29,12 @@ def named(run: str) -> str:
     return NAMES.get(scope, scope) + (", random direction" if control else "")
 
 
-def trajectory(found: "Intervention") -> go.Figure:
+def trajectory(found: "Intervention", scope: str | None) -> go.Figure:
     """Three panels over depth: angle from the base run, progress to the source run, norm."""
-    drawn = [run for run in found.runs if run != "base"]
+    if scope is not None:
+        found.index(scope)
+    hidden = {run for run in found.runs if run.endswith(CONTROL)} - {f"{scope}{CONTROL}"}
+    drawn = [run for run in found.runs if run != "base" and run not in hidden]
     degrees = np.degrees(found.angle_from_base.numpy())
     panels = [
         Panel(
@@ -48,7 +52,7 @@ def trajectory(found: "Intervention") -> go.Figure:
             )
         )
     norms = found.norm.numpy()
-    panels.append(Panel(title="norm", curves=[_curve(found, run, norms) for run in found.runs]))
+    panels.append(Panel(title="norm", curves=[_curve(found, run, norms) for run in ("base", *drawn)]))
     return depth_story(
         panels, n_layers=found.n_layers, title="The last token's state on its way up"
     )

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lensdepth import metrics, polar
 from lensdepth.hooks import SiteEdit, Stream
-from lensdepth.intervention.edits import EDITS, Strength, at_random, strong_edit, with_noise
+from lensdepth.intervention.edits import CONTROL, EDITS, Strength, at_random, strong_edit, with_noise
 from lensdepth.intervention.places import map_positions
-from lensdepth.intervention.result import CONTROL, Intervention
+from lensdepth.intervention.result import Intervention
 from lensdepth.model import DepthModel
 from lensdepth.patching.sites import check_heads, check_model, stream_hook
 from lensdepth.provenance import make_provenance
@@ -97,7 +97,8 @@ def intervene(
     given = None if source is None else _one(model, source, "source")
     swept = sorted({at for some in depths.values() for at in some})
     hooks = {at: stream_hook(model, stream, at) for at in swept}
-    states = _given_states(model, batch, given, reference, kind, edit, list(hooks.values()), places)
+    others = None if reference is None else gather_prompts(model, reference)[2]
+    states = _given_states(model, batch, given, others, kind, edit, list(hooks.values()), places)
     if states is not None and head is not None:
         states = states.unflatten(-1, (model.info.n_heads, -1))[..., head, :]
     noisy = None
@@ -220,7 +221,7 @@ def _given_states(
     model: DepthModel,
     batch: TokenBatch,
     given: TokenBatch | None,
-    reference: Task | Prompts | None,
+    others: TokenBatch | None,
     kind: Strength,
     edit: str,
     hooks: list[str],
@@ -241,21 +242,20 @@ def _given_states(
             )
         return model.activations(given, hooks, torch.tensor([at]))[:, 0]
     if kind.needs == "reference":
-        if reference is None:
+        if others is None:
             raise ValueError(f"intervene: the edit {edit!r} needs reference prompts, got None.")
-        return _mean_states(model, batch, reference, hooks, places)
+        return _mean_states(model, batch, others, hooks, places)
     return None
 
 
 def _mean_states(
     model: DepthModel,
     batch: TokenBatch,
-    reference: Task | Prompts,
+    others: TokenBatch,
     hooks: list[str],
     places: list[int],
 ) -> Float[Tensor, "hook place d_hook"]:
     """Mean direction at the mean norm, over the reference prompts in which a token corresponds."""
-    others = gather_prompts(model, reference)[2]
     mapped = [map_positions(batch.row(0), others.row(i), places) for i in range(len(others))]
     means = []
     for j, place in enumerate(places):

@@ -9,15 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.intervention.edits import CONTROL
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
-
-CONTROL = " control"
-"""Behind a scope's name: the same run with a random direction."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,11 +164,15 @@ class Intervention:
             }
         )
 
-    def plot(self) -> "Figure":
-        """The trajectory of the last state by depth: angles from base and to source, norm."""
+    def plot(self, *, scope: str | None = None) -> "Figure":
+        """The trajectory of the last state by depth: angles from base and to source, norm.
+
+        Args:
+            scope: the one whose random control is drawn; None draws none.
+        """
         from lensdepth.intervention.figures import trajectory
 
-        return trajectory(self)
+        return trajectory(self, scope)
 
     def plot_predictions(self, k: int = 5) -> "Figure":
         """Probabilities of the likeliest next tokens in every run, side by side."""

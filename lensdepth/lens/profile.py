@@ -133,6 +133,22 @@ class LensProfile:
 
         return token_map(self, prompt, value)
 
+    def plot_top(
+        self, prompt: int = 0, *, position: int = -1, depth: int | None = None
+    ) -> "Figure":
+        """The likeliest next tokens at one cell as bars, by default the model's own prediction.
+
+        Args:
+            prompt: which prompt.
+            position: which token; negative ones count from the prompt's end.
+            depth: None is the last one.
+        Raises:
+            ValueError: there is no such cell.
+        """
+        from lensdepth.lens.figures import top_bars
+
+        return top_bars(self, prompt, position, depth)
+
     def save(self, path: str | Path) -> None:
         """Write to one safetensors file."""
         save_result(self, path)
