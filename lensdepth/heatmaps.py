@@ -88,7 +88,7 @@ def effect_heatmap(
             xgap=1,
             ygap=1,
             colorbar={
-                "title": {"text": inert(unit), "side": "right"},
+                "title": {"text": inert(unit), "side": "right", "font": {"size": 12.5}},
                 **_ticks(largest, signs),
                 "outlinewidth": 0,
                 "thickness": 14,
@@ -120,8 +120,8 @@ def effect_heatmap(
         margin={"l": 70, "r": 20, "t": 60, "b": 70},
         hoverlabel={"align": "left"},
     )
-    figure.update_xaxes(tickfont={"color": INK}, title_font={"color": MUTED})
-    figure.update_yaxes(tickfont={"color": INK}, title_font={"color": MUTED})
+    figure.update_xaxes(tickfont={"color": INK}, title_font={"color": MUTED, "size": 12.5})
+    figure.update_yaxes(tickfont={"color": INK}, title_font={"color": MUTED, "size": 12.5})
     return figure
 
 
@@ -142,7 +142,8 @@ def add_level(figure: go.Figure, zone: Zone) -> None:
         y=1,
         yref="paper",
         yanchor="bottom",
-        yshift=5,
+        # Above the title of the axis, which may reach as far to the right.
+        yshift=25,
         showarrow=False,
         font={"size": 12.5, "color": INK},
     )

@@ -157,7 +157,8 @@ def test_annotations_are_checked_at_run_time(path: Path) -> None:
 
 def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in project["dependencies"])
+    lines = [*project["dependencies"], *project["optional-dependencies"]["explorer"]]
+    names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines)
     declared = {name.lower().replace("-", "_") for name in names}
     tops = {
         name.partition(".")[0] for path in SOURCES for name in imported(ast.parse(path.read_text()))

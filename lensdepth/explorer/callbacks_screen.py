@@ -286,7 +286,7 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
 def _depth_name(depth: int, n_layers: int) -> str:
     if depth == 0:
         return "0: embedding"
-    return f"{depth}: after block {depth_label(depth, n_layers)}"
+    return f"{depth}: block {depth_label(depth, n_layers)}"
 
 
 def _pair_name(base: str, source: str, foil: str, target: str) -> str:

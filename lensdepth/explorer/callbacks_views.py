@@ -31,7 +31,7 @@ from lensdepth.explorer.state import Screen, parse
 from lensdepth.progress import Watcher
 
 Json = dict[str, Any]
-PARTS = ("figure", "message", "numbers", "hidden", "part_hidden")
+PARTS = ("figure", "message", "numbers", "hidden", "part_hidden", "title")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +42,8 @@ class Filled:
     message: Any = None
     numbers: Any = None
     hidden: bool = False
+    title: str | None = None
+    """None leaves the card's own."""
 
     def outputs(self) -> Json:
         """By the names of a card's outputs."""
@@ -51,6 +53,7 @@ class Filled:
             "numbers": self.numbers or [],
             "hidden": self.hidden,
             "part_hidden": self.figure is None,
+            "title": no_update if self.title is None else self.title,
         }
 
 
@@ -59,7 +62,7 @@ def card_outputs(view: str) -> dict[str, dict[str, Output]]:
     props = {
         "figure": ("figure", "data"), "message": ("message", "children"),
         "numbers": ("numbers", "children"), "hidden": ("card", "hidden"),
-        "part_hidden": ("figure-part", "hidden"),
+        "part_hidden": ("figure-part", "hidden"), "title": ("title", "children"),
     }  # fmt: skip
     return {
         name: {part: Output({"type": kind, "name": name}, prop) for part, (kind, prop) in
@@ -78,9 +81,10 @@ def fill(exhibit: Exhibit, screen: Screen, shelf: Shelf) -> Filled:
             figure=as_json(figure, click_of(exhibit, found.value)),
             message=notices(found.notes),
             numbers=numbers(table_of(exhibit, found.value)),
+            title=exhibit.title,
         )
     except Exception as error:
-        return Filled(message=message(readable(error)))
+        return Filled(message=message(readable(error)), title=exhibit.title)
 
 
 def _decorate(exhibit: Exhibit, figure: Any, screen: Screen, shelf: Shelf) -> None:

@@ -19,6 +19,8 @@ CARDS = {
     "keep": (),
 }
 """The cards of each view."""
+WIDE = ("components",)
+"""Cards that take the whole width."""
 TITLES = {
     "map": "Token by token, depth by depth",
     "next": "The model's next token",
@@ -279,7 +281,7 @@ def keep() -> list[Any]:
                     html.Li([html.B("Figures. "), "SVG or PNG under each figure."]),
                     html.Li([html.B("Tables. "), "CSV or Parquet under each figure."]),
                 ]),
-                html.P("Both act on the view that you looked at last.", className="small"),
+                html.P("All of them act on the view that you looked at last.", className="small"),
             ]),
         ]),
     ]  # fmt: skip
@@ -296,7 +298,7 @@ def intro(view: str) -> html.Div:
 
 def card(name: str) -> html.Section:
     """A figure with its note, its table and its downloads."""
-    title_id, note = f"title-{name}", NOTES[{"pick": "pick"}.get(name, name)]
+    note = NOTES[name]
     buttons = [
         html.Button(kind.upper(), className="button", **{
             "data-figure": name, "data-kind": kind, "aria-label": f"{TITLES[name]} as {kind}",
@@ -310,12 +312,12 @@ def card(name: str) -> html.Section:
     ]  # fmt: skip
     return html.Section(
         id={"type": "card", "name": name},
-        className="card",
+        className="card wide" if name in WIDE else "card",
         hidden=True,
-        **{"aria-labelledby": title_id},
+        **{"aria-label": TITLES[name]},
         children=[
             html.Div(className="card-head", children=[
-                html.H3(TITLES[name], id=title_id), info(note, TITLES[name]),
+                html.H3(TITLES[name], id={"type": "title", "name": name}), info(note, TITLES[name]),
             ]),
             html.Div(id={"type": "message", "name": name}, className="message"),
             html.Div(

@@ -10,7 +10,7 @@ NOTES = {
         "interval. Click a cell to choose it, shift-click to choose a range."
     ),
     "next": (
-        "What the model itself predicts after the whole prompt: the ten likeliest next tokens with "
+        "What the model itself predicts after the whole prompt: the five likeliest next tokens with "
         "their probabilities. · stands for a space in front of a word."
     ),
     "cell": (

@@ -244,7 +244,7 @@ def token_map(screen: Screen) -> Exhibit:
     """The prompt's tokens by depth."""
     return Exhibit(
         "map",
-        "What the model would say next, token by token and depth by depth",
+        "Token by token, depth by depth",
         lens_of(screen),
         draw="plot_tokens",
         draw_options=(("value", screen.value),),
@@ -260,7 +260,7 @@ def _read(screen: Screen) -> tuple[Exhibit, ...]:
         Exhibit("next", "The model's next token", lens, draw="plot_top"),
         Exhibit(
             "cell",
-            "The lens at the chosen cell",
+            f"At the chosen cell: depth {screen.depth}, token {screen.position}",
             lens,
             draw="plot_top",
             draw_options=(("position", screen.position), ("depth", screen.depth)),
@@ -271,10 +271,10 @@ def _read(screen: Screen) -> tuple[Exhibit, ...]:
 def _poke(screen: Screen) -> tuple[Exhibit, ...]:
     found = intervention_of(screen)
     return (
-        Exhibit("predictions", "Next token: clean, edited, source", found, draw="plot_predictions"),
+        Exhibit("predictions", "Next token before and after", found, draw="plot_predictions"),
         Exhibit(
             "trajectory",
-            "Where the last token's state goes from there",
+            "Where the last token's state goes",
             found,
             draw_options=(("scope", screen.focus),),
             table="trajectory_frame",
@@ -293,7 +293,7 @@ def _sweep(screen: Screen) -> tuple[Exhibit, ...]:
         )
     if screen.sweep == "steer":
         steering = ask("steering", "steering_sweep", model, pairs)
-        return (Exhibit("steering", "Steering", steering, slow=True, click="curve"),)
+        return (Exhibit("steering", "Steering at the input and at the output", steering, slow=True, click="curve"),)
     options = {} if screen.stream == "resid_pre" else {"stream": screen.stream}
     tokens = ask("by_token", "patch_sweep", model, pairs, positions="all", **options)
     by_token = Exhibit(
@@ -324,7 +324,7 @@ def _circuit(screen: Screen) -> tuple[Exhibit, ...]:
     shown = [
         Exhibit(
             "attribution",
-            "Direct logit attribution: what each part adds to the answer",
+            "What each part adds to the answer",
             ask("attribution", "attribute_logits", model, own),
             table="mean_frame",
             click="head",

@@ -54,10 +54,10 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
 
 
 STREAMS: Mapping[str, str] = {
-    "resid_pre": "residual stream",
-    "attn_out": "attention output",
-    "mlp_out": "MLP output",
-    "z": "attention heads (z)",
+    "resid_pre": "residual",
+    "attn_out": "attention out",
+    "mlp_out": "MLP out",
+    "z": "heads (z)",
 }
 """The streams that Poke and Sweep offer."""
 

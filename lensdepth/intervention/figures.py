@@ -1,5 +1,6 @@
 """Figures of one intervention: what is said next, and where the later states went."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,15 +13,17 @@ from lensdepth.plotting import INK, PALETTE, RULE, Curve, Panel, depth_story, ho
 if TYPE_CHECKING:
     from lensdepth.intervention.result import Intervention
 
-NAMES = {"local": "here", "suffix": "from here on", "window": "whole window"}
+NAMES = {"base": "clean", "local": "here", "suffix": "from here on", "window": "whole window"}
 """What the scopes are called in figures."""
 ROLES = {
     "base": "control", "source": "full", "local": "prediction", "suffix": "direction",
     "window": "input",
 }  # fmt: skip
 """Keys into PALETTE."""
-BAR = 15
+BAR = 13
 """Pixels of a bar."""
+LEAST = math.log(0.004)
+"""Tokens that are less likely in every run are left out."""
 
 
 def named(run: str) -> str:
@@ -70,10 +73,13 @@ def _curve(found: "Intervention", run: str, values: np.ndarray) -> Curve:
 def predictions(found: "Intervention", k: int) -> go.Figure:
     """Bars: probability of each token that is among the likeliest of any run, by run."""
     runs = [run for run in ("base", *found.scopes, "source") if run in found.runs]
-    rows = {found.text(token): token for run in runs for token in _top(found, run, k)}
-    tokens = sorted(
-        rows.values(), key=lambda token: -max(found.log_probs[found.index(r), token] for r in runs)
-    )[: 2 * k]
+    chosen = found.log_probs[[found.index(run) for run in runs]]
+    likeliest = chosen.max(0).values
+    wanted = {token for run in runs for token in _top(found, run, k)}
+    tokens = sorted(wanted, key=lambda token: -float(likeliest[token]))
+    # Bars that nobody can see say nothing; a few stay for their order.
+    seen = [token for token in tokens if likeliest[token] >= LEAST]
+    tokens = tokens[: max(len(seen), 3)]
     figure = go.Figure()
     for run in runs:
         probs = found.log_probs[found.index(run), tokens].exp().tolist()
@@ -81,7 +87,7 @@ def predictions(found: "Intervention", k: int) -> go.Figure:
             y=list(range(len(tokens))),
             x=probs,
             orientation="h",
-            name={"base": "clean"}.get(run, named(run)),
+            name=named(run),
             marker={"color": PALETTE[ROLES[run]], "line": {"width": 0}},
             customdata=[shown(found.text(token)) for token in tokens],
             hovertemplate="%{customdata}: %{x:.3f}<extra>%{fullData.name}</extra>",
@@ -91,12 +97,12 @@ def predictions(found: "Intervention", k: int) -> go.Figure:
         barmode="group",
         bargap=0.28,
         bargroupgap=0.08,
-        height=150 + (BAR * len(runs) + 8) * len(tokens),
+        height=150 + (BAR * len(runs) + 14) * len(tokens),
         margin={"l": 110, "r": 24, "t": 84, "b": 52},
         legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
     )
     figure.update_xaxes(
-        title={"text": "probability", "standoff": 6},
+        title={"text": "probability", "standoff": 6, "font": {"size": 12.5}},
         range=[0, 1.02], gridcolor=RULE, zeroline=False, linecolor=RULE,
     )  # fmt: skip
     figure.update_yaxes(

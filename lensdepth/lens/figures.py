@@ -232,7 +232,7 @@ BAR_ROLES = ("input", "prediction", "direction", "norm", "full")
 
 
 def top_bars(
-    profile: "LensProfile", prompt: int, position: int, depth: int | None
+    profile: "LensProfile", prompt: int, position: int, depth: int | None, k: int
 ) -> go.Figure:
     """Bars of the likeliest next tokens at one cell."""
     places = profile.position[prompt]
@@ -245,8 +245,8 @@ def top_bars(
             f"{places[places >= 0].tolist()}, depths 0...{profile.n_layers}."
         )
     (column,) = where
-    probs = profile.top_log_probs[at, prompt, column].exp().tolist()
-    texts = [profile.text(t) for t in profile.top_tokens[at, prompt, column].tolist()]
+    probs = profile.top_log_probs[at, prompt, column, :k].exp().tolist()
+    texts = [profile.text(t) for t in profile.top_tokens[at, prompt, column, :k].tolist()]
     block = depth_label(at, profile.n_layers)
     after = "of the embedding" if block == "embed" else f"after block {block}"
     own = shown(profile.text(int(profile.token[prompt, column])), 14)

@@ -24,13 +24,18 @@
   // A row of keys that does not fit beside its heading goes below it, a few to a line.
   function breakHeadings(layout, width) {
     const gap = layout.meta?.keys_after;
-    if (gap === undefined) return;
+    let broken = false;
+    if (gap === undefined) return broken;
     for (const note of layout.annotations ?? []) {
       const [heading, keys] = note.text.split(`</b>${gap}`);
       if (keys === undefined) continue;
       const length = note.text.replace(/<[^>]*>/g, "").length;
-      if (length * 7 > width - 60) note.text = `${heading}</b><br>${keys}`;
+      if (length * 7 > width - 60) {
+        note.text = `${heading}</b><br>${keys}`;
+        broken = true;
+      }
     }
+    return broken;
   }
 
   function coloured(figure, dark, map) {
@@ -69,18 +74,16 @@
       const notes = (layout.annotations ?? []).length > 0;
       const legend = layout.showlegend !== false && layout.legend?.yanchor === "bottom";
       const before = layout.margin?.t ?? 60;
-      let top = layout.meta?.keys_after !== undefined ? before - 30 : before - 44;
-      if (notes) top = Math.max(top, 44);
-      if (legend) top = Math.max(top, 52);
-      top = Math.max(top, 14);
+      const broken = breakHeadings(layout, width);
+      const zoned = (layout.annotations ?? []).some((note) => note.name === "zone");
+      const top = legend || broken || zoned ? 54 : notes ? 36 : 16;
       layout.margin = { ...layout.margin, t: top };
       layout.height = (layout.height ?? 450) - (before - top);
       layout.paper_bgcolor = "rgba(0,0,0,0)";
       layout.plot_bgcolor = "rgba(0,0,0,0)";
       layout.uirevision = "kept";
-      thinTicks(layout, Math.max(width, least));
-      breakHeadings(layout, Math.max(width, least));
-      return [figure, { height: `${layout.height}px`, minWidth: least ? `${Math.min(least, 900)}px` : 0 }];
+      thinTicks(layout, width);
+      return [figure, { height: `${layout.height}px`, minWidth: least ? `${Math.round(0.72 * least)}px` : 0 }];
     },
 
     click(clicks, data, ids) {
@@ -105,6 +108,8 @@
     },
 
     remember(screen, outcome, undo, redo, clear, history) {
+      // Keep shows the history and is no part of it.
+      const kept = screen?.view === "keep";
       const { callback_context: context, no_update: still } = window.dash_clientside;
       const changed = context.triggered.map((item) => item.prop_id.split(".")[0]);
       let { entries = [], at = -1 } = history ?? {};
@@ -113,11 +118,11 @@
         return [{ entries: entries.slice(at, at + 1), at: entries.length ? 0 : -1 }, still];
       }
       if (changed.includes("undo") || changed.includes("redo")) {
-        const to = at + (changed.includes("undo") ? -1 : 1);
+        const to = at + (changed.includes("redo") ? 1 : kept ? 0 : -1);
         if (!entries[to]) return [still, still];
         return [{ entries, at: to }, entries[to].query];
       }
-      if (changed.includes("screen") && screen && entries[at]?.query !== screen.query) {
+      if (changed.includes("screen") && screen && !kept && entries[at]?.query !== screen.query) {
         // Back and Forward of the browser move within the history, all else goes on from here.
         const near = [at - 1, at + 1].find((i) => entries[i]?.query === screen.query);
         if (near !== undefined) at = near;
