@@ -129,9 +129,7 @@ def add_level(figure: go.Figure, zone: Zone) -> None:
     """Lay the interval of a transition over a map whose rows are depths, and say what it is."""
     colour = PALETTE[zone.role]
     low, high = min(zone.low, zone.at - 0.06), max(zone.high, zone.at + 0.06)
-    figure.add_hrect(
-        y0=low, y1=high, fillcolor=rgba(colour, 0.38), line_width=0, layer="above"
-    )
+    figure.add_hrect(y0=low, y1=high, fillcolor=rgba(colour, 0.38), line_width=0, layer="above")
     figure.add_hline(y=zone.at, line={"color": colour, "width": 2}, layer="above")
     figure.add_annotation(
         text=f'<span style="color:{colour}">■</span> {inert(zone.name)}',
@@ -149,9 +147,7 @@ def add_level(figure: go.Figure, zone: Zone) -> None:
     )
 
 
-def outline(
-    figure: go.Figure, *, rows: tuple[float, float], columns: tuple[float, float]
-) -> None:
+def outline(figure: go.Figure, *, rows: tuple[float, float], columns: tuple[float, float]) -> None:
     """A frame round the cells from one corner to the other, given by their indices."""
     (y0, y1), (x0, x1) = sorted(rows), sorted(columns)
     figure.add_shape(

@@ -7,7 +7,7 @@ The last state is a sum of what every component wrote. With the scale of the fin
 what the run has, the logits are linear in that sum (before a cap), so they fall into parts that
 add up exactly; the run checks that they do. TransformerLens's `logit_attrs` divides by the scale
 and leaves weight and bias of the norm out, since it folds them; on raw weights its parts do not
-add up.
+add up (3.9 and 4.3).
 """
 
 from collections.abc import Sequence
@@ -74,8 +74,10 @@ def attribute_logits(
             )
         target, foil = task.target_ids, task.foil_ids
     else:
-        target = _answer_ids(model, texts, batch, answers, "answers")
-        foil = None if foils is None else _answer_ids(model, texts, batch, foils, "foils")
+        written = _written(prompts, texts)
+        target = _answer_ids(model, written, answers, "answers")
+        foil = _answer_ids(model, written, foils, "foils")
+    own_answers = target is None
     states = model.residual_stream(batch, batch_size=batch_size).resid[:, :, 0]
     if target is None:
         target = model.readout(states[-1]).argmax(-1)
@@ -96,7 +98,7 @@ def attribute_logits(
             model.info,
             task="prompts" if task is None else task.name,
             prompts=texts,
-            settings={"answers": "own" if answers is None and task is None else "given"},
+            settings={"answers": "own" if own_answers else "given"},
         ),
         targets=tuple(model.token_text(token) for token in target.tolist()),
         foils=None if foil is None else tuple(model.token_text(t) for t in foil.tolist()),
@@ -113,30 +115,35 @@ def attribute_logits(
     return profile
 
 
+def _written(prompts: Task | Prompts, texts: Sequence[str]) -> list[str | None]:
+    """Each prompt as text; None where it came as token ids."""
+    if isinstance(prompts, Task | str):
+        return list(texts)
+    given = [None] * len(texts) if isinstance(prompts, TokenBatch) else prompts
+    return [prompt if isinstance(prompt, str) else None for prompt in given]
+
+
 def _answer_ids(
-    model: DepthModel,
-    texts: Sequence[str],
-    batch: TokenBatch,
-    given: Answers | None,
-    name: str,
+    model: DepthModel, prompts: Sequence[str | None], given: Answers | None, name: str
 ) -> Int[Tensor, " prompt"] | None:
     """The token of each answer; None where none are given."""
     if given is None:
         return None
     answers = [given] if isinstance(given, str) else list(given)
-    if len(answers) != len(batch):
+    if len(answers) != len(prompts):
         raise ValueError(
             f"attribute_logits: one answer a prompt is needed, got {len(answers)} {name} for "
-            f"{len(batch)} prompts."
+            f"{len(prompts)} prompts."
         )
     ids: list[int] = []
-    for i, answer in enumerate(answers):
+    for i, (answer, prompt) in enumerate(zip(answers, prompts, strict=True)):
         if isinstance(answer, str):
-            if model.tokenizer is None:
+            if prompt is None:
                 raise ValueError(
-                    "attribute_logits: this model has no tokenizer; give answers as token ids."
+                    f"attribute_logits: {name}[{i}] is text, {answer!r}, and its prompt token ids; "
+                    f"give both as text or both as ids."
                 )
-            found = answer_tokens(model.tokenizer, [texts[i]], [answer])[0]
+            found = answer_tokens(model.tokenizer, [prompt], [answer])[0]
             if isinstance(found, str):
                 raise ValueError(
                     f"attribute_logits: {name}[{i}], {answer!r}, is not one token: {found}. "
@@ -177,20 +184,22 @@ def _answer_direction(
     weight, bias = model.unembedding()
     ids = target.to(weight.device)
     if foil is None:
-        direction = weight[ids].double() - _mean_row(weight)
+        direction = weight[ids].cpu().double() - _mean_row(weight)
     else:
-        direction = weight[ids].double() - weight[foil.to(weight.device)].double()
+        against = weight[foil.to(weight.device)]
+        direction = weight[ids].cpu().double() - against.cpu().double()
     constant = torch.zeros(len(target), dtype=torch.float64)
     if bias is not None:
-        wide = bias.detach().double()
-        less = wide.mean() if foil is None else wide[foil.to(bias.device)]
-        constant = (wide[ids] - less).cpu()
-    return direction.detach().cpu(), constant
+        wide = bias.detach().cpu().double()
+        constant = wide[target] - (wide.mean() if foil is None else wide[foil])
+    return direction.detach(), constant
 
 
 def _mean_row(weight: Float[Tensor, "d_vocab d_model"]) -> Float[Tensor, " d_model"]:
     """Mean over the vocabulary in float64, without a float64 copy of the matrix."""
-    return torch.stack([part.double().sum(0) for part in weight.split(4096)]).sum(0) / len(weight)
+    return torch.stack([part.cpu().double().sum(0) for part in weight.split(4096)]).sum(0) / len(
+        weight
+    )
 
 
 def _layer_parts(

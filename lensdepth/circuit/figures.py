@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.heatmaps import Axis, effect_heatmap
-from lensdepth.lens.figures import shown
+from lensdepth.lens.figures import signed
 from lensdepth.plotting import INK, MUTED, PALETTE, RULE, house_layout, inert
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 BAR = 30
 """Pixels that one bar takes."""
+MOST_WRITTEN = 14
+"""Columns of a map whose numbers stand in its cells."""
+MOST_LEVEL = 8
+"""Tokens whose labels fit side by side."""
 MOST_TICKS = 34
 """Heads that are all labelled; of more, some are."""
 
@@ -69,9 +73,8 @@ def horizontal_bars(names: Sequence[str], panels: Sequence[Bars], *, title: str)
             col=column,
         )
         for mark in (0.0, *panel.marks):
-            figure.add_vline(
-                x=mark, line={"color": MUTED, "width": 1}, layer="below", row=1, col=column
-            )
+            where: dict[str, Any] = {"row": 1, "col": column}
+            figure.add_vline(x=mark, line={"color": MUTED, "width": 1}, layer="below", **where)
         figure.update_xaxes(title={"text": inert(panel.title), "standoff": 8}, row=1, col=column)
     figure.update_xaxes(
         gridcolor=RULE,
@@ -152,12 +155,17 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
     names.append("MLP")
     values = np.concatenate([part.numpy() for part in columns], axis=1)
     mean, low, high = stats.bootstrap_mean(np.moveaxis(values, -1, 0))
+    # One prompt has an answer that can be named; whatever else there is has many.
+    alone = len(profile.targets) == 1
+    what = signed(profile.targets[0].strip()) if alone else profile.provenance.task
+    if alone and profile.foils:
+        what += f" against {signed(profile.foils[0].strip())}"
     blocks = [str(layer) for layer in range(profile.n_layers)]
     figure = effect_heatmap(
         mean,
         rows=Axis(title="block", labels=blocks),
         columns=Axis(title="head", labels=labels, names=names),
-        title="Direct logit attribution",
+        title=f"Direct logit attribution of {what}",
         unit=profile.unit,
         signs=("towards foil" if profile.foils else "away from it", "towards target"),
         low=None if np.isnan(low).all() else low,
@@ -167,13 +175,16 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
         [text.replace("<br>head ", "<br>", 1) for text in line]
         for line in figure.data[0].text  # type: ignore[attr-defined]
     ]
+    if len(labels) <= MOST_WRITTEN:
+        figure.update_traces(texttemplate="%{z:.2f}", textfont_size=11)
     step = -(-profile.n_heads // MOST_TICKS)
     at = [*range(0, profile.n_heads, step), *range(profile.n_heads, len(labels))]
     figure.update_xaxes(
         title="head · other parts of the block",
         tickvals=at,
         ticktext=[labels[i] for i in at],
-        tickangle=0,
+        # Side by side, "bias" and "MLP" need more room than a narrow column has.
+        tickangle=0 if len(labels) <= MOST_WRITTEN else -90,
     )
     figure.add_vline(x=profile.n_heads - 0.5, line={"color": MUTED, "width": 1.5})
     figure.add_annotation(
@@ -202,10 +213,13 @@ def _sums(profile: "AttributionProfile") -> str:
         "embedding": embed,
         "biases": profile.attn_bias.sum(0) + profile.norm_bias + profile.unembed_bias,
     }
-    means = {name: float(values.mean()) for name, values in parts.items() if values.any()}
-    added = " ".join(f"{'−' if x < 0 else '+'} {name} {abs(x):.2f}" for name, x in means.items())
+    added = " + ".join(f"{name} {_nats(v)}" for name, v in parts.items() if v.any())
     on = "1 prompt" if n == 1 else f"mean of {n} prompts"
-    return f"{on}: {float(profile.logit_diff.mean()):.2f} nats = {added.removeprefix('+ ')}"
+    return f"{on}: {_nats(profile.logit_diff)} nats = {added}"
+
+
+def _nats(values: Float[Tensor, " prompt"]) -> str:
+    return f"{float(values.mean()):.2f}".replace("-", "−")
 
 
 def largest_parts(profile: "AttributionProfile", n: int) -> go.Figure:
@@ -237,8 +251,8 @@ def pattern_map(
     """A row a query token, from the top; a column a key token; later keys are blank."""
     values = pattern.double().numpy().copy()
     values[np.triu_indices(len(values), 1)] = np.nan
-    labels = [shown(token, 12) for token in str_tokens]
-    names = [f"{i}: {token}" for i, token in enumerate(str_tokens)]
+    labels = [signed(token, 12) for token in str_tokens]
+    names = [f"{i}: {signed(token)}" for i, token in enumerate(str_tokens)]
     figure = effect_heatmap(
         values,
         rows=Axis(title="query token (looks)", labels=labels, names=names),
@@ -252,5 +266,6 @@ def pattern_map(
         zmax=1, colorbar={"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
     )
     figure.update_yaxes(autorange="reversed")
-    figure.update_layout(margin_l=110)
+    figure.update_xaxes(tickangle=0 if len(labels) <= MOST_LEVEL else -45)
+    figure.update_layout(margin={"l": 110, "b": 70 if len(labels) <= MOST_LEVEL else 110})
     return figure

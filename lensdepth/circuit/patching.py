@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lensdepth import polar
 from lensdepth.circuit.components import Component, ComponentSet, named_components
 from lensdepth.circuit.result import SETS, CircuitResult
-from lensdepth.hooks import SiteEdit, site_hook
+from lensdepth.hooks import SiteEdit, Stream, site_hook
 from lensdepth.model import DepthModel
 from lensdepth.patching.grid import pair_blocks, self_patch_error
 from lensdepth.patching.readings import measure_sets, measure_source
@@ -101,7 +102,7 @@ def patch_components(
             model,
             roles,
             [site_hook(stream, layer) for layer in range(model.n_layers)],
-            [span.base for span in (tokens,)],
+            [tokens.base],
             engine=engine,
         )
         for stream in ("z", "mlp_out")
@@ -194,15 +195,15 @@ def component_edits(
         mlp_out: likewise.
         positions: the tokens that are edited.
     """
-    whole = torch.ones(members.heads.shape[1], dtype=torch.bool)
-    edits = []
-    for stream, states, chosen in (
+    parts: tuple[tuple[Stream, Tensor, Tensor], ...] = (
         ("z", z, members.heads),
         ("mlp_out", mlp_out, members.mlps[:, None]),
-    ):
+    )
+    edits = []
+    for stream, states, chosen in parts:
         for layer in range(len(states)):
             if chosen[layer].any():
-                edit = swap_heads(chosen[layer] if stream == "z" else whole[:1])
+                edit = swap_heads(chosen[layer]) if stream == "z" else polar.full_swap
                 edits += [
                     SiteEdit(
                         hook=site_hook(stream, layer),

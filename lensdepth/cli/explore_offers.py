@@ -43,7 +43,7 @@ def make_offers(
         )
         if value != default
     }
-    named = dict.fromkeys(["calendar"] if not models else models)
+    named = dict.fromkeys(models or ["calendar"])
     offered = {_name(given, ()): {"name_or_path": given, **how} for given in named}
     for name in bundled_names():
         offered.setdefault(name, {"name_or_path": name, **how})

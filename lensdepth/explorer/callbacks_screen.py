@@ -13,7 +13,7 @@ from lensdepth.explorer.settle import STREAMS, Setting, describe, settle
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
 from lensdepth.intervention import EDITS
-from lensdepth.lens.figures import visible
+from lensdepth.lens.figures import signed
 from lensdepth.plotting import depth_label
 
 CONTROLS = {
@@ -261,13 +261,11 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     depths = [(depth, _depth_name(depth, n)) for depth in range(n + 1)]
     if not residual:
         depths = [(block, f"block {block}") for block in range(n)]
-    tokens = [(i, f"{i}: {visible(text)}") for i, text in enumerate(setting.tokens)]
+    tokens = [(i, f"{i}: {signed(text)}") for i, text in enumerate(setting.tokens)]
     heads = [(head, f"head {head}") for head in range(setting.n_heads)]
     parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]
     parts += [f"MLP{layer}" for layer in range(n)]
-    pairs = [
-        (i, _pair_name(*pair)) for i, pair in enumerate(setting.examples)
-    ]
+    pairs = [(i, _pair_name(*pair)) for i, pair in enumerate(setting.examples)]
     found = {
         "depth": depths, "last": depths, "position": tokens, "to": tokens,
         "stream": [(s, STREAMS[s]) for s in setting.streams],

@@ -5,7 +5,6 @@ from typing import Any
 from dash import dcc, html
 
 from lensdepth.explorer.notes import EDIT_LABELS, NOTES, SCOPES, VALUE_LABELS, VIEWS
-from lensdepth.explorer.settle import STREAMS
 from lensdepth.explorer.state import LONGEST_PROMPT, PAIRS, Offers
 from lensdepth.plotting import dark_colours
 

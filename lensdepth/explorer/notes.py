@@ -10,8 +10,8 @@ NOTES = {
         "interval. Click a cell to choose it, shift-click to choose a range."
     ),
     "next": (
-        "What the model itself predicts after the whole prompt: the five likeliest next tokens with "
-        "their probabilities. · stands for a space in front of a word."
+        "What the model itself predicts after the whole prompt: the five likeliest next tokens "
+        "with their probabilities. · stands for a space in front of a word."
     ),
     "cell": (
         "The same for the cell that you chose in the map: the state there is sent straight through "

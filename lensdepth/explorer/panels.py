@@ -16,7 +16,7 @@ from lensdepth.explorer.questions import Exhibit
 from lensdepth.explorer.state import Screen
 from lensdepth.heatmaps import add_level, outline
 from lensdepth.intervention import Intervention
-from lensdepth.lens.figures import visible
+from lensdepth.lens.figures import signed
 from lensdepth.plotting import Zone, add_zone
 from lensdepth.transition import Crossing, Transition
 
@@ -104,7 +104,7 @@ def numbers(frame: "pd.DataFrame") -> html.Div:
 
 def _number(value: Any) -> str:
     if isinstance(value, str):
-        return visible(value)
+        return signed(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -145,9 +145,9 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
                 html.H4(name), html.Span(f"{where} ({what} {span})", className="small"),
             ]),
             html.P(className="flip", children=[
-                html.Code(visible(base["top1"])), f" {base['p_top1']:.3f}",
+                html.Code(signed(base["top1"])), f" {base['p_top1']:.3f}",
                 html.Span(" → ", **{"aria-label": "becomes"}),
-                html.Code(visible(row["top1"]), className="after"), f" {row['p_top1']:.3f}",
+                html.Code(signed(row["top1"]), className="after"), f" {row['p_top1']:.3f}",
                 html.Span("flipped" if row["flip"] else "not flipped", className="tag"),
             ]),
             html.Dl([
@@ -179,7 +179,7 @@ def _formatted(value: float, form: str) -> str:
 def outcome_of(found: Intervention, focus: str) -> str:
     """A poke in a few words, for the history."""
     row = found.to_frame().set_index("run").loc[focus]
-    said = f"{visible(row['top1'])} {row['p_top1']:.3f}"
+    said = f"{signed(row['top1'])} {row['p_top1']:.3f}"
     if not math.isnan(row["transferred"]):
         said += f", transferred {row['transferred']:.2f}"
     return f"{SCOPES[focus][0].lower()}: {said}, KL {row['kl']:.3g} nats"

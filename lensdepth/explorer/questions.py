@@ -12,6 +12,8 @@ from typing import Any
 
 from lensdepth import (
     ablation_sweep,
+    attention_patterns,
+    attribute_logits,
     find_crossing,
     find_transition,
     fit_tuned_lens,
@@ -19,10 +21,10 @@ from lensdepth import (
     load_task,
     logit_lens,
     pair_task,
+    patch_components,
     patch_sweep,
     steering_sweep,
 )
-from lensdepth.circuit import attention_patterns, attribute_logits, patch_components
 from lensdepth.explorer.shelf import Answer, Shelf, in_background
 from lensdepth.explorer.state import Screen
 from lensdepth.intervention import EDITS
@@ -288,12 +290,18 @@ def _sweep(screen: Screen) -> tuple[Exhibit, ...]:
     pairs = task_of(screen, screen.pairs, keep="correct") if on_task else pair_of(screen)
     if screen.sweep == "ablate":
         swap = ask("ablation", "ablation_sweep", model, pairs)
-        return (
-            Exhibit("ablation", "Direction against norm", swap, slow=True, click="curve"),
-        )
+        return (Exhibit("ablation", "Direction against norm", swap, slow=True, click="curve"),)
     if screen.sweep == "steer":
         steering = ask("steering", "steering_sweep", model, pairs)
-        return (Exhibit("steering", "Steering at the input and at the output", steering, slow=True, click="curve"),)
+        return (
+            Exhibit(
+                "steering",
+                "Steering at the input and at the output",
+                steering,
+                slow=True,
+                click="curve",
+            ),
+        )
     options = {} if screen.stream == "resid_pre" else {"stream": screen.stream}
     tokens = ask("by_token", "patch_sweep", model, pairs, positions="all", **options)
     by_token = Exhibit(
@@ -362,9 +370,7 @@ def _circuit(screen: Screen) -> tuple[Exhibit, ...]:
 
 def patch_components_of(screen: Screen) -> Question:
     """What patching the pinned components does."""
-    return ask(
-        "circuit", "patch_components", model_of(screen), pair_of(screen), screen.components
-    )
+    return ask("circuit", "patch_components", model_of(screen), pair_of(screen), screen.components)
 
 
 def _compare(screen: Screen) -> tuple[Exhibit, ...]:

@@ -12,12 +12,7 @@ from lensdepth.explorer.questions import MODEL, TASK, Exhibit, Question
 from lensdepth.explorer.state import Offers
 from lensdepth.provenance import installed_versions
 
-PLACES = {
-    **dict.fromkeys(
-        ("attention_patterns", "attribute_logits", "patch_components"), "lensdepth.circuit"
-    ),
-    "compare_lenses": "lensdepth.lens",
-}
+PLACES = {"compare_lenses": "lensdepth.lens"}
 """Where functions are that are not names of the package itself."""
 
 

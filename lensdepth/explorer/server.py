@@ -36,9 +36,7 @@ POLICY = (
 """Nothing is fetched from anywhere but this server."""
 
 
-def create_app(
-    offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None = None
-) -> Dash:
+def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None = None) -> Dash:
     """The app on some models and tasks; its server is `app.server`."""
     kept = Shelf(offers) if shelf is None else shelf
     work = Jobs(describe=readable) if jobs is None else jobs

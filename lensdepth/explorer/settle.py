@@ -129,7 +129,11 @@ def describe(screen: Screen) -> str:
         "read": f"Read {prompt}",
         "poke": f"Poke {prompt}: {screen.edit} at {where}, {tokens}",
         "sweep": f"Sweep: {sweeps[screen.sweep]} on "
-        + (f"{screen.pairs} pairs of {screen.task}" if screen.on == "task" else f"the pair {prompt}"),
+        + (
+            f"{screen.pairs} pairs of {screen.task}"
+            if screen.on == "task"
+            else f"the pair {prompt}"
+        ),
         "circuit": f"Circuit of {prompt}",
         "compare": f"Compare {prompt} with "
         + (

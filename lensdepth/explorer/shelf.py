@@ -110,9 +110,7 @@ class Shelf:
         load: makes a model from the arguments of an offer.
     """
 
-    def __init__(
-        self, offers: Offers, load: Callable[..., DepthModel] = load_model
-    ) -> None:
+    def __init__(self, offers: Offers, load: Callable[..., DepthModel] = load_model) -> None:
         self.offers = offers
         self._load = load
         self._lock = threading.Lock()
@@ -134,9 +132,7 @@ class Shelf:
         """
         if name not in self.offers.models:
             raise ValueError(f"This explorer was not started with the model {name!r}.")
-        return self._once(
-            self._models, name, lambda: self._load(**self.offers.models[name])
-        )
+        return self._once(self._models, name, lambda: self._load(**self.offers.models[name]))
 
     def turn(self, name: str) -> Turn:
         """The lock of a model."""

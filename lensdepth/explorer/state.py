@@ -105,9 +105,7 @@ class Screen:
 
     def with_new_task(self) -> "Screen":
         """The same page without what belonged to another task or tokenizer."""
-        return replace(
-            self, prompt="", source="", other_prompt="", position=-1, to=-1, run=False
-        )
+        return replace(self, prompt="", source="", other_prompt="", position=-1, to=-1, run=False)
 
     def with_new_model(self) -> "Screen":
         """The same page without what belonged to another model."""
@@ -173,7 +171,9 @@ def changed(screen: Screen, values: Mapping[str, object], offers: Offers) -> Scr
     found = {}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"This link has a part {_short(name)!r} that the explorer does not know.")
+            raise ValueError(
+                f"This link has a part {_short(name)!r} that the explorer does not know."
+            )
         found[name] = _checked(name, value, offers)
     return replace(screen, **found)
 
@@ -242,7 +242,9 @@ def _components(value: object) -> tuple[str, ...]:
     for name in names:
         plain = isinstance(name, str) and name.isascii() and name.isalnum()
         if not plain or len(name) > COMPONENT_LENGTH:
-            raise ValueError(f"{_short(name)!r} is no component; write L5H3 for a head, MLP7 or so.")
+            raise ValueError(
+                f"{_short(name)!r} is no component; write L5H3 for a head, MLP7 or so."
+            )
     return tuple(dict.fromkeys(names))
 
 

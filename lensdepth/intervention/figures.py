@@ -55,7 +55,9 @@ def trajectory(found: "Intervention", scope: str | None) -> go.Figure:
             )
         )
     norms = found.norm.numpy()
-    panels.append(Panel(title="norm", curves=[_curve(found, run, norms) for run in ("base", *drawn)]))
+    panels.append(
+        Panel(title="norm", curves=[_curve(found, run, norms) for run in ("base", *drawn)])
+    )
     return depth_story(
         panels, n_layers=found.n_layers, title="The last token's state on its way up"
     )

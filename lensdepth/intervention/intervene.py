@@ -9,7 +9,14 @@ from torch import Tensor
 
 from lensdepth import metrics, polar
 from lensdepth.hooks import SiteEdit, Stream
-from lensdepth.intervention.edits import CONTROL, EDITS, Strength, at_random, strong_edit, with_noise
+from lensdepth.intervention.edits import (
+    CONTROL,
+    EDITS,
+    Strength,
+    at_random,
+    strong_edit,
+    with_noise,
+)
 from lensdepth.intervention.places import map_positions
 from lensdepth.intervention.result import Intervention
 from lensdepth.model import DepthModel

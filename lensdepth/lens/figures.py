@@ -43,8 +43,11 @@ SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
 """What white space looks like that would not show."""
 
 
-def visible(token: str, limit: int | None = None) -> str:
-    """A token with signs for white space: `·` for a space in front, `⏎` for a new line."""
+def signed(token: str, limit: int | None = None) -> str:
+    """A token with signs for white space, cut to `limit` characters.
+
+    `·` stands for a space in front; spaces inside or behind stay as they are.
+    """
     text = "".join(SIGNS.get(c, c if c.isprintable() else "�") for c in token)
     if not text.strip():
         text = "·" * len(text) or "∅"
@@ -57,7 +60,7 @@ def visible(token: str, limit: int | None = None) -> str:
 
 def shown(token: str, limit: int | None = None) -> str:
     """A token as a figure shows it: letter by letter, with signs for white space."""
-    return inert(visible(token, limit))
+    return inert(signed(token, limit))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
