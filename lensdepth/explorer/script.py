@@ -78,8 +78,7 @@ def cells_of(
     head = said if inline else f'"""{_in_docstring(said)}\n"""'
     cells = [("markdown", f"# {said}")] if inline else []
     cells.append(("code", (imports(questions) if inline else f"{head}\n\n{imports(questions)}")))
-    for question in questions:
-        cells.append(("code", _assignment(question, names, offers, fingerprints)))
+    cells += [("code", _assignment(q, names, offers, fingerprints)) for q in questions]
     for exhibit in shown:
         name = names[exhibit.question]
         figure = f"{name}.{exhibit.draw}({_options(exhibit.draw_options, names)})"

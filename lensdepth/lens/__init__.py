@@ -2,8 +2,8 @@
 
 `read` sends every residual state through the model's own final norm and unembedding, `tuned` holds
 an affine map a depth that is put in front of them, `fit` finds such maps, `files` reads those of
-other packages. `profile` is what comes out, `figures` draws it token by token, `compare` puts several on
-one axis.
+other packages. `profile` is what comes out, `figures` draws it token by token, `compare` puts
+several on one axis.
 """
 
 from lensdepth.lens.compare import LensComparison, compare_lenses

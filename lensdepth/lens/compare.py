@@ -27,7 +27,7 @@ MEASURES = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensComparison:
-    """Measures of several lenses, each prompt's mean over its positions; NaN where there is none."""
+    """Measures of several lenses, means over each prompt's positions; NaN where there is none."""
 
     provenance: Provenance
     """Of the first lens; `models` names them all."""
