@@ -147,7 +147,7 @@ def add_level(figure: go.Figure, zone: Zone) -> None:
     )
 
 
-def outline(figure: go.Figure, *, rows: tuple[float, float], columns: tuple[float, float]) -> None:
+def outline(figure: go.Figure, *, rows: tuple[int, int], columns: tuple[int, int]) -> None:
     """A frame round the cells from one corner to the other, given by their indices."""
     (y0, y1), (x0, x1) = sorted(rows), sorted(columns)
     figure.add_shape(

@@ -161,6 +161,7 @@ def _register_read(app: Dash, shelf: Shelf, background: Background) -> None:
         output={
             "cards": card_outputs("read"),
             "job": Output("job", "data", allow_duplicate=True),
+            "still": Output("tick", "disabled", allow_duplicate=True),
             "outcome": Output("outcome", "data", allow_duplicate=True),
         },
         inputs=[Input("ask-read", "data"), Input("zone", "data"), Input("done", "data"),
@@ -169,7 +170,8 @@ def _register_read(app: Dash, shelf: Shelf, background: Background) -> None:
     )  # fmt: skip
     def read(query: str | None, zone: object, done: object, job: Json | None) -> Json:
         if query is None:
-            return {"cards": _no_cards("read"), "job": no_update, "outcome": no_update}
+            kept = dict.fromkeys(("job", "still", "outcome"), no_update)
+            return {"cards": _no_cards("read"), **kept}
         screen = parse(query, shelf.offers)
         shown = questions.exhibits(screen)
         slow = [e for e in shown if e.slow and not questions.known(e.question, shelf)]
@@ -181,9 +183,11 @@ def _register_read(app: Dash, shelf: Shelf, background: Background) -> None:
                 waiting = Filled(message=message("Fitting a tuned lens …", kind="waiting"))
                 ticket = background.begin(screen, slow, job)
             cards = blank("read", {"map": waiting})
-            return {"cards": cards, "job": ticket, "outcome": no_update}
+            still = no_update if ticket is no_update else False
+            return {"cards": cards, "job": ticket, "still": still, "outcome": no_update}
         filled = {exhibit.name: fill(exhibit, screen, shelf) for exhibit in shown}
-        return {"cards": blank("read", filled), "job": no_update, "outcome": no_update}
+        kept = dict.fromkeys(("job", "still", "outcome"), no_update)
+        return {"cards": blank("read", filled), **kept}
 
 
 def _register_poke(app: Dash, shelf: Shelf) -> None:
@@ -223,6 +227,7 @@ def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:
             "cards": card_outputs("sweep"),
             "said": Output("sweep-said", "children"),
             "job": Output("job", "data", allow_duplicate=True),
+            "still": Output("tick", "disabled", allow_duplicate=True),
             "outcome": Output("outcome", "data", allow_duplicate=True),
         },
         inputs=[Input("ask-sweep", "data"), Input("done", "data"), State("job", "data")],
@@ -230,7 +235,7 @@ def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:
     )
     def sweep(query: str | None, done: Json | None, job: Json | None) -> Json:
         if query is None:
-            kept = dict.fromkeys(("said", "job", "outcome"), no_update)
+            kept = dict.fromkeys(("said", "job", "still", "outcome"), no_update)
             return {"cards": _no_cards("sweep"), **kept}
         screen = parse(query, shelf.offers)
         shown = questions.exhibits(screen)
@@ -245,6 +250,7 @@ def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:
                 "cards": blank("sweep", filled),
                 "said": said,
                 "job": None if finished else no_update,
+                "still": no_update,
                 "outcome": {"query": query, "text": said[0].children if said else ""},
             }
         if screen.run:
@@ -259,7 +265,14 @@ def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:
 
 
 def _said_only(view: str, said: Any, job: Any, query: str) -> Json:
-    return {"cards": blank(view, {}), "said": said, "job": job, "outcome": no_update}
+    # The clock runs while there is something to wait for; it finds out by itself when it is over.
+    return {
+        "cards": blank(view, {}),
+        "said": said,
+        "job": job,
+        "still": no_update if job is None else False,
+        "outcome": no_update,
+    }
 
 
 def _sentences(screen: Screen, shown: Sequence[Exhibit], shelf: Shelf) -> list[Any]:
@@ -319,13 +332,25 @@ def _register_zone(app: Dash, shelf: Shelf) -> None:
 
 def _register_progress(app: Dash, jobs: Jobs) -> None:
     @app.callback(
-        Output("tick", "disabled"),
+        Output("job", "data", allow_duplicate=True),
+        Input("cancel", "n_clicks"),
+        State("job", "data"),
+        prevent_initial_call=True,
+    )
+    def cancel(clicks: object, job: Json | None) -> None:
+        """At once, whatever view one looks at; the address follows by itself."""
+        if isinstance(job, dict) and isinstance(job.get("ticket"), str):
+            jobs.cancel(job["ticket"])
+
+    @app.callback(
+        Output("tick", "disabled", allow_duplicate=True),
         Output("job-strip", "hidden"),
         Output("job-text", "children"),
         Output("job-bar", "style"),
         Output("done", "data"),
         Input("tick", "n_intervals"),
-        Input("job", "data"),
+        State("job", "data"),
+        prevent_initial_call=True,
     )
     def progress(n: object, job: Json | None) -> tuple[Any, ...]:
         if not isinstance(job, dict) or not isinstance(job.get("ticket"), str):

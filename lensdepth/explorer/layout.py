@@ -88,7 +88,7 @@ def stores() -> list[Any]:
         dcc.Store(id="history", storage_type="session"),
         dcc.Store(id="page", data={"theme": "light", "width": 1280}),
         dcc.Store(id="dark", data=dark_colours()),
-        dcc.Interval(id="tick", interval=300, disabled=True),
+        dcc.Interval(id="tick", interval=250, disabled=True),
         dcc.Download(id="download"),
         *asks,
     ]
