@@ -340,7 +340,8 @@ def relative_story(panels: Sequence[Panel], *, title: str) -> go.Figure:
     labels = ["embed", "0.25", "0.5", "0.75", "final"]
     figure.update_xaxes(tickvals=at, ticktext=labels)
     figure.update_xaxes(title_text="fraction of the depth", row=len(panels), col=1)
-    for trace in figure.data:
+    traces: Any = figure.data
+    for trace in traces:
         if trace.customdata is not None:
             trace.customdata = [
                 f"{x:.0%} of the depth<br>{text.partition('<br>')[2]}"

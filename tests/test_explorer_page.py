@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, Request, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from lensdepth import DepthModel, intervene, logit_lens
@@ -83,15 +83,17 @@ def page(browser: Browser) -> Iterator[Page]:
     tab = context.new_page()
     faults: list[str] = []
     tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    tab.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-            else faults.append(f"asked {request.url}")
-        ),
-    )
+
+    def refused(dialog: Dialog) -> None:
+        faults.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+    def watched(request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            faults.append(f"asked {request.url}")
+
+    tab.on("dialog", refused)
+    tab.on("request", watched)
     yield tab
     context.close()
     assert faults == []
@@ -106,7 +108,7 @@ def opened(page: Page, address: str, query: str = "") -> Page:
 
 def drawn(page: Page, name: str) -> Any:
     """A card's figure, once it is drawn."""
-    plot = page.locator(f"[id*='\"name\":\"{name}\"'][id*='\"graph\"'] .js-plotly-plot")
+    plot = page.locator(f'[id*=\'"name":"{name}"\'][id*=\'"graph"\'] .js-plotly-plot')
     expect(plot.locator(".main-svg").first).to_be_visible(timeout=WAIT)
     return plot
 
@@ -213,9 +215,7 @@ def test_views_are_reached_with_the_keyboard(page: Page, address: str) -> None:
     page.locator("#view input").first.focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#view-poke")).to_be_visible(timeout=WAIT)
-    ring = page.evaluate(
-        "getComputedStyle(document.activeElement.closest('label')).outlineStyle"
-    )
+    ring = page.evaluate("getComputedStyle(document.activeElement.closest('label')).outlineStyle")
     assert ring == "solid"
 
 
@@ -448,7 +448,8 @@ def test_pictures_of_every_view(page: Page, address: str) -> None:
         expect(page.locator(f"#view-{view}")).to_be_visible(timeout=WAIT)
         if card is not None:
             drawn(page, card)
-        for width, theme in ((1360, "light"), (680, "light"), (680, "dark"), (1360, "dark")):
+        looks: Any = ((1360, "light"), (680, "light"), (680, "dark"), (1360, "dark"))
+        for width, theme in looks:
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=theme)
             page.wait_for_timeout(500)

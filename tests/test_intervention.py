@@ -1,6 +1,7 @@
 """One intervention, against plain hooks and against what is known of each edit."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lensdepth import DepthModel, Intervention, intervene, load_task, pair_task, polar
-from lensdepth.hooks import SiteEdit, depth_hook, site_hook
+from lensdepth.hooks import SiteEdit, Stream, depth_hook, site_hook
 from lensdepth.intervention import EDITS, map_positions
 from lensdepth.intervention.edits import at_random, norm_towards, strong_edit, towards, with_noise
 
@@ -24,7 +25,7 @@ def swapped(trained: DepthModel) -> Intervention:
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2", "gpt_neox"])
 @pytest.mark.parametrize("stream", ["resid_pre", "mlp_out", "z"])
 def test_runs_are_those_of_plain_hooks(
-    load_tiny: Load, architecture: str, backend: str, stream: str
+    load_tiny: Load, architecture: str, backend: str, stream: Stream
 ) -> None:
     """Every scope, at two tokens, edit by edit in the order of depth."""
     model = load_tiny(architecture, backend)
@@ -181,7 +182,7 @@ def test_which_token_stands_for_which(
     ],
 )
 def test_what_does_not_fit_is_said(
-    trained: DepthModel, options: dict[str, object], message: str
+    trained: DepthModel, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         intervene(trained, BASE, SOURCE, **options)
@@ -198,8 +199,9 @@ def test_it_saves_and_draws(swapped: Intervention, tmp_path: Path) -> None:
     assert again.to_frame().equals(swapped.to_frame())
     assert again.edited == swapped.edited
     assert len(swapped.trajectory_frame()) == len(swapped.runs) * (swapped.n_layers + 1)
-    assert len(swapped.plot().data) > 8
-    drawn = swapped.plot_predictions()
+    trajectory: Any = swapped.plot()
+    assert len(trajectory.data) > 8
+    drawn: Any = swapped.plot_predictions()
     assert [bar.name for bar in drawn.data] == [
         "clean", "here", "from here on", "whole window", "source",
     ]  # fmt: skip

@@ -75,16 +75,31 @@ def fill(exhibit: Exhibit, screen: Screen, shelf: Shelf) -> Filled:
     """A card with its answer, or with what went wrong."""
     try:
         found = questions.answer(exhibit.question, shelf)
-        figure = figure_of(exhibit, found.value)
-        _decorate(exhibit, figure, screen, shelf)
-        return Filled(
-            figure=as_json(figure, click_of(exhibit, found.value)),
-            message=notices(found.notes),
-            numbers=numbers(table_of(exhibit, found.value)),
-            title=exhibit.title,
-        )
+        # Drawing takes as long as measuring: what was drawn once is kept as well.
+        marks = _marks(exhibit, screen, shelf)
+        key = f"{questions.key_of(exhibit.question, shelf)} {exhibit} {marks}"
+
+        def draw() -> Filled:
+            figure = figure_of(exhibit, found.value)
+            _decorate(exhibit, figure, screen, shelf)
+            return Filled(
+                figure=as_json(figure, click_of(exhibit, found.value)),
+                message=notices(found.notes),
+                numbers=numbers(table_of(exhibit, found.value)),
+                title=exhibit.title,
+            )
+
+        return shelf.answer(key, draw).value
     except Exception as error:
         return Filled(message=message(readable(error)), title=exhibit.title)
+
+
+def _marks(exhibit: Exhibit, screen: Screen, shelf: Shelf) -> tuple[Any, ...]:
+    """What is drawn over a figure and is not told by its question."""
+    if exhibit.click != "cell":
+        return ()
+    zone = questions.known(questions.zone_of(screen), shelf)
+    return zone, screen.stream, screen.depth, screen.last, screen.position, screen.to
 
 
 def _decorate(exhibit: Exhibit, figure: Any, screen: Screen, shelf: Shelf) -> None:
@@ -168,7 +183,7 @@ def _register_read(app: Dash, shelf: Shelf, background: Background) -> None:
                 State("job", "data")],
         prevent_initial_call="initial_duplicate",
     )  # fmt: skip
-    def read(query: str | None, zone: object, done: object, job: Json | None) -> Json:
+    def read(query: str | None, zone: object, done: Json | None, job: Json | None) -> Json:
         if query is None:
             kept = dict.fromkeys(("job", "still", "outcome"), no_update)
             return {"cards": _no_cards("read"), **kept}
@@ -191,34 +206,53 @@ def _register_read(app: Dash, shelf: Shelf, background: Background) -> None:
 
 
 def _register_poke(app: Dash, shelf: Shelf) -> None:
+    """The numbers come first; the map and the figures need not be waited for."""
+    outputs = card_outputs("poke")
+
     @app.callback(
         output={
-            "cards": card_outputs("poke"),
             "scopes": Output("scopes", "children"),
             "outcome": Output("outcome", "data", allow_duplicate=True),
         },
-        inputs=[Input("ask-poke", "data"), Input("zone", "data")],
-        prevent_initial_call="initial_duplicate",
+        inputs=[Input("ask-poke", "data")],
+        prevent_initial_call=True,
     )
-    def poke(query: str | None, zone: object) -> Json:
-        if query is None:
-            return {"cards": _no_cards("poke"), "scopes": no_update, "outcome": no_update}
+    def poke(query: str) -> Json:
         screen = parse(query, shelf.offers)
-        filled = {"pick": fill(questions.token_map(screen), screen, shelf)}
         try:
             found = questions.answer(questions.intervention_of(screen), shelf)
+            shown = [*notices(found.notes), *scope_cards(found.value, screen.focus)]
+            said = outcome_of(found.value, screen.focus)
         except Exception as error:
-            return {
-                "cards": blank("poke", filled),
-                "scopes": message(readable(error)),
-                "outcome": {"query": query, "text": "did not fit"},
-            }
-        filled |= {e.name: fill(e, screen, shelf) for e in questions.exhibits(screen)}
-        return {
-            "cards": blank("poke", filled),
-            "scopes": [*notices(found.notes), *scope_cards(found.value, screen.focus)],
-            "outcome": {"query": query, "text": outcome_of(found.value, screen.focus)},
-        }
+            shown, said = [message(readable(error))], "did not fit"
+        return {"scopes": shown, "outcome": {"query": query, "text": said}}
+
+    @app.callback(
+        output={"pick": outputs["pick"]},
+        inputs=[Input("ask-poke", "data"), Input("zone", "data")],
+        prevent_initial_call=True,
+    )
+    def pick(query: str | None, zone: object) -> Json:
+        if query is None:
+            return {"pick": dict.fromkeys(PARTS, no_update)}
+        screen = parse(query, shelf.offers)
+        return {"pick": fill(questions.token_map(screen), screen, shelf).outputs()}
+
+    figures = ("predictions", "trajectory")
+
+    @app.callback(
+        output={name: outputs[name] for name in figures},
+        inputs=[Input("ask-poke", "data")],
+        prevent_initial_call=True,
+    )
+    def follow(query: str) -> Json:
+        screen = parse(query, shelf.offers)
+        try:
+            questions.answer(questions.intervention_of(screen), shelf)
+        except Exception:
+            # The numbers' place says what is wrong; there is nothing to draw.
+            return {name: Filled(hidden=True).outputs() for name in figures}
+        return {e.name: fill(e, screen, shelf).outputs() for e in questions.exhibits(screen)}
 
 
 def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:

@@ -18,6 +18,6 @@ def readable(error: BaseException) -> str:
         return re.sub(r"^[a-z]\w*: (?=\S)", "", text)
     logger.error("the explorer failed", exc_info=error)
     return (
-        f"Something that should not happen happened ({type(error).__name__}: {text[:160]}). The page "
-        f"goes on; the terminal says where it was. Please report it."
+        f"Something that should not happen happened ({type(error).__name__}: {text[:160]}). "
+        f"The page goes on; the terminal says where it was. Please report it."
     )

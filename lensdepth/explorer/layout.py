@@ -8,7 +8,7 @@ from lensdepth.explorer.notes import EDIT_LABELS, NOTES, SCOPES, VALUE_LABELS, V
 from lensdepth.explorer.state import LONGEST_PROMPT, PAIRS, Offers
 from lensdepth.plotting import dark_colours
 
-GRAPH = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
+GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
 CARDS = {
     "read": ("map", "next", "cell"),
     "poke": ("pick", "predictions", "trajectory"),
@@ -115,7 +115,7 @@ def header(offers: Offers) -> html.Header:
                 html.Button("Dark", id="theme", className="button", title="Light or dark page"),
             ]),
         ]),
-        html.Nav(**{"aria-label": "Views"}, children=dcc.RadioItems(
+        html.Nav(**aria("Views"), children=dcc.RadioItems(
             id="view", className="tabs", value="read",
             options=[{"label": name, "value": key} for key, (name, _) in VIEWS.items()],
         )),
@@ -132,7 +132,7 @@ def prompts() -> html.Div:
             "prompt",
         ),
         html.Button("⇄", id="swap", className="button swap", title="Swap the two prompts",
-                    **{"aria-label": "Swap the two prompts"}),
+                    **aria("Swap the two prompts")),
         field(
             "Source prompt (gives the states)",
             dcc.Input(id="source", debounce=True, maxLength=LONGEST_PROMPT, autoComplete="off",
@@ -299,21 +299,23 @@ def card(name: str) -> html.Section:
     """A figure with its note, its table and its downloads."""
     note = NOTES[name]
     buttons = [
-        html.Button(kind.upper(), className="button", **{
-            "data-figure": name, "data-kind": kind, "aria-label": f"{TITLES[name]} as {kind}",
-        })
+        html.Button(
+            kind.upper(),
+            className="button",
+            **aria(f"{TITLES[name]} as {kind}", **{"data-figure": name, "data-kind": kind}),
+        )
         for kind in ("svg", "png")
     ]  # fmt: skip
     buttons += [
         html.Button(label, id={"type": "table", "name": name, "kind": kind}, className="button",
-                    **{"aria-label": f"Table of {TITLES[name]} as {label}"})
+                    **aria(f"Table of {TITLES[name]} as {label}"))
         for kind, label in (("csv", "CSV"), ("parquet", "Parquet"))
     ]  # fmt: skip
     return html.Section(
         id={"type": "card", "name": name},
         className="card wide" if name in WIDE else "card",
         hidden=True,
-        **{"aria-label": TITLES[name]},
+        **aria(TITLES[name]),
         children=[
             html.Div(className="card-head", children=[
                 html.H3(TITLES[name], id={"type": "title", "name": name}), info(note, TITLES[name]),
@@ -323,7 +325,7 @@ def card(name: str) -> html.Section:
                 id={"type": "figure-part", "name": name},
                 children=[
                     html.Div(className="plot-scroll", tabIndex="0", role="group",
-                             **{"aria-label": f"Figure: {TITLES[name]}"}, children=dcc.Graph(
+                             **aria(f"Figure: {TITLES[name]}"), children=dcc.Graph(
                                  id={"type": "graph", "name": name}, config=GRAPH,
                                  className="plot", responsive=True)),
                     html.Div(className="card-foot", children=[
@@ -345,7 +347,7 @@ def info(text: str, about: str) -> html.Details:
     """A button that says what one looks at."""
     return html.Details(className="info", children=[
         html.Summary("?", title="What am I looking at?",
-                     **{"aria-label": f"What am I looking at? {about}"}),
+                     **aria(f"What am I looking at? {about}")),
         html.Div(html.P(text), className="info-text"),
     ])  # fmt: skip
 
@@ -362,12 +364,17 @@ def field(label: str, control: Any, for_id: str, note_id: str | None = None) -> 
 
 def group(label: str, name: str, options: dict[str, str]) -> html.Div:
     """One of a few words."""
-    return html.Div(className="field", role="group", **{"aria-label": label}, children=[
+    return html.Div(className="field", role="group", **aria(label), children=[
         html.Span(label, className="label"),
         dcc.RadioItems(id=name, className="segments", options=[
             {"label": text, "value": value} for value, text in options.items()
         ]),
     ])  # fmt: skip
+
+
+def aria(label: str, **more: Any) -> dict[str, Any]:
+    """What a part is called by those who read the page aloud."""
+    return {"aria-label": label, **more}
 
 
 def choose(name: str, options: list[Any], **more: Any) -> dcc.Dropdown:

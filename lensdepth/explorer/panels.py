@@ -41,7 +41,7 @@ def table_of(exhibit: Exhibit, value: Any) -> "pd.DataFrame":
 
 def as_json(figure: "Figure", click: Json | None = None) -> Json:
     """A figure for the page, and what a click in it means."""
-    return {"figure": json.loads(figure.to_json()), "click": click or {}}
+    return {"figure": json.loads(figure.to_json() or "{}"), "click": click or {}}
 
 
 def click_of(exhibit: Exhibit, value: Any) -> Json:
@@ -131,8 +131,8 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
     depths = found.edited[found.index(scope)]
     span = str(depths[0]) if len(depths) == 1 else f"{depths[0]}–{depths[-1]}"
     what = "depth" if found.stream == "resid_pre" else "block"
-    row, base = frame.loc[scope], frame.loc["base"]
-    control = frame.loc[f"{scope} control"] if f"{scope} control" in frame.index else None
+    rows: Json = frame.to_dict("index")
+    row, base, control = rows[scope], rows["base"], rows.get(f"{scope} control")
     facts = [
         ("Transferred fraction", "transferred", "{:.2f}", "0 clean, 1 source"),
         ("Change of logit difference", "effect", "{:+.2f} nats", "towards the source is +"),
@@ -145,9 +145,9 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
                 html.H4(name), html.Span(f"{where} ({what} {span})", className="small"),
             ]),
             html.P(className="flip", children=[
-                html.Code(signed(base["top1"])), f" {base['p_top1']:.3f}",
-                html.Span(" → ", **{"aria-label": "becomes"}),
-                html.Code(signed(row["top1"]), className="after"), f" {row['p_top1']:.3f}",
+                html.Code(signed(str(base["top1"]))), f" {base['p_top1']:.3f}",
+                html.Span(" → ", title="becomes"),
+                html.Code(signed(str(row["top1"])), className="after"), f" {row['p_top1']:.3f}",
                 html.Span("flipped" if row["flip"] else "not flipped", className="tag"),
             ]),
             html.Dl([
@@ -178,8 +178,8 @@ def _formatted(value: float, form: str) -> str:
 
 def outcome_of(found: Intervention, focus: str) -> str:
     """A poke in a few words, for the history."""
-    row = found.to_frame().set_index("run").loc[focus]
-    said = f"{signed(row['top1'])} {row['p_top1']:.3f}"
+    row: Json = found.to_frame().set_index("run").to_dict("index")[focus]
+    said = f"{signed(str(row['top1']))} {row['p_top1']:.3f}"
     if not math.isnan(row["transferred"]):
         said += f", transferred {row['transferred']:.2f}"
     return f"{SCOPES[focus][0].lower()}: {said}, KL {row['kl']:.3g} nats"

@@ -303,7 +303,10 @@ def _sweep(screen: Screen) -> tuple[Exhibit, ...]:
             ),
         )
     options = {} if screen.stream == "resid_pre" else {"stream": screen.stream}
-    tokens = ask("by_token", "patch_sweep", model, pairs, positions="all", **options)
+    tokens = ask(
+        "by_token", "patch_sweep", model, pairs,
+        positions="all", also=(), controls=(), **options,
+    )  # fmt: skip
     by_token = Exhibit(
         "patch-map", "Every token at every depth", tokens, draw="heatmap", table="mean_frame",
         slow=True, click="map",

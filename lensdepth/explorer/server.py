@@ -122,6 +122,7 @@ def free_port(host: str, port: int | None) -> int:
         OSError: it is taken.
     """
     asked = [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + NEXT_PORTS)
+    reason = ""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in asked:
         with closing(socket.socket(family, socket.SOCK_STREAM)) as trial:

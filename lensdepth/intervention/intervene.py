@@ -105,7 +105,9 @@ def intervene(
     swept = sorted({at for some in depths.values() for at in some})
     hooks = {at: stream_hook(model, stream, at) for at in swept}
     others = None if reference is None else gather_prompts(model, reference)[2]
-    states = _given_states(model, batch, given, others, kind, edit, list(hooks.values()), places)
+    theirs, states = _source_states(model, batch, given, kind, edit, stream, hooks, places)
+    if kind.needs == "reference":
+        states = _mean_states(model, batch, others, list(hooks.values()), places)
     if states is not None and head is not None:
         states = states.unflatten(-1, (model.info.n_heads, -1))[..., head, :]
     noisy = None
@@ -133,8 +135,7 @@ def intervene(
         names, edited = [*names, *(name + CONTROL for name in names)], edited + edited
     resid = _last_states(model, batch, [[], *sets], engine, max_memory)
     names, edited = ["base", *names], [[], *edited]
-    if given is not None:
-        theirs = model.residual_stream(given).resid[:, 0, 0]
+    if theirs is not None:
         resid = torch.cat([resid[:1], theirs[None], resid[1:]])
         names, edited = [names[0], "source", *names[1:]], [[], *edited]
     logits = model.readout(resid[:, -1])
@@ -224,59 +225,65 @@ def _scope_depths(
     return {scope: reach[scope] for scope in dict.fromkeys(scopes)}
 
 
-def _given_states(
+def _source_states(
     model: DepthModel,
     batch: TokenBatch,
     given: TokenBatch | None,
-    others: TokenBatch | None,
     kind: Strength,
     edit: str,
-    hooks: list[str],
+    stream: str,
+    hooks: dict[int, str],
     places: list[int],
-) -> Float[Tensor, "hook place d_hook"] | None:
-    """What goes in at each hook and place; zeros for an edit that needs nothing."""
-    if kind.needs == "source":
-        if given is None:
+) -> tuple[Float[Tensor, "depth d_model"] | None, Float[Tensor, "hook place d_hook"] | None]:
+    """The source run's last token at every residual depth; and what goes in at each hook and place.
+
+    None where there is no source, or where the edit needs nothing of it.
+    """
+    if given is None:
+        if kind.needs == "source":
             raise ValueError(f"intervene: the edit {edit!r} needs a source prompt, got None.")
-        at = map_positions(batch.row(0), given.row(0), places)
-        if None in at:
-            lost = places[at.index(None)]
-            text = model.token_text(int(batch.tokens[0, lost]))
-            raise ValueError(
-                f"intervene: token {lost} of the base prompt ({text!r}) has no counterpart in the "
-                f"source prompt: where the two differ, the base has another number of tokens than "
-                f"the source. Choose a token before or after that part, or the last one of it."
-            )
-        return model.activations(given, hooks, torch.tensor([at]))[:, 0]
-    if kind.needs == "reference":
-        if others is None:
-            raise ValueError(f"intervene: the edit {edit!r} needs reference prompts, got None.")
-        return _mean_states(model, batch, others, hooks, places)
-    return None
+        return None, None
+    last = int(given.last[0])
+    if kind.needs != "source":
+        return model.residual_stream(given).resid[:, 0, 0], None
+    mapped = map_positions(batch.row(0), given.row(0), places)
+    at = [place for place in mapped if place is not None]
+    if len(at) < len(mapped):
+        lost = places[mapped.index(None)]
+        text = model.token_text(int(batch.tokens[0, lost]))
+        raise ValueError(
+            f"intervene: token {lost} of the base prompt ({text!r}) has no counterpart in the "
+            f"source prompt: where the two differ, the base has another number of tokens than "
+            f"the source. Choose a token before or after that part, or the last one of it."
+        )
+    resid = model.residual_stream(given, torch.tensor([[*at, last]])).resid[:, 0]
+    if stream == "resid_pre":
+        return resid[:, -1], resid[list(hooks), :-1]
+    return resid[:, -1], model.activations(given, list(hooks.values()), torch.tensor([at]))[:, 0]
 
 
 def _mean_states(
     model: DepthModel,
     batch: TokenBatch,
-    others: TokenBatch,
+    others: TokenBatch | None,
     hooks: list[str],
     places: list[int],
 ) -> Float[Tensor, "hook place d_hook"]:
     """Mean direction at the mean norm, over the reference prompts in which a token corresponds."""
+    if others is None:
+        raise ValueError("intervene: the edit 'mean' needs reference prompts, got None.")
     mapped = [map_positions(batch.row(0), others.row(i), places) for i in range(len(others))]
     means = []
     for j, place in enumerate(places):
-        rows = torch.tensor(
-            [i for i, at in enumerate(mapped) if at[j] is not None and at[j] < others.lengths[i]],
-            dtype=torch.long,
-        )
+        found_in = {i: at[j] for i, at in enumerate(mapped) if at[j] is not None}
+        rows = torch.tensor(list(found_in), dtype=torch.long)
         if not len(rows):
             text = model.token_text(int(batch.tokens[0, place]))
             raise ValueError(
                 f"intervene: token {place} of the base prompt ({text!r}) has no counterpart in any "
                 f"of the {len(others)} reference prompts; choose another token or other prompts."
             )
-        at = torch.tensor([[mapped[i][j]] for i in rows.tolist()])
+        at = torch.tensor(list(found_in.values()))[:, None]
         found = model.activations(others[rows], hooks, at)[:, :, 0].transpose(0, 1)
         length = polar.norm(found).mean(0)
         means.append(polar.recombine(length, polar.spherical_mean(found)))
