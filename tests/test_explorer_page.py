@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -18,9 +19,11 @@ from werkzeug.serving import make_server
 
 from lensdepth import DepthModel, intervene, logit_lens
 from lensdepth.explorer import Offers, create_app
+from lensdepth.explorer import shelf as shelf_module
 from lensdepth.explorer.jobs import Jobs
 from lensdepth.explorer.server import free_port, guard
 from lensdepth.explorer.shelf import Shelf
+from lensdepth.progress import watch
 from lensdepth.replay import memory
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -239,7 +242,11 @@ def test_a_sweep_says_how_far_it_is_and_a_click_sets_up_a_poke(
 def test_a_sweep_can_be_cancelled_and_the_page_stays_usable(
     page: Page, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(memory.MAX_TOKENS, "cpu", 8)
+    monkeypatch.setitem(memory.MAX_TOKENS, "cpu", 16)
+    # Parts of a tenth of a second, as a large model has.
+    monkeypatch.setattr(
+        shelf_module, "watch", lambda seen: watch(lambda *state: (time.sleep(0.1), seen(*state))[1])
+    )
     opened(page, address, f"?view=sweep&sweep=ablate&pairs=40{PAIR}")
     expect(page.locator("#sweep-said")).to_contain_text("Nothing has been swept", timeout=WAIT)
     page.locator("#run").click()
@@ -448,10 +455,10 @@ def test_pictures_of_every_view(page: Page, address: str) -> None:
         expect(page.locator(f"#view-{view}")).to_be_visible(timeout=WAIT)
         if card is not None:
             drawn(page, card)
-        looks: Any = ((1360, "light"), (680, "light"), (680, "dark"), (1360, "dark"))
+        looks: Any = ((1360, "light"), (680, "dark"))
         for width, theme in looks:
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=theme)
-            page.wait_for_timeout(500)
+            page.wait_for_timeout(350)
             page.screenshot(path=SHOTS / f"{view}-{width}-{theme}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -131,7 +131,7 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
     depths = found.edited[found.index(scope)]
     span = str(depths[0]) if len(depths) == 1 else f"{depths[0]}–{depths[-1]}"
     what = "depth" if found.stream == "resid_pre" else "block"
-    rows: Json = frame.to_dict("index")
+    rows: dict[Any, Any] = frame.to_dict("index")
     row, base, control = rows[scope], rows["base"], rows.get(f"{scope} control")
     facts = [
         ("Transferred fraction", "transferred", "{:.2f}", "0 clean, 1 source"),
@@ -178,7 +178,7 @@ def _formatted(value: float, form: str) -> str:
 
 def outcome_of(found: Intervention, focus: str) -> str:
     """A poke in a few words, for the history."""
-    row: Json = found.to_frame().set_index("run").to_dict("index")[focus]
+    row: dict[Any, Any] = found.to_frame().set_index("run").to_dict("index")[focus]
     said = f"{signed(str(row['top1']))} {row['p_top1']:.3f}"
     if not math.isnan(row["transferred"]):
         said += f", transferred {row['transferred']:.2f}"
