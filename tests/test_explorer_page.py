@@ -32,7 +32,9 @@ BASE, SOURCE = "The capital of France is", "The capital of Spain is"
 PAIR = "&prompt=The+capital+of+France+is&source=The+capital+of+Spain+is"
 WAIT = 20_000
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on this machine"
+)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def make_offers(
     from lensdepth.explorer import Offers
     from lensdepth.loading import parse_dtype
     from lensdepth.tasks import list_tasks, list_templates
-    from lensdepth.tasks.files import read_rows
+    from lensdepth.tasks.files import is_dataset_name, read_rows
 
     if backend not in ("auto", "hooked", "bridge"):
         raise ValueError(f"--backend must be auto, hooked or bridge, got {backend!r}.")
@@ -49,7 +49,7 @@ def make_offers(
         offered.setdefault(name, {"name_or_path": name, **how})
     tasks: dict[str, dict[str, Any]] = {}
     for file in prompts:
-        if Path(file).expanduser().exists():
+        if Path(file).expanduser().exists() or not is_dataset_name(file):
             read_rows(file)
         tasks[_name(file, tasks)] = {"name_or_path": Path(file), "on_multi_token": "drop"}
     if task is not None:
