@@ -6,11 +6,8 @@ import typer
 
 from lensdepth.cli.app import app, examples
 from lensdepth.cli.console import hush_transformers, note, quiet
-from lensdepth.cli.options import (
-    MODEL,
-    PROMPTS,
-    DebugOption,
-)
+from lensdepth.cli.options import MODEL, PROMPTS, DebugOption
+from lensdepth.cli.session import suit_threads
 
 SERVER = "Server"
 
@@ -126,4 +123,4 @@ def explore(
             hush_transformers()
         from lensdepth.explorer import serve
 
-        serve(offers, host=host, port=port, browser=browser, said=note)
+        serve(offers, host=host, port=port, browser=browser, said=note, loaded=suit_threads)

@@ -22,6 +22,7 @@ from lensdepth.explorer.jobs import Jobs
 from lensdepth.explorer.layout import page
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Offers
+from lensdepth.model import DepthModel, load_model
 
 DEFAULT_PORT = 8050
 NEXT_PORTS = 20
@@ -151,6 +152,7 @@ def serve(
     port: int | None = None,
     browser: bool = True,
     said: Callable[[str], None] = lambda text: None,
+    loaded: Callable[[DepthModel], None] = lambda model: None,
 ) -> None:
     """Run the explorer until it is interrupted.
 
@@ -160,12 +162,19 @@ def serve(
         port: None takes the first free one from 8050 on.
         browser: whether to open a browser.
         said: is told where the explorer is.
+        loaded: is given every model once it is loaded.
     Raises:
         OSError: the port is taken, or there is no such address.
     """
     chosen = free_port(host, port)
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
-    shelf, jobs = Shelf(offers), Jobs(describe=readable)
+
+    def load(**arguments: Any) -> DepthModel:
+        model = load_model(**arguments)
+        loaded(model)
+        return model
+
+    shelf, jobs = Shelf(offers, load), Jobs(describe=readable)
     app = create_app(offers, shelf=shelf, jobs=jobs)
     guard(app.server, host=host, token=token)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
