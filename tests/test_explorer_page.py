@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, Request, expect, sync_playwright
 from werkzeug.serving import make_server
 
-from lensdepth import DepthModel, intervene, logit_lens
+from lensdepth import DepthModel, intervene, load_model, logit_lens
 from lensdepth.explorer import Offers, create_app
 from lensdepth.explorer import shelf as shelf_module
 from lensdepth.explorer.jobs import Jobs
@@ -67,6 +67,12 @@ def address(trained: DepthModel) -> Iterator[str]:
     server.server_close()
     jobs.close()
     shelf.close()
+
+
+@pytest.fixture(scope="module")
+def apart() -> DepthModel:
+    """The same model again: the server's own may be at work in another thread."""
+    return load_model("tiny")
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +161,10 @@ def click_cell(page: Page, plot: Any, row: int, column: int, **how: Any) -> None
         page.keyboard.up(key)
 
 
-def test_it_opens_and_reads(page: Page, address: str, trained: DepthModel) -> None:
+def test_it_opens_and_reads(page: Page, address: str, apart: DepthModel) -> None:
     opened(page, address, f"?view=read{PAIR}")
     plot = drawn(page, "map")
-    lens = logit_lens(trained, BASE, positions="all")
+    lens = logit_lens(apart, BASE, positions="all")
     top = lens.text(int(lens.top_tokens[-1, 0, -1, 0]))
     assert top in plot.inner_text()
     for token in ("capital", "France"):
@@ -179,9 +185,9 @@ def test_pointing_at_a_cell_shows_the_likeliest_tokens(page: Page, address: str)
     expect(plot.locator(".hoverlayer")).to_contain_text(re.compile(r"0\.\d{3}"), timeout=WAIT)
 
 
-def test_a_poke_gives_the_librarys_numbers(page: Page, address: str, trained: DepthModel) -> None:
+def test_a_poke_gives_the_librarys_numbers(page: Page, address: str, apart: DepthModel) -> None:
     opened(page, address, f"?view=poke&depth=2&edit=direction{PAIR}")
-    found = intervene(trained, BASE, SOURCE, depth=2, edit="direction").to_frame().set_index("run")
+    found = intervene(apart, BASE, SOURCE, depth=2, edit="direction").to_frame().set_index("run")
     for scope in ("local", "suffix", "window"):
         shown = transferred(page, scope)
         assert shown == pytest.approx(found.loc[scope, "transferred"], abs=0.006)
