@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         prompts_needed,
     )
     from lensdepth.geometry import GeometryProfile, geometry_profile
+    from lensdepth.intervention import Intervention, intervene
     from lensdepth.lens import (
         LensProfile,
         TunedLens,
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from lensdepth.report import Report, build_report
     from lensdepth.residual import ResidualStream
     from lensdepth.steering import SteeringProfile, steering_sweep
-    from lensdepth.tasks import Task, list_tasks, load_task
+    from lensdepth.tasks import Task, list_tasks, load_task, pair_task
     from lensdepth.transition import (
         ChangePoint,
         Commitment,
@@ -98,6 +99,7 @@ _HOME = {
     "GeometryProfile": "geometry",
     "Hypothesis": "claims",
     "HypothesisTable": "claims",
+    "Intervention": "intervention",
     "LensProfile": "lens",
     "LocalityProfile": "locality",
     "ModelInfo": "provenance",
@@ -131,6 +133,7 @@ _HOME = {
     "find_transition": "transition",
     "fit_tuned_lens": "lens",
     "geometry_profile": "geometry",
+    "intervene": "intervention",
     "list_tasks": "tasks",
     "load_hypotheses": "claims",
     "load_jacobian_lens": "lens",
@@ -138,6 +141,7 @@ _HOME = {
     "load_task": "tasks",
     "load_tuned_lens": "lens",
     "logit_lens": "lens",
+    "pair_task": "tasks",
     "parse_component": "circuit",
     "patch_components": "circuit",
     "patch_sweep": "patching",
@@ -153,17 +157,18 @@ _HOME = {
 __all__ = [
     "AblationProfile", "AttentionPatterns", "AttributionProfile", "ChangePoint", "CircuitResult",
     "ClaimTable", "Commitment", "Component", "Condition", "Crossing", "DecodingProfile",
-    "DepthModel", "DoseProfile", "GeometryProfile", "Hypothesis", "HypothesisTable", "LensProfile",
-    "LocalityProfile", "ModelInfo", "PatchProfile", "Provenance", "Report", "ResidualStream",
-    "ShapleyProfile", "SteeringProfile", "Task", "TrajectoryProfile", "TransferProfile",
-    "Transition", "TunedLens", "WindowProfile", "ablation_sweep", "attention_patterns",
-    "attribute_logits", "build_report", "compare_definitions", "compare_local_global",
-    "compare_models", "compare_widths", "decode_parts", "dose_response", "evaluate_claims",
-    "evaluate_hypotheses", "find_change_point", "find_commitment", "find_crossing",
-    "find_transition", "fit_tuned_lens", "geometry_profile", "list_tasks", "load_hypotheses",
-    "load_jacobian_lens", "load_model", "load_task", "load_tuned_lens", "logit_lens",
-    "parse_component", "patch_components", "patch_sweep", "patch_windows", "prompts_needed",
-    "shapley_depths", "steering_sweep", "trajectory_response", "transfer_matrix",
+    "DepthModel", "DoseProfile", "GeometryProfile", "Hypothesis", "HypothesisTable",
+    "Intervention", "LensProfile", "LocalityProfile", "ModelInfo", "PatchProfile", "Provenance",
+    "Report", "ResidualStream", "ShapleyProfile", "SteeringProfile", "Task", "TrajectoryProfile",
+    "TransferProfile", "Transition", "TunedLens", "WindowProfile", "ablation_sweep",
+    "attention_patterns", "attribute_logits", "build_report", "compare_definitions",
+    "compare_local_global", "compare_models", "compare_widths", "decode_parts", "dose_response",
+    "evaluate_claims", "evaluate_hypotheses", "find_change_point", "find_commitment",
+    "find_crossing", "find_transition", "fit_tuned_lens", "geometry_profile", "intervene",
+    "list_tasks", "load_hypotheses", "load_jacobian_lens", "load_model", "load_task",
+    "load_tuned_lens", "logit_lens", "pair_task", "parse_component", "patch_components",
+    "patch_sweep", "patch_windows", "prompts_needed", "shapley_depths", "steering_sweep",
+    "trajectory_response", "transfer_matrix",
 ]  # fmt: skip
 
 

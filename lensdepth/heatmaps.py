@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from lensdepth.plotting import INK, MUTED, PAPER, RULE, inert
+from lensdepth.plotting import INK, MUTED, PALETTE, PAPER, RULE, Zone, inert, rgba
 
 DIVERGING = (
     (0.0, "#0072B2"),
@@ -88,7 +88,7 @@ def effect_heatmap(
             xgap=1,
             ygap=1,
             colorbar={
-                "title": {"text": inert(unit), "side": "right"},
+                "title": {"text": inert(unit), "side": "right", "font": {"size": 12.5}},
                 **_ticks(largest, signs),
                 "outlinewidth": 0,
                 "thickness": 14,
@@ -120,9 +120,45 @@ def effect_heatmap(
         margin={"l": 70, "r": 20, "t": 60, "b": 70},
         hoverlabel={"align": "left"},
     )
-    figure.update_xaxes(tickfont={"color": INK}, title_font={"color": MUTED})
-    figure.update_yaxes(tickfont={"color": INK}, title_font={"color": MUTED})
+    figure.update_xaxes(tickfont={"color": INK}, title_font={"color": MUTED, "size": 12.5})
+    figure.update_yaxes(tickfont={"color": INK}, title_font={"color": MUTED, "size": 12.5})
     return figure
+
+
+def add_level(figure: go.Figure, zone: Zone) -> None:
+    """Lay the interval of a transition over a map whose rows are depths, and say what it is."""
+    colour = PALETTE[zone.role]
+    low, high = min(zone.low, zone.at - 0.06), max(zone.high, zone.at + 0.06)
+    figure.add_hrect(y0=low, y1=high, fillcolor=rgba(colour, 0.38), line_width=0, layer="above")
+    figure.add_hline(y=zone.at, line={"color": colour, "width": 2}, layer="above")
+    figure.add_annotation(
+        text=f'<span style="color:{colour}">■</span> {inert(zone.name)}',
+        name="zone",
+        x=1,
+        xref="paper",
+        xanchor="right",
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        # Above the title of the axis, which may reach as far to the right.
+        yshift=25,
+        showarrow=False,
+        font={"size": 12.5, "color": INK},
+    )
+
+
+def outline(figure: go.Figure, *, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    """A frame round the cells from one corner to the other, given by their indices."""
+    (y0, y1), (x0, x1) = sorted(rows), sorted(columns)
+    figure.add_shape(
+        type="rect",
+        x0=x0 - 0.5,
+        x1=x1 + 0.5,
+        y0=y0 - 0.5,
+        y1=y1 + 0.5,
+        line={"color": INK, "width": 2.5},
+        layer="above",
+    )
 
 
 def _ticks(largest: float, signs: tuple[str, str] | None) -> dict[str, list[float] | list[str]]:

@@ -330,6 +330,27 @@ def depth_story(
     return figure
 
 
+def relative_story(panels: Sequence[Panel], *, title: str) -> go.Figure:
+    """Panels below one another whose curves come from models of any number of layers.
+
+    The depths of the curves are relative already, from 0 to 1.
+    """
+    figure = depth_story(panels, n_layers=1, title=title)
+    at = [0, 0.25, 0.5, 0.75, 1]
+    labels = ["embed", "0.25", "0.5", "0.75", "final"]
+    figure.update_xaxes(tickvals=at, ticktext=labels)
+    figure.update_xaxes(title_text="fraction of the depth", row=len(panels), col=1)
+    traces: Any = figure.data
+    for trace in traces:
+        if trace.customdata is not None:
+            trace.customdata = [
+                f"{x:.0%} of the depth<br>{text.partition('<br>')[2]}"
+                for x, text in zip(trace.x, trace.customdata, strict=True)
+            ]
+    figure.update_layout(meta={"keys_after": KEYS_AFTER})
+    return figure
+
+
 def _stack(rows: int, *, keyed: bool = False) -> go.Figure:
     gap = PANEL_GAP + 16 * keyed
     total = rows * PANEL_HEIGHT + (rows - 1) * gap

@@ -28,6 +28,7 @@ LEVELS = (
         "heatmaps",
         "multiples",
         "tokens",
+        "progress",
     ),
     (
         "hooks",
@@ -43,9 +44,18 @@ LEVELS = (
         "tasks",
         "roles",
     ),
-    ("lens", "geometry", "patching", "circuit", "locality", "ablation", "steering"),
+    (
+        "lens",
+        "geometry",
+        "patching",
+        "circuit",
+        "locality",
+        "ablation",
+        "steering",
+        "intervention",
+    ),
     ("transition", "claims", "summary"),
-    ("prose", "report"),
+    ("prose", "report", "explorer"),
     ("cli", "__main__"),
 )
 """Rooms from the ground up; a room imports lower levels, or rooms further left on its own."""
@@ -158,7 +168,8 @@ def test_annotations_are_checked_at_run_time(path: Path) -> None:
 
 def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in project["dependencies"])
+    lines = [*project["dependencies"], *project["optional-dependencies"]["explorer"]]
+    names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines)
     declared = {name.lower().replace("-", "_") for name in names}
     tops = {
         name.partition(".")[0] for path in SOURCES for name in imported(ast.parse(path.read_text()))

@@ -15,6 +15,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     circuit,
     claims,
     commands,
+    explore,
     lists,
     patching,
     steering,
@@ -27,6 +28,7 @@ EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 
 ORDER = (
     "report",
+    "explore",
     "lens",
     "geometry",
     "ablate",

@@ -39,11 +39,11 @@ def open_model(options: ModelOptions, *, debug: bool) -> "DepthModel":
             dtype=options.dtype,
             trust_remote_code=options.trust_remote_code,
         )
-    _suit_threads(model)
+    suit_threads(model)
     return model
 
 
-def _suit_threads(model: "DepthModel") -> None:
+def suit_threads(model: "DepthModel") -> None:
     """One thread for a narrow model on the CPU.
 
     Matrices this small gain little from a second thread (a forward pass of the bundled model takes

@@ -2,9 +2,11 @@
 
 `read` sends every residual state through the model's own final norm and unembedding, `tuned` holds
 an affine map a depth that is put in front of them, `fit` finds such maps, `files` reads those of
-other packages. `profile` is what comes out, `figures` draws it token by token.
+other packages. `profile` is what comes out, `figures` draws it token by token, `compare` puts
+several on one axis.
 """
 
+from lensdepth.lens.compare import LensComparison, compare_lenses
 from lensdepth.lens.files import load_jacobian_lens, load_tuned_lens
 from lensdepth.lens.fit import fit_tuned_lens
 from lensdepth.lens.profile import LensProfile
@@ -12,8 +14,10 @@ from lensdepth.lens.read import logit_lens
 from lensdepth.lens.tuned import TunedLens
 
 __all__ = [
+    "LensComparison",
     "LensProfile",
     "TunedLens",
+    "compare_lenses",
     "fit_tuned_lens",
     "load_jacobian_lens",
     "load_tuned_lens",

@@ -10,9 +10,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth.plotting import INK, MUTED, RULE, depth_label, house_layout, inert
+from lensdepth import stats
+from lensdepth.plotting import (
+    INK,
+    MUTED,
+    PALETTE,
+    RULE,
+    Curve,
+    Panel,
+    depth_label,
+    house_layout,
+    inert,
+    relative_story,
+)
 
 if TYPE_CHECKING:
+    from lensdepth.lens.compare import LensComparison
     from lensdepth.lens.profile import LensProfile
 
 CellValue = Literal["kl", "entropy", "probability", "rank"]
@@ -215,3 +228,85 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
         height=max(380, 184 + ROW * (n_layers + 1)),
         margin={"l": 110, "r": 24, "t": 84, "b": 78},
     )
+
+
+BAR_ROLES = ("input", "prediction", "direction", "norm", "full")
+"""Colours of lenses that stand side by side."""
+
+
+def top_bars(
+    profile: "LensProfile", prompt: int, position: int, depth: int | None, k: int
+) -> go.Figure:
+    """Bars of the likeliest next tokens at one cell."""
+    places = profile.position[prompt]
+    wanted = int((places >= 0).sum()) + position if position < 0 else position
+    where = (places == wanted).nonzero()[:, 0].tolist()
+    at = profile.n_layers if depth is None else depth
+    if not where or not 0 <= at <= profile.n_layers:
+        raise ValueError(
+            f"plot_top: there is no cell at token {position} and depth {at}; tokens are "
+            f"{places[places >= 0].tolist()}, depths 0...{profile.n_layers}."
+        )
+    (column,) = where
+    probs = profile.top_log_probs[at, prompt, column, :k].exp().tolist()
+    texts = [profile.text(t) for t in profile.top_tokens[at, prompt, column, :k].tolist()]
+    block = depth_label(at, profile.n_layers)
+    after = "of the embedding" if block == "embed" else f"after block {block}"
+    own = shown(profile.text(int(profile.token[prompt, column])), 14)
+    title = f"Next token {after}, behind {own}"
+    figure = go.Figure(
+        go.Bar(
+            x=probs,
+            y=list(range(len(probs))),
+            orientation="h",
+            marker={"color": PALETTE["lens"], "line": {"width": 0}},
+            text=[f"{p:.3f}" for p in probs],
+            textposition="outside",
+            cliponaxis=False,
+            customdata=[shown(text) for text in texts],
+            hovertemplate="%{customdata}: %{x:.4f}<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        **house_layout(title),
+        height=130 + 26 * len(probs),
+        margin={"l": 110, "r": 60, "t": 60, "b": 48},
+        bargap=0.35,
+        showlegend=False,
+    )
+    figure.update_xaxes(
+        title={"text": "probability", "standoff": 6, "font": {"size": 12.5}},
+        range=[0, 1], gridcolor=RULE, zeroline=False, tickvals=[0, 0.25, 0.5, 0.75, 1],
+    )  # fmt: skip
+    figure.update_yaxes(
+        autorange="reversed",
+        tickvals=list(range(len(texts))),
+        ticktext=[shown(text, 14) for text in texts],
+        showgrid=False, zeroline=False, linecolor=RULE,
+    )  # fmt: skip
+    return figure
+
+
+def lenses_together(comparison: "LensComparison") -> go.Figure:
+    """A panel a measure, a curve a lens, over relative depth."""
+    from lensdepth.lens.compare import MEASURES
+
+    panels = []
+    for measure, title in MEASURES.items():
+        values = getattr(comparison, measure)
+        curves = []
+        for i, name in enumerate(comparison.names):
+            n_depths = int(comparison.n_layers[i]) + 1
+            mine = values[i, :, :n_depths]
+            mine = mine[~mine.isnan().all(1)].numpy()
+            curves.append(
+                Curve.from_interval(
+                    name,
+                    *stats.bootstrap_mean(mine),
+                    role=BAR_ROLES[i % len(BAR_ROLES)],
+                    depths=comparison.relative_depth[i, :n_depths].numpy(),
+                    dashed=i % 2 == 1,
+                )
+            )
+        panels.append(Panel(title=title, curves=curves))
+    return relative_story(panels, title="Lenses on one axis")

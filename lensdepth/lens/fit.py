@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import trange
 
 from lensdepth.lens.read import logit_lens, positions_at_once
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
+from lensdepth.progress import counted
 from lensdepth.provenance import make_provenance
 from lensdepth.roles import gather_prompts
 from lensdepth.tasks import Task
@@ -173,18 +173,20 @@ def _fit(
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / n_steps)
     steps = _prompts_of_steps(len(batch), n_prompts, generator)
-    for _ in trange(n_steps, desc="tuned lens", disable=None, leave=False):
-        stream = model.residual_stream(batch[next(steps)], "all", batch_size=batch_size)
-        states = stream.resid[:, stream.positions >= first]
-        if unit is None:
-            unit = states[:-1].square().mean((1, 2)).sqrt().to(model.device).unsqueeze(-1)
-        weights.grad, shift.grad = torch.zeros_like(weights), torch.zeros_like(shift)
-        for some in states.split(positions_at_once(model), dim=1):
-            by_weights, by_shift = _gradients(model, some, weights, shift, unit)
-            weights.grad += by_weights / states.shape[1]
-            shift.grad += by_shift / states.shape[1]
-        optimiser.step()
-        schedule.step()
+    with counted(n_steps, "tuned lens") as update:
+        for _ in range(n_steps):
+            stream = model.residual_stream(batch[next(steps)], "all", batch_size=batch_size)
+            states = stream.resid[:, stream.positions >= first]
+            if unit is None:
+                unit = states[:-1].square().mean((1, 2)).sqrt().to(model.device).unsqueeze(-1)
+            weights.grad, shift.grad = torch.zeros_like(weights), torch.zeros_like(shift)
+            for some in states.split(positions_at_once(model), dim=1):
+                by_weights, by_shift = _gradients(model, some, weights, shift, unit)
+                weights.grad += by_weights / states.shape[1]
+                shift.grad += by_shift / states.shape[1]
+            optimiser.step()
+            schedule.step()
+            update(1)
     weights, bias = weights.detach().cpu(), (shift.detach() * unit).cpu()
     if not (weights.isfinite().all() and bias.isfinite().all()):
         raise ValueError(

@@ -133,6 +133,23 @@ class LensProfile:
 
         return token_map(self, prompt, value)
 
+    def plot_top(
+        self, prompt: int = 0, *, position: int = -1, depth: int | None = None, k: int = 5
+    ) -> "Figure":
+        """The likeliest next tokens at one cell as bars, by default the model's own prediction.
+
+        Args:
+            prompt: which prompt.
+            position: which token; negative ones count from the prompt's end.
+            depth: None is the last one.
+            k: how many; no more than were kept.
+        Raises:
+            ValueError: there is no such cell.
+        """
+        from lensdepth.lens.figures import top_bars
+
+        return top_bars(self, prompt, position, depth, k)
+
     def save(self, path: str | Path) -> None:
         """Write to one safetensors file."""
         save_result(self, path)

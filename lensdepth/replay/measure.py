@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
+from lensdepth.progress import counted
 from lensdepth.replay.engine import run_plan
 from lensdepth.replay.plan import Engine, make_plan
 from lensdepth.tokens import Positions, Prompts
@@ -62,8 +62,8 @@ def replay_measure(
     shape = (len(plan.edit_sets), len(plan.batch))
     results: dict[str, Tensor] = {}
     at_once = max(1, READOUT_BYTES // (4 * (model.d_vocab if columns is None else 1)))
-    bar = tqdm(total=int(plan.only.sum()), desc=description, disable=None, leave=False)
-    with bar, contextlib.closing(run_plan(plan, engine, check, grad=False)) as parts:
+    bar = counted(int(plan.only.sum()), description)
+    with bar as update, contextlib.closing(run_plan(plan, engine, check, grad=False)) as parts:
         for part in parts:
             for some in torch.arange(len(part.sets)).split(at_once):
                 prompts = part.prompts[some]
@@ -73,5 +73,5 @@ def replay_measure(
                 for name, values in measure(logits, prompts).items():
                     out = results.setdefault(name, torch.full(shape, torch.nan))
                     out[part.sets[some], prompts] = values.float().cpu()
-            bar.update(len(part.sets))
+            update(len(part.sets))
     return results

@@ -1,6 +1,15 @@
 """Tasks: pairs of prompts that differ in one place and have different answers."""
 
 from lensdepth.tasks.load import list_tasks, list_templates, load_task
+from lensdepth.tasks.pair import pair_task
 from lensdepth.tasks.task import Task, answered_rightly, build_task
 
-__all__ = ["Task", "answered_rightly", "build_task", "list_tasks", "list_templates", "load_task"]
+__all__ = [
+    "Task",
+    "answered_rightly",
+    "build_task",
+    "list_tasks",
+    "list_templates",
+    "load_task",
+    "pair_task",
+]

@@ -27,6 +27,9 @@ class Row:
     """The part of the clean prompt that varies; None: found by comparing the two prompts."""
     corrupted_input: str | None = None
     labels: dict[str, object] = field(default_factory=dict)
+    target_id: int | None = None
+    """The token that the target is; None: found from its text."""
+    foil_id: int | None = None
     where: str = ""
     """How an error names this row: its line in a file, or its number."""
 

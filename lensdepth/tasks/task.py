@@ -37,6 +37,8 @@ class PromptModel(Protocol):
 
     def logits(self, prompts: Any) -> Tensor: ...
 
+    def token_text(self, token: int) -> str: ...
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
@@ -275,7 +277,7 @@ def build_task(
     return _keep_correct(task, model, caller) if keep == "correct" else task
 
 
-def _column(rows: Sequence[Row], name: str) -> tuple[str, ...]:
+def _column(rows: Sequence[Row], name: str) -> tuple[Any, ...]:
     return tuple(getattr(row, name) for row in rows)
 
 
@@ -365,8 +367,8 @@ def _resolve_answers(
             f"{caller}: target and foil are the same answer in {listed(same)}; "
             f"clean and corrupted must have different answers."
         )
-    targets = answer_tokens(model.tokenizer, _column(rows, "clean"), wanted)
-    foils = answer_tokens(model.tokenizer, _column(rows, "corrupted"), foils_wanted)
+    targets = _answers(rows, model, "clean", "target")
+    foils = _answers(rows, model, "corrupted", "foil")
     kept, target_ids, foil_ids = [], [], []
     wrong: dict[str, str] = {}
     for row, target, foil in zip(rows, targets, foils, strict=True):
@@ -395,6 +397,19 @@ def _resolve_answers(
             f"{caller}: target and foil are the same token for this tokenizer in {listed(same)}."
         )
     return kept, target_ids, foil_ids
+
+
+def _answers(rows: Sequence[Row], model: PromptModel, prompt: str, answer: str) -> list[int | str]:
+    """The token of each answer, or why it is not one; what a row knows is not sought."""
+    known: list[int | str | None] = list(_column(rows, f"{answer}_id"))
+    sought = [i for i, token in enumerate(known) if token is None]
+    found = answer_tokens(
+        model.tokenizer,
+        [getattr(rows[i], prompt) for i in sought],
+        [getattr(rows[i], answer) for i in sought],
+    )
+    places = dict(zip(sought, found, strict=True))
+    return [places[i] if token is None else token for i, token in enumerate(known)]
 
 
 def _input_spans(rows: Sequence[Row], caller: str) -> list[tuple[Any, Any]] | None:

@@ -1,0 +1,126 @@
+"""The explorer in a browser."""
+
+from typing import Annotated
+
+import typer
+
+from lensdepth.cli.app import app, examples
+from lensdepth.cli.console import hush_transformers, note, quiet
+from lensdepth.cli.options import MODEL, PROMPTS, DebugOption
+from lensdepth.cli.session import suit_threads
+
+SERVER = "Server"
+
+
+@app.command(
+    epilog=examples(
+        "explore",
+        "explore --model gpt2 --model ./my-model --task ioi",
+        "explore --prompts pairs.csv --no-browser --port 9000",
+    )
+)
+def explore(
+    *,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A bundled model, a folder, or a name on the hub; may be given several times. "
+            "The bundled ones are offered too.",
+            show_default="calendar",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="auto, hooked or bridge.", rich_help_panel=MODEL),
+    ] = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Such as cpu or cuda:1.",
+            show_default="a CUDA device where there is one",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="float32, float16, bfloat16 or float64.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "float32",
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
+        ),
+    ] = False,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The built-in task to start on; all are offered.",
+            show_default="months",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A prompt file to offer as a task (.jsonl, .csv, .parquet); may be given several "
+            "times.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Beyond this computer a token is asked for.",
+            rich_help_panel=SERVER,
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Where to listen.",
+            min=1,
+            max=65535,
+            show_default="8050, or the next free one",
+            rich_help_panel=SERVER,
+        ),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option(help="Open the page in a browser.", rich_help_panel=SERVER)
+    ] = True,
+    debug: DebugOption = False,
+) -> None:
+    """Poke at a model in the browser: read, patch, sweep, compare, and take it all with you."""
+    with quiet(debug=debug):
+        try:
+            import dash  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                'the explorer needs Dash: pip install "lensdepth[explorer]".'
+            ) from error
+        from lensdepth.cli.explore_offers import make_offers
+
+        offers = make_offers(
+            model or [],
+            task=task,
+            prompts=prompts or [],
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )
+        if not debug:
+            hush_transformers()
+        from lensdepth.explorer import serve
+
+        serve(offers, host=host, port=port, browser=browser, said=note, loaded=suit_threads)

@@ -1,0 +1,207 @@
+"use strict";
+// What the browser does by itself: it paints figures in the page's colours, turns clicks into
+// sites, remembers this tab's experiments, and saves figures.
+(() => {
+  const figures = {};  // as they came from the server, in light colours, by card
+  let shift = false;
+  document.addEventListener("pointerdown", (event) => { shift = event.shiftKey; }, true);
+
+  // As plotting.depth_ticks in Python, with as many labels as the width has room for.
+  function thinTicks(layout, width) {
+    const { n_layers: layers, scale, labels } = layout.meta ?? {};
+    if (layers === undefined) return;
+    const most = Math.max(3, Math.min(12, Math.floor((width - 90) / 46)));
+    const step = Math.max(1, Math.ceil(layers / most));
+    const keep = new Set([0, layers]);
+    for (let d = step; d < layers - Math.floor(step / 2); d += step) keep.add(d);
+    const at = [...keep].sort((a, b) => a - b);
+    for (const name of Object.keys(layout).filter((key) => key.startsWith("xaxis"))) {
+      layout[name].tickvals = at.map((d) => d * scale);
+      layout[name].ticktext = at.map((d) => labels[d]);
+    }
+  }
+
+  // A row of keys that does not fit beside its heading goes below it, a few to a line.
+  function breakHeadings(layout, width) {
+    const gap = layout.meta?.keys_after;
+    let broken = false;
+    if (gap === undefined) return broken;
+    for (const note of layout.annotations ?? []) {
+      const [heading, keys] = note.text.split(`</b>${gap}`);
+      if (keys === undefined) continue;
+      const length = note.text.replace(/<[^>]*>/g, "").length;
+      if (length * 7 > width - 60) {
+        note.text = `${heading}</b><br>${keys}`;
+        broken = true;
+      }
+    }
+    return broken;
+  }
+
+  function coloured(figure, dark, map) {
+    if (!dark) return structuredClone(figure);
+    const pattern = new RegExp(
+      Object.keys(map).map((colour) => colour.replace(/[()]/g, "\\$&")).join("|"), "gi");
+    const text = JSON.stringify(figure).replace(
+      pattern, (colour) => map[colour] ?? map[colour.toUpperCase()] ?? colour);
+    return JSON.parse(text);
+  }
+
+  // Room for a line of keys below each heading, where headings have any.
+  function widthOf(id) {
+    const name = JSON.stringify({ name: id.name, type: "graph" });
+    const plot = document.getElementById(name) ?? document.getElementById(
+      JSON.stringify({ type: "graph", name: id.name }));
+    const box = plot?.closest(".card");
+    return box?.clientWidth ? box.clientWidth - 40 : Math.min(window.innerWidth - 80, 900);
+  }
+
+  window.dash_clientside = window.dash_clientside ?? {};
+  window.dash_clientside.lensdepth = {
+    draw(data, page, dark, id) {
+      const { no_update: still } = window.dash_clientside;
+      if (!data?.figure) return [still, still];
+      figures[id.name] = data.figure;
+      const figure = coloured(data.figure, page.theme === "dark", dark);
+      const layout = figure.layout;
+      const width = Math.max(widthOf(id), 300);
+      const least = layout.width ?? 0;
+      delete layout.width;
+      layout.autosize = true;
+      // The card's own heading says what it is.
+      const titled = layout.title?.text;
+      if (titled) layout.title = { text: "" };
+      const notes = (layout.annotations ?? []).length > 0;
+      const legend = layout.showlegend !== false && layout.legend?.yanchor === "bottom";
+      const before = layout.margin?.t ?? 60;
+      const broken = breakHeadings(layout, width);
+      const zoned = (layout.annotations ?? []).some((note) => note.name === "zone");
+      const top = legend || broken || zoned ? 54 : notes ? 36 : 16;
+      layout.margin = { ...layout.margin, t: top };
+      layout.height = (layout.height ?? 450) - (before - top);
+      layout.paper_bgcolor = "rgba(0,0,0,0)";
+      layout.plot_bgcolor = "rgba(0,0,0,0)";
+      layout.uirevision = "kept";
+      thinTicks(layout, width);
+      return [figure, { height: `${layout.height}px`, minWidth: least ? `${Math.round(0.72 * least)}px` : 0 }];
+    },
+
+    click(clicks, data, ids) {
+      const { callback_context: context, no_update: still } = window.dash_clientside;
+      const asked = context.triggered_id;
+      const index = ids.findIndex((id) => id.name === asked?.name);
+      const point = clicks[index]?.points?.[0];
+      const click = data[index]?.click ?? {};
+      if (!point || !click.kind) return still;
+      const site = { kind: click.kind, shift, at: Date.now() };
+      if (click.kind === "cell") Object.assign(site, { row: point.y, column: point.x });
+      else if (click.kind === "curve") {
+        const name = data[index].figure.data[point.curveNumber]?.name ?? "";
+        const at = ["input", "prediction"].find((word) => name.startsWith(word));
+        Object.assign(site, { row: Math.round(point.x), column: at ?? null });
+      } else {
+        const place = click.columns[point.x];
+        const numbered = /^-?\d+$/.test(place) ? Number(place) : place;
+        Object.assign(site, { row: click.rows[point.y], column: numbered ?? null });
+      }
+      return site;
+    },
+
+    remember(screen, outcome, undo, redo, clear, history) {
+      // Keep shows the history and is no part of it.
+      const kept = screen?.view === "keep";
+      const { callback_context: context, no_update: still } = window.dash_clientside;
+      const changed = context.triggered.map((item) => item.prop_id.split(".")[0]);
+      let { entries = [], at = -1 } = history ?? {};
+      entries = entries.map((entry) => ({ ...entry }));
+      if (changed.includes("history-clear")) {
+        return [{ entries: entries.slice(at, at + 1), at: entries.length ? 0 : -1 }, still];
+      }
+      if (changed.includes("undo") || changed.includes("redo")) {
+        const to = at + (changed.includes("redo") ? 1 : kept ? 0 : -1);
+        if (!entries[to]) return [still, still];
+        return [{ entries, at: to }, entries[to].query];
+      }
+      if (changed.includes("screen") && screen && !kept && entries[at]?.query !== screen.query) {
+        // Back and Forward of the browser move within the history, all else goes on from here.
+        const near = [at - 1, at + 1].find((i) => entries[i]?.query === screen.query);
+        if (near !== undefined) at = near;
+        else {
+          entries = [...entries.slice(0, at + 1), { ...screen, text: "" }].slice(-200);
+          at = entries.length - 1;
+        }
+      }
+      if (outcome) {
+        for (const entry of entries) {
+          if (entry.query === outcome.query) entry.text = outcome.text;
+        }
+      }
+      return [{ entries, at }, still];
+    },
+  };
+
+  // Light or dark: as the system has it, or as was chosen here last.
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  const chosen = () => {
+    try { return localStorage.getItem("lensdepth-theme"); } catch { return null; }
+  };
+  const theme = () => chosen() ?? (system.matches ? "dark" : "light");
+  const tell = () => {
+    const now = theme();
+    document.documentElement.dataset.theme = now;
+    const button = document.getElementById("theme");
+    if (button) button.textContent = now === "dark" ? "Light" : "Dark";
+    if (button) window.dash_clientside.set_props?.(
+      "page", { data: { theme: now, width: window.innerWidth } });
+    return Boolean(button);
+  };
+  document.documentElement.dataset.theme = theme();
+  document.documentElement.lang = "en";
+  const started = setInterval(() => { if (tell()) clearInterval(started); }, 60);
+  system.addEventListener("change", tell);
+  let width = window.innerWidth;
+  let waiting = 0;
+  window.addEventListener("resize", () => {
+    if (window.innerWidth === width) return;
+    width = window.innerWidth;
+    clearTimeout(waiting);
+    waiting = setTimeout(tell, 150);
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    for (const note of document.querySelectorAll("details.info[open]")) {
+      if (!note.contains(event.target)) note.open = false;
+    }
+    if (!button) return;
+    if (button.id === "theme") {
+      try { localStorage.setItem("lensdepth-theme", theme() === "dark" ? "light" : "dark"); }
+      catch { /* then the system's choice stays */ }
+      tell();
+    } else if (button.id === "copy") {
+      const text = window.location.href;
+      const say = (word) => {
+        button.textContent = word;
+        setTimeout(() => { button.textContent = "Copy link"; }, 1600);
+      };
+      if (!navigator.clipboard) return say("It is in the address bar");
+      navigator.clipboard.writeText(text).then(() => say("Copied"),
+        () => say("It is in the address bar"));
+    } else if (button.dataset.figure !== undefined) {
+      const figure = structuredClone(figures[button.dataset.figure]);
+      if (!figure) return;
+      Plotly.downloadImage(figure, {
+        format: button.dataset.kind, scale: button.dataset.kind === "png" ? 2 : 1,
+        width: figure.layout.width ?? 900, height: figure.layout.height ?? 500,
+        filename: `lensdepth-${button.dataset.figure}`,
+      });
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const note of document.querySelectorAll("details.info[open]")) {
+      note.open = false;
+      note.querySelector("summary").focus();
+    }
+  });
+})();

@@ -1,0 +1,218 @@
+"""What a person takes along: tables, programs, notebooks, and the history of this tab."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from dash import (
+    ALL,
+    MATCH,
+    ClientsideFunction,
+    Dash,
+    Input,
+    Output,
+    State,
+    ctx,
+    dcc,
+    html,
+    no_update,
+)
+
+from lensdepth.explorer import questions, script
+from lensdepth.explorer.errors import readable
+from lensdepth.explorer.panels import message, table_of
+from lensdepth.explorer.questions import Exhibit
+from lensdepth.explorer.settle import describe
+from lensdepth.explorer.shelf import Shelf
+from lensdepth.explorer.state import LONGEST_QUERY, Screen, parse
+
+MOST_ENTRIES = 200
+Json = dict[str, Any]
+
+
+def register(app: Dash, shelf: Shelf) -> None:
+    """Attach the callbacks."""
+    _register_tables(app, shelf)
+    _register_programs(app, shelf)
+    _register_history(app)
+    _register_page(app)
+
+
+def shown_on(screen: Screen) -> tuple[Exhibit, ...]:
+    """Everything that a table can be had of."""
+    shown = questions.exhibits(screen)
+    if screen.view != "poke":
+        return shown
+    lens = questions.token_map(screen)
+    return (Exhibit("pick", lens.title, lens.question, lens.draw, lens.draw_options), *shown)
+
+
+def table_file(screen: Screen, name: str, kind: str, shelf: Shelf) -> tuple[str, bytes]:
+    """A table of the screen as a file: its name and its bytes.
+
+    Raises:
+        ValueError: there is no such table, or it is not found yet.
+    """
+    if kind not in ("csv", "parquet"):
+        raise ValueError(f"Tables are CSV or Parquet, not {kind!r}.")
+    named = {exhibit.name: exhibit for exhibit in shown_on(screen)}
+    if name not in named:
+        raise ValueError("This view has no such table.")
+    exhibit = named[name]
+    if exhibit.slow and not questions.known(exhibit.question, shelf):
+        raise ValueError("Run the sweep first: there is nothing to download yet.")
+    frame = table_of(exhibit, questions.answer(exhibit.question, shelf).value)
+    out = io.BytesIO()
+    if kind == "csv":
+        frame.to_csv(out, index=False)
+    else:
+        frame.to_parquet(out, index=False)
+    return f"lensdepth-{screen.view}-{name}.{kind}", out.getvalue()
+
+
+def program_file(screen: Screen, kind: str, shelf: Shelf) -> tuple[str, str]:
+    """What the screen shows as a program or notebook: name and text."""
+    names = {screen.model, *([screen.other_model] if screen.against == "model" else [])} - {""}
+    made = script.program if kind == "script" else script.notebook
+    text = made(
+        questions.exhibits(screen),
+        shelf.offers,
+        title=describe(screen),
+        fingerprints={name: shelf.model(name).info.fingerprint for name in names},
+    )
+    return f"lensdepth-{screen.view}.{'py' if kind == 'script' else 'ipynb'}", text
+
+
+def _register_tables(app: Dash, shelf: Shelf) -> None:
+    @app.callback(
+        Output("download", "data", allow_duplicate=True),
+        Output("banner", "children", allow_duplicate=True),
+        Input({"type": "table", "name": ALL, "kind": ALL}, "n_clicks"),
+        State("screen", "data"),
+        prevent_initial_call=True,
+    )
+    def table(clicks: list[int | None], screen: Json | None) -> tuple[Any, Any]:
+        asked = ctx.triggered_id
+        if not any(clicks) or not screen or not isinstance(asked, Mapping):
+            return no_update, no_update
+        try:
+            shown = parse(screen["query"], shelf.offers)
+            name, content = table_file(shown, str(asked["name"]), str(asked["kind"]), shelf)
+        except Exception as error:
+            return no_update, message(readable(error))
+        return dcc.send_bytes(content, name), []
+
+
+def _register_programs(app: Dash, shelf: Shelf) -> None:
+    @app.callback(
+        Output("download", "data", allow_duplicate=True),
+        Output("banner", "children", allow_duplicate=True),
+        Input("script", "n_clicks"),
+        Input("notebook", "n_clicks"),
+        State("screen", "data"),
+        State("history", "data"),
+        prevent_initial_call=True,
+    )
+    def take(
+        scripts: int | None, notebooks: int | None, screen: Json | None, history: Json | None
+    ) -> tuple[Any, Any]:
+        if not screen:
+            return no_update, no_update
+        try:
+            shown = _last_shown(screen, history, shelf)
+            name, text = program_file(shown, str(ctx.triggered_id), shelf)
+        except Exception as error:
+            return no_update, message(readable(error))
+        return {"content": text, "filename": name, "type": "text/plain"}, []
+
+
+def _last_shown(screen: Json, history: Json | None, shelf: Shelf) -> Screen:
+    """The screen, or on Keep the one before it."""
+    shown = parse(screen["query"], shelf.offers)
+    entries = entries_of(history)
+    while shown.view == "keep" and entries:
+        shown = parse(entries.pop()["query"], shelf.offers)
+    if shown.view == "keep":
+        raise ValueError("Nothing has been looked at yet in this tab: open another view first.")
+    return shown
+
+
+def entries_of(history: object) -> list[Json]:
+    """The entries of a history, whatever the browser sent."""
+    entries = history.get("entries") if isinstance(history, Mapping) else None
+    if not isinstance(entries, list):
+        return []
+    return [
+        {name: str(entry.get(name, ""))[:LONGEST_QUERY] for name in ("query", "label", "text")}
+        for entry in entries[-MOST_ENTRIES:]
+        if isinstance(entry, Mapping) and isinstance(entry.get("query"), str)
+    ]
+
+
+def _register_history(app: Dash) -> None:
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "remember"),
+        Output("history", "data"),
+        Output("url", "search", allow_duplicate=True),
+        Input("screen", "data"),
+        Input("outcome", "data"),
+        Input("undo", "n_clicks"),
+        Input("redo", "n_clicks"),
+        Input("history-clear", "n_clicks"),
+        State("history", "data"),
+        prevent_initial_call=True,
+    )
+
+    @app.callback(
+        Output("history-list", "children"),
+        Output("undo", "disabled"),
+        Output("redo", "disabled"),
+        Input("history", "data"),
+    )
+    def listed(history: Json | None) -> tuple[Any, bool, bool]:
+        entries = entries_of(history)
+        at = history.get("at", 0) if isinstance(history, Mapping) else 0
+        items = [
+            html.Li(
+                [
+                    dcc.Link(entry["label"], href=f"/{entry['query']}", refresh=False),
+                    html.Span(entry["text"], className="small"),
+                ],
+                className="here" if i == at else "",
+            )
+            for i, entry in enumerate(entries)
+        ]
+        return items[::-1], at <= 0, at >= len(entries) - 1
+
+    @app.callback(
+        Output("download", "data", allow_duplicate=True),
+        Input("history-csv", "n_clicks"),
+        State("history", "data"),
+        prevent_initial_call=True,
+    )
+    def as_csv(clicks: int | None, history: Json | None) -> Any:
+        import pandas as pd
+
+        frame = pd.DataFrame(entries_of(history), columns=["label", "text", "query"])
+        return dcc.send_data_frame(frame.to_csv, "lensdepth-history.csv", index=False)
+
+
+def _register_page(app: Dash) -> None:
+    """What the browser does by itself: colours, clicks, downloads of figures, links."""
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "draw"),
+        Output({"type": "graph", "name": MATCH}, "figure"),
+        Output({"type": "graph", "name": MATCH}, "style"),
+        Input({"type": "figure", "name": MATCH}, "data"),
+        Input("page", "data"),
+        State("dark", "data"),
+        State({"type": "figure", "name": MATCH}, "id"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "click"),
+        Output("site", "data"),
+        Input({"type": "graph", "name": ALL}, "clickData"),
+        State({"type": "figure", "name": ALL}, "data"),
+        State({"type": "figure", "name": ALL}, "id"),
+        prevent_initial_call=True,
+    )

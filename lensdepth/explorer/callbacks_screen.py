@@ -1,0 +1,291 @@
+"""One callback keeps controls, address and screen in step: whatever changed, the rest follows."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from dash import Dash, Input, Output, State, ctx, no_update
+
+from lensdepth.explorer.errors import readable
+from lensdepth.explorer.notes import VIEWS
+from lensdepth.explorer.panels import message
+from lensdepth.explorer.settle import STREAMS, Setting, describe, settle
+from lensdepth.explorer.shelf import Shelf
+from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
+from lensdepth.intervention import EDITS
+from lensdepth.lens.figures import signed
+from lensdepth.plotting import depth_label
+
+CONTROLS = {
+    name: name.replace("-", "_")
+    for name in (
+        "view", "model", "task", "prompt", "source", "value", "lens", "depth", "last", "position",
+        "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs", "layer",
+        "looked", "components", "against", "other-model", "other-prompt",
+    )
+}  # fmt: skip
+"""Control -> the field that it shows."""
+BUTTONS = ("swap", "run", "cancel", "pin", "pin-mlp", "to-poke")
+MENUS = ("depth", "last", "position", "to", "stream", "head", "layer", "looked", "components")
+"""Menus whose options depend on the model and the prompt."""
+
+
+def register(app: Dash, shelf: Shelf) -> None:
+    """Attach the callback."""
+
+    @app.callback(
+        output={
+            "search": Output("url", "search"),
+            "screen": Output("screen", "data"),
+            "banner": Output("banner", "children"),
+            "ask": {view: Output(f"ask-{view}", "data") for view in VIEWS},
+            "hidden": {view: Output(f"view-{view}", "hidden") for view in VIEWS},
+            "values": {name: Output(name, "value") for name in CONTROLS},
+            "example": Output("example", "value"),
+            "options": {name: Output(name, "options") for name in (*MENUS, "example")},
+            "strength": {
+                prop: Output("strength", prop) for prop in ("min", "max", "step", "marks")
+            },
+            "unit": Output("strength-unit", "children"),
+            "does": Output("edit-does", "children"),
+            "other_prompt_hidden": Output("other-prompt-field", "hidden"),
+            "other_model_hidden": Output("other-model-field", "hidden"),
+        },
+        inputs={
+            "search": Input("url", "search"),
+            "values": {name: Input(name, "value") for name in CONTROLS},
+            "example": Input("example", "value"),
+            "site": Input("site", "data"),
+            "clicks": {name: Input(name, "n_clicks") for name in BUTTONS},
+            "before": State("screen", "data"),
+        },
+    )
+    def sync(
+        search: str | None,
+        values: Mapping[str, Any],
+        example: int | None,
+        site: Mapping[str, Any] | None,
+        clicks: Mapping[str, int | None],
+        before: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        triggered = {item["prop_id"].rpartition(".")[0] for item in ctx.triggered} - {""}
+        notice = []
+        try:
+            if before is None or not triggered or "url" in triggered:
+                try:
+                    screen = parse(search, shelf.offers)
+                except ValueError as error:
+                    notice = [message(f"{readable(error)} This is the page as it starts.")]
+                    screen = Screen(model=shelf.offers.model, task=shelf.offers.task)
+                if before is None and values.get("model") and "model" in triggered:
+                    screen = changed(screen, {"model": values["model"]}, shelf.offers)
+            else:
+                screen = _asked(search, values, triggered, shelf)
+                screen = _acted(screen, triggered, example, site, shelf)
+            setting = settle(screen, shelf)
+        except Exception as error:
+            return _unchanged([message(readable(error))], before is None)
+        return _shown(setting, search, notice)
+
+
+def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
+    """Nothing but a message; what stood on the page still stands there."""
+    still = dict.fromkeys
+    return {
+        "search": no_update,
+        "screen": no_update,
+        "banner": banner,
+        "ask": still(VIEWS, no_update),
+        "hidden": {view: view != "read" for view in VIEWS} if first else still(VIEWS, no_update),
+        "values": still(CONTROLS, no_update),
+        "example": None,
+        "options": still((*MENUS, "example"), no_update),
+        "strength": still(("min", "max", "step", "marks"), no_update),
+        "unit": no_update,
+        "does": no_update,
+        "other_prompt_hidden": no_update,
+        "other_model_hidden": no_update,
+    }
+
+
+def _asked(
+    search: str | None, values: Mapping[str, Any], triggered: set[str], shelf: Shelf
+) -> Screen:
+    """The screen that the controls describe."""
+    before = parse(search, shelf.offers)
+    given = {
+        field: values[name]
+        for name, field in CONTROLS.items()
+        if values[name] is not None or field in OPTIONAL
+    }
+    if "strength" in given and given["strength"] == EDITS[before.edit].default:
+        given["strength"] = None
+    screen = changed(before, given, shelf.offers)
+    if "model" in triggered:
+        screen = screen.with_new_model()
+    if "task" in triggered:
+        screen = screen.with_new_task()
+    if "edit" in triggered:
+        screen = replace(screen, strength=None)
+    if "stream" in triggered and screen.depth is not None:
+        # What leaves block b stands at depth b + 1.
+        shift = int(screen.stream == "resid_pre") - int(before.stream == "resid_pre")
+        last = None if screen.last is None else max(screen.last + shift, 0)
+        screen = replace(screen, depth=max(screen.depth + shift, 0), last=last)
+    if "position" in triggered and screen.to < screen.position:
+        screen = replace(screen, to=screen.position)
+    if triggered & {"sweep", "on", "pairs", "model", "task"} or (
+        screen.on == "pair" and triggered & {"prompt", "source"}
+    ):
+        screen = replace(screen, run=False)
+    return screen
+
+
+def _acted(
+    screen: Screen,
+    triggered: set[str],
+    example: object,
+    site: Mapping[str, Any] | None,
+    shelf: Shelf,
+) -> Screen:
+    """The screen after a button, an example, or a click in a figure."""
+    if "example" in triggered and isinstance(example, int):
+        pairs = settle(screen, shelf).examples
+        if 0 <= example < len(pairs):
+            screen = replace(
+                screen, prompt=pairs[example][0], source=pairs[example][1], position=-1, to=-1,
+                run=screen.run and screen.on == "task",
+            )  # fmt: skip
+    if "swap" in triggered and screen.source.strip():
+        screen = replace(screen, prompt=screen.source, source=screen.prompt)
+    if "run" in triggered:
+        screen = replace(screen, run=True)
+    if "cancel" in triggered:
+        screen = replace(screen, run=False)
+    if "to-poke" in triggered:
+        screen = replace(screen, view="poke")
+    if triggered & {"pin", "pin-mlp"}:
+        name = f"MLP{screen.layer}"
+        if "pin" in triggered:
+            name = f"L{screen.layer}H{screen.looked}"
+        pinned = tuple(dict.fromkeys([*screen.components, name]))
+        screen = changed(screen, {"components": pinned}, shelf.offers)
+    if "site" in triggered and isinstance(site, Mapping):
+        screen = _clicked(screen, site, shelf)
+    return screen
+
+
+def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
+    """What a click in a figure chooses."""
+    kind = site.get("kind")
+    if kind == "head":
+        layer, head = site.get("row"), site.get("column")
+        if head == "mlp":
+            pinned = tuple(dict.fromkeys([*screen.components, f"MLP{layer}"]))
+            return changed(screen, {"components": pinned}, shelf.offers)
+        if head is None:
+            return screen
+        return changed(screen, {"layer": layer, "looked": head}, shelf.offers)
+    depth, position = site.get("row"), site.get("column")
+    if kind == "cell" and site.get("shift") and screen.depth is not None:
+        there = changed(screen, {"last": _at(screen, depth), "to": position}, shelf.offers)
+        low, high = sorted((there.position, there.to))
+        return replace(there, position=low, to=high)
+    values = {"depth": depth, "last": None}
+    if kind == "cell":
+        values["depth"] = _at(screen, depth)
+    else:
+        values["view"] = "poke"
+    if position == "prediction":
+        position = -1
+    if position == "input":
+        position = _input_position(screen, shelf)
+    if position is not None:
+        values |= {"position": position, "to": position}
+    return changed(screen, values, shelf.offers)
+
+
+def _at(screen: Screen, depth: Any) -> Any:
+    """The block of a stream whose output stands at a depth; the depth itself of the residual."""
+    if screen.stream == "resid_pre" or not isinstance(depth, int):
+        return depth
+    return max(depth - 1, 0)
+
+
+def _input_position(screen: Screen, shelf: Shelf) -> int | None:
+    """Where the base prompt has the word in which the two prompts differ."""
+    from lensdepth.explorer import questions
+
+    try:
+        pair = questions.answer(questions.pair_of(screen), shelf).value
+    except ValueError:
+        return None
+    found = pair.corrupted_input_positions
+    return None if found is None else int(found[0])
+
+
+def _shown(setting: Setting, search: str | None, notice: list[Any]) -> dict[str, Any]:
+    """Everything that follows from a screen."""
+    screen = setting.screen
+    query = screen.query()
+    kind = EDITS[screen.edit]
+    strength = kind.default if screen.strength is None else screen.strength
+    values = {name: getattr(screen, field) for name, field in CONTROLS.items()}
+    values |= {"strength": strength, "components": list(screen.components)}
+    values |= {"other-model": screen.other_model or None}
+    return {
+        "search": no_update if query == search else query,
+        "screen": {"query": query, "label": describe(screen), "view": screen.view},
+        "banner": notice,
+        "ask": {view: query if view == screen.view else no_update for view in VIEWS},
+        "hidden": {view: view != screen.view for view in VIEWS},
+        "values": values,
+        "example": None,
+        "options": _options(setting),
+        "strength": {
+            "min": kind.low,
+            "max": kind.high,
+            "step": (kind.high - kind.low) / 60,
+            "marks": {x: f"{x:g}" for x in (kind.low, kind.default, kind.high)},
+        },
+        "unit": f" ({kind.unit})",
+        "does": f"{kind.does[:1].upper()}{kind.does[1:]}.",
+        "other_prompt_hidden": screen.against != "prompt",
+        "other_model_hidden": screen.against != "model",
+    }
+
+
+def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
+    """Menus of this model and prompt."""
+    n, residual = setting.n_layers, setting.screen.stream == "resid_pre"
+    depths = [(depth, _depth_name(depth, n)) for depth in range(n + 1)]
+    if not residual:
+        depths = [(block, f"block {block}") for block in range(n)]
+    tokens = [(i, f"{i}: {signed(text)}") for i, text in enumerate(setting.tokens)]
+    heads = [(head, f"head {head}") for head in range(setting.n_heads)]
+    parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]
+    parts += [f"MLP{layer}" for layer in range(n)]
+    pairs = [(i, _pair_name(*pair)) for i, pair in enumerate(setting.examples)]
+    found = {
+        "depth": depths, "last": depths, "position": tokens, "to": tokens,
+        "stream": [(s, STREAMS[s]) for s in setting.streams],
+        "head": heads if setting.screen.stream == "z" else [],
+        "layer": [(block, f"block {block}") for block in range(n)],
+        "looked": heads,
+        "components": [(part, part) for part in parts],
+        "example": pairs,
+    }  # fmt: skip
+    return {
+        name: [{"label": label, "value": value} for value, label in choices]
+        for name, choices in found.items()
+    }
+
+
+def _depth_name(depth: int, n_layers: int) -> str:
+    if depth == 0:
+        return "0: embedding"
+    return f"{depth}: block {depth_label(depth, n_layers)}"
+
+
+def _pair_name(base: str, source: str, foil: str, target: str) -> str:
+    return base if not source else f"{base} → {foil}  |  {source} → {target}"

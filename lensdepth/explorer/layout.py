@@ -1,0 +1,382 @@
+"""The page: everything that can stand on it, in place from the start; callbacks fill it."""
+
+from typing import Any
+
+from dash import dcc, html
+
+from lensdepth.explorer.notes import EDIT_LABELS, NOTES, SCOPES, VALUE_LABELS, VIEWS
+from lensdepth.explorer.state import LONGEST_PROMPT, PAIRS, Offers
+from lensdepth.plotting import dark_colours
+
+GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
+CARDS = {
+    "read": ("map", "next", "cell"),
+    "poke": ("pick", "predictions", "trajectory"),
+    "sweep": ("patch", "patch-map", "ablation", "steering"),
+    "circuit": ("attribution", "heads", "attention", "components"),
+    "compare": ("both", "first", "second"),
+    "keep": (),
+}
+"""The cards of each view."""
+WIDE = ("components",)
+"""Cards that take the whole width."""
+TITLES = {
+    "map": "Token by token, depth by depth",
+    "next": "The model's next token",
+    "cell": "At the chosen cell",
+    "pick": "Where to intervene",
+    "predictions": "Next token before and after",
+    "trajectory": "Where the state goes",
+    "patch": "Input against output",
+    "patch-map": "Every token at every depth",
+    "ablation": "Direction against norm",
+    "steering": "Steering at the input and at the output",
+    "attribution": "What each part adds to the answer",
+    "heads": "Patching heads one by one",
+    "attention": "Where a head looks",
+    "components": "The pinned set against all the rest",
+    "both": "Both on one axis",
+    "first": "The first",
+    "second": "The second",
+}
+
+
+def page(offers: Offers) -> html.Div:
+    """The whole page."""
+    return html.Div(
+        className="page",
+        children=[
+            html.A("Skip to the figures", href="#views", className="skip"),
+            *stores(),
+            header(offers),
+            prompts(),
+            html.Div(id="job-strip", className="job-strip", hidden=True, role="status", children=[
+                html.Div(id="job-text", className="job-text"),
+                html.Div(html.Div(id="job-bar", className="job-bar"), className="job-track"),
+                html.Button("Cancel", id="cancel", className="button"),
+            ]),
+            html.Div(
+                html.Div(f"Loading the model {offers.model} …", className="loading"),
+                id="banner",
+                role="alert",
+            ),
+            html.Main(id="views", tabIndex="-1", children=[
+                html.Div(make(), id=f"view-{name}", className="view", hidden=True)
+                for name, make in (
+                    ("read", read), ("poke", poke), ("sweep", sweep), ("circuit", circuit),
+                    ("compare", lambda: compare(offers)), ("keep", keep),
+                )
+            ]),
+            html.Footer(
+                "lensdepth runs on this computer; nothing leaves it.", className="foot small"
+            ),
+        ],
+    )  # fmt: skip
+
+
+def stores() -> list[Any]:
+    """What the page remembers; all of it in this tab alone."""
+    asks = [dcc.Store(id=f"ask-{view}") for view in VIEWS]
+    return [
+        dcc.Location(id="url", refresh=False),
+        dcc.Store(id="screen"),
+        dcc.Store(id="site"),
+        dcc.Store(id="job"),
+        dcc.Store(id="done"),
+        dcc.Store(id="zone"),
+        dcc.Store(id="outcome"),
+        dcc.Store(id="history", storage_type="session"),
+        dcc.Store(id="page", data={"theme": "light", "width": 1280}),
+        dcc.Store(id="dark", data=dark_colours()),
+        dcc.Interval(id="tick", interval=250, disabled=True),
+        dcc.Download(id="download"),
+        *asks,
+    ]
+
+
+def header(offers: Offers) -> html.Header:
+    """Name, model, task, views, and what can be taken along."""
+    return html.Header(className="header", children=[
+        html.Div(className="bar", children=[
+            html.H1([html.Span("lensdepth", className="name"), " explorer"]),
+            html.Div(className="bar-fields", children=[
+                field("Model", choose("model", list(offers.models)), "model"),
+                field("Task", choose("task", list(offers.tasks)), "task"),
+            ]),
+            html.Div(className="bar-actions", children=[
+                html.Button("Undo", id="undo", className="button", title="Back one step"),
+                html.Button("Redo", id="redo", className="button", title="Forward one step"),
+                html.Button("Copy link", id="copy", className="button",
+                            title="A link that opens this very page again"),
+                html.Button("Script", id="script", className="button",
+                            title="A Python program that makes what is on the screen"),
+                html.Button("Notebook", id="notebook", className="button",
+                            title="The same as a Jupyter notebook"),
+                html.Button("Dark", id="theme", className="button", title="Light or dark page"),
+            ]),
+        ]),
+        html.Nav(**aria("Views"), children=dcc.RadioItems(
+            id="view", className="tabs", value="read",
+            options=[{"label": name, "value": key} for key, (name, _) in VIEWS.items()],
+        )),
+    ])  # fmt: skip
+
+
+def prompts() -> html.Div:
+    """The two prompts that everything is about."""
+    return html.Div(className="prompts", children=[
+        field(
+            "Prompt (base: this run is edited)",
+            dcc.Input(id="prompt", debounce=True, maxLength=LONGEST_PROMPT, autoComplete="off",
+                      spellCheck="false"),
+            "prompt",
+        ),
+        html.Button("⇄", id="swap", className="button swap", title="Swap the two prompts",
+                    **aria("Swap the two prompts")),
+        field(
+            "Source prompt (gives the states)",
+            dcc.Input(id="source", debounce=True, maxLength=LONGEST_PROMPT, autoComplete="off",
+                      spellCheck="false"),
+            "source",
+        ),
+        field("Examples of the task", choose("example", [], placeholder="Pick a pair …"),
+              "example"),
+    ])  # fmt: skip
+
+
+def read() -> list[Any]:
+    """What the model would say at each depth."""
+    return [
+        intro("read"),
+        html.Div(className="controls", children=[
+            group("Colour", "value", VALUE_LABELS),
+            group("Lens", "lens", {"logit": "Logit lens", "tuned": "Tuned lens"}),
+            html.Button("Poke at the chosen cell →", id="to-poke", className="button primary"),
+        ]),
+        html.Div(className="split", children=[
+            card("map"),
+            html.Div(className="column", children=[card("next"), card("cell")]),
+        ]),
+    ]  # fmt: skip
+
+
+def poke() -> list[Any]:
+    """Choose a site and an edit, see what follows."""
+    return [
+        intro("poke"),
+        html.Div(className="split", children=[
+            card("pick"),
+            html.Div(className="card controls-card", children=[
+                html.H3("The edit"),
+                html.Div(className="pairs", children=[
+                    field("From depth", choose("depth", []), "depth"),
+                    field("Window to depth", choose("last", [], clearable=True,
+                                                    placeholder="all depths"), "last"),
+                    field("From token", choose("position", []), "position"),
+                    field("To token", choose("to", []), "to"),
+                    field("Stream", choose("stream", []), "stream"),
+                    field("Head", choose("head", [], clearable=True, placeholder="all heads"),
+                          "head"),
+                ]),
+                field("Edit", choose("edit", [
+                    {"label": label, "value": name} for name, label in EDIT_LABELS.items()
+                ]), "edit"),
+                html.P(id="edit-does", className="small"),
+                field("Strength", dcc.Slider(
+                    0, 1.5, value=1, id="strength", updatemode="mouseup", marks=None,
+                    tooltip={"placement": "bottom", "always_visible": False},
+                ), "strength", note_id="strength-unit"),
+                html.P("Every edit runs in three scopes at once; a random control rides along.",
+                       className="small"),
+            ]),
+        ]),
+        html.Div(className="row-head", children=[
+            html.H3("What it does, locally and globally"), info(NOTES["scopes"], "scopes"),
+            group("Look closely at", "focus", {k: v[0] for k, v in SCOPES.items()}),
+        ]),
+        html.Div(id="scopes", className="scopes"),
+        html.Div(className="halves", children=[card("predictions"), card("trajectory")]),
+    ]  # fmt: skip
+
+
+def sweep() -> list[Any]:
+    """A whole sweep in the background."""
+    return [
+        intro("sweep"),
+        html.Div(className="controls", children=[
+            group("What", "sweep", {
+                "patch": "Patch", "ablate": "Direction / norm", "steer": "Steer",
+            }),
+            group("On", "on", {"task": "Pairs of the task", "pair": "This pair alone"}),
+            field("Pairs", choose("pairs", [{"label": str(n), "value": n} for n in PAIRS]),
+                  "pairs"),
+            html.Button("Run the sweep", id="run", className="button primary"),
+        ]),
+        html.Div(id="sweep-said", className="said"),
+        html.Div(className="halves", children=[card(name) for name in CARDS["sweep"]]),
+    ]  # fmt: skip
+
+
+def circuit() -> list[Any]:
+    """Heads and MLPs."""
+    return [
+        intro("circuit"),
+        html.Div(className="controls", children=[
+            field("Block", choose("layer", []), "layer"),
+            field("Head", choose("looked", []), "looked"),
+            html.Button("Pin this head", id="pin", className="button"),
+            html.Button("Pin this MLP", id="pin-mlp", className="button"),
+            field("Pinned set", choose("components", [], multi=True,
+                                       placeholder="Pin heads and MLPs …"), "components"),
+        ]),
+        html.Div(className="halves", children=[card(name) for name in CARDS["circuit"]]),
+    ]  # fmt: skip
+
+
+def compare(offers: Offers) -> list[Any]:
+    """Two prompts or two models."""
+    return [
+        intro("compare"),
+        html.Div(className="controls", children=[
+            group("With", "against", {"prompt": "Another prompt", "model": "Another model"}),
+            html.Div(id="other-prompt-field", className="grow", children=field(
+                "Second prompt",
+                dcc.Input(id="other-prompt", debounce=True, maxLength=LONGEST_PROMPT,
+                          autoComplete="off", spellCheck="false"),
+                "other-prompt",
+            )),
+            html.Div(id="other-model-field", children=field(
+                "Second model", choose("other-model", list(offers.models)), "other-model",
+            )),
+        ]),
+        card("both"),
+        html.Div(className="halves", children=[card("first"), card("second")]),
+    ]  # fmt: skip
+
+
+def keep() -> list[Any]:
+    """History and downloads."""
+    return [
+        intro("keep"),
+        html.Div(className="halves", children=[
+            html.Div(className="card", children=[
+                html.H3("Experiments in this tab"),
+                html.P("Newest first. Click one to open it again; Undo and Redo step through "
+                       "them, and so do your browser's Back and Forward.", className="small"),
+                html.Ol(id="history-list", className="history"),
+                html.Div(className="card-foot", children=[
+                    html.Button("History as CSV", id="history-csv", className="button"),
+                    html.Button("Forget them", id="history-clear", className="button"),
+                ]),
+            ]),
+            html.Div(className="card", children=[
+                html.H3("Taking it with you"),
+                html.Ul(className="plain", children=[
+                    html.Li([html.B("Link. "), "“Copy link” holds the whole state: model, prompts, "
+                             "site, edit. Opened with the same explorer it shows the same page."]),
+                    html.Li([html.B("Script and notebook. "), "The very calls of the public "
+                             "functions that made what is on the screen. They print the same "
+                             "numbers and write the same figures."]),
+                    html.Li([html.B("Figures. "), "SVG or PNG under each figure."]),
+                    html.Li([html.B("Tables. "), "CSV or Parquet under each figure."]),
+                ]),
+                html.P("All of them act on the view that you looked at last.", className="small"),
+            ]),
+        ]),
+    ]  # fmt: skip
+
+
+# Parts
+
+
+def intro(view: str) -> html.Div:
+    """A view's name, for those who hear the page, and its question."""
+    name, question = VIEWS[view]
+    return html.Div(className="intro", children=[html.H2(name), html.P(question)])
+
+
+def card(name: str) -> html.Section:
+    """A figure with its note, its table and its downloads."""
+    note = NOTES[name]
+    buttons = [
+        html.Button(
+            kind.upper(),
+            className="button",
+            **aria(f"{TITLES[name]} as {kind}", **{"data-figure": name, "data-kind": kind}),
+        )
+        for kind in ("svg", "png")
+    ]  # fmt: skip
+    buttons += [
+        html.Button(label, id={"type": "table", "name": name, "kind": kind}, className="button",
+                    **aria(f"Table of {TITLES[name]} as {label}"))
+        for kind, label in (("csv", "CSV"), ("parquet", "Parquet"))
+    ]  # fmt: skip
+    return html.Section(
+        id={"type": "card", "name": name},
+        className="card wide" if name in WIDE else "card",
+        hidden=True,
+        **aria(TITLES[name]),
+        children=[
+            html.Div(className="card-head", children=[
+                html.H3(TITLES[name], id={"type": "title", "name": name}), info(note, TITLES[name]),
+            ]),
+            html.Div(id={"type": "message", "name": name}, className="message"),
+            html.Div(
+                id={"type": "figure-part", "name": name},
+                children=[
+                    html.Div(className="plot-scroll", tabIndex="0", role="group",
+                             **aria(f"Figure: {TITLES[name]}"), children=dcc.Graph(
+                                 id={"type": "graph", "name": name}, config=GRAPH,
+                                 className="plot", responsive=True)),
+                    html.Div(className="card-foot", children=[
+                        html.Span("Figure", className="foot-label"), *buttons[:2],
+                        html.Span("Table", className="foot-label"), *buttons[2:],
+                    ]),
+                    html.Details(className="numbers", children=[
+                        html.Summary("Numbers"),
+                        html.Div(id={"type": "numbers", "name": name}, className="scroll"),
+                    ]),
+                ],
+            ),
+            dcc.Store(id={"type": "figure", "name": name}),
+        ],
+    )  # fmt: skip
+
+
+def info(text: str, about: str) -> html.Details:
+    """A button that says what one looks at."""
+    return html.Details(className="info", children=[
+        html.Summary("?", title="What am I looking at?",
+                     **aria(f"What am I looking at? {about}")),
+        html.Div(html.P(text), className="info-text"),
+    ])  # fmt: skip
+
+
+def field(label: str, control: Any, for_id: str, note_id: str | None = None) -> html.Div:
+    """A control under its label."""
+    words: list[Any] = [html.Span(label)]
+    if note_id:
+        words.append(html.Span(id=note_id, className="unit"))
+    return html.Div(className=f"field field-{for_id}", children=[
+        html.Label(words, htmlFor=for_id), control,
+    ])  # fmt: skip
+
+
+def group(label: str, name: str, options: dict[str, str]) -> html.Div:
+    """One of a few words."""
+    return html.Div(className="field", role="group", **aria(label), children=[
+        html.Span(label, className="label"),
+        dcc.RadioItems(id=name, className="segments", options=[
+            {"label": text, "value": value} for value, text in options.items()
+        ]),
+    ])  # fmt: skip
+
+
+def aria(label: str, **more: Any) -> dict[str, Any]:
+    """What a part is called by those who read the page aloud."""
+    return {"aria-label": label, **more}
+
+
+def choose(name: str, options: list[Any], **more: Any) -> dcc.Dropdown:
+    """A menu."""
+    return dcc.Dropdown(id=name, options=options, **{"clearable": False, **more})

@@ -1,0 +1,131 @@
+"""What am I looking at: each figure and each control in a teacher's words."""
+
+NOTES = {
+    "map": (
+        "Each column is a token of the prompt, each row a depth: the embedding at the bottom, the "
+        "model's own output at the top. In a cell stands the word that the model would say next if "
+        "it stopped there, and the colour says how sure or how settled that is. Read a column "
+        "upwards: at first the words are noise, and at some depth the answer appears. The band "
+        "across the map is where this happens on average over prompts of the task, with its 95% "
+        "interval. Click a cell to choose it, shift-click to choose a range."
+    ),
+    "next": (
+        "What the model itself predicts after the whole prompt: the five likeliest next tokens "
+        "with their probabilities. · stands for a space in front of a word."
+    ),
+    "cell": (
+        "The same for the cell that you chose in the map: the state there is sent straight through "
+        "the model's own final norm and unembedding, as if the blocks above did not exist."
+    ),
+    "pick": (
+        "Choose where to intervene. Click a cell, or shift-click a second one for a range of "
+        "depths and tokens; the frame shows your choice. The menus beside the map do the same with "
+        "the keyboard."
+    ),
+    "scopes": (
+        "The same edit three times. “Here” changes the state at one depth and lets all later "
+        "blocks respond. “From here on” makes the edit again at every later depth, so that no "
+        "block can undo it. “Whole window” makes it at every depth of the range that you chose, or "
+        "at all depths. If an edit works in a window and not here, later blocks repair it; if it "
+        "works here already, they carry it on. The grey line is the control: a state as far away "
+        "in a random direction. An effect that the control has as well is damage, not transfer."
+    ),
+    "predictions": (
+        "Probabilities of the likeliest next tokens, before the edit (clean), after it in each "
+        "scope, and in the source prompt's own run. A transfer moves probability from the clean "
+        "run's answer to the source's; damage spreads it over other words."
+    ),
+    "trajectory": (
+        "The last token's state on its way up after the edit. First panel: by how many degrees it "
+        "points away from where it would have been. Second: how much of the angle between the two "
+        "prompts' states it has covered, 0 at the clean run and 1 at the source. Third: its "
+        "length. A curve that falls back shows blocks that undo the edit. Dashed is the random "
+        "control of the scope that you look at closely."
+    ),
+    "patch": (
+        "At each depth the state of one token is replaced by the other prompt's. High means: the "
+        "answer follows, so that this state decides it. At the input token this works early, at "
+        "the last token late; where the curves cross, control passes over. Bands are 95% intervals "
+        "over pairs of prompts; dashed curves take the state of an unrelated pair. Click a point "
+        "to set it up in Poke."
+    ),
+    "patch-map": (
+        "One cell is one intervention: the state of that token at that depth is replaced by the "
+        "other prompt's. Orange cells move the prediction towards the source's answer, blue ones "
+        "away from it. You see the information travel: from the word that differs, at the bottom, "
+        "to the last token, at the top. Click a cell to set it up in Poke."
+    ),
+    "ablation": (
+        "A state is a direction times a length. Replace one and keep the other: which part brings "
+        "the source's answer along? 0 is the base run, 1 the source run. Dashed curves are "
+        "controls that move as far in a random direction, or take a random norm."
+    ),
+    "steering": (
+        "The mean state of all prompts with one answer less that of all with another is a "
+        "direction. Added at the input token it should make the model read another input; added "
+        "at the last token, give another answer. The means never include the steered prompts."
+    ),
+    "attribution": (
+        "The logit of an answer is a sum: every head and every MLP adds its part to the last "
+        "token's state, and the unembedding reads the sum. A cell is one part's direct share in "
+        "logit(answer) − logit(the source's answer). It is direct only: what a head does through "
+        "later blocks is not in it; patching, beside it, has both. Click a head to see where it "
+        "looks."
+    ),
+    "heads": (
+        "Each head's output at the last token is replaced by the one from the source prompt's run, "
+        "one head at a time. Orange heads carry what makes the answers differ."
+    ),
+    "attention": (
+        "One head's attention: each row is a token that looks, each column one that is looked at; "
+        "a row sums to 1. Nothing can look ahead, so the upper right is blank. Many heads park "
+        "their attention on the first token when they have nothing to do."
+    ),
+    "components": (
+        "Is the pinned set the circuit? Give the set the source run's outputs and leave all the "
+        "rest: if the answer follows, the set is enough (its transferred fraction is its "
+        "faithfulness). Then the reverse: patch everything except the set. If that still works, "
+        "other parts do the same job. Random sets of the same size are the control."
+    ),
+    "both": (
+        "Two lenses over relative depth: 0 is the embedding and 1 the output, so that models with "
+        "different numbers of blocks can be laid over one another. Bands are 95% intervals over "
+        "prompts, where there are several."
+    ),
+    "first": "The first of the two, token by token. Colours have a scale of their own in each map.",
+    "second": "The second one, likewise.",
+}  # fmt: skip
+"""Key of a card -> what it shows."""
+
+VIEWS = {
+    "read": ("Read", "What would the model say if it stopped at each depth?"),
+    "poke": ("Poke", "Change one state. What does the model say then, and where does it go?"),
+    "sweep": ("Sweep", "The same intervention everywhere, one site at a time."),
+    "circuit": ("Circuit", "Which heads and MLPs make the answer, and is a set of them enough?"),
+    "compare": ("Compare", "Two prompts or two models, on one axis of relative depth."),
+    "keep": ("Keep", "Your experiments on this page, and how to take them with you."),
+}
+"""Key of a view -> its name and its question."""
+
+SCOPES = {
+    "local": ("Here", "at the chosen depth alone"),
+    "suffix": ("From here on", "at this depth and all later ones"),
+    "window": ("Whole window", "at every depth of the window"),
+}
+"""Scope -> what the page calls it."""
+
+EDIT_LABELS = {
+    "full": "Swap the whole state",
+    "direction": "Direction only",
+    "norm": "Norm only",
+    "rotate": "Rotate by an angle",
+    "scale": "Scale the norm",
+    "mean": "Mean of other prompts",
+    "random": "Random control",
+}
+VALUE_LABELS = {
+    "kl": "KL to the final prediction",
+    "entropy": "Entropy",
+    "rank": "Rank of the final prediction",
+    "probability": "Probability",
+}

@@ -1,0 +1,185 @@
+"""From results to what a page shows: figures as JSON, numbers as tables, sentences.
+
+Tokens and prompts become text nodes, never markup; Plotly's own texts were made inert where the
+figures are drawn.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dash import html
+
+from lensdepth.explorer.notes import SCOPES
+from lensdepth.explorer.questions import Exhibit
+from lensdepth.explorer.state import Screen
+from lensdepth.heatmaps import add_level, outline
+from lensdepth.intervention import Intervention
+from lensdepth.lens.figures import signed
+from lensdepth.plotting import Zone, add_zone
+from lensdepth.transition import Crossing, Transition
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+MOST_ROWS = 40
+"""Rows of a table on the page; a download has them all."""
+Json = dict[str, Any]
+
+
+def figure_of(exhibit: Exhibit, value: Any) -> "Figure":
+    """What an exhibit draws."""
+    return getattr(value, exhibit.draw)(**dict(exhibit.draw_options))
+
+
+def table_of(exhibit: Exhibit, value: Any) -> "pd.DataFrame":
+    """What it tabulates."""
+    return getattr(value, exhibit.table)()
+
+
+def as_json(figure: "Figure", click: Json | None = None) -> Json:
+    """A figure for the page, and what a click in it means."""
+    return {"figure": json.loads(figure.to_json() or "{}"), "click": click or {}}
+
+
+def click_of(exhibit: Exhibit, value: Any) -> Json:
+    """What the rows and columns of a figure are, for the page to make a site of a click."""
+    if exhibit.click == "cell":
+        return {"kind": "cell"}
+    if exhibit.click == "map":
+        return {"kind": "map", "rows": value.depths.tolist(), "columns": list(value.positions)}
+    if exhibit.click == "curve":
+        return {"kind": "curve"}
+    if exhibit.click == "head":
+        n_heads = value.provenance.model.n_heads
+        rows = list(range(value.provenance.model.n_layers))
+        columns: list[Any] = list(range(n_heads))
+        if exhibit.name == "attribution":
+            columns += [None] * value.has_attn_bias + ["mlp"]
+        return {"kind": "head", "rows": rows, "columns": columns}
+    return {}
+
+
+def with_zone(figure: "Figure", found: Transition | None, prompts: int) -> None:
+    """The switch of the task's lens over a token map."""
+    if found is None or found.verdict != "transition":
+        return
+    low, at, high = found.location_low, found.location, found.location_high
+    name = f"lens switches at depth {at:.1f} [{low:.1f}, {high:.1f}], {prompts} prompts of the task"
+    add_level(figure, Zone(name=name, low=low, at=at, high=high))
+
+
+def with_crossing(figure: "Figure", found: Crossing | None) -> None:
+    """The interval in which two curves cross."""
+    if found is not None and found.verdict == "crossing":
+        add_zone(figure, Zone(name="", low=found.low, at=found.depth, high=found.high))
+
+
+def with_site(figure: "Figure", screen: Screen) -> None:
+    """A frame round the chosen cells of a token map."""
+    assert screen.depth is not None
+    shift = int(screen.stream != "resid_pre")  # what leaves block b stands at depth b + 1
+    last = screen.depth if screen.last is None else screen.last
+    outline(
+        figure,
+        rows=(screen.depth + shift, last + shift),
+        columns=(screen.position, max(screen.to, screen.position)),
+    )
+
+
+def numbers(frame: "pd.DataFrame") -> html.Div:
+    """The first rows of a table."""
+    head = [html.Th(str(name), scope="col") for name in frame.columns]
+    rows = [
+        html.Tr([html.Td(_number(value)) for value in row])
+        for row in frame.head(MOST_ROWS).itertuples(index=False)
+    ]
+    more = len(frame) - MOST_ROWS
+    note = [html.P(f"and {more:,} more rows; the downloads have them all.", className="small")]
+    table = html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)])
+    return html.Div([table, *(note if more > 0 else [])])
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, str):
+        return signed(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def message(text: str, *, kind: str = "error") -> html.Div:
+    """A message in a card or above the page."""
+    return html.Div(text, className=f"notice {kind}")
+
+
+def notices(notes: Sequence[str]) -> list[html.Div]:
+    """What the library warned of."""
+    return [message(note, kind="warning") for note in notes]
+
+
+def scope_cards(found: Intervention, focus: str) -> list[Any]:
+    """The effect of each scope in numbers, side by side, with its control below."""
+    frame = found.to_frame().set_index("run")
+    return [_scope_card(found, frame, scope, scope == focus) for scope in found.scopes]
+
+
+def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused: bool) -> html.Div:
+    name, where = SCOPES[scope]
+    depths = found.edited[found.index(scope)]
+    span = str(depths[0]) if len(depths) == 1 else f"{depths[0]}–{depths[-1]}"
+    what = "depth" if found.stream == "resid_pre" else "block"
+    rows: dict[Any, Any] = frame.to_dict("index")
+    row, base, control = rows[scope], rows["base"], rows.get(f"{scope} control")
+    facts = [
+        ("Transferred fraction", "transferred", "{:.2f}", "0 clean, 1 source"),
+        ("Change of logit difference", "effect", "{:+.2f} nats", "towards the source is +"),
+        ("KL(clean ‖ edited)", "kl", "{:.3g} nats", "how much of the clean prediction is gone"),
+    ]
+    return html.Div(
+        className=f"scope scope-{scope}{' focused' if focused else ''}",
+        children=[
+            html.Div(className="scope-head", children=[
+                html.H4(name), html.Span(f"{where} ({what} {span})", className="small"),
+            ]),
+            html.P(className="flip", children=[
+                html.Code(signed(str(base["top1"]))), f" {base['p_top1']:.3f}",
+                html.Span(" → ", title="becomes"),
+                html.Code(signed(str(row["top1"])), className="after"), f" {row['p_top1']:.3f}",
+                html.Span("flipped" if row["flip"] else "not flipped", className="tag"),
+            ]),
+            html.Dl([
+                html.Div([
+                    html.Dt([label, html.Span(note, className="unit")]),
+                    html.Dd([
+                        html.Strong(_formatted(row[column], form)),
+                        html.Span(
+                            "" if control is None
+                            else f"random {_formatted(control[column], form)}",
+                            className="control",
+                        ),
+                    ]),
+                ])
+                for label, column, form, note in facts
+            ]),
+            *([] if control is not None else [html.P(
+                "No random control: this edit leaves the direction as it is, or is itself random.",
+                className="small",
+            )]),
+        ],
+    )  # fmt: skip
+
+
+def _formatted(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else form.format(value).replace("-", "−")
+
+
+def outcome_of(found: Intervention, focus: str) -> str:
+    """A poke in a few words, for the history."""
+    row: dict[Any, Any] = found.to_frame().set_index("run").to_dict("index")[focus]
+    said = f"{signed(str(row['top1']))} {row['p_top1']:.3f}"
+    if not math.isnan(row["transferred"]):
+        said += f", transferred {row['transferred']:.2f}"
+    return f"{SCOPES[focus][0].lower()}: {said}, KL {row['kl']:.3g} nats"

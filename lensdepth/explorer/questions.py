@@ -1,0 +1,406 @@
+"""What each view asks of the library, as data: run by the page, and written out as a program.
+
+A question is a call of a public function; its arguments are plain values and other questions.
+Whatever is on the screen is an exhibit: a question with the method that draws it and the one that
+makes its table. `script` writes the same calls down, so that page and program cannot differ.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lensdepth import (
+    ablation_sweep,
+    attention_patterns,
+    attribute_logits,
+    find_crossing,
+    find_transition,
+    fit_tuned_lens,
+    intervene,
+    load_task,
+    logit_lens,
+    pair_task,
+    patch_components,
+    patch_sweep,
+    steering_sweep,
+)
+from lensdepth.explorer.shelf import Answer, Shelf, in_background
+from lensdepth.explorer.state import Screen
+from lensdepth.intervention import EDITS
+from lensdepth.lens import compare_lenses
+from lensdepth.progress import Watcher
+
+MODEL, TASK = "load_model", "load_task"
+"""What the server looks up among its offers, by name."""
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "ablation_sweep": ablation_sweep,
+    "attention_patterns": attention_patterns,
+    "attribute_logits": attribute_logits,
+    "compare_lenses": compare_lenses,
+    "find_crossing": find_crossing,
+    "find_transition": find_transition,
+    "fit_tuned_lens": fit_tuned_lens,
+    "intervene": intervene,
+    "load_task": load_task,
+    "logit_lens": logit_lens,
+    "pair_task": pair_task,
+    "patch_components": patch_components,
+    "patch_sweep": patch_sweep,
+    "steering_sweep": steering_sweep,
+}
+"""All that a question may call."""
+ZONE_PROMPTS = 60
+"""Prompts of the task whose lens says where the switch is."""
+EXAMPLES = 12
+TUNED_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Question:
+    """A call of a public function."""
+
+    name: str
+    """What its result is called in a program."""
+    function: str
+    arguments: tuple[Any, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def parts(self) -> Iterator["Question"]:
+        """The questions among its arguments."""
+        for value in (*self.arguments, *(value for _, value in self.options)):
+            yield from (item for item in _items(value) if isinstance(item, Question))
+
+    @property
+    def model(self) -> str | None:
+        """The name of the model that it runs, if it runs one itself."""
+        if self.function in (MODEL, "compare_lenses", "find_transition", "find_crossing"):
+            return None
+        return next((p.arguments[0] for p in self.parts if p.function == MODEL), None)
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def ask(name: str, function: str, *arguments: Any, **options: Any) -> Question:
+    """A question, its options in order."""
+    return Question(name, function, arguments, tuple(options.items()))
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Something on the screen: a figure and a table of one result."""
+
+    name: str
+    title: str
+    question: Question
+    draw: str = "plot"
+    draw_options: tuple[tuple[str, Any], ...] = ()
+    table: str = "to_frame"
+    slow: bool = False
+    """Whether it is found in the background, and only when asked for."""
+    click: str = ""
+    """What a click in the figure chooses: `cell`, `map`, `curve` or `head`."""
+
+
+def key_of(question: Question, shelf: Shelf) -> str:
+    """What tells a question from all others: the model's weights and every argument."""
+    return hashlib.sha256(_spelled(question, shelf).encode()).hexdigest()
+
+
+def _spelled(value: Any, shelf: Shelf) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_spelled(item, shelf) for item in value) + ")"
+    if not isinstance(value, Question):
+        return repr(value)
+    if value.function == MODEL:
+        info = shelf.model(value.arguments[0]).info
+        return f"{info.name} {info.fingerprint} {info.backend} {info.dtype} {info.device}"
+    arguments = (*value.arguments, *value.options)
+    return f"{value.function}{_spelled(arguments, shelf)}"
+
+
+def answer(question: Question, shelf: Shelf, watcher: Watcher | None = None) -> Answer:
+    """The answer to a question, found by the library where it is not known.
+
+    Args:
+        question: any.
+        shelf: of models and answers.
+        watcher: told of every part of a long analysis, between which others may use the model;
+            None for somebody who waits.
+    """
+    if question.function == MODEL:
+        return Answer(value=shelf.model(question.arguments[0]))
+    # The parts first: nobody may hold a model while waiting for what needs it.
+    notes: list[str] = []
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(resolved(item) for item in value)
+        if not isinstance(value, Question):
+            return value
+        part = answer(value, shelf, watcher)
+        notes.extend(note for note in part.notes if note not in notes)
+        return part.value
+
+    arguments = [resolved(value) for value in question.arguments]
+    options = {name: resolved(value) for name, value in question.options}
+    if question.function == TASK:
+        offered = dict(shelf.offers.tasks[question.arguments[0]])
+        arguments = [offered.pop("name_or_path"), arguments[1]]
+        options = {**offered, **options}
+
+    def find() -> Any:
+        call = FUNCTIONS[question.function]
+        if question.model is None:
+            return call(*arguments, **options)
+        turn = shelf.turn(question.model)
+        if watcher is None:
+            with turn.first():
+                return call(*arguments, **options)
+        with in_background(turn, watcher):
+            return call(*arguments, **options)
+
+    found = shelf.answer(key_of(question, shelf), find)
+    return replace(found, notes=tuple(dict.fromkeys([*notes, *found.notes])))
+
+
+def known(question: Question, shelf: Shelf) -> bool:
+    """Whether the answer is there already."""
+    return shelf.known(key_of(question, shelf))
+
+
+# What the views ask
+
+
+def model_of(screen: Screen) -> Question:
+    """The model of the page."""
+    return ask("model", MODEL, screen.model)
+
+
+def task_of(screen: Screen, n: int, *, keep: str = "all") -> Question:
+    """Some pairs of the task."""
+    return ask("task", TASK, screen.task, model_of(screen), n=n, keep=keep)
+
+
+def pair_of(screen: Screen) -> Question:
+    """The two prompts of the page: the source is clean, the base prompt corrupted."""
+    return ask("pair", "pair_task", screen.source, screen.prompt, model_of(screen))
+
+
+def zone_of(screen: Screen) -> Question:
+    """Where the lens of the task switches."""
+    task = task_of(screen, ZONE_PROMPTS)
+    lens = ask("task_lens", "logit_lens", model_of(screen), task)
+    return ask("transition", "find_transition", lens)
+
+
+def tuned_of(screen: Screen) -> Question:
+    """A tuned lens, fitted on prompts of the task."""
+    task = task_of(screen, 200)
+    return ask("tuned", "fit_tuned_lens", model_of(screen), task, n_steps=TUNED_STEPS)
+
+
+def lens_of(screen: Screen, *, prompt: str | None = None, model: str | None = None) -> Question:
+    """The lens of one prompt, at every token."""
+    whose = model_of(screen) if model is None else ask("other", MODEL, model)
+    options: dict[str, Any] = {"positions": "all", "top_k": 10}
+    if screen.lens == "tuned" and model is None:
+        options["translators"] = tuned_of(screen)
+    text = screen.prompt if prompt is None else prompt
+    return ask("lens", "logit_lens", whose, text, **options)
+
+
+def intervention_of(screen: Screen) -> Question:
+    """What Poke shows."""
+    assert screen.depth is not None
+    kind = EDITS[screen.edit]
+    options: dict[str, Any] = {"depth": screen.depth, "positions": screen.places}
+    if screen.last is not None and screen.last != screen.depth:
+        options["window"] = tuple(sorted((screen.depth, screen.last)))
+    if screen.stream != "resid_pre":
+        options["stream"] = screen.stream
+    if screen.stream == "z" and screen.head is not None:
+        options["head"] = screen.head
+    options |= {
+        "edit": screen.edit,
+        "strength": kind.default if screen.strength is None else screen.strength,
+    }
+    if kind.needs == "reference":
+        options["reference"] = task_of(screen, 40)
+    prompts = [screen.prompt, *([screen.source] if screen.source else [])]
+    return ask("found", "intervene", model_of(screen), *prompts, **options)
+
+
+def exhibits(screen: Screen) -> tuple[Exhibit, ...]:
+    """Everything that a view shows, in order."""
+    return {
+        "read": _read, "poke": _poke, "sweep": _sweep, "circuit": _circuit, "compare": _compare,
+        "keep": lambda screen: (),
+    }[screen.view](screen)  # fmt: skip
+
+
+def token_map(screen: Screen) -> Exhibit:
+    """The prompt's tokens by depth."""
+    return Exhibit(
+        "map",
+        "Token by token, depth by depth",
+        lens_of(screen),
+        draw="plot_tokens",
+        draw_options=(("value", screen.value),),
+        slow=screen.lens == "tuned",
+        click="cell",
+    )
+
+
+def _read(screen: Screen) -> tuple[Exhibit, ...]:
+    lens = lens_of(screen)
+    return (
+        token_map(screen),
+        Exhibit("next", "The model's next token", lens, draw="plot_top"),
+        Exhibit(
+            "cell",
+            f"At the chosen cell: depth {screen.depth}, token {screen.position}",
+            lens,
+            draw="plot_top",
+            draw_options=(("position", screen.position), ("depth", screen.depth)),
+        ),
+    )
+
+
+def _poke(screen: Screen) -> tuple[Exhibit, ...]:
+    found = intervention_of(screen)
+    return (
+        Exhibit("predictions", "Next token before and after", found, draw="plot_predictions"),
+        Exhibit(
+            "trajectory",
+            "Where the last token's state goes",
+            found,
+            draw_options=(("scope", screen.focus),),
+            table="trajectory_frame",
+        ),
+    )
+
+
+def _sweep(screen: Screen) -> tuple[Exhibit, ...]:
+    model = model_of(screen)
+    on_task = screen.on == "task"
+    pairs = task_of(screen, screen.pairs, keep="correct") if on_task else pair_of(screen)
+    if screen.sweep == "ablate":
+        swap = ask("ablation", "ablation_sweep", model, pairs)
+        return (Exhibit("ablation", "Direction against norm", swap, slow=True, click="curve"),)
+    if screen.sweep == "steer":
+        steering = ask("steering", "steering_sweep", model, pairs)
+        return (
+            Exhibit(
+                "steering",
+                "Steering at the input and at the output",
+                steering,
+                slow=True,
+                click="curve",
+            ),
+        )
+    options = {} if screen.stream == "resid_pre" else {"stream": screen.stream}
+    tokens = ask(
+        "by_token", "patch_sweep", model, pairs,
+        positions="all", also=(), controls=(), **options,
+    )  # fmt: skip
+    by_token = Exhibit(
+        "patch-map", "Every token at every depth", tokens, draw="heatmap", table="mean_frame",
+        slow=True, click="map",
+    )  # fmt: skip
+    if not on_task:
+        return (by_token,)
+    curves = ask("patch", "patch_sweep", model, pairs, **options)
+    return (
+        Exhibit("patch", "Input against output", curves, slow=True, click="curve"),
+        by_token,
+    )
+
+
+def crossing_of(screen: Screen) -> Question | None:
+    """Where the curves of a sweep cross, if it has such curves."""
+    if screen.view != "sweep" or screen.on != "task" or screen.sweep == "ablate":
+        return None
+    if screen.sweep == "patch" and screen.stream != "resid_pre":
+        return None
+    return ask("crossing", "find_crossing", _sweep(screen)[0].question)
+
+
+def _circuit(screen: Screen) -> tuple[Exhibit, ...]:
+    model, pair = model_of(screen), pair_of(screen)
+    own = ask("own", "pair_task", screen.prompt, screen.source, model)
+    shown = [
+        Exhibit(
+            "attribution",
+            "What each part adds to the answer",
+            ask("attribution", "attribute_logits", model, own),
+            table="mean_frame",
+            click="head",
+        ),
+        Exhibit(
+            "heads",
+            "Patching heads, one by one, at the last token",
+            ask(
+                "heads", "patch_sweep", model, pair, stream="z", heads="all",
+                positions=("prediction",),
+            ),
+            draw="heatmap",
+            table="mean_frame",
+            click="head",
+        ),
+        Exhibit(
+            "attention",
+            f"Where head {screen.looked} of block {screen.layer} looks",
+            ask(
+                "patterns", "attention_patterns", model, screen.prompt, layers=(screen.layer,)
+            ),
+            draw_options=(("layer", screen.layer), ("head", screen.looked)),
+        ),
+    ]  # fmt: skip
+    if screen.components:
+        components = patch_components_of(screen)
+        shown.append(
+            Exhibit(
+                "components", "The pinned set against all the rest", components,
+                table="mean_frame",
+            )
+        )  # fmt: skip
+    return tuple(shown)
+
+
+def patch_components_of(screen: Screen) -> Question:
+    """What patching the pinned components does."""
+    return ask("circuit", "patch_components", model_of(screen), pair_of(screen), screen.components)
+
+
+def _compare(screen: Screen) -> tuple[Exhibit, ...]:
+    if screen.against == "prompt":
+        first, second = lens_of(screen), lens_of(screen, prompt=screen.other_prompt)
+        lenses = [
+            ask(name, "logit_lens", model_of(screen), text)
+            for name, text in (("first", screen.prompt), ("second", screen.other_prompt))
+        ]
+        names = ("first prompt", "second prompt")
+    else:
+        other = ask("other", MODEL, screen.other_model)
+        first, second = lens_of(screen), lens_of(screen, model=screen.other_model)
+        lenses = [
+            ask("first", "logit_lens", model_of(screen), task_of(screen, screen.pairs)),
+            ask(
+                "second", "logit_lens", other,
+                ask("other_task", TASK, screen.task, other, n=screen.pairs, keep="all"),
+            ),
+        ]  # fmt: skip
+        names = (screen.model, screen.other_model)
+    together = ask("both", "compare_lenses", *lenses, names=names)
+    value = (("value", screen.value),)
+    return (
+        Exhibit("both", "Both on one axis, from the embedding to the answer", together),
+        Exhibit("first", f"Token by token: {names[0]}", first, draw="plot_tokens",
+                draw_options=value),
+        Exhibit("second", f"Token by token: {names[1]}", second, draw="plot_tokens",
+                draw_options=value),
+    )  # fmt: skip

@@ -1,0 +1,209 @@
+"""The web server: on this computer alone unless told otherwise, and then behind a token."""
+
+import hmac
+import ipaddress
+import logging
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from dash import Dash
+from flask import Flask, Response, redirect, request
+from werkzeug.serving import make_server
+
+from lensdepth.explorer import callbacks_keep, callbacks_screen, callbacks_views
+from lensdepth.explorer.errors import readable
+from lensdepth.explorer.jobs import Jobs
+from lensdepth.explorer.layout import page
+from lensdepth.explorer.shelf import Shelf
+from lensdepth.explorer.state import Offers
+from lensdepth.model import DepthModel, load_model
+
+DEFAULT_PORT = 8050
+NEXT_PORTS = 20
+"""How many ports are tried after the first."""
+LARGEST_REQUEST = 2 * 2**20
+COOKIE = "lensdepth_token"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Nothing is fetched from anywhere but this server."""
+
+
+def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None = None) -> Dash:
+    """The app on some models and tasks; its server is `app.server`."""
+    kept = Shelf(offers) if shelf is None else shelf
+    work = Jobs(describe=readable) if jobs is None else jobs
+    app = Dash(
+        "lensdepth.explorer",
+        title="lensdepth explorer",
+        update_title=None,  # type: ignore[arg-type] - the title is not to flicker
+        serve_locally=True,
+        add_log_handler=False,
+        enable_mcp=False,
+        suppress_callback_exceptions=False,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+    )
+    app.layout = page(offers)
+    callbacks_screen.register(app, kept)
+    callbacks_views.register(app, kept, work)
+    callbacks_keep.register(app, kept)
+    return app
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address reaches this computer alone."""
+    if host.lower() == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return False
+
+
+def guard(server: Flask, *, host: str, token: str | None) -> None:
+    """Let in whom the address was meant for.
+
+    On loopback, requests must name this computer: a page elsewhere whose name was pointed at it
+    (DNS rebinding) does not. Beyond, a token is needed, from the link and then from a cookie.
+    """
+    server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
+    names = {"localhost", "127.0.0.1", "::1", host.strip("[]").lower()}
+
+    @server.before_request
+    def check() -> Any:
+        named = urlsplit(f"//{request.host}").hostname or ""
+        if token is None and named.lower() not in names:
+            return _refusal("This explorer answers to its own computer only.")
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            return _refusal("This explorer takes no requests from other pages.")
+        if token is None:
+            return None
+        if hmac.compare_digest(request.cookies.get(COOKIE, "").encode(), token.encode()):
+            return None
+        given = request.args.get("token", "")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            return _refusal("Open the link with the token that the explorer printed.")
+        rest = [(k, v) for k, v in request.args.items(multi=True) if k != "token"]
+        answer = redirect(_with_query(request.path, rest))
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
+        return answer
+
+    @server.after_request
+    def armour(answer: Response) -> Response:
+        answer.headers["Content-Security-Policy"] = POLICY
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        return answer
+
+
+def _with_query(path: str, parts: list[tuple[str, str]]) -> str:
+    from urllib.parse import urlencode
+
+    # A path with two slashes in front would lead to another computer.
+    own = "/" + path.lstrip("/\\")
+    return f"{own}?{urlencode(parts)}" if parts else own
+
+
+def _refusal(text: str) -> Response:
+    return Response(text, status=403, mimetype="text/plain")
+
+
+def free_port(host: str, port: int | None) -> int:
+    """The port that was asked for, or the first free one from the usual one on.
+
+    Raises:
+        OSError: it is taken.
+    """
+    asked = [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + NEXT_PORTS)
+    reason = ""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in asked:
+        with closing(socket.socket(family, socket.SOCK_STREAM)) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((host.strip("[]"), candidate))
+                return trial.getsockname()[1]
+            except OverflowError as error:
+                raise OSError(f"--port {candidate}: ports end at 65535.") from error
+            except OSError as error:
+                reason = error.strerror or str(error)
+    if port is not None:
+        raise OSError(
+            f"--port {port} on {host}: {reason}. Leave --port out to take the next free one."
+        )
+    raise OSError(
+        f"no port from {DEFAULT_PORT} to {DEFAULT_PORT + NEXT_PORTS - 1} is free on {host} "
+        f"({reason}); name one with --port."
+    )
+
+
+def serve(
+    offers: Offers,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    browser: bool = True,
+    said: Callable[[str], None] = lambda text: None,
+    loaded: Callable[[DepthModel], None] = lambda model: None,
+) -> None:
+    """Run the explorer until it is interrupted.
+
+    Args:
+        offers: models and tasks.
+        host: an address of this computer; beyond loopback a token is asked for.
+        port: None takes the first free one from 8050 on.
+        browser: whether to open a browser.
+        said: is told where the explorer is.
+        loaded: is given every model once it is loaded.
+    Raises:
+        OSError: the port is taken, or there is no such address.
+    """
+    chosen = free_port(host, port)
+    token = None if is_loopback(host) else secrets.token_urlsafe(24)
+
+    def load(**arguments: Any) -> DepthModel:
+        model = load_model(**arguments)
+        loaded(model)
+        return model
+
+    shelf, jobs = Shelf(offers, load), Jobs(describe=readable)
+    app = create_app(offers, shelf=shelf, jobs=jobs)
+    guard(app.server, host=host, token=token)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server(host.strip("[]"), chosen, app.server, threaded=True)
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    link = f"http://{f'[{shown}]' if ':' in shown else shown}:{chosen}/"
+    if token is not None:
+        said(
+            f"warning: {host} can be reached from other computers. Whoever has this link may use "
+            f"the explorer; the connection is not encrypted."
+        )
+        link += f"?token={token}"
+    if port is None and chosen != DEFAULT_PORT:
+        said(f"port {DEFAULT_PORT} is taken, {chosen} is used.")
+    said(f"the explorer is at {link} (Ctrl-C ends it)")
+    # Loading takes longest: it begins before anybody has opened the page.
+    threading.Thread(target=_load_first, args=(shelf,), daemon=True).start()
+    if browser:
+        threading.Timer(0.3, webbrowser.open, (link,)).start()
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        said("bye.")
+    finally:
+        server.server_close()
+        jobs.close()
+        shelf.close()
+
+
+def _load_first(shelf: Shelf) -> None:
+    with suppress(Exception):  # the page says what is wrong when it asks for the model
+        shelf.model(shelf.offers.model)

@@ -1,0 +1,150 @@
+"""From what was asked for to what can be shown: gaps filled, sites moved onto the prompt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lensdepth.explorer import questions
+from lensdepth.explorer.shelf import Shelf
+from lensdepth.explorer.state import Screen
+from lensdepth.model import DepthModel
+from lensdepth.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setting:
+    """What a page needs to know of its model and prompt."""
+
+    screen: Screen
+    """With nothing left open."""
+    n_layers: int
+    n_heads: int
+    tokens: tuple[str, ...]
+    """Of the base prompt."""
+    examples: tuple[tuple[str, str, str, str], ...]
+    """Base and source prompts with the answers to both."""
+    streams: tuple[str, ...]
+    """Which streams this architecture has."""
+
+
+def settle(screen: Screen, shelf: Shelf) -> Setting:
+    """Fill what is open, and move sites that are not there to the nearest one.
+
+    Raises:
+        ValueError: the model or the task cannot be loaded, or a prompt cannot be read.
+    """
+    model = shelf.model(screen.model)
+    examples = _examples(screen, shelf)
+    if not screen.prompt.strip():
+        first = examples[0]
+        screen = replace(screen, prompt=first[0], source=screen.source or first[1])
+    with shelf.turn(screen.model).first():
+        tokens = tuple(model.str_tokens(screen.prompt))
+        if screen.source.strip():
+            model.tokenize(screen.source)
+    if screen.view == "compare":
+        screen = _with_other(screen, shelf, examples)
+    return Setting(
+        screen=_on_the_prompt(screen, model, len(tokens)),
+        n_layers=model.n_layers,
+        n_heads=model.info.n_heads,
+        tokens=tokens,
+        examples=examples,
+        streams=tuple(s for s in STREAMS if _hook(s) in model.hook_points),
+    )
+
+
+STREAMS: Mapping[str, str] = {
+    "resid_pre": "residual",
+    "attn_out": "attention out",
+    "mlp_out": "MLP out",
+    "z": "heads (z)",
+}
+"""The streams that Poke and Sweep offer."""
+
+
+def _hook(stream: str) -> str:
+    return "blocks.0.attn.hook_z" if stream == "z" else f"blocks.0.hook_{stream}"
+
+
+def _examples(screen: Screen, shelf: Shelf) -> tuple[tuple[str, str, str, str], ...]:
+    task: Task = questions.answer(questions.task_of(screen, questions.EXAMPLES), shelf).value
+    if task.corrupted is None or task.target is None or task.foil is None:
+        return tuple((prompt, "", "", "") for prompt in task.clean)
+    # The corrupted prompt is the base of an intervention, the clean one its source.
+    return tuple(zip(task.corrupted, task.clean, task.foil, task.target, strict=True))
+
+
+def _with_other(
+    screen: Screen, shelf: Shelf, examples: tuple[tuple[str, str, str, str], ...]
+) -> Screen:
+    """What Compare compares with, where that is open."""
+    if screen.against == "prompt":
+        other = screen.other_prompt or screen.source or examples[-1][0]
+        with shelf.turn(screen.model).first():
+            shelf.model(screen.model).tokenize(other)
+        return replace(screen, other_prompt=other)
+    names = [name for name in shelf.offers.models if name != screen.model]
+    other = screen.other_model or (names or [screen.model])[0]
+    shelf.model(other)
+    return replace(screen, other_model=other)
+
+
+def _on_the_prompt(screen: Screen, model: DepthModel, n_tokens: int) -> Screen:
+    """Sites within the model and the prompt."""
+    last = n_tokens - 1
+    position = last if not 0 <= screen.position <= last else screen.position
+    to = position if screen.position < 0 else min(max(screen.to, position), last)
+    deepest = model.n_layers - (screen.stream != "resid_pre")
+    # Two thirds up, most models have formed an answer that can still be changed.
+    depth = (2 * model.n_layers + 2) // 3 if screen.depth is None else screen.depth
+    depth = min(max(depth, 0), deepest)
+    window = None if screen.last is None else min(max(screen.last, 0), deepest)
+    n_heads = model.info.n_heads
+    head = None
+    if screen.stream == "z" and screen.head is not None:
+        head = min(max(screen.head, 0), n_heads - 1)
+    return replace(
+        screen,
+        position=position,
+        to=to,
+        depth=depth,
+        last=None if window == depth else window,
+        head=head,
+        layer=min(max(screen.layer, 0), model.n_layers - 1),
+        looked=min(max(screen.looked, 0), n_heads - 1),
+    )
+
+
+def describe(screen: Screen) -> str:
+    """One line that says what a screen shows."""
+    prompt = _short(screen.prompt)
+    where = f"{'depth' if screen.stream == 'resid_pre' else 'block'} {screen.depth}"
+    if screen.last is not None:
+        where += f"–{screen.last}"
+    tokens = f"token {screen.position}"
+    if screen.to > screen.position:
+        tokens = f"tokens {screen.position}–{screen.to}"
+    sweeps = {"patch": "patching", "ablate": "direction and norm", "steer": "steering"}
+    said = {
+        "read": f"Read {prompt}",
+        "poke": f"Poke {prompt}: {screen.edit} at {where}, {tokens}",
+        "sweep": f"Sweep: {sweeps[screen.sweep]} on "
+        + (
+            f"{screen.pairs} pairs of {screen.task}"
+            if screen.on == "task"
+            else f"the pair {prompt}"
+        ),
+        "circuit": f"Circuit of {prompt}",
+        "compare": f"Compare {prompt} with "
+        + (
+            _short(screen.other_prompt)
+            if screen.against == "prompt"
+            else f"the model {screen.other_model}"
+        ),
+        "keep": "Keep",
+    }
+    return f"{said[screen.view]} ({screen.model})"
+
+
+def _short(text: str, limit: int = 48) -> str:
+    return f"“{text}”" if len(text) <= limit else f"“{text[: limit - 1]}…”"

@@ -1,0 +1,200 @@
+"""Loaded models and found answers: nothing is loaded or computed twice, not even at once.
+
+A model is used by one thread at a time. Long work hands it over between two of its parts, so that
+whoever clicks does not wait for a sweep to end.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lensdepth.explorer.state import Offers
+from lensdepth.model import DepthModel, load_model
+from lensdepth.progress import Cancelled, Watcher, watch
+
+MOST_ANSWERS = 400
+"""Answers that are kept; the one that was not asked for the longest goes first."""
+MOST_NOTES = 5
+
+
+class Turn:
+    """A model's lock: who clicks goes first, long work waits between two of its parts."""
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._held = False
+        self._waiting = 0
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Hold the model as soon as it is free."""
+        with self._free:
+            self._waiting += 1
+            self._free.wait_for(lambda: not self._held)
+            self._waiting -= 1
+            self._held = True
+        try:
+            yield
+        finally:
+            self._release()
+
+    @contextmanager
+    def last(self) -> Iterator[Callable[[], None]]:
+        """Hold it when nobody else wants it; call what this gives wherever others may go first."""
+        self._wait()
+        try:
+            yield self._hand_over
+        finally:
+            self._release()
+
+    def _wait(self) -> None:
+        with self._free:
+            self._free.wait_for(lambda: not self._held and not self._waiting)
+            self._held = True
+
+    def _hand_over(self) -> None:
+        with self._free:
+            if not self._waiting:
+                return
+        self._release()
+        self._wait()
+
+    def _release(self) -> None:
+        with self._free:
+            self._held = False
+            self._free.notify_all()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What a question gave, and what the library said about it on the way."""
+
+    value: Any
+    notes: tuple[str, ...] = ()
+
+
+class _Notes(logging.Handler):
+    """Warnings of lensdepth, for the thread that they concern."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._heard = threading.local()
+
+    @contextmanager
+    def heard(self) -> Iterator[list[str]]:
+        outer = getattr(self._heard, "notes", None)
+        self._heard.notes = notes = []
+        try:
+            yield notes
+        finally:
+            self._heard.notes = outer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        notes = getattr(self._heard, "notes", None)
+        if notes is not None and len(notes) < MOST_NOTES:
+            text = record.getMessage()
+            if text not in notes:
+                notes.append(text)
+
+
+class Shelf:
+    """Models by name and answers by question, for all pages at once.
+
+    Args:
+        offers: what may be loaded.
+        load: makes a model from the arguments of an offer.
+    """
+
+    def __init__(self, offers: Offers, load: Callable[..., DepthModel] = load_model) -> None:
+        self.offers = offers
+        self._load = load
+        self._lock = threading.Lock()
+        self._models: dict[str, Future[DepthModel]] = {}
+        self._turns: dict[str, Turn] = {}
+        self._answers: OrderedDict[str, Future[Answer]] = OrderedDict()
+        self._notes = _Notes()
+        logging.getLogger("lensdepth").addHandler(self._notes)
+
+    def close(self) -> None:
+        """Stop listening to the library's warnings."""
+        logging.getLogger("lensdepth").removeHandler(self._notes)
+
+    def model(self, name: str) -> DepthModel:
+        """A model by the name that it is offered under, loaded when first asked for.
+
+        Raises:
+            ValueError: it is not offered, or cannot be loaded; asking again tries again.
+        """
+        if name not in self.offers.models:
+            raise ValueError(f"This explorer was not started with the model {name!r}.")
+        return self._once(self._models, name, lambda: self._load(**self.offers.models[name]))
+
+    def turn(self, name: str) -> Turn:
+        """The lock of a model."""
+        with self._lock:
+            return self._turns.setdefault(name, Turn())
+
+    def known(self, key: str) -> bool:
+        """Whether a question has its answer already."""
+        with self._lock:
+            found = self._answers.get(key)
+        return found is not None and found.done() and found.exception() is None
+
+    def answer(self, key: str, find: Callable[[], Any]) -> Answer:
+        """The answer to a question: kept, awaited where another thread is finding it, or found.
+
+        What fails is not kept.
+        """
+
+        def noted() -> Answer:
+            with self._notes.heard() as notes:
+                value = find()
+            return Answer(value=value, notes=tuple(notes))
+
+        found = self._once(self._answers, key, noted)
+        with self._lock:
+            if key in self._answers:
+                self._answers.move_to_end(key)
+            done = [k for k, future in self._answers.items() if future.done()]
+            for old in done[: max(0, len(self._answers) - MOST_ANSWERS)]:
+                del self._answers[old]
+        return found
+
+    def _once(self, kept: Any, key: str, make: Callable[[], Any]) -> Any:
+        while True:
+            with self._lock:
+                future = kept.get(key)
+                mine = future is None
+                if mine:
+                    future = kept[key] = Future()
+            if mine:
+                try:
+                    future.set_result(make())
+                except BaseException as error:
+                    with self._lock:
+                        kept.pop(key, None)
+                    future.set_exception(error)
+            try:
+                return future.result()
+            except Cancelled:
+                if mine:
+                    raise
+                # Somebody else gave up what is still wanted here: find it anew.
+
+
+@contextmanager
+def in_background(turn: Turn, watcher: Watcher) -> Iterator[None]:
+    """Hold a model for long work that is watched, and hand it over between two parts."""
+    with turn.last() as hand_over:
+
+        def seen(what: str, done: int, total: int) -> None:
+            watcher(what, done, total)
+            hand_over()
+
+        with watch(seen):
+            yield

@@ -1,0 +1,266 @@
+"""What stands on the screen, as one value, and as the query of a link that opens it again.
+
+Everything that comes from a browser passes through `parse` or `changed`, which take nothing that
+they do not know. Whether a depth or a token is there depends on the model; the library says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+from urllib.parse import parse_qsl, urlencode
+
+from lensdepth.hooks import Stream
+from lensdepth.intervention import EDITS
+from lensdepth.lens.figures import CellValue
+
+View = Literal["read", "poke", "sweep", "circuit", "compare", "keep"]
+Lens = Literal["logit", "tuned"]
+Sweep = Literal["patch", "ablate", "steer"]
+On = Literal["task", "pair"]
+Focus = Literal["local", "suffix", "window"]
+Against = Literal["model", "prompt"]
+
+LONGEST_PROMPT = 4000
+"""Most characters of a prompt."""
+LONGEST_QUERY = 24_000
+MOST_PLACES = 64
+"""Most tokens that are edited together, and most components that are pinned."""
+LARGEST = 100_000
+"""Beyond every depth, position and head."""
+COMPONENT_LENGTH = 12
+PAIRS = (10, 20, 40, 100, 200)
+"""How many pairs a sweep may run on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offers:
+    """What may be asked for; paths stay on the server, the browser sees names."""
+
+    models: Mapping[str, Mapping[str, Any]]
+    """Name -> arguments of `load_model`."""
+    tasks: Mapping[str, Mapping[str, Any]]
+    """Name -> arguments of `load_task`."""
+
+    @property
+    def model(self) -> str:
+        """The one to start on."""
+        return next(iter(self.models))
+
+    @property
+    def task(self) -> str:
+        return next(iter(self.tasks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """One state of the page."""
+
+    view: View = "read"
+    model: str
+    task: str
+    prompt: str = ""
+    """The base prompt; empty until one is chosen."""
+    source: str = ""
+    lens: Lens = "logit"
+    value: CellValue = "kl"
+    """What the colours of the token map show."""
+    depth: int | None = None
+    """The chosen site; None until there is one."""
+    last: int | None = None
+    """The last depth of the window, where a range of depths was chosen."""
+    position: int = -1
+    to: int = -1
+    """The last of the chosen tokens."""
+    stream: Stream = "resid_pre"
+    head: int | None = None
+    edit: str = "full"
+    strength: float | None = None
+    """None is the edit's own default."""
+    focus: Focus = "local"
+    """The scope that is looked at closely."""
+    sweep: Sweep = "patch"
+    on: On = "task"
+    pairs: int = 40
+    run: bool = False
+    """Whether the sweep was asked for."""
+    layer: int = 0
+    """Block of the head whose attention is shown."""
+    looked: int = 0
+    """The head itself."""
+    components: tuple[str, ...] = ()
+    against: Against = "prompt"
+    other_model: str = ""
+    other_prompt: str = ""
+
+    def query(self) -> str:
+        """The link's query, of what differs from an untouched page."""
+        plain = Screen(model=self.model, task=self.task)
+        parts = [("model", self.model), ("task", self.task)]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("model", "task") or value == getattr(plain, field.name):
+                continue
+            parts.append((field.name, _written(value)))
+        return "?" + urlencode(parts)
+
+    def with_new_task(self) -> "Screen":
+        """The same page without what belonged to another task or tokenizer."""
+        return replace(self, prompt="", source="", other_prompt="", position=-1, to=-1, run=False)
+
+    def with_new_model(self) -> "Screen":
+        """The same page without what belonged to another model."""
+        return replace(
+            self, depth=None, last=None, stream="resid_pre", head=None, position=-1, to=-1,
+            layer=0, looked=0, components=(), run=False, lens="logit",
+        )  # fmt: skip
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The chosen tokens."""
+        if self.position < 0:
+            return (self.position,)
+        return tuple(range(self.position, max(self.position, self.to) + 1))
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "1"
+    return ",".join(value) if isinstance(value, tuple) else f"{value}"
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "view": get_args(View), "lens": get_args(Lens), "value": get_args(CellValue),
+    "stream": get_args(Stream), "edit": tuple(EDITS), "focus": get_args(Focus),
+    "sweep": get_args(Sweep), "on": get_args(On), "against": get_args(Against),
+}  # fmt: skip
+NUMBERS = ("depth", "last", "position", "to", "head", "pairs", "layer", "looked")
+OPTIONAL = ("depth", "last", "head", "strength")
+PROMPTS = ("prompt", "source", "other_prompt")
+
+
+def parse(query: str | None, offers: Offers) -> Screen:
+    """The screen of a link.
+
+    Raises:
+        ValueError: it is too long, or a part of it is unknown or not what it should be.
+    """
+    given = (query or "").removeprefix("?")
+    if len(given) > LONGEST_QUERY:
+        raise ValueError(
+            f"This link has {len(given):,} characters, and at most {LONGEST_QUERY:,} are read."
+        )
+    try:
+        # A server's token may stand in the same query; it is not a part of the screen.
+        parts = {
+            name: value
+            for name, value in parse_qsl(given, keep_blank_values=True, errors="strict")
+            if name != "token"
+        }
+    except ValueError as error:
+        raise ValueError("This link cannot be read: it is not properly encoded.") from error
+    return changed(Screen(model=offers.model, task=offers.task), parts, offers)
+
+
+def changed(screen: Screen, values: Mapping[str, object], offers: Offers) -> Screen:
+    """The screen with other values in some fields, each checked.
+
+    Raises:
+        ValueError: with the field, the value, and what it may be.
+    """
+    known = {field.name for field in fields(Screen)}
+    found = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(
+                f"This link has a part {_short(name)!r} that the explorer does not know."
+            )
+        found[name] = _checked(name, value, offers)
+    return replace(screen, **found)
+
+
+def _checked(name: str, value: object, offers: Offers) -> Any:
+    if name in ("model", "other_model", "task"):
+        return _offered(name, value, offers)
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise ValueError(
+                f"{name} must be one of {', '.join(CHOICES[name])}, got {_short(value)!r}."
+            )
+        return value
+    if name in OPTIONAL and value in (None, "", "None"):
+        return None
+    if name in NUMBERS:
+        return _whole(name, value)
+    if name == "strength":
+        return _number(name, value)
+    if name == "run":
+        return value in (True, "1")
+    if name == "components":
+        return _components(value)
+    return _prompt(name, value)
+
+
+def _offered(name: str, value: object, offers: Offers) -> str:
+    there: Sequence[str] = tuple(offers.tasks if name == "task" else offers.models)
+    if name == "other_model" and value in ("", None):
+        return ""
+    if not isinstance(value, str) or value not in there:
+        what = "task" if name == "task" else "model"
+        raise ValueError(
+            f"This explorer was not started with the {what} {_short(value)!r}; it has "
+            f"{', '.join(there)}. Name others on the command line: lensdepth explore --{what} NAME."
+        )
+    return value
+
+
+def _whole(name: str, value: object) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = LARGEST + 1
+    if isinstance(value, bool) or not -LARGEST <= number <= LARGEST:
+        raise ValueError(f"{name} must be a whole number, got {_short(value)!r}.")
+    if name == "pairs" and number not in PAIRS:
+        raise ValueError(f"pairs must be one of {', '.join(map(str, PAIRS))}, got {number}.")
+    return number
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = float("nan")
+    if not -LARGEST <= number <= LARGEST:
+        raise ValueError(f"{name} must be a number, got {_short(value)!r}.")
+    return number
+
+
+def _components(value: object) -> tuple[str, ...]:
+    names = [name for name in value.split(",") if name] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or len(names) > MOST_PLACES:
+        raise ValueError(f"components must be at most {MOST_PLACES} names such as L5H3 or MLP7.")
+    for name in names:
+        plain = isinstance(name, str) and name.isascii() and name.isalnum()
+        if not plain or len(name) > COMPONENT_LENGTH:
+            raise ValueError(
+                f"{_short(name)!r} is no component; write L5H3 for a head, MLP7 or so."
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def _prompt(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text.")
+    if len(value) > LONGEST_PROMPT:
+        raise ValueError(
+            f"This prompt has {len(value):,} characters, and at most {LONGEST_PROMPT:,} are read; "
+            f"shorten it."
+        )
+    return value
+
+
+def _short(value: object, limit: int = 40) -> str:
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

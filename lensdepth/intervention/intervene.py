@@ -1,0 +1,328 @@
+"""Edit one prompt at chosen sites, here, from here on, and in a whole window of depths."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth import metrics, polar
+from lensdepth.hooks import SiteEdit, Stream
+from lensdepth.intervention.edits import (
+    CONTROL,
+    EDITS,
+    Strength,
+    at_random,
+    strong_edit,
+    with_noise,
+)
+from lensdepth.intervention.places import map_positions
+from lensdepth.intervention.result import Intervention
+from lensdepth.model import DepthModel
+from lensdepth.patching.sites import check_heads, check_model, stream_hook
+from lensdepth.provenance import make_provenance
+from lensdepth.replay import Engine, replay
+from lensdepth.roles import gather_prompts
+from lensdepth.tasks import Task
+from lensdepth.tasks.locate import answer_tokens
+from lensdepth.tokens import Prompts, TokenBatch, resolve_positions
+
+Reach = Literal["local", "suffix", "window"]
+"""Which depths one run edits: `local` the one depth, `suffix` it and all later ones, `window` all
+of a window."""
+REACHES: tuple[Reach, ...] = get_args(Reach)
+N_NAMED = 20
+"""Most likely tokens of each run whose text is kept."""
+
+
+def intervene(
+    model: DepthModel,
+    base: str | Sequence[int],
+    source: str | Sequence[int] | None = None,
+    *,
+    depth: int,
+    positions: Sequence[int] = (-1,),
+    window: tuple[int, int] | None = None,
+    scopes: Sequence[Reach] = REACHES,
+    stream: Stream = "resid_pre",
+    head: int | None = None,
+    edit: str = "full",
+    strength: float | None = None,
+    reference: Task | Prompts | None = None,
+    answers: tuple[str, str] | None = None,
+    seed: int = 0,
+    engine: Engine = "auto",
+    max_memory: int | None = None,
+) -> Intervention:
+    """Run one edit of one prompt, locally and globally, each beside its random control.
+
+    In a global scope each edit sees what the edits before it have made of the state.
+
+    Args:
+        model: any wrapped model.
+        base: the prompt that is edited.
+        source: the prompt that gives the states; None for edits that need none. Its tokens need
+            not be as many: see `map_positions`.
+        depth: residual depth 0 ... L at `resid_pre`, a block 0 ... L - 1 at other streams.
+        positions: the tokens to edit, all of them in one run; negative ones count from the end.
+        window: first and last depth of the scope `"window"`; None is all there are.
+        scopes: some of `"local"`, `"suffix"`, `"window"`.
+        stream: what to edit.
+        head: at `z`, the one head to edit.
+        edit: one of `lensdepth.intervention.EDITS`.
+        strength: in the unit given there; None takes the edit's default.
+        reference: for `"mean"`: prompts whose states at the corresponding tokens are averaged,
+            directions on the sphere and norms by themselves.
+        answers: target (the source's answer) and foil (the base's); None takes what the model says.
+        seed: of the random directions.
+        engine: see `lensdepth.replay.replay`.
+        max_memory: see `lensdepth.replay.replay`.
+    Returns:
+        Intervention. An edit that leaves the direction alone has no control, since a random
+        direction would not be matched to it.
+    Raises:
+        ValueError: before any edited pass: an unknown option, a depth, position or head out of
+            range, an edit without the states that it needs, or a token of the base prompt that
+            none of the source prompt corresponds to.
+    Source: local and global interventions as in claim C7 of Haim & McNamee, arXiv 2602.04931.
+    Example:
+        >>> found = intervene(model, "Two months from May is", "Two months from June is", depth=8)
+        >>> found.to_frame()[["run", "top1", "transferred"]]
+    """
+    caller = "intervene"
+    check_model(model, stream, caller=caller)
+    if head is not None:
+        check_heads(model, stream, [head], caller=caller)
+    value, function = strong_edit(edit, strength, caller=caller)
+    kind = EDITS[edit]
+    depths = _scope_depths(model, stream, depth, window, scopes)
+    batch = _one(model, base, "base")
+    places = resolve_positions(batch, torch.tensor([list(positions)]))[0].tolist()
+    if not places or len(set(places)) < len(places):
+        raise ValueError(f"{caller}: positions must be one at least, each once, got {positions}.")
+    given = None if source is None else _one(model, source, "source")
+    swept = sorted({at for some in depths.values() for at in some})
+    hooks = {at: stream_hook(model, stream, at) for at in swept}
+    others = None if reference is None else gather_prompts(model, reference)[2]
+    theirs, states = _source_states(model, batch, given, kind, edit, stream, hooks, places)
+    if kind.needs == "reference":
+        states = _mean_states(model, batch, others, list(hooks.values()), places)
+    if states is not None and head is not None:
+        states = states.unflatten(-1, (model.info.n_heads, -1))[..., head, :]
+    noisy = None
+    if states is not None and (kind.turns or edit == "random"):
+        noisy = with_noise(states, torch.Generator().manual_seed(seed))
+
+    def edits(of: Sequence[int], apply: polar.Edit, using: Tensor | None) -> list[SiteEdit]:
+        return [
+            SiteEdit(
+                hook=hooks[at],
+                positions=torch.tensor([place]),
+                edit=apply,
+                source=None if using is None else using[swept.index(at), j][None],
+                head=head,
+            )
+            for at in of
+            for j, place in enumerate(places)
+        ]
+
+    sets = [edits(of, function, noisy if edit == "random" else states) for of in depths.values()]
+    names, edited = list(depths), list(depths.values())
+    if kind.turns:
+        control = at_random(function)
+        sets += [edits(of, control, noisy) for of in depths.values()]
+        names, edited = [*names, *(name + CONTROL for name in names)], edited + edited
+    resid = _last_states(model, batch, [[], *sets], engine, max_memory)
+    names, edited = ["base", *names], [[], *edited]
+    if theirs is not None:
+        resid = torch.cat([resid[:1], theirs[None], resid[1:]])
+        names, edited = [names[0], "source", *names[1:]], [[], *edited]
+    logits = model.readout(resid[:, -1])
+    target, foil = _answers(model, answers, base, source, logits, given is not None, caller)
+    differ = target is not None and target != foil
+    top = logits.topk(min(N_NAMED, model.d_vocab), dim=-1).indices.unique().tolist()
+    to_source = polar.angle(resid, resid[1:2].expand_as(resid)) if given is not None else None
+    return Intervention(
+        provenance=make_provenance(
+            caller,
+            model.info,
+            task="pair" if source is not None else "prompt",
+            prompts=[str(base)] if source is None else [str(source)],
+            corrupted=[] if source is None else [str(base)],
+            settings={
+                "scopes": list(depths),
+                "reference": None
+                if reference is None
+                else len(gather_prompts(model, reference)[1]),
+                "engine": engine,
+            },
+            seed=seed,
+        ),
+        stream=stream,
+        edit=edit,
+        strength=value,
+        depth=depth,
+        window=_window(model, stream, window),
+        positions=tuple(places),
+        tokens=tuple(model.token_text(int(batch.tokens[0, place])) for place in places),
+        head=head,
+        runs=tuple(names),
+        edited=tuple(tuple(of) for of in edited),
+        target=target,
+        foil=foil,
+        log_probs=metrics.log_probs(logits),
+        logit_diffs=logits[:, target] - logits[:, foil]
+        if differ
+        else torch.full((len(names),), torch.nan),
+        angle_from_base=polar.angle(resid, resid[:1].expand_as(resid)),
+        angle_to_source=torch.full(resid.shape[:2], torch.nan) if to_source is None else to_source,
+        norm=polar.norm(resid),
+        vocabulary={
+            str(token): model.token_text(token)
+            for token in {*top, foil, *(() if target is None else (target,))}
+        },
+    )
+
+
+def _one(model: DepthModel, prompt: str | Sequence[int], name: str) -> TokenBatch:
+    if not isinstance(prompt, str) and not all(isinstance(token, int) for token in prompt):
+        raise ValueError(f"intervene: {name} must be one prompt, as text or as token ids.")
+    return model.tokenize([prompt])  # type: ignore[list-item]
+
+
+def _window(model: DepthModel, stream: str, window: tuple[int, int] | None) -> tuple[int, int]:
+    last = model.n_layers - (stream != "resid_pre")
+    first, stop = (0, last) if window is None else window
+    if not 0 <= first <= stop <= last:
+        raise ValueError(
+            f"intervene: window must be a first and a last depth within 0...{last}, got {window}."
+        )
+    return first, stop
+
+
+def _scope_depths(
+    model: DepthModel,
+    stream: str,
+    depth: int,
+    window: tuple[int, int] | None,
+    scopes: Sequence[str],
+) -> dict[str, list[int]]:
+    """The depths of each scope, ascending."""
+    last = model.n_layers - (stream != "resid_pre")
+    if not 0 <= depth <= last:
+        what = "depth" if stream == "resid_pre" else "block"
+        raise ValueError(f"intervene: {what} must lie in 0...{last}, got {depth}.")
+    first, stop = _window(model, stream, window)
+    wrong = [scope for scope in scopes if scope not in REACHES]
+    if isinstance(scopes, str) or wrong or not scopes:
+        raise ValueError(f"intervene: scopes must be some of {', '.join(REACHES)}, got {scopes!r}.")
+    reach = {
+        "local": [depth],
+        "suffix": list(range(depth, last + 1)),
+        "window": list(range(first, stop + 1)),
+    }
+    return {scope: reach[scope] for scope in dict.fromkeys(scopes)}
+
+
+def _source_states(
+    model: DepthModel,
+    batch: TokenBatch,
+    given: TokenBatch | None,
+    kind: Strength,
+    edit: str,
+    stream: str,
+    hooks: dict[int, str],
+    places: list[int],
+) -> tuple[Float[Tensor, "depth d_model"] | None, Float[Tensor, "hook place d_hook"] | None]:
+    """The source run's last token at every residual depth; and what goes in at each hook and place.
+
+    None where there is no source, or where the edit needs nothing of it.
+    """
+    if given is None:
+        if kind.needs == "source":
+            raise ValueError(f"intervene: the edit {edit!r} needs a source prompt, got None.")
+        return None, None
+    last = int(given.last[0])
+    if kind.needs != "source":
+        return model.residual_stream(given).resid[:, 0, 0], None
+    mapped = map_positions(batch.row(0), given.row(0), places)
+    at = [place for place in mapped if place is not None]
+    if len(at) < len(mapped):
+        lost = places[mapped.index(None)]
+        text = model.token_text(int(batch.tokens[0, lost]))
+        raise ValueError(
+            f"intervene: token {lost} of the base prompt ({text!r}) has no counterpart in the "
+            f"source prompt: where the two differ, the base has another number of tokens than "
+            f"the source. Choose a token before or after that part, or the last one of it."
+        )
+    resid = model.residual_stream(given, torch.tensor([[*at, last]])).resid[:, 0]
+    if stream == "resid_pre":
+        return resid[:, -1], resid[list(hooks), :-1]
+    return resid[:, -1], model.activations(given, list(hooks.values()), torch.tensor([at]))[:, 0]
+
+
+def _mean_states(
+    model: DepthModel,
+    batch: TokenBatch,
+    others: TokenBatch | None,
+    hooks: list[str],
+    places: list[int],
+) -> Float[Tensor, "hook place d_hook"]:
+    """Mean direction at the mean norm, over the reference prompts in which a token corresponds."""
+    if others is None:
+        raise ValueError("intervene: the edit 'mean' needs reference prompts, got None.")
+    mapped = [map_positions(batch.row(0), others.row(i), places) for i in range(len(others))]
+    means = []
+    for j, place in enumerate(places):
+        found_in = {i: at[j] for i, at in enumerate(mapped) if at[j] is not None}
+        rows = torch.tensor(list(found_in), dtype=torch.long)
+        if not len(rows):
+            text = model.token_text(int(batch.tokens[0, place]))
+            raise ValueError(
+                f"intervene: token {place} of the base prompt ({text!r}) has no counterpart in any "
+                f"of the {len(others)} reference prompts; choose another token or other prompts."
+            )
+        at = torch.tensor(list(found_in.values()))[:, None]
+        found = model.activations(others[rows], hooks, at)[:, :, 0].transpose(0, 1)
+        length = polar.norm(found).mean(0)
+        means.append(polar.recombine(length, polar.spherical_mean(found)))
+    return torch.stack(means, dim=1)
+
+
+def _last_states(
+    model: DepthModel,
+    batch: TokenBatch,
+    sets: list[list[SiteEdit]],
+    engine: Engine,
+    max_memory: int | None,
+) -> Float[Tensor, "set depth d_model"]:
+    """Residual states of the last token in every run."""
+    every = list(range(model.n_layers + 1))
+    found = torch.zeros(len(sets), len(every), model.d_model)
+    for part in replay(model, batch, sets, depths=every, engine=engine, max_memory=max_memory):
+        found[part.sets] = part.resid[:, :, 0].float().cpu()
+    return found
+
+
+def _answers(
+    model: DepthModel,
+    answers: tuple[str, str] | None,
+    base: Any,
+    source: Any,
+    logits: Float[Tensor, "run d_vocab"],
+    paired: bool,
+    caller: str,
+) -> tuple[int | None, int]:
+    """Tokens of target and foil."""
+    if answers is None:
+        top: Int[Tensor, " run"] = logits.argmax(-1)
+        return (int(top[1]) if paired else None), int(top[0])
+    if not isinstance(base, str):
+        raise ValueError(f"{caller}: answers need prompts as text.")
+    prompts = [source if isinstance(source, str) else base, base]
+    found = answer_tokens(model.tokenizer, prompts, list(answers))
+    for answer, token in zip(answers, found, strict=True):
+        if isinstance(token, str):
+            raise ValueError(f"{caller}: the answer {answer!r} is not one token: {token}.")
+    return int(found[0]), int(found[1])

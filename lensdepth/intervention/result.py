@@ -1,0 +1,190 @@
+"""What one intervention did: distributions, effects, and where the later states went."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth import metrics
+from lensdepth.intervention.edits import CONTROL
+from lensdepth.provenance import Provenance
+from lensdepth.storage import load_result, save_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Intervention:
+    """One edit of one prompt, in every scope beside its random control."""
+
+    provenance: Provenance
+    stream: str
+    edit: str
+    strength: float
+    """In the unit that `lensdepth.intervention.EDITS` gives for the edit."""
+    depth: int
+    """The depth that is edited locally; a block number at other streams than `resid_pre`."""
+    window: tuple[int, ...]
+    """First and last depth of the window."""
+    positions: tuple[int, ...]
+    """Edited tokens of the base prompt."""
+    tokens: tuple[str, ...]
+    """What stands there."""
+    head: int | None
+    runs: tuple[str, ...]
+    """`base`, `source` where there is one, the scopes, and `<scope> control` for their controls."""
+    edited: tuple[tuple[int, ...], ...]
+    """The depths that each run edits."""
+    target: int | None
+    """Token of the source's answer; None without a source and without answers."""
+    foil: int
+    """Token of the base's answer."""
+    log_probs: Float[Tensor, "run d_vocab"]
+    """Next-token log-probabilities in nats."""
+    logit_diffs: Float[Tensor, " run"]
+    """logit(target) - logit(foil), in nats; NaN where they are one token or there is no target."""
+    angle_from_base: Float[Tensor, "run depth"]
+    """Radians between a run's last state and the base run's, by residual depth."""
+    angle_to_source: Float[Tensor, "run depth"]
+    """Radians to the source run's; NaN without a source."""
+    norm: Float[Tensor, "run depth"]
+    """Norm of the last state."""
+    vocabulary: dict[str, str]
+    """Text of the tokens that are among the most likely of any run, or answers."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that were run."""
+        runs = (run for run in self.runs if run not in ("base", "source"))
+        return tuple(run for run in runs if not run.endswith(CONTROL))
+
+    def index(self, run: str) -> int:
+        """Where a run stands.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if run not in self.runs:
+            raise ValueError(
+                f"Intervention: there is no run {run!r}; there are {', '.join(self.runs)}."
+            )
+        return self.runs.index(run)
+
+    def text(self, token: int) -> str:
+        """A token among the likeliest ones or the answers as text."""
+        return self.vocabulary[str(token)]
+
+    def top(self, run: str, k: int = 5) -> list[tuple[str, float]]:
+        """The most likely next tokens of a run with their probabilities, best first."""
+        values, tokens = self.log_probs[self.index(run)].topk(min(k, self.log_probs.shape[1]))
+        return [
+            (self.text(t), p) for t, p in zip(tokens.tolist(), values.exp().tolist(), strict=True)
+        ]
+
+    @property
+    def kl(self) -> Float[Tensor, " run"]:
+        """KL(base || run) in nats: how much of the base's prediction is gone."""
+        return metrics.kl_divergence(self.log_probs[0].expand_as(self.log_probs), self.log_probs)
+
+    @property
+    def effect(self) -> Float[Tensor, " run"]:
+        """Change of logit(target) - logit(foil) against the base run, in nats."""
+        return self.logit_diffs - self.logit_diffs[0]
+
+    @property
+    def transferred(self) -> Float[Tensor, " run"]:
+        """Transferred fraction of the logit difference: 0 at the base run, 1 at the source run."""
+        if "source" not in self.runs:
+            return torch.full_like(self.logit_diffs, torch.nan)
+        source = self.logit_diffs[self.index("source")]
+        return metrics.transferred_fraction(
+            self.logit_diffs[:, None], self.logit_diffs[:1], source[None]
+        )[:, 0]
+
+    @property
+    def flip(self) -> Float[Tensor, " run"]:
+        """1 where the most likely token is not the base run's."""
+        top = self.log_probs.argmax(-1)
+        return (top != top[0]).float()
+
+    @property
+    def angle_progress(self) -> Float[Tensor, "run depth"]:
+        """1 - angle to source / angle between base and source: 0 at the base, 1 at the source."""
+        between = self.angle_to_source[0]
+        return torch.where(between > 1e-4, 1 - self.angle_to_source / between, torch.nan)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a run: what it says next, and its effects."""
+        import pandas as pd
+
+        answers = {"target": self.target, "foil": self.foil}
+        probs = {
+            f"p_{name}": [float("nan")] * len(self.runs)
+            if token is None
+            else self.log_probs[:, token].exp().tolist()
+            for name, token in answers.items()
+        }
+        tops = [self.top(run, 1)[0] for run in self.runs]
+        return pd.DataFrame(
+            {
+                "run": list(self.runs),
+                "top1": [text for text, _ in tops],
+                "p_top1": [p for _, p in tops],
+                **probs,
+                "logit_diff": self.logit_diffs.tolist(),
+                "effect": self.effect.tolist(),
+                "transferred": self.transferred.tolist(),
+                "kl": self.kl.tolist(),
+                "flip": self.flip.tolist(),
+            }
+        )
+
+    def trajectory_frame(self) -> "pd.DataFrame":
+        """One row a run and residual depth: angles in radians and norms of the last state."""
+        import pandas as pd
+
+        n_depths = self.norm.shape[1]
+        return pd.DataFrame(
+            {
+                "run": [run for run in self.runs for _ in range(n_depths)],
+                "depth": list(range(n_depths)) * len(self.runs),
+                **{
+                    name: getattr(self, name).flatten().tolist()
+                    for name in ("angle_from_base", "angle_to_source", "angle_progress", "norm")
+                },
+            }
+        )
+
+    def plot(self, *, scope: str | None = None) -> "Figure":
+        """The trajectory of the last state by depth: angles from base and to source, norm.
+
+        Args:
+            scope: the one whose random control is drawn; None draws none.
+        """
+        from lensdepth.intervention.figures import trajectory
+
+        return trajectory(self, scope)
+
+    def plot_predictions(self, k: int = 5) -> "Figure":
+        """Probabilities of the likeliest next tokens in every run, side by side."""
+        from lensdepth.intervention.figures import predictions
+
+        return predictions(self, k)
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Intervention":
+        """Read what `save` wrote."""
+        return load_result(cls, path)

@@ -1,0 +1,56 @@
+"""How far a long analysis is: a bar on a terminal, and a call to whoever watches.
+
+    >>> with watch(lambda what, done, total: print(what, done, "of", total)):
+    ...     patch_sweep(model, task)
+
+What watches may raise `Cancelled`: the analysis ends between two parts of its work, with nothing
+left behind, and the exception reaches the caller.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from tqdm.auto import tqdm
+
+Watcher = Callable[[str, int, int], None]
+"""(what is done, how many of its parts are done, how many there are)."""
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+class Cancelled(Exception):
+    """Whoever watches an analysis does not want it any more."""
+
+
+@contextmanager
+def watch(watcher: Watcher) -> Iterator[None]:
+    """Let a function know of every part that an analysis of this thread finishes."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+@contextmanager
+def counted(total: int, description: str) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number of parts that have just been finished.
+
+    Args:
+        total: how many there are.
+        description: shown with the bar.
+    """
+    watcher, done = _watcher.get(), 0
+    if watcher is not None:
+        watcher(description, 0, total)
+    with tqdm(total=total, desc=description, disable=None, leave=False) as bar:
+
+        def update(n: int) -> None:
+            nonlocal done
+            done += n
+            bar.update(n)
+            if watcher is not None:
+                watcher(description, done, total)
+
+        yield update

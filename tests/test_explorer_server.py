@@ -1,0 +1,157 @@
+"""Who is let in, where the explorer listens, and what the command line offers."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from lensdepth.cli import main
+from lensdepth.cli.explore_offers import make_offers
+from lensdepth.explorer import Offers, create_app
+from lensdepth.explorer.server import COOKIE, free_port, guard, is_loopback
+from lensdepth.explorer.shelf import Shelf
+
+OFFERS = Offers(models={"tiny": {"name_or_path": "tiny"}}, tasks={"ioi": {"name_or_path": "ioi"}})
+
+
+def client(*, host: str = "127.0.0.1", token: str | None = None) -> Any:
+    """A browser in front of the whole app, without any network."""
+    shelf = Shelf(OFFERS, lambda name_or_path: pytest.fail("no page loads a model"))
+    app = create_app(OFFERS, shelf=shelf)
+    shelf.close()
+    guard(app.server, host=host, token=token)
+    assert isinstance(app.server, Flask)
+    return app.server.test_client()
+
+
+def test_on_loopback_the_page_must_name_this_computer() -> None:
+    browser = client()
+    for host in ("127.0.0.1:8050", "localhost:8050", "[::1]:8050"):
+        assert browser.get("/", headers={"Host": host}).status_code == 200
+    for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:8050"):
+        refused = browser.get("/", headers={"Host": host})
+        assert refused.status_code == 403
+        assert b"own computer" in refused.data
+
+
+def test_other_pages_cannot_ask() -> None:
+    browser = client()
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+        headers = {"Host": "127.0.0.1:8050", "Origin": origin}
+        assert browser.post("/_dash-update-component", json={}, headers=headers).status_code == 403
+    headers = {"Host": "127.0.0.1:8050", "Origin": "http://127.0.0.1:8050"}
+    assert browser.get("/_dash-layout", headers=headers).status_code == 200
+
+
+def test_beyond_loopback_a_token_is_needed_once() -> None:
+    browser = client(host="0.0.0.0", token="s3cret")
+    headers = {"Host": "lab.example:8050"}
+    for path in ("/", "/_dash-layout", "/?token=wrong", "/?token=", "/assets/explorer.js"):
+        assert browser.get(path, headers=headers).status_code == 403
+    first = browser.get("/?token=s3cret&view=poke", headers=headers)
+    assert first.status_code == 302
+    assert first.headers["Location"] == "/?view=poke"
+    cookie = first.headers["Set-Cookie"]
+    assert COOKIE in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert browser.get("/", headers=headers).status_code == 200
+    assert "s3cret" not in browser.get("/_dash-layout", headers=headers).text
+    away = client(host="0.0.0.0", token="s3cret").get("//evil.example?token=s3cret")
+    assert not away.headers.get("Location", "/").startswith("//")
+
+
+def test_nothing_comes_from_elsewhere_and_no_file_from_here() -> None:
+    browser = client()
+    page = browser.get("/")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    for line in page.text.splitlines():
+        assert 'src="http' not in line
+        assert 'href="http' not in line
+    for path in ("/assets/../state.py", "/assets/%2e%2e/state.py", "/assets//etc/passwd"):
+        answer = browser.get(path)
+        assert answer.status_code != 200 or "lensdepth explorer" in answer.text
+    large = {"inputs": "x" * 3_000_000}
+    assert browser.post("/_dash-update-component", json=large).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("127.0.0.1", True), ("localhost", True), ("::1", True), ("127.8.0.1", True),
+        ("0.0.0.0", False), ("::", False), ("192.168.0.7", False), ("lab.example", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_this_computers_own(host: str, own: bool) -> None:
+    assert is_loopback(host) == own
+
+
+def test_a_port_that_is_taken_is_said_or_passed_over() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"--port {port} on 127.0.0.1: .* Leave --port out"):
+            free_port("127.0.0.1", port)
+    found = free_port("127.0.0.1", None)
+    assert found >= 8050
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", found))
+        taken.listen()
+        assert free_port("127.0.0.1", None) > found
+
+
+def offers(models: list[str] | None = None, **more: Any) -> Offers:
+    options: dict[str, Any] = {
+        "task": None, "prompts": [], "backend": "auto", "device": None, "dtype": "float32",
+        "trust_remote_code": False,
+    }  # fmt: skip
+    return make_offers(models or [], **(options | more))
+
+
+def test_what_is_offered_begins_with_what_was_named(tmp_path: Path) -> None:
+    assert offers().model == "calendar"
+    assert offers().task == "months"
+    assert {"calendar", "tiny"} <= set(offers().models)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    file = tmp_path / "pairs.csv"
+    file.write_text("clean,corrupted,target,foil\na b,a c,d,e\n")
+    made = offers([str(folder)], prompts=[str(file)], dtype="bfloat16")
+    # A page sees names; paths stay on the server.
+    assert made.model == "mine"
+    assert made.models["mine"] == {"name_or_path": str(folder), "dtype": "bfloat16"}
+    assert made.task == "pairs.csv"
+    assert made.tasks["pairs.csv"]["name_or_path"] == file
+    assert offers(task="ioi").task == "ioi"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "moths"], "there is no task 'moths'. Did you mean months"),
+        (["--prompts", "nowhere.csv"], "nowhere.csv"),
+        (["--backend", "best"], "--backend must be auto, hooked or bridge"),
+        (["--dtype", "int8"], "dtype must be one of"),
+        (["--port", "99999"], "less than or equal to 65535"),
+        (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
+    ],
+)
+def test_bad_options_are_one_line(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What is let through by mistake must not wait for visitors for ever.
+    monkeypatch.setattr(
+        "lensdepth.explorer.server.make_server", lambda *_, **__: pytest.fail("it served")
+    )
+    assert main(["explore", "--no-browser", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
