@@ -258,6 +258,26 @@ def test_other_dtypes_add_up_as_well_as_they_can(dtype: str) -> None:
     assert (profile.values - exact.values).abs().max() <= allowed * exact.values.abs().max()
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2"])
+def test_processed_weights_add_up_to_the_same(
+    model_folder: Callable[[str], Path], architecture: str
+) -> None:
+    """Folding moves the heads' value biases into the attention's own; nothing else moves."""
+    raw = load_model(model_folder(architecture), backend="bridge")
+    ids = [raw.tokenize(prompt).row(0) for prompt in PROMPTS]
+    before = attribute_logits(raw, ids, answers=TARGETS, foils=FOILS)
+    raw.model.enable_compatibility_mode()
+    processed = DepthModel(raw.model)
+    assert processed.info.weights == "processed"
+    after = attribute_logits(processed, ids, answers=TARGETS, foils=FOILS)
+    torch.testing.assert_close(after.logit_diff, before.logit_diff, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.mlps, before.mlps, rtol=1e-4, atol=1e-5)
+    for of in (after, before):
+        assert of.residual.abs().max() < 1e-4
+    attention = [of.heads.sum(1) + of.attn_bias for of in (after, before)]
+    torch.testing.assert_close(*attention, rtol=1e-4, atol=1e-5)
+
+
 def test_a_task_brings_its_answers(trained: DepthModel, months: Task) -> None:
     profile = attribute_logits(trained, months)
     assert profile.foils is not None

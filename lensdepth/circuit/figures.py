@@ -229,12 +229,12 @@ def largest_parts(profile: "AttributionProfile", n: int) -> go.Figure:
     frame = profile.mean_frame().head(n)
     value = frame["value"].to_numpy(dtype=float)
     colours = [PALETTE["prediction" if v > 0 else "input"] for v in value]
-    signs = "− foil · target +" if profile.foils else "− away · towards it +"
+    against = "towards foil" if profile.foils else "away from it"
     return horizontal_bars(
         frame["component"].tolist(),
         [
             Bars(
-                title=f"{profile.unit} ({signs})",
+                title=f"{profile.unit} (+ towards target, − {against})",
                 mean=value,
                 low=frame["low"].to_numpy(dtype=float),
                 high=frame["high"].to_numpy(dtype=float),
