@@ -1,5 +1,6 @@
 """Who is let in, where the explorer listens, and what the command line offers."""
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,34 @@ def test_nothing_comes_from_elsewhere_and_no_file_from_here() -> None:
         assert answer.status_code != 200 or "lensdepth explorer" in answer.text
     large = {"inputs": "x" * 3_000_000}
     assert browser.post("/_dash-update-component", json=large).status_code == 413
+
+
+@pytest.mark.parametrize("view", ["poke", "read", "sweep", "circuit", "compare"])
+def test_a_made_up_request_gets_a_message_and_the_app_goes_on(view: str) -> None:
+    browser = client()
+    dependencies = browser.get("/_dash-dependencies").json
+    for query in ("?view=<b>", "?model=/etc/passwd", 7, {"a": 1}, "?depth=1&depth=x"):
+        for found in dependencies:
+            if not any(item["id"] == f"ask-{view}" for item in found["inputs"]):
+                continue
+            values = {f"ask-{view}": query}
+            parts = found["output"].strip(".").split("...")
+            names = [part.rpartition(".") for part in parts]
+            body = {
+                "output": found["output"],
+                "outputs": [
+                    {"id": json.loads(n) if n.startswith("{") else n, "property": prop}
+                    for n, _, prop in names
+                ],
+                "inputs": [{**i, "value": values.get(i["id"])} for i in found["inputs"]],
+                "state": [{**i, "value": None} for i in found["state"]],
+                "changedPropIds": [f"ask-{view}.data"],
+            }
+            answer = browser.post("/_dash-update-component", json=body)
+            assert answer.status_code in (200, 204), answer.text[:300]
+            assert "Traceback" not in answer.text
+            assert "notice error" in answer.text
+    assert browser.get("/_dash-layout").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,11 @@ def test_the_ends_hold_by_construction(trained: DepthModel) -> None:
     last = intervene(trained, BASE, SOURCE, depth=trained.n_layers, scopes=["local"])
     assert last.transferred[last.index("local")] == pytest.approx(1, abs=1e-4)
     assert last.angle_to_source[last.index("local"), -1] < 1e-3
+    assert last.reads_edit == ("local",)
+    every = intervene(trained, BASE, SOURCE, depth=1)
+    assert every.reads_edit == ("suffix", "window")
+    assert intervene(trained, BASE, SOURCE, depth=1, positions=[-2]).reads_edit == ()
+    assert intervene(trained, BASE, SOURCE, depth=1, edit="norm").reads_edit == ()
     nothing = intervene(trained, BASE, SOURCE, depth=1, strength=0.0)
     for scope in nothing.scopes:
         assert nothing.kl[nothing.index(scope)].abs() < 1e-5

@@ -340,6 +340,9 @@ def _register_plain(app: Dash, shelf: Shelf, view: str) -> None:
             return _no_cards(view)
         screen = parse(query, shelf.offers)
         filled = {e.name: fill(e, screen, shelf) for e in questions.exhibits(screen)}
+        if view == "circuit" and not screen.components:
+            hint = "Pin heads and MLPs above, or click an MLP in the map, to patch them together."
+            filled["components"] = Filled(message=message(hint, kind="waiting"))
         return blank(view, filled)
 
 

@@ -164,6 +164,11 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
                 ])
                 for label, column, form, note in facts
             ]),
+            *([html.P(
+                "This scope also sets the state that the answer is read from, so the answer "
+                "follows by construction; look at what “Here” does, or edit another token.",
+                className="small",
+            )] if scope in found.reads_edit else []),
             *([] if control is not None else [html.P(
                 "No random control: this edit leaves the direction as it is, or is itself random.",
                 className="small",

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from dash import Dash
+from dash import Dash, set_props
 from flask import Flask, Response, redirect, request
 from werkzeug.serving import make_server
 
@@ -20,6 +20,7 @@ from lensdepth.explorer import callbacks_keep, callbacks_screen, callbacks_views
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.jobs import Jobs
 from lensdepth.explorer.layout import page
+from lensdepth.explorer.panels import message
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Offers
 from lensdepth.model import DepthModel, load_model
@@ -49,6 +50,7 @@ def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None 
         add_log_handler=False,
         enable_mcp=False,
         suppress_callback_exceptions=False,
+        on_error=say,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     app.layout = page(offers)
@@ -56,6 +58,11 @@ def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None 
     callbacks_views.register(app, kept, work)
     callbacks_keep.register(app, kept)
     return app
+
+
+def say(error: Exception) -> None:
+    """What a callback did not expect goes above the page, which stays as it is."""
+    set_props("banner", {"children": message(readable(error))})
 
 
 def is_loopback(host: str) -> bool:

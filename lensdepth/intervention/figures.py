@@ -28,8 +28,7 @@ LEAST = math.log(0.004)
 
 def named(run: str) -> str:
     """A run as figures call it."""
-    scope, _, control = run.partition(" ")
-    return NAMES.get(scope, scope) + (", random direction" if control else "")
+    return "random direction" if run.endswith(CONTROL) else NAMES.get(run, run)
 
 
 def trajectory(found: "Intervention", scope: str | None) -> go.Figure:

@@ -57,7 +57,9 @@ def intervene(
 ) -> Intervention:
     """Run one edit of one prompt, locally and globally, each beside its random control.
 
-    In a global scope each edit sees what the edits before it have made of the state.
+    In a global scope each edit sees what the edits before it have made of the state. At the last
+    token such a scope also sets the state at depth L, from which the logits are read: a swap then
+    gives the source's answer by construction (`reads_edit`), and the trajectory says more.
 
     Args:
         model: any wrapped model.
@@ -167,6 +169,14 @@ def intervene(
         positions=tuple(places),
         tokens=tuple(model.token_text(int(batch.tokens[0, place])) for place in places),
         head=head,
+        reads_edit=tuple(
+            name
+            for name, of in depths.items()
+            if stream == "resid_pre"
+            and edit in ("full", "direction", "mean")
+            and of[-1] == model.n_layers
+            and int(batch.last[0]) in places
+        ),
         runs=tuple(names),
         edited=tuple(tuple(of) for of in edited),
         target=target,

@@ -36,6 +36,9 @@ class Intervention:
     tokens: tuple[str, ...]
     """What stands there."""
     head: int | None
+    reads_edit: tuple[str, ...]
+    """Scopes that put a source's or mean's state, or its direction, at depth L of the last token,
+    from which the logits are read: what they predict follows by construction."""
     runs: tuple[str, ...]
     """`base`, `source` where there is one, the scopes, and `<scope> control` for their controls."""
     edited: tuple[tuple[int, ...], ...]

@@ -5,16 +5,23 @@
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lensdepth.tasks.rows import Row
 from lensdepth.tasks.task import PromptModel, Task, build_task
 
 
+@runtime_checkable
+class SpeakingModel(PromptModel, Protocol):
+    """What of a `DepthModel` a pair needs: its answers become text."""
+
+    def token_text(self, token: int) -> str: ...
+
+
 def pair_task(
     clean: str,
     corrupted: str,
-    model: PromptModel,
+    model: SpeakingModel,
     *,
     target: str | None = None,
     foil: str | None = None,
@@ -45,7 +52,7 @@ def pair_task(
     return build_task([row], model, name=name)
 
 
-def _own_answer(prompt: str, model: PromptModel, side: str) -> dict[str, Any]:
+def _own_answer(prompt: str, model: SpeakingModel, side: str) -> dict[str, Any]:
     """What the model says next, as text and as the token that it is."""
     token = int(model.logits(prompt)[0, -1].argmax())
     text = model.token_text(token)

@@ -37,8 +37,6 @@ class PromptModel(Protocol):
 
     def logits(self, prompts: Any) -> Tensor: ...
 
-    def token_text(self, token: int) -> str: ...
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:

@@ -83,6 +83,10 @@
       layout.plot_bgcolor = "rgba(0,0,0,0)";
       layout.uirevision = "kept";
       thinTicks(layout, width);
+      for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
+        const title = layout[name].title;
+        if (title?.text) title.font = { ...title.font, size: 12.5 };
+      }
       return [figure, { height: `${layout.height}px`, minWidth: least ? `${Math.round(0.72 * least)}px` : 0 }];
     },
 
