@@ -43,7 +43,7 @@ LEVELS = (
     ),
     ("lens", "geometry", "patching", "locality", "ablation", "steering"),
     ("transition", "claims", "summary"),
-    ("prose", "report"),
+    ("prose", "report", "teaching"),
     ("cli", "__main__"),
 )
 """Rooms from the ground up; a room imports lower levels, or rooms further left on its own."""

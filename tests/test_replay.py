@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import architectures
-import planted
 import pytest
 import torch
 from conftest import BACKENDS, Load
@@ -22,6 +21,7 @@ from lensdepth.model import DepthModel
 from lensdepth.provenance import Backend
 from lensdepth.replay import Part, attention, chunk, replay, replay_measure
 from lensdepth.replay.chunk import Chunk
+from lensdepth.teaching import planted
 from lensdepth.tokens import Positions, TokenBatch, pad_tokens
 
 LENGTHS = (9, 1, 12, 5)

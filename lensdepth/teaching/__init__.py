@@ -1,0 +1,24 @@
+"""What the course in notebooks/ stands on: exercises that check themselves, computed prose,
+figures for every notebook, tasks that a model knows, and planted models, whose answers are known.
+
+>>> from lensdepth.teaching import check
+>>> check("02.kl", my_kl)
+"""
+
+from lensdepth.teaching.display import Prose, Shown, say, show
+from lensdepth.teaching.exercise import Exercise, Feedback, Mistake
+from lensdepth.teaching.exercises import check, list_exercises
+from lensdepth.teaching.tasks import pick_task
+
+__all__ = [
+    "Exercise",
+    "Feedback",
+    "Mistake",
+    "Prose",
+    "Shown",
+    "check",
+    "list_exercises",
+    "pick_task",
+    "say",
+    "show",
+]
