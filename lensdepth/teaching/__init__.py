@@ -5,9 +5,11 @@ figures for every notebook, tasks that a model knows, and planted models, whose 
 >>> check("02.kl", my_kl)
 """
 
+from lensdepth.teaching.cases import planted_case
 from lensdepth.teaching.display import Prose, Shown, say, show
 from lensdepth.teaching.exercise import Exercise, Feedback, Mistake
 from lensdepth.teaching.exercises import check, list_exercises
+from lensdepth.teaching.figures import depth_lines, square_map
 from lensdepth.teaching.tasks import pick_task
 
 __all__ = [
@@ -17,8 +19,11 @@ __all__ = [
     "Prose",
     "Shown",
     "check",
+    "depth_lines",
     "list_exercises",
     "pick_task",
+    "planted_case",
     "say",
     "show",
+    "square_map",
 ]

@@ -51,7 +51,7 @@ class Shown:
         )
         if self.offline:
             return {"text/html": html}
-        return {PLOTLY_MIME: json.loads(self.figure.to_json()), "text/html": html}
+        return {PLOTLY_MIME: json.loads(str(self.figure.to_json())), "text/html": html}
 
 
 def show(figure: "Figure", *, offline: bool = False) -> Shown:

@@ -38,7 +38,7 @@ def _to_first(pattern: Tensor) -> Tensor:
 
 EXERCISES: dict[str, Exercise] = {
     "01.norms": Exercise(
-        asks="Write `norms(resid)`: from states `[depth, batch, pos, d_model]` to the Euclidean "
+        asks="Write `norms_of(resid)`: from states `[depth, batch, pos, d_model]` to the Euclidean "
         "length of each, `[depth, batch, pos]`.",
         right=polar.norm,
         cases=_states,
@@ -96,8 +96,8 @@ EXERCISES: dict[str, Exercise] = {
         well_done="Embedding plus all writes is the last state: nothing else touches the stream.",
     ),
     "01.to_first": Exercise(
-        asks="Write `to_first(pattern)`: from a pattern `[head, query, key]` to each head's mean "
-        "attention to the first position, over the queries that have a choice.",
+        asks="Write `to_first_position(pattern)`: from a pattern `[head, query, key]` "
+        "to each head's mean attention to the first position, over the queries that have a choice.",
         right=_to_first,
         cases=_patterns,
         mistakes=(
