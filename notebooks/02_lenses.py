@@ -43,6 +43,7 @@ MODEL = "calendar"  # or "gpt2", "Qwen/Qwen2.5-0.5B", ..., or a folder
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad  # the last depth is 0 by definition
 
 from lensdepth import fit_tuned_lens, load_model, load_task, logit_lens, patch_sweep
 from lensdepth.teaching import check, depth_lines, pick_task, planted_case, say, show
@@ -134,8 +135,8 @@ say(
 # %% [markdown]
 # ## One prompt, token by token
 #
-# Each column is a position, each row a depth, each cell what the lens says comes *next*. Cells are
-# pale where the lens still differs from the model's final distribution at that position.
+# Each column is a position, each row a depth, each cell what the lens says comes *next*. The bluer a
+# cell, the further the lens still is from the model's final distribution at that position.
 
 # %%
 show(logit_lens(model, [prompt], positions="all").plot_tokens(0))
@@ -160,10 +161,9 @@ prompts = [prompt for one in drawn for prompt in one.clean]
 tuned = fit_tuned_lens(model, prompts, n_steps=120, batch_tokens=128)
 show(
     depth_lines(
-        {"logit lens": tuned.kl_before, "tuned lens": tuned.kl_after},
+        {"logit lens": pad(tuned.kl_before, (0, 1)), "tuned lens": pad(tuned.kl_after, (0, 1))},
         title="The same states, read plainly and through a fitted map",
         y_title="KL(final ‖ lens) in nats, on held-out prompts, all positions",
-        layers=False,
     )
 )
 
@@ -239,8 +239,9 @@ say(
     f"**What to see.** The divergence falls from {deaf_kl[0]:.4f} to {deaf_kl[-1]:.4f} nats and",
     "looks, on its own axis, much like a model that makes up its mind. Look at the numbers on the",
     f"axis: it is {kl[0] / deaf_kl[0]:.0f} times smaller than in the first figure, and the first choice",
-    f"never changes (agreement {deaf_lens.top1_agreement.mean():.0%} at all depths). Any residual network",
-    "comes closer to its own last state as depth goes on. A falling curve alone is no evidence.",
+    f"never changes (agreement {deaf_lens.top1_agreement.mean():.0%} at all depths). The divergence must end",
+    "at zero, since the last depth is the model itself: so it comes down somewhere in every model, and",
+    "a falling curve alone is no evidence.",
 )
 
 # %% [markdown]
@@ -322,7 +323,7 @@ check("02.settled", settled, profile=profile)
 #
 # - A lens reads a state as if it were the last one. It is cheap and shows much.
 # - What it shows is readability, not use. Readable late may be there early, and the reverse.
-# - Every residual network drifts towards its own end; the size of a change matters, not its look.
+# - Every lens curve must come down to zero in the end; the size of a change matters, not its look.
 #
 # **Further reading.** nostalgebraist 2020, "interpreting GPT: the logit lens". Tuned lens: Belrose
 # et al. 2023, arXiv 2303.08112. Reading states by the model itself: arXiv 2401.06102. Stages of

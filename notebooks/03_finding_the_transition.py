@@ -122,8 +122,8 @@ compare_definitions(found).round(2)
 # %% [markdown]
 # **What to see.** Read the column `depth` with its interval, then `agrees_with`. Where intervals do
 # not meet, the definitions are about different things: whether an answer can be *moved* and whether
-# it can be *read* need not change at the same depth. So a paper that says "the transition is at 60 %"
-# has to say which. (A depth such as 7.5 lies between two states: *in* a block.)
+# it can be *read* need not change at the same depth. So whoever says "the transition is at two
+# thirds of the depth" has to say which. (A depth with a fraction lies between two states: *in* a block.)
 #
 # ## How surely? The bootstrap
 #
@@ -134,10 +134,10 @@ compare_definitions(found).round(2)
 
 # %%
 rows = []
-for n in (5, 10, 20, 40, len(task)):
-    few = find_crossing(patch_sweep(model, task.select(slice(0, n)))) if n < len(task) else crossing
-    rows.append({"pairs": min(n, len(task)), "depth": few.depth, "low": few.low, "high": few.high,
-                 "width of the interval": few.high - few.low, "verdict": few.verdict})  # fmt: skip
+for n in sorted({5, 10, 20, 40, len(task)}):
+    some = find_crossing(patch_sweep(model, task.select(slice(0, n)), also=["success"]))
+    row = {"pairs": min(n, len(task)), "depth": some.depth, "low": some.low, "high": some.high}
+    rows.append(row | {"width of the interval": some.high - some.low, "verdict": some.verdict})
 pd.DataFrame(rows).drop_duplicates("pairs").round(2)
 
 # %% [markdown]

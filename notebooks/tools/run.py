@@ -90,8 +90,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="how many run at a time")
     parser.add_argument("--out", type=Path, help="folder for the executed notebooks")
     asked = parser.parse_args()
-    # One thread a notebook: several of them, or several workers, would only be in each other's way.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // asked.jobs)))
+    # Matrices here are small: a second thread would mostly wait for the first.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     chosen = [s for s in sources() if not asked.numbers or s.stem[:2] in asked.numbers]
     if not chosen:
         sys.exit(f"no notebook is called {' or '.join(asked.numbers)}")
