@@ -175,7 +175,10 @@ factors = (0.25, 0.5, 2.0, 4.0)
 dose = dose_response(model, few, factors=factors, angles=(0.5, 1.0))
 flips = {}
 for factor in factors:
-    row = [p == "norm" and abs(float(d) - factor) < 1e-6 for p, d in zip(dose.parts, dose.doses, strict=True)]
+    row = [
+        p == "norm" and abs(float(d) - factor) < 1e-6
+        for p, d in zip(dose.parts, dose.doses, strict=True)
+    ]
     flips[f"norm times {factor:g}"] = dose.flip[row.index(True)].T
 show(
     depth_lines(
