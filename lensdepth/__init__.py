@@ -19,6 +19,16 @@ if TYPE_CHECKING:
         decode_parts,
         dose_response,
     )
+    from lensdepth.circuit import (
+        AttentionPatterns,
+        AttributionProfile,
+        CircuitResult,
+        Component,
+        attention_patterns,
+        attribute_logits,
+        parse_component,
+        patch_components,
+    )
     from lensdepth.claims import (
         ClaimTable,
         Condition,
@@ -73,9 +83,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AblationProfile": "ablation",
+    "AttentionPatterns": "circuit",
+    "AttributionProfile": "circuit",
     "ChangePoint": "transition",
+    "CircuitResult": "circuit",
     "ClaimTable": "claims",
     "Commitment": "transition",
+    "Component": "circuit",
     "Condition": "claims",
     "Crossing": "transition",
     "DecodingProfile": "ablation",
@@ -100,6 +114,8 @@ _HOME = {
     "TunedLens": "lens",
     "WindowProfile": "patching",
     "ablation_sweep": "ablation",
+    "attention_patterns": "circuit",
+    "attribute_logits": "circuit",
     "build_report": "report",
     "compare_definitions": "transition",
     "compare_local_global": "locality",
@@ -122,6 +138,8 @@ _HOME = {
     "load_task": "tasks",
     "load_tuned_lens": "lens",
     "logit_lens": "lens",
+    "parse_component": "circuit",
+    "patch_components": "circuit",
     "patch_sweep": "patching",
     "patch_windows": "patching",
     "prompts_needed": "claims",
@@ -133,16 +151,18 @@ _HOME = {
 """Public name -> module that defines it."""
 
 __all__ = [
-    "AblationProfile", "ChangePoint", "ClaimTable", "Commitment", "Condition", "Crossing",
-    "DecodingProfile", "DepthModel", "DoseProfile", "GeometryProfile", "Hypothesis",
-    "HypothesisTable", "LensProfile", "LocalityProfile", "ModelInfo", "PatchProfile", "Provenance",
-    "Report", "ResidualStream", "ShapleyProfile", "SteeringProfile", "Task", "TrajectoryProfile",
-    "TransferProfile", "Transition", "TunedLens", "WindowProfile", "ablation_sweep",
-    "build_report", "compare_definitions", "compare_local_global", "compare_models",
-    "compare_widths", "decode_parts", "dose_response", "evaluate_claims", "evaluate_hypotheses",
-    "find_change_point", "find_commitment", "find_crossing", "find_transition", "fit_tuned_lens",
-    "geometry_profile", "list_tasks", "load_hypotheses", "load_jacobian_lens", "load_model",
-    "load_task", "load_tuned_lens", "logit_lens", "patch_sweep", "patch_windows", "prompts_needed",
+    "AblationProfile", "AttentionPatterns", "AttributionProfile", "ChangePoint", "CircuitResult",
+    "ClaimTable", "Commitment", "Component", "Condition", "Crossing", "DecodingProfile",
+    "DepthModel", "DoseProfile", "GeometryProfile", "Hypothesis", "HypothesisTable", "LensProfile",
+    "LocalityProfile", "ModelInfo", "PatchProfile", "Provenance", "Report", "ResidualStream",
+    "ShapleyProfile", "SteeringProfile", "Task", "TrajectoryProfile", "TransferProfile",
+    "Transition", "TunedLens", "WindowProfile", "ablation_sweep", "attention_patterns",
+    "attribute_logits", "build_report", "compare_definitions", "compare_local_global",
+    "compare_models", "compare_widths", "decode_parts", "dose_response", "evaluate_claims",
+    "evaluate_hypotheses", "find_change_point", "find_commitment", "find_crossing",
+    "find_transition", "fit_tuned_lens", "geometry_profile", "list_tasks", "load_hypotheses",
+    "load_jacobian_lens", "load_model", "load_task", "load_tuned_lens", "logit_lens",
+    "parse_component", "patch_components", "patch_sweep", "patch_windows", "prompts_needed",
     "shapley_depths", "steering_sweep", "trajectory_response", "transfer_matrix",
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ without gradients, batch by batch; what comes out is float32.
 import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,12 +28,15 @@ from torch import Tensor
 from lensdepth import generation, metrics
 from lensdepth.conversion import BackendChoice, convert
 from lensdepth.hooks import (
+    Hook,
     SiteEdit,
+    StopPass,
     Stream,
     apply_edit,
     capture,
     check_hook,
     depth_hook,
+    hooked,
     site_hook,
 )
 from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
@@ -345,7 +348,7 @@ class DepthModel:
         for hook in hooks:
             check_hook(self.hook_points, hook)
         # The last one ends the pass, so they go in the order in which the model reaches them.
-        ordered = sorted(hooks, key=lambda hook: int(hook.split(".")[1]))
+        ordered = sorted(hooks, key=_block_of)
         parts = []
         for rows in self._batches(batch, batch_size):
             kept = self._capture(batch[rows], ordered, asked[rows])
@@ -360,6 +363,7 @@ class DepthModel:
         columns: Int[Tensor, "*shape column"] | None = None,
         *,
         grad: bool = False,
+        linear: bool = False,
     ) -> Float[Tensor, "*shape d_vocab"] | Float[Tensor, "*shape column"]:
         """Logits of residual states, by the model's own final norm, unembedding, bias, cap, scale.
 
@@ -372,6 +376,7 @@ class DepthModel:
             columns: token ids, as many for each state, if only their logits are wanted: that is
                 far less work than the whole vocabulary.
             grad: let gradients pass to the states.
+            linear: the logits as the unembedding gives them, before cap and scale.
         Raises:
             RuntimeError: at depth L this does not reproduce the model's own logits (checked once).
         """
@@ -379,10 +384,13 @@ class DepthModel:
             self._check_readout()
         with torch.set_grad_enabled(grad):
             if columns is not None and not self._columns_fit:
-                return self._readout(resid).gather(-1, columns.to(resid.device))
-            return self._readout(resid, columns)
+                whole = self._readout(resid, linear=linear)
+                return whole.gather(-1, columns.to(resid.device))
+            return self._readout(resid, columns, linear=linear)
 
-    def _readout(self, resid: Tensor, columns: Tensor | None = None) -> Tensor:
+    def _readout(
+        self, resid: Tensor, columns: Tensor | None = None, *, linear: bool = False
+    ) -> Tensor:
         with self._as_evaluated():
             states = resid.to(device=self.device, dtype=self.dtype).reshape(1, -1, self.d_model)
             if hasattr(self.model, "ln_final"):
@@ -392,22 +400,63 @@ class DepthModel:
             else:
                 ids = columns.to(self.device).reshape(-1, columns.shape[-1])
                 logits = self._unembed_columns(states[0], ids)[None]
-            logits = self._after_unembedding(
-                logits.to(torch.promote_types(self.dtype, torch.float32))
-            )
+            logits = logits.to(torch.promote_types(self.dtype, torch.float32))
+            if not linear:
+                logits = self._after_unembedding(logits)
             shape = (*resid.shape[:-1], logits.shape[-1])
             return logits.reshape(shape).to(device=resid.device, dtype=torch.float32)
 
     def _unembed_columns(
         self, states: Float[Tensor, "state d_model"], ids: Int[Tensor, "state column"]
     ) -> Float[Tensor, "state column"]:
-        unembed = self.model.unembed
-        if self.backend == "hooked":
-            weight, bias = unembed.W_U.T, unembed.b_U
-        else:
-            weight, bias = unembed.original_component.weight, unembed.original_component.bias
+        weight, bias = self.unembedding()
         logits = torch.einsum("sd,scd->sc", states, weight[ids])
         return logits if bias is None else logits + bias[ids]
+
+    def unembedding(
+        self,
+    ) -> tuple[Float[Tensor, "d_vocab d_model"], Float[Tensor, " d_vocab"] | None]:
+        """The unembedding as the model holds it, a row a token, and its bias if it has one.
+
+        Raises:
+            ValueError: the model reads its logits by something that is no plain matrix.
+        """
+        if not self._columns_fit:
+            raise ValueError(
+                f"unembedding: {self._name!r} reads its logits by something other than one matrix "
+                f"and a bias, so they cannot be split into parts."
+            )
+        unembed = self.model.unembed
+        if self.backend == "hooked":
+            return unembed.W_U.T, unembed.b_U
+        return unembed.original_component.weight, unembed.original_component.bias
+
+    def attention(
+        self, prompts: Prompts, layers: Sequence[int], *, batch_size: int | None = None
+    ) -> Float[Tensor, "layer batch head query key"]:
+        """Attention probabilities of some blocks, float32, on the CPU.
+
+        What lies beyond a prompt's own end, as query or as key, is NaN.
+
+        Args:
+            prompts: texts, token ids or a batch.
+            layers: block numbers.
+            batch_size: prompts in one forward pass; None bounds the tokens in it.
+        Raises:
+            ValueError: there is no such hook.
+            RuntimeError: a hook never ran.
+        """
+        batch = self.tokenize(prompts)
+        hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]
+        n_pos, n_heads = batch.tokens.shape[1], self.model.cfg.n_heads
+        found = torch.full((len(hooks), len(batch), n_heads, n_pos, n_pos), torch.nan)
+        for rows in self._batches(batch, batch_size):
+            kept = self._whole(batch[rows], hooks)
+            for i, hook in enumerate(hooks):
+                width = kept[hook].shape[-1]
+                found[i, rows, :, :width, :width] = kept[hook]
+        real = batch.mask[:, None, :, None] & batch.mask[:, None, None, :]
+        return torch.where(real, found, torch.nan)
 
     def _after_unembedding(self, logits: Tensor) -> Tensor:
         """Cap and scale: the bridge's adapter knows those of its architecture."""
@@ -757,6 +806,28 @@ class DepthModel:
         for start in range(0, len(batch), size):
             yield slice(start, start + size)
 
+    def _whole(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
+        """Whole activations of one forward pass, which ends with the last of them."""
+        kept: dict[str, Tensor] = {}
+
+        def keep(hook: str) -> Hook:
+            def function(activation: Tensor) -> None:
+                kept[hook] = activation.detach().float().cpu()
+                if len(kept) == len(hooks):
+                    raise StopPass
+
+            return hook, function
+
+        attached = hooked(self.hook_points, [keep(hook) for hook in hooks])
+        with torch.no_grad(), self._as_evaluated(), attached, suppress(StopPass):
+            self._forward(batch.tokens.to(self.device))
+        silent = [hook for hook in hooks if hook not in kept]
+        if silent:
+            raise RuntimeError(
+                f"The hook {silent[0]!r} took a function and never ran it, so nothing was read."
+            )
+        return kept
+
     def _capture(
         self,
         batch: TokenBatch,
@@ -817,6 +888,11 @@ def _backend_of(model: Any) -> Backend:
         f"DepthModel: needs a HookedTransformer or a TransformerBridge, got "
         f"{type(model).__name__}. load_model takes names and folders."
     )
+
+
+def _block_of(hook: str) -> int:
+    """The block that a hook belongs to; -1 for what comes before them all."""
+    return int(hook.split(".")[1]) if hook.startswith("blocks.") else -1
 
 
 def _weights_of(model: Any) -> Weights:

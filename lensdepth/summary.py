@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile, Effect
+from lensdepth.circuit import AttributionProfile, CircuitResult
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
@@ -269,3 +270,43 @@ def geometry_summary(profile: GeometryProfile) -> Json:
             }
         )
     return summary
+
+
+def attribution_summary(profile: AttributionProfile) -> Json:
+    """The whole, and each component's mean part with its interval, the largest first."""
+    mean, low, high = stats.bootstrap_mean(profile.logit_diff.numpy())
+    parts = profile.mean_frame()[["component", "value", "low", "high"]]
+    return to_json(
+        {
+            "logit_diff": {"mean": float(mean), "low": float(low), "high": float(high)},
+            "against": "mean logit" if profile.foils is None else "foil",
+            "targets": list(profile.targets),
+            "foils": None if profile.foils is None else list(profile.foils),
+            "components": parts.to_dict("records"),
+            "largest_residual": float(profile.residual.abs().max()),
+        }
+    )
+
+
+def circuit_summary(result: CircuitResult) -> Json:
+    """Logit difference, transferred fraction and success of each kind of run, with intervals."""
+    runs: Json = {}
+    for row in result.mean_frame().to_dict("records"):
+        runs[row["patched"]] = {
+            name: {"mean": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+            for name in ("logit_diff", "transferred", "success")
+        }
+    return to_json(
+        {
+            "runs": runs,
+            "components": list(result.components),
+            "n_heads": result.n_heads,
+            "n_mlps": result.n_mlps,
+            "n_components": result.n_components,
+            "positions": list(result.positions),
+            "n_random": len(result.random_values),
+            "random_p": result.random_p,
+            "mode": result.mode,
+            "self_patch_error": result.self_patch_error,
+        }
+    )

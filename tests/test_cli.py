@@ -28,7 +28,10 @@ from lensdepth.tasks import load_task
 
 TINY = ("--model", "tiny")
 PROMPT = "Two months from January is"
-COMMANDS = ("report", "lens", "geometry", "ablate", "patch", "steer", "models", "tasks")
+COMMANDS = (
+    *("report", "lens", "geometry", "ablate", "patch", "attribute", "circuit", "steer"),
+    *("models", "tasks"),
+)
 Run = Callable[..., str]
 
 

@@ -41,7 +41,7 @@ LEVELS = (
         "tasks",
         "roles",
     ),
-    ("lens", "geometry", "patching", "locality", "ablation", "steering"),
+    ("lens", "geometry", "patching", "circuit", "locality", "ablation", "steering"),
     ("transition", "claims", "summary"),
     ("prose", "report", "teaching"),
     ("cli", "__main__"),

@@ -1,4 +1,4 @@
-"""The command line: `lensdepth report | lens | geometry | ablate | patch | steer | ...`.
+"""The command line: `lensdepth report | lens | geometry | ablate | patch | circuit | ...`.
 
 Importing it costs next to nothing, and `--help` answers at once: torch, transformers and plotly
 are imported inside the commands that need them.
@@ -10,14 +10,34 @@ import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from lensdepth.cli import ablation, claims, commands, lists, patching, steering  # noqa: F401 - fill the app
+from lensdepth.cli import (  # noqa: F401 - fill the app
+    ablation,
+    circuit,
+    claims,
+    commands,
+    lists,
+    patching,
+    steering,
+)
 from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line, visible
 
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 """What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
 
-ORDER = ("report", "lens", "geometry", "ablate", "patch", "steer", "claims", "models", "tasks")
+ORDER = (
+    "report",
+    "lens",
+    "geometry",
+    "ablate",
+    "patch",
+    "attribute",
+    "circuit",
+    "steer",
+    "claims",
+    "models",
+    "tasks",
+)
 """Commands as the help lists them."""
 app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))  # type: ignore[union-attr]
 

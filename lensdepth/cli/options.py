@@ -129,7 +129,7 @@ class TaskOptions:
         Literal["all", "correct"] | None,
         typer.Option(
             help="All pairs, or those of which the model answers both prompts correctly.",
-            show_default="correct for report, patch and ablate; all for lens and geometry",
+            show_default="all for lens and geometry, correct for the others",
             rich_help_panel=PROMPTS,
         ),
     ] = None

@@ -21,6 +21,7 @@ from lensdepth.cli.inventory import CHECKED
 
 if TYPE_CHECKING:
     from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile
+    from lensdepth.circuit import AttributionProfile, CircuitResult
     from lensdepth.geometry import GeometryProfile
     from lensdepth.lens import LensProfile
     from lensdepth.patching import PatchProfile
@@ -327,6 +328,64 @@ def geometry_table(profile: "GeometryProfile") -> Parts:
         found = profile.of(measure)
         curves[head] = (found.value.numpy(), found.low.numpy(), found.high.numpy())
     return interval_tables(range(profile.n_layers + 1), profile.n_layers, curves)
+
+
+def attribution_table(profile: "AttributionProfile", most: int) -> Parts:
+    """The largest parts of an answer's logit, and what all of them add up to."""
+    frame = profile.mean_frame()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("component", no_wrap=True, style="bold")
+    for name in ("mean part", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    whole = float(profile.logit_diff.mean())
+    for row in frame.head(most).to_dict("records"):
+        # Half a percent below zero rounds to a minus before nothing.
+        share = f"{row['value'] / whole:.0%}".replace("-0%", "0%") if abs(whole) > 1e-6 else "–"
+        table.add_row(
+            Text(row["component"]), with_interval(row["value"], row["low"], row["high"]), share
+        )
+    rest = float(frame["value"].iloc[most:].sum())
+    what = "the mean logit" if profile.foils is None else "logit(foil)"
+    answer = "logit(target)"
+    if len(profile.targets) == 1:
+        answer = f"logit({visible(profile.targets[0].strip())})"
+        if profile.foils:
+            what = f"logit({visible(profile.foils[0].strip())})"
+    said = f"{answer} − {what} is {number(whole)} nats, the sum of all {len(frame)} parts"
+    return [
+        table,
+        "",
+        f"{said}; those not shown add {number(rest)}." if len(frame) > most else f"{said}.",
+    ]
+
+
+def circuit_table(result: "CircuitResult") -> Parts:
+    """Each kind of run with its intervals."""
+    n, whole = result.n_heads + result.n_mlps, result.n_components
+    names = {
+        "base": "nothing (base run)",
+        "circuit": f"the circuit ({n})",
+        "random": f"{len(result.random_values)} random sets of {n}",
+        "complement": f"all others ({whole - n})",
+        "everything": f"everything ({whole})",
+        "source": "source run",
+    }
+    rows = result.mean_frame().set_index("patched")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("patched", no_wrap=True, style="bold")
+    heads = {"logit_diff": "logit difference", "transferred": "transferred", "success": "success"}
+    for head in heads.values():
+        table.add_column(head, justify="right", no_wrap=True)
+    for key, name in names.items():
+        if key in rows.index:
+            row = rows.loc[key].astype(float).to_dict()
+            cells = [with_interval(row[c], row[f"{c}_low"], row[f"{c}_high"]) for c in heads]
+            table.add_row(Text(name), *cells)
+    said = f"Patched in one run at: {', '.join(result.positions)}."
+    if len(result.random_values):
+        least = int((1 + len(result.random_values)) * result.random_p + 0.5) - 1
+        said += f" {least} of {len(result.random_values)} random sets transfer as much."
+    return [table, "", said]
 
 
 def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -30,8 +30,8 @@ SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
 """What white space looks like that would not show."""
 
 
-def shown(token: str, limit: int | None = None) -> str:
-    """A token as a figure shows it: letter by letter, with signs for white space.
+def signed(token: str, limit: int | None = None) -> str:
+    """A token with signs for white space, cut to `limit` characters.
 
     `·` stands for a space in front; spaces inside or behind stay as they are.
     """
@@ -42,7 +42,12 @@ def shown(token: str, limit: int | None = None) -> str:
         text = "·" + text[1:]
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…"
-    return inert(text)
+    return text
+
+
+def shown(token: str, limit: int | None = None) -> str:
+    """A token as a figure shows it: letter by letter, with signs for white space."""
+    return inert(signed(token, limit))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,202 @@
+"""Which components write the answer, and whether a set of them is enough."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from lensdepth.cli import session
+from lensdepth.cli.app import PANEL, ModeOption, app, examples, is_index
+from lensdepth.cli.console import quiet
+from lensdepth.cli.options import (
+    ModelOptions,
+    OutputOptions,
+    TaskOptions,
+    check_out,
+    check_task,
+    spread,
+)
+
+
+@app.command(
+    epilog=examples(
+        "attribute",
+        'attribute "Two months from January is"',
+        'attribute "Two months from January is" --answer March --foil May',
+        "attribute --task ioi --out ioi.html",
+        "attribute --json | jq .summary.components[0]",
+    )
+)
+@spread
+def attribute(
+    *,
+    prompt: Annotated[
+        str | None, typer.Argument(help="One prompt, in place of a task.", show_default=False)
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="With a PROMPT, the answer whose logit is split.",
+            show_default="what the model finds most likely",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    foil: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="With a PROMPT, what the answer is compared with.",
+            show_default="the mean over the vocabulary",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    top: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Components to list.", min=1, max=100, rich_help_panel=PANEL
+        ),
+    ] = 15,
+    task: TaskOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """What each head, MLP, embedding and bias adds to the answer's logit: they add up to it."""
+    check_out(output.out, force=output.force)
+    if prompt is not None:
+        if task.task is not None or task.prompts is not None:
+            raise ValueError("give a PROMPT, --task or --prompts: one of them.")
+        if not prompt.strip():
+            raise ValueError("the prompt is empty.")
+    elif answer is not None or foil is not None:
+        raise ValueError("--answer and --foil go with a PROMPT; a task has its own.")
+    with quiet(debug=output.debug):
+        if prompt is None:
+            check_task(task)
+        depth_model = session.open_model(model, debug=output.debug)
+        from lensdepth.circuit import attribute_logits
+        from lensdepth.summary import attribution_summary
+
+        pairs = session.open_task(task, depth_model, keep="correct") if prompt is None else None
+        profile = attribute_logits(
+            depth_model,
+            prompt if prompt is not None else pairs,  # type: ignore[arg-type]
+            answers=None if answer is None else [answer],
+            foils=None if foil is None else [foil],
+            batch_size=model.batch_size,
+        )
+        summary = attribution_summary(profile)
+        if pairs is not None:
+            summary["pairs"] = session.pairs_summary(pairs)
+
+    def show() -> None:
+        from lensdepth.cli import tables
+
+        on = repr(prompt) if pairs is None else session.pairs_sentence(pairs)
+        title = session.title("Direct logit attribution", depth_model, on)
+        tables.show(title, *tables.attribution_table(profile, top))
+
+    session.deliver(profile, summary, output, show)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitOptions:
+    """What is patched together."""
+
+    components: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="With commas: L5H3 is head 3 of block 5, MLP7 the MLP of block 7, ATTN4 all "
+            "heads of block 4.",
+            rich_help_panel=PANEL,
+        ),
+    ]
+    position: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|INDEX",
+            help="all, input, prediction, or an index (from the end if negative); may be given "
+            "several times, and all of them are patched in one run.",
+            show_default="all tokens where the prompts of each pair line up, else input and "
+            "prediction",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    mode: ModeOption = "denoise"
+    random: Annotated[
+        int,
+        typer.Option(
+            "--random",
+            metavar="N",
+            help="Random sets of as many heads and MLPs, as a control.",
+            min=0,
+            rich_help_panel=PANEL,
+        ),
+    ] = 10
+
+    def __post_init__(self) -> None:
+        if not self.components.strip(" ,"):
+            raise ValueError("--components is empty; name some, such as L5H3,MLP7.")
+        for name in self.position or ():
+            if name not in ("all", "input", "prediction") and not is_index(name):
+                raise ValueError(
+                    f"--position must be all, input, prediction or an index, got {name!r}."
+                )
+        if "all" in (self.position or ()) and len(self.position or ()) > 1:
+            raise ValueError("--position all is every token; leave out the others.")
+
+
+@app.command(
+    epilog=examples(
+        "circuit --components MLP7,MLP9,L7H0",
+        "circuit --components ATTN6,MLP7 --position prediction --out circuit.html",
+        "circuit --task ioi --components L4H1,L6H2 --json | jq .summary.runs",
+    )
+)
+@spread
+def circuit(
+    *,
+    options: CircuitOptions,
+    task: TaskOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+) -> None:
+    """Give a set of heads and MLPs the source run's outputs, then all others: is it enough?"""
+    check_out(output.out, force=output.force)
+    with quiet(debug=output.debug):
+        check_task(task)
+        depth_model = session.open_model(model, debug=output.debug)
+        from lensdepth.circuit import patch_components
+        from lensdepth.circuit.components import named_components
+        from lensdepth.summary import circuit_summary
+
+        # Before the task is made, which may take a while.
+        size = depth_model.n_layers, depth_model.info.n_heads
+        named = named_components(options.components, *size, caller="--components")
+        pairs = session.open_task(task, depth_model, keep="correct")
+        asked = [int(name) if is_index(name) else name for name in options.position or ()]
+        result = patch_components(
+            depth_model,
+            pairs,
+            named,
+            positions="all" if asked == ["all"] else asked or None,
+            mode=options.mode,
+            n_random=options.random,
+            seed=task.seed,
+            max_memory=model.max_bytes,
+        )
+        summary = circuit_summary(result)
+        summary["pairs"] = session.pairs_summary(pairs)
+
+    def show() -> None:
+        from lensdepth.cli import tables
+
+        title = session.title(
+            f"Patching {', '.join(result.components)} ({result.mode})",
+            depth_model,
+            session.pairs_sentence(pairs),
+        )
+        tables.show(title, *tables.circuit_table(result))
+
+    session.deliver(result, summary, output, show)
