@@ -47,6 +47,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import load_model
+from lensdepth.circuit import attention_patterns
 from lensdepth.hooks import site_hook
 from lensdepth.teaching import check, depth_lines, pick_task, say, show, square_map
 
@@ -220,18 +221,13 @@ say(
 # gets, averaged over the prompts of the task and all later positions.
 
 # %%
-batch = task.clean_tokens[slice(0, 20)]
-_, cache = model.model.run_with_cache(
-    batch.tokens.to(model.device), names_filter=lambda name: name.endswith("attn.hook_pattern")
-)
+few = task.select(slice(0, 20))
+patterns = attention_patterns(model, few).patterns  # [layer, prompt, head, query, key]
 n_heads = model.info.n_heads
-even = 1 / torch.arange(1, batch.tokens.shape[1] + 1)
-real = batch.mask.clone()
+even = 1 / torch.arange(1, patterns.shape[-1] + 1)
+real = few.clean_tokens.mask.clone()
 real[:, 0] = False  # the first position can look at nothing but itself
-to_first = torch.stack(
-    [cache[f"blocks.{layer}.attn.hook_pattern"].float().cpu()[..., 0] for layer in layers]
-)
-shares = to_first.movedim(2, 1)[:, :, real]  # layer, head, every later position of every prompt
+shares = patterns[..., 0].movedim(2, 1)[:, :, real]  # layer, head, every later position
 times = (shares / even.expand_as(real)[real]).mean(-1)
 show(
     square_map(
