@@ -65,7 +65,7 @@ say(note)
 # ## A prediction, before you go on
 #
 # The answer needs a word from the middle of the prompt, at the end of it. How many heads, of all there
-# are, will be enough to carry it there?
+# are, will be enough to carry it there for the most part?
 
 # %%
 my_guess = ...  # a number of heads

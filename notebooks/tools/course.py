@@ -1,10 +1,12 @@
 """The course as data: where it lies, how a notebook begins, and what its cells are for."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import jupytext
+import nbformat
 from nbformat import NotebookNode
 
 REPOSITORY = ""
@@ -15,6 +17,8 @@ and the cell that installs lensdepth takes it from there."""
 FOLDER = Path(__file__).parents[1]
 ROOT = FOLDER.parent
 COLAB = "https://colab.research.google.com"
+SOLVED = "solution"
+"""Tag of the cell in which a hidden solution runs."""
 BADGE = f"{COLAB}/assets/colab-badge.svg"
 
 
@@ -73,11 +77,11 @@ def read(source: Path) -> NotebookNode:
 
 def name_model(book: NotebookNode, model: str) -> None:
     """Let a notebook run on another model: change the one line that names it."""
+    named = f"MODEL = {json.dumps(model)}"
     for cell in book.cells:
-        if cell.cell_type == "code" and re.search(r"^MODEL = ", cell.source, re.MULTILINE):
-            cell.source = re.sub(
-                r'^MODEL = ".*"', f'MODEL = "{model}"', cell.source, flags=re.MULTILINE
-            )
+        if cell.cell_type == "code":
+            # A function, since a backslash of a path would mean something in a template.
+            cell.source = re.sub(r'(?m)^MODEL = "[^"]*"', lambda _: named, cell.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,3 +101,13 @@ def solutions(book: NotebookNode) -> list[Solution]:
             blocks = re.findall(r"```python\n(.*?)```", cell.source, re.DOTALL)
             found += [Solution(cell=place, code=code) for code in blocks]
     return found
+
+
+def with_solutions(book: NotebookNode) -> NotebookNode:
+    """The notebook with each hidden solution as a cell that must pass."""
+    for solution in reversed(solutions(book)):
+        *before, last = solution.code.strip().splitlines()
+        must = f"_found = {last}\nassert _found.passed, _found"
+        cell = nbformat.v4.new_code_cell("\n".join([*before, must]), metadata={"tags": [SOLVED]})
+        book.cells.insert(solution.cell + 1, cell)
+    return book

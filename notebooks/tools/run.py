@@ -19,13 +19,19 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from nbformat import NotebookNode
 
-from notebooks.tools.course import ROOT, name_model, read, solutions, sources
+from notebooks.tools.course import (
+    ROOT,
+    SOLVED,
+    name_model,
+    read,
+    solutions,
+    sources,
+    with_solutions,
+)
 
 LONGEST = 600
 """Seconds for one cell."""
-SOLVED = "solution"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +42,6 @@ class Done:
     seconds: float
     n_solutions: int
     error: str
-
-
-def with_solutions(book: NotebookNode) -> NotebookNode:
-    """The notebook with each hidden solution as a cell that must pass."""
-    for solution in reversed(solutions(book)):
-        *before, last = solution.code.strip().splitlines()
-        must = f"_found = {last}\nassert _found.passed, _found"
-        cell = nbformat.v4.new_code_cell("\n".join([*before, must]), metadata={"tags": [SOLVED]})
-        book.cells.insert(solution.cell + 1, cell)
-    return book
 
 
 def run(source: Path, model: str | None, out: Path | None) -> Done:

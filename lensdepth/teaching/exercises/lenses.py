@@ -36,8 +36,8 @@ def _first_hit(profile: LensProfile) -> int:
 
 EXERCISES: dict[str, Exercise] = {
     "02.kl": Exercise(
-        asks="Write `kl_divergence(p_logits, q_logits)`: KL(p ‖ q) in nats of two distributions given as "
-        "logits `[batch, d_vocab]`.",
+        asks="Write `kl_divergence(p_logits, q_logits)`: KL(p ‖ q) in nats of two distributions "
+        "given as logits `[batch, d_vocab]`.",
         right=metrics.kl_divergence,
         cases=_pairs_of_logits,
         mistakes=(

@@ -44,8 +44,8 @@ def _nulls() -> list[tuple[Any, ...]]:
 
 EXERCISES: dict[str, Exercise] = {
     "03.crossing": Exercise(
-        asks="Write `crossing_depth(first, second)`: the depth, a fraction mostly, at which two curves "
-        "meet, between the last depth at which the first leads and the next one.",
+        asks="Write `crossing_depth(first, second)`: the depth, a fraction mostly, at which two "
+        "curves meet, between the last depth at which the first leads and the next one.",
         right=_crossing,
         cases=_curves,
         mistakes=(
