@@ -249,7 +249,7 @@ say(
     "than half.",
     "That is a sink, in some heads at least."
     if strong > 0.1
-    else "That is a mild preference rather than the strong sink that large models are known for.",
+    else "That is not the strong sink that large models are known for.",
     "To be safe, lensdepth leaves the first position out of geometry, unless asked.",
 )
 

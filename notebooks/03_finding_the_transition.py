@@ -87,14 +87,15 @@ show(crossing.plot())
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 guessed = f" You guessed {my_guess}." if isinstance(my_guess, int | float) else ""
-say(
-    "**What to see.** One curve falls, the other rises; the shaded strip is where they change",
-    f"places, with its 95 % interval. The verdict is *{crossing.verdict}*:",
-    f"depth {crossing.depth:.2f} [{crossing.low:.2f}, {crossing.high:.2f}] of {model.n_layers},",
-    f"a relative depth of {crossing.depth / model.n_layers:.2f}.{guessed}"
-    if crossing.verdict == "crossing"
-    else f"{crossing.reason}.{guessed}",
-)
+if crossing.verdict == "crossing":
+    seen = (
+        f"One curve falls, the other rises; the shaded strip is where they change places, with its "
+        f"95 % interval: depth {crossing.depth:.2f} [{crossing.low:.2f}, {crossing.high:.2f}] of "
+        f"{model.n_layers}, a relative depth of {crossing.depth / model.n_layers:.2f}."
+    )
+else:
+    seen = f"Control is not seen to pass from the one to the other: {crossing.reason}."
+say(f"**What to see.** The verdict is *{crossing.verdict}*. {seen}{guessed}")
 
 # %% [markdown]
 # ## Other definitions of the same thing
@@ -224,7 +225,7 @@ steps = {kind: (values.diff(dim=1) != 0).sum(1).float() for kind, values in curv
 mine = patched.efficacy("prediction")
 say(
     "How many depths does a *single* pair take for its change? In the sharp model",
-    f"{steps['sharp'].mean():.1f}, in the spread one {steps['spread'].mean():.1f}, in {MODEL}",
+    f"{steps['sharp'].mean():.1f}, in the spread one {steps['spread'].mean():.1f}, in {model.info.name}",
     f"{(mine.diff(dim=1) != 0).sum(1).float().mean():.1f}: an answer either moves along or it does not.",
     "So a gradual mean may be made of sharp prompts. Look at both before you call a model gradual.",
 )

@@ -238,7 +238,7 @@ say(
     "**What to see.** The weights decide whether a model fits. The time depends on the speed, and the",
     f"assumed {ASSUMED:.0e} operations a second are an assumption: short prompts use a GPU badly, so put",
     "in what yours sustains (`measured_flops` measures a plain matrix product, which is the best case;",
-    f"this machine does {here:.0e}). How good is the bound? On {MODEL} the plan allowed for",
+    f"this machine does {here:.0e}). How good is the bound? On {model.info.name} the plan allowed for",
     f"{plan.most_seconds:.0f} s, and the run took {seconds:.0f} s, intervals and tests included: a factor",
     f"of {plan.most_seconds / seconds:.1f}.",
 )

@@ -261,20 +261,25 @@ def count_pairs():
             same = labels.alpha[i] == labels.alpha[j] and labels.beta[i] != labels.beta[j]
             if same and task.target[i] != task.target[j]:
                 rows.append((task.clean[i], task.clean[j], task.target[i], task.target[j]))
-    return pd.DataFrame(rows, columns=["clean", "corrupted", "target", "foil"])
+    pairs = pd.DataFrame(rows, columns=["clean", "corrupted", "target", "foil"])
+    pairs = pairs.sample(frac=1, random_state=0).head(80)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "counts.csv"
+        pairs.to_csv(file, index=False)
+        return load_task(file, model, keep="correct", on_multi_token="drop")
 
 
 by_count = None
-if {"alpha", "beta"} <= set(task.labels.columns):
-    frame = count_pairs().sample(frac=1, random_state=0).head(80)
-    if len(frame) >= 20:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "counts.csv"
-            frame.to_csv(file, index=False)
-            counts_task = load_task(file, model, keep="correct", on_multi_token="drop")
-        by_count = patch_sweep(
-            model, counts_task, stream="z", heads="all", positions=["prediction"], controls=()
-        ).transferred.mean(0)[:, 0]
+if {"alpha", "beta"} <= set(task.labels.columns) and task.labels.beta.nunique() > 1:
+    try:
+        counted = patch_sweep(
+            model, count_pairs(), stream="z", heads="all", positions=["prediction"], controls=()
+        )
+        by_count = counted.transferred.mean(0)[:, 0]
+    except ValueError as error:  # the model answers none of these pairs
+        why = str(error)
+else:
+    why = f"The task *{task.name}* has one input, so there is no other half to test."
 shown = None
 if by_count is not None:
     shown = pd.DataFrame(
@@ -289,7 +294,7 @@ shown
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 if by_count is None:
-    sentence = f"The task *{task.name}* has one input, so there is no other half to test."
+    sentence = why
 else:
     first, second = moved.flatten().argmax(), by_count.flatten().argmax()
     name = f"L{int(second) // n_heads}H{int(second) % n_heads}"

@@ -27,7 +27,7 @@ def depth_lines(
 
     Args:
         values: by name, one number a depth, or `[unit, depth]`: then the line is the mean over
-            units, with its 95 % interval.
+            units, with its 95 % interval. Names that begin with "control" are dashed.
         title: of the figure.
         y_title: what the numbers are, with their unit.
         layers: the numbers are of blocks 0 … L − 1; each is drawn at its block's output.
@@ -56,7 +56,7 @@ def depth_lines(
                 *band,
                 role=ROLES[i % len(ROLES)],
                 depths=depths,
-                dashed=i >= len(ROLES),
+                dashed=i >= len(ROLES) or name.startswith("control"),
             )
         )
     figure = plotting.depth_figure(curves, n_layers=n_layers, title=title, y_title=y_title)

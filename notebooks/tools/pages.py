@@ -113,7 +113,8 @@ def document(source: str, name: str) -> Page:
         lambda m: f'<h{m[1]} id="{_anchor(m[2])}">{m[2]}</h{m[1]}>',
         body,
     )
-    return Page(name=name, title=title[1] if title else name, body=body, lesson=False)
+    shown = "Readme" if source == "README.md" else title[1] if title else name
+    return Page(name=name, title=shown, body=body, lesson=False)
 
 
 def _anchor(heading: str) -> str:

@@ -61,8 +61,8 @@ def _enough(shares: Sequence[float]) -> int:
 EXERCISES: dict[str, Exercise] = {
     "08.direct": Exercise(
         asks="Write `direct_parts(writes, target, foil)`: what each write `[component, d_model]` "
-        "gives to logit(target) − logit(foil), if the last state is the sum of the writes, the final "
-        "norm divides it by its root mean square, and `target`, `foil` are columns of the "
+        "gives to logit(target) − logit(foil), if the last state is the sum of the writes, the "
+        "final norm divides it by its root mean square, and `target`, `foil` are columns of the "
         "unembedding.",
         right=_direct,
         cases=_writes,
