@@ -10,6 +10,7 @@ TORCH_INDEX ?=
 MODEL ?= calendar
 TASK ?= months
 REPORT := out/report.html
+JOBS ?= 2
 
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
@@ -22,7 +23,7 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-tl4 lint types format bench train clean
+.PHONY: help report notebooks docs pair test test-tl4 lint types format bench train wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,6 +31,15 @@ help: ## list the targets
 report: .venv/.installed ## measure the bundled model on the months task and write out/report.html
 	@mkdir -p $(dir $(REPORT))
 	@.venv/bin/lensdepth report --model "$(MODEL)" --task "$(TASK)" --out $(REPORT) --force
+
+notebooks: .venv/.notebooks ## execute the course and its hidden solutions (MODEL=..., JOBS=1)
+	@.venv/bin/python -m notebooks.tools.run --model "$(MODEL)" --jobs $(JOBS) --out out/executed
+
+docs: notebooks ## render the executed course and the documents to out/docs
+	@.venv/bin/python -m notebooks.tools.pages out/executed --out out/docs
+
+pair: .venv/.notebooks ## write every notebook's .ipynb from its .py
+	@.venv/bin/python -m notebooks.tools.pair
 
 test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest
@@ -63,6 +73,10 @@ bench: .venv/.installed .venv-tl4/.installed .venv-nnsight/.installed .venv-pyve
 train: .venv/.installed ## train the bundled model anew into out/calendar (about an hour on two cores)
 	.venv/bin/python -m lensdepth.bundled.train --design calendar --out out/calendar
 
+wheel: .venv/.installed ## build the wheel that users install into out/wheel
+	@rm -rf out/wheel
+	@.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir out/wheel .
+
 clean: ## remove environments, caches and reports
 	rm -rf .venv .venv-tl4 .venv-nnsight .venv-pyvene out build dist .pytest_cache .ruff_cache .hypothesis
 
@@ -81,6 +95,10 @@ clean: ## remove environments, caches and reports
 	@echo "Installing into $(@D), a few minutes the first time."
 	@"$(PYTHON)" -m venv $(@D)
 	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[$(EXTRA)]"
+	@touch $@
+
+.venv/.notebooks: .venv/.installed
+	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[notebooks]"
 	@touch $@
 
 .venv/.tools: .venv/.installed

@@ -3,7 +3,7 @@
     python -m benchmarks.detection --models 240 --out out/bench/detection.json
 
 Each model is a real Hugging Face folder of Llama or GPT-2 architecture with hand-set weights
-(`tests/planted`): its input moves to the last token in one block (sharp), in several blocks
+(`teaching/planted`): its input moves to the last token in one block (sharp), in several blocks
 (spread), in the first block alone (copied: nothing of the depth lies before it) or never (deaf);
 every block adds noise besides. Two profiles are read from each: the efficacy of patching at the
 prediction position, and the logit lens's KL to the final distribution. A data set is a sample of
@@ -14,7 +14,6 @@ exactly and the interval's coverage can be counted.
 import argparse
 import json
 import logging
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,12 +27,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lensdepth import load_model, load_task, logit_lens, patch_sweep
+from lensdepth.teaching import planted
 from lensdepth.transition import compare_widths, find_change_point, find_transition
 from lensdepth.transition.sigmoid import fit_sigmoids
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-import planted
 
 Kind = Literal["sharp", "spread", "copied", "deaf"]
 KINDS: tuple[Kind, ...] = ("sharp", "spread", "spread", "sharp", "copied", "deaf")

@@ -5,7 +5,7 @@
 Models that nothing should be found on: random weights on a task that they do not do; models trained
 until they know shuffled labels by heart, on the true ones; and, harder, random weights on a task
 made of their own answers, which they therefore "do". Models with known answers: hand-set weights
-(`tests/planted`) in which one block moves the input (sharp), the first one does (copied), six do
+(`teaching/planted`) in which one block moves the input (sharp), the first one does (copied), six do
 (spread), or the norm decides (gate). Counted are verdicts "supported" in the former and wrong
 verdicts in the latter.
 """
@@ -13,7 +13,6 @@ verdicts in the latter.
 import argparse
 import json
 import logging
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -27,11 +26,8 @@ from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from lensdepth import evaluate_claims, load_model, load_task
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-import planted
-from planted.language import tokenizer as word_tokenizer
+from lensdepth.teaching import planted
+from lensdepth.teaching.planted.language import tokenizer as word_tokenizer
 
 N_LAYERS, D_MODEL = 6, 32
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]

@@ -7,7 +7,6 @@ from typing import Any
 
 import architectures
 import numpy as np
-import planted
 import pytest
 import torch
 from conftest import BACKENDS, Load
@@ -39,6 +38,7 @@ from lensdepth.metrics import logit_diff
 from lensdepth.passes import Passes
 from lensdepth.patching.spans import Span
 from lensdepth.provenance import Backend
+from lensdepth.teaching import planted
 
 PROMPTS = list(architectures.PROMPTS)
 TARGETS, FOILS = [10, 20, 30, 40], [5, 6, 7, 8]

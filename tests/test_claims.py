@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import planted
 import pytest
 import torch
 
@@ -17,6 +16,7 @@ from lensdepth.claims.norms import norm_tells_context
 from lensdepth.claims.statements import STATEMENTS, TITLES
 from lensdepth.claims.zones import Zones, chosen_on_others, deal_groups, find_zones
 from lensdepth.provenance import Backend
+from lensdepth.teaching import planted
 
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
 KINDS = [pair for a in range(6) for b in range(6) for pair in ((a, b + 6), (b + 6, a))]

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import planted
 import pytest
 
 from lensdepth import (
@@ -19,6 +18,7 @@ from lensdepth.claims.hypothesis import parse_depths
 from lensdepth.cli import main
 from lensdepth.model import DepthModel
 from lensdepth.tasks import Task
+from lensdepth.teaching import planted
 
 GOOD = """
 [[hypothesis]]

@@ -55,7 +55,7 @@ LEVELS = (
         "intervention",
     ),
     ("transition", "claims", "summary"),
-    ("prose", "report", "explorer"),
+    ("prose", "report", "explorer", "teaching"),
     ("cli", "__main__"),
 )
 """Rooms from the ground up; a room imports lower levels, or rooms further left on its own."""

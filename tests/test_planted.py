@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import planted
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from lensdepth import (
     steering_sweep,
 )
 from lensdepth.provenance import Backend
+from lensdepth.teaching import planted
 
 DIFFERENT = [(a, (a + 1 + a % 3) % len(planted.INPUTS)) for a in range(len(planted.INPUTS))]
 """Pairs of different inputs."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import architectures
-import planted
 import pytest
 import torch
 from conftest import BACKENDS, Load
@@ -23,6 +22,7 @@ from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
 from lensdepth.replay import Part, attention, chunk, replay, replay_measure
 from lensdepth.replay.chunk import Chunk
+from lensdepth.teaching import planted
 from lensdepth.tokens import Positions, TokenBatch, pad_tokens
 
 LENGTHS = (9, 1, 12, 5)

@@ -68,20 +68,26 @@ def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothes
     return _plan(model, task, sweeps)
 
 
+def claim_sweeps(n_layers: int, n_pairs: int) -> list[tuple[str, int]]:
+    """Name and number of edited runs of the sweeps behind the claims, for a model of this depth.
+
+    Args:
+        n_layers: blocks.
+        n_pairs: pairs that the model answers rightly.
+    """
+    depths = n_layers + 1
+    return [
+        ("patch at input and prediction, with controls", 4 * depths * n_pairs),
+        ("ablate at prediction", len(EDITS["ablate"]) * depths * n_pairs),
+        ("steer at input and prediction", 2 * len(EDITS["steer"]) * depths * n_pairs),
+        ("attention alone, together, all but one", (2 * n_layers + 1) * n_pairs),
+        ("attention, the trajectory after it", n_layers * n_pairs),
+    ]
+
+
 def plan_claims(model: DepthModel, task: Task) -> Plan:
     """The sweeps that `evaluate_claims` would run, if the model answers all pairs rightly."""
-    n, depths, blocks = len(task), model.n_layers + 1, model.n_layers
-    return _plan(
-        model,
-        task,
-        [
-            ("patch at input and prediction, with controls", 4 * depths * n),
-            ("ablate at prediction", len(EDITS["ablate"]) * depths * n),
-            ("steer at input and prediction", 2 * len(EDITS["steer"]) * depths * n),
-            ("attention alone, together, all but one", (2 * blocks + 1) * n),
-            ("attention, the trajectory after it", blocks * n),
-        ],
-    )
+    return _plan(model, task, claim_sweeps(model.n_layers, len(task)))
 
 
 def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Plan:

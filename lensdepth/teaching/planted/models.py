@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from planted.blank import D_MODEL, LENGTH, Architecture, Blank
-from planted.language import INPUTS, OUTPUTS, N
+from lensdepth.teaching.planted.blank import D_MODEL, LENGTH, Architecture, Blank
+from lensdepth.teaching.planted.language import INPUTS, OUTPUTS, N
 
 
 def switch(

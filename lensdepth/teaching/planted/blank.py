@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from planted.language import INPUTS, N_POS, tokenizer
+from lensdepth.teaching.planted.language import INPUTS, N_POS, tokenizer
 
 Architecture = Literal["llama", "gpt2"]
 D_MODEL = 32

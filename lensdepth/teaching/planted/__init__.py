@@ -3,12 +3,13 @@
 The language: "from X is", where X is one of two kinds of inputs, in several wordings. Weights are
 saved as Hugging Face folders of Llama or GPT-2 architecture, which both TransformerLens lines
 load. `language` holds words and prompts, `blank` the empty models of either architecture and how a
-block is made to do something, `models` the models.
+block is made to do something, `models` the models. They teach (a model without a transition, one in
+which the norm decides), and the tests and benchmarks hold the toolkit against them.
 """
 
-from planted.blank import D_MODEL, Architecture
-from planted.language import INPUTS, OUTPUTS, WORDINGS, N, prompt_file
-from planted.models import deaf, gate, switch
+from lensdepth.teaching.planted.blank import D_MODEL, Architecture
+from lensdepth.teaching.planted.language import INPUTS, OUTPUTS, WORDINGS, N, prompt_file
+from lensdepth.teaching.planted.models import deaf, gate, switch
 
 __all__ = [
     "D_MODEL",

@@ -1,0 +1,293 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6 · Steering at the input and at the output
+#
+# [Run on Colab](https://colab.research.google.com/#create=true): *File → Upload notebook*,
+# and put the wheel beside it ([how](README.md#without-installing-anything)).
+#
+# **The question.** Can we make a model answer another question, or give another answer, by adding
+# one vector? Where must it be added, at the word that was asked about or at the end?
+#
+# From notebook 3 you need the two positions and the crossing; from notebook 4 matched controls.
+
+# %% tags=["setup"] jupyter={"source_hidden": true}
+# Where lensdepth is missing (on Colab, say), install it.
+import subprocess
+import sys
+from glob import glob
+from importlib.util import find_spec
+
+if find_spec("lensdepth") is None:
+    source = glob("lensdepth-*.whl")
+    assert source, "Put lensdepth's wheel beside this notebook (make wheel)."
+    install = [sys.executable, "-m", "pip", "install", "--quiet", *source]
+    subprocess.run(install, check=True)
+
+# %%
+MODEL = "calendar"  # or "gpt2", "Qwen/Qwen2.5-0.5B", ..., or a folder
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lensdepth import find_crossing, load_model, patch_sweep, polar, steering_sweep
+from lensdepth.teaching import check, depth_lines, pick_task, say, show
+
+model = load_model(MODEL)
+task, note = pick_task(model, ("months", "weekdays", "capitals", "ioi", "opposites"), n=150)
+say(note)
+
+# %% [markdown]
+# ## A vector from two centroids
+#
+# Take all prompts with one answer, and average their states at the last token: a **centroid**. Do the
+# same for another answer. The difference of the two leads from the one answer to the other, and all
+# that both groups share (that a question was asked, that a word is due) is gone from it.
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+answers = sorted(set(task.target), key=task.target.count, reverse=True)
+away, to = answers[:2]
+depth = round(0.85 * model.n_layers)
+ends = model.residual_stream(task.clean_tokens).resid[depth, :, 0]
+groups = {a: ends[[i for i, t in enumerate(task.target) if t == a]] for a in (away, to)}
+vector = groups[to].mean(0) - groups[away].mean(0)
+say(
+    f"From “{away}” ({len(groups[away])} prompts) to “{to}” ({len(groups[to])} prompts), at depth",
+    f"{depth} of {model.n_layers}: a vector of length {vector.norm():.1f}, where states have a mean",
+    f"length of {polar.norm(ends).mean():.1f}.",
+)
+
+# %% [markdown]
+# Now let the model write, with the vector added to the last token's state at this one depth.
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+prompt = task.clean[task.target.index(away)]
+last = len(model.str_tokens(prompt)) - 1
+plainly = model.generate(prompt, max_new_tokens=1)
+with model.steer(polar.add(), depths=depth, positions=[last], source=vector) as steered:
+    led = steered.generate(prompt, max_new_tokens=1)
+say(f"Left alone: “{plainly}”. Steered: “{led}”.")
+
+# %% [markdown]
+# That is one prompt, and its own state went into the centroid that moved it. Measuring takes more
+# care.
+#
+# ## A prediction, before you go on
+#
+# We steer either at the **input position**, with the difference of centroids of two *input words*
+# (another question), or at the **prediction position**, with that of two *answers* (another answer).
+# Each at every depth. Where does each of them work? Where do the curves cross, beside the crossing
+# that patching found in notebook 3: earlier, later, or at the same depth?
+
+# %%
+my_guess = ...  # "earlier", "later" or "same"
+
+# %%
+profile = steering_sweep(model, task)
+show(profile.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+crossing = find_crossing(profile)
+patching = find_crossing(patch_sweep(model, task))
+guessed = f" (you guessed {my_guess})" if isinstance(my_guess, str) else ""
+
+
+def told(found):
+    if found.verdict == "crossing":
+        return f"depth {found.depth:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    return f"no crossing ({found.verdict}: {found.reason})"
+
+
+say(
+    "**What to see.** The blue curve is steering at the input, the orange one at the end, the dashed",
+    "ones are random vectors of the same length. Steering:",
+    f"{told(crossing)}. Patching: {told(patching)}{guessed}.",
+    "Patching moves whole states, and with them everything particular to a prompt; a difference of",
+    "centroids moves only what a label has in common. So steering at the end can start to work later.",
+)
+
+# %% [markdown]
+# ## What makes it a fair measurement
+#
+# - **Other prompts.** A centroid that holds the tested prompt's own state has seen the answer. Here
+#   prompts are dealt into folds, and each pair is steered with centroids from the other folds.
+# - **A random vector** of the same length: does any push of this size do it?
+# - **A shuffled vector**, of another pair: does any *meaningful* push do it?
+
+# %%
+edits = ("full", "random", "shuffled")
+at = {name: profile.efficacy("prediction", edit=name) for name in edits if name in profile.edits}
+names = {"full": "the right vector", "random": "a random one", "shuffled": "another pair's"}
+show(
+    depth_lines(
+        {names[name]: values for name, values in at.items()},
+        title="Steering at the prediction position",
+        y_title="share of pairs that give the intended answer",
+    )
+)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+peak = int(at["full"].mean(0).argmax())
+flips = profile.of(profile.flip, "prediction", edit="shuffled")
+elsewhere = flips.nanmean(0)[peak]
+say(
+    f"**What to see.** At depth {peak} the right vector brings the intended answer in",
+    f"{at['full'].mean(0)[peak]:.0%} of the pairs, a random one in {at['random'].mean(0)[peak]:.0%},",
+    f"another pair's in {at['shuffled'].nan_to_num().mean(0)[peak]:.0%}, although that one changes the",
+    f"answer in {elsewhere:.0%} of them: it leads somewhere else. The smallest centroid stands on",
+    f"{profile.smallest_centroid} prompts.",
+)
+
+# %% [markdown]
+# ## How hard must one push?
+#
+# The vector is added once. What if it is added half, twice, or the other way round?
+
+# %%
+strengths = (0.25, 0.5, 1.0, 2.0)
+few = task.select(slice(0, 60))
+pushed = {}
+for strength in strengths:
+    swept = steering_sweep(
+        model, few, positions=["prediction"], scopes=["local"], strength=strength
+    )
+    pushed[f"strength {strength:g}"] = swept.efficacy("prediction")
+show(
+    depth_lines(
+        pushed,
+        title="The same vectors at several strengths, at the prediction position",
+        y_title="share of pairs that give the intended answer",
+    )
+)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+best = {name: (float(v.mean(0).max()), int(v.mean(0).argmax())) for name, v in pushed.items()}
+say(
+    "**What to see.** How far each strength gets at its best depth:",
+    "; ".join(f"{name}: {share:.0%} (depth {d})" for name, (share, d) in best.items()) + ".",
+    "A push that is too weak leaves the answer where it was. A stronger one is not always a better one:",
+    "it may lead past the answer. Of what else it breaks this number says nothing; for that, look at",
+    "the divergence from a genuine run (`profile.kl_to_source`).",
+)
+
+# %% [markdown]
+# ## Turn or stretch?
+#
+# Adding a vector changes the direction and the norm of a state. Which of the two does the work? The
+# sweep has both parts: `direction` turns the state as the vector would and keeps its norm; `norm`
+# stretches it as the vector would and keeps its direction.
+
+# %%
+halves = {
+    "whole vector": profile.efficacy("prediction"),
+    "its turn alone": profile.efficacy("prediction", edit="direction"),
+    "its stretch alone": profile.efficacy("prediction", edit="norm"),
+}
+show(
+    depth_lines(
+        halves,
+        title="The two parts of a steering vector",
+        y_title="share of pairs that give the intended answer",
+    )
+)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+say(
+    f"**What to see.** At depth {peak}: whole {halves['whole vector'].mean(0)[peak]:.0%}, turn",
+    f"{halves['its turn alone'].mean(0)[peak]:.0%}, stretch",
+    f"{halves['its stretch alone'].mean(0)[peak]:.0%}. Compare with notebook 4.",
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. The vector.** From the centroid of one label to that of another.
+
+
+# %%
+def steering_vector(
+    states: Float[Tensor, "prompt d_model"], labels: Int[Tensor, " prompt"], away: int, to: int
+) -> Float[Tensor, " d_model"]:
+    return ...
+
+
+check("06.vector", steering_vector)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def steering_vector(states, labels, away, to):
+#     return states[labels == to].mean(dim=0) - states[labels == away].mean(dim=0)
+#
+# check("06.vector", steering_vector)
+# ```
+#
+# </details>
+#
+# **2. Whose states may go in?** Prompts were dealt into folds. The pair (base, source) is tested: which
+# prompts may make its centroids?
+
+
+# %%
+def allowed(folds: Int[Tensor, " prompt"], base: int, source: int) -> Bool[Tensor, " prompt"]:
+    return ...
+
+
+check("06.allowed", allowed)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def allowed(folds, base, source):
+#     return (folds != folds[base]) & (folds != folds[source])
+#
+# check("06.allowed", allowed)
+# ```
+#
+# </details>
+#
+# **3. The last depth of the input.** From `profile`: the last depth at which steering at the input
+# succeeds more often than steering at the end.
+
+# %%
+last_input = ...  # a depth, or -1
+
+check("06.last_input", last_input, profile=profile)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# lead = profile.efficacy("input").mean(0) - profile.efficacy("prediction").mean(0)
+# last_input = max((depth for depth, x in enumerate(lead.tolist()) if x > 0), default=-1)
+# check("06.last_input", last_input, profile=profile)
+# ```
+#
+# </details>
+#
+# ## What to take along
+#
+# - Early, steering at the input asks another question; late, steering at the end gives another answer.
+# - Centroids come from prompts that are not tested; controls have the same length.
+# - Steering and patching need not cross at the same depth.
+#
+# **Further reading.** Differences of means as steering vectors: Rimsky et al. 2024, arXiv 2312.06681.
+# That what a lens can read predicts where steering works: arXiv 2604.15557. Claim C2: Haim & McNamee,
+# arXiv 2602.04931.
+#
+# **Next:** notebook 7 puts the whole study to the test.

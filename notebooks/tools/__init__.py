@@ -1,0 +1,1 @@
+"""What keeps the course in step: pair, run and render the notebooks."""
