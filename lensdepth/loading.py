@@ -99,6 +99,19 @@ def load_checkpoint(
     )
 
 
+def read_n_layers(name_or_path: str | Path, *, trust_remote_code: bool = False) -> int | None:
+    """Number of blocks by the configuration alone; None where it does not say.
+
+    Raises:
+        ValueError: as `load_checkpoint`, for the name and the configuration.
+    """
+    name, source = _resolve(name_or_path)
+    hub = {"trust_remote_code": trust_remote_code, "local_files_only": not _reachable(source)}
+    config = _read(source, name, "config", "AutoConfig", hub)
+    check_causal(config, name)
+    return getattr(config, "num_hidden_layers", None)
+
+
 def check_causal(config: Any, name: str) -> None:
     """Refuse an architecture that is not a decoder reading from left to right.
 

@@ -12,10 +12,9 @@ Weights are raw: norms not folded, nothing centred. Forward passes run in the mo
 without gradients, batch by batch; what comes out is float32.
 """
 
-import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,33 +27,26 @@ from torch import Tensor
 from lensdepth import generation, metrics
 from lensdepth.conversion import BackendChoice, convert
 from lensdepth.hooks import (
-    Hook,
     SiteEdit,
-    StopPass,
     Stream,
     apply_edit,
-    capture,
     check_hook,
     depth_hook,
-    hooked,
     site_hook,
 )
 from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
+from lensdepth.passes import Passes, weights_of
 from lensdepth.polar import Edit
-from lensdepth.provenance import Backend, ModelInfo, Weights
+from lensdepth.provenance import Backend, ModelInfo
+from lensdepth.readout import Readout
 from lensdepth.residual import ResidualStream
 from lensdepth.standing import StandingEdit, StandingPositions, standing, standing_positions
 from lensdepth.tokens import Positions, Prompts, TokenBatch, pad_tokens, resolve_positions
 
 logger = logging.getLogger(__name__)
 
-TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}
-"""Largest number of tokens, padding included, in one forward pass of an automatic batch size."""
 STEERED = " (steered)"
 """Behind the name of a model while `steer` is at work."""
-READOUT_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.05}
-"""Largest accepted error of the readout at depth L against the model's own logits, as a share of
-the largest logit; 1e-5 in float32 and wider."""
 
 
 def load_model(
@@ -120,21 +112,20 @@ class DepthModel:
     """
 
     def __init__(self, model: Any, *, tokenizer: Any = None, name: str | None = None) -> None:
+        self.passes = Passes(model)
         self.model = model
-        self.backend: Backend = _backend_of(model)
+        self.backend: Backend = self.passes.backend
         self.tokenizer: Any = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
         self.n_layers: int = model.cfg.n_layers
         self.d_model: int = model.cfg.d_model
         self.d_vocab: int = model.cfg.d_vocab
         self.n_ctx: int = model.cfg.n_ctx
-        weight = next(model.parameters())
-        self.device: torch.device = weight.device
-        self.dtype: torch.dtype = weight.dtype
+        self.device: torch.device = self.passes.device
+        self.dtype: torch.dtype = self.passes.dtype
         self._name = name or str(getattr(model.cfg, "model_name", "custom"))
-        self.hook_points: Mapping[str, Any] = model.hook_dict
+        self.hook_points: Mapping[str, Any] = self.passes.hook_points
         """TransformerLens's hook points by name."""
         self._depth_hooks = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
-        self._readout_checked = False
         self._n_cached = 0
         """Positions that stand in a key/value cache in front of those of the pass at work."""
         self._warned: set[str] = set()
@@ -149,9 +140,7 @@ class DepthModel:
                 f"DepthModel: {self._name!r} is no decoder with a residual stream that "
                 f"TransformerLens names: it lacks {(absent or ['unembed'])[0]}."
             )
-        linear = getattr(model.unembed, "original_component", model.unembed)
-        # Where columns of the unembedding cannot be had one by one, all are read and some picked.
-        self._columns_fit = hasattr(linear, "W_U") or isinstance(linear, torch.nn.Linear)
+        self._readout = Readout(self.passes, self._depth_hooks[-1])
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -169,7 +158,7 @@ class DepthModel:
                 or type(self.model).__name__
             ),
             backend=self.backend,
-            weights=_weights_of(self.model),
+            weights=weights_of(self.model),
             n_layers=self.n_layers,
             d_model=self.d_model,
             d_vocab=self.d_vocab,
@@ -317,8 +306,8 @@ class DepthModel:
         batch = self.tokenize(prompts)
         asked = resolve_positions(batch, positions)
         resid = torch.zeros(self.n_layers + 1, *asked.shape, self.d_model)
-        for rows in self._batches(batch, batch_size):
-            kept = self._capture(batch[rows], self._depth_hooks, asked[rows])
+        for rows in self.passes.batches(batch, batch_size):
+            kept = self.passes.capture(batch[rows], self._depth_hooks, asked[rows])
             for depth, hook in enumerate(self._depth_hooks):
                 resid[depth, rows] = kept[hook].to(device="cpu", dtype=torch.float32)
         resid[:, asked < 0] = 0
@@ -350,8 +339,8 @@ class DepthModel:
         # The last one ends the pass, so they go in the order in which the model reaches them.
         ordered = sorted(hooks, key=_block_of)
         parts = []
-        for rows in self._batches(batch, batch_size):
-            kept = self._capture(batch[rows], ordered, asked[rows])
+        for rows in self.passes.batches(batch, batch_size):
+            kept = self.passes.capture(batch[rows], ordered, asked[rows])
             parts.append(torch.stack([kept[hook].flatten(2).float().cpu() for hook in hooks]))
         found = torch.cat(parts, dim=1)
         found[:, asked < 0] = 0
@@ -380,38 +369,8 @@ class DepthModel:
         Raises:
             RuntimeError: at depth L this does not reproduce the model's own logits (checked once).
         """
-        if not self._readout_checked:
-            self._check_readout()
-        with torch.set_grad_enabled(grad):
-            if columns is not None and not self._columns_fit:
-                whole = self._readout(resid, linear=linear)
-                return whole.gather(-1, columns.to(resid.device))
-            return self._readout(resid, columns, linear=linear)
-
-    def _readout(
-        self, resid: Tensor, columns: Tensor | None = None, *, linear: bool = False
-    ) -> Tensor:
-        with self._as_evaluated():
-            states = resid.to(device=self.device, dtype=self.dtype).reshape(1, -1, self.d_model)
-            if hasattr(self.model, "ln_final"):
-                states = self.model.ln_final(states)
-            if columns is None:
-                logits = self.model.unembed(states)
-            else:
-                ids = columns.to(self.device).reshape(-1, columns.shape[-1])
-                logits = self._unembed_columns(states[0], ids)[None]
-            logits = logits.to(torch.promote_types(self.dtype, torch.float32))
-            if not linear:
-                logits = self._after_unembedding(logits)
-            shape = (*resid.shape[:-1], logits.shape[-1])
-            return logits.reshape(shape).to(device=resid.device, dtype=torch.float32)
-
-    def _unembed_columns(
-        self, states: Float[Tensor, "state d_model"], ids: Int[Tensor, "state column"]
-    ) -> Float[Tensor, "state column"]:
-        weight, bias = self.unembedding()
-        logits = torch.einsum("sd,scd->sc", states, weight[ids])
-        return logits if bias is None else logits + bias[ids]
+        self._readout.check(self._name)
+        return self._readout.read(resid, columns, grad=grad, linear=linear)
 
     def unembedding(
         self,
@@ -421,15 +380,12 @@ class DepthModel:
         Raises:
             ValueError: the model reads its logits by something that is no plain matrix.
         """
-        if not self._columns_fit:
+        if not self._readout.columns_fit:
             raise ValueError(
                 f"unembedding: {self._name!r} reads its logits by something other than one matrix "
                 f"and a bias, so they cannot be split into parts."
             )
-        unembed = self.model.unembed
-        if self.backend == "hooked":
-            return unembed.W_U.T, unembed.b_U
-        return unembed.original_component.weight, unembed.original_component.bias
+        return self.passes.unembedding()
 
     def attention(
         self, prompts: Prompts, layers: Sequence[int], *, batch_size: int | None = None
@@ -450,48 +406,13 @@ class DepthModel:
         hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]
         n_pos, n_heads = batch.tokens.shape[1], self.model.cfg.n_heads
         found = torch.full((len(hooks), len(batch), n_heads, n_pos, n_pos), torch.nan)
-        for rows in self._batches(batch, batch_size):
-            kept = self._whole(batch[rows], hooks)
+        for rows in self.passes.batches(batch, batch_size):
+            kept = self.passes.capture_whole(batch[rows], hooks)
             for i, hook in enumerate(hooks):
                 width = kept[hook].shape[-1]
                 found[i, rows, :, :width, :width] = kept[hook]
         real = batch.mask[:, None, :, None] & batch.mask[:, None, None, :]
         return torch.where(real, found, torch.nan)
-
-    def _after_unembedding(self, logits: Tensor) -> Tensor:
-        """Cap and scale: the bridge's adapter knows those of its architecture."""
-        if self.backend == "bridge":
-            return self.model.adapter.apply_output_logits_transform(logits)
-        cap = self.model.cfg.output_logits_soft_cap
-        return cap * torch.tanh(logits / cap) if cap > 0 else logits
-
-    def _check_readout(self) -> None:
-        length = min(4, self.n_ctx)
-        tokens = (torch.arange(length) * 7919 % self.d_vocab)[None]
-        everywhere = torch.arange(length)[None]
-        last = self._depth_hooks[-1]
-        state = self._capture(
-            TokenBatch(tokens=tokens, lengths=torch.tensor([length])), [last], everywhere
-        )[last]
-        with torch.no_grad(), self._as_evaluated():
-            own = self._forward(tokens.to(self.device)).float()
-            whole = self._readout(state)
-            some = tokens[..., None].expand(1, length, 2)
-            part = self._readout(state, some) if self._columns_fit else whole
-        tolerance = READOUT_TOLERANCE.get(self.dtype, 1e-5) * own.abs().max().clamp_min(1.0)
-        error = (whole - own).abs().max()
-        if not error <= tolerance:
-            raise RuntimeError(
-                f"readout: the final norm and unembedding of {self._name!r} give logits that "
-                f"differ from the model's own by {float(error):.1e}, where {float(tolerance):.1e} "
-                f"is allowed: this architecture does something between them that lensdepth does "
-                f"not know."
-            )
-        if self._columns_fit:
-            self._columns_fit = bool(
-                (part - own.gather(-1, some.to(own.device))).abs().max() <= tolerance
-            )
-        self._readout_checked = True
 
     def logits(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
@@ -538,7 +459,7 @@ class DepthModel:
         for edits in edit_sets:
             checked = [self.check_edit(edit, batch, caller="run_edits") for edit in edits]
             out = torch.zeros(*asked.shape, self.d_vocab)
-            for rows in self._batches(batch, batch_size):
+            for rows in self.passes.batches(batch, batch_size):
                 mine = [edit.of(rows) for edit in checked]
                 state = self.edited_states(batch[rows], mine, [last], asked[rows])[0]
                 out[rows] = self.readout(state).cpu()
@@ -570,7 +491,7 @@ class DepthModel:
             self._depth_hooks[depth] if depth == self.n_layers else site_hook("resid_pre", depth)
             for depth in depths
         ]
-        kept = self._capture(batch, hooks, positions, edits=edits, grad=grad)
+        kept = self.passes.capture(batch, hooks, positions, edits=edits, grad=grad)
         return torch.stack([kept[hook] for hook in hooks])
 
     def embedded(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
@@ -679,8 +600,7 @@ class DepthModel:
             RuntimeError: on leaving, forward passes ran and the edit never acted.
         """
         edits = self._standing_edits(edit, depths, positions, source, stream, head)
-        if not self._readout_checked:
-            self._check_readout()  # of the model as it is
+        self._readout.check(self._name)  # of the model as it is
         own = self._name
         # Whatever is measured meanwhile is measured on the steered model, and its results say so.
         self._rename(own.removesuffix(STEERED) + STEERED)
@@ -761,7 +681,7 @@ class DepthModel:
             nonlocal cache
             tokens = torch.tensor([list(ids)])
             if cache is None:
-                logits, cache = self._start_cache(tokens[:, :1])
+                logits, cache = self.passes.start_cache(tokens[:, :1])
                 if cache is None:
                     raise generation.Uncacheable("it keeps no keys and values")
                 if len(ids) == 1:
@@ -770,143 +690,16 @@ class DepthModel:
             batch = TokenBatch(tokens=tokens, lengths=torch.tensor([tokens.shape[1]]))
             self._n_cached = n_cached
             try:
-                state = self._capture(batch, [last], batch.last[:, None], cache=cache)[last][0, 0]
+                state = self.passes.capture(batch, [last], batch.last[:, None], cache=cache)[last][
+                    0, 0
+                ]
             finally:
                 self._n_cached = 0
             return self.readout(state).cpu()
 
         return step
 
-    def _start_cache(
-        self, token: Int[Tensor, "batch 1"]
-    ) -> tuple[Float[Tensor, " d_vocab"], Any | None]:
-        """Logits after the first token, and a cache that holds it if the model keeps one.
-
-        Of one token alone, since a bridge gives its cache away only with the logits of every
-        position.
-        """
-        token = token.to(self.device)
-        with torch.no_grad(), self._as_evaluated():
-            if self.backend == "bridge":
-                options = {"return_type": "logits_and_cache", "use_cache": True}
-                logits, cache = self.model(token, **options)
-            else:
-                # TransformerLens 4 has no such class.
-                caches = importlib.import_module("transformer_lens.cache.key_value_cache")
-                kind = caches.TransformerLensKeyValueCache
-                cache = kind.init_cache(self.model.cfg, self.device, len(token))
-                logits = self._forward(token, cache)
-        return logits[0, -1].float().cpu(), cache
-
-    def _batches(self, batch: TokenBatch, batch_size: int | None) -> Iterator[slice]:
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
-        size = batch_size or max(1, budget // batch.tokens.shape[1])
-        for start in range(0, len(batch), size):
-            yield slice(start, start + size)
-
-    def _whole(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
-        """Whole activations of one forward pass, which ends with the last of them."""
-        kept: dict[str, Tensor] = {}
-
-        def keep(hook: str) -> Hook:
-            def function(activation: Tensor) -> None:
-                kept[hook] = activation.detach().float().cpu()
-                if len(kept) == len(hooks):
-                    raise StopPass
-
-            return hook, function
-
-        attached = hooked(self.hook_points, [keep(hook) for hook in hooks])
-        with torch.no_grad(), self._as_evaluated(), attached, suppress(StopPass):
-            self._forward(batch.tokens.to(self.device))
-        silent = [hook for hook in hooks if hook not in kept]
-        if silent:
-            raise RuntimeError(
-                f"The hook {silent[0]!r} took a function and never ran it, so nothing was read."
-            )
-        return kept
-
-    def _capture(
-        self,
-        batch: TokenBatch,
-        hooks: Sequence[str],
-        positions: Int[Tensor, "batch site"],
-        *,
-        edits: Sequence[SiteEdit] = (),
-        grad: bool = False,
-        cache: Any = None,
-    ) -> dict[str, Tensor]:
-        with torch.set_grad_enabled(grad), self._as_evaluated():
-            return capture(
-                self.hook_points,
-                lambda tokens: self._forward(tokens, cache),
-                batch.tokens.to(self.device),
-                hooks,
-                positions.to(self.device),
-                edits=edits,
-                resid_mid_is_branch=self.backend == "bridge",
-            )
-
-    def _forward(self, tokens: Int[Tensor, "batch pos"], cache: Any = None) -> Any:
-        """The model's own logits; with a cache, of tokens that go on where it ends."""
-        if self.backend == "bridge":
-            past = {} if cache is None else {"past_key_values": cache}
-            return self.model(tokens, return_type="logits", use_cache=cache is not None, **past)
-        if cache is not None:
-            past = {"past_kv_cache": cache, "attention_mask": torch.ones_like(tokens)}
-            return self.model(tokens, return_type="logits", **past)
-        # With padding on the left, HookedTransformer would mask whatever equals the pad token.
-        side = {} if self.model.tokenizer is None else {"padding_side": "right"}
-        return self.model(tokens, return_type="logits", **side)
-
-    @contextmanager
-    def _as_evaluated(self) -> Iterator[None]:
-        """Without dropout; every module's training flag is afterwards what it was."""
-        # A bridge does not own all of its Hugging Face model: dropout may stand there.
-        roots = [self.model, getattr(self.model, "original_model", self.model)]
-        training: set[torch.nn.Module] = set()
-        if any(root.training for root in roots):
-            training = {part for root in roots for part in root.modules() if part.training}
-        for module in training:
-            module.training = False
-        try:
-            yield
-        finally:
-            for module in training:
-                module.training = True
-
-
-def _backend_of(model: Any) -> Backend:
-    names = {kind.__name__ for kind in type(model).__mro__}
-    if "TransformerBridge" in names:
-        return "bridge"
-    if "HookedTransformer" in names:
-        return "hooked"
-    raise TypeError(
-        f"DepthModel: needs a HookedTransformer or a TransformerBridge, got "
-        f"{type(model).__name__}. load_model takes names and folders."
-    )
-
 
 def _block_of(hook: str) -> int:
     """The block that a hook belongs to; -1 for what comes before them all."""
     return int(hook.split(".")[1]) if hook.startswith("blocks.") else -1
-
-
-def _weights_of(model: Any) -> Weights:
-    """Whether TransformerLens folded norms, or centred the unembedding or the embedding."""
-    folded = str(getattr(model.cfg, "normalization_type", "")).endswith("Pre")
-    if folded or getattr(model, "_weights_processed", False):
-        return "processed"  # HookedTransformer says the former, the bridge the latter
-    for part, weight in (("unembed", "W_U"), ("embed", "W_E")):
-        rows = getattr(getattr(model, part, None), weight, None)
-        if rows is None:
-            continue
-        rows = rows.detach()[:64].double()
-        # Centring leaves means of rounding size, which no row of a trained matrix has by chance.
-        rounding = 4 * torch.finfo(model.cfg.dtype).eps / rows.shape[-1] ** 0.5 + 1e-6
-        if rows.abs().mean() > 0 and rows.mean(-1).abs().max() <= rounding * rows.abs().mean():
-            return "processed"
-    return "raw"

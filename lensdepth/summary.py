@@ -15,8 +15,10 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile, Effect
 from lensdepth.circuit import AttributionProfile, CircuitResult
+from lensdepth.claims import ClaimTable
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
+from lensdepth.locality import LocalityProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
 from lensdepth.steering import SteeringProfile
@@ -257,6 +259,17 @@ def steering_summary(
     }
 
 
+def locality_summary(profile: LocalityProfile) -> Json:
+    """The comparison of single places with all, each number with its interval."""
+    return to_json(
+        {
+            key: asdict(value) if isinstance(value, stats.Interval) else value
+            for key, value in profile.summary().items()
+        }
+        | {"local": mean_curve(profile.local), "necessity": mean_curve(profile.necessity)}
+    )
+
+
 def geometry_summary(profile: GeometryProfile) -> Json:
     """Each measure by depth with its interval."""
     frame = profile.to_frame()
@@ -270,6 +283,39 @@ def geometry_summary(profile: GeometryProfile) -> Json:
             }
         )
     return summary
+
+
+def claims_summary(table: ClaimTable) -> Json:
+    """Each claim's verdict, with the numbers of the statement that settles it."""
+    rows = []
+    for one in table.claims:
+        found = table.finding(one.decisive)
+        rows.append(
+            {
+                "claim": one.claim,
+                "title": one.title,
+                "verdict": one.verdict,
+                "effect": found.effect,
+                "low": found.low,
+                "high": found.high,
+                "p": one.p,
+                "decisive": one.decisive,
+                "unit": found.unit,
+                "threshold": found.threshold,
+                "n": found.n,
+                "reason": one.reason,
+            }
+        )
+    return to_json(
+        {
+            "claims": rows,
+            "accuracy": table.accuracy,
+            "n_pairs": table.n_pairs,
+            "n_prompts": table.n_prompts,
+            "located": table.located,
+            "handover": table.handover.tolist(),
+        }
+    )
 
 
 def attribution_summary(profile: AttributionProfile) -> Json:

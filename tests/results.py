@@ -12,9 +12,15 @@ from lensdepth.ablation import (
     DecodingProfile,
     DoseProfile,
 )
+from lensdepth.claims import ClaimTable
+from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.evaluate import judge_claims
+from lensdepth.claims.result import make_finding
+from lensdepth.claims.statements import STATEMENTS
 from lensdepth.geometry import GeometryProfile
 from lensdepth.geometry.coupling import coupling_names
 from lensdepth.lens import LensProfile
+from lensdepth.locality import LocalityProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import ModelInfo, Provenance, make_provenance
 from lensdepth.steering import SteeringProfile
@@ -136,6 +142,31 @@ def ablation(*, direction: float = 0.9, norm: float = 0.1, random: float = 0.4) 
         angle=torch.ones(1, N_LAYERS + 1, N),
         norm_ratio=torch.full((1, N_LAYERS + 1, N), 1.05),
         self_patch_error=0.0,
+    )
+
+
+def locality(*, local: float = 2.0, whole: float = 3.0) -> LocalityProfile:
+    """Block 3 alone moves `local`, block 5 half a nat, all together `whole`."""
+    effects = torch.zeros(N_LAYERS)
+    effects[3], effects[5] = local, 0.5
+    alone = effects[None] + torch.linspace(-1e-3, 1e-3, N)[:, None]
+    every = torch.full((N,), whole)
+    return LocalityProfile(
+        provenance=provenance(),
+        mode="denoise",
+        stream="attn_out",
+        edit="full",
+        position="prediction",
+        metric="logit_diff",
+        depths=torch.arange(N_LAYERS),
+        base_value=-torch.ones(N),
+        source_value=torch.full((N,), whole) - 1,
+        local=alone,
+        whole=every,
+        without=every[:, None] - alone,
+        direct=alone / 4,
+        total=alone,
+        total_at_base_scale=alone,
     )
 
 
@@ -283,3 +314,36 @@ def interval(curve: Float[Tensor, " depth"]) -> tuple[np.ndarray, np.ndarray, np
     """(mean, low, high) around a curve."""
     mean = curve.double().numpy()
     return mean, mean - 0.1, mean + 0.1
+
+
+def claims(**effects: float | None) -> ClaimTable:
+    """A finding for each statement: clearly beyond its threshold, or as given by its key."""
+    findings = []
+    for one in STATEMENTS:
+        beyond = {"greater": 2.0, "less": 0.5, "equivalent": 0.1}[one.expect] * one.threshold
+        effect = effects.get(one.key, beyond)
+        found = None if effect is None else Estimate(value=effect, se=0.01, n=N)
+        findings.append(
+            make_finding(
+                one.key,
+                found,
+                says=one.says,
+                unit=one.unit,
+                expect=one.expect,
+                threshold=one.threshold,
+                reason="too few" if found is None else "",
+            )
+        )
+    nothing = torch.full((N_LAYERS + 1,), float("nan"))
+    return ClaimTable(
+        provenance=provenance(),
+        claims=tuple(judge_claims(findings)),
+        findings=tuple(findings),
+        accuracy=1.0,
+        n_pairs=N,
+        n_prompts=N,
+        located=1.0,
+        handover=step(4.0),
+        handover_low=nothing,
+        handover_high=nothing,
+    )

@@ -15,6 +15,7 @@ from lensdepth.ablation.given import partners, random_turn, reference_means, str
 from lensdepth.ablation.profile import named_effect
 from lensdepth.coordinates import Coordinates
 from lensdepth.hooks import SiteEdit, depth_hook
+from lensdepth.passes import Passes
 from lensdepth.patching.spans import resolve_spans
 from lensdepth.provenance import Backend
 from lensdepth.roles import assign_roles, scope_depths
@@ -332,7 +333,7 @@ def test_bad_options_are_refused_before_any_forward_pass(
     options: dict,
     said: str,
 ) -> None:
-    monkeypatch.setattr(DepthModel, "_forward", lambda *_: pytest.fail("a forward pass ran"))
+    monkeypatch.setattr(Passes, "forward", lambda *_: pytest.fail("a forward pass ran"))
     unchecked = inspect.unwrap(ablation_sweep)  # as it runs for those who test nothing
     with pytest.raises(ValueError, match=said):
         unchecked(trained, capitals, **options)

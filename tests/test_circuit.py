@@ -36,6 +36,7 @@ from lensdepth.circuit.patching import together
 from lensdepth.cli import main
 from lensdepth.hooks import hooked
 from lensdepth.metrics import logit_diff
+from lensdepth.passes import Passes
 from lensdepth.patching.spans import Span
 from lensdepth.provenance import Backend
 
@@ -661,7 +662,7 @@ def test_random_sets_come_from_the_seed(trained: DepthModel, months: Task) -> No
 def test_bad_input_is_refused_before_any_pass(
     trained: DepthModel, months: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(DepthModel, "_capture", None)
+    monkeypatch.setattr(Passes, "capture", None)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"components": "L9H0"}, "names block 9"),
         ({"components": []}, "patch_components: no component given"),

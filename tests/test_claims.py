@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from lensdepth import ClaimTable, compare_models, evaluate_claims, load_model, load_task
+from lensdepth.claims.coupling import late_coupling
 from lensdepth.claims.evaluate import judge_claims
+from lensdepth.claims.evidence import Geometry
 from lensdepth.claims.norms import norm_tells_context
 from lensdepth.claims.statements import STATEMENTS, TITLES
-from lensdepth.claims.zones import chosen_on_others, deal_groups, find_zones
+from lensdepth.claims.zones import Zones, chosen_on_others, deal_groups, find_zones
 from lensdepth.provenance import Backend
 
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
@@ -93,9 +95,7 @@ def test_it_saves_loads_and_lists_every_statement(sharp: ClaimTable, tmp_path: P
     assert (again.claims, again.findings) == (sharp.claims, sharp.findings)
     assert torch.equal(again.handover, sharp.handover)
     frame = sharp.to_frame()
-    assert [key for key in frame.statement if not key.endswith("persistence")] == [
-        one.key for one in STATEMENTS
-    ]
+    assert frame[frame.expect.notna()].statement.tolist() == [one.key for one in STATEMENTS]
     assert frame[frame.decisive].claim.tolist() == list(TITLES)
     assert len(sharp.plot().to_plotly_json()["data"]) >= 3
     with pytest.raises(KeyError, match="there is no claim 'C8'"):
@@ -154,6 +154,55 @@ def test_the_norm_tells_a_label_only_where_it_does() -> None:
     assert norm_tells_context(noise, {"a": label}, group, share, n=n).value < 0.05
 
 
+def coupled(angles: bool) -> tuple[Geometry, Zones]:
+    """Predictions round a circle, told at depth 2 by the angle of the state or by its norm."""
+    rng, n = np.random.default_rng(0), 150
+    theta = rng.uniform(0, np.pi, n)
+    logits = 3 * np.cos(theta[:, None] - np.linspace(0, np.pi, 12))
+    turned = theta if angles else rng.uniform(0, np.pi, n)
+    norm = rng.uniform(1, 2, n) if angles else 1 + theta
+    told = norm[:, None] * np.stack([np.cos(turned), np.sin(turned), 0 * theta], axis=1)
+    states = np.stack([rng.normal(size=(n, 3)), rng.normal(size=(n, 3)), told, told])
+    group = np.stack([np.arange(n) % 5] * 2, axis=1)
+    early, late = (np.tile(np.arange(4) == d, (5, 1)) for d in (1, 2))
+    nothing = np.zeros((n, 4))
+    geometry = Geometry(
+        states=torch.from_numpy(states).float(),
+        log_probs=torch.from_numpy(logits).log_softmax(-1).float(),
+        norm=nothing,
+        similarity=nothing,
+        curvature=nothing,
+    )
+    zones = Zones(
+        group=group,
+        crossing=nothing[:, 0],
+        early=early[group[:, 0]],
+        late=late[group[:, 0]],
+        group_early=early,
+        group_late=late,
+    )
+    return geometry, zones
+
+
+@pytest.mark.parametrize("angles", [True, False])
+def test_angles_are_coupled_where_they_were_planted(angles: bool) -> None:
+    geometry, zones = coupled(angles)
+    prompts = [f"p{i}" for i in range(len(zones.group))]
+
+    def number(word: str) -> float:
+        found = late_coupling(prompts, geometry, zones, word)
+        assert found is not None
+        return found.value
+
+    if angles:
+        assert number("late angle") > 0.9
+        assert number("late more than early") > 0.8
+        assert number("angle more than norm") > 0.8
+    else:
+        assert abs(number("late angle")) < 0.2
+        assert number("angle more than norm") < -0.8
+
+
 def test_unmeasured_statements_leave_a_claim_open(sharp: ClaimTable) -> None:
     from dataclasses import replace
 
@@ -167,7 +216,7 @@ def test_unmeasured_statements_leave_a_claim_open(sharp: ClaimTable) -> None:
 
 
 def test_json_round_trips(sharp: ClaimTable) -> None:
-    from lensdepth.cli.claims import claims_summary
+    from lensdepth.summary import claims_summary
 
     summary = json.loads(json.dumps(claims_summary(sharp), allow_nan=False))
     assert [one["claim"] for one in summary["claims"]] == list(TITLES)

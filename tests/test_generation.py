@@ -11,6 +11,7 @@ from torch import Tensor
 from lensdepth import generation, polar
 from lensdepth.hooks import depth_hook, hooked
 from lensdepth.model import DepthModel, load_model
+from lensdepth.passes import Passes
 
 PROMPTS = list(architectures.PROMPTS)
 
@@ -172,8 +173,8 @@ def test_a_wrong_cache_changes_no_text_and_is_said_once(
     assert model.generate(PROMPTS[0], **options) == plain
     assert not caplog.records
     if kind == "none":
-        start = DepthModel._start_cache
-        monkeypatch.setattr(DepthModel, "_start_cache", lambda *args: (start(*args)[0], None))
+        start = Passes.start_cache
+        monkeypatch.setattr(Passes, "start_cache", lambda *args: (start(*args)[0], None))
     else:
         monkeypatch.setattr(DepthModel, "_cached_step", bad_cache(kind))
     for _ in range(2):

@@ -223,3 +223,20 @@ def test_a_label_that_the_prompts_lack_is_named_before_a_model_is_loaded(
     assert "mine.toml, line 4: hypothesis 'direction beats norm': the prompts have no label" in (
         capsys.readouterr().err
     )
+
+
+def test_what_the_model_lacks_is_named_before_its_weights_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the model was loaded before the file was checked")
+
+    monkeypatch.setattr("lensdepth.model.load_model", never)
+    mine = str(file_of(tmp_path, GOOD.replace('depths = "late"', "depths = 11", 1)))
+    assert main(["claims", "--hypotheses", mine, "--dry-run"]) == 2
+    said = capsys.readouterr().err
+    assert "mine.toml, line " in said
+    assert "this model has depths 0 to 10" in said
+    text = GOOD.replace('edit = "direction" }', 'edit = "direction", where = { bet = 2 } }')
+    assert main(["claims", "--hypotheses", str(file_of(tmp_path, text))]) == 2
+    assert "the prompts have no label 'bet'; there are alpha, beta" in capsys.readouterr().err

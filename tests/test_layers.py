@@ -32,6 +32,8 @@ LEVELS = (
     ),
     (
         "hooks",
+        "passes",
+        "readout",
         "standing",
         "generation",
         "residual",

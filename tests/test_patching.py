@@ -12,6 +12,7 @@ from torch import Tensor
 from lensdepth import DepthModel, Task, find_crossing, load_task, patch_sweep, patch_windows, polar
 from lensdepth.hooks import SiteEdit, Stream, site_hook
 from lensdepth.metrics import logit_diff
+from lensdepth.passes import Passes
 from lensdepth.patching import PatchProfile, WindowProfile, text_span
 from lensdepth.patching.sites import check_model
 from lensdepth.patching.spans import elsewhere, resolve_spans, same_states
@@ -384,7 +385,7 @@ def test_bad_options_are_refused_before_any_forward_pass(
     def fail(*_: object) -> None:
         raise AssertionError("a forward pass ran")
 
-    monkeypatch.setattr(DepthModel, "_forward", fail)
+    monkeypatch.setattr(Passes, "forward", fail)
     with pytest.raises(ValueError, match=message):
         patch_sweep(trained, capitals, **options)
 

@@ -257,3 +257,18 @@ def test_steering_says_where_the_curves_cross_or_that_they_do_not() -> None:
     never = results.steering(None)
     said = prose.steering_verdict(never, find_steering_crossing(never, n_resamples=50))
     assert said == "The two steering curves do not cross: the prediction position never leads."
+
+
+def test_blocks_are_said_to_work_together_or_again_only_beyond_chance() -> None:
+    said = prose.locality_sentences(results.locality(local=2.0, whole=3.0))
+    assert (
+        "of all 8 blocks at the last token together moves the logit difference by 3.00 nats"
+        in (said[0])
+    )
+    assert "block 3, reaches 67% of that" in said[0]
+    assert "less than the whole, by 0.50 nats: blocks work together (synergy)" in said[0]
+    assert "Of block 3's effect of 2.00 nats, 0.50 is what it writes straight" in said[1]
+    again = prose.locality_sentences(results.locality(local=2.0, whole=1.5))[0]
+    assert "more than the whole, by 1.00 nats: blocks do the same work again" in again
+    even = prose.locality_sentences(results.locality(local=2.5, whole=3.0))[0]
+    assert "add up to the whole as far as can be told" in even

@@ -19,6 +19,7 @@ from torch import Tensor
 from lensdepth import load_model, polar
 from lensdepth.hooks import SiteEdit, Stream, capture, depth_hook, site_hook
 from lensdepth.model import DepthModel
+from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
 from lensdepth.replay import Part, attention, chunk, replay, replay_measure
 from lensdepth.replay.chunk import Chunk
@@ -684,7 +685,7 @@ def test_gradients_are_those_of_plain_hooks(
             else:
                 kept = capture(
                     model.hook_points,
-                    model._forward,
+                    model.passes.forward,
                     BASE.tokens,
                     [last_hook],
                     LAST[:, None],
@@ -758,7 +759,7 @@ def test_processed_models_are_never_silently_wrong(
 def test_bad_options_are_refused_before_any_forward_pass(
     tiny_llama: DepthModel, options: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DepthModel, "_forward", no_pass)
+    monkeypatch.setattr(Passes, "forward", no_pass)
     with pytest.raises(ValueError, match=message):
         replay(tiny_llama, BASE, [[site(depth_hook(1, N_LAYERS))]], **options)
 
@@ -787,7 +788,7 @@ def no_pass(*_: object) -> None:
 def test_edits_that_do_not_fit_are_refused_before_any_forward_pass(
     tiny_llama: DepthModel, edit: SiteEdit, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DepthModel, "_forward", no_pass)
+    monkeypatch.setattr(Passes, "forward", no_pass)
     with pytest.raises(ValueError, match=message):
         replay(tiny_llama, BASE, [[], [edit]])
 
@@ -830,7 +831,7 @@ def test_a_depth_is_read_after_every_edit_at_it(tiny_llama: DepthModel, depths: 
 def test_heads_that_are_not_there(
     tiny_llama: DepthModel, edit: SiteEdit, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DepthModel, "_forward", no_pass)
+    monkeypatch.setattr(Passes, "forward", no_pass)
     with pytest.raises(ValueError, match=message):
         replay(tiny_llama, BASE, [[edit]])
 

@@ -66,10 +66,12 @@ def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Findings:
         sustained_crossing=find_steering_crossing(steering, scope="suffix", n_resamples=50),
         commitment=None,
         change_point=None,
+        locality=results.locality(),
         ablation=results.ablation(),
         dose=results.dose(),
         decoding=results.decoding(),
         geometry=results.geometry(),
+        claims=results.claims(),
         seed=0,
         absent={},
         seconds={"lens": 0.1},
@@ -89,8 +91,9 @@ def test_the_page_is_self_contained(text: str) -> None:
 
 def test_every_analysis_is_there(report: Report, text: str) -> None:
     rest = without_plotly(text)
-    keys = ("story", "lens", "patch", "steering", "ablation", "dose", "decoding", "geometry")
-    for key in ("summary", *keys, "provenance"):
+    keys = ("story", "lens", "patch", "steering", "locality", "ablation", "dose", "decoding",
+            "geometry")  # fmt: skip
+    for key in ("claims", "summary", *keys, "provenance"):
         assert f'<section id="{key}"' in rest
     exhibits = ("tokens", "cka", "procrustes", "coupling")
     for key in (*keys, *exhibits):
@@ -106,8 +109,9 @@ def test_every_analysis_is_there(report: Report, text: str) -> None:
 def test_tables_and_summary_lie_beside_it(report: Report) -> None:
     assert report.tables == report.path.with_name("months_tables")
     assert sorted(p.stem for p in report.tables.glob("*.parquet")) == [
-        "ablation", "crossing", "decoding", "dose", "geometry", "geometry_maps", "lens", "patch",
-        "steering", "steering_crossing", "task", "transition",
+        "ablation", "claims", "crossing", "decoding", "dose", "geometry", "geometry_maps", "lens",
+        "locality",
+        "patch", "steering", "steering_crossing", "task", "transition",
     ]  # fmt: skip
     assert report.patch is not None
     stored = pd.read_parquet(report.tables / "patch.parquet")
@@ -116,7 +120,7 @@ def test_tables_and_summary_lie_beside_it(report: Report) -> None:
     assert summary == json.loads(json.dumps(report.summary))
     assert set(summary) >= {
         "provenance", "task", "lens", "patch", "steer", "ablate", "dose", "decoding", "geometry",
-        "absent",
+        "claims", "absent",
     }  # fmt: skip
     assert sorted(p.name for p in report.path.parent.iterdir()) == ["months.html", "months_tables"]
 
@@ -125,7 +129,7 @@ def test_the_csv_is_the_table_on_the_page(text: str, report: Report) -> None:
     links = re.findall(r'href="data:text/csv;charset=utf-8,([^"]*)" download="(\w+)\.csv"', text)
     assert [name for _, name in links] == [
         f"{key}_by_depth"
-        for key in ("lens", "patch", "steering", "ablation", "decoding", "geometry")
+        for key in ("lens", "patch", "steering", "locality", "ablation", "decoding", "geometry")
     ]
     rows = list(csv.DictReader(io.StringIO(unquote(unescape(links[0][0])))))
     assert [row["depth"] for row in rows] == [str(d) for d in range(report.lens.n_layers + 1)]
@@ -150,7 +154,7 @@ def test_what_users_write_stays_text(task: Task, tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in rest
     assert "<|endoftext|>" not in rest
     blobs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', rest, flags=re.S)
-    assert len(blobs) == 13
+    assert len(blobs) == 15
     for blob in blobs:
         assert not set("<>&") & set(blob)
         json.loads(blob)
@@ -166,6 +170,23 @@ def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
     assert [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)[:4]] == [
         "4.00", "4.00 to 4.00", "crossing", "steering, crossing",
     ]  # fmt: skip
+
+
+def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:
+    claims = results.claims(**{"C1 width": 0.6, "C7 not additive": None})
+    findings = by_hand(task, claims=claims)
+    written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
+    text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
+    assert text.index('<section id="claims"') < text.index('<section id="summary"')
+    said = "C2, C3, C4, C5 and C6 are supported; C1 is contradicted; C7 stays open."
+    assert said in text
+    row = text[text.index("<b>C1</b> sharp causal transition") :]
+    row = row[: row.index("</tr>")]
+    for shown in ("✗</i> contradicted", ">width<", "0.60<", "[0.58, 0.62]", "< 0.25<", "< 0.0001<"):
+        assert shown in row
+    assert "C7: too few." in text
+    assert written.summary["claims"]["claims"][0]["verdict"] == "contradicted"
+    assert set(pd.read_parquet(written.tables / "claims.parquet").statement) >= {"C1 width"}
 
 
 def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:
@@ -204,7 +225,8 @@ def test_plain_prompts_have_lens_and_geometry_alone(model: DepthModel, tmp_path:
     assert made.patch is made.crossing is made.steering is made.ablation is made.dose is None
     assert made.geometry is not None
     text = without_plotly(made.path.read_text())
-    assert text.count("Not measured: the task has plain prompts alone") == 4
+    assert text.count("Not measured: the task has plain prompts alone") == 5
+    assert text.count("Not tested: the task has plain prompts alone") == 1
     assert "Control passes" not in text
     assert "patch" not in made.summary
 

@@ -8,6 +8,7 @@ import torch
 
 from lensdepth import DepthModel, Task, find_crossing, load_task, polar, steering_sweep
 from lensdepth.hooks import SiteEdit, depth_hook
+from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
 from lensdepth.roles import assign_roles
 from lensdepth.steering import SteeringProfile
@@ -288,7 +289,7 @@ def test_bad_options_are_refused_before_any_forward_pass(
     options: dict,
     said: str,
 ) -> None:
-    monkeypatch.setattr(DepthModel, "_forward", lambda *_: pytest.fail("a forward pass ran"))
+    monkeypatch.setattr(Passes, "forward", lambda *_: pytest.fail("a forward pass ran"))
     with pytest.raises(ValueError, match=said):
         steering_sweep(trained, months, **options)
 
@@ -315,7 +316,7 @@ def test_labels_of_one_prompt_are_named_with_their_rows(
         row("January", "June", "Two", ("March", "August")),
     ]
     task = load_task(written(tmp_path / "p.csv", rows), trained)
-    monkeypatch.setattr(DepthModel, "_forward", lambda *_: pytest.fail("a forward pass ran"))
+    monkeypatch.setattr(Passes, "forward", lambda *_: pytest.fail("a forward pass ran"))
     with pytest.raises(ValueError, match="at the input position a label of line 4 has no other"):
         steering_sweep(trained, task)
 

@@ -1,12 +1,14 @@
 """Angles against predictions after the crossing and before it, on prompts that chose neither."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from lensdepth.claims.estimate import Estimate
-from lensdepth.claims.evidence import Evidence
+from lensdepth.claims.evidence import Geometry
 from lensdepth.claims.zones import N_GROUPS, Zones
 from lensdepth.geometry.coupling import PairTable
 from lensdepth.geometry.halves import FEWEST, draw_halves
@@ -19,17 +21,17 @@ ANGLE, NORM, ANGLE_GIVEN_NORM = 0, 1, 3
 """Places of a table's couplings."""
 
 
-def late_coupling(evidence: Evidence, zones: Zones, word: str) -> Estimate | None:
+def late_coupling(
+    prompts: Sequence[str], geometry: Geometry, zones: Zones, word: str
+) -> Estimate | None:
     """The mean over groups of a function of their couplings; None where they have none.
 
     Each group's couplings are between its own prompts, at the depths that the other groups' pairs
     chose. Its standard error is the spread over halves of its prompts.
     """
-    geometry = evidence.geometry
-    assert geometry is not None
     values, variances, n_prompts = [], [], 0
     for group in range(N_GROUPS):
-        rows = _different(evidence, zones, group)
+        rows = _different(prompts, zones, group)
         if len(rows) < FEWEST:
             return None
         js = distribution_distances(geometry.log_probs[torch.from_numpy(rows)])["js"]
@@ -59,9 +61,9 @@ def late_coupling(evidence: Evidence, zones: Zones, word: str) -> Estimate | Non
     return Estimate(value=float(np.mean(values)), se=max(se, 1 / n_prompts), n=n_prompts)
 
 
-def _different(evidence: Evidence, zones: Zones, group: int) -> Int[Array, " row"]:
+def _different(prompts: Sequence[str], zones: Zones, group: int) -> Int[Array, " row"]:
     """One row for each different clean prompt of a group."""
     first: dict[str, int] = {}
     for row in np.flatnonzero(zones.group[:, 0] == group).tolist():
-        first.setdefault(evidence.task.clean[row], row)
+        first.setdefault(prompts[row], row)
     return np.array(list(first.values())[:MOST], dtype=int)

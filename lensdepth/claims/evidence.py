@@ -10,7 +10,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import metrics
-from lensdepth.ablation import AblationProfile, ablation_sweep
+from lensdepth.ablation import AblationProfile, DoseProfile, ablation_sweep, dose_response
 from lensdepth.claims.estimate import sharing
 from lensdepth.claims.zones import Zones, deal_groups, find_zones
 from lensdepth.geometry.reading import read_prompts
@@ -21,7 +21,9 @@ from lensdepth.steering import SteeringProfile, steering_sweep
 from lensdepth.tasks import Task
 
 T = TypeVar("T")
-STAGES = ("patching", "geometry", "ablation", "steering", "local and global", "trajectory")
+STAGES = ("patching", "geometry", "ablation", "norms", "steering", "local and global", "trajectory")
+FACTORS = (0.5, 2.0)
+"""Of the norm: far beyond what a swap between prompts does to it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +50,8 @@ class Evidence:
     zones: Zones | None
     geometry: Geometry | None
     ablation: AblationProfile | None
+    scaled: DoseProfile | None
+    """Norms halved and doubled."""
     steering: SteeringProfile | None
     locality: LocalityProfile | None
     persistence: Float[Array, "pair block"] | None
@@ -101,6 +105,11 @@ def gather_evidence(
         "geometry", "geometry", lambda: _read_geometry(model, task, batch_size=batch_size)
     )
     ablation = willing("ablation", "ablation", lambda: ablation_sweep(model, task, seed=seed))
+    scaled = willing(
+        "scaled",
+        "norms",
+        lambda: dose_response(model, task, angles=(), factors=FACTORS, seed=seed),
+    )
     steering = willing(
         "steering", "steering", lambda: steering_sweep(model, task, scopes=("local",), seed=seed)
     )
@@ -122,6 +131,7 @@ def gather_evidence(
         zones=zones,
         geometry=geometry,
         ablation=ablation,
+        scaled=scaled,
         steering=steering,
         locality=locality,
         persistence=persistence,

@@ -158,11 +158,8 @@ def check_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothe
             f"prompts alone."
         )
     check_labels(hypotheses, {name: task.labels[name].astype(str) for name in task.labels.columns})
+    check_depths(hypotheses, model.n_layers)
     for one in hypotheses:
-        try:
-            parse_depths(one.depths, last_depth(one, model.n_layers))
-        except ValueError as error:
-            raise WrongHypothesis(one, "depths", str(error)) from error
         for condition in conditions(one):
             if condition.position == "input" and task.input_positions is None:
                 raise WrongHypothesis(one, "position", "the task has no input position.")
@@ -170,6 +167,19 @@ def check_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothe
             raise WrongHypothesis(
                 one, "depths", f"depths {one.depths!r} need a task with an input position."
             )
+
+
+def check_depths(hypotheses: Sequence[Hypothesis], n_layers: int) -> None:
+    """Refuse depths that a model of so many blocks does not have.
+
+    Raises:
+        WrongHypothesis
+    """
+    for one in hypotheses:
+        try:
+            parse_depths(one.depths, last_depth(one, n_layers))
+        except ValueError as error:
+            raise WrongHypothesis(one, "depths", str(error)) from error
 
 
 def check_labels(hypotheses: Sequence[Hypothesis], labels: "dict[str, pd.Series[str]]") -> None:

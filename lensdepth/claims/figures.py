@@ -53,7 +53,11 @@ def forest(findings: Sequence["Finding"], verdicts: Mapping[str, str]) -> go.Fig
             customdata=[_hover(rows[i]) for i in at],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    bounds = [(i, one) for i, one in enumerate(rows) if one.threshold is not None]
+    bounds = [
+        (i, one)
+        for i, one in enumerate(rows)
+        if one.threshold is not None and one.effect is not None
+    ]
     ticks = [
         (i, x)
         for i, one in bounds

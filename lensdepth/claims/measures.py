@@ -161,7 +161,7 @@ def _c4(evidence: Evidence, word: str) -> Estimate:
     _need(evidence, "geometry")
     zones = _zones(evidence)
     assert evidence.geometry is not None
-    found = late_coupling(evidence, zones, word)
+    found = late_coupling(evidence.task.clean, evidence.geometry, zones, word)
     if found is None:
         raise Unmeasured("too few different prompts in a group, or predictions that do not differ")
     return found
@@ -170,6 +170,11 @@ def _c4(evidence: Evidence, word: str) -> Estimate:
 def _c5(evidence: Evidence, word: str) -> Estimate:
     if word == "norm does nothing":
         return _norm_swap(evidence)
+    if word == "norm halved or doubled":
+        _need(evidence, "scaled")
+        assert evidence.scaled is not None
+        flipped = evidence.scaled.flip.double().numpy().mean(0).T
+        return _mean(evidence, mean_over(flipped, _zones(evidence).late))
     _need(evidence, "ablation")
     zones, found = _zones(evidence), evidence.ablation
     assert found is not None

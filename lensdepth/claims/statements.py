@@ -198,13 +198,18 @@ STATEMENTS = (
 )  # fmt: skip
 
 BESIDE = {
+    "C5 norm halved or doubled": (
+        "after the crossing, halving or doubling the norm changes the model's first choice: the "
+        "mean of both",
+        "share of pairs",
+    ),
     "C7 persistence": (
         "angle from the base trajectory at the last depth over that right after the best block's "
         "edit",
         "ratio",
     ),
 }
-"""Measured beside C7 and part of no verdict: key -> (what it is, unit)."""
+"""Measured beside a claim and part of no verdict: key -> (what it is, unit)."""
 
 
 def of_claim(claim: str) -> tuple[Statement, ...]:

@@ -7,6 +7,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from lensdepth import prose
+
 if TYPE_CHECKING:
     from lensdepth.claims import ClaimTable, HypothesisTable
     from lensdepth.claims.models import ModelsTable
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
 STYLES = {"supported": "bold green", "contradicted": "bold red", "cannot tell": "yellow"}
 SHORT = {"supported": "yes", "contradicted": "no", "cannot tell": "?"}
-SIGNS = {"greater": ">", "less": "<", "equivalent": "±"}
 
 
 def _table(*columns: str) -> Table:
@@ -27,21 +28,8 @@ def _table(*columns: str) -> Table:
 
 
 def _effect(found: "Finding") -> str:
-    if found.effect is None or found.low is None or found.high is None:
-        return "–"
-    return f"{found.effect:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-
-def _aim(found: "Finding") -> str:
-    if found.expect is None or found.threshold is None:
-        return ""
-    return f"{SIGNS[found.expect]} {found.threshold:g}"
-
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+    cells = prose.finding_cells(found)
+    return cells.effect if found.effect is None else f"{cells.effect} {cells.interval}"
 
 
 def _verdict(verdict: str) -> Text:
@@ -53,23 +41,18 @@ def claims_table(table: "ClaimTable") -> Table:
     shown = _table("claim", "", "verdict", "settled by", "effect", "aim", "p", "prompts")
     for one in table.claims:
         found = table.finding(one.decisive)
-        settled = "–" if found.effect is None else one.decisive.split(" ", 1)[1]
+        cells = prose.finding_cells(found)
         shown.add_row(
-            one.claim, Text(one.title), _verdict(one.verdict), settled, _effect(found),
-            _aim(found), _p(one.p), str(found.n) if found.n else "–",
+            one.claim, Text(one.title), _verdict(one.verdict), prose.settled_by(table, one),
+            _effect(found), cells.aim, prose.corrected_p(one.p), cells.n,
         )  # fmt: skip
     return shown
 
 
 def notes(table: "ClaimTable") -> list[str]:
     """What to bear in mind: why claims stay open, and what is weak."""
-    said: dict[str, list[str]] = {}
-    for one in table.claims:
-        if one.reason:
-            said.setdefault(one.reason, []).append(one.claim)
-    lines = [f"{', '.join(claims)}: {reason}." for reason, claims in said.items()]
     return [
-        *lines,
+        *prose.claim_reasons(table),
         "p: two-sided against the aim, corrected over the claims (Holm). Intervals: 95 %, by "
         "prompt, uncorrected. All statements: --json, --out FILE.csv; reasons: docs/claims.md.",
     ]
@@ -79,9 +62,10 @@ def hypotheses_table(table: "HypothesisTable", needed: Sequence[int | None]) -> 
     """One row a hypothesis."""
     shown = _table("hypothesis", "verdict", "effect", "aim", "p", "prompts", "needed")
     for one, found, n in zip(table.hypotheses, table.findings, needed, strict=True):
+        cells = prose.finding_cells(found)
         shown.add_row(
-            Text(one.name), _verdict(one.verdict), _effect(found), _aim(found), _p(one.p),
-            str(found.n) if found.n else "–", "–" if n is None else f"{n:,}",
+            Text(one.name), _verdict(one.verdict), _effect(found), cells.aim,
+            prose.corrected_p(one.p), cells.n, "–" if n is None else f"{n:,}",
         )  # fmt: skip
     return shown
 

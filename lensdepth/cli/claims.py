@@ -19,7 +19,7 @@ from lensdepth.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from lensdepth.claims import ClaimTable, Hypothesis
+    from lensdepth.claims import Hypothesis
     from lensdepth.claims.plan import Plan
     from lensdepth.model import DepthModel
     from lensdepth.tasks import Task
@@ -96,7 +96,7 @@ def claims(
             from lensdepth.claims import load_hypotheses
 
             hypotheses = load_hypotheses(options.hypotheses)
-            _check_prompts(options.hypotheses, hypotheses, task)
+            _check_before_loading(options.hypotheses, hypotheses, task, model)
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct" if hypotheses else "all")
     if options.dry_run:
@@ -109,18 +109,20 @@ def claims(
         _claims(depth_model, pairs, task, model, output)
 
 
-def _check_prompts(path: Path, hypotheses: "list[Hypothesis]", task: TaskOptions) -> None:
-    """Labels that a prompt file lacks are known before a model is loaded."""
-    if task.prompts is None or not Path(task.prompts).expanduser().exists():
-        return
-    import pandas as pd
+def _check_before_loading(
+    path: Path, hypotheses: "list[Hypothesis]", task: TaskOptions, model: ModelOptions
+) -> None:
+    """Labels that the prompts lack, and depths that the model lacks, without loading it."""
+    from lensdepth.claims.experiment import check_depths, check_labels
+    from lensdepth.loading import read_n_layers
 
-    from lensdepth.claims.experiment import check_labels
-    from lensdepth.tasks.files import read_rows
-
-    labels = pd.DataFrame([row.labels for row in read_rows(task.prompts)])
     with _named_lines(path):
-        check_labels(hypotheses, {name: labels[name].astype(str) for name in labels.columns})
+        labels = session.read_labels(task)
+        if labels is not None:
+            check_labels(hypotheses, {name: labels[name].astype(str) for name in labels.columns})
+        n_layers = read_n_layers(model.model, trust_remote_code=model.trust_remote_code)
+        if n_layers is not None:
+            check_depths(hypotheses, n_layers)
 
 
 class _named_lines:
@@ -179,6 +181,7 @@ def _claims(
 ) -> None:
     with quiet(debug=output.debug):
         from lensdepth.claims import evaluate_claims
+        from lensdepth.summary import claims_summary
 
         table = evaluate_claims(model, pairs, seed=task.seed, batch_size=options.batch_size)
         summary = claims_summary(table)
@@ -191,41 +194,6 @@ def _claims(
         tables.show(title, claim_tables.claims_table(table), "", *claim_tables.notes(table))
 
     session.deliver(table, summary, output, show)
-
-
-def claims_summary(table: "ClaimTable") -> dict[str, Any]:
-    """What `--json` gives under `summary`."""
-    from lensdepth.summary import to_json
-
-    rows = []
-    for one in table.claims:
-        found = table.finding(one.decisive)
-        rows.append(
-            {
-                "claim": one.claim,
-                "title": one.title,
-                "verdict": one.verdict,
-                "effect": found.effect,
-                "low": found.low,
-                "high": found.high,
-                "p": one.p,
-                "decisive": one.decisive,
-                "unit": found.unit,
-                "threshold": found.threshold,
-                "n": found.n,
-                "reason": one.reason,
-            }
-        )
-    return to_json(
-        {
-            "claims": rows,
-            "accuracy": table.accuracy,
-            "n_pairs": table.n_pairs,
-            "n_prompts": table.n_prompts,
-            "located": table.located,
-            "handover": table.handover.tolist(),
-        }
-    )
 
 
 def _hypotheses(
@@ -281,6 +249,7 @@ def _models(
     from lensdepth.claims import evaluate_claims
     from lensdepth.claims.figures import handovers
     from lensdepth.claims.models import ModelsTable, check_alike
+    from lensdepth.summary import claims_summary
 
     with quiet(debug=output.debug):
         tables_of = [evaluate_claims(model, pairs, seed=task.seed, batch_size=loading.batch_size)]

@@ -69,10 +69,13 @@ def report(
     if json:
         session.print_json(session.report_json(made))
     else:
+        from lensdepth import prose
         from lensdepth.cli import tables
 
         title = session.title("Report", depth_model, session.pairs_sentence(pairs))
-        tables.show(title, tables.report_table(made), "", f"{made.path} (tables: {made.tables})")
+        written = f"{made.path} (tables: {made.tables})"
+        claims = [] if made.claims is None else [prose.claims_verdict(made.claims), ""]
+        tables.show(title, tables.report_table(made), "", *claims, written)
 
 
 @app.command(

@@ -76,6 +76,23 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
     return task
 
 
+def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
+    """The labels of a task's rows, without a model; None for what would have to be downloaded."""
+    import pandas as pd
+
+    from lensdepth.tasks.load import draw_rows
+
+    if options.prompts is not None:
+        if not Path(options.prompts).expanduser().exists():
+            return None
+        rows = draw_rows(Path(options.prompts), n=None)
+    else:
+        templates = options.template or None
+        chosen = "all" if templates and "all" in templates else templates
+        rows = draw_rows(options.source, n=options.n, seed=options.seed, template=chosen)
+    return pd.DataFrame([row.labels for row in rows])
+
+
 def open_translators(path: Path, model: "DepthModel") -> "TunedLens":
     """Read a lens in whichever of the three formats it is."""
     from lensdepth.lens import TunedLens, load_jacobian_lens, load_tuned_lens

@@ -207,7 +207,7 @@ class LocalityProfile:
             ],
             n_layers=self.n_layers,
             title=f"Local against global: {self.stream} at the {self.position} position",
-            y_title=f"change of {self.metric}",
+            y_title=f"change of {self.metric}" + ", nats" * (self.metric in ("logit_diff", "kl")),
         )
 
     def save(self, path: str | Path) -> None:

@@ -4,7 +4,16 @@ Each function takes results and gives sentences; where the numbers say "none" or
 so do the words. Text comes out unescaped: whoever shows it as HTML escapes it.
 """
 
+from lensdepth.prose.claims import (
+    FindingCells,
+    claim_reasons,
+    claims_verdict,
+    corrected_p,
+    finding_cells,
+    settled_by,
+)
 from lensdepth.prose.geometry import coupling_verdict, geometry_sentences
+from lensdepth.prose.locality import locality_sentences
 from lensdepth.prose.notes import NOTES
 from lensdepth.prose.parts import (
     ablation_sentences,
@@ -23,9 +32,11 @@ from lensdepth.prose.whole import KeyNumber, accuracy, key_numbers, opening, ord
 from lensdepth.prose.wording import Estimate, between, block_of, counted, estimate, p_value, plain
 
 __all__ = [
-    "NOTES", "Estimate", "KeyNumber", "ablation_sentences", "ablation_verdict", "accuracy",
-    "between", "block_of", "counted", "coupling_verdict", "crossing_verdict",
-    "decoding_sentences", "dose_sentences", "estimate", "geometry_sentences", "key_numbers",
-    "lens_sentences", "lens_verdict", "opening", "order_verdict", "p_value", "patch_sentences",
-    "plain", "steering_sentences", "steering_verdict",
+    "NOTES", "Estimate", "FindingCells", "KeyNumber", "ablation_sentences", "ablation_verdict",
+    "accuracy", "between", "block_of", "claim_reasons", "claims_verdict", "corrected_p", "counted",
+    "coupling_verdict", "crossing_verdict", "decoding_sentences", "dose_sentences", "estimate",
+    "finding_cells", "geometry_sentences", "key_numbers", "lens_sentences", "lens_verdict",
+    "locality_sentences",
+    "opening", "order_verdict", "p_value", "patch_sentences", "plain", "settled_by",
+    "steering_sentences", "steering_verdict",
 ]  # fmt: skip

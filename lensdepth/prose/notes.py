@@ -1,6 +1,13 @@
 """How to read each figure, in a teacher's words."""
 
 NOTES = {
+    "claims": (
+        "A claim is several statements with a number each. A dot is the number found, its bar the "
+        "95% interval by prompt, the upright stroke the threshold that was set before. A claim is "
+        "supported where every one of its dots lies clearly beyond its stroke, and contradicted "
+        "where one lies clearly short of it. Depths were chosen on other prompts than those "
+        "tested, and the last depth takes no part, for there the final norm settles the matter."
+    ),
     "story": (
         "Read the panels downwards at one depth: each asks the same residual states another "
         "question. On the far left is the embedding, on the far right the state that the model "
@@ -48,6 +55,14 @@ NOTES = {
         "information has moved on, only the last token's does. The ends hold by construction: at "
         "the last depth the prediction position is all that the readout sees, and the input "
         "position is not read any more. What can be found out is what happens between."
+    ),
+    "locality": (
+        "Put the attention output of one block, at the last token, from one run into the other: "
+        "its local effect. Put in those of all blocks at once, and of all but one: what is then "
+        "lost is what that block is needed for. Where one block could do it alone and nothing is "
+        "lost without it, others do the same work again; where single effects add up to less than "
+        "the whole, blocks work together. The dashed line is what the block writes straight into "
+        "the readout; what lies between it and the local effect is made by later blocks."
     ),
     "ablation": (
         "A state is a direction times a length. Replace one and keep the other: which part brings "

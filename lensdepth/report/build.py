@@ -148,10 +148,12 @@ def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:
         "patch": findings.patch,
         "steering": findings.steering,
         "steering_crossing": findings.steering_crossing,
+        "locality": findings.locality,
         "ablation": findings.ablation,
         "dose": findings.dose,
         "decoding": findings.decoding,
         "geometry": findings.geometry,
+        "claims": findings.claims,
         "transition": findings.transition,
         "crossing": findings.crossing,
     }

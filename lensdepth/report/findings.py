@@ -16,18 +16,22 @@ from lensdepth.ablation import (
     decode_parts,
     dose_response,
 )
+from lensdepth.claims import ClaimTable, evaluate_claims
 from lensdepth.geometry import GeometryProfile, geometry_profile
 from lensdepth.lens import LensProfile, logit_lens
+from lensdepth.locality import LocalityProfile, compare_local_global
 from lensdepth.model import DepthModel
 from lensdepth.patching import PatchProfile, patch_sweep
 from lensdepth.steering import SteeringProfile, steering_sweep
 from lensdepth.summary import (
     Json,
     ablation_summary,
+    claims_summary,
     decoding_summary,
     dose_summary,
     geometry_summary,
     lens_summary,
+    locality_summary,
     patch_summary,
     provenance_json,
     steering_summary,
@@ -50,7 +54,9 @@ from lensdepth.transition import (
 
 T = TypeVar("T")
 
-STAGES = ("lens", "patch", "steering", "ablation", "dose", "decoding", "geometry")
+STAGES = (
+    "lens", "patch", "steering", "locality", "ablation", "dose", "decoding", "geometry", "claims",
+)  # fmt: skip
 """What takes its time, in order."""
 TOKENS_SHOWN = 32
 """Most tokens of the first prompt that are mapped."""
@@ -76,10 +82,14 @@ class Findings:
     """Where the lens's first choice is settled."""
     change_point: ChangePoint | None
     """Of the lens's divergence and the patching curves, cut together."""
+    locality: LocalityProfile | None
+    """Attention of single blocks and of all, at the prediction position."""
     ablation: AblationProfile | None
     dose: DoseProfile | None
     decoding: DecodingProfile | None
     geometry: GeometryProfile | None
+    claims: ClaimTable | None
+    """The study's claims, with verdicts."""
     seed: int
     absent: dict[str, str]
     """Analysis -> why there is no result."""
@@ -112,7 +122,8 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
             "the task has plain prompts alone; interventions need pairs of prompts with the "
             "columns clean, corrupted, target and foil"
         )
-        absent |= dict.fromkeys(("patch", "ablation", "dose", "steering", "crossing"), reason)
+        causal = ("patch", "steering", "locality", "ablation", "dose", "crossing", "claims")
+        absent |= dict.fromkeys(causal, reason)
     elif task.input_positions is None or task.corrupted_input_positions is None:
         absent["crossing"] = (
             "the task has no input position; add the columns input and corrupted_input"
@@ -173,6 +184,7 @@ def measure(
             "steering",
             lambda: steering_sweep(model, task, positions=positions, seed=seed),
         )
+        locality = willing("locality", lambda: compare_local_global(model, task, stream="attn_out"))
         ablation = stage("ablation", lambda: ablation_sweep(model, task, seed=seed))
         dose = stage("dose", lambda: dose_response(model, task, seed=seed))
         decoding = willing(
@@ -181,6 +193,9 @@ def measure(
         geometry = stage(
             "geometry",
             lambda: geometry_profile(model, task, seed=seed, batch_size=batch_size),
+        )
+        claims = stage(
+            "claims", lambda: evaluate_claims(model, task, seed=seed, batch_size=batch_size)
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
         crossing = steering_crossing = sustained_crossing = None
@@ -207,10 +222,12 @@ def measure(
         sustained_crossing=sustained_crossing,
         commitment=find_commitment(lens, seed=seed),
         change_point=change_point,
+        locality=locality,
         ablation=ablation,
         dose=dose,
         decoding=decoding,
         geometry=geometry,
+        claims=claims,
         seed=seed,
         absent=absent,
         seconds=seconds,
@@ -259,6 +276,8 @@ def summarize(findings: Findings) -> Json:
         summary["steer"] = steering_summary(
             findings.steering, findings.steering_crossing, findings.sustained_crossing
         )
+    if findings.locality is not None:
+        summary["locality"] = locality_summary(findings.locality)
     if findings.ablation is not None:
         summary["ablate"] = ablation_summary(findings.ablation)
     if findings.dose is not None:
@@ -267,4 +286,6 @@ def summarize(findings: Findings) -> Json:
         summary["decoding"] = decoding_summary(findings.decoding)
     if findings.geometry is not None:
         summary["geometry"] = geometry_summary(findings.geometry)
+    if findings.claims is not None:
+        summary["claims"] = claims_summary(findings.claims)
     return to_json(summary)

@@ -90,6 +90,61 @@ class Section:
         return f"{self.title} by depth. " + " ".join(self.sentences)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClaimsPart:
+    """The study's claims, with which the page opens, or why they are not judged."""
+
+    absent: str | None = None
+    verdict: str = ""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """One a claim: its verdict and the statement that settles it."""
+    reasons: list[str] = field(default_factory=list)
+    statements: list[prose.FindingCells] = field(default_factory=list)
+    exhibit: Exhibit | None = None
+
+
+SHOWN_IN = {
+    "C1": ("patch", "Patching"), "C2": ("steering", "Steering"), "C3": ("geometry", "Geometry"),
+    "C4": ("geometry", "Geometry"), "C5": ("ablation", "Direction against norm"),
+    "C6": ("decoding", "What norm and direction carry"), "C7": ("locality", "Local against global"),
+}  # fmt: skip
+"""Claim -> key and title of the section whose figure shows it."""
+
+
+def claims_part(findings: Findings) -> ClaimsPart:
+    """The verdicts as the page shows them."""
+    table = findings.claims
+    if table is None:
+        return ClaimsPart(absent=findings.absent["claims"])
+    drawn = any(one.effect is not None for one in table.findings)
+    return ClaimsPart(
+        verdict=prose.claims_verdict(table),
+        rows=[
+            {
+                "claim": one.claim,
+                "title": one.title,
+                "verdict": one.verdict,
+                "mark": {"supported": "✓", "contradicted": "✗", "cannot tell": "?"}[one.verdict],
+                "settled": prose.settled_by(table, one),
+                "shown": SHOWN_IN[one.claim],
+                "p": prose.corrected_p(one.p),
+                "cells": prose.finding_cells(table.finding(one.decisive)),
+            }
+            for one in table.claims
+        ],
+        reasons=prose.claim_reasons(table),
+        statements=[prose.finding_cells(one) for one in table.findings],
+        exhibit=Exhibit(
+            key="claims",
+            title="Every statement beside its threshold",
+            note=prose.NOTES["claims"],
+            figure=table.plot(),
+        )
+        if drawn
+        else None,
+    )
+
+
 def render(findings: Findings, *, tables_folder: str) -> str:
     """The whole page as one HTML text."""
     environment = Environment(
@@ -113,6 +168,7 @@ def render(findings: Findings, *, tables_folder: str) -> str:
         ),
         facts=_facts(findings),
         notices=_notices(findings),
+        claims=claims_part(findings),
         sections=sections(findings),
         settings=_settings(findings),
         pairs=_pairs(findings),
@@ -177,6 +233,16 @@ def sections(findings: Findings) -> list[Section]:
             ),
             table=tables.steering_table,
             zones=_zone_keys(findings, steering=True),
+        ),
+        _section(
+            findings,
+            key="locality",
+            title="Local against global",
+            question="Does one block's attention do it, or do many together?",
+            result=findings.locality,
+            sentences=prose.locality_sentences,
+            figure=lambda r: r.plot(),
+            table=tables.locality_table,
         ),
         _section(
             findings,
@@ -450,10 +516,12 @@ def _settings(findings: Findings) -> list[dict[str, str]]:
         "lens": findings.lens,
         "patch": findings.patch,
         "steering": findings.steering,
+        "locality": findings.locality,
         "ablation": findings.ablation,
         "dose": findings.dose,
         "decoding": findings.decoding,
         "geometry": findings.geometry,
+        "claims": findings.claims,
     }
     return [
         {

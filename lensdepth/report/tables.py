@@ -15,6 +15,7 @@ from lensdepth import plotting, stats
 from lensdepth.ablation import AblationProfile, DecodingProfile
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
+from lensdepth.locality import LocalityProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.prose import plain
 from lensdepth.steering import SteeringProfile
@@ -120,6 +121,19 @@ def patch_table(profile: PatchProfile) -> DepthTable:
             measures[f"{name}_control"] = (f"{name}: control", profile.control_success[:, :, i])
         measures[f"{name}_transferred"] = (f"{name}: transferred", profile.transferred[:, :, i])
     return depth_table(measures, depths=profile.depths.tolist(), n_layers=profile.n_layers)
+
+
+def locality_table(profile: LocalityProfile) -> DepthTable:
+    """What each block's attention does alone, what is lost without it, what it writes itself."""
+    unit = f"change of {profile.metric}"
+    measures = {
+        "local": (f"alone: {unit}", profile.local),
+        "necessity": ("lost without it", profile.necessity),
+    }
+    if profile.direct is not None:
+        measures["direct"] = ("direct effect", profile.direct)
+    depths = (profile.depths + (profile.stream != "resid_pre")).tolist()
+    return depth_table(measures, depths=depths, n_layers=profile.n_layers)
 
 
 def ablation_table(profile: AblationProfile) -> DepthTable:

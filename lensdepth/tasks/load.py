@@ -62,23 +62,40 @@ def load_task(
             beyond the context, or no pair left.
         FileNotFoundError: there is no such file.
     """
+    rows = draw_rows(name_or_path, n=n, seed=seed, template=template)
+    name = str(name_or_path)
+    if _is_file(name_or_path):
+        name = Path(name).name or name
+    return build_task(rows, model, name=name, seed=seed, on_multi_token=on_multi_token, keep=keep)
+
+
+def draw_rows(
+    name_or_path: str | Path,
+    *,
+    n: int | None = 200,
+    seed: int = 0,
+    template: str | Sequence[str] | None = None,
+) -> list[Row]:
+    """The rows of a task before any tokenizer sees them; arguments and errors of `load_task`."""
     if n is not None and n < 1:
         raise ValueError(f"load_task: n must be at least 1, or None for all, got {n}.")
     name = str(name_or_path)
-    if isinstance(name_or_path, Path) or (name not in TASKS and looks_like_path(name)):
+    if _is_file(name_or_path):
         if template is not None:
             raise ValueError(
                 f"load_task: template chooses a wording of a built-in task; {name!r} is a file."
             )
-        rows = _some(read_rows(name), n, random.Random(seed), name)
-        name = Path(name).name or name
-    else:
-        templates = _known_templates(_known_task(name), template)
-        try:
-            rows = make_rows(name, n=n, seed=seed, templates=templates)
-        except ValueError as error:
-            raise ValueError(f"task {name!r}: {error}") from error
-    return build_task(rows, model, name=name, seed=seed, on_multi_token=on_multi_token, keep=keep)
+        return _some(read_rows(name), n, random.Random(seed), name)
+    templates = _known_templates(_known_task(name), template)
+    try:
+        return make_rows(name, n=n, seed=seed, templates=templates)
+    except ValueError as error:
+        raise ValueError(f"task {name!r}: {error}") from error
+
+
+def _is_file(name_or_path: str | Path) -> bool:
+    name = str(name_or_path)
+    return isinstance(name_or_path, Path) or (name not in TASKS and looks_like_path(name))
 
 
 def _some(rows: list[Row], n: int | None, rng: random.Random, name: str) -> list[Row]:

@@ -46,6 +46,7 @@
   }
 
   function draw(plot) {
+    if (!printing && plot.clientWidth === 0) return;  // folded away
     const figure = figureOf(plot, printing || !darkPage.matches);
     const width = printing ? PRINT_WIDTH : plot.clientWidth;
     if (printing) {
@@ -68,6 +69,9 @@
     clearTimeout(waiting);
     waiting = setTimeout(drawAll, 120);
   });
+  for (const fold of document.querySelectorAll("details")) {
+    fold.addEventListener("toggle", () => fold.querySelectorAll(".plot").forEach(draw));
+  }
   window.addEventListener("beforeprint", () => { printing = true; drawAll(); });
   window.addEventListener("afterprint", () => { printing = false; drawAll(); });
 

@@ -1,0 +1,105 @@
+"""From residual states to logits, by the model's own final norm, unembedding, bias, cap, scale.
+
+Held once against the model's own logits: an architecture that does something else between its
+last block and its logits is refused, never read wrongly.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth.passes import Passes
+from lensdepth.tokens import TokenBatch
+
+TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.05}
+"""Largest accepted error of the readout at depth L against the model's own logits, as a share of
+the largest logit; 1e-5 in float32 and wider."""
+
+
+class Readout:
+    """The end of one model.
+
+    Args:
+        passes: of the model.
+        last_hook: where the state at depth L is.
+    """
+
+    def __init__(self, passes: Passes, last_hook: str) -> None:
+        self.passes = passes
+        self.last_hook = last_hook
+        self.checked = False
+        # Where columns of the unembedding cannot be had one by one, all are read and some picked.
+        self.columns_fit = passes.unembeds_by_matrix
+
+    def read(
+        self, resid: Tensor, columns: Tensor | None, *, grad: bool, linear: bool
+    ) -> Float[Tensor, "..."]:
+        """See `DepthModel.readout`; `check` comes first."""
+        with torch.set_grad_enabled(grad):
+            if columns is not None and not self.columns_fit:
+                whole = self._logits(resid, linear=linear)
+                return whole.gather(-1, columns.to(resid.device))
+            return self._logits(resid, columns, linear=linear)
+
+    def check(self, name: str) -> None:
+        """Compare with the model's own logits, once.
+
+        Args:
+            name: of the model, for the error.
+        Raises:
+            RuntimeError: they differ.
+        """
+        if self.checked:
+            return
+        passes, cfg = self.passes, self.passes.model.cfg
+        length = min(4, cfg.n_ctx)
+        tokens = (torch.arange(length) * 7919 % cfg.d_vocab)[None]
+        everywhere = torch.arange(length)[None]
+        batch = TokenBatch(tokens=tokens, lengths=torch.tensor([length]))
+        state = passes.capture(batch, [self.last_hook], everywhere)[self.last_hook]
+        with torch.no_grad(), passes.as_evaluated():
+            own = passes.forward(tokens.to(passes.device)).float()
+            whole = self._logits(state)
+            some = tokens[..., None].expand(1, length, 2)
+            part = self._logits(state, some) if self.columns_fit else whole
+        tolerance = TOLERANCE.get(passes.dtype, 1e-5) * own.abs().max().clamp_min(1.0)
+        error = (whole - own).abs().max()
+        if not error <= tolerance:
+            raise RuntimeError(
+                f"readout: the final norm and unembedding of {name!r} give logits that differ "
+                f"from the model's own by {float(error):.1e}, where {float(tolerance):.1e} is "
+                f"allowed: this architecture does something between them that lensdepth does not "
+                f"know."
+            )
+        if self.columns_fit:
+            self.columns_fit = bool(
+                (part - own.gather(-1, some.to(own.device))).abs().max() <= tolerance
+            )
+        self.checked = True
+
+    def _logits(
+        self, resid: Tensor, columns: Tensor | None = None, *, linear: bool = False
+    ) -> Tensor:
+        passes, model = self.passes, self.passes.model
+        with passes.as_evaluated():
+            states = resid.to(device=passes.device, dtype=passes.dtype)
+            states = states.reshape(1, -1, resid.shape[-1])
+            if hasattr(model, "ln_final"):
+                states = model.ln_final(states)
+            if columns is None:
+                logits = model.unembed(states)
+            else:
+                ids = columns.to(passes.device).reshape(-1, columns.shape[-1])
+                logits = self._columns(states[0], ids)[None]
+            logits = logits.to(torch.promote_types(passes.dtype, torch.float32))
+            if not linear:
+                logits = passes.after_unembedding(logits)
+            shape = (*resid.shape[:-1], logits.shape[-1])
+            return logits.reshape(shape).to(device=resid.device, dtype=torch.float32)
+
+    def _columns(
+        self, states: Float[Tensor, "state d_model"], ids: Int[Tensor, "state column"]
+    ) -> Float[Tensor, "state column"]:
+        weight, bias = self.passes.unembedding()
+        logits = torch.einsum("sd,scd->sc", states, weight[ids])
+        return logits if bias is None else logits + bias[ids]
