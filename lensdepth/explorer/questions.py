@@ -187,7 +187,8 @@ def task_of(screen: Screen, n: int, *, keep: str = "all") -> Question:
 
 def pair_of(screen: Screen) -> Question:
     """The two prompts of the page: the source is clean, the base prompt corrupted."""
-    return ask("pair", "pair_task", screen.source, screen.prompt, model_of(screen))
+    known = {"target": screen.target, "foil": screen.foil} if screen.target else {}
+    return ask("pair", "pair_task", screen.source, screen.prompt, model_of(screen), **known)
 
 
 def zone_of(screen: Screen) -> Question:
@@ -230,6 +231,8 @@ def intervention_of(screen: Screen) -> Question:
     }
     if kind.needs == "reference":
         options["reference"] = task_of(screen, 40)
+    if screen.target:
+        options["answers"] = (screen.target, screen.foil)
     prompts = [screen.prompt, *([screen.source] if screen.source else [])]
     return ask("found", "intervene", model_of(screen), *prompts, **options)
 
@@ -331,7 +334,8 @@ def crossing_of(screen: Screen) -> Question | None:
 
 def _circuit(screen: Screen) -> tuple[Exhibit, ...]:
     model, pair = model_of(screen), pair_of(screen)
-    own = ask("own", "pair_task", screen.prompt, screen.source, model)
+    turned = {"target": screen.foil, "foil": screen.target} if screen.target else {}
+    own = ask("own", "pair_task", screen.prompt, screen.source, model, **turned)
     shown = [
         Exhibit(
             "attribution",

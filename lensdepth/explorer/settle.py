@@ -37,6 +37,8 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
     if not screen.prompt.strip():
         first = examples[0]
         screen = replace(screen, prompt=first[0], source=screen.source or first[1])
+    target, foil = _answers(screen, examples)
+    screen = replace(screen, target=target, foil=foil)
     with shelf.turn(screen.model).first():
         tokens = tuple(model.str_tokens(screen.prompt))
         if screen.source.strip():
@@ -72,6 +74,16 @@ def _examples(screen: Screen, shelf: Shelf) -> tuple[tuple[str, str, str, str], 
         return tuple((prompt, "", "", "") for prompt in task.clean)
     # The corrupted prompt is the base of an intervention, the clean one its source.
     return tuple(zip(task.corrupted, task.clean, task.foil, task.target, strict=True))
+
+
+def _answers(screen: Screen, examples: tuple[tuple[str, str, str, str], ...]) -> tuple[str, str]:
+    """The task's answers to source and base, where the two are a pair of it, either way round."""
+    for base, source, foil, target in examples:
+        if (screen.prompt, screen.source) == (base, source):
+            return target, foil
+        if (screen.prompt, screen.source) == (source, base):
+            return foil, target
+    return "", ""
 
 
 def _with_other(

@@ -61,6 +61,11 @@ class Screen:
     prompt: str = ""
     """The base prompt; empty until one is chosen."""
     source: str = ""
+    target: str = ""
+    """The task's answer to the source prompt, where the two prompts are a pair of it; empty where
+    they are not: then the model's own answers count."""
+    foil: str = ""
+    """The task's answer to the base prompt."""
     lens: Lens = "logit"
     value: CellValue = "kl"
     """What the colours of the token map show."""
@@ -135,7 +140,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 NUMBERS = ("depth", "last", "position", "to", "head", "pairs", "layer", "looked")
 OPTIONAL = ("depth", "last", "head", "strength")
-PROMPTS = ("prompt", "source", "other_prompt")
 
 
 def parse(query: str | None, offers: Offers) -> Screen:
