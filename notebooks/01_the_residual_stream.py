@@ -61,7 +61,7 @@ say(note)
 # A model does not read letters, it reads **tokens**, numbers that stand for words or pieces of
 # words. Many tokenizers put a special token in front (`<bos>`, "beginning of sequence").
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 prompt = task.clean[0]
 tokens = model.str_tokens(prompt)
 say(
@@ -85,7 +85,7 @@ say(
 # We count **depths**: depth 0 is the embedding, depth *d* is what leaves block *d* − 1, and the
 # last depth, *L*, is what the final norm reads. There is one more depth than there are blocks.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 stream = model.residual_stream(prompt, positions="all")
 resid: Float[Tensor, "depth batch pos d_model"] = stream.resid
 n_depths, n_prompts, n_pos, d_model = resid.shape
@@ -105,7 +105,7 @@ say(
 # from them to this one; the **MLP** works on one position alone. If the picture is true, then the
 # state after a block is the state before it plus these two writes, and nothing else.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 layers = range(model.n_layers)
 hooks = {name: [site_hook(name, layer) for layer in layers] for name in ("attn_out", "mlp_out")}
 written = {name: model.activations(prompt, at, positions="all") for name, at in hooks.items()}
@@ -194,7 +194,7 @@ say(
 # At the top, the last token's state goes through the final norm and is multiplied with the
 # **unembedding**, one column a token. Out come the **logits**; a softmax makes them probabilities.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 final_state: Float[Tensor, " d_model"] = resid[-1, 0, -1]
 logits = model.readout(final_state)
 own = model.logits(prompt)[0, -1]

@@ -57,7 +57,7 @@ say(note)
 # Any state *x* is a **norm** *r* (its length) times a **direction** *u* (a vector of length one):
 # *x = r · u*. Taking it apart and putting it together again loses nothing:
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 states = model.residual_stream(task.clean_tokens).resid[:, :, 0]  # [depth, prompt, d_model]
 r, u = polar.split(states)
 error = (polar.recombine(r, u) - states).abs().max()

@@ -169,7 +169,7 @@ say(
 # out one head, and another one takes over. Or they may **build on** it: the write only brings the
 # material, and later blocks form the answer from it. Compare the direct effect with the total.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 undone, by_norm = local.undone(best), local.undone_by_norm(best)
 say(
     f"For the attention of block {best}, what comes after undoes a share of {undone} of its direct",

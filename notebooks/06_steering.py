@@ -57,7 +57,7 @@ say(note)
 # same for another answer. The difference of the two leads from the one answer to the other, and all
 # that both groups share (that a question was asked, that a word is due) is gone from it.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 answers = sorted(set(task.target), key=task.target.count, reverse=True)
 away, to = answers[:2]
 depth = round(0.85 * model.n_layers)
@@ -73,7 +73,7 @@ say(
 # %% [markdown]
 # Now let the model write, with the vector added to the last token's state at this one depth.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 prompt = task.clean[task.target.index(away)]
 last = len(model.str_tokens(prompt)) - 1
 plainly = model.generate(prompt, max_new_tokens=1)

@@ -230,7 +230,7 @@ pd.DataFrame(
      "answer becomes the other one": flips, "random heads": control}
 ).set_index("heads").round(2)  # fmt: skip
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 enough = next((n for n, share in zip(counts, shares, strict=True) if share >= 0.8), None)
 kept = ranked[: enough or counts[-1]]
 rest = patch_components(model, task, ranked[len(kept) :], positions=["prediction"], n_random=0)
@@ -315,7 +315,7 @@ say(sentence)
 #
 # A circuit found on one wording may be about that wording. The same heads, on all wordings of the task:
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 try:
     worded = load_task(
         task.name, model, n=60, template="all", keep="correct", on_multi_token="drop", seed=1

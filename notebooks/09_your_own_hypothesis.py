@@ -81,7 +81,7 @@ say(note)
 #
 # In Python:
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 turn = Hypothesis(
     name="the direction beats the norm",
     first=Condition(intervention="ablate", edit="direction"),
@@ -97,7 +97,7 @@ say(f"*{turn.name}*: {turn.says}.")
 # Or as a file, which can be shared, and dated *before* the result is known. The same file goes to the
 # command line: `lensdepth claims --hypotheses mine.toml --dry-run`, then without `--dry-run`.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 TEXT = """
 [[hypothesis]]
 name = "the direction beats the norm"
@@ -134,7 +134,7 @@ say(*(f"\n- *{one.name}*: {one.says}" for one in hypotheses))
 # %% [markdown]
 # A wrong word is found when the file is read, with its line, before any model is loaded:
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 with tempfile.TemporaryDirectory() as folder:
     file = Path(folder) / "mine.toml"
     file.write_text(TEXT.replace('edit = "norm"', 'edit = "length"', 1))
@@ -206,17 +206,16 @@ say("**What to see.**", *told)
 
 # %%
 rows = []
-for n in sorted({8, 16, 32, len(task)}):
+for n in sorted({16, 32, 64, len(task)}):
     if n > len(task):
         continue
     pilot = evaluate_hypotheses(model, task.select(slice(0, n)), [hypotheses[0]])
     found = pilot.findings[0]
-    if found.effect is None:
-        rows.append({"pairs": n, "verdict": pilot.hypotheses[0].verdict, "why": found.reason})
-        continue
-    rows.append({"pairs": n, "prompts": found.n, "verdict": pilot.hypotheses[0].verdict,
-                 "effect": found.effect, "low": found.low, "high": found.high,
-                 "prompts for 90 % power": prompts_needed(found)})  # fmt: skip
+    row = {"pairs": n, "verdict": pilot.hypotheses[0].verdict, "prompts": found.n}
+    if found.effect is not None:
+        row |= {"effect": found.effect, "low": found.low, "high": found.high}
+        row["prompts for 90 % power"] = str(prompts_needed(found))
+    rows.append(row | {"why": found.reason})
 pd.DataFrame(rows).round(3).fillna("")
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -237,7 +236,7 @@ say(
 # **The best of many.** You try every depth, and test the best one on the same prompts. Below, there is
 # *nothing* to find: pure noise, no effect at any depth. Look what "the best depth" gives all the same.
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 rng = np.random.default_rng(0)
 n_depths, n_pairs, repeats = model.n_layers + 1, 40, 2000
 noise = rng.normal(size=(repeats, n_depths, n_pairs))
@@ -254,7 +253,7 @@ say(
 # %% [markdown]
 # **Many tests.** Twenty hypotheses, none of them true: how often is at least one "significant"?
 
-# %% tags=["hide-input"] jupyter={"source_hidden": true}
+# %%
 values = rng.normal(size=(repeats, 20, n_pairs))
 t = values.mean(-1) / (values.std(-1, ddof=1) / np.sqrt(n_pairs))
 p = 2 * student.sf(np.abs(t), n_pairs - 1)
