@@ -1,5 +1,6 @@
 """The typer app, and what several commands say alike."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -25,6 +26,21 @@ ModeOption = Annotated[
 def is_index(text: str) -> bool:
     """Whether an option names a position by its number."""
     return text.removeprefix("-").isdigit()
+
+
+def check_positions(names: Sequence[str]) -> None:
+    """Refuse what `--position` cannot be.
+
+    Raises:
+        ValueError: the name of no position, or all tokens and others.
+    """
+    for name in names:
+        if name not in ("all", "input", "prediction") and not is_index(name):
+            raise ValueError(
+                f"--position must be all, input, prediction or an index, got {name!r}."
+            )
+    if "all" in names and len(names) > 1:
+        raise ValueError("--position all is every token; leave out the others.")
 
 
 def examples(*commands: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, ModeOption, app, examples, is_index
+from lensdepth.cli.app import PANEL, ModeOption, app, check_positions, examples, is_index
 from lensdepth.cli.console import quiet
 from lensdepth.cli.options import (
     ModelOptions,
@@ -138,13 +138,7 @@ class CircuitOptions:
     def __post_init__(self) -> None:
         if not self.components.strip(" ,"):
             raise ValueError("--components is empty; name some, such as L5H3,MLP7.")
-        for name in self.position or ():
-            if name not in ("all", "input", "prediction") and not is_index(name):
-                raise ValueError(
-                    f"--position must be all, input, prediction or an index, got {name!r}."
-                )
-        if "all" in (self.position or ()) and len(self.position or ()) > 1:
-            raise ValueError("--position all is every token; leave out the others.")
+        check_positions(self.position or ())
 
 
 @app.command(

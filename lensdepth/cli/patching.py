@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, ModeOption, app, examples, is_index
+from lensdepth.cli.app import PANEL, ModeOption, app, check_positions, examples, is_index
 from lensdepth.cli.console import note, quiet
 from lensdepth.cli.options import (
     ModelOptions,
@@ -89,13 +89,7 @@ class PatchOptions:
             raise ValueError("--heads go with --stream z.")
         if self.verify and not self.attribution:
             raise ValueError("--verify goes with --attribution.")
-        for name in self.position or ():
-            if name not in ("all", "input", "prediction") and not is_index(name):
-                raise ValueError(
-                    f"--position must be all, input, prediction or an index, got {name!r}."
-                )
-        if "all" in (self.position or ()) and len(self.position or ()) > 1:
-            raise ValueError("--position all is every token; leave out the others.")
+        check_positions(self.position or ())
 
 
 @app.command(
