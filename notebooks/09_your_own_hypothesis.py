@@ -216,7 +216,8 @@ for n in sorted({16, 32, 64, len(task)}):
         row |= {"effect": found.effect, "low": found.low, "high": found.high}
         row["prompts for 90 % power"] = str(prompts_needed(found))
     rows.append(row | {"why": found.reason})
-pd.DataFrame(rows).round(3).fillna("")
+pilots = pd.DataFrame(rows).round(3).fillna("")
+pilots[[name for name in pilots if name != "why"] + ["why"] * ("why" in pilots)]
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 settled = [row["pairs"] for row in rows if row["verdict"] == "supported"]

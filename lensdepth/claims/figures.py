@@ -91,9 +91,9 @@ def forest(findings: Sequence["Finding"], verdicts: Mapping[str, str]) -> go.Fig
     longest = max((len(one.key) for one in rows), default=10)
     figure.update_layout(
         **house_layout("Each statement by itself: effect, 95 % interval, threshold"),
-        height=150 + ROW * len(rows),
-        margin={"l": min(60 + 6.6 * longest, 360), "r": 24, "t": 60, "b": 86},
-        legend={"orientation": "h", "yanchor": "top", "y": -60 / (ROW * len(rows) + 4), "x": 0},
+        height=164 + ROW * len(rows),
+        margin={"l": min(60 + 6.6 * longest, 360), "r": 24, "t": 60, "b": 100},
+        legend={"orientation": "h", "yanchor": "top", "y": -74 / (ROW * len(rows) + 4), "x": 0},
         hovermode="closest",
     )
     return figure
