@@ -24,6 +24,15 @@ BACKENDS = ("hooked", "bridge") if has_hooked_transformer() else ("bridge",)
 Load = Callable[[str, str], DepthModel]
 
 
+FIRST = ("test_explorer_page.py", "test_replay.py", "test_circuit.py", "test_cli.py")
+"""What takes longest, so that nobody waits for it alone in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the others stay in their order."""
+    items.sort(key=lambda i: FIRST.index(i.path.name) if i.path.name in FIRST else len(FIRST))
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend of the installed TransformerLens in turn."""
