@@ -276,7 +276,7 @@ def test_attribution_is_exact_to_first_order(
 
     def step(base: Tensor, source: Tensor | None) -> Tensor:
         assert source is not None
-        return base + 0.01 * (source - base)
+        return base + 0.003 * (source - base)
 
     streams: tuple[Stream, ...] = ("resid_pre", "attn_out", "z")
     for stream in streams:
