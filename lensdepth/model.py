@@ -45,6 +45,8 @@ from lensdepth.tokens import Positions, Prompts, TokenBatch, pad_tokens, resolve
 
 logger = logging.getLogger(__name__)
 
+MOST_SHOWN = 24
+"""Tokens of a prompt that a warning spells out."""
 STEERED = " (steered)"
 """Behind the name of a model while `steer` is at work."""
 
@@ -268,12 +270,13 @@ class DepthModel:
             return  # GPT-2 calls its one special token unknown too, and never uses it as such
         for prompt, ids in zip(prompts, rows, strict=True):
             if isinstance(prompt, str) and unknown in ids:
+                shown = " ".join(self.token_text(token) for token in ids[:MOST_SHOWN])
                 logger.warning(
                     "%r does not know every word of %r and reads %s there: %s",
                     self._name,
-                    prompt,
+                    prompt if len(prompt) <= 8 * MOST_SHOWN else prompt[: 8 * MOST_SHOWN] + "…",
                     tokenizer.unk_token,
-                    " ".join(self.token_text(token) for token in ids),
+                    shown if len(ids) <= MOST_SHOWN else f"{shown} …",
                 )
                 return
 

@@ -208,7 +208,7 @@ def test_it_saves_and_draws(swapped: Intervention, tmp_path: Path) -> None:
     assert len(trajectory.data) > 8
     drawn: Any = swapped.plot_predictions()
     assert [bar.name for bar in drawn.data] == [
-        "clean", "here", "from here on", "whole window", "source",
+        "base", "here", "from here on", "whole window", "source",
     ]  # fmt: skip
 
 

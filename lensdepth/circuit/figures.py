@@ -126,12 +126,11 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
             marks=marks,
         )
 
-    source = "clean" if result.mode == "denoise" else "corrupted"
     return horizontal_bars(
         [names[name] for name in there],
         [
-            bars("transferred", f"transferred fraction (0 base, 1 {source} run)", (1.0,)),
-            bars("success", f"share giving the {source} run's answer", (1.0,)),
+            bars("transferred", "transferred fraction (0 base, 1 source run)", (1.0,)),
+            bars("success", "share giving the source run's answer", (1.0,)),
         ],
         title=f"Patching {_listed(result.components)} ({result.mode})",
     )

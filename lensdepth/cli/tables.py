@@ -381,7 +381,7 @@ def circuit_table(result: "CircuitResult") -> Parts:
             row = rows.loc[key].astype(float).to_dict()
             cells = [with_interval(row[c], row[f"{c}_low"], row[f"{c}_high"]) for c in heads]
             table.add_row(Text(name), *cells)
-    said = f"Patched in one run at: {', '.join(result.positions)}."
+    said = f"Patched in one run at the positions {', '.join(result.positions)}."
     if len(result.random_values):
         least = int((1 + len(result.random_values)) * result.random_p + 0.5) - 1
         said += f" {least} of {len(result.random_values)} random sets transfer as much."

@@ -209,6 +209,12 @@ def _register_page(app: Dash) -> None:
         State({"type": "figure", "name": MATCH}, "id"),
     )
     app.clientside_callback(
+        ClientsideFunction("lensdepth", "numbers"),
+        Output({"type": "numbers", "name": MATCH}, "className"),
+        Input({"type": "rows", "name": MATCH}, "data"),
+        State({"type": "rows", "name": MATCH}, "id"),
+    )
+    app.clientside_callback(
         ClientsideFunction("lensdepth", "click"),
         Output("site", "data"),
         Input({"type": "graph", "name": ALL}, "clickData"),

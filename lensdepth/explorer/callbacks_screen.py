@@ -83,9 +83,25 @@ def register(app: Dash, shelf: Shelf) -> None:
                 screen = _asked(search, values, triggered, shelf)
                 screen = _acted(screen, triggered, example, site, shelf)
             setting = settle(screen, shelf)
+            if before is None or not triggered or "url" in triggered:
+                notice += _moved(screen, setting.screen)
         except Exception as error:
             return _unchanged([message(readable(error))], before is None)
         return _shown(setting, search, notice)
+
+
+def _moved(asked: Screen, shown: Screen) -> list[Any]:
+    """What a link asked for that this model or prompt does not have."""
+    plain = Screen(model=asked.model, task=asked.task)
+    parts = [
+        f"{name} {getattr(asked, name)} is shown as {getattr(shown, name)}"
+        for name in ("depth", "last", "position", "to", "head", "layer", "looked")
+        if getattr(asked, name) not in (getattr(plain, name), getattr(shown, name))
+    ]
+    if not parts:
+        return []
+    said = f"Not all of this link is there: {', '.join(parts)}."
+    return [message(said, kind="warning")]
 
 
 def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Each view's answers: asked of the library, drawn, or begun in the background."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dash import Dash, Input, Output, State, no_update
@@ -21,6 +21,7 @@ from lensdepth.explorer.panels import (
     outcome_of,
     scope_cards,
     table_of,
+    with_answers,
     with_crossing,
     with_site,
     with_zone,
@@ -50,7 +51,7 @@ class Filled:
         return {
             "figure": self.figure,
             "message": self.message or [],
-            "numbers": self.numbers or [],
+            "numbers": self.numbers,
             "hidden": self.hidden,
             "part_hidden": self.figure is None,
             "title": no_update if self.title is None else self.title,
@@ -61,7 +62,7 @@ def card_outputs(view: str) -> dict[str, dict[str, Output]]:
     """The outputs of a view's cards."""
     props = {
         "figure": ("figure", "data"), "message": ("message", "children"),
-        "numbers": ("numbers", "children"), "hidden": ("card", "hidden"),
+        "numbers": ("rows", "data"), "hidden": ("card", "hidden"),
         "part_hidden": ("figure-part", "hidden"), "title": ("title", "children"),
     }  # fmt: skip
     return {
@@ -104,6 +105,9 @@ def _marks(exhibit: Exhibit, screen: Screen, shelf: Shelf) -> tuple[Any, ...]:
 
 def _decorate(exhibit: Exhibit, figure: Any, screen: Screen, shelf: Shelf) -> None:
     """Switches and chosen cells, drawn over a figure."""
+    pair = next((q for q in exhibit.question.parts if q.function == "pair_task"), None)
+    if pair is not None:
+        with_answers(figure, questions.answer(pair, shelf).value)
     if exhibit.click == "cell":
         zone = questions.zone_of(screen)
         if questions.known(zone, shelf):
@@ -116,8 +120,17 @@ def _decorate(exhibit: Exhibit, figure: Any, screen: Screen, shelf: Shelf) -> No
 
 
 def blank(view: str, filled: Mapping[str, Filled]) -> dict[str, Json]:
-    """Outputs of all cards of a view; those without an exhibit are hidden."""
-    return {name: filled.get(name, Filled(hidden=True)).outputs() for name in CARDS[view]}
+    """Outputs of all cards of a view; those without an exhibit are hidden, warnings come once."""
+    said: set[str] = set()
+    cards = {}
+    for name in CARDS[view]:
+        card = filled.get(name, Filled(hidden=True))
+        if isinstance(card.message, list):
+            fresh = [note for note in card.message if note.children not in said]
+            said |= {note.children for note in fresh}
+            card = replace(card, message=fresh)
+        cards[name] = card.outputs()
+    return cards
 
 
 class Background:
@@ -402,7 +415,8 @@ def _register_progress(app: Dash, jobs: Jobs) -> None:
         share = f"{100 * report.share:.0f} %"
         text = "Waiting for its turn …"
         if report.status == "running":
-            part = f" ({report.stage} of about {job['stages']})" if job["stages"] > 1 else ""
+            several = 1 < job["stages"] >= report.stage
+            part = f" ({report.stage} of {job['stages']})" if several else ""
             counts = f": {report.done:,} of {report.total:,} runs" if report.total else ""
             text = f"{report.what.capitalize()}{part}{counts}, {report.seconds:.1f} s"
         return False, False, text, {"width": share}, no_update

@@ -186,8 +186,8 @@ def poke() -> list[Any]:
                     0, 1.5, value=1, id="strength", updatemode="mouseup", marks=None,
                     tooltip={"placement": "bottom", "always_visible": False},
                 ), "strength", note_id="strength-unit"),
-                html.P("Every edit runs in three scopes at once; a random control rides along.",
-                       className="small"),
+                html.P("Every edit runs in three scopes at once, beside a random control if it "
+                       "has one.", className="small"),
             ]),
         ]),
         html.Div(className="row-head", children=[
@@ -339,6 +339,7 @@ def card(name: str) -> html.Section:
                 ],
             ),
             dcc.Store(id={"type": "figure", "name": name}),
+            dcc.Store(id={"type": "rows", "name": name}),
         ],
     )  # fmt: skip
 

@@ -31,14 +31,14 @@ NOTES = {
         "in a random direction. An effect that the control has as well is damage, not transfer."
     ),
     "predictions": (
-        "Probabilities of the likeliest next tokens, before the edit (clean), after it in each "
-        "scope, and in the source prompt's own run. A transfer moves probability from the clean "
+        "Probabilities of the likeliest next tokens, before the edit (base), after it in each "
+        "scope, and in the source prompt's own run. A transfer moves probability from the base "
         "run's answer to the source's; damage spreads it over other words."
     ),
     "trajectory": (
         "The last token's state on its way up after the edit. First panel: by how many degrees it "
         "points away from where it would have been. Second: how much of the angle between the two "
-        "prompts' states it has covered, 0 at the clean run and 1 at the source. Third: its "
+        "prompts' states it has covered, 0 at the base run and 1 at the source. Third: its "
         "length. A curve that falls back shows blocks that undo the edit. Dashed is the random "
         "control of the scope that you look at closely."
     ),

@@ -16,8 +16,9 @@ from lensdepth.explorer.questions import Exhibit
 from lensdepth.explorer.state import Screen
 from lensdepth.heatmaps import add_level, outline
 from lensdepth.intervention import Intervention
-from lensdepth.lens.figures import signed
+from lensdepth.lens.figures import shown, signed
 from lensdepth.plotting import Zone, add_zone
+from lensdepth.tasks import Task
 from lensdepth.transition import Crossing, Transition
 
 if TYPE_CHECKING:
@@ -77,6 +78,24 @@ def with_crossing(figure: "Figure", found: Crossing | None) -> None:
         add_zone(figure, Zone(name="", low=found.low, at=found.depth, high=found.high))
 
 
+def with_answers(figure: "Figure", pair: Task) -> None:
+    """The answers themselves in place of `target` and `foil`, which change places with the base."""
+    assert pair.target is not None
+    assert pair.foil is not None
+    names = {"target": shown(pair.target[0]), "foil": shown(pair.foil[0])}
+    for trace in figure.select_traces():
+        bar = getattr(trace, "colorbar", None)
+        if bar is None:
+            continue
+        for word, name in names.items():
+            if bar.ticktext:
+                bar.ticktext = [
+                    str(t).replace(f"towards {word}", f"towards {name}") for t in bar.ticktext
+                ]
+            if bar.title.text:
+                bar.title.text = bar.title.text.replace(f"logit({word})", f"logit({name})")
+
+
 def with_site(figure: "Figure", screen: Screen) -> None:
     """A frame round the chosen cells of a token map."""
     assert screen.depth is not None
@@ -89,17 +108,21 @@ def with_site(figure: "Figure", screen: Screen) -> None:
     )
 
 
-def numbers(frame: "pd.DataFrame") -> html.Div:
-    """The first rows of a table."""
-    head = [html.Th(str(name), scope="col") for name in frame.columns]
-    rows = [
-        html.Tr([html.Td(_number(value)) for value in row])
-        for row in frame.head(MOST_ROWS).itertuples(index=False)
-    ]
+def numbers(frame: "pd.DataFrame") -> dict[str, Any]:
+    """The first rows of a table as texts, which the page's script sets out.
+
+    Cells are no components: Dash tells every component of every change, and with some thousands
+    of them a click took seconds.
+    """
     more = len(frame) - MOST_ROWS
-    note = [html.P(f"and {more:,} more rows; the downloads have them all.", className="small")]
-    table = html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)])
-    return html.Div([table, *(note if more > 0 else [])])
+    return {
+        "head": [str(name) for name in frame.columns],
+        "rows": [
+            [_number(value) for value in row]
+            for row in frame.head(MOST_ROWS).itertuples(index=False)
+        ],
+        "note": f"and {more:,} more rows; the downloads have them all." if more > 0 else "",
+    }
 
 
 def _number(value: Any) -> str:
@@ -134,9 +157,9 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
     rows: dict[Any, Any] = frame.to_dict("index")
     row, base, control = rows[scope], rows["base"], rows.get(f"{scope} control")
     facts = [
-        ("Transferred fraction", "transferred", "{:.2f}", "0 clean, 1 source"),
+        ("Transferred fraction", "transferred", "{:.2f}", "0 base, 1 source"),
         ("Change of logit difference", "effect", "{:+.2f} nats", "towards the source is +"),
-        ("KL(clean ‖ edited)", "kl", "{:.3g} nats", "how much of the clean prediction is gone"),
+        ("KL(base ‖ edited)", "kl", "{:.3g} nats", "how much of the base prediction is gone"),
     ]
     return html.Div(
         className=f"scope scope-{scope}{' focused' if focused else ''}",

@@ -209,10 +209,10 @@ def _offered(name: str, value: object, offers: Offers) -> str:
     if name == "other_model" and value in ("", None):
         return ""
     if not isinstance(value, str) or value not in there:
-        what = "task" if name == "task" else "model"
+        what, option = ("task", "--prompts FILE") if name == "task" else ("model", "--model NAME")
         raise ValueError(
             f"This explorer was not started with the {what} {_short(value)!r}; it has "
-            f"{', '.join(there)}. Name others on the command line: lensdepth explore --{what} NAME."
+            f"{', '.join(there)}. Give others on the command line: lensdepth explore {option}."
         )
     return value
 

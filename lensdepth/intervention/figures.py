@@ -13,7 +13,7 @@ from lensdepth.plotting import INK, PALETTE, RULE, Curve, Panel, depth_story, ho
 if TYPE_CHECKING:
     from lensdepth.intervention.result import Intervention
 
-NAMES = {"base": "clean", "local": "here", "suffix": "from here on", "window": "whole window"}
+NAMES = {"local": "here", "suffix": "from here on", "window": "whole window"}
 """What the scopes are called in figures."""
 ROLES = {
     "base": "control", "source": "full", "local": "prediction", "suffix": "direction",
@@ -40,7 +40,7 @@ def trajectory(found: "Intervention", scope: str | None) -> go.Figure:
     degrees = np.degrees(found.angle_from_base.numpy())
     panels = [
         Panel(
-            title="angle from the clean run, degrees",
+            title="angle from the base run, degrees",
             curves=[_curve(found, run, degrees) for run in drawn],
         )
     ]
@@ -49,7 +49,7 @@ def trajectory(found: "Intervention", scope: str | None) -> go.Figure:
         scopes = [run for run in drawn if run != "source"]
         panels.append(
             Panel(
-                title="way to the source: 0 clean, 1 source",
+                title="way to the source: 0 base, 1 source",
                 curves=[_curve(found, run, progress) for run in scopes],
             )
         )

@@ -47,12 +47,19 @@
     return JSON.parse(text);
   }
 
+  // A part of a card, by the id that Dash writes for it.
+  const partOf = (type, name) => document.getElementById(JSON.stringify({ name, type })) ??
+    document.getElementById(JSON.stringify({ type, name }));
+
+  function element(kind, children, more = {}) {
+    const made = Object.assign(document.createElement(kind), more);
+    made.append(...children);  // texts become text, never markup
+    return made;
+  }
+
   // Room for a line of keys below each heading, where headings have any.
   function widthOf(id) {
-    const name = JSON.stringify({ name: id.name, type: "graph" });
-    const plot = document.getElementById(name) ?? document.getElementById(
-      JSON.stringify({ type: "graph", name: id.name }));
-    const box = plot?.closest(".card");
+    const box = partOf("graph", id.name)?.closest(".card");
     return box?.clientWidth ? box.clientWidth - 40 : Math.min(window.innerWidth - 80, 900);
   }
 
@@ -88,6 +95,21 @@
         if (title?.text) title.font = { ...title.font, size: 12.5 };
       }
       return [figure, { height: `${layout.height}px`, minWidth: least ? `${Math.round(0.72 * least)}px` : 0 }];
+    },
+
+    numbers(data, id) {
+      const place = partOf("numbers", id.name);
+      if (!place) return window.dash_clientside.no_update;
+      if (!data) { place.replaceChildren(); return "scroll"; }
+      const row = (cells, kind, more) =>
+        element("tr", cells.map((cell) => element(kind, [cell], more)));
+      place.replaceChildren(
+        element("table", [
+          element("thead", [row(data.head, "th", { scope: "col" })]),
+          element("tbody", data.rows.map((cells) => row(cells, "td"))),
+        ]),
+        ...(data.note ? [element("p", [data.note], { className: "small" })] : []));
+      return "scroll";
     },
 
     click(clicks, data, ids) {
@@ -202,6 +224,9 @@
     }
   });
   document.addEventListener("keydown", (event) => {
+    // A slider's number is taken when its box is left.
+    if (event.key === "Enter" && event.target.matches?.("#strength input, input#strength, " +
+      ".field-strength input")) event.target.blur();
     if (event.key !== "Escape") return;
     for (const note of document.querySelectorAll("details.info[open]")) {
       note.open = false;
