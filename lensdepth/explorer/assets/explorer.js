@@ -223,10 +223,12 @@
       });
     }
   });
+  // A slider takes the number in its box when the box is left: Enter leaves it.
   document.addEventListener("keydown", (event) => {
-    // A slider's number is taken when its box is left.
-    if (event.key === "Enter" && event.target.matches?.("#strength input, input#strength, " +
-      ".field-strength input")) event.target.blur();
+    if (event.key === "Enter" && event.target.closest?.(".field-strength") &&
+      event.target.tagName === "INPUT") setTimeout(() => event.target.blur(), 0);
+  });
+  document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const note of document.querySelectorAll("details.info[open]")) {
       note.open = false;
