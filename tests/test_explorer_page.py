@@ -220,6 +220,18 @@ def test_edits_and_their_strength_are_chosen_with_the_keyboard(page: Page, addre
     assert "strength" not in page.url
 
 
+def test_a_chosen_label_can_be_read_and_enter_takes_a_strength(page: Page, address: str) -> None:
+    page.goto(f"{address}?view=poke&edit=rotate{PAIR}")
+    label = page.locator("#focus label", has_text="From here on")
+    label.click()
+    expect(label).to_have_css("color", "rgb(255, 255, 255)", timeout=WAIT)
+    expect(page).to_have_url(re.compile("focus=suffix"), timeout=WAIT)
+    box = page.locator(".field-strength input")
+    box.fill("90")
+    box.press("Enter")
+    expect(page).to_have_url(re.compile("strength=90"), timeout=WAIT)
+
+
 def test_views_are_reached_with_the_keyboard(page: Page, address: str) -> None:
     opened(page, address, f"?view=read{PAIR}")
     drawn(page, "map")
