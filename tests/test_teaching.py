@@ -127,6 +127,11 @@ def test_what_is_no_answer_at_all_is_said_kindly() -> None:
     assert "[1, 9]" in check("02.kl", lambda p, q: p - q).message
 
 
+def test_nan_is_named() -> None:
+    found = check("02.kl", lambda p, q: torch.full_like(p[..., 0], torch.nan))
+    assert "NaN" in found.message
+
+
 def test_an_unknown_exercise_lists_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"no exercise '02.lk'. Did you mean 02.kl") as error:
         check("02.lk", 1)

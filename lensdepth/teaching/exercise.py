@@ -163,6 +163,8 @@ def _difference(answer: Any, wanted: Any) -> str:
     if given is None:
         return f"The answer is made of numbers; this is a {type(answer).__name__}."
     if right is None or given.shape == right.shape:
+        if right is not None and np.isnan(given).any() and not np.isnan(right).any():
+            return "There are NaN in your answer: look for 0 / 0, or 0 times the log of 0."
         return ""
     shape = list(right.shape) or "a single number"
     return f"Your answer has the shape {list(given.shape)}; it should be {shape}."
