@@ -11,6 +11,7 @@ MODEL ?= calendar
 TASK ?= months
 REPORT := out/report.html
 JOBS ?= 2
+PAGE := tests/test_explorer_page.py
 
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
@@ -42,10 +43,12 @@ pair: .venv/.notebooks ## write every notebook's .ipynb from its .py
 	@.venv/bin/python -m notebooks.tools.pair
 
 test: .venv/.installed ## run the tests on TransformerLens 3.9
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --ignore=$(PAGE)
+	# The browser by itself; what failed gets a second try, for clicks on a busy machine can be lost.
+	.venv/bin/python -m pytest -n 0 $(PAGE) || .venv/bin/python -m pytest -n 0 --last-failed $(PAGE)
 
 test-tl4: .venv-tl4/.installed ## run the same tests on TransformerLens 4, but for those in a browser
-	.venv-tl4/bin/python -m pytest --ignore=tests/test_explorer_page.py
+	.venv-tl4/bin/python -m pytest --ignore=$(PAGE)
 
 lint: .venv/.tools ## check style and formatting
 	.venv/bin/ruff check .

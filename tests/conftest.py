@@ -24,7 +24,7 @@ BACKENDS = ("hooked", "bridge") if has_hooked_transformer() else ("bridge",)
 Load = Callable[[str, str], DepthModel]
 
 
-FIRST = ("test_explorer_page.py", "test_replay.py", "test_circuit.py", "test_cli.py")
+FIRST = ("test_replay.py", "test_circuit.py", "test_cli.py")
 """What takes longest, so that nobody waits for it alone in the end."""
 
 
