@@ -13,8 +13,10 @@ from lensdepth.claims.coupling import late_coupling
 from lensdepth.claims.evaluate import judge_claims
 from lensdepth.claims.evidence import Geometry
 from lensdepth.claims.norms import norm_tells_context
+from lensdepth.claims.plan import claim_sweeps
 from lensdepth.claims.statements import STATEMENTS, TITLES
 from lensdepth.claims.zones import Zones, chosen_on_others, deal_groups, find_zones
+from lensdepth.progress import watch
 from lensdepth.provenance import Backend
 from lensdepth.teaching import planted
 
@@ -223,3 +225,26 @@ def test_json_round_trips(sharp: ClaimTable) -> None:
     for one in summary["claims"]:
         assert one["verdict"] in ("supported", "contradicted", "cannot tell")
         assert {"effect", "low", "high", "p", "n", "unit", "threshold", "reason"} <= set(one)
+
+
+def test_the_plan_counts_the_sweeps_that_are_run(tmp_path: Path) -> None:
+    folder = planted.switch(tmp_path / "m", n_layers=7, layer=3, noise=0.15)
+    file = planted.prompt_file(tmp_path / "p.csv", PAIRS, list(range(12)), planted.WORDINGS)
+    model = load_model(folder)
+    task = load_task(file, model)
+    run: dict[str, int] = {}
+
+    def heard(what: str, done: int, total: int) -> None:
+        if done == 0:
+            run[what] = run.get(what, 0) + total
+
+    with watch(heard):
+        evaluate_claims(model, task)
+    planned = dict(claim_sweeps(model.n_layers, len(task)))
+    names = ("patch at", "ablate", "halve", "steer", "attention alone")
+    told = ("patching", "ablating", "dosing", "steering", "local and global")
+    assert set(run) == set(told)
+    for name, what in zip(names, told, strict=True):
+        expected = next(n for key, n in planned.items() if key.startswith(name))
+        # A run's own states put back are one run more; controls skip pairs that have none.
+        assert expected / 2 < run[what] <= expected + 2 * len(task)

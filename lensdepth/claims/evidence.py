@@ -59,6 +59,11 @@ class Evidence:
     """Name of a field -> why it is None."""
 
 
+def reason_of(refusal: ValueError) -> str:
+    """Why a function refused, as a part of a sentence: without its name and the full stop."""
+    return str(refusal).split(": ", 1)[-1].removesuffix(".")
+
+
 def gather_evidence(
     model: DepthModel,
     task: Task,
@@ -85,7 +90,7 @@ def gather_evidence(
         try:
             return run()
         except ValueError as refusal:
-            absent[name] = str(refusal).split(": ", 1)[-1].removesuffix(".")
+            absent[name] = reason_of(refusal)
             return None
 
     patch = willing(

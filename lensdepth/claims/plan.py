@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lensdepth.claims.evidence import FACTORS
 from lensdepth.claims.experiment import check_hypotheses, needed_sweeps
 from lensdepth.claims.hypothesis import EDITS, Hypothesis
 from lensdepth.model import DepthModel
@@ -79,10 +80,21 @@ def claim_sweeps(n_layers: int, n_pairs: int) -> list[tuple[str, int]]:
     return [
         ("patch at input and prediction, with controls", 4 * depths * n_pairs),
         ("ablate at prediction", len(EDITS["ablate"]) * depths * n_pairs),
+        ("halve and double norms at prediction", len(FACTORS) * depths * n_pairs),
         ("steer at input and prediction", 2 * len(EDITS["steer"]) * depths * n_pairs),
         ("attention alone, together, all but one", (2 * n_layers + 1) * n_pairs),
         ("attention, the trajectory after it", n_layers * n_pairs),
     ]
+
+
+def plain_runs(n_sweeps: int, n_pairs: int) -> int:
+    """Unedited runs: base and source of every sweep, and both prompts once for the answers."""
+    return 2 * n_pairs * (n_sweeps + 1)
+
+
+def states_bytes(n_layers: int, d_model: int, n_tokens: int, n_pairs: int) -> int:
+    """The stream at every depth, keys and values of base and source runs, in float32, at once."""
+    return 4 * 2 * n_pairs * n_tokens * ((n_layers + 1) + 2 * n_layers) * d_model
 
 
 def plan_claims(model: DepthModel, task: Task) -> Plan:
@@ -94,15 +106,14 @@ def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> P
     assert task.corrupted_tokens is not None
     weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
     longest = max(task.clean_tokens.tokens.shape[1], task.corrupted_tokens.tokens.shape[1])
-    # The stream at every depth, keys and values, of base and source runs.
-    each = 4 * longest * ((model.n_layers + 1) + 2 * model.n_layers) * model.d_model * 2
     return Plan(
         sweeps=tuple(sweeps),
-        # Base and source of every sweep, and one pass for the answers.
-        plain_runs=2 * len(task) * (len(sweeps) + 1),
+        plain_runs=plain_runs(len(sweeps), len(task)),
         seconds_per_prompt=_time_prompt(model, task),
         weights_bytes=weights,
-        states_bytes=min(each * len(task), CPU_MEMORY) if len(task) else 0,
+        states_bytes=min(
+            states_bytes(model.n_layers, model.d_model, longest, len(task)), CPU_MEMORY
+        ),
     )
 
 

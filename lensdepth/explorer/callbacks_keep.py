@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dash import (
@@ -43,8 +44,7 @@ def shown_on(screen: Screen) -> tuple[Exhibit, ...]:
     shown = questions.exhibits(screen)
     if screen.view != "poke":
         return shown
-    lens = questions.token_map(screen)
-    return (Exhibit("pick", lens.title, lens.question, lens.draw, lens.draw_options), *shown)
+    return (replace(questions.token_map(screen), name="pick", slow=False, click=""), *shown)
 
 
 def table_file(screen: Screen, name: str, kind: str, shelf: Shelf) -> tuple[str, bytes]:

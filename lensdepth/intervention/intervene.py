@@ -154,9 +154,7 @@ def intervene(
             corrupted=[] if source is None else [str(base)],
             settings={
                 "scopes": list(depths),
-                "reference": None
-                if reference is None
-                else len(gather_prompts(model, reference)[1]),
+                "reference": None if others is None else len(others),
                 "engine": engine,
             },
             seed=seed,

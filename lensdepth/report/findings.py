@@ -17,6 +17,7 @@ from lensdepth.ablation import (
     dose_response,
 )
 from lensdepth.claims import ClaimTable, evaluate_claims
+from lensdepth.claims.evidence import reason_of
 from lensdepth.geometry import GeometryProfile, geometry_profile
 from lensdepth.lens import LensProfile, logit_lens
 from lensdepth.locality import LocalityProfile, compare_local_global
@@ -168,7 +169,7 @@ def measure(
             try:
                 return stage(name, run)
             except ValueError as refusal:
-                absent[name] = str(refusal).split(": ", 1)[-1].removesuffix(".")
+                absent[name] = reason_of(refusal)
                 return None
 
         lens = timed("lens", lambda: logit_lens(model, task, batch_size=batch_size))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from lensdepth.claims.plan import claim_sweeps
+from lensdepth.claims.plan import claim_sweeps, plain_runs, states_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +60,13 @@ def claims_cost(
     n_parameters = sum(weight.numel() for weight in model.parameters())
     n_layers, d_model = config.num_hidden_layers, config.hidden_size
     sweeps = claim_sweeps(n_layers, n_pairs)
-    # Base and source of every sweep, and one pass for the answers, as the plan counts them.
-    runs = sum(n for _, n in sweeps) + 2 * n_pairs * (len(sweeps) + 1)
-    states = 2 * n_pairs * n_tokens * ((n_layers + 1) + 2 * n_layers) * d_model
+    runs = sum(n for _, n in sweeps) + plain_runs(len(sweeps), n_pairs)
     return Cost(
         name=name,
         n_layers=n_layers,
         n_parameters=n_parameters,
         weights_gib=n_parameters * bits / 8 / 2**30,
-        states_gib=4 * states / 2**30,
+        states_gib=states_bytes(n_layers, d_model, n_tokens, n_pairs) / 2**30,
         runs=runs,
         flops=2.0 * n_parameters * n_tokens * runs,
     )
