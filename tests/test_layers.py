@@ -18,6 +18,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = (
     (
+        "outside",
         "provenance",
         "storage",
         "metrics",

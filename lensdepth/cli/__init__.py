@@ -21,7 +21,8 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     steering,
 )
 from lensdepth.cli.app import app
-from lensdepth.cli.console import note, one_line, visible
+from lensdepth.cli.console import note, one_line
+from lensdepth.outside import visible
 
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 """What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""

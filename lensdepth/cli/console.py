@@ -11,20 +11,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 
-SPACES = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
+from lensdepth.outside import visible
+
 PYTHON_OPTIONS = (
     "backend|batch_size|budget|coordinates|depths|device|dtype|include_first|keep|n"
     "|on_multi_token|strength|template|to|top_k|trust_remote_code"
 )
 """Arguments of the library that messages name, and that are options here."""
-
-
-def visible(text: str) -> str:
-    """Text with a sign for what a terminal would act on instead of showing it."""
-    return "".join(
-        c if c.isprintable() else SPACES.get(c, f"\\x{ord(c):02x}" if ord(c) < 256 else "�")
-        for c in text
-    )
 
 
 def one_line(error: BaseException | str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lensdepth.cli.console import hush_transformers, note, visible, working
+from lensdepth.cli.console import hush_transformers, note, working
 from lensdepth.cli.options import ModelOptions, OutputOptions, TaskOptions
+from lensdepth.outside import visible
 
 if TYPE_CHECKING:
     import pandas as pd

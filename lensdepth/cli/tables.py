@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lensdepth import stats
-from lensdepth.cli.console import visible
 from lensdepth.cli.inventory import CHECKED
+from lensdepth.outside import visible
 
 if TYPE_CHECKING:
     from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile
