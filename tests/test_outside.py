@@ -23,7 +23,7 @@ def test_whatever_a_library_raises_is_one_line_with_its_cause() -> None:
 
 
 def test_our_own_faults_and_leaving_pass() -> None:
-    with pytest.raises(ValueError, match="^depth_hook: "), outside("file 'a'"):
+    with pytest.raises(ValueError, match=r"^depth_hook: "), outside("file 'a'"):
         depth_hook(4, n_layers=3)
     for error in (KeyboardInterrupt, SystemExit):
         with pytest.raises(error), outside("file 'a'"):
