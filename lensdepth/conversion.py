@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.finite import NotFinite, advice
 from lensdepth.loading import Checkpoint
 from lensdepth.provenance import Backend
 
@@ -51,9 +52,11 @@ def convert(
     Raises:
         ValueError: the backend asked for does not exist here or does not reproduce the model.
     """
-    probe = _probe(checkpoint.hf_model)
+    probe = _probe(checkpoint.hf_model, getattr(checkpoint.tokenizer, "bos_token_id", None))
     with torch.no_grad():
         reference = checkpoint.hf_model(probe, use_cache=False).logits.float()
+        if not torch.isfinite(reference).all():
+            raise _overflow(checkpoint, probe, dtype)
     _check_reference(reference, checkpoint.name)
     if backend != "bridge":
         try:
@@ -84,22 +87,40 @@ def has_hooked_transformer() -> bool:
     return find_spec("transformer_lens.HookedTransformer") is not None
 
 
-def _probe(hf_model: Any) -> Int[Tensor, "batch pos"]:
-    """Two prompts spread over the vocabulary that differ in their last token alone."""
+def _probe(hf_model: Any, bos: int | None) -> Int[Tensor, "batch pos"]:
+    """Two prompts spread over the vocabulary that differ in their last token alone.
+
+    They begin with the model's own BOS, at which states are by far the largest in many models.
+    """
     config = hf_model.config.get_text_config()
     longest = getattr(config, "max_position_embeddings", None) or PROBE_LENGTH
     length = max(2, min(PROBE_LENGTH, longest))
     row = torch.arange(length) * 7919 % config.vocab_size
+    if bos is not None and bos < config.vocab_size:
+        row[0] = bos
     rows = torch.stack([row, row])
     rows[1, -1] = (rows[1, -1] + 1) % config.vocab_size
     return rows.to(hf_model.device)
 
 
+def _overflow(checkpoint: Checkpoint, probe: Tensor, dtype: torch.dtype) -> ValueError:
+    """The error about logits of the probe that are not finite: from which depth on."""
+    model = checkpoint.hf_model
+    states = model(probe, use_cache=False, output_hidden_states=True).hidden_states or ()
+    # Hugging Face's last state has been through the final norm.
+    depths = [depth for depth, state in enumerate(states[:-1]) if not state.isfinite().all()]
+    where = (
+        f"the residual stream is not finite from depth {depths[0]} on"
+        if depths
+        else ("its logits are not finite")
+    )
+    name = str(dtype).removeprefix("torch.")
+    return NotFinite(
+        f"load_model: in {name}, {checkpoint.name!r} fails on a probe: {where}. {advice(dtype)}"
+    )
+
+
 def _check_reference(logits: Float[Tensor, "batch pos d_vocab"], name: str) -> None:
-    if not torch.isfinite(logits).all():
-        raise ValueError(
-            f"load_model: {name!r} gives logits that are not finite; try a wider dtype."
-        )
     scale = logits.std().clamp_min(1e-6)
     if (logits[0, :-1] - logits[1, :-1]).abs().max() > 0.01 * scale:
         raise ValueError(

@@ -5,7 +5,7 @@ TransformerLens object of either line. `DepthModel.run_edits` is what most calle
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -71,7 +71,12 @@ Hook = tuple[str, Callable[[Tensor], Tensor | None]]
 
 @contextmanager
 def hooked(
-    points: Mapping[str, Any], hooks: Sequence[Hook], *, first: Sequence[Hook] = ()
+    points: Mapping[str, Any],
+    hooks: Sequence[Hook],
+    *,
+    first: Sequence[Hook] = (),
+    acts: Callable[[], bool] | None = None,
+    alone: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 - it holds nothing
 ) -> Iterator[None]:
     """Attach functions to hook points, in order; take away these and no others at the end.
 
@@ -79,28 +84,47 @@ def hooked(
         points: the model's `hook_dict`.
         hooks: run after whatever is attached already.
         first: run before it.
+        acts: asked at every call whether the functions act in the pass at work; None: in every one.
+        alone: held while functions are attached or taken away, so that no pass of another thread
+            sees half of them; nothing where the caller holds the model's lock already.
     Raises:
         ValueError: the model has no hook point of that name.
     """
     handles: list[tuple[Any, Any]] = []
     try:
-        for (name, function), prepend in [
-            *((hook, True) for hook in first),
-            *((hook, False) for hook in hooks),
-        ]:
-            check_hook(points, name)
+        with alone:
+            for (name, function), prepend in [
+                *((hook, True) for hook in first),
+                *((hook, False) for hook in hooks),
+            ]:
+                check_hook(points, name)
 
-            def call(activation: Tensor, hook: Any, function: Any = function) -> Tensor | None:
-                return function(activation)
+                def call(activation: Tensor, hook: Any, function: Any = function) -> Tensor | None:
+                    return function(activation) if acts is None or acts() else None
 
-            point = points[name]
-            point.add_hook(call, prepend=prepend)
-            handles.append((point, point.fwd_hooks[0 if prepend else -1]))
+                point = points[name]
+                point.add_hook(call, prepend=prepend)
+                handle = point.fwd_hooks[0 if prepend else -1]
+                handle.lensdepth_acts = acts
+                handles.append((point, handle))
         yield
     finally:
-        for point, handle in handles:
-            handle.hook.remove()
-            point.fwd_hooks = [other for other in point.fwd_hooks if other is not handle]
+        with alone:
+            for point, handle in handles:
+                handle.hook.remove()
+                point.fwd_hooks = [other for other in point.fwd_hooks if other is not handle]
+
+
+def acting_functions(points: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """Hook name of each function that would act in a pass of this context, and whether it is
+    permanent (TransformerLens's own in some architectures); to be asked under the model's lock."""
+    found = []
+    for name, point in points.items():
+        for handle in point.fwd_hooks:
+            acts = getattr(handle, "lensdepth_acts", None)
+            if acts is None or acts():
+                found.append((name, bool(handle.is_permanent)))
+    return found
 
 
 def capture(
@@ -115,14 +139,14 @@ def capture(
 ) -> dict[str, Tensor]:
     """Run one forward pass and keep the asked positions of some activations.
 
-    The pass ends at the last of `hooks`, before the unembedding. Edits act first, in their order,
-    so what is kept is what the model went on with.
+    The pass ends when all of `hooks` were reached, before the unembedding. Edits act first, in
+    their order, so what is kept is what the model went on with.
 
     Args:
         points: the model's `hook_dict`.
         forward: runs the model on tokens.
         tokens: right padded, on the model's device.
-        hooks: names, in the order in which the model reaches them; the last one ends the pass.
+        hooks: names, in any order.
         positions: the positions to keep, on the model's device; none of them negative.
         edits: what to change on the way, at positions that are not negative.
         resid_mid_is_branch: the hook at resid_mid reaches the MLP alone, as on the bridge; what
@@ -130,16 +154,18 @@ def capture(
     Returns:
         For each hook, `[batch, site, ...]` in the model's dtype and on its device.
     Raises:
+        ValueError: what a hook has there has no positions.
         RuntimeError: a hook never ran (some hook points take hooks and stay silent).
     """
     kept: dict[str, Tensor] = {}
     rows = torch.arange(len(tokens), device=tokens.device)[:, None]
     fired = [False] * len(edits)
+    n_asked = len(set(hooks))
 
     def keep(name: str) -> Callable[[Tensor], None]:
         def function(activation: Tensor) -> None:
-            kept[name] = activation[rows, positions]
-            if name == hooks[-1]:
+            kept[name] = _by_position(activation, tokens, name)[rows, positions]
+            if len(kept) == n_asked:
                 raise StopPass
 
         return function
@@ -163,6 +189,27 @@ def capture(
             f"changed there. Use another stream for this model."
         )
     return kept
+
+
+def _by_position(
+    activation: Tensor, tokens: Int[Tensor, "batch pos"], name: str
+) -> Float[Tensor, "batch pos ..."]:
+    """An activation whose first two axes are prompts and positions.
+
+    Raises:
+        ValueError: it has others.
+    """
+    n_prompts, n_pos = tokens.shape
+    if activation.ndim > 2 and activation.shape[1] == n_pos:
+        if len(activation) == n_prompts:
+            return activation
+        if len(activation) == 1:  # the same for all prompts, such as position embeddings
+            return activation.expand(n_prompts, *activation.shape[1:])
+    hint = " DepthModel.attention reads patterns." if "attn" in name else ""
+    raise ValueError(
+        f"activations: the hook {name!r} holds shape {list(activation.shape)} for {n_prompts} "
+        f"prompts of {n_pos} tokens, which is no state at each token.{hint}"
+    )
 
 
 def carry(name: str, deltas: list[Tensor]) -> Hook:

@@ -2,7 +2,7 @@
 
 Pure functions; everything is computed in float32 or wider from log-probabilities, in nats,
 and nothing is clipped. Every argument named `logits` may be any real logits, log-probabilities
-included.
+included. NaN stays NaN where the answer is a number, and is refused where it is a comparison.
 """
 
 import torch
@@ -44,10 +44,23 @@ def token_log_prob(
     return _pick(wide, token) - wide.logsumexp(-1)
 
 
+def _refuse_nan(logits: Float[Tensor, "*batch d_vocab"], caller: str) -> None:
+    """Every comparison with NaN is false, which would make of it the best or the worst."""
+    wrong = logits.amax(-1).isnan()  # the largest of several numbers is NaN where one of them is
+    if wrong.any():
+        at = wrong.nonzero()[0].tolist()
+        raise ValueError(f"{caller}: the logits at {at} hold NaN, which has no place in an order.")
+
+
 def token_rank(
     logits: Float[Tensor, "*batch d_vocab"], token: Int[Tensor, "*batch"]
 ) -> Int[Tensor, "*batch"]:
-    """How many tokens have a strictly higher logit: 0 is the top, ties share the better rank."""
+    """How many tokens have a strictly higher logit: 0 is the top, ties share the better rank.
+
+    Raises:
+        ValueError: a logit is NaN.
+    """
+    _refuse_nan(logits, "token_rank")
     own = logits.gather(-1, token.to(logits.device).unsqueeze(-1))
     return (logits > own).sum(-1)
 
@@ -55,7 +68,12 @@ def token_rank(
 def is_top1(
     logits: Float[Tensor, "*batch d_vocab"], token: Int[Tensor, "*batch"]
 ) -> Bool[Tensor, "*batch"]:
-    """Whether the token is the most likely one."""
+    """Whether the token is the most likely one.
+
+    Raises:
+        ValueError: a logit is NaN.
+    """
+    _refuse_nan(logits, "is_top1")
     return logits.argmax(-1) == token.to(logits.device)
 
 
@@ -69,7 +87,7 @@ def _weighted_log_ratio(
 ) -> Float[Tensor, "*batch"]:
     """sum p (log p - log q), where a p of zero counts nothing."""
     p = log_p.exp()
-    return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1)
+    return torch.where(p == 0, 0.0, p * (log_p - log_q)).sum(-1)
 
 
 def kl_divergence(

@@ -9,12 +9,16 @@ Reach for `load_model` with a name or a folder, and for `DepthModel` with a mode
     'two months from January is March'
 
 Weights are raw: norms not folded, nothing centred. Forward passes run in the model's dtype and
-without gradients, batch by batch; what comes out is float32.
+without gradients, batch by batch; what comes out is float32 and finite.
+
+Any number of threads may use a model, its wrappers and its sweeps at once, and get what they would
+get one after another: they take turns, pass by pass. `steer` holds in its own context alone.
 """
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +30,7 @@ from torch import Tensor
 
 from lensdepth import generation, metrics
 from lensdepth.conversion import BackendChoice, convert
+from lensdepth.finite import NotFinite, advice, all_finite, first_row
 from lensdepth.hooks import (
     SiteEdit,
     Stream,
@@ -35,12 +40,19 @@ from lensdepth.hooks import (
     site_hook,
 )
 from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
+from lensdepth.outside import shown
 from lensdepth.passes import Passes, weights_of
 from lensdepth.polar import Edit
 from lensdepth.provenance import Backend, ModelInfo
 from lensdepth.readout import Readout
 from lensdepth.residual import ResidualStream
-from lensdepth.standing import StandingEdit, StandingPositions, standing, standing_positions
+from lensdepth.standing import (
+    StandingEdit,
+    StandingPositions,
+    is_steered,
+    standing,
+    standing_positions,
+)
 from lensdepth.tokens import Positions, Prompts, TokenBatch, pad_tokens, resolve_positions
 
 logger = logging.getLogger(__name__)
@@ -49,6 +61,8 @@ MOST_SHOWN = 24
 """Tokens of a prompt that a warning spells out."""
 STEERED = " (steered)"
 """Behind the name of a model while `steer` is at work."""
+_N_CACHED: ContextVar[int] = ContextVar("n_cached", default=0)
+"""Positions that stand in a key/value cache in front of those of the pass at work here."""
 
 
 def load_model(
@@ -82,16 +96,17 @@ def load_model(
             f"load_model: backend must be 'auto', 'hooked' or 'bridge', got {backend!r}."
         )
     numbers = parse_dtype(dtype)
-    checkpoint = load_checkpoint(
-        name_or_path,
-        device=parse_device(device),
-        dtype=numbers,
-        trust_remote_code=trust_remote_code,
-    )
-    model, _ = convert(checkpoint, backend, numbers)
+    with torch.inference_mode(False):  # weights that are made in it can never be differentiated
+        checkpoint = load_checkpoint(
+            name_or_path,
+            device=parse_device(device),
+            dtype=numbers,
+            trust_remote_code=trust_remote_code,
+        )
+        model, _ = convert(checkpoint, backend, numbers)
     wrapped = DepthModel(model, tokenizer=checkpoint.tokenizer, name=name or checkpoint.name)
     # The Hugging Face weights give the same fingerprint whichever backend holds them.
-    wrapped.info = replace(
+    wrapped._own_info = replace(
         wrapped._describe(checkpoint.fingerprint), architecture=checkpoint.architecture
     )
     return wrapped
@@ -128,8 +143,6 @@ class DepthModel:
         self.hook_points: Mapping[str, Any] = self.passes.hook_points
         """TransformerLens's hook points by name."""
         self._depth_hooks = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
-        self._n_cached = 0
-        """Positions that stand in a key/value cache in front of those of the pass at work."""
         self._warned: set[str] = set()
         self.replay_checked: dict[str, int] = {}
         """Streams at which the replay engine was compared with plain hooks, the longest prompts
@@ -144,10 +157,22 @@ class DepthModel:
             )
         self._readout = Readout(self.passes, self._depth_hooks[-1])
 
-    @cached_property
+    @property
     def info(self) -> ModelInfo:
-        """What a number measured on this model depends on; the fingerprint is taken only once."""
+        """What a number measured on this model depends on; the fingerprint is taken only once.
+
+        While edits stand here (`steer`), the name says so.
+        """
+        own = self._own_info
+        return replace(own, name=own.name + STEERED) if is_steered(self.passes.lock) else own
+
+    @cached_property
+    def _own_info(self) -> ModelInfo:
         return self._describe(fingerprint(self.model.state_dict()))
+
+    @property
+    def _n_cached(self) -> int:
+        return _N_CACHED.get()
 
     def _describe(self, digest: str) -> ModelInfo:
         cfg = self.model.cfg
@@ -211,6 +236,21 @@ class DepthModel:
                 f"({len(wrong)} of {len(named)} weights do); load the model anew."
             )
 
+    @contextmanager
+    def differentiating(self, caller: str) -> Iterator[None]:
+        """With gradients, whatever mode the caller is in.
+
+        Raises:
+            ValueError: the weights were made in inference mode, which forbids it for good.
+        """
+        if any(weight.is_inference() for weight in self.model.parameters()):
+            raise ValueError(
+                f"{caller}: {self._name!r} was made inside torch.inference_mode(), so nothing can "
+                f"be differentiated through it; make or load it outside."
+            )
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+
     def warn_once(self, topic: str, message: str) -> None:
         """Log a warning about this model, the first time that its topic comes up."""
         if topic not in self._warned:
@@ -227,7 +267,9 @@ class DepthModel:
                 no tokenizer for text.
         """
         if isinstance(prompts, TokenBatch):
-            batch = TokenBatch(tokens=prompts.tokens.cpu(), lengths=prompts.lengths.cpu())
+            batch = TokenBatch(
+                tokens=_ordinary(prompts.tokens.cpu()), lengths=_ordinary(prompts.lengths.cpu())
+            )
         else:
             given = [prompts] if isinstance(prompts, str) else list(prompts)
             rows = [self._ids(prompt, i) for i, prompt in enumerate(given)]
@@ -310,7 +352,7 @@ class DepthModel:
         asked = resolve_positions(batch, positions)
         resid = torch.zeros(self.n_layers + 1, *asked.shape, self.d_model)
         for rows in self.passes.batches(batch, batch_size):
-            kept = self.passes.capture(batch[rows], self._depth_hooks, asked[rows])
+            kept = self._captured(batch[rows], self._depth_hooks, asked[rows])
             for depth, hook in enumerate(self._depth_hooks):
                 resid[depth, rows] = kept[hook].to(device="cpu", dtype=torch.float32)
         resid[:, asked < 0] = 0
@@ -328,23 +370,33 @@ class DepthModel:
 
         Args:
             prompts: texts, token ids or a batch.
-            hooks: full hook names of one stream; `z` comes with its heads side by side.
+            hooks: full hook names of one width, in any order; `z` comes with its heads side by
+                side.
             positions: as for `residual_stream`; what stands beyond a prompt's end is 0.
             batch_size: prompts in one forward pass; None bounds the tokens in it.
         Raises:
-            ValueError: there is no such hook or position.
+            ValueError: there is no such hook or position, none was asked for, or what is there
+                has no positions or another width.
             RuntimeError: a hook never ran.
         """
         batch = self.tokenize(prompts)
         asked = resolve_positions(batch, positions)
+        if isinstance(hooks, str) or not hooks:
+            raise ValueError(f"activations: hooks must be a list of hook names, got {hooks!r}.")
         for hook in hooks:
             check_hook(self.hook_points, hook)
-        # The last one ends the pass, so they go in the order in which the model reaches them.
-        ordered = sorted(hooks, key=_block_of)
         parts = []
         for rows in self.passes.batches(batch, batch_size):
-            kept = self.passes.capture(batch[rows], ordered, asked[rows])
-            parts.append(torch.stack([kept[hook].flatten(2).float().cpu() for hook in hooks]))
+            kept = self._captured(batch[rows], hooks, asked[rows])
+            flat = [kept[hook].flatten(2).float().cpu() for hook in hooks]
+            widths = [part.shape[-1] for part in flat]
+            if len(set(widths)) > 1:
+                raise ValueError(
+                    f"activations: hooks of one width are needed, got "
+                    f"{', '.join(f'{h} ({w})' for h, w in zip(hooks, widths, strict=True))}. Ask "
+                    f"for each width by itself."
+                )
+            parts.append(torch.stack(flat))
         found = torch.cat(parts, dim=1)
         found[:, asked < 0] = 0
         return found
@@ -415,6 +467,10 @@ class DepthModel:
                 width = kept[hook].shape[-1]
                 found[i, rows, :, :width, :width] = kept[hook]
         real = batch.mask[:, None, :, None] & batch.mask[:, None, None, :]
+        # An early end of a pass has no depth behind it that would tell.
+        whole = torch.where(real, found, 0.0)
+        if not all_finite(whole):
+            raise self.not_finite(batch, first_row(whole.transpose(0, 1)))
         return torch.where(real, found, torch.nan)
 
     def logits(
@@ -465,7 +521,11 @@ class DepthModel:
             for rows in self.passes.batches(batch, batch_size):
                 mine = [edit.of(rows) for edit in checked]
                 state = self.edited_states(batch[rows], mine, [last], asked[rows])[0]
-                out[rows] = self.readout(state).cpu()
+                try:
+                    out[rows] = self.readout(state).cpu()
+                except NotFinite as error:
+                    row = error.row // asked.shape[1]
+                    raise self.not_finite(batch[rows], row, edits=mine) from error
             out[asked < 0] = 0
             yield out
 
@@ -494,8 +554,77 @@ class DepthModel:
             self._depth_hooks[depth] if depth == self.n_layers else site_hook("resid_pre", depth)
             for depth in depths
         ]
-        kept = self.passes.capture(batch, hooks, positions, edits=edits, grad=grad)
+        kept = self._captured(batch, hooks, positions, edits=edits, grad=grad)
         return torch.stack([kept[hook] for hook in hooks])
+
+    def _captured(
+        self,
+        batch: TokenBatch,
+        hooks: Sequence[str],
+        positions: Int[Tensor, "batch pos"],
+        *,
+        edits: Sequence[SiteEdit] = (),
+        grad: bool = False,
+        cache: Any = None,
+    ) -> dict[str, Tensor]:
+        """`Passes.capture`, whose numbers are finite at real positions.
+
+        Raises:
+            NotFinite: they are not.
+        """
+        kept = self.passes.capture(batch, hooks, positions, edits=edits, grad=grad, cache=cache)
+        for states in kept.values():
+            if not all_finite(states):
+                real = torch.where(
+                    positions.to(states.device)[..., None] >= 0, states.flatten(2), 0
+                )
+                if not real.isfinite().all():
+                    raise self.not_finite(batch, first_row(real), edits=edits)
+        return kept
+
+    def not_finite(
+        self,
+        batch: TokenBatch,
+        row: int,
+        *,
+        edits: Sequence[SiteEdit] = (),
+        reading: int | None = None,
+    ) -> NotFinite:
+        """The error about a run that gave NaN or infinite numbers: where they begin, in words.
+
+        The prompt is run once more by itself, without edits, and looked at everywhere.
+
+        Args:
+            batch: the prompts of the run.
+            row: the first prompt concerned.
+            edits: what was changed in that run.
+            reading: the depth at which logits, and not states, came out so.
+        """
+        one = batch[torch.tensor([row])]
+        ids = one.row(0)
+        text = str(ids) if self.tokenizer is None else self.tokenizer.decode(ids)
+        of = f"of the prompt {shown(text)}"
+        everywhere = torch.arange(len(ids))[None]
+        kept = self.passes.capture(one, self._depth_hooks, everywhere)
+        wrong = torch.stack([~kept[hook][0].isfinite().all(-1) for hook in self._depth_hooks])
+        if wrong.any():
+            depth, at = wrong.nonzero()[0].tolist()
+            where = (
+                f"the residual stream is not finite from depth {depth} of {self.n_layers} on, "
+                f"first at token {at} ({shown(self.token_text(ids[at]))}) {of}"
+            )
+        elif edits:
+            where = (
+                f"what is put in at {edits[0].hook} makes the run {of} not finite, which is finite "
+                f"without; look for NaN in what is put in, or change less"
+            )
+        elif reading is not None and reading < self.n_layers:
+            where = f"the logits read at depth {reading} are not finite {of}"
+        else:
+            where = f"the states are finite and the logits read from depth {self.n_layers} are "
+            where += f"not, {of}"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return NotFinite(f"{self.info.name!r} in {dtype}: {where}. {advice(self.dtype)}", row=row)
 
     def embedded(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         """What enters block 0 at every position, in the model's dtype and on its device."""
@@ -584,9 +713,10 @@ class DepthModel:
             >>> with model.steer(polar.add(4.0), depths=[5], source=vector) as steered:
             ...     steered.generate("two months from January is")
 
-        Everything that reads the model sees it steered. Contexts nest: at one hook, inner ones act
-        on what outer ones produced. Texts are generated by this class alone: a cache that it does
-        not know would shift the positions.
+        Whatever reads the model in this context sees it steered; other threads see it as it is,
+        unless they run in a copy of this context (`contextvars.copy_context().run`). Contexts
+        nest: at one hook, inner ones act on what outer ones produced. Texts are generated by this
+        class alone: a cache that it does not know would shift the positions.
 
         Args:
             edit: from `lensdepth.polar`, or any function of base and source states; it treats
@@ -604,25 +734,23 @@ class DepthModel:
         """
         edits = self._standing_edits(edit, depths, positions, source, stream, head)
         self._readout.check(self._name)  # of the model as it is
-        own = self._name
-        # Whatever is measured meanwhile is measured on the steered model, and its results say so.
-        self._rename(own.removesuffix(STEERED) + STEERED)
-        try:
-            with standing(
-                self.hook_points,
-                edits,
-                last=self._depth_hooks[-1],
-                n_cached=lambda: self._n_cached,
-                resid_mid_is_branch=self.backend == "bridge",
-            ):
-                yield self
-        finally:
-            self._rename(own)
+        with standing(
+            self.hook_points,
+            edits,
+            last=self._depth_hooks[-1],
+            n_cached=_N_CACHED.get,
+            resid_mid_is_branch=self.backend == "bridge",
+            lock=self.passes.lock,
+            elsewhere=self._say_steered_elsewhere,
+        ):
+            yield self
 
-    def _rename(self, name: str) -> None:
-        self._name = name
-        if "info" in vars(self):  # else it is not asked for yet, and costs a pass over the weights
-            self.info = replace(self.info, name=name)
+    def _say_steered_elsewhere(self) -> None:
+        self.warn_once(
+            "elsewhere",
+            "it is steered in another context; this one sees it as it is. To carry steering into "
+            "a thread, run what it does by contextvars.copy_context().run.",
+        )
 
     def _standing_edits(
         self,
@@ -691,18 +819,16 @@ class DepthModel:
                     return logits
                 tokens, n_cached = tokens[:, 1:], 1
             batch = TokenBatch(tokens=tokens, lengths=torch.tensor([tokens.shape[1]]))
-            self._n_cached = n_cached
+            before = _N_CACHED.set(n_cached)
             try:
-                state = self.passes.capture(batch, [last], batch.last[:, None], cache=cache)[last][
-                    0, 0
-                ]
+                kept = self._captured(batch, [last], batch.last[:, None], cache=cache)
             finally:
-                self._n_cached = 0
-            return self.readout(state).cpu()
+                _N_CACHED.reset(before)
+            return self.readout(kept[last][0, 0]).cpu()
 
         return step
 
 
-def _block_of(hook: str) -> int:
-    """The block that a hook belongs to; -1 for what comes before them all."""
-    return int(hook.split(".")[1]) if hook.startswith("blocks.") else -1
+def _ordinary(x: Tensor) -> Tensor:
+    """The same numbers, of which a gradient may make use even if inference mode made them."""
+    return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x

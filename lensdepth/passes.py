@@ -3,12 +3,17 @@
 HookedTransformer and TransformerBridge take other arguments, keep keys and values in other ways
 and hold their unembedding elsewhere; above this file nobody needs to know. Passes run in the
 model's dtype, without dropout, and without gradients unless asked for.
+
+Hooks stand on the model itself, so a pass has it to itself: one lock a model, whoever wraps it, is
+held from the first hook to the last number read, for one pass and not for a sweep of them.
 """
 
 import importlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +25,23 @@ from lensdepth.tokens import TokenBatch
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}
 """Largest number of tokens, padding included, in one forward pass of an automatic batch size."""
+
+
+_LOCKS: WeakKeyDictionary[Any, AbstractContextManager[Any]] = WeakKeyDictionary()
+_LOCKS_CHANGE = threading.Lock()
+
+
+def lock_of(model: Any) -> AbstractContextManager[Any]:
+    """The lock of a model's modules; a thread that holds it may take it again.
+
+    It is the same for every wrapper of one model, and for two bridges into one Hugging Face model.
+    """
+    owner = getattr(model, "original_model", model)
+    with _LOCKS_CHANGE:
+        lock = _LOCKS.get(owner)
+        if lock is None:
+            lock = _LOCKS[owner] = threading.RLock()
+        return lock
 
 
 class Passes:
@@ -73,7 +95,7 @@ class Passes:
         position.
         """
         token = token.to(self.device)
-        with torch.no_grad(), self.as_evaluated():
+        with torch.no_grad(), self.at_work():
             if self.backend == "bridge":
                 options = {"return_type": "logits_and_cache", "use_cache": True}
                 logits, cache = self.model(token, **options)
@@ -95,8 +117,8 @@ class Passes:
         grad: bool = False,
         cache: Any = None,
     ) -> dict[str, Tensor]:
-        """Activations of one pass at some positions; it ends at the last of `hooks`."""
-        with torch.set_grad_enabled(grad), self.as_evaluated():
+        """Activations of one pass at some positions; it ends when all of `hooks` were reached."""
+        with torch.set_grad_enabled(grad), self.at_work():
             return capture(
                 self.hook_points,
                 lambda tokens: self.forward(tokens, cache),
@@ -124,7 +146,7 @@ class Passes:
             return hook, function
 
         attached = hooked(self.hook_points, [keep(hook) for hook in hooks])
-        with torch.no_grad(), self.as_evaluated(), attached, suppress(StopPass):
+        with torch.no_grad(), self.at_work(), attached, suppress(StopPass):
             self.forward(batch.tokens.to(self.device))
         silent = [hook for hook in hooks if hook not in kept]
         if silent:
@@ -155,9 +177,22 @@ class Passes:
         cap = self.model.cfg.output_logits_soft_cap
         return cap * torch.tanh(logits / cap) if cap > 0 else logits
 
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held by whoever runs the model, or changes or counts its hooks."""
+        return lock_of(self.model)
+
     @contextmanager
-    def as_evaluated(self) -> Iterator[None]:
-        """Without dropout; every module's training flag is afterwards what it was."""
+    def at_work(self) -> Iterator[None]:
+        """Alone with the model, and without dropout: round all that runs its modules.
+
+        Every module's training flag is afterwards what it was.
+        """
+        with self.lock, self._as_evaluated():
+            yield
+
+    @contextmanager
+    def _as_evaluated(self) -> Iterator[None]:
         # A bridge does not own all of its Hugging Face model: dropout may stand there.
         roots = [self.model, getattr(self.model, "original_model", self.model)]
         training: set[torch.nn.Module] = set()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.finite import NotFinite, advice, all_finite, first_row
 from lensdepth.passes import Passes
 from lensdepth.tokens import TokenBatch
 
@@ -38,8 +39,21 @@ class Readout:
         with torch.set_grad_enabled(grad):
             if columns is not None and not self.columns_fit:
                 whole = self._logits(resid, linear=linear)
-                return whole.gather(-1, columns.to(resid.device))
-            return self._logits(resid, columns, linear=linear)
+                logits = whole.gather(-1, columns.to(resid.device))
+            else:
+                logits = self._logits(resid, columns, linear=linear)
+        if not all_finite(logits):
+            row = first_row(logits.reshape(-1, logits.shape[-1]))
+            what = "the logits of finite states are not finite"
+            if not all_finite(resid):
+                what = "the states to be read hold NaN or infinite numbers"
+            dtype = str(self.passes.dtype).removeprefix("torch.")
+            raise NotFinite(
+                f"readout: in {dtype} {what}, the first at state {row} of "
+                f"{resid.shape[:-1].numel()}. {advice(self.passes.dtype)}",
+                row=row,
+            )
+        return logits
 
     def check(self, name: str) -> None:
         """Compare with the model's own logits, once.
@@ -57,11 +71,19 @@ class Readout:
         everywhere = torch.arange(length)[None]
         batch = TokenBatch(tokens=tokens, lengths=torch.tensor([length]))
         state = passes.capture(batch, [self.last_hook], everywhere)[self.last_hook]
-        with torch.no_grad(), passes.as_evaluated():
+        with torch.no_grad(), passes.at_work():
             own = passes.forward(tokens.to(passes.device)).float()
             whole = self._logits(state)
             some = tokens[..., None].expand(1, length, 2)
             part = self._logits(state, some) if self.columns_fit else whole
+        # Of a model that overflows on some tokens, the others tell as much.
+        there = own.isfinite().all(-1)
+        if not there.any():
+            raise NotFinite(
+                f"readout: {name!r} gives logits that are not finite at every token of a probe. "
+                f"{advice(passes.dtype)}"
+            )
+        own, whole, part, some = (x[there] for x in (own, whole, part, some.to(own.device)))
         tolerance = TOLERANCE.get(passes.dtype, 1e-5) * own.abs().max().clamp_min(1.0)
         error = (whole - own).abs().max()
         if not error <= tolerance:
@@ -72,16 +94,14 @@ class Readout:
                 f"know."
             )
         if self.columns_fit:
-            self.columns_fit = bool(
-                (part - own.gather(-1, some.to(own.device))).abs().max() <= tolerance
-            )
+            self.columns_fit = bool((part - own.gather(-1, some)).abs().max() <= tolerance)
         self.checked = True
 
     def _logits(
         self, resid: Tensor, columns: Tensor | None = None, *, linear: bool = False
     ) -> Tensor:
         passes, model = self.passes, self.passes.model
-        with passes.as_evaluated():
+        with passes.at_work():
             states = resid.to(device=passes.device, dtype=passes.dtype)
             states = states.reshape(1, -1, resid.shape[-1])
             if hasattr(model, "ln_final"):

@@ -3,11 +3,15 @@
 Where a `SiteEdit` names one position of each prompt for one pass, a `StandingEdit` names positions
 from the start of whatever text comes: a whole prompt at once, or one more token by a key/value
 cache. `DepthModel.steer` is what most callers want.
+
+They belong to the context that made them (`contextvars`): another thread sees the model as it is,
+unless it runs in a copy of that context.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -83,6 +87,15 @@ def standing_positions(positions: StandingPositions, n_ctx: int) -> range | froz
 _GROWS = "Text grows as it is generated, so positions count from its start."
 
 
+_ACTING: ContextVar[tuple["_Watch", ...]] = ContextVar("acting", default=())
+"""What stands in this context."""
+
+
+def is_steered(lock: AbstractContextManager[Any]) -> bool:
+    """Whether edits stand in this context on the model with this lock."""
+    return any(watch.lock is lock for watch in _ACTING.get())
+
+
 @contextmanager
 def standing(
     points: Mapping[str, Any],
@@ -91,8 +104,10 @@ def standing(
     last: str,
     n_cached: Callable[[], int],
     resid_mid_is_branch: bool,
+    lock: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 - it holds nothing
+    elsewhere: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
-    """Let edits act in every forward pass until the end, and check then that they did.
+    """Let edits act in every forward pass of this context, and check at the end that they did.
 
     Args:
         points: the model's `hook_dict`.
@@ -100,10 +115,19 @@ def standing(
         last: the hook of the last block's output, which every whole pass reaches.
         n_cached: how many positions stand in a cache in front of those that a pass runs.
         resid_mid_is_branch: as for `hooks.capture`.
+        lock: of the model.
+        elsewhere: called when a pass of another context goes by.
     Raises:
         RuntimeError: at the end, passes ran and a hook did not, or no position was reached.
     """
-    watch = _Watch()
+    watch = _Watch(lock=lock)
+
+    def acts() -> bool:
+        here = watch in _ACTING.get()
+        if not here:
+            elsewhere()
+        return here
+
     carries: list[Hook] = []
     changes: list[Hook] = []
     for edit in edits:
@@ -112,15 +136,23 @@ def standing(
             deltas = []
             carries.append(carry(edit.hook, deltas))
         changes.append((edit.hook, _standing_hook(edit, watch, n_cached, deltas)))
-    with hooked(points, [*changes, (last, watch.count)], first=carries):
-        yield
+    _ACTING.set((*_ACTING.get(), watch))
+    try:
+        functions = [*changes, (last, watch.count)]
+        with hooked(points, functions, first=carries, acts=acts, alone=lock):
+            yield
+    finally:
+        # Not by a token: whoever leaves may be in another context than whoever entered.
+        _ACTING.set(tuple(other for other in _ACTING.get() if other is not watch))
     watch.check(edits)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Watch:
     """What standing edits have met."""
 
+    lock: AbstractContextManager[Any]
+    """Of the model that they stand on."""
     n_passes: int = 0
     """Passes that reached the last block's output; one that ended early needs no deeper edit."""
     longest: int = 0

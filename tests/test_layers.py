@@ -19,6 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = (
     (
         "outside",
+        "finite",
         "provenance",
         "storage",
         "metrics",

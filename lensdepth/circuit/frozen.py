@@ -75,7 +75,7 @@ def as_function(model: DepthModel, module: Any) -> Callable[[Tensor], Tensor]:
     """A norm of the model on float64 states `[state, d_model]`, computed as the model does."""
 
     def norm(states: Tensor) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), model.passes.at_work():
             given = states.to(device=model.device, dtype=model.dtype)[None]
             return module(given)[0].to(device="cpu", dtype=torch.float64)
 

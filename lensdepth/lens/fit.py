@@ -83,16 +83,17 @@ def fit_tuned_lens(
         "n_held_out": n_held_out,
     }
     first = 0 if include_first else 1
-    weights, bias = _fit(
-        model,
-        fitted,
-        first=first,
-        n_steps=n_steps,
-        n_prompts=max(1, round(batch_tokens / float(fitted.lengths.float().mean()))),
-        learning_rate=learning_rate,
-        generator=generator,
-        batch_size=batch_size,
-    )
+    with model.differentiating("fit_tuned_lens"):
+        weights, bias = _fit(
+            model,
+            fitted,
+            first=first,
+            n_steps=n_steps,
+            n_prompts=max(1, round(batch_tokens / float(fitted.lengths.float().mean()))),
+            learning_rate=learning_rate,
+            generator=generator,
+            batch_size=batch_size,
+        )
     lens = TunedLens(
         provenance=make_provenance(
             "fit_tuned_lens",
@@ -206,9 +207,8 @@ def _gradients(
     """Gradients of the divergence summed over rows; each depth's touches its own map alone."""
     states = states.to(model.device)
     final = model.readout(states[-1]).softmax(-1)
-    with torch.enable_grad():
-        moved = torch.baddbmm((shift * unit).unsqueeze(1), states[:-1], weights.mT)
-        logits = model.readout(states[:-1] + moved, grad=True)
+    moved = torch.baddbmm((shift * unit).unsqueeze(1), states[:-1], weights.mT)
+    logits = model.readout(states[:-1] + moved, grad=True)
     pull = logits.detach().softmax(-1) - final
     by_weights, by_shift = torch.autograd.grad(logits, (weights, shift), pull)
     return by_weights, by_shift

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.finite import NotFinite
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
@@ -135,9 +136,14 @@ def _read_rows(
         states = some.to(model.device)
         if translators is not None:
             states = translators.translate(states)
+        try:
+            logits = model.readout(states)
+        except NotFinite as error:
+            depth, row = divmod(error.row, len(prompt))
+            raise model.not_finite(batch, int(prompt[row]), reading=depth) from error
         parts.append(
             read_logits(
-                model.readout(states),
+                logits,
                 {name: ids[prompt].to(model.device) for name, ids in answers.items()},
                 top_k,
             )

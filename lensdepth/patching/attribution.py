@@ -44,7 +44,8 @@ def gradients(
     at = torch.cat([span.base for span in spans], dim=1)
     width = model.model.cfg.n_heads * model.model.cfg.d_head if hooks[0].endswith("hook_z") else 0
     shape = (len(hooks), *at.shape, width or model.d_model)
-    with torch.enable_grad():
+    with model.differentiating("patch_sweep"):
+        at = at.clone()
         probes = torch.zeros(shape, requires_grad=True)
         edits = [
             SiteEdit(hook=hook, positions=at[:, j].clamp(min=0), edit=_add, source=probes[i, :, j])

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.finite import first_row
 from lensdepth.model import DepthModel
 from lensdepth.patching.sites import EditSets
 from lensdepth.replay import Engine, replay_measure
@@ -127,6 +128,12 @@ def checked_metric(metric: Metric, logits: Tensor, pairs: Tensor) -> Tensor:
         raise ValueError(
             f"metric: the function must give one number a run, a tensor of shape "
             f"{list(pairs.shape)}, got {got}."
+        )
+    if not values.isfinite().all():
+        pair = int(pairs[first_row(values[:, None])])
+        raise ValueError(
+            f"metric: {getattr(metric, '__name__', 'the function')!r} gave NaN or infinity for "
+            f"pair {pair}; a mean would leave it out or be lost in it. Give a finite number."
         )
     return values.detach() if not logits.requires_grad else values
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lensdepth.finite import NotFinite
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.progress import counted
@@ -69,7 +70,14 @@ def replay_measure(
                 prompts = part.prompts[some]
                 states = part.resid[some.to(part.resid.device), 0, 0]
                 wanted = None if columns is None else columns[prompts]
-                logits = model.readout(states, wanted).cpu()
+                try:
+                    logits = model.readout(states, wanted).cpu()
+                except NotFinite as error:
+                    run = some[error.row]
+                    edits = plan.edit_sets[int(part.sets[run])]
+                    raise model.not_finite(
+                        plan.batch, int(prompts[error.row]), edits=edits
+                    ) from error
                 for name, values in measure(logits, prompts).items():
                     out = results.setdefault(name, torch.full(shape, torch.nan))
                     out[part.sets[some], prompts] = values.float().cpu()

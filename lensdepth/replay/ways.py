@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lensdepth.hooks import SiteEdit
+from lensdepth.finite import all_finite, first_row
+from lensdepth.hooks import SiteEdit, acting_functions
 from lensdepth.model import DepthModel
 from lensdepth.replay.base import BaseRun, record
 from lensdepth.replay.blocks import Blocks, unset
@@ -26,15 +27,12 @@ def blocks_of(model: DepthModel) -> Blocks:
     Raises:
         Unreplayable: with the reason, for an architecture whose blocks do not fit.
     """
-    # Permanent ones are TransformerLens's own in some architectures; the check covers them.
-    hooked = [
-        name
-        for name, point in model.hook_points.items()
-        if any(not handle.is_permanent for handle in point.fwd_hooks)
-    ]
-    if hooked:
-        raise Unreplayable(f"functions are attached to its hooks, the first at {hooked[0]}")
-    return HookedBlocks(model) if model.backend == "hooked" else HuggingFaceBlocks(model)
+    with model.passes.lock:
+        # Permanent ones are TransformerLens's own in some architectures; the check covers them.
+        foreign = [name for name, own in acting_functions(model.hook_points) if not own]
+        if foreign:
+            raise Unreplayable(f"functions are attached to its hooks, the first at {foreign[0]}")
+        return HookedBlocks(model) if model.backend == "hooked" else HuggingFaceBlocks(model)
 
 
 class Replayed:
@@ -92,7 +90,13 @@ def _part(plan: Plan, sets: Tensor, prompts: Tensor, resid: Tensor) -> Part:
     columns = plan.columns[prompts].to(resid.device)[:, None, :, None]
     resid = torch.take_along_dim(resid, columns, dim=2)
     there = (plan.asked[prompts] >= 0).to(resid.device)
-    return Part(sets=sets, prompts=prompts, resid=torch.where(there[:, None, :, None], resid, 0.0))
+    resid = torch.where(there[:, None, :, None], resid, 0.0)
+    if not all_finite(resid):
+        run = first_row(resid)
+        raise plan.model.not_finite(
+            plan.batch, int(prompts[run]), edits=plan.edit_sets[int(sets[run])]
+        )
+    return Part(sets=sets, prompts=prompts, resid=resid)
 
 
 def _depth_needed(edit: SiteEdit) -> int:
@@ -183,4 +187,5 @@ def _unchanged(
 
 
 def _mode(grad: bool) -> contextlib.AbstractContextManager[object]:
+    # Who asks for gradients has left inference mode (`DepthModel.differentiating`).
     return torch.enable_grad() if grad else torch.inference_mode()

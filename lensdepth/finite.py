@@ -1,0 +1,44 @@
+"""Numbers that are none: found where they arise, never compared.
+
+A state beyond the range of its dtype becomes infinite, and NaN one block later; a comparison would
+make of it the best or the worst of all values.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class NotFinite(ValueError):
+    """A run of a model gave NaN or infinite numbers.
+
+    Args:
+        message: one line for the user.
+        row: which of the states, prompts or runs at hand is the first such one, if that is known.
+    """
+
+    def __init__(self, message: str, *, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+def all_finite(x: Float[Tensor, "..."]) -> bool:
+    """Whether no number is NaN or infinite, at the cost of reading each once."""
+    x = x.detach()
+    # A sum is not finite where a summand is not; seldom it is too large by itself.
+    total = x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
+    return bool(total.isfinite()) or bool(x.isfinite().all())
+
+
+def first_row(x: Float[Tensor, "row ..."]) -> int:
+    """The first row that holds a number that is not finite; there is one."""
+    return int((~x.detach().isfinite()).flatten(1).any(1).nonzero()[0, 0])
+
+
+def advice(dtype: torch.dtype) -> str:
+    """What to do about a run that is not finite in this dtype."""
+    name = str(dtype).removeprefix("torch.")
+    if dtype == torch.float16:
+        largest = int(torch.finfo(dtype).max)
+        return f"{name} ends at {largest}; load the model with dtype='bfloat16' or dtype='float32'."
+    return f"Even {name} does not hold them; look for damaged weights, or use a wider dtype."
