@@ -467,10 +467,11 @@ class DepthModel:
                 width = kept[hook].shape[-1]
                 found[i, rows, :, :width, :width] = kept[hook]
         real = batch.mask[:, None, :, None] & batch.mask[:, None, None, :]
-        # An early end of a pass has no depth behind it that would tell.
-        whole = torch.where(real, found, 0.0)
-        if not all_finite(whole):
-            raise self.not_finite(batch, first_row(whole.transpose(0, 1)))
+        # HookedTransformer puts 0 where scores are NaN: a token that looks nowhere at all.
+        seen = torch.where(real, found, 0.0).sum(-1)
+        blank = ~(seen > 0) & batch.mask[:, None, :]
+        if blank.any():
+            raise self.not_finite(batch, int(blank.nonzero()[0, 1]))
         return torch.where(real, found, torch.nan)
 
     def logits(
@@ -618,6 +619,12 @@ class DepthModel:
                 f"what is put in at {edits[0].hook} makes the run {of} not finite, which is finite "
                 f"without; look for NaN in what is put in, or change less"
             )
+        elif len(ids) < batch.tokens.shape[1] and not self._overflows(kept):
+            # A weight of 0 in attention does not keep NaN out: 0 times NaN is NaN.
+            where = (
+                f"the run {of} is finite by itself and not beside longer prompts, since what pads "
+                f"it is not; give it one at a time, or pad with another token"
+            )
         elif reading is not None and reading < self.n_layers:
             where = f"the logits read at depth {reading} are not finite {of}"
         else:
@@ -625,6 +632,14 @@ class DepthModel:
             where += f"not, {of}"
         dtype = str(self.dtype).removeprefix("torch.")
         return NotFinite(f"{self.info.name!r} in {dtype}: {where}. {advice(self.dtype)}", row=row)
+
+    def _overflows(self, kept: Mapping[str, Tensor]) -> bool:
+        """Whether logits of finite last states are not finite."""
+        try:
+            self._readout.read(kept[self._depth_hooks[-1]], None, grad=False, linear=False)
+        except NotFinite:
+            return True
+        return False
 
     def embedded(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         """What enters block 0 at every position, in the model's dtype and on its device."""

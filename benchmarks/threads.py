@@ -1,0 +1,143 @@
+"""Four threads on one model against one thread: the same numbers, and what the lock costs.
+
+    python -m benchmarks.threads --calls 200
+
+Runs on every backend of the installed TransformerLens. The cost of the lock is measured side by
+side with the same calls without it, in CPU seconds of one thread.
+"""
+
+import argparse
+import contextlib
+import json
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from benchmarks.shapes import folder
+from lensdepth import DepthModel, load_model, logit_lens, polar
+from lensdepth.conversion import has_hooked_transformer
+from lensdepth.hooks import SiteEdit, site_hook
+from lensdepth.passes import Passes
+from lensdepth.replay import replay
+
+N_THREADS = 4
+
+
+def calls_on(model: DepthModel) -> dict[str, Callable[[], Tensor]]:
+    """Calls of every kind that runs the model, each of which gives a tensor."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(model.d_vocab, (6, 12), generator=generator)
+    push = torch.randn(model.d_model, generator=generator)
+    batch = model.tokenize(ids)
+    z = SiteEdit(
+        hook=site_hook("z", 1), positions=batch.last, edit=polar.scale(2.0), source=None, head=0
+    )
+
+    def steered() -> Tensor:
+        with model.steer(polar.add(3.0), depths=1, source=push) as there:
+            return there.logits(ids)
+
+    def replayed() -> Tensor:
+        parts = list(replay(model, batch, [[z], []], engine="replay"))
+        order = torch.cat([p.sets * len(batch) + p.prompts for p in parts]).argsort()
+        return torch.cat([p.resid for p in parts])[order]
+
+    return {
+        "logits": lambda: model.logits(ids),
+        "residual_stream": lambda: model.residual_stream(ids, "all").resid,
+        "activations": lambda: model.activations(ids, [site_hook("attn_out", 1)]),
+        "attention": lambda: model.attention(ids, [0, 1]),
+        "run_edits": lambda: next(model.run_edits(batch, [[z]])),
+        "readout": lambda: model.readout(torch.stack([push, 2 * push])),
+        "logit_lens": lambda: logit_lens(model, batch).kl,
+        "steer": steered,
+        "replay": replayed,
+    }
+
+
+def compare(model: DepthModel, n_calls: int) -> dict[str, Any]:
+    """Calls in threads against the same calls one after another."""
+    calls = calls_on(model)
+    alone = {name: call() for name, call in calls.items()}
+    begin = threading.Barrier(N_THREADS)
+
+    def work(seed: int) -> tuple[int, list[str]]:
+        wrong, errors = 0, []
+        chosen = random.Random(seed).choices(list(calls), k=n_calls)
+        begin.wait()
+        for name in chosen:
+            try:
+                wrong += not calls[name]().equal(alone[name])
+            except Exception as error:  # counted, whatever it is
+                errors.append(f"{name}: {error}")
+        return wrong, errors
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        found = list(pool.map(work, range(N_THREADS)))
+    return {
+        "calls": N_THREADS * n_calls,
+        "different": sum(wrong for wrong, _ in found),
+        "errors": sum(len(errors) for _, errors in found),
+        "first_error": next((e for _, errors in found for e in errors), None),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def cost(model: DepthModel, repeats: int) -> float:
+    """CPU time of one short pass with the lock over that without it: the median of ratios."""
+    prompt = torch.zeros(1, 4, dtype=torch.long)
+    nothing = contextlib.nullcontext()
+    free = mock.patch.object(Passes, "lock", property(lambda self: nothing))
+
+    def once() -> float:
+        began = time.thread_time()
+        for _ in range(20):
+            model.residual_stream(prompt)
+        return time.thread_time() - began
+
+    once()
+    ratios = []
+    for i in range(repeats):
+        pair = {}
+        for locked in (True, False) if i % 2 else (False, True):
+            with contextlib.nullcontext() if locked else free:
+                pair[locked] = once()
+        ratios.append(pair[True] / pair[False])
+    return statistics.median(ratios)
+
+
+def main() -> None:
+    """Print one line of JSON a backend."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--calls", type=int, default=200, help="of each thread")
+    parser.add_argument("--repeats", type=int, default=40, help="of the cost's measurement")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    backends = ("hooked", "bridge") if has_hooked_transformer() else ("bridge",)
+    for backend in backends:
+        with tempfile.TemporaryDirectory() as root:
+            model = load_model(folder("llama", Path(root), 3), backend=backend)
+        tiny = load_model("tiny", backend=backend)
+        row = {"transformer_lens": version("transformer-lens"), "backend": backend}
+        row |= compare(tiny, given.calls)
+        row |= {
+            "cost_of_lock_512_wide": round(cost(model, given.repeats), 4),
+            "cost_of_lock_tiny": round(cost(tiny, given.repeats), 4),
+        }
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
