@@ -200,12 +200,13 @@ def _by_position(
         ValueError: it has others.
     """
     n_prompts, n_pos = tokens.shape
-    if activation.ndim > 2 and activation.shape[1] == n_pos:
+    heads_first = name.endswith(("hook_pattern", "hook_attn_scores"))
+    if activation.ndim > 2 and activation.shape[1] == n_pos and not heads_first:
         if len(activation) == n_prompts:
             return activation
         if len(activation) == 1:  # the same for all prompts, such as position embeddings
             return activation.expand(n_prompts, *activation.shape[1:])
-    hint = " DepthModel.attention reads patterns." if "attn" in name else ""
+    hint = " DepthModel.attention reads patterns." if heads_first else ""
     raise ValueError(
         f"activations: the hook {name!r} holds shape {list(activation.shape)} for {n_prompts} "
         f"prompts of {n_pos} tokens, which is no state at each token.{hint}"

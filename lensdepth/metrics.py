@@ -105,7 +105,7 @@ def js_divergence(
 ) -> Float[Tensor, "*batch"]:
     """Jensen-Shannon divergence in nats, from 0 to log 2 (Lin 1991)."""
     log_p, log_q = log_probs(p_logits), log_probs(q_logits)
-    log_m = torch.logaddexp(log_p, log_q) - torch.tensor(2.0).log()
+    log_m = torch.logaddexp(log_p, log_q) - torch.tensor(2.0, dtype=torch.float32).log()
     return (_weighted_log_ratio(log_p, log_m) + _weighted_log_ratio(log_q, log_m)) / 2
 
 

@@ -350,7 +350,7 @@ class DepthModel:
         """
         batch = self.tokenize(prompts)
         asked = resolve_positions(batch, positions)
-        resid = torch.zeros(self.n_layers + 1, *asked.shape, self.d_model)
+        resid = torch.zeros(self.n_layers + 1, *asked.shape, self.d_model, dtype=torch.float32)
         for rows in self.passes.batches(batch, batch_size):
             kept = self._captured(batch[rows], self._depth_hooks, asked[rows])
             for depth, hook in enumerate(self._depth_hooks):
@@ -460,7 +460,9 @@ class DepthModel:
         batch = self.tokenize(prompts)
         hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]
         n_pos, n_heads = batch.tokens.shape[1], self.model.cfg.n_heads
-        found = torch.full((len(hooks), len(batch), n_heads, n_pos, n_pos), torch.nan)
+        found = torch.full(
+            (len(hooks), len(batch), n_heads, n_pos, n_pos), torch.nan, dtype=torch.float32
+        )
         for rows in self.passes.batches(batch, batch_size):
             kept = self.passes.capture_whole(batch[rows], hooks)
             for i, hook in enumerate(hooks):
@@ -518,7 +520,7 @@ class DepthModel:
         last = self.n_layers
         for edits in edit_sets:
             checked = [self.check_edit(edit, batch, caller="run_edits") for edit in edits]
-            out = torch.zeros(*asked.shape, self.d_vocab)
+            out = torch.zeros(*asked.shape, self.d_vocab, dtype=torch.float32)
             for rows in self.passes.batches(batch, batch_size):
                 mine = [edit.of(rows) for edit in checked]
                 state = self.edited_states(batch[rows], mine, [last], asked[rows])[0]
@@ -811,7 +813,9 @@ class DepthModel:
         ]
         # An edit that lacks its source, or gives another shape, fails here and not in mid-pass.
         probe = replace(edits[0].of(torch.zeros(1, dtype=torch.long)), head=None)
-        apply_edit(probe, torch.ones(1, d_source, device=self.device), probe.source)
+        apply_edit(
+            probe, torch.ones(1, d_source, device=self.device, dtype=torch.float32), probe.source
+        )
         return edits
 
     def _cached_step(self) -> generation.CachedStep:

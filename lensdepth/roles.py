@@ -4,6 +4,7 @@ Denoising edits the corrupted run with states from the clean one, and the intend
 target; noising edits the clean run with states from the corrupted one, and it is the foil.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,9 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lensdepth import metrics
 from lensdepth.model import DepthModel
 from lensdepth.tasks import Task
 from lensdepth.tokens import Prompts, TokenBatch
+
+logger = logging.getLogger(__name__)
 
 Mode = Literal["denoise", "noise"]
 MODES: tuple[Mode, ...] = ("denoise", "noise")
@@ -116,6 +120,19 @@ def assign_roles(task: Task, mode: Mode, *, positions: tuple[str, ...], caller: 
     )
 
 
+def say_undefined(
+    base: Float[Tensor, " pair"], source: Float[Tensor, " pair"], *, metric: str, caller: str
+) -> None:
+    """Say how many pairs have no transferred fraction, so that means are over the others."""
+    n = int(metrics.transferred_fraction(base, base, source).isnan().sum())
+    if n:
+        logger.warning(
+            "%s: base and source have the same %s in %d of %d pairs; these have no transferred "
+            "fraction, and its means are over the others.",
+            caller, metric, n, len(base),
+        )  # fmt: skip
+
+
 def shuffled_sources(answers: Int[Tensor, " pair"], seed: int) -> Int[Tensor, " pair"]:
     """For each pair another pair to take the source from, with another answer wherever possible.
 
@@ -156,7 +173,7 @@ def pair_noise(pairs: range, shape: tuple[int, ...], seed: int) -> Float[Tensor,
     drawn = []
     for pair in pairs:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + pair)
-        drawn.append(torch.randn(shape, generator=generator))
+        drawn.append(torch.randn(shape, generator=generator, dtype=torch.float32))
     return torch.stack(drawn)
 
 

@@ -205,6 +205,23 @@ def test_a_metric_of_the_users_gives_finite_numbers() -> None:
         checked_metric(odds, torch.zeros(2, 3), torch.tensor([4, 7]))
 
 
+def test_pairs_without_a_transferred_fraction_are_counted(
+    trained: ld.DepthModel, capitals: ld.Task, caplog: pytest.LogCaptureFixture
+) -> None:
+    def same(logits: Tensor, pairs: Tensor) -> Tensor:  # in pair 3 base and source agree
+        return torch.where(pairs == 3, 1.0, metrics.logit_diff(logits, right[pairs], wrong[pairs]))
+
+    assert capitals.target_ids is not None
+    assert capitals.foil_ids is not None
+    right, wrong = capitals.target_ids, capitals.foil_ids
+    ld.patch_sweep(trained, capitals, depths=[1], controls=())
+    assert not caplog.records
+    found = ld.patch_sweep(trained, capitals, depths=[1], controls=(), metric=same)
+    assert "patch_sweep: base and source have the same same in 1 of 12 pairs" in caplog.text
+    assert found.transferred[3].isnan().all()
+    assert not found.transferred[4].isnan().any()
+
+
 def test_finite_by_sums() -> None:
     large = torch.tensor([3e38, 3e38])
     assert all_finite(large)  # though their sum is not

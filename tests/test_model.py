@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from lensdepth.conversion import has_hooked_transformer
+from lensdepth.hooks import depth_hook, site_hook
 from lensdepth.model import DepthModel, load_model
 from lensdepth.provenance import Backend
 
@@ -300,3 +301,38 @@ def test_words_that_the_tokenizer_lacks_are_named_once(
         "'tiny' does not know every word of 'The Eiffel is' and reads <unk> there: "
         "<bos> The <unk> is"
     ]
+
+
+def test_activations_at_hooks_in_any_order(tiny_llama: DepthModel) -> None:
+    names = [
+        depth_hook(3, 3), site_hook("attn_out", 1), depth_hook(1, 3), site_hook("mlp_out", 1),
+        site_hook("attn_out", 1), "blocks.2.hook_resid_pre", "hook_embed",
+    ]  # fmt: skip
+    together = tiny_llama.activations("Mary and John", names, "all")
+    for name, found in zip(names, together, strict=True):
+        assert found.equal(tiny_llama.activations("Mary and John", [name], "all")[0]), name
+    # What leaves block 0 enters block 1, and block 1 adds what its parts write.
+    resid = tiny_llama.residual_stream("Mary and John", "all").resid
+    torch.testing.assert_close(together[2] + together[1] + together[3], resid[2])
+
+
+@pytest.mark.parametrize(
+    ("hooks", "said"),
+    [
+        (["blocks.1.attn.hook_pattern"], r"no state at each token\. DepthModel\.attention reads"),
+        (["blocks.1.attn.hook_attn_scores"], "no state at each token"),
+        (["blocks.0.attn.hook_q", "blocks.0.attn.hook_k"], r"one width .*hook_q \(32\), .*\(16\)"),
+        ([], r"a list of hook names, got \[\]"),
+        ("hook_embed", "a list of hook names, got 'hook_embed'"),
+        (["blocks.9.hook_resid_pre"], r"Its blocks are 0\.\.\.2"),
+    ],
+)
+@pytest.mark.parametrize("n_words", [3, 4])
+def test_activations_that_are_none_are_one_line(
+    tiny_llama: DepthModel, hooks: list[str], said: str, n_words: int
+) -> None:
+    prompt = " ".join(["Mary"] * n_words)  # with BOS, once as many tokens as heads
+    before = [len(p.fwd_hooks) for p in tiny_llama.hook_points.values()]
+    with pytest.raises(ValueError, match=said):
+        tiny_llama.activations([prompt, prompt], hooks)
+    assert [len(p.fwd_hooks) for p in tiny_llama.hook_points.values()] == before

@@ -69,7 +69,7 @@ class DecodingProfile:
     @property
     def chance(self) -> Float[Tensor, " label"]:
         """Score of a reader that knows nothing: one in the number of classes, or 0."""
-        return torch.tensor([1 / n if n else 0.0 for n in self.n_classes])
+        return torch.tensor([1 / n if n else 0.0 for n in self.n_classes], dtype=torch.float32)
 
     @property
     def difference(self) -> Float[Tensor, "label depth"]:

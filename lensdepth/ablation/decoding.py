@@ -215,8 +215,11 @@ def _decode_all(
         rows.append(permuted(values, prompt[used], n_permutations, seed))
         folds[used.tobytes()] = assign_folds(prompt[used], n_folds, seed)
     shape = (len(quantities), len(PARTS), len(states))
-    found = {name: torch.zeros(shape) for name in SCORES}
-    found |= {f"difference_{end}": torch.zeros(shape[0], shape[2]) for end in ("low", "high")}
+    found = {name: torch.zeros(shape, dtype=torch.float32) for name in SCORES}
+    found |= {
+        f"difference_{end}": torch.zeros(shape[0], shape[2], dtype=torch.float32)
+        for end in ("low", "high")
+    }
     for d, x in enumerate(tqdm(states.double(), desc="decoding", disable=None)):
         center = x.mean(0) if coordinates == "centred" else None
         y = coordinates_of(coordinates, normalization, center).inner(x)

@@ -35,7 +35,14 @@ from lensdepth.patching.sites import EditSets, states_at
 from lensdepth.patching.spans import resolve_spans
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.replay import Engine
-from lensdepth.roles import Mode, PositionName, assign_roles, check_depths, pair_noise
+from lensdepth.roles import (
+    Mode,
+    PositionName,
+    assign_roles,
+    check_depths,
+    pair_noise,
+    say_undefined,
+)
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
 
@@ -239,6 +246,7 @@ def dose_response(
             )
         )
     base_ld, source_ld, values, theta = (torch.cat(x, dim=-1) for x in zip(*found, strict=True))
+    say_undefined(base_ld, source_ld, metric="logit_diff", caller=caller)
     return DoseProfile(
         provenance=make_provenance(
             caller,

@@ -80,8 +80,8 @@ def reference_means(
         ValueError: no prompt has the span, or its directions cancel.
     """
     shape = (len(hooks), model.d_model)
-    total, along = torch.zeros(shape).double(), torch.zeros(shape).double()
-    length, n = torch.zeros(len(hooks)).double(), 0
+    total, along = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
+    length, n = torch.zeros(len(hooks), dtype=torch.float64), 0
     per_pair = len(hooks) * span.source.shape[1] * model.d_model
     for block in pair_blocks(len(roles.source), per_pair, STATE_BYTES):
         here = span.of(block)
@@ -99,7 +99,7 @@ def reference_means(
         u = polar.mean_of_directions((along / n).float(), n)
         mean_polar = polar.recombine((length / n).float(), u)
     else:
-        mean_polar = torch.full(shape, torch.nan)
+        mean_polar = torch.full(shape, torch.nan, dtype=torch.float32)
     return Means(state=mean, polar=mean_polar, n=int(span.present.sum()))
 
 

@@ -51,6 +51,7 @@ from lensdepth.roles import (
     assign_roles,
     check_depths,
     check_scopes,
+    say_undefined,
     scope_depths,
 )
 from lensdepth.tasks import Task
@@ -138,6 +139,7 @@ def ablation_sweep(
     quiet = None if len(blocks) > 1 else True
     found = [sweep.run(block) for block in tqdm(blocks, desc="ablating", disable=quiet)]
     base, source, values, angle, ratio = (torch.cat(x, dim=-1) for x in zip(*found, strict=True))
+    say_undefined(base[0], source[0], metric="logit_diff", caller=caller)
     shared = [place.means.n for place in places if place.means is not None]
     return AblationProfile(
         provenance=make_provenance(

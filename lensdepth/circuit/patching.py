@@ -30,7 +30,7 @@ from lensdepth.patching.sweep import SOURCE_BYTES
 from lensdepth.polar import Edit
 from lensdepth.provenance import make_provenance
 from lensdepth.replay import Engine
-from lensdepth.roles import Mode, Roles, assign_roles
+from lensdepth.roles import Mode, Roles, assign_roles, say_undefined
 from lensdepth.tasks import Task
 
 METRICS = ("logit_diff", "success")
@@ -116,6 +116,7 @@ def patch_components(
         for rows in pair_blocks(len(pairs), numbers, SOURCE_BYTES)
     ]
     base, source, edited = (torch.cat([part[i] for part in found], dim=-1) for i in range(3))
+    say_undefined(base[0], source[0], metric="logit_diff", caller=caller)
     n = len(SETS)
     return CircuitResult(
         provenance=make_provenance(

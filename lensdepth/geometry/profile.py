@@ -161,7 +161,9 @@ class GeometryProfile:
         if values is None:
             return None
         if len(values) == self.n_layers:
-            values = torch.cat([torch.full((1, values.shape[1]), torch.nan), values])
+            values = torch.cat(
+                [torch.full((1, values.shape[1]), torch.nan, dtype=torch.float32), values]
+            )
         return stats.bootstrap_mean(values.T.numpy())
 
     def _norm_spread(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

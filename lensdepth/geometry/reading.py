@@ -30,8 +30,8 @@ class Moments:
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: Tensor = torch.zeros(())
-        self._squares: Tensor = torch.zeros(())
+        self.mean: Tensor = torch.zeros((), dtype=torch.float32)
+        self._squares: Tensor = torch.zeros((), dtype=torch.float32)
 
     def add(self, x: Float[Tensor, "depth batch d_model"]) -> None:
         """Take in some prompts."""

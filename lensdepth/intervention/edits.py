@@ -74,7 +74,7 @@ def at_random(edit: Edit) -> Edit:
 
 def with_noise(source: Tensor, generator: torch.Generator) -> Tensor:
     """Source states with a random direction behind each, as `at_random` reads them."""
-    noise = torch.randn(source.shape, generator=generator)
+    noise = torch.randn(source.shape, generator=generator, dtype=torch.float32)
     return torch.cat([source, noise], dim=-1)
 
 

@@ -182,9 +182,11 @@ def intervene(
         log_probs=metrics.log_probs(logits),
         logit_diffs=logits[:, target] - logits[:, foil]
         if differ
-        else torch.full((len(names),), torch.nan),
+        else torch.full((len(names),), torch.nan, dtype=torch.float32),
         angle_from_base=polar.angle(resid, resid[:1].expand_as(resid)),
-        angle_to_source=torch.full(resid.shape[:2], torch.nan) if to_source is None else to_source,
+        angle_to_source=torch.full(resid.shape[:2], torch.nan, dtype=torch.float32)
+        if to_source is None
+        else to_source,
         norm=polar.norm(resid),
         vocabulary={
             str(token): model.token_text(token)
@@ -307,7 +309,7 @@ def _last_states(
 ) -> Float[Tensor, "set depth d_model"]:
     """Residual states of the last token in every run."""
     every = list(range(model.n_layers + 1))
-    found = torch.zeros(len(sets), len(every), model.d_model)
+    found = torch.zeros(len(sets), len(every), model.d_model, dtype=torch.float32)
     for part in replay(model, batch, sets, depths=every, engine=engine, max_memory=max_memory):
         found[part.sets] = part.resid[:, :, 0].float().cpu()
     return found

@@ -92,15 +92,17 @@ def compare_lenses(*profiles: LensProfile, names: Sequence[str]) -> LensComparis
     prompts = max(profile.kl.shape[1] for profile in profiles)
 
     def together(measure: str) -> Float[Tensor, "lens prompt depth"]:
-        out = torch.full((len(profiles), prompts, most), torch.nan)
+        out = torch.full((len(profiles), prompts, most), torch.nan, dtype=torch.float32)
         for i, profile in enumerate(profiles):
             values = profile.mean_by_depth(getattr(profile, measure))
             out[i, : values.shape[0], : values.shape[1]] = values
         return out
 
-    relative = torch.full((len(profiles), most), torch.nan)
+    relative = torch.full((len(profiles), most), torch.nan, dtype=torch.float32)
     for i, profile in enumerate(profiles):
-        relative[i, : profile.n_layers + 1] = torch.linspace(0, 1, profile.n_layers + 1)
+        relative[i, : profile.n_layers + 1] = torch.linspace(
+            0, 1, profile.n_layers + 1, dtype=torch.float32
+        )
     return LensComparison(
         provenance=profiles[0].provenance,
         names=tuple(names),

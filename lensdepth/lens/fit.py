@@ -162,9 +162,13 @@ def _fit(
     batch_size: int | None,
 ) -> tuple[Float[Tensor, "depth d_model d_model"], Float[Tensor, "depth d_model"]]:
     n_layers, d_model = model.n_layers, model.d_model
-    weights = torch.zeros(n_layers, d_model, d_model, device=model.device, requires_grad=True)
+    weights = torch.zeros(
+        n_layers, d_model, d_model, device=model.device, requires_grad=True, dtype=torch.float32
+    )
     # In units of a depth's own states: norms grow with depth, and one step size is to fit all.
-    shift = torch.zeros(n_layers, d_model, device=model.device, requires_grad=True)
+    shift = torch.zeros(
+        n_layers, d_model, device=model.device, requires_grad=True, dtype=torch.float32
+    )
     unit: Any = None
     optimiser = torch.optim.Adam(
         # A step of Adam moves each number by the step size at most: of a state of norm r, whose

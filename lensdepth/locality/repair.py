@@ -53,7 +53,7 @@ def _block(line: DepthLine, block: slice) -> RepairValues:
     everyone = torch.ones(n_pairs, dtype=torch.bool)
     for i, hook in enumerate(hooks):
         sets.add(i, [hook], span.base, [given(i, 0)], line.edit, wanted=everyone)
-    final = torch.zeros(1 + len(hooks), n_pairs, model.d_model)
+    final = torch.zeros(1 + len(hooks), n_pairs, model.d_model, dtype=torch.float32)
     runs = replay(model, roles.base, sets.sets, engine=line.engine, max_memory=line.max_memory)
     for part in runs:
         final[part.sets, part.prompts] = part.resid[:, 0, 0].float().cpu()
@@ -75,7 +75,7 @@ def final_scale(model: DepthModel, resid: Float[Tensor, "pair d_model"]) -> Floa
     """What the final norm divides a state by; 1 where there is none."""
     kind, eps = model.info.normalization, float(model.model.cfg.eps)
     if kind == "none":
-        return torch.ones(len(resid))
+        return torch.ones(len(resid), dtype=torch.float32)
     centred = resid - resid.mean(-1, keepdim=True) if kind == "LN" else resid
     return (centred.pow(2).mean(-1) + eps).sqrt()
 

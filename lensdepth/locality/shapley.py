@@ -171,7 +171,7 @@ def shapley_depths(
     column = {chosen: i for i, chosen in enumerate(sets)}
     if exact:
         values = _exact(effects, n)
-        error = torch.zeros(n)
+        error = torch.zeros(n, dtype=torch.float32)
     else:
         shares = torch.stack([_shares(effects, column, order) for order in orders])
         # An order and its reverse lean opposite ways: their mean is one sample.
@@ -206,7 +206,7 @@ def _shares(
     effects: Float[Tensor, "pair set"], column: dict[tuple[int, ...], int], order: list[int]
 ) -> Float[Tensor, "pair depth"]:
     """What each depth adds when the depths join in this order."""
-    shares = torch.zeros(len(effects), len(order))
+    shares = torch.zeros(len(effects), len(order), dtype=torch.float32)
     for k, depth in enumerate(order):
         before, after = (column[tuple(sorted(order[: k + add]))] for add in (0, 1))
         shares[:, depth] = effects[:, after] - effects[:, before]

@@ -238,7 +238,9 @@ def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[
         turn = polar.angle(found, line.edit(found, states)).nan_to_num(0.0)
         turned = polar.random_at_angle(found, turn, generator)
         sets.add(n_edits + i, [hook], span.base, [turned], polar.full_swap, wanted=span.present)
-    states = torch.full((2 * n_edits, n_pairs, n_depths, model.d_model), torch.nan)
+    states = torch.full(
+        (2 * n_edits, n_pairs, n_depths, model.d_model), torch.nan, dtype=torch.float32
+    )
     runs = replay(
         model,
         roles.base,
@@ -249,7 +251,7 @@ def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[
         engine=line.engine,
         max_memory=line.max_memory,
     )
-    base = torch.zeros(n_pairs, n_depths, model.d_model)
+    base = torch.zeros(n_pairs, n_depths, model.d_model, dtype=torch.float32)
     sites = torch.tensor(sets.sites)
     for part in runs:
         found, mine = part.resid[:, :, 0].float().cpu(), sites[part.sets]

@@ -17,7 +17,7 @@ from lensdepth.patching.readings import Metric, measure_sets, measure_source
 from lensdepth.patching.sites import EditSets, states_at
 from lensdepth.provenance import Provenance
 from lensdepth.replay import Engine
-from lensdepth.roles import Mode
+from lensdepth.roles import Mode, say_undefined
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
 
@@ -175,6 +175,7 @@ def transfer_matrix(
         source = measure_source(model, mine, line.asked)
         found.append((base[0], source[0], values[0].T.unflatten(1, (n, n))))
     base, source, values = (torch.cat(parts) for parts in zip(*found, strict=True))
+    say_undefined(base, source, metric=line.metrics[0], caller="transfer_matrix")
     return TransferProfile(
         provenance=line.provenance("transfer_matrix"),
         mode=mode,

@@ -46,14 +46,14 @@ def gradients(
     shape = (len(hooks), *at.shape, width or model.d_model)
     with model.differentiating("patch_sweep"):
         at = at.clone()
-        probes = torch.zeros(shape, requires_grad=True)
+        probes = torch.zeros(shape, requires_grad=True, dtype=torch.float32)
         edits = [
             SiteEdit(hook=hook, positions=at[:, j].clamp(min=0), edit=_add, source=probes[i, :, j])
             for i, hook in enumerate(hooks)
             for j in range(at.shape[1])
         ]
-        value = torch.full((len(roles.base),), torch.nan)
-        slopes = torch.zeros(shape)
+        value = torch.full((len(roles.base),), torch.nan, dtype=torch.float32)
+        slopes = torch.zeros(shape, dtype=torch.float32)
         parts = replay(model, roles.base, [edits], engine=engine, grad=True, max_memory=max_memory)
         for part in parts:
             logits = model.readout(part.resid[:, 0, 0], grad=True).cpu()

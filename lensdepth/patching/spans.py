@@ -219,7 +219,9 @@ def elsewhere(roles: Roles, span: Span, seed: int) -> Span:
     free = roles.base.mask.clone()
     for at in span.base.T:
         free[torch.arange(len(free))[at >= 0], at[at >= 0]] = False
-    rank = torch.rand(len(free), n_pos, generator=generator).masked_fill(~free, -1.0)
+    rank = torch.rand(len(free), n_pos, generator=generator, dtype=torch.float32).masked_fill(
+        ~free, -1.0
+    )
     base = torch.where(free.any(1) & span.present, rank.argmax(1), -1)
     source = base - roles.base.lengths + roles.source.lengths
     there = (base >= 0) & (source >= 0)

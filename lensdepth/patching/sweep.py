@@ -30,7 +30,7 @@ from lensdepth.patching.spans import (
 )
 from lensdepth.provenance import make_provenance
 from lensdepth.replay import Engine
-from lensdepth.roles import Mode, Roles, assign_roles
+from lensdepth.roles import Mode, Roles, assign_roles, say_undefined
 from lensdepth.tasks import Task
 
 Control = Literal["shuffled_source", "random_site"]
@@ -134,6 +134,7 @@ def patch_sweep(
         for block in tqdm(blocks, desc="blocks of pairs", disable=quiet, leave=False)
     ]
     values = _joined(found)
+    say_undefined(values.base[0], values.source[0], metric=names[0], caller=caller)
     exact, agreement = None, None
     if verify:
         exact, agreement = _verified(grid, roles, spans, blocks, values, verify)

@@ -25,7 +25,7 @@ from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.patching.readings import Metric
 from lensdepth.provenance import Provenance
 from lensdepth.replay import Engine
-from lensdepth.roles import Mode
+from lensdepth.roles import Mode, say_undefined
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
 
@@ -206,9 +206,10 @@ def patch_windows(
     windows = [(a, b) for a in range(n) for b in range(a, min(n, a + (max_width or n)))]
     sets = [range(a, b + 1) for a, b in windows]
     read = line.measure(sets, description="patching windows")
-    values = torch.full((len(line.metrics), len(pairs), n, n), torch.nan)
+    values = torch.full((len(line.metrics), len(pairs), n, n), torch.nan, dtype=torch.float32)
     first, last = torch.tensor(windows).T
     values[:, :, first, last] = read.values.transpose(1, 2)
+    say_undefined(read.base[0], read.source[0], metric=line.metrics[0], caller="patch_windows")
     return WindowProfile(
         provenance=line.provenance("patch_windows", max_width=max_width),
         mode=mode,

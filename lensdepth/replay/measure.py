@@ -79,7 +79,9 @@ def replay_measure(
                         plan.batch, int(prompts[error.row]), edits=edits
                     ) from error
                 for name, values in measure(logits, prompts).items():
-                    out = results.setdefault(name, torch.full(shape, torch.nan))
+                    out = results.setdefault(
+                        name, torch.full(shape, torch.nan, dtype=torch.float32)
+                    )
                     out[part.sets[some], prompts] = values.float().cpu()
             update(len(part.sets))
     return results

@@ -51,8 +51,8 @@ def steering_vectors(
     share = (
         torch.nn.functional.one_hot(folds, n_folds)[:, :, None] * members(pool, labelled)[:, None]
     )
-    sums = torch.zeros(len(hooks), n_folds, n_labels, model.d_model).double()
-    norms = torch.zeros(len(hooks)).double()
+    sums = torch.zeros(len(hooks), n_folds, n_labels, model.d_model, dtype=torch.float64)
+    norms = torch.zeros(len(hooks), dtype=torch.float64)
     for block in pair_blocks(len(pool), len(hooks) * model.d_model, STATE_BYTES):
         states = model.activations(pool.tokens[block], hooks, at[block])[:, :, 0]
         for depth, x in enumerate(states.double()):
