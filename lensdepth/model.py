@@ -16,6 +16,7 @@ get one after another: they take turns, pass by pass. `steer` holds in its own c
 """
 
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -61,6 +62,8 @@ MOST_SHOWN = 24
 """Tokens of a prompt that a warning spells out."""
 STEERED = " (steered)"
 """Behind the name of a model while `steer` is at work."""
+_LOADING = threading.Lock()
+"""One model is loaded at a time: transformers changes torch's default dtype meanwhile."""
 _N_CACHED: ContextVar[int] = ContextVar("n_cached", default=0)
 """Positions that stand in a key/value cache in front of those of the pass at work here."""
 
@@ -96,7 +99,8 @@ def load_model(
             f"load_model: backend must be 'auto', 'hooked' or 'bridge', got {backend!r}."
         )
     numbers = parse_dtype(dtype)
-    with torch.inference_mode(False):  # weights that are made in it can never be differentiated
+    # Weights that are made in inference mode can never be differentiated.
+    with _LOADING, torch.inference_mode(False):
         checkpoint = load_checkpoint(
             name_or_path,
             device=parse_device(device),

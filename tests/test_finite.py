@@ -152,7 +152,7 @@ def test_an_edit_that_makes_a_run_infinite_is_named(tiny_llama: ld.DepthModel) -
 def test_loading_probes_with_the_models_own_bos(model_folder: Folder, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(model_folder("llama"), dtype=torch.float32)
     tokenizer = architectures.word_tokenizer()
-    bos, word = tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids("January")
+    bos, word = tokenizer("January")["input_ids"]
     with torch.no_grad():
         model.model.embed_tokens.weight[bos] = 0
         model.model.embed_tokens.weight[bos, 0] = 6e4

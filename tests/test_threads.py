@@ -12,7 +12,15 @@ import torch
 from conftest import Load
 from torch import Tensor
 
-from lensdepth import DepthModel, ablation_sweep, load_task, logit_lens, patch_sweep, polar
+from lensdepth import (
+    DepthModel,
+    ablation_sweep,
+    load_model,
+    load_task,
+    logit_lens,
+    patch_sweep,
+    polar,
+)
 from lensdepth.hooks import SiteEdit, site_hook
 from lensdepth.passes import lock_of
 from lensdepth.replay import replay
@@ -128,6 +136,22 @@ def test_steering_stays_in_its_context(
     assert not mine.equal(plain)
     assert model.logits(PROMPTS).equal(plain)
     assert len(caplog.records) == 1
+
+
+def test_models_are_loaded_and_measured_at_once(trained: DepthModel, capitals: Task) -> None:
+    wanted = patch_sweep(trained, capitals, depths=[1, 2], controls=()).values
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        loaded = [
+            pool.submit(load_model, "tiny", dtype=dtype)
+            for dtype in ("float32", "bfloat16", "float16", "bfloat16")
+        ]
+        found = [
+            pool.submit(patch_sweep, trained, capitals, depths=[1, 2], controls=())
+            for _ in range(6)
+        ]
+        assert all(one.result().values.equal(wanted) for one in found)
+        dtypes = [one.result().info.dtype for one in loaded]
+    assert dtypes == ["float32", "bfloat16", "float16", "bfloat16"]
 
 
 def test_whoever_waits_for_a_model_gets_it_after_an_error(tiny_llama: DepthModel) -> None:
