@@ -95,6 +95,12 @@ def token_text(tokenizer: Any, token: int) -> str:
     return f" {text}" if str(piece).startswith("▁") and not text.startswith(" ") else text
 
 
+def told_apart(texts: Sequence[str]) -> list[str]:
+    """Texts of tokens without the spaces around them, unless those are all that tells two apart."""
+    bare = [text.strip() for text in texts]
+    return bare if all(bare) and len(set(bare)) == len(set(texts)) else list(texts)
+
+
 def number_texts(*batches: TokenBatch) -> list[Int[Tensor, " batch"]]:
     """A number for each prompt of each batch; prompts of the same tokens share theirs."""
     numbers: dict[tuple[int, ...], int] = {}

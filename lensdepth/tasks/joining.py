@@ -44,7 +44,7 @@ def is_open(prompt: str, answer: str) -> bool:
 
 
 def in_number(prompt: str, answer: str) -> bool:
-    """Whether an answer stands between digits: 13 and 53 are one number unless a space parts them."""
+    """Whether an answer goes on a number: 13 and 53 are one unless a space parts them."""
     return prompt[-1:].isdigit() and answer[:1].isdigit()
 
 

@@ -21,7 +21,7 @@ from lensdepth.tasks.task import (
     PromptModel,
     Task,
     build_task,
-    settle_joining,
+    joining_of,
 )
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,9 @@ def load_task(
             the others in `n_wrong`.
         joining: how answers follow that are written without a space where one may belong ("...
             January is" and "March"): "literal" or behind a "space". "auto" knows it of the built-in
-            tasks; in a file in which any answer begins with a space it is "literal", in another the
-            one under which more answers are one token, and says so. All other answers follow as
-            they are written.
+            tasks; in a file in which any answer begins with a space it is "literal", in another a
+            space, unless that keeps most of them from being one token; and it says so. All other
+            answers follow as they are written.
     Returns:
         Task, with its token positions for this model.
     Raises:
@@ -84,7 +84,7 @@ def load_task(
         name = Path(name).name or name
         if joining == "auto" and len(rows) < len(found) and found[0].corrupted is not None:
             # Of the whole file, so that it does not depend on the draw.
-            joining = settle_joining(found, model, f"task {name!r}")
+            joining = joining_of(found, model, f"task {name!r}")
     else:
         rows = draw_rows(name, n=n, seed=seed, template=template)
         joining = TASKS[name].joining if joining == "auto" else joining

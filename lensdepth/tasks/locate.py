@@ -5,6 +5,7 @@ cover the character, from decoding ever longer prefixes. Answers come from token
 with the answer behind it, as it is written.
 """
 
+import logging
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from typing import Any
 from lensdepth.outside import shown
 from lensdepth.tasks.joining import Joined, Joining, follow, in_number, is_open
 from lensdepth.tokens import token_text
+
+log = logging.getLogger(__name__)
 
 Span = tuple[int, int]
 """Start and end (exclusive) of a piece of text, in characters."""
@@ -139,6 +142,8 @@ def squeeze(text: str) -> str:
 
 # Answers
 
+REMEDY = "write the space, or give token ids"
+"""How answers in a call are told for sure."""
 MOST_TRIED = 1000
 """So many open answers tell how all of them follow."""
 
@@ -175,9 +180,9 @@ def answer_tokens(
 def guess_joining(tokenizer: Any, prompts: Sequence[str], answers: Sequence[str]) -> Guess:
     """One joining for all open answers, and what is assumed with it.
 
-    Where some answer begins with a space, the others are meant to have none. Else it is the joining
-    under which more of them are one token, the space where both are as good. A tokenizer whose
-    tokens hold no spaces needs one in the text, and nothing can be mistaken.
+    Where some answer begins with a space, the others are meant to have none. Else all have one,
+    unless under half as many are one token behind it as without: a tokenizer may keep digits apart
+    from spaces. Where its tokens hold no spaces at all, nothing can be mistaken.
     """
     pairs = list(zip(prompts, answers, strict=True))
     unsaid = [pair for pair in pairs if is_open(*pair)]
@@ -187,21 +192,33 @@ def guess_joining(tokenizer: Any, prompts: Sequence[str], answers: Sequence[str]
         return Guess(joining="space", said="")
     speaks = any(answer.startswith(" ") for answer in answers)
     n_literal = sum(isinstance(token, int) for token in literal)
-    joining: Joined = "literal" if speaks or n_literal > len(tokens) else "space"
     said = []
-    if example := _example(
-        unsaid, *((literal, spaced) if joining == "literal" else (spaced, literal))
-    ):
+    if speaks or n_literal > 2 * len(tokens):
+        joining: Joined = "literal"
+        example, how = _example(unsaid, "", literal, spaced), "without one"
+    else:
+        joining = "space"
+        example, how = _example(unsaid, " ", spaced, literal), "one"
+    if example:
         said.append(
             f"{'some answers begin' if speaks else 'no answer begins'} with a space, and "
-            f"{len(unsaid)} of {len(pairs)} are read as following "
-            f"{'one' if joining == 'space' else 'without one'} ({example})"
+            f"{len(unsaid)} of {len(pairs)} are read as following {how} ({example})"
         )
-    numbers = [] if speaks else [pair for pair in pairs if in_number(*pair)]
-    literal, spaced = _both_ways(tokenizer, numbers)
-    if example := _example(numbers, literal, spaced):
-        said.append(f"{len(numbers)} of {len(pairs)} are read as digits of a number ({example})")
+    if not speaks:
+        numbers = [pair for pair in pairs if in_number(*pair)]
+        if example := _example(numbers, "", *_both_ways(tokenizer, numbers)):
+            said.append(f"{len(numbers)} of {len(pairs)} continue a number ({example})")
     return Guess(joining=joining, said="; ".join(said))
+
+
+def settle_joining(
+    tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], *, caller: str, remedy: str
+) -> Joined:
+    """The joining that `guess_joining` finds; what is assumed with it is said."""
+    guess = guess_joining(tokenizer, prompts, answers)
+    if guess.said:
+        log.warning("%s: %s. To decide, %s.", caller, guess.said, remedy)
+    return guess.joining
 
 
 def _both_ways(
@@ -222,12 +239,15 @@ def _some(pairs: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
 
 
 def _example(
-    pairs: Sequence[tuple[str, str]], taken: Sequence[int | str], other: Sequence[int | str]
+    pairs: Sequence[tuple[str, str]],
+    gap: str,
+    taken: Sequence[int | str],
+    other: Sequence[int | str],
 ) -> str:
     """The first answer that another reading would make another token, behind its prompt."""
     for (prompt, answer), a, b in zip(_some(pairs), taken, other, strict=True):
         if isinstance(a, int) and a != b:
-            return f"{shown(answer)} behind {shown(prompt[-12:])}"
+            return f"{shown(gap + answer)} behind {shown(prompt[-12:])}"
     return ""
 
 

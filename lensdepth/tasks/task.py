@@ -21,7 +21,7 @@ from lensdepth.tasks.joining import Joined, Joining
 from lensdepth.tasks.locate import (
     answer_tokens,
     find_input,
-    guess_joining,
+    settle_joining,
     squeeze,
     token_at,
     token_ids,
@@ -239,7 +239,7 @@ def build_task(
     foil_ids: list[int] = []
     joined: Joined | None = None
     if pairs:
-        joined = settle_joining(rows, model, caller) if joining == "auto" else joining
+        joined = joining_of(rows, model, caller) if joining == "auto" else joining
         rows, target_ids, foil_ids = _resolve_answers(rows, model, joined, on_multi_token, caller)
     n_multi_token = n_drawn - len(rows)
 
@@ -384,19 +384,18 @@ def _check_different(
         )
 
 
-def settle_joining(rows: Sequence[Row], model: PromptModel, caller: str) -> Joined:
+def joining_of(rows: Sequence[Row], model: PromptModel, caller: str) -> Joined:
     """How the answers of these rows follow; what is assumed with it is said."""
     sides = [(row.clean, row.target) for row in rows]
     sides += [(row.corrupted, row.foil) for row in rows]
     written = [(p, a) for p, a in sides if p is not None and a is not None and not is_empty(a)]
-    guess = guess_joining(model.tokenizer, [p for p, _ in written], [a for _, a in written])
-    if guess.said:
-        log.warning(
-            "%s: %s. Write the space, or joining='literal' or joining='space', to decide.",
-            caller,
-            guess.said,
-        )
-    return guess.joining
+    return settle_joining(
+        model.tokenizer,
+        [prompt for prompt, _ in written],
+        [answer for _, answer in written],
+        caller=caller,
+        remedy="write the space, or give joining='literal' or joining='space'",
+    )
 
 
 def _resolve_answers(
