@@ -190,7 +190,8 @@ def _delimiter(text: str) -> str:
 def _numbers_as_numbers(records: Records, header: list[str]) -> Records:
     """Label columns that hold nothing but plain whole numbers become numbers."""
     whole = re.compile(r"0|-?[1-9]\d{0,15}")
-    for column in set(header) - {*PAIR, *IDS.values(), *OPTIONAL, "prompt"}:
+    ids = IDS.values() if "clean" in header else ()
+    for column in set(header) - {*PAIR, *ids, *OPTIONAL, "prompt"}:
         if all(whole.fullmatch(record[column]) for _, record in records):
             for _, record in records:
                 record[column] = int(record[column])
