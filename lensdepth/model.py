@@ -197,6 +197,7 @@ class DepthModel:
             dtype=str(self.dtype).removeprefix("torch."),
             device=str(self.device),
             fingerprint=digest,
+            double_bos=self.double_bos,
         )
 
     def check_edit(self, edit: SiteEdit, batch: TokenBatch, *, caller: str) -> SiteEdit:
