@@ -327,6 +327,10 @@ def test_answers_are_the_same_where_the_token_is() -> None:
         build([row("53", "53", **years)])
     with pytest.raises(ValueError, match="target and foil are the same answer in row 0"):
         build([row(" March", "March", corrupted="the ", clean="the May is")], WHOLE)
+    with pytest.raises(ValueError, match="target and foil are the same answer in row 0"):
+        build([row("53", None, foil_id=id_of("53"), **years)])
+    glued = row("March", None, foil_id=id_of("March"))
+    assert measured(build([glued], joining="space")) == ["ĠMarch", "March"]
     assert told_apart([" 53", "53"]) == [" 53", "53"]
     assert told_apart([" March", "July", " March"]) == ["March", "July", "March"]
     assert told_apart(["\n", " March"]) == ["\n", " March"]

@@ -407,7 +407,12 @@ def _resolve_answers(
 ) -> tuple[list[Row], list[int], list[int]]:
     """Rows whose two answers are one token each, with these tokens."""
     rows = _with_ids(_with_ids(rows, model, "target", caller), model, "foil", caller)
-    same = [row.where for row in rows if _is_same_answer(row)]
+    # Two tokens may well have one text: where ids are given, they are compared below.
+    same = [
+        row.where
+        for row in rows
+        if row.target_id is None and row.foil_id is None and row.target == row.foil
+    ]
     if same:
         raise ValueError(
             f"{caller}: target and foil are the same answer in {listed(same)}; "
@@ -448,31 +453,24 @@ def _resolve_answers(
     return kept, target_ids, foil_ids
 
 
-def _is_same_answer(row: Row) -> bool:
-    """Whether one answer is given twice; two tokens may well have one text."""
-    if row.target_id is not None and row.foil_id is not None:
-        return row.target_id == row.foil_id
-    return row.target == row.foil
-
-
 def _with_ids(rows: Sequence[Row], model: PromptModel, side: str, caller: str) -> list[Row]:
     """Rows in which each answer that is given as a token id has its text.
 
     Raises:
         ValueError: there is no such token, or the text that is given beside it is another.
     """
-    n_tokens: int | None = None
+    if all(getattr(row, f"{side}_id") is None for row in rows):
+        return list(rows)
+    n_tokens: int = max(model.tokenizer.get_vocab().values()) + 1
+    n_tokens = min(n_tokens, getattr(model, "d_vocab", n_tokens))
     found = []
     for row in rows:
         token, text = getattr(row, f"{side}_id"), getattr(row, side)
         if token is None:
             found.append(row)
             continue
-        if n_tokens is None:  # made for rows with ids alone: some tokenizers take long to say it
-            n_tokens = max(model.tokenizer.get_vocab().values()) + 1
-            n_tokens = min(n_tokens, getattr(model, "d_vocab", n_tokens))
         whole = isinstance(token, Integral) and not isinstance(token, bool)
-        if not whole or not 0 <= token < n_tokens:
+        if not whole or not 0 <= int(token) < n_tokens:
             raise ValueError(
                 f"{caller}: {row.where}: {side}_id must be a token from 0 to {n_tokens - 1}, "
                 f"got {shown(token)}."
