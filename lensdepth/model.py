@@ -54,7 +54,15 @@ from lensdepth.standing import (
     standing,
     standing_positions,
 )
-from lensdepth.tokens import Positions, Prompts, TokenBatch, pad_tokens, resolve_positions
+from lensdepth.tokens import (
+    Positions,
+    Prompts,
+    TokenBatch,
+    has_double_bos,
+    pad_tokens,
+    resolve_positions,
+    token_text,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +84,7 @@ def load_model(
     dtype: str | torch.dtype = "float32",
     name: str | None = None,
     trust_remote_code: bool = False,
+    double_bos: bool = True,
 ) -> "DepthModel":
     """Load a decoder-only model with raw weights.
 
@@ -89,6 +98,7 @@ def load_model(
         dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"float64"`.
         name: what to call it in results.
         trust_remote_code: run code that comes with the model.
+        double_bos: see `DepthModel`.
     Raises:
         ValueError: one line: no such model (the nearest names are offered), not a causal decoder,
             missing or damaged files, weights that are not finite, no such device or dtype, or a
@@ -108,7 +118,12 @@ def load_model(
             trust_remote_code=trust_remote_code,
         )
         model, _ = convert(checkpoint, backend, numbers)
-    wrapped = DepthModel(model, tokenizer=checkpoint.tokenizer, name=name or checkpoint.name)
+    wrapped = DepthModel(
+        model,
+        tokenizer=checkpoint.tokenizer,
+        name=name or checkpoint.name,
+        double_bos=double_bos,
+    )
     # The Hugging Face weights give the same fingerprint whichever backend holds them.
     wrapped._own_info = replace(
         wrapped._describe(checkpoint.fingerprint), architecture=checkpoint.architecture
@@ -127,12 +142,21 @@ class DepthModel:
             processed, and `info.weights` says so.
         tokenizer: in place of the model's own. Without any, prompts are token ids.
         name: what to call it in results.
+        double_bos: where a text begins with the BOS token and the tokenizer puts another in front,
+            read both, and say so once; False reads one.
     Raises:
         TypeError: the model is of neither class.
         ValueError: it is not a causal decoder with a residual stream.
     """
 
-    def __init__(self, model: Any, *, tokenizer: Any = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        tokenizer: Any = None,
+        name: str | None = None,
+        double_bos: bool = True,
+    ) -> None:
         self.passes = Passes(model)
         self.model = model
         self.backend: Backend = self.passes.backend
@@ -143,6 +167,8 @@ class DepthModel:
         self.n_ctx: int = model.cfg.n_ctx
         self.device: torch.device = self.passes.device
         self.dtype: torch.dtype = self.passes.dtype
+        self.double_bos = double_bos
+        """Whether a second BOS token, in front of one in the text, is kept."""
         self._name = name or str(getattr(model.cfg, "model_name", "custom"))
         self.hook_points: Mapping[str, Any] = self.passes.hook_points
         """TransformerLens's hook points by name."""
@@ -199,6 +225,7 @@ class DepthModel:
             dtype=str(self.dtype).removeprefix("torch."),
             device=str(self.device),
             fingerprint=digest,
+            double_bos=self.double_bos,
         )
 
     def check_edit(self, edit: SiteEdit, batch: TokenBatch, *, caller: str) -> SiteEdit:
@@ -304,8 +331,21 @@ class DepthModel:
             ids = []
         else:
             ids = list(self.tokenizer(prompt)["input_ids"])
+            if has_double_bos(self.tokenizer, prompt, ids):
+                ids = self._of_double_bos(prompt, ids)
         if not ids:
             raise ValueError(f"tokenize: prompt {index} is empty.")
+        return ids
+
+    def _of_double_bos(self, prompt: str, ids: list[int]) -> list[int]:
+        """What is read of a text with a BOS token in front of its own."""
+        if not self.double_bos:
+            return ids[1:]
+        self.warn_once(
+            "double_bos",
+            f"the prompt {shown(prompt)} begins with {self.token_text(ids[0])}, and the tokenizer "
+            f"puts another in front; both are read. double_bos=False (--single-bos) reads one.",
+        )
         return ids
 
     def _warn_of_unknown(self, prompts: Sequence[Any], rows: Sequence[list[int]]) -> None:
@@ -330,10 +370,7 @@ class DepthModel:
         """What one token stands for, its leading space included."""
         if self.tokenizer is None:
             return str(token)
-        text = self.tokenizer.decode([token])
-        piece = self.tokenizer.convert_ids_to_tokens(token)
-        # SentencePiece drops the space of a first word when it decodes.
-        return f" {text}" if str(piece).startswith("▁") and not text.startswith(" ") else text
+        return token_text(self.tokenizer, token)
 
     def str_tokens(self, prompt: str | Sequence[int]) -> list[str]:
         """The tokens of one prompt, special ones included, as text."""

@@ -36,6 +36,8 @@ class ModelInfo:
     device: str
     fingerprint: str
     """Sixteen hex digits that change when any weight changes."""
+    double_bos: bool = True
+    """Whether a BOS token in front of a text's own is read."""
 
 
 @dataclass(frozen=True, kw_only=True)

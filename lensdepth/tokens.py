@@ -6,7 +6,7 @@ never see what comes after them, so right padding needs no attention mask and ch
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -77,6 +77,28 @@ def pad_tokens(rows: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = torch.tensor(list(row))
     return TokenBatch(tokens=tokens, lengths=lengths)
+
+
+def has_double_bos(tokenizer: Any, text: str, ids: Sequence[int]) -> bool:
+    """Whether a text begins with the BOS token, and the tokenizer put another in front of it."""
+    if len(ids) < 2 or ids[0] != ids[1]:
+        return False
+    plain = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return list(ids[1 : 1 + len(plain)]) == list(plain)
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """What one token stands for, its leading space included."""
+    text = tokenizer.decode([token])
+    piece = tokenizer.convert_ids_to_tokens(token)
+    # SentencePiece drops the space of a first word when it decodes.
+    return f" {text}" if str(piece).startswith("▁") and not text.startswith(" ") else text
+
+
+def told_apart(texts: Sequence[str]) -> list[str]:
+    """Texts of tokens without the spaces around them, unless those are all that tells two apart."""
+    bare = [text.strip() for text in texts]
+    return bare if all(bare) and len(set(bare)) == len(set(texts)) else list(texts)
 
 
 def number_texts(*batches: TokenBatch) -> list[Int[Tensor, " batch"]]:

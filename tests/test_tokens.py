@@ -1,7 +1,20 @@
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import architectures
 import pytest
 import torch
+from tokenizers import processors
+from transformers import PreTrainedTokenizerFast
 
-from lensdepth.tokens import TokenBatch, pad_tokens, resolve_positions
+from lensdepth.model import DepthModel, load_model
+from lensdepth.provenance import Backend
+from lensdepth.tasks import build_task
+from lensdepth.tasks.locate import token_at
+from lensdepth.tasks.rows import Row
+from lensdepth.tokens import TokenBatch, has_double_bos, pad_tokens, resolve_positions
 
 BATCH = pad_tokens([[5, 6, 7], [8], [9, 10]], pad_id=0)
 
@@ -50,3 +63,118 @@ def test_empty_prompts_and_wrong_lengths_are_refused() -> None:
         pad_tokens([], pad_id=0)
     with pytest.raises(ValueError, match="lengths must lie between 1 and 3"):
         TokenBatch(tokens=BATCH.tokens, lengths=torch.tensor([3, 0, 2]))
+
+
+# Two BOS tokens
+
+
+def with_bos(how: str) -> PreTrainedTokenizerFast:
+    """Words, with a BOS token put in front by a template, by a setting, or not at all."""
+    tokenizer = copy.deepcopy(architectures.word_tokenizer())
+    if how == "none":
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
+    if how == "sequence":  # as Llama 3's: byte-level offsets first, then the template
+        tokenizer.backend_tokenizer.post_processor = processors.Sequence(
+            [
+                processors.ByteLevel(trim_offsets=False),
+                tokenizer.backend_tokenizer.post_processor,
+            ]
+        )
+    if how == "ended":
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)]
+        )
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("how", "text", "doubled"),
+    [
+        ("template", "<bos>Two months", True),
+        ("template", "<bos> Two months", True),
+        ("template", "Two months", False),
+        ("template", "Two <bos>", False),
+        ("template", "<bos><bos> Two", True),
+        ("sequence", "<bos>Two months", True),
+        ("ended", "<bos>Two months", True),
+        ("none", "<bos>Two months", False),
+        ("none", "<bos><bos>Two months", False),
+        ("none", "Two Two months", False),
+        ("template", "<bos>", True),
+    ],
+)
+def test_a_second_bos_is_one_that_the_tokenizer_puts_in_front(
+    how: str, text: str, doubled: bool
+) -> None:
+    tokenizer = with_bos(how)
+    assert has_double_bos(tokenizer, text, tokenizer(text)["input_ids"]) is doubled
+
+
+def test_a_second_bos_is_said_once_or_left_out(
+    model_folder: Callable[[str], Path], backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = model_folder("llama")
+    both = load_model(folder, backend=backend)
+    text, plain = "<bos>Two months from January is", "Two months from January is"
+    ids = both.tokenize(plain).row(0)
+    assert both.tokenize([text, text]).row(0) == [1, *ids]
+    both.tokenize(text)
+    (said,) = caplog.messages
+    assert said.count("'<bos>Two months from January is' begins with <bos>") == 1
+    assert "double_bos=False (--single-bos)" in said
+    caplog.clear()
+    one = load_model(folder, backend=backend, double_bos=False)
+    assert one.tokenize(text).row(0) == ids
+    assert one.tokenize([[1, 1, *ids]]).row(0) == [1, 1, *ids]  # ids are taken as given
+    torch.testing.assert_close(one.logits(text), both.logits(plain))
+    assert not caplog.messages
+
+
+class Slow:
+    """A tokenizer without character offsets."""
+
+    is_fast = False
+
+    def __init__(self, fast: PreTrainedTokenizerFast) -> None:
+        self.fast = fast
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.fast, name)
+
+    def __call__(self, text: Any, **options: Any) -> Any:
+        assert "return_offsets_mapping" not in options
+        return self.fast(text, **options)
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("fast", [True, False])
+def test_positions_and_lengths_go_with_it(tiny_llama: DepthModel, double: bool, fast: bool) -> None:
+    tokenizer = with_bos("template") if fast else Slow(with_bos("template"))
+    model = DepthModel(tiny_llama.model, tokenizer=tokenizer, double_bos=double)
+    rows = [
+        Row(
+            clean=f"<bos>Two months {'from ' * n}January is",
+            corrupted=f"<bos>Two months {'from ' * n}May is",
+            target="March",
+            foil="July",
+        )
+        for n in (1, 3)
+    ]
+    task = build_task(rows, model, name="doubled")
+    assert task.input_positions is not None
+    extra = int(double)
+    # <bos> Two months from January is
+    assert task.input_positions.tolist() == [4 + extra, 6 + extra]
+    assert task.prediction_positions.tolist() == [5 + extra, 7 + extra]
+    texts = [(row.clean, task.clean_tokens.row(i)) for i, row in enumerate(rows)]
+    for text, ids in texts:
+        at = text.index("January")
+        assert model.token_text(ids[token_at(tokenizer, text, ids, (at, at + 7))]) == "January"
+    # The context holds 48: all of it but for a second BOS.
+    longest = f"<bos>{'from ' * 46}is"
+    assert len(tokenizer(longest)["input_ids"]) == 49
+    if double:
+        with pytest.raises(ValueError, match="has 49 tokens, and the model's context holds 48"):
+            build_task([Row(clean=longest)], model, name="long")
+    else:
+        assert len(build_task([Row(clean=longest)], model, name="long").clean_tokens.row(0)) == 48

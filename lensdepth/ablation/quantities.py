@@ -19,6 +19,7 @@ from lensdepth import metrics
 from lensdepth.ablation.probes import ROUNDING, Kind
 from lensdepth.model import DepthModel
 from lensdepth.tasks import Task
+from lensdepth.tokens import told_apart
 
 ReadPosition = Literal["prediction", "input", "all"]
 
@@ -97,7 +98,7 @@ def known_values(model: DepthModel, task: Task, reads: Reads) -> dict[str, pd.Se
         texts = [model.token_text(task.clean_tokens.row(i)[at]) for i, at in rows]
         of_prompts["input_token"] = pd.Series(texts)
     if task.target is not None:
-        of_prompts["target"] = pd.Series([answer.strip() for answer in task.target])
+        of_prompts["target"] = pd.Series(told_apart(task.target))
     of_prompts["context_length"] = pd.Series(task.clean_tokens.lengths.tolist())
     reserved = {*of_prompts, "position", *predicted_names(task)}
     columns = {

@@ -24,7 +24,8 @@ from lensdepth.patching.sites import check_model
 from lensdepth.provenance import make_provenance
 from lensdepth.roles import gather_prompts
 from lensdepth.tasks import Task
-from lensdepth.tasks.locate import answer_tokens
+from lensdepth.tasks.joining import Joined
+from lensdepth.tasks.locate import REMEDY, answer_tokens, settle_joining
 from lensdepth.tokens import Prompts, TokenBatch
 
 Answers = Sequence[str | int]
@@ -48,8 +49,8 @@ def attribute_logits(
     Args:
         model: any wrapped model.
         prompts: a task (its clean prompts, with target and foil), or plain prompts.
-        answers: one for each plain prompt, as text or token id; by default what the model itself
-            finds most likely.
+        answers: one for each plain prompt, as text with the space in front that it has, or as token
+            id; by default what the model itself finds most likely.
         foils: one for each plain prompt, to be compared with the answers.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
     Returns:
@@ -75,8 +76,9 @@ def attribute_logits(
         target, foil = task.target_ids, task.foil_ids
     else:
         written = _written(prompts, texts)
-        target = _answer_ids(model, written, answers, "answers")
-        foil = _answer_ids(model, written, foils, "foils")
+        joining = _joining(model, written, answers, foils)
+        target = _answer_ids(model, written, answers, "answers", joining)
+        foil = _answer_ids(model, written, foils, "foils", joining)
     own_answers = target is None
     states = model.residual_stream(batch, batch_size=batch_size).resid[:, :, 0]
     if target is None:
@@ -123,8 +125,31 @@ def _written(prompts: Task | Prompts, texts: Sequence[str]) -> list[str | None]:
     return [prompt if isinstance(prompt, str) else None for prompt in given]
 
 
+def _joining(model: DepthModel, prompts: Sequence[str | None], *given: Answers | None) -> Joined:
+    """How all answers and foils follow that are texts behind texts."""
+    found = [
+        (prompt, answer)
+        for answers in given
+        for prompt, answer in zip(
+            prompts, [answers] if isinstance(answers, str) else answers or (), strict=False
+        )
+        if isinstance(prompt, str) and isinstance(answer, str)
+    ]
+    return settle_joining(
+        model.tokenizer,
+        [prompt for prompt, _ in found],
+        [answer for _, answer in found],
+        caller="attribute_logits",
+        remedy=REMEDY,
+    )
+
+
 def _answer_ids(
-    model: DepthModel, prompts: Sequence[str | None], given: Answers | None, name: str
+    model: DepthModel,
+    prompts: Sequence[str | None],
+    given: Answers | None,
+    name: str,
+    joining: Joined,
 ) -> Int[Tensor, " prompt"] | None:
     """The token of each answer; None where none are given."""
     if given is None:
@@ -143,7 +168,7 @@ def _answer_ids(
                     f"attribute_logits: {name}[{i}] is text, {answer!r}, and its prompt token ids; "
                     f"give both as text or both as ids."
                 )
-            found = answer_tokens(model.tokenizer, [prompt], [answer])[0]
+            found = answer_tokens(model.tokenizer, [prompt], [answer], joining)[0]
             if isinstance(found, str):
                 raise ValueError(
                     f"attribute_logits: {name}[{i}], {answer!r}, is not one token: {found}. "

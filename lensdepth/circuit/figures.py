@@ -15,6 +15,7 @@ from lensdepth import stats
 from lensdepth.heatmaps import Axis, effect_heatmap
 from lensdepth.lens.figures import signed
 from lensdepth.plotting import INK, MUTED, PALETTE, RULE, house_layout, inert
+from lensdepth.tokens import told_apart
 
 if TYPE_CHECKING:
     from lensdepth.circuit.attribution_profile import AttributionProfile
@@ -156,9 +157,9 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
     mean, low, high = stats.bootstrap_mean(np.moveaxis(values, -1, 0))
     # One prompt has an answer that can be named; whatever else there is has many.
     alone = len(profile.targets) == 1
-    what = signed(profile.targets[0].strip()) if alone else profile.provenance.task
-    if alone and profile.foils:
-        what += f" against {signed(profile.foils[0].strip())}"
+    what = profile.provenance.task
+    if alone:
+        what = " against ".join(map(signed, told_apart([*profile.targets, *(profile.foils or ())])))
     blocks = [str(layer) for layer in range(profile.n_layers)]
     figure = effect_heatmap(
         mean,

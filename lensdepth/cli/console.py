@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from lensdepth.outside import visible
 
 PYTHON_OPTIONS = (
-    "backend|batch_size|budget|coordinates|depths|device|dtype|include_first|keep|n"
+    "backend|batch_size|budget|coordinates|depths|device|dtype|include_first|joining|keep|n"
     "|on_multi_token|strength|template|to|top_k|trust_remote_code"
 )
 """Arguments of the library that messages name, and that are options here."""
@@ -27,6 +27,10 @@ def one_line(error: BaseException | str) -> str:
     """
     text = visible(" ".join(str(error).split())) or type(error).__name__
     text = re.sub(r"^[a-z]\w*: (?=\S)", "", text).replace(" (overwrite=True)", "")
+    return _with_options(text)
+
+
+def _with_options(text: str) -> str:
     return re.sub(
         rf"\b({PYTHON_OPTIONS})=(?:'([^']*)'|(True))",
         lambda found: f"--{found[1].replace('_', '-')} {found[2] or ''}".rstrip(),
@@ -48,7 +52,7 @@ class _Notes(logging.Handler):
         self.said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = visible(record.getMessage())
+        text = _with_options(visible(record.getMessage()))
         if text not in self.said:
             self.said.add(text)
             note(f"note: {text}")

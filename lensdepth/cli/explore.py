@@ -58,6 +58,14 @@ def explore(
             "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
         ),
     ] = False,
+    single_bos: Annotated[
+        bool,
+        typer.Option(
+            "--single-bos",
+            help="Read one BOS token where a text has its own and the tokenizer adds another.",
+            rich_help_panel=MODEL,
+        ),
+    ] = False,
     task: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +126,7 @@ def explore(
             device=device,
             dtype=dtype,
             trust_remote_code=trust_remote_code,
+            double_bos=not single_bos,
         )
         if not debug:
             hush_transformers()

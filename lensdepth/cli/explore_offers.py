@@ -17,6 +17,7 @@ def make_offers(
     device: str | None,
     dtype: str,
     trust_remote_code: bool,
+    double_bos: bool = True,
 ) -> "Offers":
     """The offers of these options; paths stay here, a page sees the last part of their names.
 
@@ -40,6 +41,7 @@ def make_offers(
             ("device", device, None),
             ("dtype", dtype, "float32"),
             ("trust_remote_code", trust_remote_code, False),
+            ("double_bos", double_bos, True),
         )
         if value != default
     }

@@ -74,6 +74,14 @@ class ModelOptions:
             "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
         ),
     ] = False
+    single_bos: Annotated[
+        bool,
+        typer.Option(
+            "--single-bos",
+            help="Read one BOS token where a text has its own and the tokenizer adds another.",
+            rich_help_panel=MODEL,
+        ),
+    ] = False
 
     @property
     def max_bytes(self) -> int | None:
@@ -125,6 +133,13 @@ class TaskOptions:
             rich_help_panel=PROMPTS,
         ),
     ] = "error"
+    joining: Annotated[
+        Literal["auto", "literal", "space"],
+        typer.Option(
+            help="How answers follow that are written without a space where one may belong.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = "auto"
     keep: Annotated[
         Literal["all", "correct"] | None,
         typer.Option(

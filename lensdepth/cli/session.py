@@ -39,6 +39,7 @@ def open_model(options: ModelOptions, *, debug: bool) -> "DepthModel":
             device=options.device,
             dtype=options.dtype,
             trust_remote_code=options.trust_remote_code,
+            double_bos=not options.single_bos,
         )
     suit_threads(model)
     return model
@@ -67,6 +68,7 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
         "seed": options.seed,
         "template": "all" if templates and "all" in templates else templates,
         "on_multi_token": options.on_multi_token,
+        "joining": options.joining,
     }
     source = Path(options.prompts) if options.prompts is not None else options.source
     if options.keep is not None:

@@ -18,6 +18,7 @@ from rich.text import Text
 from lensdepth import stats
 from lensdepth.cli.inventory import CHECKED
 from lensdepth.outside import visible
+from lensdepth.tokens import told_apart
 
 if TYPE_CHECKING:
     from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile
@@ -348,9 +349,10 @@ def attribution_table(profile: "AttributionProfile", most: int) -> Parts:
     what = "the mean logit" if profile.foils is None else "logit(foil)"
     answer = "logit(target)"
     if len(profile.targets) == 1:
-        answer = f"logit({visible(profile.targets[0].strip())})"
+        names = told_apart([*profile.targets, *(profile.foils or ())])
+        answer = f"logit({visible(names[0])})"
         if profile.foils:
-            what = f"logit({visible(profile.foils[0].strip())})"
+            what = f"logit({visible(names[1])})"
     said = f"{answer} − {what} is {number(whole)} nats, the sum of all {len(frame)} parts"
     return [
         table,

@@ -14,7 +14,9 @@ from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
 from lensdepth.intervention import EDITS
 from lensdepth.lens.figures import signed
+from lensdepth.outside import visible
 from lensdepth.plotting import depth_label
+from lensdepth.tokens import told_apart
 
 CONTROLS = {
     name: name.replace("-", "_")
@@ -304,4 +306,5 @@ def _depth_name(depth: int, n_layers: int) -> str:
 
 
 def _pair_name(base: str, source: str, foil: str, target: str) -> str:
+    foil, target = map(visible, told_apart([foil, target]))
     return base if not source else f"{base} → {foil}  |  {source} → {target}"

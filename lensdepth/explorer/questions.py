@@ -187,8 +187,17 @@ def task_of(screen: Screen, n: int, *, keep: str = "all") -> Question:
 
 def pair_of(screen: Screen) -> Question:
     """The two prompts of the page: the source is clean, the base prompt corrupted."""
-    known = {"target": screen.target, "foil": screen.foil} if screen.target else {}
+    known = _answers(screen.target, screen.foil)
     return ask("pair", "pair_task", screen.source, screen.prompt, model_of(screen), **known)
+
+
+def _answers(target: str | int, foil: str | int) -> dict[str, str | int]:
+    """Arguments of `pair_task`: answers as text or as token ids, or none where they are open."""
+    return {
+        name if isinstance(answer, str) else f"{name}_id": answer
+        for name, answer in (("target", target), ("foil", foil))
+        if answer != ""
+    }
 
 
 def zone_of(screen: Screen) -> Question:
@@ -231,7 +240,7 @@ def intervention_of(screen: Screen) -> Question:
     }
     if kind.needs == "reference":
         options["reference"] = task_of(screen, 40)
-    if screen.target:
+    if screen.target != "":
         options["answers"] = (screen.target, screen.foil)
     prompts = [screen.prompt, *([screen.source] if screen.source else [])]
     return ask("found", "intervene", model_of(screen), *prompts, **options)
@@ -334,7 +343,7 @@ def crossing_of(screen: Screen) -> Question | None:
 
 def _circuit(screen: Screen) -> tuple[Exhibit, ...]:
     model, pair = model_of(screen), pair_of(screen)
-    turned = {"target": screen.foil, "foil": screen.target} if screen.target else {}
+    turned = _answers(screen.foil, screen.target)
     own = ask("own", "pair_task", screen.prompt, screen.source, model, **turned)
     shown = [
         Exhibit(

@@ -8,6 +8,8 @@ from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
 from lensdepth.model import DepthModel
 from lensdepth.tasks import Task
+from lensdepth.tasks.joining import follow
+from lensdepth.tasks.locate import answer_tokens, guess_joining
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,11 +35,12 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
         ValueError: the model or the task cannot be loaded, or a prompt cannot be read.
     """
     model = shelf.model(screen.model)
-    examples = _examples(screen, shelf)
+    task: Task = questions.answer(questions.task_of(screen, questions.EXAMPLES), shelf).value
+    examples = _examples(task)
     if not screen.prompt.strip():
         first = examples[0]
         screen = replace(screen, prompt=first[0], source=screen.source or first[1])
-    target, foil = _answers(screen, examples)
+    target, foil = _answers(screen, task, model)
     screen = replace(screen, target=target, foil=foil)
     with shelf.turn(screen.model).first():
         tokens = tuple(model.str_tokens(screen.prompt))
@@ -68,22 +71,40 @@ def _hook(stream: str) -> str:
     return "blocks.0.attn.hook_z" if stream == "z" else f"blocks.0.hook_{stream}"
 
 
-def _examples(screen: Screen, shelf: Shelf) -> tuple[tuple[str, str, str, str], ...]:
-    task: Task = questions.answer(questions.task_of(screen, questions.EXAMPLES), shelf).value
+def _examples(task: Task) -> tuple[tuple[str, str, str, str], ...]:
     if task.corrupted is None or task.target is None or task.foil is None:
         return tuple((prompt, "", "", "") for prompt in task.clean)
     # The corrupted prompt is the base of an intervention, the clean one its source.
     return tuple(zip(task.corrupted, task.clean, task.foil, task.target, strict=True))
 
 
-def _answers(screen: Screen, examples: tuple[tuple[str, str, str, str], ...]) -> tuple[str, str]:
+def _answers(screen: Screen, task: Task, model: DepthModel) -> tuple[str | int, str | int]:
     """The task's answers to source and base, where the two are a pair of it, either way round."""
-    for base, source, foil, target in examples:
-        if (screen.prompt, screen.source) == (base, source):
-            return target, foil
-        if (screen.prompt, screen.source) == (source, base):
-            return foil, target
+    for i, (clean, corrupted) in enumerate(zip(task.clean, task.corrupted or (), strict=False)):
+        if (screen.prompt, screen.source) in ((corrupted, clean), (clean, corrupted)):
+            target, foil = _spelled(task, i, model)
+            return (target, foil) if screen.source == clean else (foil, target)
     return "", ""
+
+
+def _spelled(task: Task, i: int, model: DepthModel) -> tuple[str | int, str | int]:
+    """The answers of one pair so that they are the task's tokens for this pair alone as well."""
+    assert task.corrupted is not None
+    assert task.target is not None
+    assert task.foil is not None
+    assert task.target_ids is not None
+    assert task.foil_ids is not None
+    prompts, written = (task.clean[i], task.corrupted[i]), (task.target[i], task.foil[i])
+    tokens = [int(task.target_ids[i]), int(task.foil_ids[i])]
+    joining = task.joining or "literal"
+    spelled = [follow(*pair, joining) for pair in zip(prompts, written, strict=True)]
+    for texts in (written, spelled):
+        guess = guess_joining(model.tokenizer, prompts, texts)
+        if guess.said:
+            continue
+        if answer_tokens(model.tokenizer, prompts, texts, guess.joining) == tokens:
+            return texts[0], texts[1]
+    return tokens[0], tokens[1]
 
 
 def _with_other(

@@ -61,10 +61,10 @@ class Screen:
     prompt: str = ""
     """The base prompt; empty until one is chosen."""
     source: str = ""
-    target: str = ""
+    target: str | int = ""
     """The task's answer to the source prompt, where the two prompts are a pair of it; empty where
-    they are not: then the model's own answers count."""
-    foil: str = ""
+    they are not: then the model's own answers count. A token id where its text does not say it."""
+    foil: str | int = ""
     """The task's answer to the base prompt."""
     lens: Lens = "logit"
     value: CellValue = "kl"

@@ -25,7 +25,7 @@ from lensdepth.provenance import make_provenance
 from lensdepth.replay import Engine, replay
 from lensdepth.roles import gather_prompts
 from lensdepth.tasks import Task
-from lensdepth.tasks.locate import answer_tokens
+from lensdepth.tasks.locate import REMEDY, answer_tokens, settle_joining
 from lensdepth.tokens import Prompts, TokenBatch, resolve_positions
 
 Reach = Literal["local", "suffix", "window"]
@@ -50,7 +50,7 @@ def intervene(
     edit: str = "full",
     strength: float | None = None,
     reference: Task | Prompts | None = None,
-    answers: tuple[str, str] | None = None,
+    answers: tuple[str | int, str | int] | None = None,
     seed: int = 0,
     engine: Engine = "auto",
     max_memory: int | None = None,
@@ -76,7 +76,8 @@ def intervene(
         strength: in the unit given there; None takes the edit's default.
         reference: for `"mean"`: prompts whose states at the corresponding tokens are averaged,
             directions on the sphere and norms by themselves.
-        answers: target (the source's answer) and foil (the base's); None takes what the model says.
+        answers: target (the source's answer) and foil (the base's), as text with the space in front
+            that it has, or as token ids; None takes what the model says.
         seed: of the random directions.
         engine: see `lensdepth.replay.replay`.
         max_memory: see `lensdepth.replay.replay`.
@@ -317,7 +318,7 @@ def _last_states(
 
 def _answers(
     model: DepthModel,
-    answers: tuple[str, str] | None,
+    answers: tuple[str | int, str | int] | None,
     base: Any,
     source: Any,
     logits: Float[Tensor, "run d_vocab"],
@@ -328,11 +329,19 @@ def _answers(
     if answers is None:
         top: Int[Tensor, " run"] = logits.argmax(-1)
         return (int(top[1]) if paired else None), int(top[0])
-    if not isinstance(base, str):
-        raise ValueError(f"{caller}: answers need prompts as text.")
-    prompts = [source if isinstance(source, str) else base, base]
-    found = answer_tokens(model.tokenizer, prompts, list(answers))
-    for answer, token in zip(answers, found, strict=True):
+    texts = [answer for answer in answers if isinstance(answer, str)]
+    if texts and not isinstance(base, str):
+        raise ValueError(f"{caller}: answers as text need prompts as text; give token ids.")
+    both = (source if isinstance(source, str) else base, base)
+    prompts = [prompt for prompt, a in zip(both, answers, strict=True) if isinstance(a, str)]
+    joining = settle_joining(model.tokenizer, prompts, texts, caller=caller, remedy=REMEDY)
+    found = iter(answer_tokens(model.tokenizer, prompts, texts, joining))
+    tokens = [next(found) if isinstance(answer, str) else answer for answer in answers]
+    for answer, token in zip(answers, tokens, strict=True):
         if isinstance(token, str):
             raise ValueError(f"{caller}: the answer {answer!r} is not one token: {token}.")
-    return int(found[0]), int(found[1])
+        if not 0 <= token < model.d_vocab:
+            raise ValueError(
+                f"{caller}: the answer {token} is no token; the model has {model.d_vocab}, from 0."
+            )
+    return int(tokens[0]), int(tokens[1])

@@ -11,7 +11,7 @@ from torch import Tensor
 from lensdepth.roles import Roles
 from lensdepth.tasks import Task
 from lensdepth.tasks.task import listed
-from lensdepth.tokens import TokenBatch, number_texts, pad_tokens
+from lensdepth.tokens import TokenBatch, number_texts, pad_tokens, told_apart
 
 ATTEMPTS = 20
 """Orders in which prompts are dealt into folds, before a label is said to have too few."""
@@ -99,7 +99,8 @@ def _named(
             f"{caller}: nothing tells the labels at the {position} position of task "
             f"{task.name!r}; name a label column."
         )
-    return [text.strip() for text in clean], [text.strip() for text in corrupted]
+    texts = told_apart([*clean, *corrupted])
+    return texts[: len(clean)], texts[len(clean) :]
 
 
 def rows(task: Task, pairs: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lensdepth.tasks import calendar, facts, graded, ioi
+from lensdepth.tasks.joining import Joined
 from lensdepth.tasks.rows import Row, draw_balanced, draw_in_turn, shuffled_levels
 
 Make = Callable[[Sequence[str], int | None, random.Random], list[Row]]
@@ -27,6 +28,8 @@ class Recipe:
     templates: tuple[str, ...] = ()
     default: tuple[str, ...] = ()
     """Templates used where none is named; empty: all of them."""
+    joining: Joined = "space"
+    """How the answers, which are words, follow the sentences."""
 
 
 CALENDAR_TEMPLATES = {template.name: template for template in calendar.TEMPLATES}

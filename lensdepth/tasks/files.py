@@ -1,7 +1,8 @@
 """Prompt files: pairs or plain prompts from JSONL, CSV, Parquet or a Hugging Face dataset.
 
 Columns `clean, corrupted, target, foil`, optionally `input, corrupted_input`, or else one column
-`prompt`; every other column is a label. Errors count lines as an editor does, from 1.
+`prompt`; every other column is a label. Answers may be token ids too, in `target_id, foil_id`, with
+or without their texts. Errors count lines as an editor does, from 1.
 """
 
 import csv
@@ -21,6 +22,7 @@ from lensdepth.tasks.rows import Row
 
 PAIR = ("clean", "corrupted", "target", "foil")
 OPTIONAL = ("input", "corrupted_input")
+IDS = {"target": "target_id", "foil": "foil_id"}
 LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv")
 PARQUET = (".parquet", ".pq")
@@ -180,7 +182,7 @@ def _delimiter(text: str) -> str:
 
     def columns(separator: str) -> tuple[int, int]:
         cells = [c.strip() for c in next(csv.reader([header], delimiter=separator))]
-        return sum(c in (*PAIR, *OPTIONAL, "prompt") for c in cells), len(cells)
+        return sum(c in (*PAIR, *OPTIONAL, *IDS.values(), "prompt") for c in cells), len(cells)
 
     return max(",;\t|", key=columns)
 
@@ -188,7 +190,8 @@ def _delimiter(text: str) -> str:
 def _numbers_as_numbers(records: Records, header: list[str]) -> Records:
     """Label columns that hold nothing but plain whole numbers become numbers."""
     whole = re.compile(r"0|-?[1-9]\d{0,15}")
-    for column in set(header) - {*PAIR, *OPTIONAL, "prompt"}:
+    ids = IDS.values() if "clean" in header else ()
+    for column in set(header) - {*PAIR, *ids, *OPTIONAL, "prompt"}:
         if all(whole.fullmatch(record[column]) for _, record in records):
             for _, record in records:
                 record[column] = int(record[column])
@@ -261,8 +264,10 @@ def _plain(record: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _check_columns(columns: list[str], name: str) -> None:
-    missing = [column for column in PAIR if column not in columns]
-    if not missing or ("prompt" in columns and len(missing) == len(PAIR)):
+    missing = [c for c in PAIR if c not in columns and IDS.get(c) not in columns]
+    if "prompt" in columns and not {*PAIR}.intersection(columns):
+        return  # whatever else there is, is a label
+    if not missing:
         return
     lacks = f" ({', '.join(missing)} missing)" if len(missing) < len(PAIR) else ""
     near = [c for c in columns if c != c.strip().lower() in (*missing, "prompt")]
@@ -278,13 +283,17 @@ def _to_rows(records: Records, name: str) -> list[Row]:
         raise ValueError(f"prompt file {name!r} has no rows.")
     columns = list(dict.fromkeys(key for _, record in records for key in record))
     _check_columns(columns, name)
-    pairs = all(column in columns for column in PAIR)
-    used = (*PAIR, *OPTIONAL) if pairs else ("prompt", "input")
+    pairs = "clean" in columns
+    used = (*PAIR, *IDS.values(), *OPTIONAL) if pairs else ("prompt", "input")
     labels = [column for column in columns if column not in used]
     rows = []
     for where, record in records:
         place = f"prompt file {name!r}, {where}"
-        texts = {c: _text(record, c, place) for c in (PAIR if pairs else ("prompt",))}
+        ids = {c: _token(record, c, place) for c in IDS.values() if pairs}
+        texts = {
+            c: _text(record, c, place, optional=ids.get(IDS.get(c, "")) is not None)
+            for c in (PAIR if pairs else ("prompt",))
+        }
         parts = {c: _text(record, c, place, optional=True) for c in used if c in OPTIONAL}
         rows.append(
             Row(
@@ -294,6 +303,8 @@ def _to_rows(records: Records, name: str) -> list[Row]:
                 foil=texts.get("foil"),
                 input=parts.get("input"),
                 corrupted_input=parts.get("corrupted_input"),
+                target_id=ids.get("target_id"),
+                foil_id=ids.get("foil_id"),
                 labels={column: _label(record.get(column)) for column in labels},
                 where=where,
             )
@@ -305,7 +316,7 @@ def _text(
     record: Mapping[str, Any], column: str, place: str, *, optional: bool = False
 ) -> str | None:
     value = record.get(column)
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+    if _is_missing(value):
         if optional:
             return None
         what = "is missing" if column not in record else "is empty"
@@ -314,11 +325,32 @@ def _text(
         raise ValueError(
             f"{place}: {column} must be text, got {_short(value)} ({type(value).__name__})."
         )
-    if not value.strip():
+    # A line break is an answer.
+    if not (value.strip(" ") if column in IDS else value.strip()):
         if optional:
             return None
         raise ValueError(f"{place}: {column} is empty.")
     return value
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _token(record: Mapping[str, Any], column: str, place: str) -> int | None:
+    """A token id; tables write 5.0 in a column of numbers that has gaps."""
+    value = record.get(column)
+    if _is_missing(value) or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}(\.0)?", value.strip()):
+        value = float(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(
+        f"{place}: {column} must be the id of a token, a whole number from 0, got {_short(value)}."
+    )
 
 
 def _label(value: Any) -> object:

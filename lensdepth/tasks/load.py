@@ -13,8 +13,16 @@ from pathlib import Path
 
 from lensdepth.tasks.catalogue import TASKS, make_rows
 from lensdepth.tasks.files import looks_like_path, read_rows
+from lensdepth.tasks.joining import Joining
 from lensdepth.tasks.rows import Row
-from lensdepth.tasks.task import Keep, OnMultiToken, PromptModel, Task, build_task
+from lensdepth.tasks.task import (
+    Keep,
+    OnMultiToken,
+    PromptModel,
+    Task,
+    build_task,
+    joining_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +46,7 @@ def load_task(
     template: str | Sequence[str] | None = None,
     on_multi_token: OnMultiToken = "error",
     keep: Keep = "all",
+    joining: Joining = "auto",
 ) -> Task:
     """Make a built-in task, or read a prompt file, for one model's tokenizer.
 
@@ -55,18 +64,39 @@ def load_task(
             are dropped and counted in `n_multi_token`.
         keep: "correct" keeps the pairs of which the model answers both prompts rightly, and counts
             the others in `n_wrong`.
+        joining: how answers follow that are written without a space where one may belong ("...
+            January is" and "March"): "literal" or behind a "space". "auto" knows it of the built-in
+            tasks; in a file in which any answer begins with a space it is "literal", in another a
+            space, unless that keeps most of them from being one token; and it says so. All other
+            answers follow as they are written.
     Returns:
         Task, with its token positions for this model.
     Raises:
-        ValueError: unknown task or template, a malformed file, answers of several tokens, a prompt
-            beyond the context, or no pair left.
+        ValueError: unknown task or template, a malformed file, answers of several tokens or other
+            than their ids, a prompt beyond the context, or no pair left.
         FileNotFoundError: there is no such file.
     """
-    rows = draw_rows(name_or_path, n=n, seed=seed, template=template)
     name = str(name_or_path)
     if _is_file(name_or_path):
+        _check_draw(n, template, name)
+        found = read_rows(name)
+        rows = _some(found, n, random.Random(seed), name)
         name = Path(name).name or name
-    return build_task(rows, model, name=name, seed=seed, on_multi_token=on_multi_token, keep=keep)
+        if joining == "auto" and len(rows) < len(found) and found[0].corrupted is not None:
+            # Of the whole file, so that it does not depend on the draw.
+            joining = joining_of(found, model, f"task {name!r}")
+    else:
+        rows = draw_rows(name, n=n, seed=seed, template=template)
+        joining = TASKS[name].joining if joining == "auto" else joining
+    return build_task(
+        rows,
+        model,
+        name=name,
+        seed=seed,
+        on_multi_token=on_multi_token,
+        keep=keep,
+        joining=joining,
+    )
 
 
 def draw_rows(
@@ -77,20 +107,24 @@ def draw_rows(
     template: str | Sequence[str] | None = None,
 ) -> list[Row]:
     """The rows of a task before any tokenizer sees them; arguments and errors of `load_task`."""
-    if n is not None and n < 1:
-        raise ValueError(f"load_task: n must be at least 1, or None for all, got {n}.")
     name = str(name_or_path)
+    _check_draw(n, template if _is_file(name_or_path) else None, name)
     if _is_file(name_or_path):
-        if template is not None:
-            raise ValueError(
-                f"load_task: template chooses a wording of a built-in task; {name!r} is a file."
-            )
         return _some(read_rows(name), n, random.Random(seed), name)
     templates = _known_templates(_known_task(name), template)
     try:
         return make_rows(name, n=n, seed=seed, templates=templates)
     except ValueError as error:
         raise ValueError(f"task {name!r}: {error}") from error
+
+
+def _check_draw(n: int | None, template: str | Sequence[str] | None, file: str) -> None:
+    if n is not None and n < 1:
+        raise ValueError(f"load_task: n must be at least 1, or None for all, got {n}.")
+    if template is not None:
+        raise ValueError(
+            f"load_task: template chooses a wording of a built-in task; {file!r} is a file."
+        )
 
 
 def _is_file(name_or_path: str | Path) -> bool:

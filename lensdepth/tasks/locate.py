@@ -2,29 +2,27 @@
 
 Positions come from the tokenizer's own character offsets, or, where it has none or they do not
 cover the character, from decoding ever longer prefixes. Answers come from tokenizing the prompt
-with the answer behind it, as it would be written.
+with the answer behind it, as it is written.
 """
 
+import logging
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
+
+from lensdepth.outside import shown
+from lensdepth.tasks.joining import Joined, Joining, follow, in_number, is_open
+from lensdepth.tokens import token_text
+
+log = logging.getLogger(__name__)
 
 Span = tuple[int, int]
 """Start and end (exclusive) of a piece of text, in characters."""
 
 WORD = re.compile(r"\w+|[^\w\s]")
-OPENING = frozenset("([{<$#@\u00ab\u2039\u201c\u2018\u201e\u00bf\u00a1\u20ac\u00a3")
-"""Brackets, opening quotation marks, signs before a number: an answer follows without a space."""
-INFIX = frozenset("/\\-_=~^+*\u2013\u2014")
-"""After these an answer follows without a space if there is none before them either ("2+2=")."""
-CLOSING = frozenset(".,;:!?)]}>%\u00bb\u203a\u201d\u2019\u2026")
-"""An answer that starts with one of these follows without a space."""
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-)
-"""Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Chinese characters."""
 
 
 # Where in the text
@@ -114,90 +112,153 @@ def token_at(tokenizer: Any, prompt: str, ids: Sequence[int], span: Span) -> int
         ValueError: no token can be told to hold it.
     """
     last = span[1] - 1
-    if getattr(tokenizer, "is_fast", False):
-        encoded = tokenizer(prompt, return_offsets_mapping=True, verbose=False)
-        if list(encoded["input_ids"]) == list(ids):
-            # Special tokens have the offsets (0, 0), so they hold no character; where the bytes of
-            # one character are several tokens, all of them have it, and the last one completes it.
-            held = [
-                i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start <= last < end
-            ]
-            if held:
-                return held[-1]
-    wanted = _squeeze(prompt[: span[1]])
-    for i in range(len(ids)):
-        decoded = tokenizer.decode(list(ids[: i + 1]), skip_special_tokens=True)
-        if _squeeze(decoded).startswith(wanted):
+    options = {"return_offsets_mapping": True} if getattr(tokenizer, "is_fast", False) else {}
+    encoded = tokenizer(prompt, add_special_tokens=False, verbose=False, **options)
+    plain = list(encoded["input_ids"])
+    # Special tokens that the tokenizer put in front hold nothing of the prompt.
+    starts = range(len(ids) - len(plain) + 1)
+    first = next((k for k in starts if list(ids[k : k + len(plain)]) == plain), None)
+    if options and first is not None:
+        # Where the bytes of one character are several tokens, all of them have its offsets, and
+        # the last one completes it.
+        held = [
+            i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start <= last < end
+        ]
+        if held:
+            return first + held[-1]
+    wanted = squeeze(prompt[: span[1]])
+    for i in range(first or 0, len(ids)):
+        # Such tokens may stand in the prompt itself.
+        decoded = tokenizer.decode(list(ids[first or 0 : i + 1]), skip_special_tokens=first is None)
+        if squeeze(decoded).startswith(wanted):
             return i
     raise ValueError(f"no token of {prompt!r} can be told to hold {prompt[slice(*span)]!r}")
 
 
-def _squeeze(text: str) -> str:
+def squeeze(text: str) -> str:
     """Text as tokenizers tend to change it: no spaces, no case, composed characters."""
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 # Answers
 
+REMEDY = "write the space, or give token ids"
+"""How answers in a call are told for sure."""
+MOST_TRIED = 1000
+"""So many open answers tell how all of them follow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess:
+    """How the answers of one file follow their prompts where neither tells."""
+
+    joining: Joined
+    said: str
+    """What was assumed, in words; empty where nothing was."""
+
 
 def answer_tokens(
-    tokenizer: Any, prompts: Sequence[str], answers: Sequence[str]
+    tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], joining: Joining = "auto"
 ) -> list[int | str]:
     """The token each answer is when it follows its prompt, or why it is not one token.
 
-    The answer is joined to the prompt as it would be written: with a space, but without one after
-    a space, an opening bracket and the like. Joined, it must leave the prompt's own tokens as they
-    are and add exactly one, which decodes to the answer. Where that fails and the prompt does not
-    end in a letter or digit ("2+2 ="), the other way to join is tried.
+    Prompt and answer are tokenized as one text: that must leave the prompt's own tokens as they are
+    and add exactly one, which decodes to the answer.
+
+    Args:
+        tokenizer: of the model.
+        prompts: one for each answer.
+        answers: as written, a space in front included.
+        joining: how open answers follow; "auto" is what `guess_joining` says.
     """
-    words = [answer.strip() for answer in answers]
+    if joining == "auto":
+        joining = guess_joining(tokenizer, prompts, answers).joining
+    texts = [follow(*pair, joining) for pair in zip(prompts, answers, strict=True)]
+    return _continue(tokenizer, prompts, texts, token_ids(tokenizer, prompts, special=False))
+
+
+def guess_joining(tokenizer: Any, prompts: Sequence[str], answers: Sequence[str]) -> Guess:
+    """One joining for all open answers, and what is assumed with it.
+
+    Where some answer begins with a space, the others are meant to have none. Else all have one,
+    unless under half as many are one token behind it as without: a tokenizer may keep digits apart
+    from spaces. Where its tokens hold no spaces at all, nothing can be mistaken.
+    """
+    pairs = list(zip(prompts, answers, strict=True))
+    unsaid = [pair for pair in pairs if is_open(*pair)]
+    literal, spaced = _both_ways(tokenizer, unsaid)
+    tokens = [token for token in spaced if isinstance(token, int)]
+    if tokens and not any(token_text(tokenizer, token)[:1].isspace() for token in tokens):
+        return Guess(joining="space", said="")
+    speaks = any(answer.startswith(" ") for answer in answers)
+    n_literal = sum(isinstance(token, int) for token in literal)
+    said = []
+    if speaks or n_literal > 2 * len(tokens):
+        joining: Joined = "literal"
+        example, how = _example(unsaid, "", literal, spaced), "without one"
+    else:
+        joining = "space"
+        example, how = _example(unsaid, " ", spaced, literal), "one"
+    if example:
+        said.append(
+            f"{'some answers begin' if speaks else 'no answer begins'} with a space, and "
+            f"{len(unsaid)} of {len(pairs)} are read as following {how} ({example})"
+        )
+    if not speaks:
+        numbers = [pair for pair in pairs if in_number(*pair)]
+        if example := _example(numbers, "", *_both_ways(tokenizer, numbers)):
+            said.append(f"{len(numbers)} of {len(pairs)} continue a number ({example})")
+    return Guess(joining=joining, said="; ".join(said))
+
+
+def settle_joining(
+    tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], *, caller: str, remedy: str
+) -> Joined:
+    """The joining that `guess_joining` finds; what is assumed with it is said."""
+    guess = guess_joining(tokenizer, prompts, answers)
+    if guess.said:
+        log.warning("%s: %s. To decide, %s.", caller, guess.said, remedy)
+    return guess.joining
+
+
+def _both_ways(
+    tokenizer: Any, pairs: Sequence[tuple[str, str]]
+) -> tuple[list[int | str], list[int | str]]:
+    """Answers as they are written, and behind a space; of very many, some from everywhere."""
+    prompts = [prompt for prompt, _ in _some(pairs)]
     own = token_ids(tokenizer, prompts, special=False)
-    glued = [_is_glued(prompt, word) for prompt, word in zip(prompts, words, strict=True)]
-    found = _continue(tokenizer, prompts, words, own, glued)
-    again = [
-        i
-        for i, token in enumerate(found)
-        if isinstance(token, str)
-        and not _joins(prompts[i][-1], words[i][:1])
-        and not prompts[i][-1].isspace()
-    ]
-    others = _continue(
-        tokenizer,
-        [prompts[i] for i in again],
-        [words[i] for i in again],
-        [own[i] for i in again],
-        [not glued[i] for i in again],
+    literal, spaced = (
+        _continue(tokenizer, prompts, [gap + answer for _, answer in _some(pairs)], own)
+        for gap in ("", " ")
     )
-    for i, other in zip(again, others, strict=True):
-        if isinstance(other, int):
-            found[i] = other
-    return found
+    return literal, spaced
 
 
-def _is_glued(prompt: str, word: str) -> bool:
-    last, first = prompt[-1], word[:1]
-    if last in "\"'":  # a quotation mark opens after a space, and closes after anything else
-        return prompt[-2:-1].strip() == "" or prompt[-2] in OPENING
-    if last in INFIX:
-        return not prompt[-2:-1].isspace()
-    unspaced = bool(UNSPACED.match(last) and UNSPACED.match(first))
-    return last.isspace() or last in OPENING or first in CLOSING or unspaced
+def _some(pairs: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    return pairs[:: len(pairs) // MOST_TRIED + 1]
+
+
+def _example(
+    pairs: Sequence[tuple[str, str]],
+    gap: str,
+    taken: Sequence[int | str],
+    other: Sequence[int | str],
+) -> str:
+    """The first answer that another reading would make another token, behind its prompt."""
+    for (prompt, answer), a, b in zip(_some(pairs), taken, other, strict=True):
+        if isinstance(a, int) and a != b:
+            return f"{shown(gap + answer)} behind {shown(prompt[-12:])}"
+    return ""
 
 
 def _continue(
-    tokenizer: Any,
-    prompts: Sequence[str],
-    words: Sequence[str],
-    own: Sequence[Sequence[int]],
-    glued: Sequence[bool],
+    tokenizer: Any, prompts: Sequence[str], answers: Sequence[str], own: Sequence[Sequence[int]]
 ) -> list[int | str]:
-    joined = [
-        prompt + ("" if close else " ") + word
-        for prompt, word, close in zip(prompts, words, glued, strict=True)
-    ]
+    """The one token by which each answer continues the tokens of its prompt, or why it is not."""
+    joined = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
     whole = token_ids(tokenizer, joined, special=False)
     found: list[int | str] = []
-    for prompt, word, before, after in zip(prompts, words, own, whole, strict=True):
+    for prompt, answer, before, after in zip(prompts, answers, own, whole, strict=True):
         added = after[len(before) :]
         if after[: len(before)] != list(before):
             found.append(
@@ -208,10 +269,10 @@ def _continue(
         elif len(added) != 1:
             pieces = [tokenizer.decode([token]) for token in added]
             found.append(" + ".join(map(repr, pieces)) if pieces else "no token at all")
+        elif squeeze(tokenizer.decode(added)) == squeeze(answer):
+            found.append(added[0])
         elif added[0] == tokenizer.unk_token_id:
             found.append(f"not in the vocabulary ({tokenizer.unk_token})")
-        elif _squeeze(tokenizer.decode(added)) != _squeeze(word):
-            found.append(f"decodes to {tokenizer.decode(added)!r}")
         else:
-            found.append(added[0])
+            found.append(f"decodes to {tokenizer.decode(added)!r}")
     return found

@@ -4,27 +4,22 @@
 ('March',)
 """
 
-from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
-
+from lensdepth.tasks.joining import Joining
 from lensdepth.tasks.rows import Row
 from lensdepth.tasks.task import PromptModel, Task, build_task
-
-
-@runtime_checkable
-class SpeakingModel(PromptModel, Protocol):
-    """What of a `DepthModel` a pair needs: its answers become text."""
-
-    def token_text(self, token: int) -> str: ...
+from lensdepth.tokens import token_text
 
 
 def pair_task(
     clean: str,
     corrupted: str,
-    model: SpeakingModel,
+    model: PromptModel,
     *,
     target: str | None = None,
     foil: str | None = None,
+    target_id: int | None = None,
+    foil_id: int | None = None,
+    joining: Joining = "auto",
     name: str = "pair",
 ) -> Task:
     """Make a task of two prompts, by default with the model's own answers to them.
@@ -33,27 +28,33 @@ def pair_task(
         clean: the prompt that the target answers.
         corrupted: the prompt that the foil answers.
         model: a `DepthModel`.
-        target: one token; None takes what the model itself says next after `clean`.
+        target: one token as text, with the space in front that it has; without target and
+            target_id it is what the model itself says next after `clean`.
         foil: the same for `corrupted`.
+        target_id: the target as a token id.
+        foil_id: the foil as a token id.
+        joining: as in `load_task`.
         name: what the task is called in results.
     Raises:
         ValueError: a prompt is empty or too long, both are the same, or both have one answer.
     """
-    row = Row(clean=clean, corrupted=corrupted, target=target, foil=foil, where="the pair")
-    if target is None:
-        row = replace(row, **_own_answer(clean, model, "target"))
-    if foil is None:
-        row = replace(row, **_own_answer(corrupted, model, "foil"))
-    if row.target == row.foil and clean != corrupted:
+    if target is None and target_id is None:
+        target_id = int(model.logits(clean)[0, -1].argmax())
+    if foil is None and foil_id is None:
+        foil_id = int(model.logits(corrupted)[0, -1].argmax())
+    if clean != corrupted and (target, target_id) == (foil, foil_id):
+        answer = target if target_id is None else token_text(model.tokenizer, target_id)
         raise ValueError(
-            f"pair_task: both prompts are answered by {row.target!r}, so nothing tells one from "
+            f"pair_task: both prompts are answered by {answer!r}, so nothing tells one from "
             f"the other; choose a prompt with another answer, or name target and foil."
         )
-    return build_task([row], model, name=name)
-
-
-def _own_answer(prompt: str, model: SpeakingModel, side: str) -> dict[str, Any]:
-    """What the model says next, as text and as the token that it is."""
-    token = int(model.logits(prompt)[0, -1].argmax())
-    text = model.token_text(token)
-    return {side: text.strip() or repr(text), f"{side}_id": token}
+    row = Row(
+        clean=clean,
+        corrupted=corrupted,
+        target=target,
+        foil=foil,
+        target_id=target_id,
+        foil_id=foil_id,
+        where="the pair",
+    )
+    return build_task([row], model, name=name, joining=joining)

@@ -28,7 +28,7 @@ class Row:
     corrupted_input: str | None = None
     labels: dict[str, object] = field(default_factory=dict)
     target_id: int | None = None
-    """The token that the target is; None: found from its text."""
+    """The token that the target is, with or without its text; None: found from the text."""
     foil_id: int | None = None
     where: str = ""
     """How an error names this row: its line in a file, or its number."""

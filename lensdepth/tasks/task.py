@@ -7,6 +7,7 @@ prompt and foil on the corrupted one, read at the prediction position (each prom
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,9 +16,19 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lensdepth.tasks.locate import answer_tokens, find_input, token_at, token_ids, varying_span
+from lensdepth.outside import shown
+from lensdepth.tasks.joining import Joined, Joining
+from lensdepth.tasks.locate import (
+    answer_tokens,
+    find_input,
+    settle_joining,
+    squeeze,
+    token_at,
+    token_ids,
+    varying_span,
+)
 from lensdepth.tasks.rows import Row
-from lensdepth.tokens import TokenBatch
+from lensdepth.tokens import TokenBatch, has_double_bos, token_text
 
 OnMultiToken = Literal["error", "drop"]
 Keep = Literal["all", "correct"]
@@ -48,9 +59,11 @@ class Task:
     corrupted: tuple[str, ...] | None
     """None, like everything else about pairs, where there are plain prompts alone."""
     target: tuple[str, ...] | None
-    """Answers to the clean prompts, as written."""
+    """Answers to the clean prompts, as written; a token's own text where its id alone was given."""
     foil: tuple[str, ...] | None
-    """Answers to the corrupted prompts, as written."""
+    """Answers to the corrupted prompts, likewise."""
+    joining: Joined | None
+    """How answers follow where neither they nor the prompts tell: as written, or behind a space."""
     clean_tokens: TokenBatch
     corrupted_tokens: TokenBatch | None
     target_ids: Int[Tensor, " pair"] | None
@@ -182,6 +195,7 @@ def build_task(
     seed: int = 0,
     on_multi_token: OnMultiToken = "error",
     keep: Keep = "all",
+    joining: Joining = "auto",
 ) -> Task:
     """Find the tokens of text rows for one model.
 
@@ -192,9 +206,11 @@ def build_task(
         seed: kept in the task for provenance.
         on_multi_token: what to do about pairs with an answer that is not one token.
         keep: "correct" leaves only pairs of which the model answers both prompts rightly.
+        joining: see `load_task`.
     Raises:
         ValueError: a prompt is empty or too long, a pair has one and the same answer twice, answers
-            are not one token, an input cannot be found, or no pair is left.
+            are not one token or not the one that their id says, an input cannot be found, or no
+            pair is left.
     """
     caller = f"task {name!r}"
     if on_multi_token not in ("error", "drop"):
@@ -203,6 +219,10 @@ def build_task(
         )
     if keep not in ("all", "correct"):
         raise ValueError(f"{caller}: keep must be 'all' or 'correct', got {keep!r}.")
+    if joining not in ("auto", "literal", "space"):
+        raise ValueError(
+            f"{caller}: joining must be 'auto', 'literal' or 'space', got {joining!r}."
+        )
     if not rows:
         raise ValueError(f"{caller}: there are no prompts.")
     pairs = rows[0].corrupted is not None
@@ -217,8 +237,10 @@ def build_task(
 
     target_ids: list[int] = []
     foil_ids: list[int] = []
+    joined: Joined | None = None
     if pairs:
-        rows, target_ids, foil_ids = _resolve_answers(rows, model, on_multi_token, caller)
+        joined = joining_of(rows, model, caller) if joining == "auto" else joining
+        rows, target_ids, foil_ids = _resolve_answers(rows, model, joined, on_multi_token, caller)
     n_multi_token = n_drawn - len(rows)
 
     clean = tuple(row.clean for row in rows)
@@ -253,6 +275,7 @@ def build_task(
         corrupted=corrupted,
         target=_column(rows, "target") if pairs else None,
         foil=_column(rows, "foil") if pairs else None,
+        joining=joined,
         clean_tokens=clean_tokens,
         corrupted_tokens=corrupted_tokens,
         target_ids=torch.tensor(target_ids) if pairs else None,
@@ -286,13 +309,14 @@ def listed(items: Sequence[str], *, limit: int = 5) -> str:
 
 
 def _check_texts(rows: Sequence[Row], pairs: bool, caller: str) -> None:
-    needed = ("clean", "corrupted", "target", "foil") if pairs else ("clean",)
     for row in rows:
-        for name in needed:
-            text = getattr(row, name)
-            if not isinstance(text, str) or not text.strip():
-                shown = name if pairs else "prompt"
-                raise ValueError(f"{caller}: {row.where}: {shown} is empty.")
+        texts = {"clean": row.clean, "corrupted": row.corrupted} if pairs else {"prompt": row.clean}
+        empty = [name for name, text in texts.items() if text is None or not text.strip()]
+        if pairs:
+            answers = (("target", row.target, row.target_id), ("foil", row.foil, row.foil_id))
+            empty += [name for name, text, token in answers if token is None and is_empty(text)]
+        if empty:
+            raise ValueError(f"{caller}: {row.where}: {empty[0]} is empty.")
     if not pairs:
         return
     alike = [row.where for row in rows if row.clean == row.corrupted]
@@ -303,10 +327,20 @@ def _check_texts(rows: Sequence[Row], pairs: bool, caller: str) -> None:
         )
 
 
+def is_empty(answer: str | None) -> bool:
+    """Whether nothing is given as an answer; a line break is one."""
+    return not (answer or "").strip(" ")
+
+
 def _check_lengths(rows: Sequence[Row], model: PromptModel, caller: str) -> None:
+    if model.tokenizer is None:
+        raise ValueError(f"{caller}: this model has no tokenizer, and a task is text; give it one.")
     texts = [(row, text) for row in rows for text in (row.clean, row.corrupted) if text is not None]
     all_ids = token_ids(model.tokenizer, [text for _, text in texts])
+    single_bos = not getattr(model, "double_bos", True)
     for (row, text), ids in zip(texts, all_ids, strict=True):
+        if single_bos and has_double_bos(model.tokenizer, text, ids):
+            ids = ids[1:]
         if not ids:
             raise ValueError(f"{caller}: {row.where}: {text!r} has no tokens for this tokenizer.")
         if len(ids) > model.n_ctx:
@@ -350,23 +384,42 @@ def _check_different(
         )
 
 
+def joining_of(rows: Sequence[Row], model: PromptModel, caller: str) -> Joined:
+    """How the answers of these rows follow; what is assumed with it is said."""
+    sides = [(row.clean, row.target) for row in rows]
+    sides += [(row.corrupted, row.foil) for row in rows]
+    written = [(p, a) for p, a in sides if p is not None and a is not None and not is_empty(a)]
+    return settle_joining(
+        model.tokenizer,
+        [prompt for prompt, _ in written],
+        [answer for _, answer in written],
+        caller=caller,
+        remedy="write the space, or give joining='literal' or joining='space'",
+    )
+
+
 def _resolve_answers(
-    rows: Sequence[Row], model: PromptModel, on_multi_token: OnMultiToken, caller: str
+    rows: Sequence[Row],
+    model: PromptModel,
+    joining: Joined,
+    on_multi_token: OnMultiToken,
+    caller: str,
 ) -> tuple[list[Row], list[int], list[int]]:
     """Rows whose two answers are one token each, with these tokens."""
-    wanted, foils_wanted = _column(rows, "target"), _column(rows, "foil")
+    rows = _with_ids(_with_ids(rows, model, "target", caller), model, "foil", caller)
+    # Two tokens may well have one text: where ids are given, they are compared below.
     same = [
         row.where
-        for row, target, foil in zip(rows, wanted, foils_wanted, strict=True)
-        if target.strip() == foil.strip()
+        for row in rows
+        if row.target_id is None and row.foil_id is None and row.target == row.foil
     ]
     if same:
         raise ValueError(
             f"{caller}: target and foil are the same answer in {listed(same)}; "
             f"clean and corrupted must have different answers."
         )
-    targets = _answers(rows, model, "clean", "target")
-    foils = _answers(rows, model, "corrupted", "foil")
+    targets = _answers(rows, model, joining, "clean", "target")
+    foils = _answers(rows, model, joining, "corrupted", "foil")
     kept, target_ids, foil_ids = [], [], []
     wrong: dict[str, str] = {}
     for row, target, foil in zip(rows, targets, foils, strict=True):
@@ -389,15 +442,54 @@ def _resolve_answers(
             f"{caller}: no pair is left: each has an answer that is not one token for this "
             f"tokenizer, such as {listed(list(wrong.values()), limit=3)}."
         )
-    same = [row.where for row, a, b in zip(kept, target_ids, foil_ids, strict=True) if a == b]
-    if same:
+    alike = [row for row, a, b in zip(kept, target_ids, foil_ids, strict=True) if a == b]
+    if alike:
+        spelled = all(str(row.target).strip() == str(row.foil).strip() for row in alike)
+        what = "answer" if spelled else "token for this tokenizer"
         raise ValueError(
-            f"{caller}: target and foil are the same token for this tokenizer in {listed(same)}."
+            f"{caller}: target and foil are the same {what} in "
+            f"{listed([row.where for row in alike])}."
         )
     return kept, target_ids, foil_ids
 
 
-def _answers(rows: Sequence[Row], model: PromptModel, prompt: str, answer: str) -> list[int | str]:
+def _with_ids(rows: Sequence[Row], model: PromptModel, side: str, caller: str) -> list[Row]:
+    """Rows in which each answer that is given as a token id has its text.
+
+    Raises:
+        ValueError: there is no such token, or the text that is given beside it is another.
+    """
+    if all(getattr(row, f"{side}_id") is None for row in rows):
+        return list(rows)
+    n_tokens: int = max(model.tokenizer.get_vocab().values()) + 1
+    n_tokens = min(n_tokens, getattr(model, "d_vocab", n_tokens))
+    found = []
+    for row in rows:
+        token, text = getattr(row, f"{side}_id"), getattr(row, side)
+        if token is None:
+            found.append(row)
+            continue
+        whole = isinstance(token, Integral) and not isinstance(token, bool)
+        if not whole or not 0 <= int(token) < n_tokens:
+            raise ValueError(
+                f"{caller}: {row.where}: {side}_id must be a token from 0 to {n_tokens - 1}, "
+                f"got {shown(token)}."
+            )
+        own = token_text(model.tokenizer, int(token))
+        if is_empty(text):
+            row = replace(row, **{side: own})
+        elif squeeze(text) != squeeze(own):
+            raise ValueError(
+                f"{caller}: {row.where}: {side} is {shown(text)}, but {side}_id {token} is the "
+                f"token {shown(own)}; leave one of the two out."
+            )
+        found.append(replace(row, **{f"{side}_id": int(token)}))
+    return found
+
+
+def _answers(
+    rows: Sequence[Row], model: PromptModel, joining: Joined, prompt: str, answer: str
+) -> list[int | str]:
     """The token of each answer, or why it is not one; what a row knows is not sought."""
     known: list[int | str | None] = list(_column(rows, f"{answer}_id"))
     sought = [i for i, token in enumerate(known) if token is None]
@@ -405,6 +497,7 @@ def _answers(rows: Sequence[Row], model: PromptModel, prompt: str, answer: str) 
         model.tokenizer,
         [getattr(rows[i], prompt) for i in sought],
         [getattr(rows[i], answer) for i in sought],
+        joining,
     )
     places = dict(zip(sought, found, strict=True))
     return [places[i] if token is None else token for i, token in enumerate(known)]
