@@ -25,6 +25,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import generation, metrics
+from lensdepth.adoption import wrapped_once
+from lensdepth.arguments import checked
 from lensdepth.conversion import BackendChoice, convert
 from lensdepth.hooks import (
     SiteEdit,
@@ -51,6 +53,7 @@ STEERED = " (steered)"
 """Behind the name of a model while `steer` is at work."""
 
 
+@checked
 def load_model(
     name_or_path: str | Path,
     *,
@@ -113,6 +116,7 @@ class DepthModel:
         ValueError: it is not a causal decoder with a residual stream.
     """
 
+    @checked
     def __init__(self, model: Any, *, tokenizer: Any = None, name: str | None = None) -> None:
         self.passes = Passes(model)
         self.model = model
@@ -143,6 +147,11 @@ class DepthModel:
                 f"TransformerLens names: it lacks {(absent or ['unembed'])[0]}."
             )
         self._readout = Readout(self.passes, self._depth_hooks[-1])
+
+    @classmethod
+    def adopt(cls, model: Any) -> "DepthModel | None":
+        """The wrapper of a TransformerLens model, made once and kept with it; None of all else."""
+        return wrapped_once(model, cls)
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -217,6 +226,7 @@ class DepthModel:
             self._warned.add(topic)
             logger.warning("%s: %s", self._name, message)
 
+    @checked
     def tokenize(self, prompts: Prompts) -> TokenBatch:
         """Prompts as one right-padded batch.
 
@@ -289,10 +299,12 @@ class DepthModel:
         # SentencePiece drops the space of a first word when it decodes.
         return f" {text}" if str(piece).startswith("▁") and not text.startswith(" ") else text
 
+    @checked
     def str_tokens(self, prompt: str | Sequence[int]) -> list[str]:
         """The tokens of one prompt, special ones included, as text."""
         return [self.token_text(token) for token in self.tokenize([prompt]).row(0)]  # type: ignore[list-item]
 
+    @checked
     def residual_stream(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> ResidualStream:
@@ -316,6 +328,7 @@ class DepthModel:
         resid[:, asked < 0] = 0
         return ResidualStream(resid=resid, positions=asked, tokens=batch, info=self.info)
 
+    @checked
     def activations(
         self,
         prompts: Prompts,
@@ -349,6 +362,7 @@ class DepthModel:
         found[:, asked < 0] = 0
         return found
 
+    @checked
     def readout(
         self,
         resid: Float[Tensor, "*shape d_model"],
@@ -390,6 +404,7 @@ class DepthModel:
             )
         return self.passes.unembedding()
 
+    @checked
     def attention(
         self, prompts: Prompts, layers: Sequence[int], *, batch_size: int | None = None
     ) -> Float[Tensor, "layer batch head query key"]:
@@ -417,6 +432,7 @@ class DepthModel:
         real = batch.mask[:, None, :, None] & batch.mask[:, None, None, :]
         return torch.where(real, found, torch.nan)
 
+    @checked
     def logits(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> Float[Tensor, "batch pos d_vocab"]:
@@ -427,12 +443,14 @@ class DepthModel:
         batch = self.tokenize(prompts)
         return next(self.run_edits(batch, [()], positions=positions, batch_size=batch_size))
 
+    @checked
     def log_probs(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> Float[Tensor, "batch pos d_vocab"]:
         """Next-token log-probabilities at the asked positions, in nats, float32, on the CPU."""
         return self.logits(prompts, positions, batch_size=batch_size).log_softmax(-1)
 
+    @checked
     def run_edits(
         self,
         batch: TokenBatch,
@@ -469,6 +487,7 @@ class DepthModel:
             out[asked < 0] = 0
             yield out
 
+    @checked
     def edited_states(
         self,
         batch: TokenBatch,
@@ -504,6 +523,7 @@ class DepthModel:
         everywhere = torch.arange(n_pos).expand(n_prompts, -1)
         return self.edited_states(batch, (), [0], everywhere)[0]
 
+    @checked
     def generate(
         self,
         prompt: str,
@@ -569,6 +589,7 @@ class DepthModel:
         return prompt + text[len(given) :]
 
     @contextmanager
+    @checked
     def steer(
         self,
         edit: Edit,

@@ -19,6 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = (
     (
         "outside",
+        "arguments",
         "provenance",
         "storage",
         "metrics",
@@ -34,6 +35,7 @@ LEVELS = (
     (
         "hooks",
         "passes",
+        "adoption",
         "readout",
         "standing",
         "generation",

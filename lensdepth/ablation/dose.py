@@ -26,6 +26,7 @@ from lensdepth.ablation.profile import (
     named_effect,
 )
 from lensdepth.ablation.sweep import check_parts, check_reference, prepare_places
+from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
 from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
@@ -150,6 +151,7 @@ class DoseProfile:
         return load_result(cls, path)
 
 
+@checked
 def dose_response(
     model: DepthModel,
     task: Task,

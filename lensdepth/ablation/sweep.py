@@ -35,6 +35,7 @@ from lensdepth.ablation.given import (
     strangers,
 )
 from lensdepth.ablation.profile import METRICS, AblationProfile, AtEnd
+from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName, Coordinates, coordinates_of
 from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
@@ -56,6 +57,7 @@ from lensdepth.roles import (
 from lensdepth.tasks import Task
 
 
+@checked
 def ablation_sweep(
     model: DepthModel,
     task: Task,

@@ -7,6 +7,7 @@ from numpy import ndarray as Array
 from tqdm.auto import tqdm
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.evidence import STAGES, Evidence, gather_evidence
 from lensdepth.claims.measures import Unmeasured, handover_curve, measure
@@ -28,6 +29,7 @@ WEAK_NORMS = 0.05
 """Below this median change of the norm, a norm swap is a weak test."""
 
 
+@checked
 def evaluate_claims(
     model: DepthModel,
     task: Task,

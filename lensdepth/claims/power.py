@@ -4,12 +4,14 @@ import math
 
 from scipy import stats as distributions
 
+from lensdepth.arguments import checked
 from lensdepth.claims.result import Finding
 from lensdepth.claims.verdict import ALPHA
 
 MOST = 10**7
 
 
+@checked
 def prompts_needed(
     pilot: Finding, *, effect: float | None = None, power: float = 0.9, n_tests: int = 1
 ) -> int | None:

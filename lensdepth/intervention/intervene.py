@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics, polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import SiteEdit, Stream
 from lensdepth.intervention.edits import (
     CONTROL,
@@ -36,6 +37,7 @@ N_NAMED = 20
 """Most likely tokens of each run whose text is kept."""
 
 
+@checked
 def intervene(
     model: DepthModel,
     base: str | Sequence[int],

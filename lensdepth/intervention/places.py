@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 
+@checked
 def map_positions(
     base: Sequence[int], source: Sequence[int], positions: Sequence[int]
 ) -> list[int | None]:

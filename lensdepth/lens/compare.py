@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -71,6 +72,7 @@ class LensComparison:
         return load_result(cls, path)
 
 
+@checked
 def compare_lenses(*profiles: LensProfile, names: Sequence[str]) -> LensComparison:
     """Put lenses of models with any number of layers on one axis.
 

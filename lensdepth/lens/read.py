@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
@@ -25,6 +26,7 @@ LOGITS_AT_ONCE = 2**22
 """Most logits of one readout: 16 MiB in float32, which still fits into a processor's cache."""
 
 
+@checked
 def logit_lens(
     model: DepthModel,
     prompts: Task | Prompts,

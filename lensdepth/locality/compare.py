@@ -12,6 +12,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.locality.repair import repair_values
 from lensdepth.model import DepthModel
@@ -220,6 +221,7 @@ class LocalityProfile:
         return load_result(cls, path)
 
 
+@checked
 def compare_local_global(
     model: DepthModel,
     pairs: Task,

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
@@ -106,6 +107,7 @@ class ShapleyProfile:
         return load_result(cls, path)
 
 
+@checked
 def shapley_depths(
     model: DepthModel,
     pairs: Task,

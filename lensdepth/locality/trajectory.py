@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import DepthLine, LinePosition, depth_line
@@ -152,6 +153,7 @@ class TrajectoryProfile:
         return load_result(cls, path)
 
 
+@checked
 def trajectory_response(
     model: DepthModel,
     pairs: Task,

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.attribution import DIFFERENTIABLE, rank_agreement
@@ -39,6 +40,7 @@ SOURCE_BYTES = 2**28
 """Source states that are held at a time; pairs go through in blocks that fit."""
 
 
+@checked
 def patch_sweep(
     model: DepthModel,
     pairs: Task,

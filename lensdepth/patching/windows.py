@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics, polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
@@ -151,6 +152,7 @@ class WindowProfile:
         return load_result(cls, path)
 
 
+@checked
 def patch_windows(
     model: DepthModel,
     pairs: Task,

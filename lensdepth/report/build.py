@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.report import figures
 from lensdepth.report.findings import Findings, measure, summarize
@@ -37,6 +38,7 @@ class Report(Findings):
         return figures.story(self)
 
 
+@checked
 def build_report(
     model: DepthModel,
     task: Task,

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lensdepth import metrics, polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
 from lensdepth.patching.grid import pair_blocks
@@ -53,6 +54,7 @@ STRONGEST = 1e6
 """Beyond it states overflow in float32, and nothing is learned from it before."""
 
 
+@checked
 def steering_sweep(
     model: DepthModel,
     task: Task,

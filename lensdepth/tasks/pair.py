@@ -7,6 +7,8 @@
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
+from lensdepth.arguments import checked
+from lensdepth.model import DepthModel
 from lensdepth.tasks.rows import Row
 from lensdepth.tasks.task import PromptModel, Task, build_task
 
@@ -18,10 +20,11 @@ class SpeakingModel(PromptModel, Protocol):
     def token_text(self, token: int) -> str: ...
 
 
+@checked
 def pair_task(
     clean: str,
     corrupted: str,
-    model: SpeakingModel,
+    model: DepthModel | SpeakingModel,
     *,
     target: str | None = None,
     foil: str | None = None,

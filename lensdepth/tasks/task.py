@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
+from lensdepth.model import DepthModel
 from lensdepth.tasks.locate import answer_tokens, find_input, token_at, token_ids, varying_span
 from lensdepth.tasks.rows import Row
 from lensdepth.tokens import TokenBatch
@@ -96,6 +98,7 @@ class Task:
         """Last token of each corrupted prompt."""
         return None if self.corrupted_tokens is None else self.corrupted_tokens.last
 
+    @checked
     def select(self, rows: slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> "Task":
         """The pairs of these rows, in this order; the counts stay those of the whole task.
 
@@ -174,9 +177,10 @@ class Task:
         return frame
 
 
+@checked
 def build_task(
     rows: Sequence[Row],
-    model: PromptModel,
+    model: DepthModel | PromptModel,
     *,
     name: str,
     seed: int = 0,
@@ -445,7 +449,8 @@ def _row_spans(row: Row) -> tuple[Any, Any] | None:
     return None if clean is None or corrupted is None else (clean, corrupted)
 
 
-def answered_rightly(task: Task, model: PromptModel) -> tuple[Tensor, Tensor]:
+@checked
+def answered_rightly(task: Task, model: DepthModel | PromptModel) -> tuple[Tensor, Tensor]:
     """Whether the likeliest next token is target on clean, and foil on corrupted, by pair."""
     assert task.corrupted_tokens is not None
     right = []

@@ -14,6 +14,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.transition.find import ALPHA, whole_units
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class ChangePoint:
         return pd.DataFrame([row])
 
 
+@checked
 def find_change_point(
     profiles: Float[Tensor, "unit depth"] | Mapping[str, Float[Tensor, "unit depth"]],
     *,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.lens import LensProfile
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Commitment:
         )
 
 
+@checked
 def find_commitment(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,

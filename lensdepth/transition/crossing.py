@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
 from lensdepth.steering import SteeringProfile
@@ -84,6 +85,7 @@ class Crossing:
         return load_result(cls, path)
 
 
+@checked
 def find_crossing(
     first: PatchProfile | SteeringProfile | Float[Tensor, "unit depth"],
     second: Float[Tensor, "unit depth"] | None = None,
@@ -164,6 +166,7 @@ def find_crossing(
     )
 
 
+@checked
 def find_steering_crossing(
     profile: SteeringProfile,
     *,

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.lens import LensProfile
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -130,6 +131,7 @@ class Transition:
         return load_result(cls, path)
 
 
+@checked
 def find_transition(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,
