@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from lensdepth.arguments import checked
+
 
 @checked
 def map_positions(
