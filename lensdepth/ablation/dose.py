@@ -49,6 +49,7 @@ FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 PARTS = ("direction", "random_direction", "norm")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DoseProfile:
     """Outcome of turns and stretches of growing size, by depth and pair."""

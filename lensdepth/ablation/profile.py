@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lensdepth import metrics, stats
 from lensdepth.ablation.given import CONTROLS, Reference
+from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
 from lensdepth.provenance import Provenance
 from lensdepth.roles import Mode
@@ -32,6 +33,7 @@ SMALLEST_WHOLE = 0.05
 """Shares of a full effect smaller than this part of the largest one are not given."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AblationProfile:
     """Outcome of each edit by scope, position, depth and pair; what a pair lacks is NaN."""

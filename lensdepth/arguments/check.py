@@ -9,14 +9,13 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, get_origin, get_type_hints
 
 from lensdepth.arguments.fit import MISFIT, alternatives, fit, words
 from lensdepth.arguments.wording import came, hint, needed
 from lensdepth.outside import shown
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 LARGEST_SEED = 2**32 - 1
 LEAST = {
@@ -42,20 +41,33 @@ class Parameter(NamedTuple):
     """Whether it may go without its name."""
 
 
-def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, with what it is given held against its annotations first.
+def checked(thing: F) -> F:
+    """A function that holds what it is given against its annotations before it runs.
 
-    Annotations are read when it is first called. What Python itself refuses (an argument too many,
-    none where one is needed) is left to Python.
+    Of a class, every public method of its own is. Annotations are read at the first call. What
+    Python itself refuses (an argument too many, none where one is needed) is left to Python.
 
     Raises:
         TypeError: when called: an argument is of another kind than its annotation says.
         ValueError: when called: a word or number that is not among the legal ones.
     """
+    if not isinstance(thing, type):
+        return _checked(thing)  # type: ignore[return-value]
+    for name, member in list(vars(thing).items()):
+        if name.startswith("_"):
+            continue
+        if isinstance(member, classmethod):
+            setattr(thing, name, classmethod(_checked(member.__func__)))
+        elif inspect.isfunction(member):
+            setattr(thing, name, _checked(member))
+    return thing
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     parameters = functools.cache(lambda: _parameters(function))
 
     @functools.wraps(function)
-    def entered(*args: P.args, **kwargs: P.kwargs) -> R:
+    def entered(*args: Any, **kwargs: Any) -> Any:
         known = parameters()
         by_place = dict(zip((one.name for one in known if one.is_positional), args, strict=False))
         given = by_place | kwargs
@@ -64,7 +76,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         }
         places = [taken[name] for name in by_place] + list(args[len(by_place) :])
         named = {name: taken.get(name, value) for name, value in kwargs.items()}
-        return function(*places, **named)  # type: ignore[arg-type]
+        return function(*places, **named)
 
     return entered
 

@@ -49,6 +49,7 @@ class HypothesisVerdict:
     """Two-sided, Holm-corrected over the family."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HypothesisTable:
     """Verdicts on somebody's own hypotheses."""

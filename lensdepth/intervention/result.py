@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.arguments import checked
 from lensdepth.intervention.edits import CONTROL
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Intervention:
     """One edit of one prompt, in every scope beside its random control."""

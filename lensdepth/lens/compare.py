@@ -26,6 +26,7 @@ MEASURES = {
 """What is compared, with its unit."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensComparison:
     """Measures of several lenses, means over each prompt's positions; NaN where there is none."""

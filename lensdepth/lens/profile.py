@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lensdepth.lens.figures import CellValue
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensProfile:
     """What the lens reads at each depth, prompt and position.

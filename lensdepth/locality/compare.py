@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LocalityProfile:
     """Local effects e(l), the global effect E(W), and E(W without l), by pair."""

@@ -38,6 +38,7 @@ EXACT_UP_TO = 9
 """Windows of at most so many depths (2 ** 9 sets) are done exactly unless samples are asked for."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShapleyProfile:
     """Shapley value of each depth, by pair."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrajectoryProfile:
     """Angles and norms after a local edit; NaN at depths before it."""

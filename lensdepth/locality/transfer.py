@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TransferProfile:
     """Effect of the state of depth a inserted at depth b, for all (a, b)."""

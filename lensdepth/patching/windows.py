@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WindowProfile:
     """Outcome of editing every site of a window of depths in one run."""

@@ -22,6 +22,7 @@ OURS = {".parquet", ".json"}
 """What a folder of tables holds; a folder with anything else in it is never replaced."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Report(Findings):
     """What was measured, and where it was written."""

@@ -40,6 +40,7 @@ class PromptModel(Protocol):
     def logits(self, prompts: Any) -> Tensor: ...
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """Prompts with their tokens, answers and positions; made by `load_task`."""
@@ -98,7 +99,6 @@ class Task:
         """Last token of each corrupted prompt."""
         return None if self.corrupted_tokens is None else self.corrupted_tokens.last
 
-    @checked
     def select(self, rows: slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> "Task":
         """The pairs of these rows, in this order; the counts stay those of the whole task.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ChangePoint:
     """Where profiles are best cut in two."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Commitment:
     """Where each prompt's answer is settled; depth L at the latest, where the lens is the model."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Located = Transition | ChangePoint | Crossing | Commitment
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class WidthComparison:
     """Which of two transitions takes fewer depths."""

@@ -25,6 +25,7 @@ MARGIN = 0.05
 """Efficacy by which one curve must lead the other, on each side of a crossing."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crossing:
     """Where control passes from one position to the other."""

@@ -31,6 +31,7 @@ WIDEST = 0.8
 """10-90 % width, as a share of the depth, beyond which a change has no plateaus."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transition:
     """Sigmoid a + b / (1 + exp(-(depth - location) / scale)) through the mean profile."""
