@@ -26,6 +26,12 @@ LEAST = {
     "n_permutations": 1,
     "n_steps": 1,
     "top_k": 1,
+    "k": 1,
+    "n": 1,
+    "n_tests": 1,
+    "n_layers": 1,
+    "n_heads": 1,
+    "batch_tokens": 1,
 }
 """Smallest value of whole numbers that mean the same wherever they are asked for, by name."""
 MOST = {"seed": LARGEST_SEED}

@@ -85,7 +85,16 @@ class Intervention:
         return self.runs.index(run)
 
     def text(self, token: int) -> str:
-        """A token among the likeliest ones or the answers as text."""
+        """A token among the likeliest ones or the answers as text.
+
+        Raises:
+            ValueError: it is not among them.
+        """
+        if str(token) not in self.vocabulary:
+            raise ValueError(
+                f"Intervention: token {token} is neither an answer nor among the likeliest ones; "
+                f"the text of {len(self.vocabulary)} others is kept."
+            )
         return self.vocabulary[str(token)]
 
     def top(self, run: str, k: int = 5) -> list[tuple[str, float]]:

@@ -65,7 +65,16 @@ class LensProfile:
         return f"{translators['kind'].capitalize() if translators else 'Logit'} lens"
 
     def text(self, token: int) -> str:
-        """The text of a token id that occurs in this profile."""
+        """The text of a token id that occurs in this profile.
+
+        Raises:
+            ValueError: it does not occur.
+        """
+        if str(token) not in self.vocabulary:
+            raise ValueError(
+                f"LensProfile: token {token} does not occur; the text of {len(self.vocabulary)} "
+                f"others is kept."
+            )
         return self.vocabulary[str(token)]
 
     def to_frame(self) -> "pd.DataFrame":
