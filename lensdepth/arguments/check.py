@@ -45,6 +45,8 @@ class Parameter(NamedTuple):
     """Its annotation."""
     is_positional: bool
     """Whether it may go without its name."""
+    is_rest: bool
+    """Whether it takes all further values: each of them is of this kind."""
 
 
 def checked(thing: F) -> F:
@@ -80,7 +82,13 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
         taken = {
             one.name: _taken(function, known, one, given) for one in known if one.name in given
         }
-        places = [taken[name] for name in by_place] + list(args[len(by_place) :])
+        places = [taken[name] for name in by_place]
+        for one in known[len(by_place) : len(by_place) + 1]:
+            if one.is_rest:
+                rest = args[len(by_place) :]
+                places += [_taken(function, known, one, given | {one.name: x}) for x in rest]
+        # One too many is left for Python to refuse.
+        places += args[len(places) :]
         named = {name: taken.get(name, value) for name, value in kwargs.items()}
         return function(*places, **named)
 
@@ -92,15 +100,18 @@ def _parameters(function: Callable[..., Any]) -> list[Parameter]:
     found = []
     for name, parameter in inspect.signature(function).parameters.items():
         kind = Any
-        one = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if one and parameter.annotation is not parameter.empty:
+        if parameter.annotation is not parameter.empty:
             holder = types.SimpleNamespace(__annotations__={name: parameter.annotation})
             try:
                 kind = get_type_hints(holder, globalns=space)[name]
             except NameError:
                 kind = Any  # known to type checkers alone
         by_place = (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        found.append(Parameter(name, kind, parameter.kind in by_place))
+        found.append(
+            Parameter(
+                name, kind, parameter.kind in by_place, parameter.kind == parameter.VAR_POSITIONAL
+            )
+        )
     return found
 
 

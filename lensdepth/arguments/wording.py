@@ -26,6 +26,8 @@ from lensdepth.outside import cut, shown, visible
 
 LONGEST_VALUE = 60
 """Most characters of a value in a message."""
+LONGEST_KIND = 180
+"""Most characters of what was needed."""
 MADE_BY = {
     "AblationProfile": "ablation_sweep(model, task)",
     "AttentionPatterns": "attention_patterns(model, prompts)",
@@ -77,7 +79,7 @@ PLAIN: dict[Any, tuple[str, str]] = {
 def needed(kind: Any) -> str:
     """What an annotation asks for."""
     *others, last = dict.fromkeys(_said(part) for part in alternatives(kind))
-    return f"{', '.join(others)} or {last}" if others else last
+    return cut(f"{', '.join(others)} or {last}" if others else last, LONGEST_KIND)
 
 
 def _said(kind: Any, *, many: bool = False) -> str:
@@ -92,6 +94,9 @@ def _said(kind: Any, *, many: bool = False) -> str:
         return f"tensors {shape}" if many else f"a tensor {shape}"
     if origin is Callable:
         return "functions" if many else "a function"
+    if is_fixed(kind) and len(set(parts)) == 1 and len(parts) == 2:
+        members = _said(parts[0], many=True)
+        return f"pairs of {members}" if many else f"a pair of {members}"
     if is_fixed(kind):
         members = " and ".join(_said(part) for part in parts)
         return f"tuples of {members}" if many else f"a tuple of {members}"
@@ -143,13 +148,14 @@ def _held(members: Sequence[Any], kind: Any) -> str:
 
 def hint(kind: Any, value: Any) -> str:
     """What to do about it, after a semicolon; nothing where that is not known."""
-    if is_hugging_face(value):
+    own = _own_kinds(kind)
+    if is_hugging_face(value) and {"DepthModel", "Path"} & set(own):
         return f"; {HUGGING_FACE}"
     for part in alternatives(kind):
         # Not of a tuple of a certain length: one member is none.
         if get_origin(part) in SEQUENCES and fit(value, get_args(part)[0]) is not MISFIT:
             return "; put it into a list"
-    for name in _own_kinds(kind):
+    for name in own:
         if name in MADE_BY:
             word = shown(str(value), LONGEST_VALUE) if isinstance(value, str | PurePath) else None
             return f"; {MADE_BY[name].format(word or NAMES.get(name))} makes one"
