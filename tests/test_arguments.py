@@ -1,54 +1,42 @@
 """Arguments of the wrong kind: one readable line, from every public function, before any work."""
 
-import copy
-import gc
 import importlib
 import inspect
-import pickle
-import pkgutil
-import re
-import threading
 import types
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from collections.abc import Callable, Iterator
+from typing import Any, get_type_hints
 from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from architectures import build
 from beartype import BeartypeConf
 from beartype.door import is_bearable
-from jaxtyping import Float, Int
-from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lensdepth
 from lensdepth import (
-    DepthModel,
-    LensProfile,
-    PatchProfile,
     Task,
-    find_commitment,
-    load_model,
-    load_task,
-    logit_lens,
-    pair_task,
-    patch_sweep,
 )
-from lensdepth.arguments import checked
-from lensdepth.arguments.wording import MADE_BY
 
 LONGEST = 300
 TOWER = BeartypeConf(is_pep484_tower=True)
 """A whole number is a number."""
-ROOMS = (
-    "ablation circuit claims geometry intervention lens locality patching replay report "
-    "steering tasks transition"
-).split()
+ROOMS = [
+    "ablation",
+    "circuit",
+    "claims",
+    "geometry",
+    "intervention",
+    "lens",
+    "locality",
+    "patching",
+    "replay",
+    "report",
+    "steering",
+    "tasks",
+    "transition",
+]
 
 
 def public_functions() -> Iterator[Callable[..., Any]]:

@@ -179,7 +179,8 @@ def dose_response(
         position: where to edit.
         depths: residual depths 0 ... n_layers; all by default.
         coordinates: in which direction and norm are taken; see `ablation_sweep`.
-        reference: pairs whose source runs give the center of centred coordinates.
+        reference: pairs whose source runs give the center of centred coordinates;
+            not with others.
         mode: "denoise" edits the corrupted run, "noise" the clean one.
         seed: of the random directions.
         engine: see `lensdepth.replay.replay`.
@@ -195,7 +196,7 @@ def dose_response(
     asked = check_depths(depths, model.n_layers, caller=caller)
     _check_doses(angles, factors, caller)
     check_parts("source", coordinates, len(task), caller=caller)
-    check_reference(reference, caller=caller)
+    check_reference(reference, to="source", coordinates=coordinates, caller=caller)
     roles = assign_roles(task, mode, positions=(position,), caller=caller)
     spans = resolve_spans(roles, (position,), caller=caller)
     model.check_weights()

@@ -7,7 +7,7 @@ What means the same is taken: a TransformerLens model in the place of a `DepthMo
 import inspect
 import numbers
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePath
 from typing import Any, Literal, Union, get_args, get_origin
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SEQUENCES = (Sequence, list, Collection)
+SEQUENCES = (Sequence, list, Collection, Iterable)
 NUMBERS = {int: numbers.Integral, float: numbers.Real, bool: bool}
 
 
@@ -51,6 +51,8 @@ def fit(value: Any, kind: Any) -> Any:
         return _array(value, kind)
     if origin is Callable:
         return value if callable(value) else MISFIT
+    if origin is Iterable and isinstance(value, Iterator):
+        return value  # what it gives is not known before it is used
     if origin is tuple or origin in SEQUENCES:
         return _sequence(value, origin, parts)
     if is_mapping(kind):
@@ -116,26 +118,31 @@ def _number(value: Any, kind: type) -> Any:
 
 
 def _array(value: Any, kind: Any) -> Any:
-    """A tensor with as many axes, of numbers that may stand for those asked for."""
-    if not issubclass(Tensor, kind.array_type):
-        return value if isinstance(value, kind.array_type) else MISFIT
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        value = torch.from_numpy(np.ascontiguousarray(value))
-    if not isinstance(value, Tensor) or value.is_complex():
+    """An array with as many axes, of numbers that may stand for those asked for."""
+    is_tensor = issubclass(Tensor, kind.array_type)
+    if not isinstance(value, Tensor | np.ndarray) or _holds(value) is None:
         return MISFIT
     n_axes, varies = len(kind.dims), kind.index_variadic is not None
     if value.ndim < n_axes - varies or (value.ndim > n_axes and not varies):
         return MISFIT
     wanted, holds = number_kind(kind), _holds(value)
-    if wanted != holds and wanted != "float":
+    if (wanted != holds and wanted != "float") or (isinstance(value, Tensor) and not is_tensor):
         return MISFIT
-    return value if wanted == holds else value.float()
+    if is_tensor and isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.array(value))
+    if wanted == holds:
+        return value
+    return value.float() if isinstance(value, Tensor) else value.astype(float)
 
 
-def _holds(value: Tensor) -> Literal["bool", "int", "float"]:
+def _holds(value: Tensor | np.ndarray) -> Literal["bool", "int", "float"] | None:
+    """What kind of numbers, if it holds such."""
+    if isinstance(value, np.ndarray):
+        letters = {"b": "bool", "i": "int", "u": "int", "f": "float"}
+        return letters.get(value.dtype.kind)  # type: ignore[return-value]
     if value.is_floating_point():
         return "float"
-    return "bool" if value.dtype == torch.bool else "int"
+    return None if value.is_complex() else "bool" if value.dtype == torch.bool else "int"
 
 
 def _sequence(value: Any, origin: Any, parts: tuple[Any, ...]) -> Any:

@@ -132,7 +132,7 @@ def ablate(
     """Swap a state's direction alone, its norm alone, or both, one depth at a time."""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task)
+        check_task(task, pairs=not options.decode)
         if options.reference is not None:
             check_task(replace(task, task=None, template=None, prompts=options.reference))
         depth_model = session.open_model(model, debug=output.debug)

@@ -87,7 +87,8 @@ def intervene(
         direction would not be matched to it.
     Raises:
         ValueError: before any edited pass: an unknown option, a depth, position or head out of
-            range, an edit without the states that it needs, or a token of the base prompt that
+            range, an edit without the states that it needs or with a reference that it does not
+            use, a window without its scope, or a token of the base prompt that
             none of the source prompt corresponds to.
     Source: local and global interventions as in claim C7 of Haim & McNamee, arXiv 2602.04931.
     Example:
@@ -100,6 +101,14 @@ def intervene(
         check_heads(model, stream, [head], caller=caller)
     value, function = strong_edit(edit, strength, caller=caller)
     kind = EDITS[edit]
+    if reference is not None and kind.needs != "reference":
+        raise ValueError(
+            f"{caller}: the edit {edit!r} takes nothing from a reference; leave it out."
+        )
+    if window is not None and "window" not in scopes:
+        raise ValueError(
+            f"{caller}: window goes with the scope 'window', which is not among {tuple(scopes)}."
+        )
     depths = _scope_depths(model, stream, depth, window, scopes)
     batch = _one(model, base, "base")
     places = resolve_positions(batch, torch.tensor([list(positions)]))[0].tolist()

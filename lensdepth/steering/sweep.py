@@ -119,6 +119,12 @@ def steering_sweep(
     where = tuple(dict.fromkeys(positions))
     roles = assign_roles(task, mode, positions=where, caller=caller)
     columns = {"input": input_label, "prediction": output_label}
+    for name, label in columns.items():
+        if label is not None and name not in where:
+            raise ValueError(
+                f"{caller}: the label {label!r} is of the {name} position, where nothing is "
+                f"steered; leave it out, or add {name!r} to positions."
+            )
     labels = [label_prompts(task, roles, name, columns[name], caller=caller) for name in where]
     pool = pool_prompts(roles)
     folds = deal_folds(task, pool, labels, n_folds=n_folds, seed=seed, caller=caller)

@@ -451,8 +451,15 @@ def _row_spans(row: Row) -> tuple[Any, Any] | None:
 
 @checked
 def answered_rightly(task: Task, model: DepthModel | PromptModel) -> tuple[Tensor, Tensor]:
-    """Whether the likeliest next token is target on clean, and foil on corrupted, by pair."""
-    assert task.corrupted_tokens is not None
+    """Whether the likeliest next token is target on clean, and foil on corrupted, by pair.
+
+    Raises:
+        ValueError: the task has plain prompts alone.
+    """
+    if task.corrupted_tokens is None:
+        raise ValueError(
+            f"answered_rightly: task {task.name!r} has plain prompts alone, and no answers."
+        )
     right = []
     for tokens, answers in (
         (task.clean_tokens, task.target_ids),

@@ -4,7 +4,7 @@ Makes no assumption on the shape of the change, and takes several profiles at on
 to unit variance over depth, so that they count alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -53,7 +53,7 @@ class ChangePoint:
 def find_change_point(
     profiles: Float[Tensor, "unit depth"] | Mapping[str, Float[Tensor, "unit depth"]],
     *,
-    depths: list[int] | None = None,
+    depths: Sequence[float] | None = None,
     n_resamples: int = 500,
     seed: int = 0,
 ) -> ChangePoint:

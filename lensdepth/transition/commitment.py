@@ -58,10 +58,11 @@ def find_commitment(
     Raises:
         ValueError: values other than 0 and 1, or a prompt whose last depth is not its own answer.
     """
-    agrees = profile
-    if isinstance(profile, LensProfile):
-        agrees = profile.top1_agreement[:, :, -1].T
-    assert isinstance(agrees, Tensor)
+    agrees = profile.top1_agreement[:, :, -1].T if isinstance(profile, LensProfile) else profile
+    if not agrees.numel():
+        raise ValueError(
+            f"find_commitment: needs a prompt and a depth at least, got {list(agrees.shape)}."
+        )
     if not ((agrees == 0) | (agrees == 1)).all() or not (agrees[:, -1] == 1).all():
         raise ValueError(
             "find_commitment: values must be 0 or 1, and 1 at the last depth, where the lens is "

@@ -137,7 +137,7 @@ def find_transition(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,
     name: str | None = None,
-    depths: list[int] | None = None,
+    depths: Sequence[float] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Transition:
@@ -254,7 +254,7 @@ def _judge(
 
 
 def whole_units(
-    values: Float[Tensor, "unit depth"], depths: Sequence[int] | None, *, caller: str
+    values: Float[Tensor, "unit depth"], depths: Sequence[float] | None, *, caller: str
 ) -> tuple[Float[Tensor, "whole_unit depth"], Float[Array, " depth"]]:
     """Units without NaN, and the depths as numbers.
 
