@@ -134,7 +134,9 @@ def ablate(
     with quiet(debug=output.debug):
         check_task(task, pairs=not options.decode)
         if options.reference is not None:
-            check_task(replace(task, task=None, template=None, prompts=options.reference))
+            check_task(
+                replace(task, task=None, template=None, prompts=options.reference), pairs=True
+            )
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
         shared: dict[str, Any] = {"seed": task.seed, "coordinates": options.coordinates}
