@@ -25,7 +25,6 @@ LEAST = {
     "n_resamples": 1,
     "n_permutations": 1,
     "n_steps": 1,
-    "top_k": 1,
     "k": 1,
     "n": 1,
     "n_tests": 1,
