@@ -192,6 +192,12 @@ def test_what_came_what_was_needed_and_what_to_do(trained: DepthModel, capitals:
     assert line_of(patch_sweep, trained, capitals, mode="back") == (
         "patch_sweep: mode must be one of denoise, noise, got 'back'."
     )
+    assert line_of(ablation_sweep, trained, capitals, scopes=["local", "here"]) == (
+        "ablation_sweep: scopes must be some of local, suffix, prefix, all, got 'here'."
+    )
+    assert line_of(patch_sweep, trained, capitals, positions={"a": 3}).endswith(
+        "got a dict that holds the int 3."
+    )
     assert line_of(logit_lens, trained, torch.zeros(2, 3)).endswith(
         "got a Tensor [2, 3] of float32; load_task('months', model) makes one."
     )
@@ -273,6 +279,8 @@ def taken(
         ("curve", np.array([[True, False]]), torch.tensor([[1.0, 0.0]])),
         ("curve", torch.tensor([[1, 0]]), torch.tensor([[1.0, 0.0]])),
         ("mode", "b", "b"),
+        ("names", {"x": 1}.keys(), ["x"]),
+        ("names", {1: "x"}.values(), ["x"]),
         ("rest", NotImplemented, NotImplemented),
     ],
 )
@@ -473,3 +481,24 @@ def test_wrong_names_list_the_right_ones(trained: DepthModel) -> None:
     plain = load_task("graded", trained, n=4)
     assert "plain prompts alone" in line_of(answered_rightly, plain, trained)
     assert "plain prompts alone" in line_of(plan_claims, trained, plain)
+
+
+def test_rows_that_a_task_lacks(capitals: Task) -> None:
+    for rows, said in [
+        ([0, 99], "there is no row 99; 'capitals' has rows 0...11"),
+        (np.array([0.5]), "got float64 of shape [1]"),
+        (np.zeros((1, 2), dtype=int), "got int64 of shape [1, 2]"),
+    ]:
+        with pytest.raises(IndexError) as caught:
+            capitals.select(rows)
+        assert said in str(caught.value)
+    assert capitals.select(-1).clean == capitals.clean[-1:]
+    assert capitals.select(np.array([1, 0])).clean == capitals.clean[1::-1]
+
+
+def test_several_positions_a_prompt_are_lists_too(trained: DepthModel) -> None:
+    prompts = ["Two months from May is", "The capital of Chile is"]
+    places = [[0, -1], [1, 2]]
+    found = trained.residual_stream(prompts, places).resid
+    assert torch.equal(found, trained.residual_stream(prompts, torch.tensor(places)).resid)
+    assert "as many indices" in line_of(trained.residual_stream, prompts, [[0], [1, 2]])

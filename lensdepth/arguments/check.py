@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, get_origin, get_type_hints
 
 from lensdepth.arguments.fit import MISFIT, alternatives, fit, words
-from lensdepth.arguments.wording import came, hint, needed
+from lensdepth.arguments.wording import LONGEST_VALUE, came, hint, member_kinds, misfits, needed
 from lensdepth.outside import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -146,13 +146,22 @@ def _refusal(
     if isinstance(value, str) and legal:
         alone = all(get_origin(part) is Literal for part in alternatives(kind))
         wanted = f"one of {', '.join(legal)}" if alone else needed(kind)
-        return ValueError(f"{called(function)}: {name} must be {wanted}, got {shown(value)}.")
+        got = shown(value, LONGEST_VALUE)
+        return ValueError(f"{called(function)}: {name} must be {wanted}, got {got}.")
+    inner = [word for each in member_kinds(kind) for word in words(each)]
+    if inner and isinstance(value, list | tuple):
+        unknown = [one for one in misfits(value, kind) if isinstance(one, str)]
+        if unknown:
+            known = ", ".join(dict.fromkeys(inner))
+            got = shown(unknown[0], LONGEST_VALUE)
+            return ValueError(f"{called(function)}: {name} must be some of {known}, got {got}.")
     advice = hint(kind, value)
     for other in parameters:
         if (
             other.name in given
             and other.name != name
             and other.kind is not Any
+            and fit(given[other.name], other.kind) is MISFIT
             and fit(value, other.kind) is not MISFIT
             and fit(given[other.name], kind) is not MISFIT
         ):

@@ -7,7 +7,7 @@ What means the same is taken: a TransformerLens model in the place of a `DepthMo
 import inspect
 import numbers
 import types
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePath
 from typing import Any, Literal, Union, get_args, get_origin
@@ -170,7 +170,8 @@ def _members(value: Any) -> Sequence[Any] | None:
     if isinstance(value, Sequence):
         return value
     # A column, but not a table, whose members are its columns' names.
-    return list(value) if isinstance(value, AbstractSet) or hasattr(value, "tolist") else None
+    listed = isinstance(value, AbstractSet | ValuesView) or hasattr(value, "tolist")
+    return list(value) if listed else None
 
 
 def _entries_fit(value: Mapping[Any, Any], parts: tuple[Any, ...]) -> bool:

@@ -5,7 +5,7 @@ that they need not be imported.
 """
 
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -94,7 +94,7 @@ def _said(kind: Any, *, many: bool = False) -> str:
         return f"tensors {shape}" if many else f"a tensor {shape}"
     if origin is Callable:
         return "functions" if many else "a function"
-    if is_fixed(kind) and len(set(parts)) == 1 and len(parts) == 2:
+    if is_fixed(kind) and len(parts) == 2 and _said(parts[0]) == _said(parts[1]):
         members = _said(parts[0], many=True)
         return f"pairs of {members}" if many else f"a pair of {members}"
     if is_fixed(kind):
@@ -108,7 +108,8 @@ def _said(kind: Any, *, many: bool = False) -> str:
     if kind in PLAIN:
         return PLAIN[kind][many]
     name = _kind_name(kind)
-    return f"{name}s" if many else _with_article(name)
+    several = f"{name[:-2]}es" if name.endswith("sis") else f"{name}s"
+    return several if many else _with_article(name)
 
 
 def came(value: Any, kind: Any = None) -> str:
@@ -120,6 +121,8 @@ def came(value: Any, kind: Any = None) -> str:
     name = _name(type(value))
     if isinstance(value, int) and value.bit_length() > 1000:
         return f"an {name} of {value.bit_length()} bits"
+    if isinstance(value, np.generic) and not isinstance(value, str | bytes):
+        value = value.item()
     if isinstance(value, bool | int | float | complex | str | bytes | PurePath):
         return f"the {name} {shown(value, LONGEST_VALUE)}"
     if isinstance(value, Tensor | np.ndarray):
@@ -128,22 +131,34 @@ def came(value: Any, kind: Any = None) -> str:
         return f"the Hugging Face model {name}"
     held = [*value.values()] if type(value) is dict else value
     if type(held) in (list, tuple):
-        return f"a {name} that holds {_held(held, kind)}" if held else f"an empty {name}"
+        wrong = misfits(value, kind)
+        return f"a {name} that holds {_inside(wrong[0])}" if wrong else f"a {name} of {len(held)}"
     return _with_article(name)
 
 
-def _held(members: Sequence[Any], kind: Any) -> str:
-    """The first member that fits nowhere, or the first one."""
-    inner = [
-        get_args(part)[-1 if is_mapping(part) else 0]
+def misfits(value: Sequence[Any] | Mapping[Any, Any], kind: Any) -> list[Any]:
+    """Members that fit no list, or no mapping, that is asked for; all of them where none is."""
+    table = isinstance(value, Mapping)
+    inner = member_kinds(kind, of_mappings=table)
+    members = list(value.values()) if isinstance(value, Mapping) else list(value)
+    return [one for one in members if all(fit(one, each) is MISFIT for each in inner)]
+
+
+def member_kinds(kind: Any, *, of_mappings: bool = False) -> list[Any]:
+    """What the members of the lists, or the values of the mappings, that are asked for may be."""
+    return [
+        get_args(part)[-1 if of_mappings else 0]
         for part in alternatives(kind)
-        if get_args(part) and get_origin(part) not in (Literal, Callable)
+        if get_args(part)
+        and get_origin(part) not in (Literal, Callable)
+        and is_mapping(part) == of_mappings
     ]
-    wrong = (one for one in members if all(fit(one, each) is MISFIT for each in inner))
-    one = next(wrong, members[0])
-    if type(one) in (list, tuple, dict):
-        return _with_article(type(one).__name__)  # told once, however deep it goes
-    return came(one)
+
+
+def _inside(member: Any) -> str:
+    """Told once, however deep it goes."""
+    plain = type(member) in (list, tuple, dict)
+    return _with_article(type(member).__name__) if plain else came(member)
 
 
 def hint(kind: Any, value: Any) -> str:

@@ -99,7 +99,9 @@ class Task:
         """Last token of each corrupted prompt."""
         return None if self.corrupted_tokens is None else self.corrupted_tokens.last
 
-    def select(self, rows: slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> "Task":
+    def select(
+        self, rows: int | slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor
+    ) -> "Task":
         """The pairs of these rows, in this order; the counts stay those of the whole task.
 
         Args:
@@ -112,10 +114,21 @@ class Task:
         if not isinstance(rows, slice):
             rows = rows.cpu().numpy() if isinstance(rows, Tensor) else np.asarray(rows)
             rows = rows if rows.size else np.zeros(0, dtype=int)
+            if rows.ndim > 1 or rows.dtype.kind not in "biu":
+                raise IndexError(
+                    f"Task.select: rows are whole numbers or truth values, one after the other; "
+                    f"got {rows.dtype} of shape {list(rows.shape)}."
+                )
             if rows.dtype == bool and rows.shape != (len(self),):
                 raise IndexError(
                     f"Task.select: a mask needs one truth value per pair, {len(self)}, "
                     f"got shape {list(rows.shape)}."
+                )
+            outside = [] if rows.dtype == bool else rows[(rows < -len(self)) | (rows >= len(self))]
+            if len(np.atleast_1d(outside)):
+                raise IndexError(
+                    f"Task.select: there is no row {np.atleast_1d(outside)[0]}; {self.name!r} has "
+                    f"rows 0...{len(self) - 1}."
                 )
         chosen = np.atleast_1d(np.arange(len(self))[rows])
         if not len(chosen):

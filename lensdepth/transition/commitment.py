@@ -59,6 +59,7 @@ def find_commitment(
         ValueError: values other than 0 and 1, or a prompt whose last depth is not its own answer.
     """
     agrees = profile.top1_agreement[:, :, -1].T if isinstance(profile, LensProfile) else profile
+    agrees = agrees.detach().cpu()
     if not agrees.numel():
         raise ValueError(
             f"find_commitment: needs a prompt and a depth at least, got {list(agrees.shape)}."

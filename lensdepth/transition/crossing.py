@@ -142,6 +142,7 @@ def find_crossing(
         raise ValueError(
             f"find_crossing: needs a unit and two depths at least, got {tuple(first.shape)}."
         )
+    first, second = first.detach().cpu(), second.detach().cpu()
     at = np.arange(first.shape[1], dtype=float) if depths is None else np.array(depths, float)
     if len(at) != first.shape[1] or not (np.diff(at) > 0).all():
         raise ValueError(

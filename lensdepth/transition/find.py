@@ -269,6 +269,7 @@ def whole_units(
         )
     if values.isinf().any():
         raise ValueError(f"{caller}: the profile holds infinite values; leave those prompts out.")
+    values = values.detach().cpu()
     whole = values[~values.isnan().any(1)]
     if not len(whole):
         raise ValueError(f"{caller}: every one of the {len(values)} units holds a NaN.")
