@@ -21,12 +21,10 @@ LARGEST_SEED = 2**32 - 1
 LEAST = {
     "seed": 0,
     "batch_size": 1,
-    "max_memory": 1,
     "n_resamples": 1,
     "n_permutations": 1,
     "n_steps": 1,
     "k": 1,
-    "n": 1,
     "n_tests": 1,
     "n_layers": 1,
     "n_heads": 1,
