@@ -65,7 +65,7 @@ def checked(thing: F) -> F:
             setattr(thing, name, classmethod(_checked(member.__func__)))
         elif inspect.isfunction(member):
             setattr(thing, name, _checked(member))
-    return thing
+    return thing  # type: ignore[return-value]
 
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:

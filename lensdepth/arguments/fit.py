@@ -194,7 +194,8 @@ def _instance(value: Any, kind: Any) -> Any:
     # By its class itself, not by what an object says of itself.
     if issubclass(type(value), kind):
         return value
-    adopted = kind.adopt(value) if hasattr(kind, "adopt") else None
+    adopt = getattr(kind, "adopt", None)
+    adopted = None if adopt is None else adopt(value)
     return MISFIT if adopted is None else adopted
 
 
