@@ -30,6 +30,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import generation, metrics
+from lensdepth.adoption import wrapped_once
+from lensdepth.arguments import checked
 from lensdepth.conversion import BackendChoice, convert
 from lensdepth.finite import NotFinite, advice, all_finite, first_row
 from lensdepth.hooks import (
@@ -76,6 +78,7 @@ _N_CACHED: ContextVar[int] = ContextVar("n_cached", default=0)
 """Positions that stand in a key/value cache in front of those of the pass at work here."""
 
 
+@checked
 def load_model(
     name_or_path: str | Path,
     *,
@@ -149,6 +152,7 @@ class DepthModel:
         ValueError: it is not a causal decoder with a residual stream.
     """
 
+    @checked
     def __init__(
         self,
         model: Any,
@@ -186,6 +190,11 @@ class DepthModel:
                 f"TransformerLens names: it lacks {(absent or ['unembed'])[0]}."
             )
         self._readout = Readout(self.passes, self._depth_hooks[-1])
+
+    @classmethod
+    def adopt(cls, model: Any) -> "DepthModel | None":
+        """The wrapper of a TransformerLens model, made once and kept with it; None of all else."""
+        return wrapped_once(model, cls)
 
     @property
     def info(self) -> ModelInfo:
@@ -288,6 +297,7 @@ class DepthModel:
             self._warned.add(topic)
             logger.warning("%s: %s", self._name, message)
 
+    @checked
     def tokenize(self, prompts: Prompts) -> TokenBatch:
         """Prompts as one right-padded batch.
 
@@ -372,10 +382,12 @@ class DepthModel:
             return str(token)
         return token_text(self.tokenizer, token)
 
+    @checked
     def str_tokens(self, prompt: str | Sequence[int]) -> list[str]:
         """The tokens of one prompt, special ones included, as text."""
         return [self.token_text(token) for token in self.tokenize([prompt]).row(0)]  # type: ignore[list-item]
 
+    @checked
     def residual_stream(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> ResidualStream:
@@ -399,6 +411,7 @@ class DepthModel:
         resid[:, asked < 0] = 0
         return ResidualStream(resid=resid, positions=asked, tokens=batch, info=self.info)
 
+    @checked
     def activations(
         self,
         prompts: Prompts,
@@ -442,6 +455,7 @@ class DepthModel:
         found[:, asked < 0] = 0
         return found
 
+    @checked
     def readout(
         self,
         resid: Float[Tensor, "*shape d_model"],
@@ -483,6 +497,7 @@ class DepthModel:
             )
         return self.passes.unembedding()
 
+    @checked
     def attention(
         self, prompts: Prompts, layers: Sequence[int], *, batch_size: int | None = None
     ) -> Float[Tensor, "layer batch head query key"]:
@@ -517,6 +532,7 @@ class DepthModel:
             raise self.not_finite(batch, int(blank.nonzero()[0, 1]))
         return torch.where(real, found, torch.nan)
 
+    @checked
     def logits(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> Float[Tensor, "batch pos d_vocab"]:
@@ -527,12 +543,14 @@ class DepthModel:
         batch = self.tokenize(prompts)
         return next(self.run_edits(batch, [()], positions=positions, batch_size=batch_size))
 
+    @checked
     def log_probs(
         self, prompts: Prompts, positions: Positions = "last", *, batch_size: int | None = None
     ) -> Float[Tensor, "batch pos d_vocab"]:
         """Next-token log-probabilities at the asked positions, in nats, float32, on the CPU."""
         return self.logits(prompts, positions, batch_size=batch_size).log_softmax(-1)
 
+    @checked
     def run_edits(
         self,
         batch: TokenBatch,
@@ -573,6 +591,7 @@ class DepthModel:
             out[asked < 0] = 0
             yield out
 
+    @checked
     def edited_states(
         self,
         batch: TokenBatch,
@@ -691,6 +710,7 @@ class DepthModel:
         everywhere = torch.arange(n_pos).expand(n_prompts, -1)
         return self.edited_states(batch, (), [0], everywhere)[0]
 
+    @checked
     def generate(
         self,
         prompt: str,
@@ -756,6 +776,7 @@ class DepthModel:
         return prompt + text[len(given) :]
 
     @contextmanager
+    @checked
     def steer(
         self,
         edit: Edit,

@@ -19,7 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import HUGGING_FACE, is_hugging_face
 from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, hooked
+from lensdepth.outside import shown
 from lensdepth.provenance import Backend, Weights
 from lensdepth.tokens import TokenBatch
 
@@ -218,9 +220,10 @@ def backend_of(model: Any) -> Backend:
         return "bridge"
     if "HookedTransformer" in names:
         return "hooked"
+    hint = HUGGING_FACE if is_hugging_face(model) else "load_model takes names and folders"
     raise TypeError(
         f"DepthModel: needs a HookedTransformer or a TransformerBridge, got "
-        f"{type(model).__name__}. load_model takes names and folders."
+        f"{shown(type(model).__name__)[1:-1]}; {hint}."
     )
 
 

@@ -10,10 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.provenance import ModelInfo
 from lensdepth.tokens import TokenBatch
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResidualStream:
     """Residual states: depth 0 enters block 0, depth d leaves block d - 1, depth L is read out."""

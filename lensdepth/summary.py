@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile, Effect
+from lensdepth.arguments import checked
 from lensdepth.circuit import AttributionProfile, CircuitResult
 from lensdepth.claims import ClaimTable
 from lensdepth.geometry import GeometryProfile
@@ -50,6 +51,7 @@ def mean_curve(values: Float[Tensor, "unit depth"]) -> list[float | None]:
     return to_json(stats.bootstrap_mean(values.numpy(), n_resamples=1)[0].tolist())
 
 
+@checked
 def transition_summary(transition: Transition) -> Json:
     """Location and width with intervals; location is null unless there is a transition."""
     found = transition.verdict == "transition"
@@ -70,6 +72,7 @@ def transition_summary(transition: Transition) -> Json:
     )
 
 
+@checked
 def crossing_summary(crossing: Crossing) -> Json | None:
     """Depth with its interval, or null where the curves do not cross."""
     if crossing.verdict != "crossing":
@@ -77,6 +80,7 @@ def crossing_summary(crossing: Crossing) -> Json | None:
     return to_json({"depth": crossing.depth, "low": crossing.low, "high": crossing.high})
 
 
+@checked
 def lens_summary(profile: LensProfile, transition: Transition | None) -> Json:
     """Means by depth 0 ... n_layers, and the transition of the KL (null where none was sought)."""
     return {
@@ -87,6 +91,7 @@ def lens_summary(profile: LensProfile, transition: Transition | None) -> Json:
     }
 
 
+@checked
 def patch_summary(
     profile: PatchProfile, crossing: Crossing | None, *, curves: PatchProfile | None = None
 ) -> Json:
@@ -128,6 +133,7 @@ def patch_summary(
     }
 
 
+@checked
 def ablation_summary(profile: AblationProfile, *, position: str | None = None) -> Json:
     """Effects by depth of each edit, and direction against norm, at one position.
 
@@ -179,6 +185,7 @@ def ablation_summary(profile: AblationProfile, *, position: str | None = None) -
     }
 
 
+@checked
 def dose_summary(profile: DoseProfile) -> Json:
     """Mean responses by part, `[dose][depth]`."""
     found: Json = {}
@@ -192,6 +199,7 @@ def dose_summary(profile: DoseProfile) -> Json:
     return {"position": profile.position, "depths": profile.depths.tolist(), "parts": found}
 
 
+@checked
 def decoding_summary(profile: DecodingProfile) -> Json:
     """Score, interval and corrected p-value by label, part and depth."""
     frame = profile.to_frame()
@@ -209,6 +217,7 @@ def decoding_summary(profile: DecodingProfile) -> Json:
     }
 
 
+@checked
 def steering_summary(
     profile: SteeringProfile, crossing: Crossing | None, sustained: Crossing | None
 ) -> Json:
@@ -259,6 +268,7 @@ def steering_summary(
     }
 
 
+@checked
 def locality_summary(profile: LocalityProfile) -> Json:
     """The comparison of single places with all, each number with its interval."""
     return to_json(
@@ -270,6 +280,7 @@ def locality_summary(profile: LocalityProfile) -> Json:
     )
 
 
+@checked
 def geometry_summary(profile: GeometryProfile) -> Json:
     """Each measure by depth with its interval."""
     frame = profile.to_frame()
@@ -285,6 +296,7 @@ def geometry_summary(profile: GeometryProfile) -> Json:
     return summary
 
 
+@checked
 def claims_summary(table: ClaimTable) -> Json:
     """Each claim's verdict, with the numbers of the statement that settles it."""
     rows = []
@@ -318,6 +330,7 @@ def claims_summary(table: ClaimTable) -> Json:
     )
 
 
+@checked
 def attribution_summary(profile: AttributionProfile) -> Json:
     """The whole, and each component's mean part with its interval, the largest first."""
     mean, low, high = stats.bootstrap_mean(profile.logit_diff.numpy())
@@ -334,6 +347,7 @@ def attribution_summary(profile: AttributionProfile) -> Json:
     )
 
 
+@checked
 def circuit_summary(result: CircuitResult) -> Json:
     """Logit difference, transferred fraction and success of each kind of run, with intervals."""
     runs: Json = {}

@@ -56,9 +56,12 @@ class TokenBatch:
 
 
 Positions = (
-    Literal["last", "all"] | Int[Tensor, " batch"] | Int[Tensor, "batch pos"] | Sequence[int]
+    Literal["last", "all"]
+    | Int[Tensor, " batch"]
+    | Int[Tensor, "batch pos"]
+    | Sequence[int | Sequence[int]]
 )
-Prompts = str | Sequence[str] | Sequence[Sequence[int]] | Int[Tensor, "batch pos"] | TokenBatch
+Prompts = str | Sequence[str | Sequence[int]] | Int[Tensor, "batch pos"] | TokenBatch
 
 
 def pad_tokens(rows: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
@@ -112,6 +115,10 @@ def number_texts(*batches: TokenBatch) -> list[Int[Tensor, " batch"]]:
     ]
 
 
+def _length(row: int | Sequence[int]) -> int:
+    return len(row) if isinstance(row, Sequence) else -1
+
+
 def resolve_positions(batch: TokenBatch, positions: Positions) -> Int[Tensor, "batch pos"]:
     """Positions as indices from each prompt's start, one row per prompt.
 
@@ -131,6 +138,8 @@ def resolve_positions(batch: TokenBatch, positions: Positions) -> Int[Tensor, "b
             every = torch.arange(batch.tokens.shape[1]).expand(len(batch), -1)
             return torch.where(batch.mask, every, -1)
         raise ValueError(f"positions: use 'last', 'all' or indices, got {positions!r}.")
+    if isinstance(positions, Sequence) and len({_length(row) for row in positions}) > 1:
+        raise ValueError("positions: every prompt needs as many indices; pad by repeating one.")
     asked = torch.as_tensor(positions).cpu()
     if asked.is_floating_point() or asked.dtype == torch.bool:
         raise TypeError(f"positions: indices must be integers, got {asked.dtype}.")

@@ -87,10 +87,50 @@ def fail(
         (["patch", "--template", "frmo"], "from"),
         (["patch", "--prompts", "x.csv"], "x.csv"),
         (["patch", "--prompts", "months"], "months"),
+        (["steer", "--position", "input", "--output-label", "beta"], "--position prediction"),
+        (["claims", "--mix-numerics"], "--against"),
+        (["claims", "--dry-run", "--against", "tiny"], "leave out --against"),
+        (["claims", "--dry-run", "--out", "plan.json"], "writes no file"),
+        (["lens", "x", "--template", "from"], "--template chooses among the pairs"),
+        (["lens", "x", "--n", "7"], "--n chooses among the pairs"),
+        (["attribute", "x", "--keep", "correct"], "--keep chooses among the pairs"),
     ],
 )
 def test_options(fail: Fail, arguments: list[str], said: str) -> None:
     assert said in fail(*arguments, *(["--json"] if arguments != ["nope"] else []))
+
+
+PLAIN = [
+    ["patch"],
+    ["ablate"],
+    ["ablate", "--dose"],
+    ["steer"],
+    ["circuit", "--components", "MLP1"],
+    ["claims"],
+    ["claims", "--dry-run"],
+]
+
+
+@pytest.mark.parametrize("arguments", PLAIN, ids=" ".join)
+def test_plain_prompts_are_refused_before_a_model_is_loaded_for_what_needs_pairs(
+    fail: Fail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(lensdepth.model, "load_model", None)
+    Path("plain.jsonl").write_text('{"prompt": "Two months from May is"}\n')
+    said = fail(*arguments, "--prompts", "plain.jsonl")
+    assert "'plain.jsonl' has plain prompts alone, and this needs pairs" in said
+
+
+def test_labels_are_sought_in_the_file_before_a_model_is_loaded(
+    fail: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lensdepth.model, "load_model", None)
+    row = '{"clean": "a b", "corrupted": "a c", "target": "x", "foil": "y", "hue": "red"}\n'
+    Path("pairs.jsonl").write_text(row)
+    said = fail("steer", "--prompts", "pairs.jsonl", "--input-label", "hue")
+    assert "'pairs.jsonl' has no label column 'corrupted_hue'; it has hue" in said
+    Path("plain.jsonl").write_text('{"prompt": "a b"}\n')
+    assert "--keep correct" in fail("lens", "--prompts", "plain.jsonl", "--keep", "correct")
 
 
 @pytest.mark.parametrize("command", ["lens", "geometry", "ablate", "patch", "report"])

@@ -125,9 +125,10 @@ def test_the_norm_moves_along_the_direction_found(share: float) -> None:
 def test_every_edit_runs_at_its_ends(trained: DepthModel, edit: str) -> None:
     task = load_task("months", trained, n=6)
     kind = EDITS[edit]
+    reference = task if kind.needs == "reference" else None
     for strength in (kind.low, kind.high, None):
         found = intervene(
-            trained, BASE, SOURCE, depth=1, edit=edit, strength=strength, reference=task
+            trained, BASE, SOURCE, depth=1, edit=edit, strength=strength, reference=reference
         )
         assert found.log_probs.exp().sum(-1).sub(1).abs().max() < 1e-4
         assert any("control" in run for run in found.runs) == kind.turns

@@ -20,6 +20,7 @@ LEVELS = (
     (
         "outside",
         "finite",
+        "arguments",
         "provenance",
         "storage",
         "metrics",
@@ -35,6 +36,7 @@ LEVELS = (
     (
         "hooks",
         "passes",
+        "adoption",
         "readout",
         "standing",
         "generation",

@@ -12,6 +12,7 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.ablation.probes import Kind
 from lensdepth.ablation.quantities import ReadPosition
+from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -24,6 +25,7 @@ PARTS = ("norm", "direction", "state")
 SCORES = ("score", "low", "high", "null_mean", "null_high", "p")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecodingProfile:
     """How well each part tells each label, by depth; intervals are over prompts."""

@@ -29,6 +29,7 @@ from lensdepth.ablation.quantities import (
     usable,
 )
 from lensdepth.ablation.sweep import check_parts
+from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName, coordinates_of
 from lensdepth.model import DepthModel
 from lensdepth.provenance import make_provenance
@@ -36,6 +37,7 @@ from lensdepth.roles import check_depths
 from lensdepth.tasks import Task
 
 
+@checked
 def decode_parts(
     model: DepthModel,
     task: Task,

@@ -26,6 +26,7 @@ from lensdepth.ablation.profile import (
     named_effect,
 )
 from lensdepth.ablation.sweep import check_parts, check_reference, prepare_places
+from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
 from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
@@ -55,6 +56,7 @@ FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 PARTS = ("direction", "random_direction", "norm")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DoseProfile:
     """Outcome of turns and stretches of growing size, by depth and pair."""
@@ -157,6 +159,7 @@ class DoseProfile:
         return load_result(cls, path)
 
 
+@checked
 def dose_response(
     model: DepthModel,
     task: Task,
@@ -183,7 +186,8 @@ def dose_response(
         position: where to edit.
         depths: residual depths 0 ... n_layers; all by default.
         coordinates: in which direction and norm are taken; see `ablation_sweep`.
-        reference: pairs whose source runs give the center of centred coordinates.
+        reference: pairs whose source runs give the center of centred coordinates;
+            not with others.
         mode: "denoise" edits the corrupted run, "noise" the clean one.
         seed: of the random directions.
         engine: see `lensdepth.replay.replay`.
@@ -199,7 +203,7 @@ def dose_response(
     asked = check_depths(depths, model.n_layers, caller=caller)
     _check_doses(angles, factors, caller)
     check_parts("source", coordinates, len(task), caller=caller)
-    check_reference(reference, caller=caller)
+    check_reference(reference, to="source", coordinates=coordinates, caller=caller)
     roles = assign_roles(task, mode, positions=(position,), caller=caller)
     spans = resolve_spans(roles, (position,), caller=caller)
     model.check_weights()

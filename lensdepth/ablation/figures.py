@@ -56,7 +56,10 @@ def parts_figure(
     position: str | None = None,
 ) -> "Figure":
     """An effect by depth for each edit with 95 % bands; controls dashed, the identity circled."""
-    scope, position = scope or profile.scopes[0], position or profile.positions[0]
+    scope, position = (
+        profile.scopes[0] if scope is None else scope,
+        profile.positions[0] if position is None else position,
+    )
     values = profile.effect(effect)
     curves = [
         plotting.Curve.from_interval(

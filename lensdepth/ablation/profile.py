@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lensdepth import metrics, stats
 from lensdepth.ablation.given import CONTROLS, Reference
+from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
 from lensdepth.provenance import Provenance
 from lensdepth.roles import Mode
@@ -32,6 +33,7 @@ SMALLEST_WHOLE = 0.05
 """Shares of a full effect smaller than this part of the largest one are not given."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AblationProfile:
     """Outcome of each edit by scope, position, depth and pair; what a pair lacks is NaN."""
@@ -125,8 +127,11 @@ class AblationProfile:
         nothing and the direction edit does all that the full one does; from a center other than
         the origin this is not so. At other tokens nothing is read at depth L, and no edit does
         anything. None where depth L was not edited or is no identity.
+
+        Raises:
+            ValueError: there is no such scope or position.
         """
-        scope = scope or self.scopes[0]
+        scope = self.scopes[0 if scope is None else _index("scope", scope, self.scopes)]
         p = 0 if position is None else _index("position", position, self.positions)
         # Up to L, or at every depth, the edit also acts at depths where the norm may matter.
         if self.n_layers not in self.depths.tolist() or scope in ("prefix", "all"):

@@ -35,6 +35,7 @@ from lensdepth.ablation.given import (
     strangers,
 )
 from lensdepth.ablation.profile import METRICS, AblationProfile, AtEnd
+from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName, Coordinates, coordinates_of
 from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
@@ -57,6 +58,7 @@ from lensdepth.roles import (
 from lensdepth.tasks import Task
 
 
+@checked
 def ablation_sweep(
     model: DepthModel,
     task: Task,
@@ -89,7 +91,8 @@ def ablation_sweep(
             `"prefix"` it and all earlier ones, `"all"` every one (the same result at each depth).
         coordinates: in which direction and norm are taken: `"raw"`; `"centred"`, from the mean of
             the reference set; `"final_norm"`, less what a final LayerNorm subtracts.
-        reference: pairs whose source runs the means are taken over; by default the task's own.
+        reference: pairs whose source runs the means are taken over; by default the task's own. Not
+            where no mean is taken.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
         seed: of the random directions and of the shuffling.
         engine: see `lensdepth.replay.replay`.
@@ -112,7 +115,7 @@ def ablation_sweep(
     asked = check_depths(depths, model.n_layers, caller=caller)
     chosen = check_scopes(scopes, caller=caller)
     check_parts(to, coordinates, len(task), caller=caller)
-    check_reference(reference, caller=caller)
+    check_reference(reference, to=to, coordinates=coordinates, caller=caller)
     if to == "mean" and reference is None and len(task) < 2:
         raise ValueError(
             f"{caller}: the mean over 1 pair is its own source; give a reference set, or use "
@@ -179,16 +182,23 @@ def ablation_sweep(
     )
 
 
-def check_reference(reference: object, *, caller: str) -> None:
-    """Say what a reference set is.
+def check_reference(reference: object, *, to: str, coordinates: str, caller: str) -> None:
+    """Say what a reference set is, and what it is for.
 
     Raises:
         TypeError: it is no task.
+        ValueError: no mean is taken over it.
     """
     if reference is not None and not isinstance(reference, Task):
         raise TypeError(
             f"{caller}: reference must be a Task, as load_task makes it, got "
             f"{type(reference).__name__}."
+        )
+    if reference is not None and to != "mean" and coordinates != "centred":
+        also = "to='mean' or " if caller == "ablation_sweep" else ""
+        raise ValueError(
+            f"{caller}: reference goes with {also}coordinates='centred'; no mean is taken here, so "
+            f"leave it out."
         )
 
 

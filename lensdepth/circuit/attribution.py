@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.circuit.attribution_profile import AttributionProfile
 from lensdepth.circuit.frozen import LINEAR_TOLERANCE, attention_write, final_norm, output_weights
 from lensdepth.hooks import site_hook
@@ -31,6 +32,7 @@ from lensdepth.tokens import Prompts, TokenBatch
 Answers = Sequence[str | int]
 
 
+@checked
 def attribute_logits(
     model: DepthModel,
     prompts: Task | Prompts,

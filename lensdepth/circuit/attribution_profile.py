@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttributionProfile:
     """Parts of logit(target) - logit(foil), which add up to it; positive ones favour the target.

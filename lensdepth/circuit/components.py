@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from lensdepth.arguments import checked
+
 Kind = Literal["head", "attn", "mlp"]
 _FORMS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("head", re.compile(r"L(\d+)H(\d+)", re.IGNORECASE)),
@@ -47,6 +49,7 @@ class Component:
         return f"{self.kind.upper()}{self.layer}"
 
 
+@checked
 def parse_component(text: str, n_layers: int, n_heads: int) -> Component:
     """The component of a name: `L5H3` (a head), `MLP7`, or `ATTN4` (all heads of a block).
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.circuit.components import Component, ComponentSet, named_components
 from lensdepth.circuit.result import SETS, CircuitResult
 from lensdepth.hooks import SiteEdit, Stream, site_hook
@@ -36,6 +37,7 @@ from lensdepth.tasks import Task
 METRICS = ("logit_diff", "success")
 
 
+@checked
 def patch_components(
     model: DepthModel,
     pairs: Task,

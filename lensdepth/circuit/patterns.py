@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.hooks import check_hook
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance, make_provenance
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttentionPatterns:
     """Attention probabilities of some blocks."""
@@ -109,6 +111,7 @@ class AttentionPatterns:
         return load_result(cls, path)
 
 
+@checked
 def attention_patterns(
     model: DepthModel,
     prompts: Task | Prompts,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import metrics, stats
+from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
@@ -22,6 +23,7 @@ SETS: tuple[Patched, ...] = get_args(Patched)
 """The set itself, all heads and MLPs but these, and all of them."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CircuitResult:
     """Logit difference and success with a set of components patched, its complement, everything.

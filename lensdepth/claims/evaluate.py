@@ -7,8 +7,9 @@ from numpy import ndarray as Array
 from tqdm.auto import tqdm
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.claims.estimate import Estimate
-from lensdepth.claims.evidence import STAGES, Evidence, gather_evidence
+from lensdepth.claims.evidence import STAGES, Evidence, check_pairs, gather_evidence
 from lensdepth.claims.measures import Unmeasured, handover_curve, measure
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, of_claim
@@ -28,6 +29,7 @@ WEAK_NORMS = 0.05
 """Below this median change of the norm, a norm swap is a weak test."""
 
 
+@checked
 def evaluate_claims(
     model: DepthModel,
     task: Task,
@@ -57,12 +59,7 @@ def evaluate_claims(
     Example:
         >>> evaluate_claims(model, load_task("months", model)).verdict("C1")
     """
-    if not task.has_pairs:
-        raise ValueError(
-            f"evaluate_claims: claims are about interventions, which need pairs of prompts; "
-            f"{task.name!r} has plain prompts alone. Give the columns clean, corrupted, target "
-            f"and foil."
-        )
+    check_pairs(task, caller="evaluate_claims")
     model.check_weights()
     clean, corrupted = answered_rightly(task, model)
     right = (clean & corrupted).numpy()

@@ -167,3 +167,17 @@ def _similarity(states: Float[Tensor, "depth pair d_model"]) -> Float[Array, "pa
     total = unit.sum(1, keepdim=True)
     others = ((unit * total).sum(-1) - 1) / (states.shape[1] - 1)
     return others.T.numpy()
+
+
+def check_pairs(task: Task, *, caller: str) -> None:
+    """Refuse a task without pairs.
+
+    Raises:
+        ValueError: it has plain prompts alone.
+    """
+    if not task.has_pairs:
+        raise ValueError(
+            f"{caller}: claims are about interventions, which need pairs of prompts; "
+            f"{task.name!r} has plain prompts alone. Give the columns clean, corrupted, target "
+            f"and foil."
+        )

@@ -11,6 +11,7 @@ from numpy import ndarray as Array
 from tqdm.auto import tqdm
 
 from lensdepth.ablation import AblationProfile, ablation_sweep
+from lensdepth.arguments import checked
 from lensdepth.claims.estimate import Estimate, estimate, sharing
 from lensdepth.claims.hypothesis import Condition, Hypothesis, parse_depths
 from lensdepth.claims.result import Finding, make_finding
@@ -48,6 +49,7 @@ class HypothesisVerdict:
     """Two-sided, Holm-corrected over the family."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HypothesisTable:
     """Verdicts on somebody's own hypotheses."""
@@ -87,6 +89,7 @@ class HypothesisTable:
         return load_result(cls, path)
 
 
+@checked
 def evaluate_hypotheses(
     model: DepthModel, task: Task, hypotheses: Sequence[Hypothesis], *, seed: int = 0
 ) -> HypothesisTable:

@@ -18,6 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
+from lensdepth.arguments import checked
 from lensdepth.claims.hypothesis import (
     Condition,
     Hypothesis,
@@ -32,6 +33,7 @@ from lensdepth.roles import POSITION_NAMES, Scope
 HEADER = re.compile(r"^\s*\[\[\s*hypothesis\s*\]\]")
 
 
+@checked
 def load_hypotheses(path: str | Path) -> list[Hypothesis]:
     """Read and check a file of hypotheses; nothing is run.
 

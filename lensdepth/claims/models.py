@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lensdepth.arguments import checked
 from lensdepth.claims.estimate import rise_width, rises_to
 from lensdepth.claims.result import ClaimTable
 from lensdepth.provenance import Provenance
@@ -16,6 +17,7 @@ NUMERICS = ("dtype", "weights")
 """What must be alike for numbers of two models to stand in one table."""
 
 
+@checked
 def compare_models(tables: Sequence[ClaimTable], *, allow_mixed: bool = False) -> "pd.DataFrame":
     """One row a model and claim, with where and how fast control passes, relative to the depth.
 

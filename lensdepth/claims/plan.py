@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lensdepth.claims.evidence import FACTORS
+from lensdepth.arguments import checked
+from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses, needed_sweeps
 from lensdepth.claims.hypothesis import EDITS, Hypothesis
 from lensdepth.model import DepthModel
@@ -53,6 +54,7 @@ class Plan:
         }
 
 
+@checked
 def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothesis]) -> Plan:
     """The sweeps that `evaluate_hypotheses` would run.
 
@@ -97,8 +99,14 @@ def states_bytes(n_layers: int, d_model: int, n_tokens: int, n_pairs: int) -> in
     return 4 * 2 * n_pairs * n_tokens * ((n_layers + 1) + 2 * n_layers) * d_model
 
 
+@checked
 def plan_claims(model: DepthModel, task: Task) -> Plan:
-    """The sweeps that `evaluate_claims` would run, if the model answers all pairs rightly."""
+    """The sweeps that `evaluate_claims` would run, if the model answers all pairs rightly.
+
+    Raises:
+        ValueError: as `evaluate_claims`.
+    """
+    check_pairs(task, caller="plan_claims")
     return _plan(model, task, claim_sweeps(model.n_layers, len(task)))
 
 

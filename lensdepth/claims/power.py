@@ -4,12 +4,14 @@ import math
 
 from scipy import stats as distributions
 
+from lensdepth.arguments import checked
 from lensdepth.claims.result import Finding
 from lensdepth.claims.verdict import ALPHA
 
 MOST = 10**7
 
 
+@checked
 def prompts_needed(
     pilot: Finding, *, effect: float | None = None, power: float = 0.9, n_tests: int = 1
 ) -> int | None:
@@ -31,7 +33,12 @@ def prompts_needed(
     Source: Cohen 1988, "Statistical Power Analysis"; for equivalence Phillips 1990, "Power of the
         two one-sided tests procedure in bioequivalence".
     """
-    if pilot.effect is None or pilot.high is None or pilot.expect is None:
+    if (
+        pilot.effect is None
+        or pilot.high is None
+        or pilot.expect is None
+        or pilot.threshold is None
+    ):
         raise ValueError(
             f"prompts_needed: {pilot.key!r} has no number to plan with ({pilot.reason or 'none'})."
         )
@@ -39,7 +46,6 @@ def prompts_needed(
         raise ValueError(f"prompts_needed: power must lie between 0 and 1, got {power}.")
     if n_tests < 1:
         raise ValueError(f"prompts_needed: n_tests must be at least 1, got {n_tests}.")
-    assert pilot.threshold is not None
     hoped = pilot.effect if effect is None else effect
     reach = float(distributions.t.ppf(1 - ALPHA / 2, pilot.n - 1))
     spread = (pilot.high - pilot.effect) / reach * math.sqrt(pilot.n)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.verdict import ALPHA, Expectation, Judged, Verdict, judge
 from lensdepth.provenance import Provenance
@@ -103,6 +104,7 @@ class ClaimVerdict:
     reason: str
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClaimTable:
     """Verdicts with effects, intervals and corrected p-values."""

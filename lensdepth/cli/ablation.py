@@ -132,9 +132,11 @@ def ablate(
     """Swap a state's direction alone, its norm alone, or both, one depth at a time."""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task)
+        check_task(task, pairs=not options.decode)
         if options.reference is not None:
-            check_task(replace(task, task=None, template=None, prompts=options.reference))
+            check_task(
+                replace(task, task=None, template=None, prompts=options.reference), pairs=True
+            )
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
         shared: dict[str, Any] = {"seed": task.seed, "coordinates": options.coordinates}

@@ -13,6 +13,7 @@ from lensdepth.cli.options import (
     OutputOptions,
     TaskOptions,
     check_out,
+    check_prompt,
     check_task,
     spread,
 )
@@ -64,10 +65,7 @@ def attribute(
     """What each head, MLP, embedding and bias adds to the answer's logit: they add up to it."""
     check_out(output.out, force=output.force)
     if prompt is not None:
-        if task.task is not None or task.prompts is not None:
-            raise ValueError("give a PROMPT, --task or --prompts: one of them.")
-        if not prompt.strip():
-            raise ValueError("the prompt is empty.")
+        check_prompt(prompt, task)
     elif answer is not None or foil is not None:
         raise ValueError("--answer and --foil go with a PROMPT; a task has its own.")
     with quiet(debug=output.debug):
@@ -159,7 +157,7 @@ def circuit(
     """Give a set of heads and MLPs the source run's outputs, then all others: is it enough?"""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task)
+        check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
         from lensdepth.circuit import patch_components
         from lensdepth.circuit.components import named_components

@@ -65,6 +65,10 @@ class ClaimOptions:
     def __post_init__(self) -> None:
         if self.hypotheses is not None and self.against:
             raise ValueError("--against goes with the study's claims, not with --hypotheses.")
+        if self.mix_numerics and not self.against:
+            raise ValueError("--mix-numerics goes with --against.")
+        if self.dry_run and self.against:
+            raise ValueError("--dry-run plans one model; leave out --against.")
 
 
 @app.command(
@@ -85,13 +89,15 @@ def claims(
 ) -> None:
     """Supported, contradicted, or cannot tell: the study's claims or your own hypotheses."""
     check_out(output.out, force=output.force)
+    if options.dry_run and output.out is not None:
+        raise ValueError("--dry-run writes no file; leave out --out, or take --json.")
     if options.against and output.out is not None and output.out.suffix == ".safetensors":
         raise ValueError(
             "--out .safetensors holds one model's result; use .json, .csv or .parquet."
         )
     hypotheses = None
     with quiet(debug=output.debug):
-        check_task(task)
+        check_task(task, pairs=True)
         if options.hypotheses is not None:
             from lensdepth.claims import load_hypotheses
 

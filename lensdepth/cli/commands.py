@@ -18,6 +18,7 @@ from lensdepth.cli.options import (
     OutputOptions,
     TaskOptions,
     check_out,
+    check_prompt,
     check_task,
     spread,
 )
@@ -132,10 +133,7 @@ def lens(
     if tuned is not None and not tuned.exists():
         raise FileNotFoundError(f"--tuned {str(tuned)!r}: there is no such file or folder.")
     if prompt is not None:
-        if task.task is not None or task.prompts is not None:
-            raise ValueError("give a PROMPT, --task or --prompts: one of them.")
-        if not prompt.strip():
-            raise ValueError("the prompt is empty.")
+        check_prompt(prompt, task)
     by_token = prompt is not None and positions == "all"
     if value is not None and not (by_token and output.out and output.out.suffix == ".html"):
         raise ValueError("--value goes with a PROMPT, --positions all and --out FILE.html.")

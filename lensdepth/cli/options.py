@@ -5,9 +5,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
+
+from lensdepth.outside import LONGEST_REASON, cut, shown
+
+if TYPE_CHECKING:
+    from lensdepth.tasks.rows import Row
 
 SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
 LARGEST_SEED = 2**32 - 1
@@ -265,24 +270,46 @@ def check_out(path: Path | None, *, force: bool, suffixes: Sequence[str] = SUFFI
         raise OSError(f"--out {str(path)!r} cannot be written: {reason}.") from error
 
 
-def check_task(options: TaskOptions) -> None:
-    """Refuse a task or file that is not there, before a model is loaded for it.
+def check_prompt(prompt: str, options: TaskOptions) -> None:
+    """Refuse what a PROMPT goes without: a task, and what chooses among its pairs.
 
     Raises:
+        ValueError: the prompt is empty, or another option is of a task.
+    """
+    if options.task is not None or options.prompts is not None:
+        raise ValueError("give a PROMPT, --task or --prompts: one of them.")
+    if not prompt.strip():
+        raise ValueError("the prompt is empty.")
+    for field in fields(TaskOptions):
+        if field.name != "seed" and getattr(options, field.name) != field.default:
+            name = field.name.replace("_", "-")
+            raise ValueError(f"--{name} chooses among the pairs of a task; a PROMPT has none.")
+
+
+def check_task(options: TaskOptions, *, pairs: bool = False, labels: Sequence[str] = ()) -> None:
+    """Refuse a task or file that is not there or will not do, before a model is loaded for it.
+
+    Args:
+        options: which task or file.
+        pairs: whether plain prompts will not do.
+        labels: columns that are needed.
+    Raises:
         ValueError: task and prompts together, an unknown task or template, a template with a file,
-            or a file that cannot be read.
+            a file that cannot be read, plain prompts where pairs are needed, or no such column.
         FileNotFoundError: there is no such file; the nearest names are offered.
     """
     if options.task is not None and options.prompts is not None:
         raise ValueError("give --task or --prompts, not both.")
     from lensdepth.tasks import list_templates
     from lensdepth.tasks.files import is_dataset_name, looks_like_path, read_rows
+    from lensdepth.tasks.load import draw_rows
 
+    rows = []
     if options.prompts is not None:
         if options.template:
             raise ValueError("--template chooses a wording of a --task; --prompts has none.")
         if Path(options.prompts).expanduser().exists() or not is_dataset_name(options.prompts):
-            read_rows(options.prompts)
+            rows = read_rows(options.prompts)
     elif not looks_like_path(options.source):
         known = (*list_templates(options.source), "all")
         wrong = [name for name in options.template or () if name not in known]
@@ -291,3 +318,28 @@ def check_task(options: TaskOptions) -> None:
                 f"task {options.source!r} has no template {wrong[0]!r}. "
                 f"Templates: {', '.join(known)}."
             )
+        rows = draw_rows(options.source, n=1)
+    if rows:
+        _check_rows(rows[0], options, pairs=pairs, labels=labels)
+
+
+def _check_rows(row: "Row", options: TaskOptions, *, pairs: bool, labels: Sequence[str]) -> None:
+    """What the first row tells of all of them: whether they are pairs, and their labels."""
+    plain = row.corrupted is None
+    if plain and pairs:
+        raise ValueError(
+            f"{shown(options.source)} has plain prompts alone, and this needs pairs, with the "
+            f"columns clean, corrupted, target and foil; lens, geometry and attribute take plain "
+            f"prompts."
+        )
+    if plain and options.keep == "correct":
+        raise ValueError(
+            f"--keep correct needs answers to compare with; {shown(options.source)} has plain "
+            f"prompts alone."
+        )
+    lacking = [name for name in labels if name not in row.labels]
+    if lacking:
+        raise ValueError(
+            f"{shown(options.source)} has no label column {shown(lacking[0])}; it has "
+            f"{cut(', '.join(row.labels), LONGEST_REASON) or 'none'}."
+        )

@@ -111,7 +111,7 @@ def patch(
     """Put the source run's state into the base run, one site at a time, and see what follows."""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task)
+        check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
         from lensdepth.patching import patch_sweep

@@ -76,6 +76,11 @@ class SteerOptions:
         for name in self.position or ():
             if name not in ("input", "prediction"):
                 raise ValueError(f"--position must be input or prediction, got {name!r}.")
+        labels = {"input": self.input_label, "prediction": self.output_label}
+        for name, label in labels.items():
+            if label is not None and self.position and name not in self.position:
+                option = "--input-label" if name == "input" else "--output-label"
+                raise ValueError(f"{option} goes with --position {name}.")
 
 
 @app.command(
@@ -97,7 +102,8 @@ def steer(
     """Add differences of centroids at the input and at the last token: where does either work?"""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task)
+        named = [name for name in (options.input_label, options.output_label) if name]
+        check_task(task, pairs=True, labels=[c for n in named for c in (n, f"corrupted_{n}")])
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
         from lensdepth.steering import steering_sweep

@@ -10,6 +10,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 
 
 def centred_cloud(states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, "prompt d_model"]:
@@ -20,6 +21,7 @@ def centred_cloud(states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, "pro
     return centred if centred.square().sum() > rounding else torch.zeros_like(centred)
 
 
+@checked
 def effective_rank(states: Float[Tensor, "prompt d_model"]) -> float:
     """exp of the entropy of the normalised eigenvalues of the covariance.
 
@@ -30,6 +32,7 @@ def effective_rank(states: Float[Tensor, "prompt d_model"]) -> float:
     return _spectral(centred_cloud(states))[0]
 
 
+@checked
 def participation_ratio(states: Float[Tensor, "prompt d_model"]) -> float:
     """(sum of eigenvalues)^2 / sum of their squares, of the covariance.
 
@@ -39,6 +42,7 @@ def participation_ratio(states: Float[Tensor, "prompt d_model"]) -> float:
     return _spectral(centred_cloud(states))[1]
 
 
+@checked
 def two_nn(states: Float[Tensor, "prompt d_model"]) -> float:
     """Intrinsic dimension from the ratio of the distances to the two nearest neighbours.
 

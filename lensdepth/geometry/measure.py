@@ -7,6 +7,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.arguments import checked
 from lensdepth.geometry.anisotropy import measure_anisotropy
 from lensdepth.geometry.context import context_distances
 from lensdepth.geometry.coupling import couple, coupling_names
@@ -30,6 +31,7 @@ Bounds = tuple[Array, Array, Array, Array]
 """Value, low, high and p, `[depth]`."""
 
 
+@checked
 def geometry_profile(
     model: DepthModel,
     prompts: Task | Prompts,

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 
@@ -36,6 +37,7 @@ class Measure:
     distance correlations; 1 where there is no correlation, NaN where nothing was tested."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GeometryProfile:
     """Geometry at one position of each prompt; intervals are over prompts.

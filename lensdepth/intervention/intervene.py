@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics, polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import SiteEdit, Stream
 from lensdepth.intervention.edits import (
     CONTROL,
@@ -36,6 +37,7 @@ N_NAMED = 20
 """Most likely tokens of each run whose text is kept."""
 
 
+@checked
 def intervene(
     model: DepthModel,
     base: str | Sequence[int],
@@ -86,7 +88,8 @@ def intervene(
         direction would not be matched to it.
     Raises:
         ValueError: before any edited pass: an unknown option, a depth, position or head out of
-            range, an edit without the states that it needs, or a token of the base prompt that
+            range, an edit without the states that it needs or with a reference that it does not
+            use, a window without its scope, or a token of the base prompt that
             none of the source prompt corresponds to.
     Source: local and global interventions as in claim C7 of Haim & McNamee, arXiv 2602.04931.
     Example:
@@ -99,6 +102,14 @@ def intervene(
         check_heads(model, stream, [head], caller=caller)
     value, function = strong_edit(edit, strength, caller=caller)
     kind = EDITS[edit]
+    if reference is not None and kind.needs != "reference":
+        raise ValueError(
+            f"{caller}: the edit {edit!r} takes nothing from a reference; leave it out."
+        )
+    if window is not None and "window" not in scopes:
+        raise ValueError(
+            f"{caller}: window goes with the scope 'window', which is not among {tuple(scopes)}."
+        )
     depths = _scope_depths(model, stream, depth, window, scopes)
     batch = _one(model, base, "base")
     places = resolve_positions(batch, torch.tensor([list(positions)]))[0].tolist()

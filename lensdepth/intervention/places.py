@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+from lensdepth.arguments import checked
 
+
+@checked
 def map_positions(
     base: Sequence[int], source: Sequence[int], positions: Sequence[int]
 ) -> list[int | None]:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.arguments import checked
 from lensdepth.intervention.edits import CONTROL
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Intervention:
     """One edit of one prompt, in every scope beside its random control."""
@@ -83,7 +85,16 @@ class Intervention:
         return self.runs.index(run)
 
     def text(self, token: int) -> str:
-        """A token among the likeliest ones or the answers as text."""
+        """A token among the likeliest ones or the answers as text.
+
+        Raises:
+            ValueError: it is not among them.
+        """
+        if str(token) not in self.vocabulary:
+            raise ValueError(
+                f"Intervention: token {token} is neither an answer nor among the likeliest ones; "
+                f"the text of {len(self.vocabulary)} others is kept."
+            )
         return self.vocabulary[str(token)]
 
     def top(self, run: str, k: int = 5) -> list[tuple[str, float]]:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -25,6 +26,7 @@ MEASURES = {
 """What is compared, with its unit."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensComparison:
     """Measures of several lenses, means over each prompt's positions; NaN where there is none."""
@@ -71,6 +73,7 @@ class LensComparison:
         return load_result(cls, path)
 
 
+@checked
 def compare_lenses(*profiles: LensProfile, names: Sequence[str]) -> LensComparison:
     """Put lenses of models with any number of layers on one axis.
 

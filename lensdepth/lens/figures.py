@@ -238,6 +238,9 @@ def top_bars(
     profile: "LensProfile", prompt: int, position: int, depth: int | None, k: int
 ) -> go.Figure:
     """Bars of the likeliest next tokens at one cell."""
+    n_prompts = len(profile.position)
+    if not 0 <= prompt < n_prompts:
+        raise ValueError(f"plot_top: prompt must lie between 0 and {n_prompts - 1}, got {prompt}.")
     places = profile.position[prompt]
     wanted = int((places >= 0).sum()) + position if position < 0 else position
     where = (places == wanted).nonzero()[:, 0].tolist()

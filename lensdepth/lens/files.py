@@ -16,11 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.provenance import make_provenance
 
 
+@checked
 def load_tuned_lens(folder: str | Path, model: DepthModel) -> TunedLens:
     """Read a folder of the tuned-lens package: `params.pt` and `config.json`.
 
@@ -68,6 +70,7 @@ def load_tuned_lens(folder: str | Path, model: DepthModel) -> TunedLens:
     )
 
 
+@checked
 def load_jacobian_lens(path: str | Path, model: DepthModel) -> TunedLens:
     """Read a Jacobian lens: a `.pt` file as `JacobianLens.save` of TransformerLens 4 writes it.
 

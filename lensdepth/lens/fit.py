@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.lens.read import logit_lens, positions_at_once
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
@@ -27,6 +28,7 @@ from lensdepth.tasks import Task
 from lensdepth.tokens import Prompts, TokenBatch
 
 
+@checked
 def fit_tuned_lens(
     model: DepthModel,
     prompts: Task | Prompts,

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lensdepth.lens.figures import CellValue
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensProfile:
     """What the lens reads at each depth, prompt and position.
@@ -63,7 +65,16 @@ class LensProfile:
         return f"{translators['kind'].capitalize() if translators else 'Logit'} lens"
 
     def text(self, token: int) -> str:
-        """The text of a token id that occurs in this profile."""
+        """The text of a token id that occurs in this profile.
+
+        Raises:
+            ValueError: it does not occur.
+        """
+        if str(token) not in self.vocabulary:
+            raise ValueError(
+                f"LensProfile: token {token} does not occur; the text of {len(self.vocabulary)} "
+                f"others is kept."
+            )
         return self.vocabulary[str(token)]
 
     def to_frame(self) -> "pd.DataFrame":

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.arguments import checked
 from lensdepth.finite import NotFinite
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
@@ -26,6 +27,7 @@ LOGITS_AT_ONCE = 2**22
 """Most logits of one readout: 16 MiB in float32, which still fits into a processor's cache."""
 
 
+@checked
 def logit_lens(
     model: DepthModel,
     prompts: Task | Prompts,

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.loading import fingerprint
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TunedLens:
     """One affine map a depth 0 ... L-1, fitted to say what the model will predict in the end."""

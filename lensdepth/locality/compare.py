@@ -12,6 +12,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.locality.repair import repair_values
 from lensdepth.model import DepthModel
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LocalityProfile:
     """Local effects e(l), the global effect E(W), and E(W without l), by pair."""
@@ -220,6 +222,7 @@ class LocalityProfile:
         return load_result(cls, path)
 
 
+@checked
 def compare_local_global(
     model: DepthModel,
     pairs: Task,

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
@@ -37,6 +38,7 @@ EXACT_UP_TO = 9
 """Windows of at most so many depths (2 ** 9 sets) are done exactly unless samples are asked for."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShapleyProfile:
     """Shapley value of each depth, by pair."""
@@ -106,6 +108,7 @@ class ShapleyProfile:
         return load_result(cls, path)
 
 
+@checked
 def shapley_depths(
     model: DepthModel,
     pairs: Task,

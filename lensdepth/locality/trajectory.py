@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import DepthLine, LinePosition, depth_line
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrajectoryProfile:
     """Angles and norms after a local edit; NaN at depths before it."""
@@ -152,6 +154,7 @@ class TrajectoryProfile:
         return load_result(cls, path)
 
 
+@checked
 def trajectory_response(
     model: DepthModel,
     pairs: Task,

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics, polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TransferProfile:
     """Effect of the state of depth a inserted at depth b, for all (a, b)."""
@@ -106,6 +108,7 @@ class TransferProfile:
         return load_result(cls, path)
 
 
+@checked
 def transfer_matrix(
     model: DepthModel,
     pairs: Task,

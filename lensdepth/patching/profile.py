@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
+from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PatchProfile:
     """Outcome of editing one site at a time. What a pair does not have is NaN."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.roles import POSITION_NAMES, Roles
 from lensdepth.tasks import Task
@@ -143,6 +144,7 @@ def _named_span(roles: Roles, name: str, clean: Tensor, corrupted: Tensor, calle
     return Span(name=name, base=base, source=source)
 
 
+@checked
 def text_span(
     model: DepthModel,
     task: Task,

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lensdepth import polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.attribution import DIFFERENTIABLE, rank_agreement
@@ -35,10 +36,13 @@ from lensdepth.tasks import Task
 
 Control = Literal["shuffled_source", "random_site"]
 Method = Literal["exact", "attribution"]
+ALSO: tuple[str, ...] = ("success", "kl")
+CONTROLS: tuple[Control, ...] = ("shuffled_source",)
 SOURCE_BYTES = 2**28
 """Source states that are held at a time; pairs go through in blocks that fit."""
 
 
+@checked
 def patch_sweep(
     model: DepthModel,
     pairs: Task,
@@ -48,10 +52,10 @@ def patch_sweep(
     positions: PatchPositions | None = None,
     heads: Sequence[int] | Literal["all"] | None = None,
     metric: str | Metric = "logit_diff",
-    also: Sequence[str | Metric] = ("success", "kl"),
+    also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
-    controls: Sequence[Control] = ("shuffled_source",),
+    controls: Sequence[Control] = CONTROLS,
     method: Method = "exact",
     verify: int = 0,
     seed: int = 0,
@@ -105,7 +109,7 @@ def patch_sweep(
     places = stream_depths(model, stream, depths, caller=caller)
     one_by_one = check_heads(model, stream, heads, caller=caller)
     edit_name, function = named_edit(edit, caller=caller)
-    check_options(controls, method, verify, metric)
+    check_options(controls, method, verify, metric, also)
     wanted = named_positions(pairs, positions)
     roles = assign_roles(pairs, mode, positions=wanted, caller=caller)
     spans = resolve_spans(roles, wanted if positions is None else positions, caller=caller)
@@ -180,7 +184,13 @@ def patch_sweep(
     )
 
 
-def check_options(controls: Sequence[str], method: str, verify: int, metric: str | Metric) -> None:
+def check_options(
+    controls: Sequence[str],
+    method: str,
+    verify: int,
+    metric: str | Metric,
+    also: Sequence[str | Metric],
+) -> None:
     """Say which words an option of `patch_sweep` takes.
 
     Raises:
@@ -197,6 +207,13 @@ def check_options(controls: Sequence[str], method: str, verify: int, metric: str
             f"patch_sweep: attribution needs a metric with a slope at the base run, one of "
             f"{', '.join(DIFFERENTIABLE)} or a function; {metric!r} has none."
         )
+    unused = {"also": (also, ALSO), "controls": (controls, CONTROLS)}
+    for name, (given, default) in unused.items():
+        if method == "attribution" and tuple(given) not in ((), default):
+            raise ValueError(
+                f"patch_sweep: method='attribution' reads the one metric and runs no controls; "
+                f"leave out {name}={given!r}, or use method='exact'."
+            )
     if verify < 0 or (verify and method != "attribution"):
         raise ValueError(
             f"patch_sweep: verify is a number of sites to compute exactly beside "

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics, polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WindowProfile:
     """Outcome of editing every site of a window of depths in one run."""
@@ -151,6 +153,7 @@ class WindowProfile:
         return load_result(cls, path)
 
 
+@checked
 def patch_windows(
     model: DepthModel,
     pairs: Task,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lensdepth.arguments import checked
 from lensdepth.claims import ClaimTable, ClaimVerdict, Finding
 
 SIGNS = {"greater": ">", "less": "<", "equivalent": "±"}
@@ -22,6 +23,7 @@ class FindingCells:
     reason: str
 
 
+@checked
 def finding_cells(found: Finding) -> FindingCells:
     """A finding, ready for a table."""
     effect = interval = "–"
@@ -42,6 +44,7 @@ def finding_cells(found: Finding) -> FindingCells:
     )
 
 
+@checked
 def corrected_p(p: float | None) -> str:
     """A p-value as the tables of verdicts show it."""
     if p is None:
@@ -49,12 +52,14 @@ def corrected_p(p: float | None) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
+@checked
 def settled_by(table: ClaimTable, one: ClaimVerdict) -> str:
     """The word of the statement that settles a claim; a dash where none has a number."""
     found = table.finding(one.decisive)
     return "–" if found.effect is None else one.decisive.split(" ", 1)[1]
 
 
+@checked
 def claim_reasons(table: ClaimTable) -> list[str]:
     """Why claims stay open, and which tests are weak."""
     said: dict[str, list[str]] = {}
@@ -64,6 +69,7 @@ def claim_reasons(table: ClaimTable) -> list[str]:
     return [f"{', '.join(claims)}: {reason}." for reason, claims in said.items()]
 
 
+@checked
 def claims_verdict(table: ClaimTable) -> str:
     """One sentence on all claims."""
     by_verdict: dict[str, list[str]] = {"supported": [], "contradicted": [], "cannot tell": []}

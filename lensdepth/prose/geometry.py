@@ -5,10 +5,12 @@ import math
 import torch
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.geometry import GeometryProfile
 from lensdepth.prose.wording import Estimate, at_depth, counted, estimate, p_value
 
 
+@checked
 def geometry_sentences(profile: GeometryProfile) -> list[str]:
     """Coupling to the prediction and to contexts, then norm, turn, rank and change of the cloud."""
     n_layers = profile.n_layers
@@ -41,6 +43,7 @@ def geometry_sentences(profile: GeometryProfile) -> list[str]:
     return said
 
 
+@checked
 def coupling_verdict(profile: GeometryProfile) -> str:
     """One or two sentences: do angles, and do norms, follow the predictions, and where most?"""
     rho = profile.angle_js

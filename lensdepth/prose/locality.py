@@ -1,10 +1,12 @@
 """What single blocks do against what all do together."""
 
+from lensdepth.arguments import checked
 from lensdepth.locality import LocalityProfile
 from lensdepth.prose.wording import Estimate, estimate
 from lensdepth.stats import Interval
 
 
+@checked
 def locality_sentences(profile: LocalityProfile) -> list[str]:
     """The whole, the best single block, how effects add up, and what later blocks make of it."""
     best = profile.best_depth

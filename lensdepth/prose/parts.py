@@ -3,6 +3,7 @@
 import torch
 
 from lensdepth.ablation import AblationProfile, DecodingProfile, DoseProfile
+from lensdepth.arguments import checked
 from lensdepth.prose.wording import at_depth, estimate, plain
 
 WEAK = 0.2
@@ -15,6 +16,7 @@ def judged_index(profile: AblationProfile) -> int | None:
     return usable[-1] if usable else None
 
 
+@checked
 def ablation_sentences(profile: AblationProfile) -> list[str]:
     """What each part moves at the deepest judged depth, against its control."""
     index = judged_index(profile)
@@ -46,6 +48,7 @@ def ablation_sentences(profile: AblationProfile) -> list[str]:
     return said
 
 
+@checked
 def ablation_verdict(profile: AblationProfile) -> str:
     """One sentence: which part moves more of the logit difference, with the gap's interval."""
     index = judged_index(profile)
@@ -112,6 +115,7 @@ def _controls(profile: AblationProfile, index: int) -> list[str]:
     return said
 
 
+@checked
 def dose_sentences(profile: DoseProfile) -> list[str]:
     """How far a direction must turn, and what large changes of the norm do, where they may."""
     depths = profile.depths.tolist()
@@ -153,6 +157,7 @@ def dose_sentences(profile: DoseProfile) -> list[str]:
     return said
 
 
+@checked
 def decoding_sentences(profile: DecodingProfile) -> list[str]:
     """What can be read off the norm, against permuted labels, and off the direction."""
     p = profile.p_holm

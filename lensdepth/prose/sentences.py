@@ -4,12 +4,14 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.prose.wording import Estimate, at_depth, estimate, place
 from lensdepth.transition import Crossing, Transition
 
 
+@checked
 def lens_sentences(profile: LensProfile, transition: Transition | None) -> list[str]:
     """Where the lens reaches the final distribution, and how often its top token is final."""
     n_layers = profile.n_layers
@@ -32,6 +34,7 @@ def lens_sentences(profile: LensProfile, transition: Transition | None) -> list[
     return said
 
 
+@checked
 def lens_verdict(transition: Transition | None, n_layers: int) -> str:
     """One sentence: the transition of the lens, or that there is none, or no telling."""
     if transition is None:
@@ -67,6 +70,7 @@ def _first_at_least(values: Float[Tensor, "unit depth"], level: float) -> int:
     return int(reached[0]) if len(reached) else values.shape[1] - 1
 
 
+@checked
 def patch_sentences(profile: PatchProfile, crossing: Crossing | None) -> list[str]:
     """Whether and where control passes to the last token, both ends, and the control."""
     said = [] if crossing is None else [crossing_verdict(crossing, profile.n_layers)]
@@ -98,6 +102,7 @@ def patch_sentences(profile: PatchProfile, crossing: Crossing | None) -> list[st
     return said
 
 
+@checked
 def crossing_verdict(crossing: Crossing, n_layers: int) -> str:
     """One sentence: where control passes, or that the curves do not cross, or no telling."""
     if crossing.verdict == "none":

@@ -1,5 +1,6 @@
 """What was found about steering at the input and at the output."""
 
+from lensdepth.arguments import checked
 from lensdepth.prose.wording import counted, estimate, place
 from lensdepth.steering import SteeringProfile
 from lensdepth.transition import Crossing
@@ -8,6 +9,7 @@ FEW = 3
 """A centroid of fewer prompts is called rough."""
 
 
+@checked
 def steering_verdict(profile: SteeringProfile, crossing: Crossing | None) -> str:
     """One sentence: where steering passes from the input to the output, if it does."""
     if crossing is None:
@@ -26,6 +28,7 @@ def steering_verdict(profile: SteeringProfile, crossing: Crossing | None) -> str
     return f"Steering passes from input-centric to output-centric at {where}."
 
 
+@checked
 def steering_sentences(
     profile: SteeringProfile, crossing: Crossing | None, sustained: Crossing | None
 ) -> list[str]:

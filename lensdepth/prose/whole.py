@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lensdepth.ablation import AblationProfile
+from lensdepth.arguments import checked
 from lensdepth.geometry import GeometryProfile
 from lensdepth.lens import LensProfile
 from lensdepth.patching import PatchProfile
@@ -13,6 +14,7 @@ from lensdepth.prose.wording import Estimate, between, counted, estimate, p_valu
 from lensdepth.transition import Crossing, Transition
 
 
+@checked
 def order_verdict(crossing: Crossing | None, transition: Transition | None) -> str | None:
     """Which comes first, the passing of control or the lens; None unless both were found."""
     if crossing is None or transition is None:
@@ -27,6 +29,7 @@ def order_verdict(crossing: Crossing | None, transition: Transition | None) -> s
     return "Their two intervals overlap, so which of the two comes first cannot be told."
 
 
+@checked
 def accuracy(profile: LensProfile) -> Estimate | None:
     """Share of the prompts whose target is the model's own most likely answer."""
     if profile.target_rank is None:
@@ -34,6 +37,7 @@ def accuracy(profile: LensProfile) -> Estimate | None:
     return estimate((profile.target_rank[-1] == 0).float().mean(-1))
 
 
+@checked
 def opening(
     *,
     model: str,
@@ -88,6 +92,7 @@ class KeyNumber:
     detail: str
 
 
+@checked
 def key_numbers(
     *,
     n_layers: int,

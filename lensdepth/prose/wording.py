@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +42,27 @@ class Estimate:
         return f"{mean}{unit} ({low} to {high}{unit})"
 
 
+@checked
 def estimate(values: Float[Tensor, " unit"]) -> Estimate:
     """Mean and interval over prompts or pairs."""
     mean, low, high = stats.bootstrap_mean(values.numpy()[:, None])
     return Estimate(mean=float(mean[0]), low=float(low[0]), high=float(high[0]))
 
 
+@checked
 def plain(x: float) -> str:
     """Two decimals below 10, fewer above, and never a minus before a zero."""
     text = f"{x:.2f}" if abs(x) < 10 else f"{x:.1f}" if abs(x) < 100 else f"{x:.0f}"
     return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
+@checked
 def p_value(p: float) -> str:
     """`p = 0.03`, or `p < 0.001`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
+@checked
 def block_of(depth: float | int, n_layers: int) -> str:
     """The residual state nearest to a depth, by the block whose output it is."""
     nearest = round(depth)
@@ -81,11 +86,13 @@ def place(depth: float, low: float, high: float, n_layers: int) -> str:
     )
 
 
+@checked
 def counted(n: int, noun: str) -> str:
     """`1 pair`, `2 pairs`."""
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
+@checked
 def between(at: float, low: float, high: float, n_layers: int) -> str:
     """The interval of a location, short."""
     digits = 1 if high - low >= 0.5 else 2

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator, Sequence
 from jaxtyping import Bool
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.replay.copies import Unreplayable
@@ -25,6 +26,7 @@ from lensdepth.replay.ways import by_hooks, by_replay, fitting_blocks
 from lensdepth.tokens import Positions, Prompts
 
 
+@checked
 def replay(
     model: DepthModel,
     base: Prompts,

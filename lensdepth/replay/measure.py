@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.finite import NotFinite
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
@@ -19,6 +20,7 @@ READOUT_BYTES = 128 * 2**20
 """Logits that are read out at a time."""
 
 
+@checked
 def replay_measure(
     model: DepthModel,
     base: Prompts,

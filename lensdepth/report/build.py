@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.report import figures
 from lensdepth.report.findings import Findings, measure, summarize
@@ -21,6 +22,7 @@ OURS = {".parquet", ".json"}
 """What a folder of tables holds; a folder with anything else in it is never replaced."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Report(Findings):
     """What was measured, and where it was written."""
@@ -37,6 +39,7 @@ class Report(Findings):
         return figures.story(self)
 
 
+@checked
 def build_report(
     model: DepthModel,
     task: Task,

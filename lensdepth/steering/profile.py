@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
+from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 READ = ("success", "prob", "kl_to_source", "logit_diff", "flip")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SteeringProfile:
     """Outcome of adding a difference of centroids, or a part of it, to the base run."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lensdepth import metrics, polar
+from lensdepth.arguments import checked
 from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
 from lensdepth.patching.grid import pair_blocks
@@ -53,6 +54,7 @@ STRONGEST = 1e6
 """Beyond it states overflow in float32, and nothing is learned from it before."""
 
 
+@checked
 def steering_sweep(
     model: DepthModel,
     task: Task,
@@ -117,6 +119,12 @@ def steering_sweep(
     where = tuple(dict.fromkeys(positions))
     roles = assign_roles(task, mode, positions=where, caller=caller)
     columns = {"input": input_label, "prediction": output_label}
+    for name, label in columns.items():
+        if label is not None and name not in where:
+            raise ValueError(
+                f"{caller}: the label {label!r} is of the {name} position, where nothing is "
+                f"steered; leave it out, or add {name!r} to positions."
+            )
     labels = [label_prompts(task, roles, name, columns[name], caller=caller) for name in where]
     pool = pool_prompts(roles)
     folds = deal_folds(task, pool, labels, n_folds=n_folds, seed=seed, caller=caller)

@@ -11,6 +11,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from lensdepth.arguments import checked
+from lensdepth.model import DepthModel
 from lensdepth.tasks.catalogue import TASKS, make_rows
 from lensdepth.tasks.files import looks_like_path, read_rows
 from lensdepth.tasks.joining import Joining
@@ -32,14 +34,16 @@ def list_tasks() -> dict[str, str]:
     return {name: recipe.description for name, recipe in TASKS.items()}
 
 
+@checked
 def list_templates(name: str) -> tuple[str, ...]:
     """The names that `template` may have for a built-in task."""
     return TASKS[_known_task(name)].templates
 
 
+@checked
 def load_task(
     name_or_path: str | Path,
-    model: PromptModel,
+    model: DepthModel | PromptModel,
     *,
     n: int | None = 200,
     seed: int = 0,

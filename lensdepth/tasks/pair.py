@@ -4,16 +4,19 @@
 ('March',)
 """
 
+from lensdepth.arguments import checked
+from lensdepth.model import DepthModel
 from lensdepth.tasks.joining import Joining
 from lensdepth.tasks.rows import Row
 from lensdepth.tasks.task import PromptModel, Task, build_task
 from lensdepth.tokens import token_text
 
 
+@checked
 def pair_task(
     clean: str,
     corrupted: str,
-    model: PromptModel,
+    model: DepthModel | PromptModel,
     *,
     target: str | None = None,
     foil: str | None = None,

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lensdepth.arguments import checked
+from lensdepth.model import DepthModel
 from lensdepth.outside import shown
 from lensdepth.tasks.joining import Joined, Joining
 from lensdepth.tasks.locate import (
@@ -49,6 +51,7 @@ class PromptModel(Protocol):
     def logits(self, prompts: Any) -> Tensor: ...
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """Prompts with their tokens, answers and positions; made by `load_task`."""
@@ -109,7 +112,9 @@ class Task:
         """Last token of each corrupted prompt."""
         return None if self.corrupted_tokens is None else self.corrupted_tokens.last
 
-    def select(self, rows: slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> "Task":
+    def select(
+        self, rows: int | slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor
+    ) -> "Task":
         """The pairs of these rows, in this order; the counts stay those of the whole task.
 
         Args:
@@ -122,10 +127,21 @@ class Task:
         if not isinstance(rows, slice):
             rows = rows.cpu().numpy() if isinstance(rows, Tensor) else np.asarray(rows)
             rows = rows if rows.size else np.zeros(0, dtype=int)
+            if rows.ndim > 1 or rows.dtype.kind not in "biu":
+                raise IndexError(
+                    f"Task.select: rows are whole numbers or truth values, one after the other; "
+                    f"got {rows.dtype} of shape {list(rows.shape)}."
+                )
             if rows.dtype == bool and rows.shape != (len(self),):
                 raise IndexError(
                     f"Task.select: a mask needs one truth value per pair, {len(self)}, "
                     f"got shape {list(rows.shape)}."
+                )
+            outside = [] if rows.dtype == bool else rows[(rows < -len(self)) | (rows >= len(self))]
+            if len(np.atleast_1d(outside)):
+                raise IndexError(
+                    f"Task.select: there is no row {np.atleast_1d(outside)[0]}; {self.name!r} has "
+                    f"rows 0...{len(self) - 1}."
                 )
         chosen = np.atleast_1d(np.arange(len(self))[rows])
         if not len(chosen):
@@ -187,9 +203,10 @@ class Task:
         return frame
 
 
+@checked
 def build_task(
     rows: Sequence[Row],
-    model: PromptModel,
+    model: DepthModel | PromptModel,
     *,
     name: str,
     seed: int = 0,
@@ -538,9 +555,17 @@ def _row_spans(row: Row) -> tuple[Any, Any] | None:
     return None if clean is None or corrupted is None else (clean, corrupted)
 
 
-def answered_rightly(task: Task, model: PromptModel) -> tuple[Tensor, Tensor]:
-    """Whether the likeliest next token is target on clean, and foil on corrupted, by pair."""
-    assert task.corrupted_tokens is not None
+@checked
+def answered_rightly(task: Task, model: DepthModel | PromptModel) -> tuple[Tensor, Tensor]:
+    """Whether the likeliest next token is target on clean, and foil on corrupted, by pair.
+
+    Raises:
+        ValueError: the task has plain prompts alone.
+    """
+    if task.corrupted_tokens is None:
+        raise ValueError(
+            f"answered_rightly: task {task.name!r} has plain prompts alone, and no answers."
+        )
     right = []
     for tokens, answers in (
         (task.clean_tokens, task.target_ids),

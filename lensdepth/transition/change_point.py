@@ -4,7 +4,7 @@ Makes no assumption on the shape of the change, and takes several profiles at on
 to unit variance over depth, so that they count alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,12 +14,14 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.transition.find import ALPHA, whole_units
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ChangePoint:
     """Where profiles are best cut in two."""
@@ -47,10 +49,11 @@ class ChangePoint:
         return pd.DataFrame([row])
 
 
+@checked
 def find_change_point(
     profiles: Float[Tensor, "unit depth"] | Mapping[str, Float[Tensor, "unit depth"]],
     *,
-    depths: list[int] | None = None,
+    depths: Sequence[float] | None = None,
     n_resamples: int = 500,
     seed: int = 0,
 ) -> ChangePoint:

@@ -9,12 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.lens import LensProfile
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Commitment:
     """Where each prompt's answer is settled; depth L at the latest, where the lens is the model."""
@@ -39,6 +41,7 @@ class Commitment:
         )
 
 
+@checked
 def find_commitment(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,
@@ -55,10 +58,12 @@ def find_commitment(
     Raises:
         ValueError: values other than 0 and 1, or a prompt whose last depth is not its own answer.
     """
-    agrees = profile
-    if isinstance(profile, LensProfile):
-        agrees = profile.top1_agreement[:, :, -1].T
-    assert isinstance(agrees, Tensor)
+    agrees = profile.top1_agreement[:, :, -1].T if isinstance(profile, LensProfile) else profile
+    agrees = agrees.detach().cpu()
+    if not agrees.numel():
+        raise ValueError(
+            f"find_commitment: needs a prompt and a depth at least, got {list(agrees.shape)}."
+        )
     if not ((agrees == 0) | (agrees == 1)).all() or not (agrees[:, -1] == 1).all():
         raise ValueError(
             "find_commitment: values must be 0 or 1, and 1 at the last depth, where the lens is "

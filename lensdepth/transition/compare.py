@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
 from lensdepth.transition.crossing import Crossing
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Located = Transition | ChangePoint | Crossing | Commitment
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class WidthComparison:
     """Which of two transitions takes fewer depths."""
@@ -31,6 +33,7 @@ class WidthComparison:
     high: float
 
 
+@checked
 def compare_widths(
     first: Transition, second: Transition, *, n_resamples: int = 1000, seed: int = 0
 ) -> WidthComparison:
@@ -71,6 +74,7 @@ def compare_widths(
     )
 
 
+@checked
 def correct_many(found: Sequence[Transition]) -> list[Transition]:
     """The same transitions, with p-values corrected for their number by Holm's method.
 
@@ -89,6 +93,7 @@ def correct_many(found: Sequence[Transition]) -> list[Transition]:
     return result
 
 
+@checked
 def compare_definitions(found: Mapping[str, Located]) -> "pd.DataFrame":
     """One row a definition: where it puts the switch, and which others it agrees with.
 

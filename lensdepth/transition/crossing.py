@@ -1,5 +1,6 @@
 """Where control passes from one position to the other: two efficacy curves that change places."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
+from lensdepth.outside import cut
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
 from lensdepth.steering import SteeringProfile
@@ -24,6 +27,7 @@ MARGIN = 0.05
 """Efficacy by which one curve must lead the other, on each side of a crossing."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crossing:
     """Where control passes from one position to the other."""
@@ -84,11 +88,12 @@ class Crossing:
         return load_result(cls, path)
 
 
+@checked
 def find_crossing(
     first: PatchProfile | SteeringProfile | Float[Tensor, "unit depth"],
     second: Float[Tensor, "unit depth"] | None = None,
     *,
-    depths: list[int] | None = None,
+    depths: Sequence[float] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Crossing:
@@ -102,7 +107,8 @@ def find_crossing(
         first: a patch or steering profile with both positions (of steering, the whole difference
             at one depth), or the efficacy that leads early.
         second: the efficacy that leads late, for the same units; not with a profile.
-        depths: the depths of the columns; 0, 1, ... by default, or the profile's own.
+        depths: the depths of the columns, increasing; 0, 1, ... by default. Not with a profile,
+            which has its own.
         n_resamples: bootstrap resamples over units.
         seed: of the bootstrap.
     Returns:
@@ -110,12 +116,20 @@ def find_crossing(
         not lead before the first one last does; "none" where at most 5 % cross; else "cannot
         tell".
     Raises:
-        ValueError: shapes that differ, or a profile without both positions.
+        ValueError: shapes that differ, depths that do not fit them, a profile without both
+            positions, or one with curves or depths beside it.
     Example:
         >>> find_crossing(patch_sweep(model, task)).depth
     """
     provenance = None
     if isinstance(first, PatchProfile | SteeringProfile):
+        beside = {"second": second, "depths": depths}
+        given = [name for name, value in beside.items() if value is not None]
+        if given:
+            raise ValueError(
+                f"find_crossing: a {type(first).__name__} has both curves and their depths; leave "
+                f"out {' and '.join(given)}, or give two curves in place of the profile."
+            )
         provenance, depths = first.provenance, first.depths.tolist()
         first, second = first.efficacy("input"), first.efficacy("prediction")
     if second is None or second.shape != first.shape:
@@ -128,7 +142,13 @@ def find_crossing(
         raise ValueError(
             f"find_crossing: needs a unit and two depths at least, got {tuple(first.shape)}."
         )
+    first, second = first.detach().cpu(), second.detach().cpu()
     at = np.arange(first.shape[1], dtype=float) if depths is None else np.array(depths, float)
+    if len(at) != first.shape[1] or not (np.diff(at) > 0).all():
+        raise ValueError(
+            f"find_crossing: depths must increase, one for each of the {first.shape[1]} columns; "
+            f"got {len(at)} of them: {cut(str(at.tolist()))}."
+        )
     difference = (first - second).double().numpy()
     depth = _last_crossing(np.nanmean(difference, axis=0), at)
     low = high = share = float("nan")
@@ -164,6 +184,7 @@ def find_crossing(
     )
 
 
+@checked
 def find_steering_crossing(
     profile: SteeringProfile,
     *,

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.arguments import checked
 from lensdepth.lens import LensProfile
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -30,6 +31,7 @@ WIDEST = 0.8
 """10-90 % width, as a share of the depth, beyond which a change has no plateaus."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transition:
     """Sigmoid a + b / (1 + exp(-(depth - location) / scale)) through the mean profile."""
@@ -130,11 +132,12 @@ class Transition:
         return load_result(cls, path)
 
 
+@checked
 def find_transition(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,
     name: str | None = None,
-    depths: list[int] | None = None,
+    depths: Sequence[float] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Transition:
@@ -251,7 +254,7 @@ def _judge(
 
 
 def whole_units(
-    values: Float[Tensor, "unit depth"], depths: Sequence[int] | None, *, caller: str
+    values: Float[Tensor, "unit depth"], depths: Sequence[float] | None, *, caller: str
 ) -> tuple[Float[Tensor, "whole_unit depth"], Float[Array, " depth"]]:
     """Units without NaN, and the depths as numbers.
 
@@ -266,6 +269,7 @@ def whole_units(
         )
     if values.isinf().any():
         raise ValueError(f"{caller}: the profile holds infinite values; leave those prompts out.")
+    values = values.detach().cpu()
     whole = values[~values.isnan().any(1)]
     if not len(whole):
         raise ValueError(f"{caller}: every one of the {len(values)} units holds a NaN.")
