@@ -34,7 +34,7 @@ from lensdepth.hooks import (
     depth_hook,
     site_hook,
 )
-from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
+from lensdepth.loading import load_checkpoint, parse_device, parse_dtype
 from lensdepth.passes import Passes, weights_of
 from lensdepth.polar import Edit
 from lensdepth.provenance import Backend, ModelInfo
@@ -42,6 +42,7 @@ from lensdepth.readout import Readout
 from lensdepth.residual import ResidualStream
 from lensdepth.standing import StandingEdit, StandingPositions, standing, standing_positions
 from lensdepth.tokens import Positions, Prompts, TokenBatch, pad_tokens, resolve_positions
+from lensdepth.weights import fingerprint
 
 logger = logging.getLogger(__name__)
 

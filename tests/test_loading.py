@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from lensdepth import conversion, loading
+from lensdepth import conversion, loading, weights
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.model import load_model
 
@@ -228,7 +228,7 @@ def test_fingerprint_is_exact() -> None:
 
 def test_chunks_do_not_change_the_sum() -> None:
     weight = torch.randn(101)
-    assert loading._sum_bits(weight, chunk=4) == loading._sum_bits(weight)
+    assert weights._sum_bits(weight, chunk=4) == weights._sum_bits(weight)
 
 
 def test_architectures_differ_from_their_defaults() -> None:

@@ -20,8 +20,8 @@ from lensdepth import (
 )
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.lens import fit, read
-from lensdepth.loading import fingerprint
 from lensdepth.provenance import Backend, make_provenance
+from lensdepth.weights import fingerprint
 
 PROMPTS = ["The capital of France is", "If it is May now, in two months it will be"]
 
