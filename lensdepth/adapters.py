@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from lensdepth.outside import outside, shown
+from lensdepth.outside import heading, outside, shown
 from lensdepth.weight_files import is_adapter
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def find_adapter(folder: Path, name: str) -> Path | None:
         logger.warning(
             "%s: the folder %s in it holds an adapter%s, which is not read: the model is measured "
             "without it.",
-            name,
+            heading(name),
             shown(below[0]),
             f", as do {len(below) - 1} more" * (len(below) > 1),
         )
@@ -129,7 +129,9 @@ def merge(hf_model: Any, folder: Path, name: str) -> Any:
             f"load_model: the adapter of {shown(name)} cannot be merged: it leaves weights of its "
             f"own. Take the adapter's files out of the folder to measure the base model."
         )
-    logger.warning("%s: an adapter stands beside its weights and is merged into them.", name)
+    logger.warning(
+        "%s: an adapter stands beside its weights and is merged into them.", heading(name)
+    )
     return merged
 
 

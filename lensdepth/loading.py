@@ -5,13 +5,11 @@ Reach for `lensdepth.model.load_model`; this is its first half. Whatever goes wr
 """
 
 import difflib
-import json
 import logging
 import os
-import re
 import socket
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -23,16 +21,19 @@ from urllib.request import getproxies
 import torch
 
 from lensdepth.adapters import CONFIG, WEIGHTS, check_peft, find_adapter, how_to_merge, merge
+from lensdepth.beside import (
+    check_plain,
+    check_plain_weights,
+    check_weight_files,
+    read_object,
+    tell_of_architecture,
+    tell_of_code,
+    tell_of_unused,
+    tell_of_vocabulary,
+)
 from lensdepth.bundled import bundled_names, bundled_path
 from lensdepth.outside import LONGEST_NAME, outside, shown
-from lensdepth.weight_files import (
-    check_blocks,
-    check_kinds,
-    check_shapes,
-    check_sizes,
-    find_weights,
-    read_stored,
-)
+from lensdepth.weight_files import check_blocks, check_sizes, find_weights, read_stored
 from lensdepth.weights import check_finite, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -88,26 +89,28 @@ def load_checkpoint(
     """
     name, source = _resolve(name_or_path)
     hub = {"trust_remote_code": trust_remote_code, "local_files_only": not _reachable(source)}
+    folder = _folder(source, name, hub)
     config = _read_config(source, name, hub)
     check_plain(config, name)
-    if trust_remote_code is False:
-        _tell_of_code(config, name)
+    own_code = trust_remote_code and bool(getattr(config, "auto_map", None))
+    if not trust_remote_code:
+        tell_of_code(folder, config, name)
     _check_tokenizer_files(source, name)
-    folder = _folder(source, hub)
+    adapter = None
     if folder is not None:
-        _check_weight_files(folder, config, name, partial=folder != Path(source))
-    adapter = None if folder is None else find_adapter(folder, name)
+        partial = folder != Path(source)
+        check_weight_files(folder, config, name, partial=partial, own_code=own_code)
+        adapter = find_adapter(folder, name)
     if adapter is not None:
         check_peft(name)
-    tokenizer = _read(
-        source, name, "tokenizer", _tokenizer_loader(source, name, trust_remote_code), hub
-    )
+    loader = _tokenizer_loader(source, name, trust_remote_code)
+    tokenizer = _read(source, name, "tokenizer", loader, hub)
     if len(tokenizer) == 0:
         raise ValueError(f"load_model: the tokenizer of {shown(name)} has no tokens.")
     hf_model = _read_weights(source, name, dtype, hub)
     if adapter is not None:
         hf_model = merge(hf_model, adapter, name)
-    _tell_of_vocabulary(folder, tokenizer, hf_model, name)
+    tell_of_vocabulary(folder, tokenizer, hf_model, name)
     weights = hf_model.state_dict()
     check_finite(weights, name)
     with outside(f"load_model: {shown(name)} cannot be put on {str(device)!r}"):
@@ -130,8 +133,8 @@ def read_n_layers(name_or_path: str | Path, *, trust_remote_code: bool = False) 
     """
     name, source = _resolve(name_or_path)
     hub = {"trust_remote_code": trust_remote_code, "local_files_only": not _reachable(source)}
+    folder = _folder(source, name, hub)
     config = _read_config(source, name, hub)
-    folder = _folder(source, hub)
     partial = folder != Path(source)
     weights = None if folder is None else find_weights(folder, config, name, partial=partial)
     if weights is not None:
@@ -145,27 +148,6 @@ def _read_config(source: str, name: str, hub: dict[str, Any]) -> Any:
     check_causal(config, name)
     check_sizes(config, name)
     return config
-
-
-def _check_weight_files(folder: Path, config: Any, name: str, *, partial: bool) -> None:
-    """Refuse weight files that hold less than the configuration asks for."""
-    weights = find_weights(folder, config, name, partial=partial)
-    if weights is None:
-        return
-    if weights.others:
-        logger.warning(
-            "%s: of its weight files %s is read, %s%s not.",
-            name,
-            shown(weights.entry),
-            shown(weights.others[0]),
-            f" and {len(weights.others) - 1} more are" if len(weights.others) > 1 else " is",
-        )
-    stored = read_stored(weights, name)
-    check_blocks(config, stored, name)
-    if _quantization(config) is None:
-        check_kinds(stored, name)
-        if not getattr(config, "auto_map", None):
-            check_shapes(config, stored, name)
 
 
 def _read_weights(source: str, name: str, dtype: torch.dtype, hub: dict[str, Any]) -> Any:
@@ -194,103 +176,10 @@ def _read_weights(source: str, name: str, dtype: torch.dtype, hub: dict[str, Any
             f"load_model: the weights of {shown(name)} lack {shown(absent[0])}"
             f"{f' and {len(absent) - 1} more' * (len(absent) > 1)}, which would be left random."
         )
-    _check_plain_weights(hf_model, name)
-    _tell_of_unused(hf_model, sorted(report.get("unexpected_keys", ())), name)
+    check_plain_weights(hf_model, name)
+    tell_of_architecture(hf_model, name)
+    tell_of_unused(hf_model, sorted(report.get("unexpected_keys", ())), name)
     return hf_model
-
-
-def _check_plain_weights(hf_model: Any, name: str) -> None:
-    """Whatever the configuration said: what was loaded must be numbers that one can read."""
-    odd = [
-        key
-        for key, weight in hf_model.named_parameters()
-        if not weight.is_floating_point() or weight.dtype not in DTYPES.values()
-    ]
-    if getattr(hf_model, "is_quantized", False) or odd:
-        of = f" (such as {shown(odd[0])})" if odd else ""
-        raise ValueError(
-            f"load_model: the weights of {shown(name)} came out quantised{of}; lensdepth measures "
-            f"plain floating-point weights. Take the model as it was before that."
-        )
-
-
-def _tell_of_unused(hf_model: Any, unused: Sequence[str], name: str) -> None:
-    """Weights in the files that the model has no place for, and weights that are not tied.
-
-    Raises:
-        ValueError: they belong to blocks that the configuration leaves out.
-    """
-    config = hf_model.config.get_text_config()
-    n_layers = getattr(config, "num_hidden_layers", None)
-    own = {re.sub(r"\.\d+\.", ".0.", key, count=1) for key in hf_model.state_dict()}
-    for key in unused:
-        block = re.search(r"\.(\d+)\.", key)
-        beyond = block is not None and n_layers is not None and int(block[1]) >= n_layers
-        if beyond and any(k.endswith(re.sub(r"\.\d+\.", ".0.", key, count=1)) for k in own):
-            raise ValueError(
-                f"load_model: the config of {shown(name)} gives {n_layers} blocks, its weights "
-                f"hold {shown(key)} as well. One of the two belongs to another model."
-            )
-    if unused:
-        logger.warning(
-            "%s: %d weights in its files have no place in %s and are not used, the first %s.",
-            name,
-            len(unused),
-            type(hf_model).__name__,
-            shown(unused[0]),
-        )
-    embedded, unembedded = hf_model.get_input_embeddings(), hf_model.get_output_embeddings()
-    asked = getattr(config, "tie_word_embeddings", False)
-    if asked and unembedded is not None and embedded.weight is not unembedded.weight:
-        logger.warning(
-            "%s: its config ties unembedding and embedding, its files hold two different ones; "
-            "both are used as they are.",
-            name,
-        )
-
-
-def _tell_of_code(config: Any, name: str) -> None:
-    if getattr(config, "auto_map", None):
-        logger.warning(
-            "%s: code of its own comes with it and is not run; transformers' %s is. "
-            "trust_remote_code=True runs it.",
-            name,
-            type(config).__name__.removesuffix("Config"),
-        )
-
-
-def _quantization(config: Any) -> Any:
-    """What a configuration says about how its weights are packed, or None."""
-    for part in (config, config.get_text_config()):
-        for key in ("quantization_config", "compression_config"):
-            said = getattr(part, key, None)
-            if said is not None:
-                return said
-    return None
-
-
-def check_plain(config: Any, name: str) -> None:
-    """Refuse quantised weights: the passes, edits and fingerprints here are of plain numbers.
-
-    Packed integers have no rows and columns to read an unembedding, a head or a norm off, and
-    HookedTransformer would take them for weights. What transformers unpacks on loading is plain.
-
-    Raises:
-        ValueError: with the method and what to do.
-    """
-    said = _quantization(config)
-    if said is None:
-        return
-    said = said if isinstance(said, dict) else getattr(said, "__dict__", {})
-    if said.get("dequantize") is True:
-        logger.warning("%s: its weights are quantised, and unpacked on loading.", name)
-        return
-    method = said.get("quant_method")
-    raise ValueError(
-        f"load_model: {shown(name)} is quantised ({shown(method)}); lensdepth measures plain "
-        f"floating-point weights. Take the model as it was before that, or, where transformers can "
-        f"unpack the method on loading, set 'dequantize': true in its quantization_config."
-    )
 
 
 def check_causal(config: Any, name: str) -> None:
@@ -399,37 +288,33 @@ def _check_regular(folder: Path, name: str) -> None:
                 )
 
 
-def _folder(source: str, hub: Mapping[str, Any]) -> Path | None:
+def _folder(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:
     """The folder that a model's files are in: its own, or of the hub's cache what is there yet.
 
     An adapter of a model on the hub is fetched, for the model is not complete without.
     """
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         return Path(source)
-    with outside(f"load_model: the files of {shown(source)} cannot be looked up on the hub"):
+    found: dict[str, Path] = {}
+    with _asking(source, name, "config", hub):
         from transformers.utils import cached_file
 
-        found = {
-            file: cached_file(
-                source,
-                file,
-                local_files_only=hub["local_files_only"],
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-            )
-            for file in ("config.json", CONFIG)
-        }
-        if found[CONFIG] is not None:
-            for file in WEIGHTS:
-                if cached_file(
+        for file in ("config.json", CONFIG, *WEIGHTS):
+            if file not in WEIGHTS or (CONFIG in found and not {*WEIGHTS} & {*found}):
+                path = cached_file(
                     source,
                     file,
                     local_files_only=hub["local_files_only"],
                     _raise_exceptions_for_missing_entries=False,
                     _raise_exceptions_for_connection_errors=False,
-                ):
-                    break
-    return None if found["config.json"] is None else Path(found["config.json"]).parent
+                )
+                found |= {} if path is None else {file: Path(path)}
+    if CONFIG in found and "config.json" not in found:
+        raise ValueError(
+            f"load_model: {shown(name)} has no config.json."
+            f"{how_to_merge(found[CONFIG].parent, name)}"
+        )
+    return found["config.json"].parent if found else None
 
 
 def _is_path(given: str) -> bool:
@@ -438,7 +323,7 @@ def _is_path(given: str) -> bool:
 
 def _reachable(source: str) -> bool:
     """Whether asking the hub makes sense: without a network its client tries for half a minute."""
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         return False
     from huggingface_hub import constants
 
@@ -457,27 +342,27 @@ def _reachable(source: str) -> bool:
 
 def _read(source: str, name: str, part: str, loader: str, options: dict[str, Any]) -> Any:
     """Call a `from_pretrained` of transformers, and turn whatever it raises into one line."""
-    if Path(source).is_dir() or part != "config":
-        said, hint = f"load_model: the {part} of {shown(name)} cannot be read", ""
-    elif options["local_files_only"]:
-        said = (
-            f"load_model: {shown(name)} is no bundled model, no folder and not in the local "
-            f"Hugging Face cache, and the hub cannot be reached"
-        )
-        hint = _nearest(name)
-    else:
-        said = (
-            f"load_model: {shown(name)} is no bundled model, no folder and could not be loaded "
-            f"from the Hugging Face hub"
-        )
-        hint = _nearest(name)
+    asking = _asking(source, name, part, options)
     try:
-        with outside(said, hint=hint):
+        with asking:
             import transformers
 
             return getattr(transformers, loader).from_pretrained(source, **options)
     except SystemExit as error:  # of code that came with the model: no reason to leave
-        raise ValueError(f"{said}: its own code called for an exit.") from error
+        raise ValueError(f"{asking.said}: code that comes with it called for an exit.") from error
+
+
+def _asking(source: str, name: str, part: str, options: Mapping[str, Any]) -> outside:
+    """The boundary round whatever reads a part of a model, with the words for its failing."""
+    if os.path.isdir(source) or part != "config":
+        return outside(f"load_model: the {part} of {shown(name)} cannot be read")
+    where = (
+        "not in the local Hugging Face cache, and the hub cannot be reached"
+        if options["local_files_only"]
+        else "could not be loaded from the Hugging Face hub"
+    )
+    said = f"load_model: {shown(name)} is no bundled model, no folder and {where}"
+    return outside(said, hint=_nearest(name).strip())
 
 
 def _check_tokenizer_files(source: str, name: str) -> None:
@@ -500,55 +385,12 @@ def _tokenizer_loader(source: str, name: str, trust_remote_code: bool) -> str:
     folder = Path(source)
     if not all((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
         return "AutoTokenizer"
-    settings = _read_object(folder / "tokenizer_config.json", name)
+    settings = read_object(folder / "tokenizer_config.json", name)
     declared = settings.get("tokenizer_class")
     if trust_remote_code and settings.get("auto_map"):
         return "AutoTokenizer"
     plain = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
     return "PreTrainedTokenizerFast" if plain else "AutoTokenizer"
-
-
-def _tell_of_vocabulary(folder: Path | None, tokenizer: Any, hf_model: Any, name: str) -> None:
-    """Say where the tokenizer's files or its ids are others than those that are used."""
-    n_tokens, d_vocab = len(tokenizer), hf_model.get_input_embeddings().weight.shape[0]
-    if n_tokens > d_vocab:
-        logger.warning(
-            "%s: its tokenizer has %d tokens, the model %d; a prompt with one beyond is refused.",
-            name,
-            n_tokens,
-            d_vocab,
-        )
-    if folder is None:
-        return
-    used = tokenizer.get_vocab()
-    for file in ("tokenizer.json", "vocab.json"):
-        if not (folder / file).is_file():
-            continue
-        written = _read_object(folder / file, name)
-        if file == "tokenizer.json":
-            model = written.get("model")
-            written = model.get("vocab") if isinstance(model, dict) else None
-        if isinstance(written, dict):
-            others = [token for token, number in written.items() if used.get(token) != number]
-            if others:
-                logger.warning(
-                    "%s: %d tokens of its %s have other ids in the tokenizer that is used, the "
-                    "first %s.",
-                    name,
-                    len(others),
-                    file,
-                    shown(others[0]),
-                )
-
-
-def _read_object(file: Path, name: str) -> dict[str, Any]:
-    with outside(f"load_model: the {file.name} of {shown(name)} cannot be read"):
-        read = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(read, dict):
-        raise ValueError(
-            f"load_model: the {file.name} of {shown(name)} must hold an object, got {shown(read)}."
-        )
-    return read
 
 
 def _nearest(given: str) -> str:

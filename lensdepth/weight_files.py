@@ -256,23 +256,26 @@ def _sizes(config: Any) -> str:
 
 
 def check_kinds(stored: Mapping[str, Stored], name: str) -> None:
-    """Refuse packed weights without a word on how to unpack them.
+    """Refuse weights that are no plain numbers, without a word on how to unpack them.
+
+    transformers would take them for numbers: integers as they are, complex ones without their
+    imaginary part.
 
     Raises:
-        ValueError: matrices of integers.
+        ValueError: weights in another type than a floating one of 8 bits or more.
     """
     packed = [
         key
         for key, tensor in stored.items()
         if key.endswith(("weight", "qweight", "weight_packed"))
-        and re.fullmatch(r"[UI]\d+|u?int\d+", tensor.dtype)
+        and not re.fullmatch(r"B?F(8_.*|16|32|64)|b?float(8_.*|16|32|64)", tensor.dtype)
     ]
     if packed:
         kinds = Counter(stored[key].dtype for key in packed)
         raise ValueError(
-            f"load_model: {len(packed)} weights of {shown(name)} are stored as integers "
-            f"({', '.join(kinds)}), the first {shown(packed[0])}, and the config does not say how "
-            f"they were quantised. Take the model in a floating type."
+            f"load_model: {len(packed)} weights of {shown(name)} are stored as "
+            f"{' and '.join(kinds)}, the first {shown(packed[0])}, and the config does not say how "
+            f"to make plain numbers of them. Take the model in a floating type."
         )
 
 

@@ -41,6 +41,7 @@ LEVELS = (
         "weights",
         "weight_files",
         "adapters",
+        "beside",
         "loading",
         "conversion",
         "model",
