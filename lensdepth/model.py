@@ -35,6 +35,7 @@ from lensdepth.hooks import (
     site_hook,
 )
 from lensdepth.loading import load_checkpoint, parse_device, parse_dtype
+from lensdepth.outside import outside, shown
 from lensdepth.passes import Passes, weights_of
 from lensdepth.polar import Edit
 from lensdepth.provenance import Backend, ModelInfo
@@ -258,7 +259,8 @@ class DepthModel:
         elif not prompt.strip():
             ids = []
         else:
-            ids = list(self.tokenizer(prompt)["input_ids"])
+            with outside(f"tokenize: prompt {index}, {shown(prompt)}, cannot be tokenized"):
+                ids = list(self.tokenizer(prompt)["input_ids"])
         if not ids:
             raise ValueError(f"tokenize: prompt {index} is empty.")
         return ids

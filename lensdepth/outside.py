@@ -91,8 +91,11 @@ def cut(text: str, longest: int = LONGEST_NAME) -> str:
 
 def shown(value: object, longest: int = LONGEST_NAME) -> str:
     """A name, path or value in a message: quoted, on one line, not too long."""
-    given = value if isinstance(value, str | int | float | bool | bytes | None) else str(value)
-    return cut(repr(given), longest)
+    try:
+        plain = isinstance(value, str | int | float | bool | bytes | None)
+        return cut(repr(value if plain else str(value)), longest)
+    except (RecursionError, ValueError):  # too deep to write out, or of too many digits
+        return f"<{type(value).__name__}>"
 
 
 def heading(name: str) -> str:

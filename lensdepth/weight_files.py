@@ -138,6 +138,11 @@ def read_stored(weights: WeightFiles, name: str) -> dict[str, Stored]:
     return found
 
 
+def count_numbers(file: Path, name: str) -> int:
+    """Numbers in a safetensors file, by its header alone."""
+    return sum(math.prod(tensor.shape) for tensor in _safetensors(file, name).values())
+
+
 def _safetensors(file: Path, name: str) -> dict[str, Stored]:
     from safetensors import safe_open
 
