@@ -122,9 +122,15 @@ def tell_of_code(folder: Path | None, config: Any, name: str) -> None:
             )
 
 
+def named_architectures(config: Any) -> list[str]:
+    """The architectures that a configuration names; whatever is no name is left out."""
+    named = getattr(config, "architectures", None)
+    return [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
+
+
 def tell_of_architecture(hf_model: Any, name: str) -> None:
     """Say where a configuration names another architecture than the one that its kind gives."""
-    named, used = getattr(hf_model.config, "architectures", None), type(hf_model).__name__
+    named, used = named_architectures(hf_model.config), type(hf_model).__name__
     if named and used not in named:
         logger.warning(
             "%s: its config names the architecture %s; it is read as %s.",

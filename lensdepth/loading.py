@@ -25,6 +25,7 @@ from lensdepth.beside import (
     check_plain,
     check_plain_weights,
     check_weight_files,
+    named_architectures,
     read_object,
     tell_of_architecture,
     tell_of_code,
@@ -193,7 +194,7 @@ def check_causal(config: Any, name: str) -> None:
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
-    kind = shown((getattr(config, "architectures", None) or [config.model_type])[0])
+    kind = shown([*named_architectures(config), config.model_type][0])
     named = f"load_model: {shown(name)} is"
     wanted = "lensdepth needs a causal decoder, such as Llama or GPT-2."
     if getattr(config, "is_encoder_decoder", False):

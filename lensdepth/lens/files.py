@@ -71,7 +71,7 @@ def load_tuned_lens(folder: str | Path, model: DepthModel, *, strict: bool = Tru
             f"read."
         )
     for name, needed in (("d_model", model.d_model), ("num_hidden_layers", model.n_layers)):
-        if config.get(name) != needed or isinstance(config.get(name), bool):
+        if not _is(config.get(name), needed):
             raise ValueError(
                 f"load_tuned_lens: {shown(config_file)} has {name} {shown(config.get(name))}, "
                 f"where {shown(model.info.name)} has {needed}. Give the lens of this model."
@@ -145,7 +145,7 @@ def load_jacobian_lens(path: str | Path, model: DepthModel) -> TunedLens:
         )
     last = model.n_layers - 1
     target = about.get("target_layer", state.get("target_layer", last))
-    if target != last:
+    if not _is(target, last):
         raise ValueError(
             f"{caller}: {shown(where)} leads to layer {shown(target)}, not to "
             f"the last one ({last}). Fit it anew with the last layer as target."
@@ -238,7 +238,7 @@ def _check_said(about: Mapping[Any, Any], where: str, model: DepthModel) -> None
         ),
     }
     for key, (found, needed) in expected.items():
-        if found != needed:
+        if not _is(found, needed):
             raise ValueError(
                 f"load_jacobian_lens: {shown(where)} says {key} {shown(found)}; only "
                 f"{shown(needed)} can be read for {shown(model.info.name)}."
@@ -286,6 +286,11 @@ def _load(path: Path, caller: str) -> dict[Any, Any]:
     return state
 
 
+def _is(found: Any, needed: object) -> bool:
+    """Whether this is the very value; what a file holds may be a tensor, or True for 1."""
+    return type(found) is type(needed) and found == needed
+
+
 def _is_dict(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -306,8 +311,10 @@ def _shaped(value: Any, path: Path, name: str, shape: tuple[int, ...]) -> Tensor
     got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
     if got != list(shape):
         raise ValueError(f"{shown(path)}: {name} must have shape {list(shape)}, got {got}.")
-    if value.dtype not in _FLOATS or value.layout != torch.strided:
-        kind = str(value.dtype).removeprefix("torch.")
+    plain = value.layout == torch.strided and value.device.type == "cpu"
+    if value.dtype not in _FLOATS or not plain:
+        kind = str(value.dtype).removeprefix("torch.") if plain else f"a {value.layout} tensor"
+        kind = kind if value.device.type == "cpu" else f"a tensor on {value.device}"
         raise ValueError(f"{shown(path)}: {name} must be floating-point numbers, got {kind}.")
     found = value.detach().float()
     if not found.isfinite().all():
