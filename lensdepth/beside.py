@@ -174,6 +174,20 @@ def check_plain(config: Any, name: str) -> None:
     )
 
 
+def check_tokenizer(tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer that is empty or cannot give its special tokens.
+
+    Raises:
+        ValueError: its files contradict each other, or hold no tokens.
+    """
+    with outside(f"load_model: the tokenizer of {shown(name)} cannot be used"):
+        n_tokens = len(tokenizer)
+        for special in ("unk_token_id", "bos_token_id", "eos_token_id"):
+            getattr(tokenizer, special, None)
+    if n_tokens == 0:
+        raise ValueError(f"load_model: the tokenizer of {shown(name)} has no tokens.")
+
+
 def tell_of_vocabulary(folder: Path | None, tokenizer: Any, hf_model: Any, name: str) -> None:
     """Say where the tokenizer's files or its ids are others than those that are used."""
     with outside(f"load_model: the tokenizer of {shown(name)} cannot be read"):

@@ -24,6 +24,7 @@ from lensdepth.adapters import CONFIG, WEIGHTS, check_peft, find_adapter, how_to
 from lensdepth.beside import (
     check_plain,
     check_plain_weights,
+    check_tokenizer,
     check_weight_files,
     named_architectures,
     read_object,
@@ -106,8 +107,7 @@ def load_checkpoint(
         check_peft(name)
     loader = _tokenizer_loader(source, name, trust_remote_code)
     tokenizer = _read(source, name, "tokenizer", loader, hub)
-    if len(tokenizer) == 0:
-        raise ValueError(f"load_model: the tokenizer of {shown(name)} has no tokens.")
+    check_tokenizer(tokenizer, name)
     hf_model = _read_weights(source, name, dtype, hub)
     if adapter is not None:
         hf_model = merge(hf_model, adapter, name)
@@ -168,7 +168,7 @@ def _read_weights(source: str, name: str, dtype: torch.dtype, hub: dict[str, Any
         # How to sample has no say here, so that nobody reads the file on it.
         "generation_config": GenerationConfig(),
         # Else transformers puts an adapter in its own way; merging it comes afterwards.
-        "adapter_kwargs": {"subfolder": "no-adapter"},
+        "adapter_kwargs": {"subfolder": "no-adapter", "local_files_only": True},
     }
     hf_model, report = _read(source, name, "weights", "AutoModelForCausalLM", options)
     absent = sorted(report.get("missing_keys", ())) + sorted(map(str, report["mismatched_keys"]))
@@ -272,6 +272,13 @@ def _resolve(name_or_path: str | Path) -> tuple[str, str]:
         raise ValueError(f"load_model: {shown(given)} is a file; a model is a folder or a name.")
     if given != given.strip() or isinstance(name_or_path, Path) or _is_path(given):
         raise ValueError(f"load_model: there is no folder {shown(given)}.{_nearest(given)}")
+    with outside(
+        f"load_model: {shown(given)} is no bundled model, no folder and no name on the hub",
+        hint=_nearest(given).strip(),
+    ):
+        from huggingface_hub.utils import validate_repo_id
+
+        validate_repo_id(given)
     return given, given
 
 

@@ -177,8 +177,7 @@ def _as_record(record: Any, place: str) -> dict[str, Any]:
 
 
 def _table_records(text: str, name: str) -> Records:
-    with outside(f"prompt file {name!r}, line 1: not CSV"):
-        separator = _delimiter(text)
+    separator = _delimiter(text, name)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     records: Records = []
     header: list[str] = []
@@ -210,12 +209,13 @@ def _check_once(header: list[str], name: str) -> None:
         raise ValueError(f"prompt file {name!r}: the column {shown(twice[0])} stands there twice.")
 
 
-def _delimiter(text: str) -> str:
+def _delimiter(text: str, name: str) -> str:
     """The separator under which the header shows the most columns that are known, or just most."""
     header = next(line for line in text.splitlines() if line.strip())
 
     def columns(separator: str) -> tuple[int, int]:
-        cells = [c.strip() for c in next(csv.reader([header], delimiter=separator))]
+        with outside(f"prompt file {name!r}: the header is not CSV"):
+            cells = [c.strip() for c in next(csv.reader([header], delimiter=separator))]
         return sum(c in (*PAIR, *OPTIONAL, "prompt") for c in cells), len(cells)
 
     return max(",;\t|", key=columns)
