@@ -11,6 +11,7 @@ from typing import Any
 
 from lensdepth.outside import heading, outside, shown
 from lensdepth.weight_files import is_adapter
+from lensdepth.weights import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def merge(hf_model: Any, folder: Path, name: str) -> Any:
     """
     import peft  # pyright: ignore[reportMissingImports]
 
-    keys = list(hf_model.state_dict())
+    keys, before = list(hf_model.state_dict()), fingerprint(hf_model.state_dict())
     with outside(
         f"load_model: the adapter of {shown(name)} cannot be merged into its weights",
         hint="Take the adapter's files out of the folder to measure the base model.",
@@ -129,8 +130,11 @@ def merge(hf_model: Any, folder: Path, name: str) -> Any:
             f"load_model: the adapter of {shown(name)} cannot be merged: it leaves weights of its "
             f"own. Take the adapter's files out of the folder to measure the base model."
         )
+    nothing = fingerprint(merged.state_dict()) == before
     logger.warning(
-        "%s: an adapter stands beside its weights and is merged into them.", heading(name)
+        "%s: an adapter stands beside its weights and is merged into them%s.",
+        heading(name),
+        ", which changes none of them" * nothing,
     )
     return merged
 

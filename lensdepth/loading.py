@@ -305,7 +305,7 @@ def _folder(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:
         return Path(source)
     found: dict[str, Path] = {}
     with _asking(source, name, "config", hub):
-        from transformers.utils import cached_file
+        from transformers.utils.hub import cached_file
 
         for file in ("config.json", CONFIG, *WEIGHTS):
             if file not in WEIGHTS or (CONFIG in found and not {*WEIGHTS} & {*found}):

@@ -66,7 +66,8 @@ def load_model(
 
     Args:
         name_or_path: a bundled model ("calendar", "tiny"), a folder in Hugging Face format, or a
-            name on the Hugging Face hub, tried in this order.
+            name on the Hugging Face hub, tried in this order. An adapter beside the weights is
+            merged into them, which needs peft.
         backend: `"auto"` takes HookedTransformer where the installed TransformerLens has it and
             it reproduces this model's Hugging Face logits, else the bridge. A HookedTransformer
             copies the weights: loading one takes the memory of two models.

@@ -183,9 +183,10 @@ def check_sizes(config: Any, name: str) -> None:
     """
     for part in _parts(config):
         for size in SIZES:
-            value = getattr(part, size, None)
+            value: Any = getattr(part, size, None)
             # Some architectures give a size by block.
-            for one in value if isinstance(value, list | tuple) and value else [value]:
+            each: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+            for one in each or [value]:
                 whole = isinstance(one, int) and not isinstance(one, bool)
                 if one is not None and not (whole and 1 <= one <= MOST):
                     raise ValueError(

@@ -125,6 +125,19 @@ def test_an_adapter_that_does_not_fit_whole_is_refused(base: Path) -> None:
     assert "adapter_config.json of 'mine' must be an object" in complaint(base)
 
 
+def test_an_adapter_that_changes_nothing_is_said(
+    base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = load_model(base).info.fingerprint
+    add_adapter(base)
+    file = base / "adapter_model.safetensors"
+    fresh = {k: w * ("lora_A" in k) for k, w in load_file(file).items()}
+    save_file(fresh, file, {"format": "pt"})
+    with caplog.at_level(logging.WARNING, logger="lensdepth"):
+        assert load_model(base).info.fingerprint == before
+    assert "merged into them, which changes none of them" in caplog.text
+
+
 def test_an_adapter_alone_is_told_what_to_do(base: Path) -> None:
     add_adapter(base)
     for file in base.iterdir():

@@ -134,11 +134,12 @@ def load_jacobian_lens(path: str | Path, model: DepthModel) -> TunedLens:
     if not isinstance(about, dict):
         raise ValueError(f"{caller}: {shown(where)} has metadata {shown(about)}, which is no dict.")
     layers = range(model.n_layers - 1)
-    by_layer = {str(i): matrix for i, matrix in jacobians.items()} if _is_dict(jacobians) else {}
-    if not _is_dict(jacobians) or set(by_layer) != {str(i) for i in layers}:
-        found = "no 'J'"
-        if _is_dict(jacobians):
-            found = visible(cut(str(sorted(jacobians, key=str))))
+    found = "no 'J'"
+    by_layer: dict[str, Any] = {}
+    if isinstance(jacobians, dict):
+        by_layer = {str(i): matrix for i, matrix in jacobians.items()}
+        found = visible(cut(str(sorted(jacobians, key=str))))
+    if set(by_layer) != {str(i) for i in layers} or not isinstance(jacobians, dict):
         raise ValueError(
             f"{caller}: {shown(where)} must hold 'J' with layers 0 ... "
             f"{model.n_layers - 2} (all but the last of {shown(model.info.name)}), got {found}."
@@ -289,10 +290,6 @@ def _load(path: Path, caller: str) -> dict[Any, Any]:
 def _is(found: Any, needed: object) -> bool:
     """Whether this is the very value; what a file holds may be a tensor, or True for 1."""
     return type(found) is type(needed) and found == needed
-
-
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _matrix(

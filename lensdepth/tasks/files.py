@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -278,7 +278,7 @@ def _frame_records(frame: pd.DataFrame, name: str) -> Records:
     _check_once(columns, name)
     _check_columns(columns, name)
     with outside(f"prompt file {name!r} cannot be read row by row"):
-        listed: list[Mapping[Any, Any]] = frame.to_dict("records")
+        listed: Sequence[Mapping[Any, Any]] = frame.to_dict("records")
     records = []
     for i, record in enumerate(listed, start=1):
         with outside(f"prompt file {name!r}, row {i} cannot be read"):
