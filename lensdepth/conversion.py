@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import TracebackType
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from lensdepth.finite import NotFinite, advice
 from lensdepth.loading import Checkpoint
+from lensdepth.outside import out_of_memory, outside, shown
 from lensdepth.provenance import Backend
 
 logger = logging.getLogger(__name__)
@@ -37,8 +39,37 @@ PROBE_TOLERANCE = {
 """Largest accepted error of the logits on the probe, as a share of their own spread."""
 
 
+LARGEST_TABLES = 2**30
+"""Bytes of rotary tables that are accepted beside as many as the weights take."""
+
+
 class Uncovered(Exception):
     """HookedTransformer cannot represent this model."""
+
+
+class _library(outside):
+    """Round what TransformerLens does: what it cannot do is `Uncovered`.
+
+    Too little memory is a `ValueError`: it says nothing about the model.
+    """
+
+    def __init__(self, backend: str) -> None:
+        super().__init__("TransformerLens said", kind=Uncovered)
+        self.backend = backend
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if out_of_memory(error):
+            other = ", or backend='bridge', which copies none" * (self.backend[0] == "H")
+            raise ValueError(
+                f"load_model: there is not enough memory for the weights of a {self.backend}; "
+                f"take a narrower dtype{other}."
+            ) from error
+        super().__exit__(kind, error, trace)
 
 
 def convert(
@@ -53,10 +84,10 @@ def convert(
         ValueError: the backend asked for does not exist here or does not reproduce the model.
     """
     probe = _probe(checkpoint.hf_model, getattr(checkpoint.tokenizer, "bos_token_id", None))
-    with torch.no_grad():
+    with torch.no_grad(), outside(f"load_model: {shown(checkpoint.name)} cannot be run on a probe"):
         reference = checkpoint.hf_model(probe, use_cache=False).logits.float()
-        if not torch.isfinite(reference).all():
-            raise _overflow(checkpoint, probe, dtype)
+    if not torch.isfinite(reference).all():
+        raise _overflow(checkpoint, probe, dtype)
     _check_reference(reference, checkpoint.name)
     if backend != "bridge":
         try:
@@ -66,7 +97,7 @@ def convert(
         except Uncovered as reason:
             if backend == "hooked":
                 raise ValueError(
-                    f"load_model: HookedTransformer cannot hold {checkpoint.name!r} "
+                    f"load_model: HookedTransformer cannot hold {shown(checkpoint.name)} "
                     f"({checkpoint.architecture}): {reason} Use backend='bridge'."
                 ) from reason
             if has_hooked_transformer():
@@ -76,7 +107,7 @@ def convert(
         _compare(model, probe, reference, dtype)
     except Uncovered as reason:
         raise ValueError(
-            f"load_model: TransformerBridge cannot hold {checkpoint.name!r} "
+            f"load_model: TransformerBridge cannot hold {shown(checkpoint.name)} "
             f"({checkpoint.architecture}): {reason}"
         ) from reason
     return model, "bridge"
@@ -105,8 +136,9 @@ def _probe(hf_model: Any, bos: int | None) -> Int[Tensor, "batch pos"]:
 
 def _overflow(checkpoint: Checkpoint, probe: Tensor, dtype: torch.dtype) -> ValueError:
     """The error about logits of the probe that are not finite: from which depth on."""
-    model = checkpoint.hf_model
-    states = model(probe, use_cache=False, output_hidden_states=True).hidden_states or ()
+    with torch.no_grad():
+        found = checkpoint.hf_model(probe, use_cache=False, output_hidden_states=True)
+    states = found.hidden_states or ()
     # Hugging Face's last state has been through the final norm.
     depths = [depth for depth, state in enumerate(states[:-1]) if not state.isfinite().all()]
     where = (
@@ -116,7 +148,7 @@ def _overflow(checkpoint: Checkpoint, probe: Tensor, dtype: torch.dtype) -> Valu
     )
     name = str(dtype).removeprefix("torch.")
     return NotFinite(
-        f"load_model: in {name}, {checkpoint.name!r} fails on a probe: {where}. {advice(dtype)}"
+        f"load_model: in {name}, {shown(checkpoint.name)} fails on a probe: {where}. {advice(dtype)}"
     )
 
 
@@ -124,7 +156,7 @@ def _check_reference(logits: Float[Tensor, "batch pos d_vocab"], name: str) -> N
     scale = logits.std().clamp_min(1e-6)
     if (logits[0, :-1] - logits[1, :-1]).abs().max() > 0.01 * scale:
         raise ValueError(
-            f"load_model: {name!r} is not causal: its earlier predictions change with later "
+            f"load_model: {shown(name)} is not causal: its earlier predictions change with later "
             f"tokens. lensdepth needs a causal decoder, such as Llama or GPT-2."
         )
 
@@ -135,7 +167,7 @@ def _compare(
     reference: Float[Tensor, "batch pos d_vocab"],
     dtype: torch.dtype,
 ) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), _library(type(model).__name__):
         logits = model(probe, return_type="logits").float()
     wanted = reference - reference.mean(-1, keepdim=True)
     found = logits - logits.mean(-1, keepdim=True)
@@ -147,9 +179,9 @@ def _compare(
 
 
 def _bridge(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    from transformer_lens.model_bridge import TransformerBridge
+    with _library("TransformerBridge"):
+        from transformer_lens.model_bridge import TransformerBridge
 
-    try:
         # The bridge adds special tokens to the tokenizer it is given, so it gets a copy.
         return TransformerBridge.boot_transformers(
             checkpoint.source,
@@ -158,28 +190,27 @@ def _bridge(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             device=str(checkpoint.hf_model.device),
             dtype=dtype,
         )
-    except (ValueError, RuntimeError, NotImplementedError, AttributeError, KeyError) as error:
-        raise Uncovered(_one_line(error)) from error
 
 
 def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     if not has_hooked_transformer():
         raise Uncovered("the installed TransformerLens has no HookedTransformer.")
-    # By name, because type checkers see whichever line of TransformerLens is installed.
-    hooked = import_module("transformer_lens.HookedTransformer").HookedTransformer
-    configs = import_module("transformer_lens.config")
-    pretrained = import_module("transformer_lens.loading_from_pretrained")
     hf_model = checkpoint.hf_model
-    try:
-        settings = _hooked_settings(hf_model)
-        settings |= {
-            "model_name": checkpoint.name,
-            "tokenizer_name": None,
-            "original_architecture": checkpoint.architecture,
-            "device": str(hf_model.device),
-            "dtype": dtype,
-            "init_weights": False,
-        }
+    settings = _hooked_settings(hf_model)
+    _check_tables(settings, hf_model)
+    settings |= {
+        "model_name": checkpoint.name,
+        "tokenizer_name": None,
+        "original_architecture": checkpoint.architecture,
+        "device": str(hf_model.device),
+        "dtype": dtype,
+        "init_weights": False,
+    }
+    with _library("HookedTransformer"):
+        # By name, because type checkers see whichever line of TransformerLens is installed.
+        hooked = import_module("transformer_lens.HookedTransformer").HookedTransformer
+        configs = import_module("transformer_lens.config")
+        pretrained = import_module("transformer_lens.loading_from_pretrained")
         cfg = configs.HookedTransformerConfig.from_dict(settings)
         # With a model given, the name serves for special cases alone: any folder will do.
         weights = pretrained.get_pretrained_state_dict(
@@ -195,21 +226,23 @@ def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             center_unembed=False,
             fold_value_biases=False,
         )
-        # The unembedding transposes W_U and makes that contiguous in every call, which for a large
-        # vocabulary takes longer than the product. Laid out this way it is contiguous already.
-        weight = model.unembed.W_U
-        weight.data = weight.data.T.contiguous().T
-        return model.eval()
-    except (
-        ValueError,
-        RuntimeError,
-        NotImplementedError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        AssertionError,
-    ) as error:
-        raise Uncovered(_one_line(error)) from error
+    # The unembedding transposes W_U and makes that contiguous in every call, which for a large
+    # vocabulary takes longer than the product. Laid out this way it is contiguous already.
+    weight = model.unembed.W_U
+    weight.data = weight.data.T.contiguous().T
+    return model.eval()
+
+
+def _check_tables(settings: dict[str, Any], hf_model: Any) -> None:
+    """HookedTransformer keeps rotary tables as long as the context, in every block."""
+    if settings.get("positional_embedding_type") != "rotary":
+        return
+    rows, width = settings["n_ctx"], settings.get("rotary_dim") or settings["d_head"]
+    size = 2 * 4 * rows * width * settings["n_layers"]
+    if size > LARGEST_TABLES + hf_model.num_parameters() * 4:
+        raise Uncovered(
+            f"its context of {rows:,} tokens takes {size / 2**30:,.0f} GiB of rotary tables."
+        )
 
 
 _LLAMA_LIKE = {
@@ -228,14 +261,16 @@ _LLAMA_LIKE = {
 def _hooked_settings(hf_model: Any) -> dict[str, Any]:
     """Settings of a HookedTransformerConfig."""
     config = hf_model.config
-    if type(hf_model).__name__ in _LLAMA_LIKE:
+    own = type(hf_model).__module__.startswith("transformers.")  # and no code from elsewhere
+    if own and type(hf_model).__name__ in _LLAMA_LIKE:
         return _llama_like_settings(type(hf_model).__name__, config)
     # TransformerLens reads a config from a folder, and guesses the architecture from its name.
-    pretrained = import_module("transformer_lens.loading_from_pretrained")
+    with _library("HookedTransformer"):
+        pretrained = import_module("transformer_lens.loading_from_pretrained")
     config = copy.deepcopy(config)
     if hasattr(config, "n_positions"):
         config.n_ctx = config.n_positions  # it reads the old name, which newer configs leave out
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _library("HookedTransformer"):
         config.save_pretrained(folder)
         settings = pretrained.convert_hf_model_config(folder)
     inner = getattr(config, "n_inner", None)
@@ -326,7 +361,3 @@ def _windows(config: Any) -> dict[str, Any]:
         "attn_types": sliding,
         "rotary_base_local": _rope(config, "sliding_attention")["rope_theta"],
     }
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -42,8 +42,8 @@ from lensdepth.hooks import (
     depth_hook,
     site_hook,
 )
-from lensdepth.loading import fingerprint, load_checkpoint, parse_device, parse_dtype
-from lensdepth.outside import shown
+from lensdepth.loading import load_checkpoint, parse_device, parse_dtype
+from lensdepth.outside import outside, shown
 from lensdepth.passes import Passes, weights_of
 from lensdepth.polar import Edit
 from lensdepth.provenance import Backend, ModelInfo
@@ -65,6 +65,7 @@ from lensdepth.tokens import (
     resolve_positions,
     token_text,
 )
+from lensdepth.weights import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ def load_model(
 
     Args:
         name_or_path: a bundled model ("calendar", "tiny"), a folder in Hugging Face format, or a
-            name on the Hugging Face hub, tried in this order.
+            name on the Hugging Face hub, tried in this order. An adapter beside the weights is
+            merged into them, which needs peft.
         backend: `"auto"` takes HookedTransformer where the installed TransformerLens has it and
             it reproduces this model's Hugging Face logits, else the bridge. A HookedTransformer
             copies the weights: loading one takes the memory of two models.
@@ -340,7 +342,8 @@ class DepthModel:
         elif not prompt.strip():
             ids = []
         else:
-            ids = list(self.tokenizer(prompt)["input_ids"])
+            with outside(f"tokenize: prompt {index}, {shown(prompt)}, cannot be tokenized"):
+                ids = list(self.tokenizer(prompt)["input_ids"])
             if has_double_bos(self.tokenizer, prompt, ids):
                 ids = self._of_double_bos(prompt, ids)
         if not ids:

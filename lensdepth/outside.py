@@ -62,6 +62,17 @@ def _is_ours(trace: TracebackType | None) -> bool:
     return False
 
 
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether this says that memory ran out, the machine's or a GPU's."""
+    words = str(error).lower()
+    kind = type(error).__name__
+    return (
+        isinstance(error, MemoryError)
+        or kind == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "alloc" in words and "memory" in words)
+    )
+
+
 def visible(text: str) -> str:
     """Text with a sign for what a terminal would act on instead of showing it."""
     return "".join(
@@ -80,8 +91,16 @@ def cut(text: str, longest: int = LONGEST_NAME) -> str:
 
 def shown(value: object, longest: int = LONGEST_NAME) -> str:
     """A name, path or value in a message: quoted, on one line, not too long."""
-    given = value if isinstance(value, str | int | float | bool | bytes | None) else str(value)
-    return cut(repr(given), longest)
+    try:
+        plain = isinstance(value, str | int | float | bool | bytes | None)
+        return cut(repr(value if plain else str(value)), longest)
+    except (RecursionError, ValueError):  # too deep to write out, or of too many digits
+        return f"<{type(value).__name__}>"
+
+
+def heading(name: str) -> str:
+    """A name as a log line begins with it: as `shown`, without the quotes."""
+    return visible(cut(name))
 
 
 def reason(error: BaseException) -> str:

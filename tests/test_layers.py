@@ -41,6 +41,10 @@ LEVELS = (
         "standing",
         "generation",
         "residual",
+        "weights",
+        "weight_files",
+        "adapters",
+        "beside",
         "loading",
         "conversion",
         "model",
@@ -172,7 +176,8 @@ def test_annotations_are_checked_at_run_time(path: Path) -> None:
 
 def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["explorer"]]
+    optional = project["optional-dependencies"]
+    lines = [*project["dependencies"], *optional["explorer"], *optional["peft"]]
     names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines)
     declared = {name.lower().replace("-", "_") for name in names}
     tops = {

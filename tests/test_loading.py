@@ -1,8 +1,10 @@
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from lensdepth import conversion, loading
+from lensdepth import conversion, loading, weights
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.model import load_model
 
@@ -228,10 +230,151 @@ def test_fingerprint_is_exact() -> None:
 
 def test_chunks_do_not_change_the_sum() -> None:
     weight = torch.randn(101)
-    assert loading._sum_bits(weight, chunk=4) == loading._sum_bits(weight)
+    assert weights._sum_bits(weight, chunk=4) == weights._sum_bits(weight)
 
 
 def test_architectures_differ_from_their_defaults() -> None:
     """The tiny models hold what makes conversions go wrong."""
     assert architectures.CONFIGS["mistral"]().sliding_window < len(architectures.PROMPTS[2].split())
     assert architectures.CONFIGS["gemma2"]().query_pre_attn_scalar != 12
+
+
+# ---------------------------------------------------------------- one boundary, and names
+
+
+def fail_with(error: BaseException) -> Callable[..., Any]:
+    def fail(*_args: Any, **_options: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["loading.check_causal", "beside.check_shapes", "loading.fingerprint", "conversion._probe"],
+)
+def test_our_own_faults_stay_faults(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    monkeypatch.setattr(f"lensdepth.{function}", fail_with(ZeroDivisionError("ours")))
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("call", "part"),
+    [
+        ("transformers.AutoConfig.from_pretrained", "config"),
+        ("transformers.PreTrainedTokenizerFast.from_pretrained", "tokenizer"),
+        ("transformers.AutoModelForCausalLM.from_config", "config"),
+        ("transformers.AutoModelForCausalLM.from_pretrained", "weights"),
+        ("safetensors.safe_open", "weights"),
+    ],
+)
+@pytest.mark.parametrize("kind", [ZeroDivisionError, ImportError, RecursionError])
+def test_whatever_a_library_raises_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: str, part: str, kind: type[Exception]
+) -> None:
+    error = kind("theirs")  # a new one, for an error keeps the frames that it has been through
+    monkeypatch.setattr(call, fail_with(error))
+    with pytest.raises(ValueError, match=rf"^load_model: the {part} of 'mine' .*theirs") as caught:
+        load_model(folder)
+    assert caught.value.__cause__ is error
+
+
+def test_what_a_backend_raises_means_that_it_cannot_hold_the_model(
+    model_folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    boot = "transformer_lens.model_bridge.TransformerBridge.boot_transformers"
+    with monkeypatch.context() as patched:
+        patched.setattr(boot, fail_with(ZeroDivisionError("theirs")))
+        said = complaint(model_folder("llama"), backend="bridge")
+        assert "TransformerBridge cannot hold 'llama'" in said
+        assert "ZeroDivisionError: theirs" in said
+        patched.setattr(boot, fail_with(MemoryError()))
+        said = complaint(model_folder("llama"), backend="bridge")
+        assert "not enough memory for the weights of a TransformerBridge" in said
+    if not has_hooked_transformer():
+        return
+    made = import_module("transformer_lens.HookedTransformer").HookedTransformer
+    monkeypatch.setattr(made, "load_and_process_state_dict", fail_with(ZeroDivisionError("theirs")))
+    with caplog.at_level(logging.WARNING, logger="lensdepth"):
+        assert load_model(model_folder("llama")).info.backend == "bridge"
+    assert "llama is on the bridge: TransformerLens said: ZeroDivisionError" in caplog.text
+    full = fail_with(torch.OutOfMemoryError("CUDA out of memory"))
+    monkeypatch.setattr(made, "load_and_process_state_dict", full)
+    assert "backend='bridge', which copies none" in complaint(model_folder("llama"))
+
+
+def test_a_context_without_end_is_no_memory(model_folder: Folder, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folder("llama"), tmp_path / "mine"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({**config, "max_position_embeddings": 2**31 - 1})
+    )
+    assert load_model(folder).info.backend == "bridge"
+    if has_hooked_transformer():
+        assert "GiB of rotary tables" in complaint(folder, backend="hooked")
+
+
+@pytest.mark.usefixtures("no_weights_read")
+@pytest.mark.parametrize(
+    "name", ["x" * 10_000, "a\0b", "./a\x1b[2J\n", "\ud800", "owner/a b", "~nobody-here/x", "-"]
+)
+def test_no_name_is_too_odd_to_be_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(loading, "_reachable", lambda source: False)
+    said = complaint(name)
+    assert said.isprintable()
+    assert len(said) < 800
+
+
+@pytest.mark.usefixtures("no_weights_read")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_pipe_among_the_files_does_not_hang(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert f"'{name}' in 'mine' is a pipe or a device" in complaint(folder)
+
+
+def test_a_tokenizer_that_contradicts_itself_is_refused(folder: Path) -> None:
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**about, "unk_token": ""}))
+    assert "the tokenizer of 'mine' cannot be used: maximum recursion" in complaint(folder)
+    (folder / "tokenizer_config.json").write_text("[]")
+    assert "the tokenizer_config.json of 'mine' must hold an object" in complaint(folder)
+
+
+def test_text_that_no_tokenizer_takes_is_named(model_folder: Folder) -> None:
+    model = load_model(model_folder("llama"), backend="bridge")
+    with pytest.raises(ValueError, match=r"tokenize: prompt 1, '.*ud800.*', cannot be tokenized"):
+        model.tokenize(["Two months", "half \ud800"])
+
+
+def hub_cache(root: Path, name: str, folder: Path) -> Path:
+    """A folder as if it had been fetched from the hub."""
+    repository = root / f"models--{name.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    return Path(shutil.copytree(folder, repository / "snapshots" / ("a" * 40)))
+
+
+def test_names_on_the_hub_are_looked_at_as_folders_are(
+    model_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("huggingface_hub.constants", "huggingface_hub.file_download"):
+        monkeypatch.setattr(f"{module}.HF_HUB_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(loading, "_reachable", lambda source: False)
+    hub_cache(tmp_path, "someone/toy", model_folder("llama"))
+    info = load_model("someone/toy").info
+    assert info.name == "someone/toy"
+    assert info.fingerprint == load_model(model_folder("llama")).info.fingerprint
+    deep = hub_cache(tmp_path, "someone/deep", model_folder("llama"))
+    config = json.loads((deep / "config.json").read_text())
+    (deep / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 100_000}))
+    assert "its weights hold 3 blocks" in complaint("someone/deep")
+    alone = hub_cache(tmp_path, "someone/lora", model_folder("llama"))
+    for file in alone.iterdir():
+        file.unlink()
+    (alone / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/toy"}')
+    assert "It holds an adapter of 'someone/toy' alone" in complaint("someone/lora")

@@ -4,9 +4,19 @@ import errno
 import json
 
 import pytest
+import torch
 
 from lensdepth.hooks import depth_hook
-from lensdepth.outside import LONGEST_NAME, LONGEST_REASON, outside, reason, shown, visible
+from lensdepth.outside import (
+    LONGEST_NAME,
+    LONGEST_REASON,
+    heading,
+    out_of_memory,
+    outside,
+    reason,
+    shown,
+    visible,
+)
 
 
 def test_whatever_a_library_raises_is_one_line_with_its_cause() -> None:
@@ -48,8 +58,24 @@ def test_kind_hint_and_disk_errors() -> None:
 def test_names_and_reasons_are_short_and_cannot_drive_a_terminal() -> None:
     assert shown("a\x1b[2Jb\n") == r"'a\x1b[2Jb\n'"
     assert len(shown("x" * 10_000)) <= LONGEST_NAME
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shown(deep) == "<list>"
+    assert heading("a\x1b" + "x" * 10_000).startswith("a\\x1bxxx")
     assert len(reason(ValueError("y" * 10_000))) <= LONGEST_REASON
     assert reason(KeyError("gone")) == "KeyError: 'gone'"
     assert reason(ValueError("a\x1b]0;b\x07\nc")) == r"a\x1b]0;b\x07 c"
     assert reason(ZeroDivisionError()) == "ZeroDivisionError"
     assert visible("a\tb\x1b") == "a⇥b\\x1b"
+
+
+def test_running_out_of_memory_is_known_by_every_name() -> None:
+    for error in (
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ):
+        assert out_of_memory(error)
+    for other in (None, RuntimeError("shapes do not fit"), ValueError("allocate memory")):
+        assert not out_of_memory(other)

@@ -1,6 +1,7 @@
 """Prompt files: every format gives the same rows, and every fault one clear line."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -158,6 +159,30 @@ HEADER = "clean,corrupted,target,foil\n"
         ("p.csv", "prompt,clean\na,b\n", "(corrupted, target, foil missing)"),
         ("p.txt", "hello", "must end in one of .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .pq"),
         ("p.parquet", "hello", "is not a readable Parquet file"),
+        (
+            "p.jsonl",
+            '{"prompt": "a"}\n' + "[" * 100_000,
+            "line 2: not JSON: maximum recursion",
+        ),
+        ("p.jsonl", '{"prompt": "a", "n": ' + "9" * 5000 + "}", "line 1: not JSON"),
+        (
+            "p.jsonl",
+            '{"prompt": "a", "prompt": "b"}',
+            "line 1: the key 'prompt' stands there twice",
+        ),
+        (
+            "p.jsonl",
+            '{"prompt": "a", "prompt ": "b"}',
+            "line 1: the key 'prompt' stands there twice",
+        ),
+        (
+            "p.jsonl",
+            '\n{"prompt": "b \\ud800 c"}',
+            "line 2: 'prompt' holds '\\ud800'",
+        ),
+        ("p.csv", "prompt\na\n" + "b" * 140_000, "line 3: not CSV: Error: field larger than"),
+        ("p.csv", "b" * 140_000, "the header is not CSV: Error: field larger than"),
+        ("p.csv", "prompt\na\0b\n" + "c,d\n", "line 3: 2 cells"),
     ],
 )
 def test_faults(
@@ -246,3 +271,38 @@ def test_data_sets_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "could not be read as a Hugging Face data set: the Hub" in message("owner/set")
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert "needs the package 'datasets'" in message("owner/set")
+
+
+def test_odd_files_are_refused_and_do_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.csv")
+    assert "is a pipe or a device" in message(tmp_path / "p.csv")
+    for name in ("x" * 10_000, "a\0b.csv", "/tmp/\x1b[2J\n.jsonl"):
+        said = message(name, FileNotFoundError)
+        assert said.isprintable()
+        assert len(said) < 400
+
+
+def test_a_table_with_one_column_twice(tmp_path: Path) -> None:
+    frame = pd.DataFrame([["a", "b"]], columns=["prompt", "Prompt"])
+    frame.to_parquet(tmp_path / "p.parquet")
+    read = frame.set_axis(["prompt", "prompt"], axis=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pd, "read_parquet", lambda file: read)
+        assert "the column 'prompt' stands there twice" in message(tmp_path / "p.parquet")
+
+
+def test_faults_are_ours_or_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: Any, **_options: Any) -> Any:
+        raise ZeroDivisionError("oops")
+
+    path = write_pairs(tmp_path / "p.parquet")
+    with monkeypatch.context() as patched:
+        patched.setattr("lensdepth.tasks.files._check_columns", fail)
+        with pytest.raises(ZeroDivisionError):
+            read_rows(path)
+    with monkeypatch.context() as patched:
+        patched.setattr("pandas.read_parquet", fail)
+        assert "not a readable Parquet file: ZeroDivisionError: oops" in message(path)
+    monkeypatch.setattr("json.loads", fail)
+    lines = write_pairs(tmp_path / "p.jsonl")
+    assert "line 1: not JSON: ZeroDivisionError: oops" in message(lines)

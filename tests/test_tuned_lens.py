@@ -1,10 +1,14 @@
 """Translators in front of the readout: identities, what fitting does, and files of others."""
 
+import hashlib
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import Load
@@ -14,14 +18,15 @@ from lensdepth import (
     TunedLens,
     fit_tuned_lens,
     load_jacobian_lens,
+    load_model,
     load_task,
     load_tuned_lens,
     logit_lens,
 )
 from lensdepth.conversion import has_hooked_transformer
-from lensdepth.lens import fit, read
-from lensdepth.loading import fingerprint
+from lensdepth.lens import files, fit, read
 from lensdepth.provenance import Backend, make_provenance
+from lensdepth.weights import fingerprint
 
 PROMPTS = ["The capital of France is", "If it is May now, in two months it will be"]
 
@@ -303,6 +308,160 @@ def test_damaged_and_foreign_folders_are_refused(trained: DepthModel, tmp_path: 
     refused("is no file of tensors alone")
     (folder / "config.json").write_text("{")
     refused("is not JSON")
+
+
+def hash_by_hand(matrix: torch.Tensor) -> str:
+    """As `tensor_hash` of tuned-lens 0.2 has it: of what NumPy prints."""
+    text = np.array_str(matrix.detach().float().numpy(), precision=1)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def said_by(caplog: pytest.LogCaptureFixture) -> str:
+    text = " ".join(r.getMessage() for r in caplog.records if r.name == "lensdepth.lens.files")
+    caplog.clear()
+    return text
+
+
+def test_the_hash_of_the_unembedding_decides(
+    trained: DepthModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, matrix = lens_of(trained, size=0.1), trained.unembedding()[0]
+    caplog.set_level(logging.WARNING)
+    load_tuned_lens(
+        write_tuned(tmp_path / "lens", made, unembed_hash=hash_by_hand(matrix)), trained
+    )
+    assert said_by(caplog) == ""  # the name is another one, and the hash knows better
+    in_half = hash_by_hand(matrix.half())
+    load_tuned_lens(write_tuned(tmp_path / "lens", made, unembed_hash=in_half), trained)
+    assert said_by(caplog) == ""
+    other = write_tuned(tmp_path / "lens", made, unembed_hash=hash_by_hand(matrix + 0.3))
+    with pytest.raises(ValueError, match=r"another unembedding than that of 'tiny' .* strict=Fals"):
+        load_tuned_lens(other, trained)
+    lens = load_tuned_lens(other, trained, strict=False)
+    assert torch.equal(lens.weights, made.weights)
+    assert "another unembedding than that of 'tiny'" in said_by(caplog)
+    with pytest.raises(ValueError, match="another unembedding"):
+        load_tuned_lens(write_tuned(tmp_path / "lens", made, unembed_hash=7), trained)
+
+
+def test_settings_of_numpy_do_not_change_the_hash(trained: DepthModel) -> None:
+    matrix = trained.unembedding()[0]
+    plain = files.unembedding_hashes(matrix)
+    assert hash_by_hand(matrix) in plain
+    with np.printoptions(precision=8, threshold=10, edgeitems=1, suppress=True, linewidth=200):
+        assert files.unembedding_hashes(matrix) == plain
+
+
+def test_in_half_precision_another_hash_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load_model("tiny", dtype="bfloat16")
+    folder = write_tuned(tmp_path / "lens", lens_of(model), unembed_hash="0" * 64)
+    load_tuned_lens(folder, model)
+    said = said_by(caplog)
+    assert "or bfloat16 hides that it is the same one" in said
+    assert "load the model in float32" in said
+
+
+def test_without_a_hash_another_name_is_said(
+    trained: DepthModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = lens_of(trained)
+    load_tuned_lens(write_tuned(tmp_path / "lens", made), trained)
+    assert "was fitted on the model 'toy' and is loaded for 'tiny'" in said_by(caplog)
+    for name in ("somewhere/tiny", "/home/me/Tiny/", "tiny"):
+        folder = write_tuned(tmp_path / "lens", made, base_model_name_or_path=name)
+        load_tuned_lens(folder, trained)
+        assert said_by(caplog) == ""
+    folder = write_tuned(
+        tmp_path / "lens", made, base_model_name_or_path="tiny", base_model_revision="v2"
+    )
+    load_tuned_lens(folder, trained)
+    assert "was fitted on the revision 'v2'" in said_by(caplog)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("null", "must hold an object, got None"),
+        ("[1]", "must hold an object"),
+        ("[" * 50_000, "is not JSON: maximum recursion depth"),
+        (f'{{"d_model": {"9" * 5000}}}', "is not JSON"),
+        (" " * 200_000, "more than 100,000 characters"),
+        ('{"lens_type": {"a": 1}}', "holds a "),
+        ('{"d_model": true}', "has d_model True"),
+    ],
+)
+def test_odd_descriptions_are_refused(
+    trained: DepthModel, tmp_path: Path, text: str, message: str
+) -> None:
+    folder = write_tuned(tmp_path / "lens", lens_of(trained))
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_tuned_lens(folder, trained)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.int(), "must be floating-point numbers, got int32"),
+        (lambda m: m.to(torch.complex64), "got complex64"),
+        (lambda m: m.to_sparse(), "got a torch.sparse_coo tensor"),
+        (lambda m: m.to("meta"), "got a tensor on meta"),
+        (lambda m: m * torch.nan, "not finite"),
+        (lambda m: torch.full_like(m, 1e300, dtype=torch.float64), "not finite in float32"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers(
+    trained: DepthModel, tmp_path: Path, change: Callable[[torch.Tensor], Any], message: str
+) -> None:
+    made = lens_of(trained)
+    folder = write_tuned(tmp_path / "lens", made)
+    state = torch.load(folder / "params.pt", weights_only=True)
+    torch.save(state | {"1.weight": change(state["1.weight"])}, folder / "params.pt")
+    with pytest.raises(ValueError, match=message):
+        load_tuned_lens(folder, trained)
+    write_jacobian(tmp_path / "lens.pt", trained)
+    state = torch.load(tmp_path / "lens.pt", weights_only=True)
+    state["J"][0] = change(state["J"][0])
+    torch.save(state, tmp_path / "lens.pt")
+    with pytest.raises(ValueError, match=message):
+        load_jacobian_lens(tmp_path / "lens.pt", trained)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"metadata": {"estimator": "regression"}}, "says estimator 'regression'"),
+        ({"metadata": {"hook_convention": "blocks.{layer}.hook_mlp_out"}}, "says hook_convention"),
+        ({"metadata": {"processing": {"compatibility_mode": True}}}, "compatibility_mode True"),
+        ({"metadata": {"processing": {"weight_basis": "folded"}}}, "weight_basis 'folded'"),
+        ({"metadata": [1]}, "which is no dict"),
+        ({"metadata": {"target_layer": torch.zeros(2)}}, "leads to layer"),
+        ({"d_model": 7}, "says d_model 7"),
+        ({"J": {"x": 1}}, "must hold 'J' with layers"),
+    ],
+)
+def test_what_a_jacobian_file_says_is_compared(
+    trained: DepthModel, tmp_path: Path, about: dict[str, Any], message: str
+) -> None:
+    write_jacobian(tmp_path / "lens.pt", trained, **about)
+    with pytest.raises(ValueError, match=message):
+        load_jacobian_lens(tmp_path / "lens.pt", trained)
+
+
+def test_the_name_in_a_jacobian_file_is_compared(
+    trained: DepthModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    about = {"model_name": "someone/other", "model_revision": "abc"}
+    write_jacobian(tmp_path / "lens.pt", trained, metadata=about)
+    load_jacobian_lens(tmp_path / "lens.pt", trained)
+    said = said_by(caplog)
+    assert "fitted on the revision 'abc' in the model 'someone/other'" in said
+    write_jacobian(tmp_path / "lens.pt", trained, metadata={"model_name": "someone/tiny"})
+    load_jacobian_lens(tmp_path / "lens.pt", trained)
+    assert said_by(caplog) == ""
 
 
 def write_jacobian(path: Path, model: DepthModel, **more: Any) -> dict[int, torch.Tensor]:

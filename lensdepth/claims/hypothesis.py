@@ -12,6 +12,7 @@ from lensdepth import polar
 from lensdepth.ablation import given as ablation
 from lensdepth.claims.verdict import Expectation
 from lensdepth.hooks import Stream
+from lensdepth.outside import shown
 from lensdepth.roles import POSITION_NAMES, Scope
 from lensdepth.steering import sweep as steering
 
@@ -149,7 +150,7 @@ def check_choice(what: str, given: Any, known: tuple[Any, ...]) -> None:
         ValueError
     """
     if given not in known:
-        raise ValueError(f"{what} must be one of {', '.join(map(str, known))}, got {given!r}.")
+        raise ValueError(f"{what} must be one of {', '.join(map(str, known))}, got {shown(given)}.")
 
 
 def parse_depths(
@@ -164,7 +165,7 @@ def parse_depths(
         ValueError: neither form nor depth.
     """
     if isinstance(depths, bool) or not isinstance(depths, str | int | tuple):
-        raise ValueError(f"depths must be numbers or a text, got {depths!r}.")
+        raise ValueError(f"depths must be numbers or a text, got {shown(depths)}.")
     if isinstance(depths, str) and depths in NAMED_DEPTHS[1:]:
         return None
     low, high, exact = _bounds(depths)
@@ -186,7 +187,7 @@ def _bounds(
     """Lowest, highest, or exactly these."""
     wrong = ValueError(
         f"depths must be a number, several, '>= 7', '<= 3', '2..5' or one of "
-        f"{', '.join(NAMED_DEPTHS)}, got {depths!r}."
+        f"{', '.join(NAMED_DEPTHS)}, got {shown(depths)}."
     )
     if not isinstance(depths, str):
         exact = (depths,) if isinstance(depths, int) else depths

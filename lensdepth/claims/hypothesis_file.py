@@ -11,6 +11,7 @@ by = 0.2
 """
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -28,6 +29,7 @@ from lensdepth.claims.hypothesis import (
 )
 from lensdepth.claims.verdict import Expectation
 from lensdepth.hooks import Stream
+from lensdepth.outside import cut, outside, shown, visible
 from lensdepth.roles import POSITION_NAMES, Scope
 
 HEADER = re.compile(r"^\s*\[\[\s*hypothesis\s*\]\]")
@@ -43,25 +45,22 @@ def load_hypotheses(path: str | Path) -> list[Hypothesis]:
             line.
     """
     file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"hypotheses: there is no file {str(file)!r}.")
-    try:
+    if not os.path.isfile(file):  # which says no to names too long, and to pipes
+        raise FileNotFoundError(f"hypotheses: there is no file {shown(file)}.")
+    with outside(f"{_name(file)}: not a text in UTF-8"):
         text = file.read_text(encoding="utf-8")
+    with outside(f"{_name(file)}: no valid TOML"):
         read = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file.name}: not a text in UTF-8 ({error.reason}).") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{file.name}: no valid TOML: {error}.") from error
     lines = text.splitlines()
     for key in read:
         if key != "hypothesis":
             raise ValueError(
-                f"{_at(file, lines, key, (0, len(lines)))}: unknown key {key!r}; a file holds "
+                f"{_at(file, lines, key, (0, len(lines)))}: unknown key {shown(key)}; a file holds "
                 f"[[hypothesis]] tables alone."
             )
     tables = read.get("hypothesis", [])
     if not isinstance(tables, list) or not tables:
-        raise ValueError(f"{file.name}: there is no [[hypothesis]] table in it.")
+        raise ValueError(f"{_name(file)}: there is no [[hypothesis]] table in it.")
     starts = [i for i, line in enumerate(lines) if HEADER.match(line)]
     starts = starts if len(starts) == len(tables) else [0] * len(tables)
     ends = [*starts[1:], len(lines)]
@@ -70,7 +69,7 @@ def load_hypotheses(path: str | Path) -> list[Hypothesis]:
         one = _hypothesis(file, lines, (start, max(end, start + 1)), table)
         if one.name in {other.name for other in found}:
             place = _at(file, lines, "name", (start, end))
-            raise ValueError(f"{place}: there are two hypotheses named {one.name!r}.")
+            raise ValueError(f"{place}: there are two hypotheses named {shown(one.name)}.")
         found.append(one)
     return found
 
@@ -78,21 +77,25 @@ def load_hypotheses(path: str | Path) -> list[Hypothesis]:
 def line_of(path: str | Path, name: str, key: str = "name") -> str:
     """`FILE, line N` of a key of a hypothesis, for errors that come later."""
     file = Path(path)
-    lines = file.read_text(encoding="utf-8").splitlines()
+    with outside(f"{_name(file)}: cannot be read again"):
+        lines = file.read_text(encoding="utf-8").splitlines()
     starts = [i for i, line in enumerate(lines) if HEADER.match(line)]
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        block = "\n".join(lines[start:end])
-        if tomllib.loads(block)["hypothesis"][0].get("name") == name:
+        with outside(f"{_name(file)}, line {start + 1}: no valid TOML"):
+            block = tomllib.loads("\n".join(lines[start:end]))
+        if block["hypothesis"][0].get("name") == name:
             return _at(file, lines, key, (start, end))
-    return file.name
+    return _name(file)
 
 
-def _hypothesis(
-    file: Path, lines: list[str], block: tuple[int, int], table: Mapping[str, Any]
-) -> Hypothesis:
+def _hypothesis(file: Path, lines: list[str], block: tuple[int, int], table: Any) -> Hypothesis:
     def place(key: str) -> str:
         return _at(file, lines, key, block)
 
+    if not isinstance(table, Mapping):
+        raise ValueError(
+            f"{place('')}: a hypothesis must be a table under [[hypothesis]], got {shown(table)}."
+        )
     _check_keys(table, [f.name for f in fields(Hypothesis)], place)
     for key in ("name", "first"):
         if key not in table:
@@ -104,12 +107,13 @@ def _hypothesis(
     for key, kinds in (("name", str), ("family", str), ("by", (int, float))):
         if key in values and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
             wanted = "a text" if kinds is str else "a number"
-            raise ValueError(f"{place(key)}: {key} must be {wanted}, got {values[key]!r}.")
+            raise ValueError(f"{place(key)}: {key} must be {wanted}, got {shown(values[key])}.")
     for key, known in (("metric", get_args(Metric)), ("expect", get_args(Expectation))):
         if key in values:
             _choose(key, values[key], known, place(key))
     if "by" in values:
-        values["by"] = float(values["by"])
+        with outside(f"{place('by')}: by must be a number"):
+            values["by"] = float(values["by"])
     if isinstance(values.get("depths"), list):
         values["depths"] = tuple(values["depths"])
     try:
@@ -146,7 +150,7 @@ def _condition(table: Any, key: str, place: Any) -> Condition:
         if not isinstance(values["where"], dict) or not values["where"]:
             raise ValueError(
                 f"{place('where')}: where must be a table of labels and values, "
-                f"got {values['where']!r}."
+                f"got {shown(values['where'])}."
             )
         values["where"] = {label: str(value) for label, value in values["where"].items()}
     try:
@@ -165,9 +169,9 @@ def _choose(what: str, given: Any, known: tuple[Any, ...], place: str) -> None:
 def _check_keys(table: Mapping[str, Any], known: Collection[str], place: Any) -> None:
     for key in table:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
+            near = difflib.get_close_matches(cut(key), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}."
-            raise ValueError(f"{place(key)}: unknown key {key!r}{hint}")
+            raise ValueError(f"{place(key)}: unknown key {shown(key)}{hint}")
 
 
 def _at(file: Path, lines: list[str], key: str, block: tuple[int, int]) -> str:
@@ -175,5 +179,10 @@ def _at(file: Path, lines: list[str], key: str, block: tuple[int, int]) -> str:
     wanted = re.compile(rf"(^|[\s{{,.\[]){re.escape(key)}\s*(=|\.|\])") if key else None
     for number in range(*block):
         if wanted is not None and wanted.search(lines[number]):
-            return f"{file.name}, line {number + 1}"
-    return f"{file.name}, line {block[0] + 1}"
+            return f"{_name(file)}, line {number + 1}"
+    return f"{_name(file)}, line {block[0] + 1}"
+
+
+def _name(file: Path) -> str:
+    """A file's name in front of a line, as it can be shown."""
+    return visible(cut(file.name))

@@ -1,7 +1,5 @@
 """What there is to work with: bundled models, architectures, tasks."""
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -34,27 +32,21 @@ def bundled_models() -> list[Json]:
 
 
 def _describe(name: str, folder: Path) -> Json:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    from lensdepth.beside import read_object
+    from lensdepth.weight_files import count_numbers
+
+    config = read_object(folder / "config.json", name)
     weights = folder / "model.safetensors"
     return {
         "name": name,
         "n_layers": config["num_hidden_layers"],
         "d_model": config["hidden_size"],
         "d_vocab": config["vocab_size"],
-        "n_parameters": _count_parameters(weights),
+        "n_parameters": count_numbers(weights, name),
         "bytes": weights.stat().st_size,
         "architecture": config["architectures"][0],
         "about": ABOUT.get(name, ""),
     }
-
-
-def _count_parameters(weights: Path) -> int:
-    """Numbers in a safetensors file, by its header: eight bytes of length, then JSON."""
-    with weights.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(
-        math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
-    )
 
 
 def architectures() -> Json:

@@ -17,10 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.arguments import checked
-from lensdepth.loading import fingerprint
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
+from lensdepth.weights import fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd

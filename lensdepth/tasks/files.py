@@ -12,12 +12,15 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lensdepth.outside import LONGEST_NAME, cut, outside, shown, visible
 from lensdepth.tasks.rows import Row
 
 PAIR = ("clean", "corrupted", "target", "foil")
@@ -28,6 +31,9 @@ TABLES = (".csv", ".tsv")
 PARQUET = (".parquet", ".pq")
 SUFFIXES = LINES + TABLES + PARQUET
 NEEDED = f"the columns {', '.join(PAIR)} (pairs) or prompt (plain prompts)"
+
+MOST_ENTRIES = 1000
+"""Entries of a folder among which a mistyped name is looked for."""
 
 Records = list[tuple[str, dict[str, Any]]]
 """Each record with the words by which an error names it, such as "line 3"."""
@@ -41,16 +47,19 @@ def read_rows(path: str | Path) -> list[Row]:
         ValueError: it cannot be read as what its name says, lacks columns, is empty, or a cell is
             not text; the message names file, line and column.
     """
-    file = Path(path).expanduser()
-    if file.is_dir():
-        records = _folder_records(file)
-    elif file.exists():
-        records = _file_records(file)
+    name = cut(str(path))  # repr, in the messages, does the rest
+    file = Path(os.path.expanduser(path))
+    # os.path says no where Path raises: names too long, or with a NUL.
+    if os.path.isdir(file):
+        records = _folder_records(file, name)
+    elif os.path.exists(file):
+        records = _file_records(file, name)
     elif is_dataset_name(str(path)):
         records = _dataset_records(str(path))
     else:
         raise FileNotFoundError(_missing(file))
-    return _to_rows(records, str(path))
+    _check_unicode(records, name)
+    return _to_rows(records, name)
 
 
 def looks_like_path(name: str) -> bool:
@@ -69,70 +78,91 @@ def is_dataset_name(name: str) -> bool:
 
 
 def _missing(file: Path) -> str:
-    folder = file.parent
-    if not folder.is_dir():
-        return f"prompt file {str(file)!r}: there is no folder {str(folder)!r}."
-    names = [p.name for p in folder.iterdir()]
-    near = difflib.get_close_matches(file.name, names, n=3, cutoff=0.6)
-    hint = f" Is it {' or '.join(near)}?" if near else ""
-    return f"prompt file {str(file)!r} does not exist.{hint}"
+    folder, said = file.parent, f"prompt file {shown(file)}"
+    if not os.path.isdir(folder):
+        return f"{said}: there is no folder {shown(folder)}."
+    with outside(f"{said} does not exist, and its folder cannot be read"):
+        names = [entry.name for entry in islice(os.scandir(folder), MOST_ENTRIES)]
+    wanted = file.name if len(file.name) <= LONGEST_NAME else ""
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
+    hint = f" Is it {' or '.join(visible(cut(name)) for name in near)}?" if near else ""
+    return f"{said} does not exist.{hint}"
 
 
 # Reading
 
 
-def _file_records(file: Path) -> Records:
+def _file_records(file: Path, name: str) -> Records:
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"prompt file {str(file)!r}: the name must end in one of {', '.join(SUFFIXES)}, "
+            f"prompt file {name!r}: the name must end in one of {', '.join(SUFFIXES)}, "
             f"which says how to read it."
         )
+    if not os.path.isfile(file):
+        raise ValueError(f"prompt file {name!r} is a pipe or a device; give a file.")
     if suffix in PARQUET:
-        return _parquet_records(file, str(file))
+        return _parquet_records(file, name)
+    with outside(f"prompt file {name!r} cannot be read"):
+        data = file.read_bytes()
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"prompt file {str(file)!r} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+            f"prompt file {name!r} is not UTF-8 text (byte {error.start}); save it as UTF-8."
         ) from error
     if not text.strip():
-        raise ValueError(f"prompt file {str(file)!r} is empty.")
+        raise ValueError(f"prompt file {name!r} is empty.")
     if suffix in TABLES:
-        return _table_records(text, str(file))
+        return _table_records(text, name)
     if suffix == ".json" and text.lstrip().startswith("["):
-        return _list_records(text, str(file))
-    return _line_records(text, str(file))
+        return _list_records(text, name)
+    return _line_records(text, name)
 
 
 def _line_records(text: str, name: str) -> Records:
     records = []
     # Not splitlines(): JSON strings may hold other line separators, such as U+2028.
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"prompt file {name!r}, line {number}: not JSON ({error.msg}, column "
-                f"{error.colno}). Each line is one object."
-            ) from error
-        records.append((f"line {number}", _as_record(record, f"{name!r}, line {number}")))
+        if line.strip():
+            record = _parse(line, name, number, " Each line is one object.")
+            records.append((f"line {number}", _as_record(record, f"{name!r}, line {number}")))
     return records
 
 
 def _list_records(text: str, name: str) -> Records:
-    try:
-        listed = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"prompt file {name!r}, line {error.lineno}: not JSON ({error.msg})."
-        ) from error
     return [
         (f"item {i}", _as_record(record, f"{name!r}, item {i}"))
-        for i, record in enumerate(listed, start=1)
+        for i, record in enumerate(_parse(text, name, 1, ""), start=1)
     ]
+
+
+def _parse(text: str, name: str, first: int, hint: str) -> Any:
+    """The JSON of a text that begins at this line of a file."""
+    fault, twice = None, None
+
+    def pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal twice
+        found = dict(pairs)
+        if len(found) < len(pairs):  # JSON would keep the last one
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        return found
+
+    with outside(f"prompt file {name!r}, line {first}: not JSON", hint=hint.strip()):
+        try:
+            value = json.loads(text, object_pairs_hook=pairs_once)
+        except json.JSONDecodeError as error:
+            fault, value = error, None
+    if fault is not None:
+        raise ValueError(
+            f"prompt file {name!r}, line {first + fault.lineno - 1}: not JSON ({fault.msg}, column "
+            f"{fault.colno}).{hint}"
+        ) from fault
+    if twice is not None:
+        raise ValueError(
+            f"prompt file {name!r}, line {first}: the key {shown(twice)} stands there twice."
+        )
+    return value
 
 
 def _as_record(record: Any, place: str) -> dict[str, Any]:
@@ -141,47 +171,53 @@ def _as_record(record: Any, place: str) -> dict[str, Any]:
             f'prompt file {place}: needed an object such as {{"prompt": "..."}}, got '
             f"{_short(record)}."
         )
-    return {key.strip(): value for key, value in record.items()}
+    stripped = {key.strip(): value for key, value in record.items()}
+    if len(stripped) < len(record):
+        twice = Counter(key.strip() for key in record).most_common(1)[0][0]
+        raise ValueError(f"prompt file {place}: the key {shown(twice)} stands there twice.")
+    return stripped
 
 
 def _table_records(text: str, name: str) -> Records:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    separator = _delimiter(text, name)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     records: Records = []
     header: list[str] = []
-    number = 1
-    try:
-        for cells in reader:
-            where, number = f"line {number}", reader.line_num + 1
-            if not cells or (len(cells) == 1 != len(header) and not cells[0].strip()):
-                continue  # a blank line
-            if not header:
-                header = [cell.strip() for cell in cells]
-                twice = sorted({c for c in header if header.count(c) > 1})
-                if twice:
-                    raise ValueError(
-                        f"prompt file {name!r}: the column {twice[0]!r} stands there twice."
-                    )
-                continue
-            if len(cells) != len(header):
-                raise ValueError(
-                    f"prompt file {name!r}, {where}: {len(cells)} cells, but the header has "
-                    f"{len(header)}. Put quotation marks round a cell that holds the separator."
-                )
-            records.append((where, dict(zip(header, cells, strict=True))))
-    except csv.Error as error:
-        raise ValueError(
-            f"prompt file {name!r}, line {max(reader.line_num, 1)}: not CSV ({error})."
-        ) from error
+    while True:
+        where = f"line {reader.line_num + 1}"
+        with outside(f"prompt file {name!r}, {where}: not CSV"):
+            cells = next(reader, None)
+        if cells is None:
+            break
+        if not cells or (len(cells) == 1 != len(header) and not cells[0].strip()):
+            continue  # a blank line
+        if not header:
+            header = [cell.strip() for cell in cells]
+            _check_once(header, name)
+            continue
+        if len(cells) != len(header):
+            raise ValueError(
+                f"prompt file {name!r}, {where}: {len(cells)} cells, but the header has "
+                f"{len(header)}. Put quotation marks round a cell that holds the separator."
+            )
+        records.append((where, dict(zip(header, cells, strict=True))))
     _check_columns(header, name)
     return _numbers_as_numbers(records, header)
 
 
-def _delimiter(text: str) -> str:
+def _check_once(header: list[str], name: str) -> None:
+    twice = sorted(c for c, n in Counter(header).items() if n > 1)
+    if twice:
+        raise ValueError(f"prompt file {name!r}: the column {shown(twice[0])} stands there twice.")
+
+
+def _delimiter(text: str, name: str) -> str:
     """The separator under which the header shows the most columns that are known, or just most."""
     header = next(line for line in text.splitlines() if line.strip())
 
     def columns(separator: str) -> tuple[int, int]:
-        cells = [c.strip() for c in next(csv.reader([header], delimiter=separator))]
+        with outside(f"prompt file {name!r}: the header is not CSV"):
+            cells = [c.strip() for c in next(csv.reader([header], delimiter=separator))]
         return sum(c in (*PAIR, *OPTIONAL, *IDS.values(), "prompt") for c in cells), len(cells)
 
     return max(",;\t|", key=columns)
@@ -199,68 +235,78 @@ def _numbers_as_numbers(records: Records, header: list[str]) -> Records:
 
 
 def _parquet_records(file: Path, name: str) -> Records:
-    try:
+    with outside(f"prompt file {name!r} is not a readable Parquet file"):
         frame = pd.read_parquet(file)
-    except (ValueError, OSError) as error:
-        raise ValueError(
-            f"prompt file {name!r} is not a readable Parquet file ({_first_line(error)})."
-        ) from error
     return _frame_records(frame, name)
 
 
-def _folder_records(folder: Path) -> Records:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PARQUET and p.is_file())
+def _folder_records(folder: Path, name: str) -> Records:
+    with outside(f"prompt folder {name!r} cannot be read"):
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PARQUET and p.is_file())
     if not files:
         raise ValueError(
-            f"prompt folder {str(folder)!r} holds no Parquet files; name one file in it instead."
+            f"prompt folder {name!r} holds no Parquet files; name one file in it instead."
         )
     return [
-        (f"{file.name}, {where}", record)
+        (f"{visible(cut(file.name))}, {where}", record)
         for file in files
-        for where, record in _parquet_records(file, str(file))
+        for where, record in _parquet_records(file, cut(str(file)))
     ]
 
 
-def _dataset_records(name: str) -> Records:
-    try:
+def _dataset_records(given: str) -> Records:
+    name = cut(given)
+    with outside(
+        f"{name!r} is not a file here, and reading it as a Hugging Face data set needs the "
+        f"package 'datasets'",
+        hint="pip install datasets.",
+    ):
         import datasets
-        from datasets.exceptions import DatasetsError
-    except ImportError as error:
-        raise ValueError(
-            f"{name!r} is not a file here, and reading it as a Hugging Face data set needs the "
-            f"package 'datasets' (pip install datasets)."
-        ) from error
-    path, _, split = name.partition(":")
-    try:
-        found = datasets.load_dataset(path)
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        raise ValueError(
-            f"{name!r} is not a file here, and could not be read as a Hugging Face data set: "
-            f"{_first_line(error)}"
-        ) from error
-    splits = {str(key): part for key, part in found.items()}
-    split = split or ("train" if "train" in splits else next(iter(splits)))
+    path, _, split = given.partition(":")
+    with outside(f"{name!r} is not a file here, and could not be read as a Hugging Face data set"):
+        splits = {str(key): part for key, part in datasets.load_dataset(path).items()}
+    split = split or ("train" if "train" in splits else next(iter(splits), ""))
     if split not in splits:
-        raise ValueError(f"data set {path!r} has no split {split!r}; it has {', '.join(splits)}.")
-    return _frame_records(pd.DataFrame(splits[split].to_dict()), name)
+        there = ", ".join(splits) or "none"
+        raise ValueError(f"data set {cut(path)!r} has no split {shown(split)}; it has {there}.")
+    with outside(f"the data set {name!r} cannot be read as a table"):
+        frame = pd.DataFrame(splits[split].to_dict())
+    return _frame_records(frame, name)
 
 
 def _frame_records(frame: pd.DataFrame, name: str) -> Records:
-    frame = frame.rename(columns=str)
-    _check_columns(list(frame.columns), name)
-    listed: Iterable[Mapping[Any, Any]] = frame.to_dict("records")
-    return [(f"row {i}", _plain(record)) for i, record in enumerate(listed, start=1)]
-
-
-def _plain(record: Mapping[Any, Any]) -> dict[str, Any]:
-    """NumPy scalars and arrays as Python's own."""
-    return {
-        str(key): value.tolist() if hasattr(value, "tolist") else value
-        for key, value in record.items()
-    }
+    with outside(f"prompt file {name!r} cannot be read as a table"):
+        frame = frame.rename(columns=str)
+    columns = list(frame.columns)
+    _check_once(columns, name)
+    _check_columns(columns, name)
+    with outside(f"prompt file {name!r} cannot be read row by row"):
+        listed: Sequence[Mapping[Any, Any]] = frame.to_dict("records")
+    records = []
+    for i, record in enumerate(listed, start=1):
+        with outside(f"prompt file {name!r}, row {i} cannot be read"):
+            # NumPy scalars and arrays as Python's own.
+            plain = {
+                str(key): value.tolist() if hasattr(value, "tolist") else value
+                for key, value in record.items()
+            }
+        records.append((f"row {i}", plain))
+    return records
 
 
 # Checking
+
+
+def _check_unicode(records: Records, name: str) -> None:
+    """Refuse halves of UTF-16 pairs, which JSON can hold and no tokenizer takes."""
+    for where, record in records:
+        for column, value in record.items():
+            half = re.search("[\ud800-\udfff]", value) if isinstance(value, str) else None
+            if half is not None:
+                raise ValueError(
+                    f"prompt file {name!r}, {where}: {shown(column)} holds {half[0]!r}, half of a "
+                    f"character, at place {half.start() + 1}; write the whole one."
+                )
 
 
 def _check_columns(columns: list[str], name: str) -> None:
@@ -271,10 +317,10 @@ def _check_columns(columns: list[str], name: str) -> None:
         return
     lacks = f" ({', '.join(missing)} missing)" if len(missing) < len(PAIR) else ""
     near = [c for c in columns if c != c.strip().lower() in (*missing, "prompt")]
-    hint = f" Write {near[0]!r} as {near[0].strip().lower()!r}." if near else ""
+    hint = f" Write {shown(near[0])} as {near[0].strip().lower()!r}." if near else ""
     if "prompt" in columns:
         hint = " Pairs or plain prompts, not half of each."
-    there = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
+    there = visible(cut(", ".join(columns[:20]), 300)) + (", ..." if len(columns) > 20 else "")
     raise ValueError(f"prompt file {name!r} needs {NEEDED}{lacks}; it has {there or 'none'}.{hint}")
 
 
@@ -361,9 +407,4 @@ def _label(value: Any) -> object:
 
 
 def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 40 else shown[:37] + "..."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return cut(repr(value), 40)
