@@ -148,7 +148,8 @@ def _overflow(checkpoint: Checkpoint, probe: Tensor, dtype: torch.dtype) -> Valu
     )
     name = str(dtype).removeprefix("torch.")
     return NotFinite(
-        f"load_model: in {name}, {shown(checkpoint.name)} fails on a probe: {where}. {advice(dtype)}"
+        f"load_model: in {name}, {shown(checkpoint.name)} fails on a probe: {where}. "
+        f"{advice(dtype)}"
     )
 
 
