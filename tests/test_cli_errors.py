@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import lensdepth.model
 from lensdepth.bundled import bundled_path
 from lensdepth.cli import main
-from lensdepth.storage import whole_file
+from lensdepth.writing import whole_file
 
 TINY = ("--model", "tiny")
 PROMPT = "Two months from January is"

@@ -20,6 +20,9 @@ LEVELS = (
     (
         "outside",
         "provenance",
+        "signals",
+        "unfinished",
+        "writing",
         "storage",
         "metrics",
         "polar",

@@ -293,7 +293,7 @@ def test_what_cannot_be_written_is_found_out_before_any_work(
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("lensdepth.report.build.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("lensdepth.unfinished._make", refuse)
     with pytest.raises(PermissionError, match="cannot write into"):
         build_report(model, task, out=tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth.storage import load_result, save_result, whole_file, write_text
+from lensdepth.storage import load_result, save_result
+from lensdepth.writing import whole_file, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
