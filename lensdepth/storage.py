@@ -49,11 +49,15 @@ def save_result(result: Any, path: str | Path) -> None:
     from safetensors.torch import save_file
 
     kind = type(result)
-    tensors, plain = {}, {}
+    tensors, plain, memory = {}, {}, set()
     for field in fields(result):
         value = getattr(result, field.name)
         if isinstance(value, Tensor):
-            tensors[field.name] = value.detach().cpu().contiguous()
+            tensor = value.detach().cpu().contiguous()
+            # Fields may be views of the same numbers, which safetensors does not write.
+            place = tensor.untyped_storage().data_ptr()
+            tensors[field.name] = tensor.clone() if place in memory else tensor
+            memory.add(place)
         else:
             plain[field.name] = _plain(value)
     header = {
@@ -260,7 +264,7 @@ def _named(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(repr, get_args(hint)))
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
-        return f"{hint.__name__}, with the axes of the fields beside it,"
+        return f"{hint.__name__} with the axes of the fields beside it"
     return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 

@@ -86,11 +86,9 @@ def switch(folder: Path, places: Sequence[Path]) -> None:
     Raises:
         OSError: the old ones cannot be moved; they are where they were.
     """
-    replaced = {place.name: _inode(place) for place in places}
     (folder / "old").mkdir()
-    (folder / "replaced.json").write_text(json.dumps(replaced), encoding="utf-8")
-    for path in (folder / "replaced.json", folder / "new", folder):
-        settle(path)
+    replaced = _take_down(places, folder)
+    settle(folder / "new")
     whole = whole_name(places[0])
     while True:
         complete(whole)
@@ -102,6 +100,8 @@ def switch(folder: Path, places: Sequence[Path]) -> None:
                 raise
     settle(whole.parent)
     try:
+        if replaced != {place.name: _inode(place) for place in places}:
+            _take_down(places, whole)  # it was that other run's turn meanwhile
         _go_on(whole)
     except OSError:
         if not any((whole / "old").iterdir()):
@@ -167,6 +167,17 @@ def keep_permissions(old: Path, new: Path) -> None:
             os.utime(path)
             if path.stat().st_gid != about.st_gid:
                 path.chmod(stat.S_IMODE(about.st_mode) & ~stat.S_IRWXG)
+
+
+def _take_down(places: Sequence[Path], folder: Path) -> dict[str, int | None]:
+    """Note what is to be replaced: nothing else will be."""
+    replaced = {place.name: _inode(place) for place in places}
+    noted = folder / "noted"
+    noted.write_text(json.dumps(replaced), encoding="utf-8")
+    settle(noted)
+    noted.replace(folder / "replaced.json")
+    settle(folder)
+    return replaced
 
 
 def _go_on(whole: Path) -> None:
