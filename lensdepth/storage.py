@@ -214,7 +214,7 @@ def _restore(hint: Any, value: Any, where: str) -> Any:
     elif hint is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
     elif isinstance(hint, type) and issubclass(hint, AbstractArray):
-        fits = isinstance(value, hint)  # binds the axes that the fields of a record share
+        fits = isinstance(value, hint)
     elif hint in (int, str, bool, NoneType, Tensor):
         fits = type(value) is hint
     else:
@@ -252,8 +252,20 @@ def _restore_record(kind: type[T], values: Mapping[str, Any], where: str) -> T:
                 f"with that version"
             )
     hints = get_type_hints(kind)
-    with jaxtyped("context"):
-        restored = {name: _restore(hints[name], x, f"{where}.{name}") for name, x in values.items()}
+    restored = {name: _restore(hints[name], x, f"{where}.{name}") for name, x in values.items()}
+    arrays = [
+        (name, hint, x)
+        for name, x in restored.items()
+        for hint in (get_args(hints[name]) or (hints[name],))
+        if isinstance(x, Tensor) and isinstance(hint, type) and issubclass(hint, AbstractArray)
+    ]
+    with jaxtyped("context"):  # binds axes by name, from one field to the next
+        for name, hint, x in arrays:
+            if not isinstance(x, hint):
+                raise _Unfit(
+                    f"{where}.{name} is {_described(x)}, and no {hint.__name__} with the axes that "
+                    f"other fields have"
+                )
     try:
         return kind(**restored)
     except (TypeError, ValueError) as error:  # what the class asks of its values itself
@@ -263,8 +275,6 @@ def _restore_record(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 def _named(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(repr, get_args(hint)))
-    if isinstance(hint, type) and issubclass(hint, AbstractArray):
-        return f"{hint.__name__} with the axes of the fields beside it"
     return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 

@@ -153,23 +153,17 @@ def test_no_flipped_bit_is_loaded(tmp_path: Path) -> None:
     whole = path.read_bytes()
     damaged = [whole[:n] for n in range(0, len(whole), 11)]
     damaged += [whole[:n] + b"\0\0" + whole[n + 2 :] for n in range(8, len(whole) - 2, 11)]
-    for bit in range(len(whole) * 8):
+    for bit in range(0, len(whole) * 8, 7):
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
         damaged.append(bytes(flipped))
-    loaded = 0
     for content in damaged:
-        path.write_bytes(content)
         if content == whole:
             continue
-        try:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="damaged") as refused:
             load_result(Outer, path)
-        except ValueError as error:
-            assert "damaged" in str(error)
-            assert "\n" not in str(error)
-        else:
-            loaded += 1
-    assert loaded == 0
+        assert "\n" not in str(refused.value)
 
 
 def test_a_header_longer_than_the_file_is_not_made_room_for(tmp_path: Path) -> None:
@@ -207,10 +201,10 @@ def test_every_value_is_what_its_field_says(
     ("tensors", "said"),
     [
         ({"square": torch.zeros(2, 3)}, "Typed.square must be .*'n n'.* float32 .2, 3."),
-        ({"square": torch.zeros(3, 3)}, "Typed.square must be|Typed.row must be"),
+        ({"square": torch.zeros(3, 3)}, "is a tensor of float32 .*axes that other fields have"),
         ({"square": torch.zeros(4)}, "Typed.square must be"),
         ({"square": torch.zeros(2, 2, dtype=torch.long)}, "Typed.square must be .*int64"),
-        ({"row": torch.zeros(3)}, "Typed.row must be|Typed.square must be"),
+        ({"row": torch.zeros(3)}, "is a tensor of float32 .*axes that other fields have"),
     ],
 )
 def test_every_tensor_has_its_axes(
@@ -252,7 +246,7 @@ def test_a_file_of_the_first_version_is_read_with_a_warning(
     typed = Typed(**TYPED)
     assert same(load_result(Typed, remade(typed, **first)), typed)
     assert "no checksum" in caplog.text
-    with pytest.raises(ValueError, match="Typed.yes must be bool"):
+    with pytest.raises(ValueError, match=r"Typed\.yes must be bool"):
         load_result(Typed, remade(typed, **first, yes="yes"))
     lens = replace(results.lens(), final_rank=None)
     assert same(LensProfile.load(remade(lens, **first)), lens)
@@ -270,7 +264,7 @@ def test_what_could_not_be_read_again_is_not_written(
 ) -> None:
     path = tmp_path / "r.safetensors"
     wrong = Typed(**TYPED | {"yes": "yes"})
-    with pytest.raises(ValueError, match="could not be loaded again: Typed.yes must be bool"):
+    with pytest.raises(ValueError, match=r"loaded again: Typed\.yes must be bool"):
         save_result(wrong, path)
     monkeypatch.setattr(storage, "LARGEST_HEADER", 1000)
     with pytest.raises(ValueError, match="fewer prompts"):

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from lensdepth.outside import shown
+from lensdepth.signals import put_off
+from lensdepth.unfinished import sweep
 from lensdepth.writing import check_writable
 
 SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
@@ -248,6 +250,8 @@ def check_out(path: Path | None, *, force: bool, suffixes: Sequence[str] = SUFFI
         raise ValueError(f"--out {shown(str(path))}: the name must end in {' or '.join(suffixes)}.")
     if path.is_dir():
         raise ValueError(f"--out {shown(str(path))} is a folder; name a file.")
+    with put_off():
+        sweep(path.parent)  # a killed run may have finished what is asked for here
     if path.exists() and not force:
         raise ValueError(f"--out {shown(str(path))} exists already; replace it with --force.")
     if not path.parent.is_dir():

@@ -13,9 +13,10 @@ from lensdepth.outside import reason, shown
 from lensdepth.report import figures
 from lensdepth.report.findings import Findings, measure, summarize
 from lensdepth.report.page import render
+from lensdepth.signals import put_off
 from lensdepth.summary import Json
 from lensdepth.tasks import Task
-from lensdepth.unfinished import complete, whole_name
+from lensdepth.unfinished import complete, sweep, whole_name
 from lensdepth.writing import (
     check_writable,
     real_place,
@@ -92,7 +93,7 @@ def report_place(out: str | Path) -> tuple[Path, Path]:
 
 
 def check_output(page: Path, folder: Path, *, overwrite: bool) -> None:
-    """Refuse what cannot be written, or must not be replaced; first complete an interrupted one.
+    """Refuse what cannot be written, or must not be replaced; clear up after a killed run first.
 
     Raises:
         FileExistsError, NotADirectoryError, FileNotFoundError, PermissionError, IsADirectoryError
@@ -109,7 +110,8 @@ def check_output(page: Path, folder: Path, *, overwrite: bool) -> None:
             f"build_report: there is no folder {shown(str(page.parent))}; make it, or write "
             f"elsewhere."
         )
-    with writing_to(page):
+    with writing_to(page), put_off():
+        sweep(page.parent)
         complete(whole_name(real_place(page)))
     for there in (page, folder):
         if os.path.lexists(there) and not overwrite:
