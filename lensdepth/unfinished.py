@@ -234,15 +234,13 @@ def _make(place: Path, *, folder: bool) -> tuple[Path, int | None]:
         path = _hidden_name(place)
         if folder:
             path.mkdir(mode=0o700)
+            handle = None if fcntl is None else os.open(path, os.O_RDONLY)
         else:
             # The kernel applies the umask, which a process cannot ask for without changing it.
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            if fcntl is None:
-                os.close(handle)  # Windows renames no file that is open
-        if fcntl is None:
+        if fcntl is None or handle is None:
+            _let_go(handle)  # Windows renames no file that is open
             return path, None
-        if folder:
-            handle = os.open(path, os.O_RDONLY)
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         # A sweep may have come between the two, when there was no lock.

@@ -107,7 +107,7 @@ def csv_text(frame: "pd.DataFrame", *, raw: bool = False, float_format: str | No
             cells = frame.iloc[:, i].astype(object)
             texts += list(cells)
             if not raw:
-                shown_as.isetitem(i, cells.map(_inert))
+                shown_as.isetitem(i, cells.map(_inert).to_numpy(dtype=object))
     if not raw:
         shown_as.columns = [_inert(name) for name in frame.columns]
     # A lone carriage return ends a row for many readers, and is no reason for quotes to csv.

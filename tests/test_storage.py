@@ -94,6 +94,10 @@ TYPED: dict[str, Any] = {
 }
 
 
+def typed(**changes: Any) -> Typed:
+    return Typed(**(TYPED | changes))
+
+
 def same(first: Any, second: Any) -> bool:
     """Equal in kind and value, all the way down."""
     if type(first) is not type(second):
@@ -194,7 +198,7 @@ def test_every_value_is_what_its_field_says(
     remade: Callable[..., Path], values: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=f"holds no sound Typed: .*{said}"):
-        load_result(Typed, remade(Typed(**TYPED), **values))
+        load_result(Typed, remade(typed(), **values))
 
 
 @pytest.mark.parametrize(
@@ -211,29 +215,29 @@ def test_every_tensor_has_its_axes(
     remade: Callable[..., Path], tensors: dict[str, Tensor], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        load_result(Typed, remade(Typed(**TYPED), tensors=tensors))
+        load_result(Typed, remade(typed(), tensors=tensors))
 
 
 def test_what_is_sound_is_loaded(remade: Callable[..., Path]) -> None:
     for changes in ({}, {"inner": None, "row": None, "either": 3, "pairs": ()}):
-        typed = Typed(**TYPED | changes)
-        assert same(load_result(Typed, remade(typed)), typed)
+        saved = typed(**changes)
+        assert same(load_result(Typed, remade(saved)), saved)
 
 
 def test_versions_are_told_apart_from_damage(remade: Callable[..., Path]) -> None:
     newer: dict[str, str | None] = {"lensdepth": "9.1"}
     with pytest.raises(ValueError, match=r"by lensdepth 9\.1 with Typed\.more, .*update lensdepth"):
-        load_result(Typed, remade(Typed(**TYPED), header=newer, more=1))
+        load_result(Typed, remade(typed(), header=newer, more=1))
     with pytest.raises(ValueError, match=r"by lensdepth 9\.1 in format 2; .*up to 1\. Update"):
-        load_result(Typed, remade(Typed(**TYPED), header=newer | {"format": "2"}))
+        load_result(Typed, remade(typed(), header=newer | {"format": "2"}))
     with pytest.raises(ValueError, match="is damaged"):
-        load_result(Typed, remade(Typed(**TYPED), header={"format": "2"}, sum_up=False))
+        load_result(Typed, remade(typed(), header={"format": "2"}, sum_up=False))
     older = remade(Other(text="x"), header={"kind": "Outer", "lensdepth": "0.0.9"})
     with pytest.raises(ValueError, match=r"by lensdepth 0\.0\.9 without Outer\.inner, which"):
         load_result(Outer, older)
     for name in ("format", "checksum", "lensdepth"):
         with pytest.raises(ValueError, match="is damaged"):
-            load_result(Typed, remade(Typed(**TYPED), header={name: None}, sum_up=False))
+            load_result(Typed, remade(typed(), header={name: None}, sum_up=False))
 
 
 def test_a_file_of_the_first_version_is_read_with_a_warning(
@@ -243,11 +247,11 @@ def test_a_file_of_the_first_version_is_read_with_a_warning(
         "header": dict.fromkeys(("format", "checksum", "lensdepth")),
         "sum_up": False,
     }
-    typed = Typed(**TYPED)
-    assert same(load_result(Typed, remade(typed, **first)), typed)
+    saved = typed()
+    assert same(load_result(Typed, remade(saved, **first)), saved)
     assert "no checksum" in caplog.text
     with pytest.raises(ValueError, match=r"Typed\.yes must be bool"):
-        load_result(Typed, remade(typed, **first, yes="yes"))
+        load_result(Typed, remade(saved, **first, yes="yes"))
     lens = replace(results.lens(), final_rank=None)
     assert same(LensProfile.load(remade(lens, **first)), lens)
 
@@ -263,7 +267,7 @@ def test_what_could_not_be_read_again_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "r.safetensors"
-    wrong = Typed(**TYPED | {"yes": "yes"})
+    wrong = typed(yes="yes")
     with pytest.raises(ValueError, match=r"loaded again: Typed\.yes must be bool"):
         save_result(wrong, path)
     monkeypatch.setattr(storage, "LARGEST_HEADER", 1000)
@@ -274,6 +278,6 @@ def test_what_could_not_be_read_again_is_not_written(
 
 def test_fields_may_be_views_of_the_same_numbers(tmp_path: Path) -> None:
     square = torch.arange(4.0).reshape(2, 2)
-    typed = Typed(**TYPED | {"square": square, "row": square[1]})
-    save_result(typed, tmp_path / "r")
-    assert same(load_result(Typed, tmp_path / "r"), typed)
+    saved = typed(square=square, row=square[1])
+    save_result(saved, tmp_path / "r")
+    assert same(load_result(Typed, tmp_path / "r"), saved)
