@@ -6,14 +6,15 @@ that the next writer into a folder can tell what is being written from what was 
 removes the latter. Where there are no locks (Windows; some network file systems) it stays.
 
 A page and its tables are two names, and no system renames two at once. They are written into one
-hidden folder, and renaming that one to `.NAME.<digest>.lensdepth-whole` is the moment that counts:
-before it there is the old report, after it the new one. What is left to do only moves things, old
-ones out and new ones in, and goes on from wherever it was stopped: at the next `sweep`, if the
-writer was killed. The first name leaves first and returns last: while there is a page, the tables
-beside it are its own. (Two links through a third, which one rename can turn, would never leave a
-moment without a page. But then there would be links for good, which do not survive being mailed,
-moved or copied to a stick; and links that stand in for a moment take an exchange of names that not
-every system has.)
+hidden folder, which is renamed to `.NAME.<digest>.lensdepth-whole`, a name that one writer at a
+time can have. Then a list of what is to be replaced gets its name in there, and that rename is the
+moment that counts: before it there is the old report, after it the new one. What is left to do only
+moves things, old ones out and new ones in, and goes on from wherever it was stopped: at the next
+`sweep`, if the writer was killed. The first name leaves first and returns last: while there is a
+page, the tables beside it are its own. (Two links through a third, which one rename can turn, would
+never leave a moment without a page. But then there would be links for good, which do not survive
+being mailed, moved or copied to a stick; and links that stand in for a moment take an exchange of
+names that not every system has.)
 """
 
 import errno
@@ -37,6 +38,8 @@ except ImportError:  # Windows
 
 LONGEST = 100
 """Most bytes of a name that are kept in the hidden one: that must not grow too long."""
+COMMITTED = "replaced.json"
+"""In a whole that will be switched: the inode of each thing that it replaces, and of no other."""
 _WHOLE = ".lensdepth-whole"
 _LEFT = re.compile(rf"\..*\.[0-9a-f]{{16}}(\.lensdepth|{_WHOLE})", re.DOTALL)
 
@@ -87,7 +90,6 @@ def switch(folder: Path, places: Sequence[Path]) -> None:
         OSError: the old ones cannot be moved; they are where they were.
     """
     (folder / "old").mkdir()
-    replaced = _take_down(places, folder)
     settle(folder / "new")
     whole = whole_name(places[0])
     while True:
@@ -98,10 +100,13 @@ def switch(folder: Path, places: Sequence[Path]) -> None:
         except OSError as error:  # another run came first, and goes first
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-    settle(whole.parent)
     try:
-        if replaced != {place.name: _inode(place) for place in places}:
-            _take_down(places, whole)  # it was that other run's turn meanwhile
+        noted = whole / "noted"
+        noted.write_text(json.dumps({place.name: _inode(place) for place in places}))
+        settle(noted)
+        noted.rename(whole / COMMITTED)  # the moment that counts
+        settle(whole)
+        settle(whole.parent)
         _go_on(whole)
     except OSError:
         if not any((whole / "old").iterdir()):
@@ -169,20 +174,12 @@ def keep_permissions(old: Path, new: Path) -> None:
                 path.chmod(stat.S_IMODE(about.st_mode) & ~stat.S_IRWXG)
 
 
-def _take_down(places: Sequence[Path], folder: Path) -> dict[str, int | None]:
-    """Note what is to be replaced: nothing else will be."""
-    replaced = {place.name: _inode(place) for place in places}
-    noted = folder / "noted"
-    noted.write_text(json.dumps(replaced), encoding="utf-8")
-    settle(noted)
-    noted.replace(folder / "replaced.json")
-    settle(folder)
-    return replaced
-
-
 def _go_on(whole: Path) -> None:
     """Move old ones out and new ones in, from wherever that was stopped, and throw the old away."""
-    replaced: dict[str, int | None] = json.loads((whole / "replaced.json").read_bytes())
+    if not (whole / COMMITTED).exists():
+        _discard(whole)  # the moment that counts never came
+        return
+    replaced: dict[str, int | None] = json.loads((whole / COMMITTED).read_bytes())
     ways = [(whole.with_name(n), whole / "new" / n, whole / "old" / n) for n in replaced]
     there = os.path.lexists
     for (place, new, old), inode in zip(ways, replaced.values(), strict=True):
@@ -234,7 +231,10 @@ def _make(place: Path, *, folder: bool) -> tuple[Path, int | None]:
         path = _hidden_name(place)
         if folder:
             path.mkdir(mode=0o700)
-            handle = None if fcntl is None else os.open(path, os.O_RDONLY)
+            try:
+                handle = None if fcntl is None else os.open(path, os.O_RDONLY)
+            except FileNotFoundError:  # swept already
+                continue
         else:
             # The kernel applies the umask, which a process cannot ask for without changing it.
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
