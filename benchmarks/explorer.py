@@ -27,7 +27,7 @@ from lensdepth.explorer.server import free_port
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
 from lensdepth.intervention import EDITS
-from lensdepth.storage import write_text
+from lensdepth.writing import write_text
 
 
 class Client:

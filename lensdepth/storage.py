@@ -1,64 +1,83 @@
-"""Save and load frozen dataclasses of tensors and plain values, and write files whole.
+"""Save and load frozen dataclasses of tensors and plain values.
 
-A result is one safetensors file: tensors as tensors, everything else as JSON in the header.
-Nothing is pickled, and a file is either the old one or the new one, never half of either.
+A result is one safetensors file: tensors as tensors, everything else as JSON in the header, and
+nothing pickled. The header names the format, the kind and the version of lensdepth, and holds a
+SHA-256 of all that and of every tensor with its name, dtype and shape. Loading judges in this
+order: no safetensors file; damaged; another kind; a newer format; fields of a newer or an older
+version; a value that is not what its field says. Nothing that fails one of these is a result.
+
+What the checksum is taken over is the same for all formats, so that damage is never taken for a
+newer one. Files of lensdepth 0.1 have neither: they are read, with a warning.
 """
 
+import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, fields, is_dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import torch
+from jaxtyping import AbstractArray, jaxtyped
 from torch import Tensor
+
+from lensdepth.outside import cut, outside, reason, shown, visible
+from lensdepth.provenance import installed_versions
+from lensdepth.writing import whole_file
 
 T = TypeVar("T")
 
+FORMAT = 1
+"""Raised when a file that an older lensdepth would misread is written."""
+LARGEST_HEADER = 100_000_000
+"""Bytes; the safetensors library reads no longer one, and writes it."""
+_OF_FIRST = {"kind", "fields"}
+"""All that the header of a file of lensdepth 0.1 holds."""
 
-@contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends well.
-
-    Raises:
-        OSError: the folder does not exist or cannot be written.
-    """
-    target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+logger = logging.getLogger(__name__)
 
 
 def save_result(result: Any, path: str | Path) -> None:
-    """Write a frozen dataclass of tensors and JSON values to one safetensors file."""
+    """Write a frozen dataclass of tensors and JSON values to one safetensors file.
+
+    Raises:
+        OSError: the file cannot be written.
+        TypeError, ValueError: a value is none that could be loaded again.
+    """
     from safetensors.torch import save_file
 
-    tensors, plain = {}, {}
+    kind = type(result)
+    tensors, plain, memory = {}, {}, set()
     for field in fields(result):
         value = getattr(result, field.name)
         if isinstance(value, Tensor):
-            tensors[field.name] = value.detach().cpu().contiguous()
+            tensor = value.detach().cpu().contiguous()
+            # Fields may be views of the same numbers, which safetensors does not write.
+            place = tensor.untyped_storage().data_ptr()
+            tensors[field.name] = tensor.clone() if place in memory else tensor
+            memory.add(place)
         else:
             plain[field.name] = _plain(value)
-    header = {"kind": type(result).__name__, "fields": json.dumps(plain)}
-    with whole_file(path) as partial:
+    header = {
+        "format": str(FORMAT),
+        "kind": kind.__name__,
+        "lensdepth": installed_versions()["lensdepth"],
+        "fields": json.dumps(plain),
+    }
+    header["checksum"] = _checksum(header, tensors)
+    said = f"{kind.__name__}.save: {shown(str(path))}"
+    if len(json.dumps(header)) + 1000 * len(tensors) > LARGEST_HEADER:
+        raise ValueError(
+            f"{said} would hold {len(header['fields'])} characters beside its tensors, and could "
+            f"not be read again; save the results of fewer prompts."
+        )
+    try:
+        _restore(kind, json.loads(header["fields"]) | tensors, kind.__name__)
+    except _Unfit as error:
+        raise ValueError(f"{said} could not be loaded again: {error}.") from error
+    with whole_file(path) as partial, outside("safetensors", kind=OSError):
         save_file(tensors, partial, header)
 
 
@@ -70,46 +89,196 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _checksum(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of everything that a file says, the checksum aside."""
+    digest = hashlib.sha256(
+        json.dumps({name: header[name] for name in sorted(header) if name != "checksum"}).encode()
+    )
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def load_result(kind: type[T], path: str | Path) -> T:
     """Read back what `save_result` wrote.
 
     Raises:
-        ValueError: the file is not a saved result, or one of another kind.
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read.
+        ValueError: it is not a saved result, is damaged, of another kind, or of a version whose
+            results have other fields.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
+    said = f"{kind.__name__}.load: {shown(str(path))}"
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{kind.__name__}.load: there is no file {str(path)!r}.")
+        raise FileNotFoundError(f"{kind.__name__}.load: there is no file {shown(str(path))}.")
+    with outside(f"{said} cannot be read", kind=OSError):
+        open(path, "rb").close()
+    with (
+        outside(f"{said} is not a safetensors file, or a damaged one"),
+        safe_open(path, "pt") as file,
+    ):
+        header: dict[str, str] = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    _judge(kind, header, tensors, said=said)
+    with outside(f"{said} is damaged: its fields are no JSON"):
+        plain = json.loads(header["fields"])
+    version = header.get("lensdepth", "0.1")
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        if not isinstance(plain, dict) or plain.keys() & tensors.keys():
+            raise _Unfit("its fields are no record, or are there twice")
+        return _restore(kind, plain | tensors, kind.__name__)
+    except _OtherFields as error:
+        raise ValueError(f"{said} was written by lensdepth {version} {error}.") from error
+    except _Unfit as error:
+        raise ValueError(f"{said} holds no sound {kind.__name__}: {error}.") from error
+
+
+def _judge(
+    kind: type, header: Mapping[str, str], tensors: Mapping[str, Tensor], *, said: str
+) -> None:
+    """Refuse a file that is no result, is damaged, of another kind or of a newer format.
+
+    Raises:
+        ValueError: which of these it is.
+    """
+    is_first = header.keys() == _OF_FIRST
+    if not is_first and not header.keys() & {"kind", "checksum"}:
+        raise ValueError(f"{said} holds no result of lensdepth.")
+    if not is_first and (
+        not header.keys() >= {"format", "kind", "lensdepth", "fields", "checksum"}
+        or header["checksum"] != _checksum(header, tensors)
+    ):
         raise ValueError(
-            f"{kind.__name__}.load: {str(path)!r} is not a safetensors file ({error})."
-        ) from error
-    if header.get("kind") != kind.__name__:
-        raise ValueError(
-            f"{kind.__name__}.load: {str(path)!r} holds {header.get('kind', 'no result')!r}; "
-            f"load it with that class."
+            f"{said} is damaged: it is not what was saved. Take another copy, or make it again."
         )
-    return _build(kind, {**json.loads(header["fields"]), **tensors})
+    if header["kind"] != kind.__name__:
+        raise ValueError(f"{said} holds {shown(header['kind'])}; load it with that class.")
+    if is_first:
+        logger.warning(
+            "%s was saved by lensdepth 0.1, which kept no checksum: damage to its numbers would "
+            "not be seen.",
+            said,
+        )
+    elif header["format"] != str(FORMAT):
+        raise ValueError(
+            f"{said} was written by lensdepth {header['lensdepth']} in format {header['format']}; "
+            f"this one reads up to {FORMAT}. Update lensdepth."
+        )
 
 
-def _build(kind: type[T], values: dict[str, Any]) -> T:
-    hints = get_type_hints(kind)
-    return kind(**{name: _restore(hints[name], value) for name, value in values.items()})
+class _Unfit(Exception):
+    """A value is not what its field says."""
 
 
-def _restore(hint: Any, value: Any) -> Any:
-    """Undo what JSON does to nested dataclasses and tuples."""
-    if isinstance(hint, UnionType):
-        kinds = [h for h in get_args(hint) if h is not type(None)]
-        return value if value is None or len(kinds) != 1 else _restore(kinds[0], value)
-    if isinstance(value, dict) and is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value)
-    if isinstance(value, list):
-        arguments = get_args(hint)
-        if get_origin(hint) is tuple and arguments:
-            return tuple(_restore(arguments[0], item) for item in value)
+class _OtherFields(Exception):
+    """A record has the fields of another version."""
+
+
+def _restore(hint: Any, value: Any, where: str) -> Any:
+    """Undo what JSON does to nested dataclasses and tuples, and check every value on the way.
+
+    Raises:
+        _Unfit, _OtherFields
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    fits = False
+    if hint is Any:
+        return value
+    if origin in (Union, UnionType):
+        return _restore_one_of(arguments, value, where)
+    if is_dataclass(hint) and isinstance(hint, type):
+        if isinstance(value, dict):
+            return _restore_record(hint, value, where)
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            if arguments[-1] is Ellipsis:
+                arguments = arguments[:1] * len(value)
+            if len(arguments) == len(value):
+                each = enumerate(zip(arguments, value, strict=True))
+                return tuple(_restore(kind, item, f"{where}[{i}]") for i, (kind, item) in each)
+    elif origin is list:
+        if isinstance(value, list):
+            return [_restore(arguments[0], x, f"{where}[{i}]") for i, x in enumerate(value)]
+    elif origin is dict:
+        if isinstance(value, dict):
+            return {
+                _restore(arguments[0], key, where): _restore(arguments[1], x, f"{where}[{key!r}]")
+                for key, x in value.items()
+            }
+    elif origin is Literal:
+        fits = any(type(value) is type(one) and value == one for one in arguments)
+    elif hint is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+    elif isinstance(hint, type) and issubclass(hint, AbstractArray):
+        fits = isinstance(value, hint)
+    elif hint in (int, str, bool, NoneType, Tensor):
+        fits = type(value) is hint
+    else:
+        raise TypeError(f"{where}: {hint} is nothing that can be saved and checked.")
+    if not fits:
+        raise _Unfit(f"{where} must be {_named(hint)}, got {_described(value)}")
     return value
+
+
+def _restore_one_of(hints: Sequence[Any], value: Any, where: str) -> Any:
+    if value is None and NoneType in hints:
+        return None
+    rest = [hint for hint in hints if hint is not NoneType]
+    for hint in rest[:-1]:
+        try:
+            return _restore(hint, value, where)
+        except _Unfit:
+            continue
+    return _restore(rest[-1], value, where)
+
+
+def _restore_record(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    own = installed_versions()["lensdepth"]
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise _OtherFields(
+                f"with {where}.{cut(visible(name))}, which lensdepth {own} does not know: update "
+                f"lensdepth"
+            )
+    for name, field in known.items():
+        if name not in values and field.default is field.default_factory is MISSING:
+            raise _OtherFields(
+                f"without {where}.{name}, which lensdepth {own} needs: make it again, or load it "
+                f"with that version"
+            )
+    hints = get_type_hints(kind)
+    restored = {name: _restore(hints[name], x, f"{where}.{name}") for name, x in values.items()}
+    arrays = [
+        (name, hint, x)
+        for name, x in restored.items()
+        for hint in (get_args(hints[name]) or (hints[name],))
+        if isinstance(x, Tensor) and isinstance(hint, type) and issubclass(hint, AbstractArray)
+    ]
+    with jaxtyped("context"):  # binds axes by name, from one field to the next
+        for name, hint, x in arrays:
+            if not isinstance(x, hint):
+                raise _Unfit(
+                    f"{where}.{name} is {_described(x)}, and no {hint.__name__} with the axes that "
+                    f"other fields have"
+                )
+    try:
+        return kind(**restored)
+    except (TypeError, ValueError) as error:  # what the class asks of its values itself
+        raise _Unfit(reason(error)) from error
+
+
+def _named(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return shown(value)

@@ -12,13 +12,14 @@ from typing import Annotated, Any
 import pandas as pd
 import pytest
 import typer
+from plotly.graph_objects import Figure
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lensdepth.bundled import bundled_names
-from lensdepth.cli import main, tables
+from lensdepth.cli import main, session, tables
 from lensdepth.cli.console import one_line, visible
 from lensdepth.cli.options import ModelOptions, spread
 from lensdepth.lens import LensProfile, fit_tuned_lens, logit_lens
@@ -402,6 +403,20 @@ def test_out_in_every_format(run: Run, tmp_path: Path) -> None:
     page = written["html"].read_text()
     assert "Plotly.newPlot" in page
     assert 'src="https' not in page
+
+
+def test_a_spreadsheet_finds_no_formula(run: Run, tmp_path: Path) -> None:
+    """Unless it is told that what reads the file is none."""
+
+    class Signed:
+        def to_frame(self) -> pd.DataFrame:
+            return pd.DataFrame({"token": ["=1+1", "a"], "kl": [-0.5, 1.0]})
+
+    file = tmp_path / "x.csv"
+    for raw, first in ((False, "'=1+1,-0.5"), (True, "=1+1,-0.5")):
+        session.write(Signed(), {}, file, Figure, raw_csv=raw)
+        assert file.read_text().splitlines()[1] == first
+    assert "--raw-csv" in run("lens", "--help")
 
 
 def test_force_replaces(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -15,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import lensdepth.model
 from lensdepth.bundled import bundled_path
 from lensdepth.cli import main
-from lensdepth.storage import whole_file
+from lensdepth.writing import whole_file
 
 TINY = ("--model", "tiny")
 PROMPT = "Two months from January is"
@@ -273,6 +275,38 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr(lensdepth.model, "load_model", broken(KeyboardInterrupt()))
     assert main(["lens", PROMPT]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_told_to_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    tidied = []
+
+    def load(*_: Any, **__: Any) -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            tidied.append(True)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(lensdepth.model, "load_model", load)
+    assert main(["lens", PROMPT]) == code
+    assert tidied
+    assert signal.getsignal(number) == before
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_path_reaches_the_terminal_as_text(
+    fail: Fail, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fail("lens", PROMPT, "--out", "\x1b[31mred\n/x.csv")
+    assert "\\x1b[31mred\\n" in said
+    assert "\x1b" not in said
+    name = "\x1b[31m\n.csv"
+    assert main(["lens", PROMPT, *TINY, "--out", name, "--json"]) == 0
+    assert capsys.readouterr().err == "lensdepth: wrote \\x1b[31m⏎.csv\n"
+    assert (tmp_path / name).is_file()
 
 
 @pytest.mark.filterwarnings("ignore:deprecated")

@@ -17,10 +17,11 @@ import torch
 
 from lensdepth.model import DepthModel
 from lensdepth.report import Report, build_report, page
-from lensdepth.report.build import check_output, tables_of, write_report
+from lensdepth.report.build import check_output, report_place, tables_of, write_report
 from lensdepth.report.findings import Findings
 from lensdepth.tasks import Task, load_task
 from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
+from lensdepth.unfinished import whole_name
 
 HOSTILE = "<script>alert(1)</script><|endoftext|>&\"'"
 
@@ -293,7 +294,7 @@ def test_what_cannot_be_written_is_found_out_before_any_work(
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("lensdepth.report.build.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("lensdepth.unfinished._make", refuse)
     with pytest.raises(PermissionError, match="cannot write into"):
         build_report(model, task, out=tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []
@@ -325,6 +326,45 @@ def test_a_failure_leaves_what_was_there(
     with pytest.raises(OSError, match="no space left"):
         build_report(model, task, out=out, overwrite=True)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_no_two_pages_share_their_tables() -> None:
+    pages = ["r.html", "r.HTML", "r.htm", "r.HTML.html", "r.htm.html", "r.html.html", "r.x.html"]
+    folders = [report_place(page)[1].name for page in pages]
+    assert folders[:3] == ["r_tables", "r.HTML_tables", "r.htm_tables"]
+    assert len({*folders}) == len(pages)
+
+
+def test_a_report_goes_where_a_link_leads(task: Task, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "latest.html").symlink_to("runs/7.html")
+    page, folder = report_place(tmp_path / "latest.html")
+    check_output(page, folder, overwrite=False)
+    write_report(by_hand(task), page, folder)
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["7.html", "7_tables"]
+    assert [p.name for p in tmp_path.iterdir() if p.is_symlink()] == ["latest.html"]
+    (tmp_path / "s_tables").symlink_to("runs/7_tables")
+    with pytest.raises(FileExistsError, match="which is a link"):
+        check_output(tmp_path / "s.html", tmp_path / "s_tables", overwrite=True)
+
+
+def test_the_next_start_completes_what_a_killed_run_had_finished(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, folder = tmp_path / "r.html", tmp_path / "r_tables"
+    old = by_hand(task, name="old")
+    write_report(old, page, folder)
+    monkeypatch.setattr("lensdepth.unfinished._go_on", lambda _: None)
+    lens = replace(old.lens, provenance=results.provenance(name="new"))
+    write_report(replace(old, lens=lens), page, folder)
+    monkeypatch.undo()
+    assert whole_name(page).is_dir()
+    (tmp_path / ".r.html.0123456789abcdef.lensdepth").mkdir()
+    with pytest.raises(FileExistsError, match=r"r\.html' exists"):
+        check_output(page, folder, overwrite=False)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["provenance"]["model"]["name"] == "new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r_tables"]
 
 
 def test_labels_of_mixed_kinds_can_be_stored(task: Task) -> None:

@@ -19,10 +19,10 @@ from lensdepth.geometry import geometry_profile
 from lensdepth.lens import logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import patch_sweep
-from lensdepth.storage import write_text
 from lensdepth.summary import mean_curve
 from lensdepth.tasks import load_task
 from lensdepth.transition import find_crossing, find_transition
+from lensdepth.writing import write_text
 
 INTRODUCTION = """\
 ---

@@ -23,6 +23,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
 from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line
 from lensdepth.outside import visible
+from lensdepth.signals import orderly_end
 
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 """What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
@@ -52,19 +53,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
     0: done. 1: a fault of lensdepth, or output that nobody reads any more. 2: bad input.
-    130: interrupted. Whatever goes wrong is one line on standard error, with `--debug` after its
-    traceback.
+    130: interrupted; 143: told to end, as schedulers do. Whatever goes wrong is one line on
+    standard error, with `--debug` after its traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a token may hold what a terminal cannot show
     try:
-        code = app(args=given or ["--help"], prog_name="lensdepth", standalone_mode=False)
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        with orderly_end():
+            code = app(args=given or ["--help"], prog_name="lensdepth", standalone_mode=False)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return 130
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
     except BrokenPipeError:
         # What is still buffered has no reader; Python would complain about it when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,11 +85,12 @@ def _report(error: Exception, *, debug: bool) -> int:
         note(f"{text.rstrip('.')}. See {path} --help.")
         return 2
     if debug:
-        traceback.print_exception(error)
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        sys.stderr.write("\n".join(map(visible, lines)) + "\n")
     if isinstance(error, EXPECTED):
         note(one_line(error))
         return 2
     hint = "" if debug else " Run it again with --debug to see where, and please report it."
-    text = visible(" ".join(str(error).split()))
+    text = " ".join(str(error).split())
     note(f"unexpected {type(error).__name__}: {text[:LONGEST].rstrip('.')}.{hint}")
     return 1

@@ -22,6 +22,7 @@ from lensdepth.cli.options import (
     check_task,
     spread,
 )
+from lensdepth.outside import visible
 
 
 @app.command(
@@ -53,9 +54,9 @@ def report(
     with quiet(debug=debug):
         check_task(task)
         from lensdepth.report import build_report
-        from lensdepth.report.build import check_output
+        from lensdepth.report.build import check_output, report_place
 
-        check_output(out, out.with_name(f"{out.stem}_tables"), overwrite=force)
+        check_output(*report_place(out), overwrite=force)
         depth_model = session.open_model(model, debug=debug)
         pairs = session.open_task(task, depth_model, keep="correct")
 
@@ -74,7 +75,7 @@ def report(
         from lensdepth.cli import tables
 
         title = session.title("Report", depth_model, session.pairs_sentence(pairs))
-        written = f"{made.path} (tables: {made.tables})"
+        written = visible(f"{made.path} (tables: {made.tables})")
         claims = [] if made.claims is None else [prose.claims_verdict(made.claims), ""]
         tables.show(title, tables.report_table(made), "", *claims, written)
 

@@ -39,8 +39,8 @@ def _with_options(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """One line to standard error."""
-    sys.stderr.write(f"lensdepth: {text}\n")
+    """One line to standard error, whatever is in it."""
+    sys.stderr.write(f"lensdepth: {visible(text)}\n")
     sys.stderr.flush()
 
 
@@ -52,7 +52,7 @@ class _Notes(logging.Handler):
         self.said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = _with_options(visible(record.getMessage()))
+        text = _with_options(record.getMessage())
         if text not in self.said:
             self.said.add(text)
             note(f"note: {text}")
@@ -97,7 +97,7 @@ def working(text: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    spinner = Spinner("dots", Text(text))
+    spinner = Spinner("dots", Text(visible(text)))
     with Live(
         spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
     ):

@@ -1,7 +1,6 @@
 """Options that several commands share, and what can be checked about them before any work."""
 
 import inspect
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -10,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from lensdepth.outside import LONGEST_REASON, cut, shown
+from lensdepth.signals import put_off
+from lensdepth.unfinished import sweep
+from lensdepth.writing import check_writable
 
 if TYPE_CHECKING:
     from lensdepth.tasks.rows import Row
@@ -206,6 +208,14 @@ class OutputOptions:
         ),
     ] = None
     force: ForceOption = False
+    raw_csv: Annotated[
+        bool,
+        typer.Option(
+            "--raw-csv",
+            help="In a .csv, leave texts as they are that a spreadsheet takes for formulas.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     json: JsonOption = False
     debug: DebugOption = False
 
@@ -255,19 +265,19 @@ def check_out(path: Path | None, *, force: bool, suffixes: Sequence[str] = SUFFI
     if path is None:
         return
     if path.suffix.lower() not in suffixes:
-        raise ValueError(f"--out {str(path)!r}: the name must end in {' or '.join(suffixes)}.")
+        raise ValueError(f"--out {shown(str(path))}: the name must end in {' or '.join(suffixes)}.")
     if path.is_dir():
-        raise ValueError(f"--out {str(path)!r} is a folder; name a file.")
+        raise ValueError(f"--out {shown(str(path))} is a folder; name a file.")
+    with put_off():
+        sweep(path.parent)  # a killed run may have finished what is asked for here
     if path.exists() and not force:
-        raise ValueError(f"--out {str(path)!r} exists already; replace it with --force.")
+        raise ValueError(f"--out {shown(str(path))} exists already; replace it with --force.")
     if not path.parent.is_dir():
-        raise ValueError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}.")
+        raise ValueError(f"--out {shown(str(path))}: there is no folder {shown(str(path.parent))}.")
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        check_writable(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(f"--out {str(path)!r} cannot be written: {reason}.") from error
+        raise OSError(f"--out {error}") from error
 
 
 def check_prompt(prompt: str, options: TaskOptions) -> None:

@@ -197,7 +197,7 @@ def deliver(
             "rows": records(result.to_frame()),
         }
     if output.out is not None:
-        write(result, whole, output.out, figure or result.plot)
+        write(result, whole, output.out, figure or result.plot, raw_csv=output.raw_csv)
         note(f"wrote {output.out}")
     if output.json:
         print_json(whole)
@@ -210,9 +210,11 @@ def print_json(value: Json) -> None:
     sys.stdout.write(as_json(value) + "\n")
 
 
-def write(result: Any, whole: Json, path: Path, figure: Callable[[], "Figure"]) -> None:
+def write(
+    result: Any, whole: Json, path: Path, figure: Callable[[], "Figure"], *, raw_csv: bool
+) -> None:
     """One file, whole or not at all, in the format that its ending names."""
-    from lensdepth.storage import whole_file, write_text
+    from lensdepth.writing import csv_text, write_bytes, write_text
 
     match path.suffix.lower():
         case ".json":
@@ -220,10 +222,8 @@ def write(result: Any, whole: Json, path: Path, figure: Callable[[], "Figure"]) 
         case ".html":
             write_text(path, figure().to_html(include_plotlyjs=True))
         case ".csv":
-            with whole_file(path) as partial:
-                result.to_frame().to_csv(partial, index=False)
+            write_text(path, csv_text(result.to_frame(), raw=raw_csv))
         case ".parquet":
-            with whole_file(path) as partial:
-                result.to_frame().to_parquet(partial, index=False)
+            write_bytes(path, result.to_frame().to_parquet(index=False))
         case ".safetensors":
             result.save(path)

@@ -56,6 +56,8 @@ def show(*parts: Table | Text | str) -> None:
     """Print a title, then tables and sentences one below the other."""
     console = stdout_console()
     for part in parts:
+        if isinstance(part, str):
+            part = "\n".join(map(visible, part.split("\n")))
         console.print(part)
 
 

@@ -1,8 +1,7 @@
 """Build a report: check where it goes, measure, and write it whole or not at all."""
 
 import json
-import shutil
-import tempfile
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +10,24 @@ from plotly.graph_objects import Figure
 
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
+from lensdepth.outside import reason, shown
 from lensdepth.report import figures
 from lensdepth.report.findings import Findings, measure, summarize
 from lensdepth.report.page import render
-from lensdepth.storage import write_text
+from lensdepth.signals import put_off
 from lensdepth.summary import Json
 from lensdepth.tasks import Task
+from lensdepth.unfinished import complete, sweep, whole_name
+from lensdepth.writing import (
+    check_writable,
+    real_place,
+    whole_files,
+    write_bytes,
+    write_text,
+    writing_to,
+)
 
+PAGES = (".html", ".htm")
 OURS = {".parquet", ".json"}
 """What a folder of tables holds; a folder with anything else in it is never replaced."""
 
@@ -54,7 +64,8 @@ def build_report(
     Args:
         model: any wrapped model.
         task: pairs; plain prompts give the lens and the geometry alone.
-        out: the page, `NAME.html`; the tables go to the folder `NAME_tables` beside it.
+        out: the page, `NAME.html`; the tables go to the folder `NAME_tables` beside it. Both
+            appear, or replace old ones, as one, whatever ends the run.
         seed: of every analysis.
         overwrite: replace a report that is there.
     Returns:
@@ -65,82 +76,95 @@ def build_report(
     Example:
         >>> build_report(model, load_task("months", model), out="report.html").path
     """
-    page = Path(out)
-    folder = page.with_name(f"{page.stem}_tables")
+    page, folder = report_place(out)
     check_output(page, folder, overwrite=overwrite)
     findings = measure(model, task, seed=seed, batch_size=batch_size)
     return write_report(findings, page, folder)
 
 
+def report_place(out: str | Path) -> tuple[Path, Path]:
+    """The page that a name leads to, behind links, and the folder of its tables beside it.
+
+    That is `NAME_tables` for `NAME.html`, and for others the whole name, so that no two pages
+    share one: `r.HTML` has `r.HTML_tables`, and `r.HTML.html` has `r.HTML.html_tables`.
+    """
+    page = Path(out)
+    if page.is_symlink():
+        page = Path(os.path.realpath(page))
+    plain = page.suffix == ".html" and Path(page.stem).suffix.lower() not in PAGES
+    return page, page.with_name(f"{page.stem if plain else page.name}_tables")
+
+
 def check_output(page: Path, folder: Path, *, overwrite: bool) -> None:
-    """Refuse what cannot be written, or must not be replaced.
+    """Refuse what cannot be written, or must not be replaced; clear up after a killed run first.
 
     Raises:
         FileExistsError, NotADirectoryError, FileNotFoundError, PermissionError, IsADirectoryError
     """
     if page.is_dir():
         raise IsADirectoryError(
-            f"build_report: {str(page)!r} is a folder; name a file in it, such as "
-            f"{str(page / 'report.html')!r}."
+            f"build_report: {shown(str(page))} is a folder; name a file in it, such as "
+            f"{shown(str(page / 'report.html'))}."
         )
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"build_report: the report is an .html file, got {str(page)!r}.")
-    parent = page.parent
-    if not parent.exists():
+    if page.suffix.lower() not in PAGES:
+        raise ValueError(f"build_report: the report is an .html file, got {shown(str(page))}.")
+    if not page.parent.exists():
         raise FileNotFoundError(
-            f"build_report: there is no folder {str(parent)!r}; make it, or write elsewhere."
+            f"build_report: there is no folder {shown(str(page.parent))}; make it, or write "
+            f"elsewhere."
         )
+    with writing_to(page), put_off():
+        sweep(page.parent)
+        complete(whole_name(real_place(page)))
     for there in (page, folder):
-        if (there.exists() or there.is_symlink()) and not overwrite:
+        if os.path.lexists(there) and not overwrite:
             raise FileExistsError(
-                f"build_report: {str(there)!r} exists; write elsewhere, or replace it with --force "
-                f"(overwrite=True)."
+                f"build_report: {shown(str(there))} exists; write elsewhere, or replace it with "
+                f"--force (overwrite=True)."
             )
+    _check_tables(folder)
+    try:
+        check_writable(page)
+    except OSError as error:
+        raise type(error)(
+            f"build_report: cannot write into {shown(str(page.parent))} "
+            f"({reason(error.__cause__ or error)}); choose another folder."
+        ) from error
+
+
+def _check_tables(folder: Path) -> None:
+    """Refuse a folder of tables that cannot be replaced, or must not be."""
+    said = f"build_report: the tables go to the folder {shown(str(folder))}"
+    if folder.is_symlink():
+        raise FileExistsError(f"{said}, which is a link; remove it, or write elsewhere.")
     if folder.is_dir():
         foreign = sorted(p.name for p in folder.iterdir() if p.is_dir() or p.suffix not in OURS)
         if foreign:
             raise FileExistsError(
-                f"build_report: {str(folder)!r} holds {foreign[0]!r}, which is no table of a "
-                f"report, so it is not replaced; move it, or write elsewhere."
+                f"build_report: {shown(str(folder))} holds {shown(foreign[0])}, which is no table "
+                f"of a report, so it is not replaced; move it, or write elsewhere."
             )
-    elif folder.exists():
-        raise FileExistsError(
-            f"build_report: the tables go to the folder {str(folder)!r}, which is a file; move it, "
-            f"or write elsewhere."
-        )
-    try:
-        Path(tempfile.mkdtemp(dir=parent, prefix=f".{page.name}.")).rmdir()
-    except OSError as error:
-        raise type(error)(
-            f"build_report: cannot write into {str(parent)!r} "
-            f"({error.strerror or error}); choose another folder."
-        ) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(f"{said}, which is write-protected; write elsewhere.")
+    elif os.path.lexists(folder):
+        raise FileExistsError(f"{said}, which is a file; move it, or write elsewhere.")
 
 
 def write_report(findings: Findings, page: Path, folder: Path) -> Report:
-    """Write page and tables; if anything fails, what was there before is there again."""
+    """Write page and tables as one; if anything fails, what was there before is there still."""
     summary = summarize(findings)
     text = render(findings, tables_folder=folder.name)
-    scratch = Path(tempfile.mkdtemp(dir=page.parent, prefix=f".{page.name}."))
-    try:
-        fresh, old = scratch / "new", scratch / "old"
-        fresh.mkdir()
-        for name, frame in tables_of(findings).items():
-            frame.to_parquet(fresh / f"{name}.parquet", index=False)
-        write_text(fresh / "summary.json", json.dumps(summary, indent=1, allow_nan=False))
-        if folder.exists():
-            folder.rename(old)
-        try:
-            fresh.rename(folder)
-            write_text(page, text)
-        except BaseException:
-            if folder.exists():
-                shutil.rmtree(folder)
-            if old.exists():
-                old.rename(folder)
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    tables = {
+        f"{name}.parquet": frame.to_parquet(index=False)
+        for name, frame in tables_of(findings).items()
+    }
+    said = json.dumps(summary, indent=1, allow_nan=False)
+    with whole_files(page, folder) as (new_page, new_folder):
+        new_folder.mkdir()
+        for name, content in tables.items():
+            write_bytes(new_folder / name, content)
+        write_text(new_folder / "summary.json", said)
+        write_text(new_page, text)
     return Report(path=page, tables=folder, summary=summary, **vars(findings))
 
 

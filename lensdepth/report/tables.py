@@ -19,6 +19,7 @@ from lensdepth.locality import LocalityProfile
 from lensdepth.patching import PatchProfile
 from lensdepth.prose import plain
 from lensdepth.steering import SteeringProfile
+from lensdepth.writing import csv_text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,8 +32,8 @@ class DepthTable:
 
     @property
     def csv(self) -> str:
-        """Six significant digits; nothing in it comes from a prompt."""
-        return self.frame.to_csv(index=False, float_format="%.6g")
+        """Six significant digits; of what users write it holds names of labels."""
+        return csv_text(self.frame, float_format="%.6g")
 
     @property
     def csv_uri(self) -> str:

@@ -1,0 +1,77 @@
+"""Signals wait while they must, and then end the run in order."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from lensdepth.signals import orderly_end, put_off
+
+
+def send(*numbers: int) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+def test_ctrl_c_waits_however_often_it_comes() -> None:
+    done = []
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), put_off():
+        send(signal.SIGINT, signal.SIGINT)
+        done.append("first")
+        with put_off():
+            send(signal.SIGINT)
+        done.append("second")
+    assert done == ["first", "second"]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_it_is_not_lost_where_the_work_fails() -> None:
+    with pytest.raises(KeyboardInterrupt) as interrupted, put_off():
+        send(signal.SIGINT)
+        raise OSError("full")
+    assert isinstance(interrupted.value.__context__, OSError)
+
+
+def test_being_told_to_end_counts_more_than_ctrl_c() -> None:
+    with pytest.raises(SystemExit) as left, orderly_end(), put_off():
+        send(signal.SIGINT, signal.SIGTERM)
+    assert left.value.code == 143
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_an_orderly_end_tidies_up_undisturbed(number: int, code: int) -> None:
+    before, tidied = signal.getsignal(number), []
+    with pytest.raises(SystemExit) as left, orderly_end():
+        try:
+            send(number)
+        finally:
+            send(number)
+            tidied.append(True)
+    assert (left.value.code, tidied) == (code, [True])
+    assert signal.getsignal(number) == before
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with orderly_end(), put_off():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            send(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_change_nothing() -> None:
+    seen = []
+
+    def work() -> None:
+        with orderly_end(), put_off():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
