@@ -278,6 +278,7 @@ class DepthModel:
                 f"({len(wrong)} of {len(named)} weights do); load the model anew."
             )
 
+    @checked
     @contextmanager
     def differentiating(self, caller: str) -> Iterator[None]:
         """With gradients, whatever mode the caller is in.
@@ -648,6 +649,7 @@ class DepthModel:
                     raise self.not_finite(batch, first_row(real), edits=edits)
         return kept
 
+    @checked
     def not_finite(
         self,
         batch: TokenBatch,
