@@ -439,8 +439,8 @@ class DepthModel:
         """
         batch = self.tokenize(prompts)
         asked = resolve_positions(batch, positions)
-        if isinstance(hooks, str) or not hooks:
-            raise ValueError(f"activations: hooks must be a list of hook names, got {hooks!r}.")
+        if not hooks:
+            raise ValueError("activations: hooks must be a list of hook names, got none.")
         for hook in hooks:
             check_hook(self.hook_points, hook)
         parts = []
@@ -481,8 +481,20 @@ class DepthModel:
             grad: let gradients pass to the states.
             linear: the logits as the unembedding gives them, before cap and scale.
         Raises:
+            ValueError: states of another width, a token id out of range, or numbers that are not
+                finite (`NotFinite`).
             RuntimeError: at depth L this does not reproduce the model's own logits (checked once).
         """
+        if resid.shape[-1] != self.d_model:
+            raise ValueError(
+                f"readout: the last axis of resid must be d_model, {self.d_model}, got shape "
+                f"{list(resid.shape)}."
+            )
+        if columns is not None and ((columns < 0) | (columns >= self.d_vocab)).any():
+            raise ValueError(
+                f"readout: columns must be token ids 0...{self.d_vocab - 1}, got "
+                f"{int(columns.min())} to {int(columns.max())}."
+            )
         self._readout.check(self._name)
         return self._readout.read(resid, columns, grad=grad, linear=linear)
 

@@ -322,8 +322,8 @@ def test_activations_at_hooks_in_any_order(tiny_llama: DepthModel) -> None:
         (["blocks.1.attn.hook_pattern"], r"no state at each token\. DepthModel\.attention reads"),
         (["blocks.1.attn.hook_attn_scores"], "no state at each token"),
         (["blocks.0.attn.hook_q", "blocks.0.attn.hook_k"], r"one width .*hook_q \(32\), .*\(16\)"),
-        ([], r"a list of hook names, got \[\]"),
-        ("hook_embed", "a list of hook names, got 'hook_embed'"),
+        ([], "a list of hook names, got none"),
+        ("hook_embed", "hooks must be .*, got the str 'hook_embed'; put it into a list"),
         (["blocks.9.hook_resid_pre"], r"Its blocks are 0\.\.\.2"),
     ],
 )
@@ -333,6 +333,14 @@ def test_activations_that_are_none_are_one_line(
 ) -> None:
     prompt = " ".join(["Mary"] * n_words)  # with BOS, once as many tokens as heads
     before = [len(p.fwd_hooks) for p in tiny_llama.hook_points.values()]
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, TypeError), match=said):
         tiny_llama.activations([prompt, prompt], hooks)
     assert [len(p.fwd_hooks) for p in tiny_llama.hook_points.values()] == before
+
+
+def test_states_and_columns_that_fit_no_readout_are_one_line(tiny_llama: DepthModel) -> None:
+    with pytest.raises(ValueError, match=r"must be d_model, 32, got shape \[2, 31\]"):
+        tiny_llama.readout(torch.zeros(2, 31))
+    wrong = torch.tensor([[0, -1], [1, tiny_llama.d_vocab]])
+    with pytest.raises(ValueError, match=rf"token ids 0\.\.\.\d+, got -1 to {tiny_llama.d_vocab}"):
+        tiny_llama.readout(torch.zeros(2, 32), wrong)
