@@ -22,10 +22,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
 )
 from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line
-from lensdepth.outside import visible
-
-EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
-"""What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
+from lensdepth.outside import EXPECTED, visible
 
 ORDER = (
     "report",

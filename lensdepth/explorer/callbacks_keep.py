@@ -25,7 +25,7 @@ from lensdepth.explorer.panels import message, table_of
 from lensdepth.explorer.questions import Exhibit
 from lensdepth.explorer.settle import describe
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import LONGEST_QUERY, Screen, parse
+from lensdepth.explorer.state import LONGEST_QUERY, Screen, kept
 
 MOST_ENTRIES = 200
 Json = dict[str, Any]
@@ -96,7 +96,7 @@ def _register_tables(app: Dash, shelf: Shelf) -> None:
         if not any(clicks) or not screen or not isinstance(asked, Mapping):
             return no_update, no_update
         try:
-            shown = parse(screen["query"], shelf.offers)
+            shown = kept(screen, shelf.offers)
             name, content = table_file(shown, str(asked["name"]), str(asked["kind"]), shelf)
         except Exception as error:
             return no_update, message(readable(error))
@@ -128,10 +128,10 @@ def _register_programs(app: Dash, shelf: Shelf) -> None:
 
 def _last_shown(screen: Json, history: Json | None, shelf: Shelf) -> Screen:
     """The screen, or on Keep the one before it."""
-    shown = parse(screen["query"], shelf.offers)
+    shown = kept(screen, shelf.offers)
     entries = entries_of(history)
     while shown.view == "keep" and entries:
-        shown = parse(entries.pop()["query"], shelf.offers)
+        shown = kept(entries.pop(), shelf.offers)
     if shown.view == "keep":
         raise ValueError("Nothing has been looked at yet in this tab: open another view first.")
     return shown
@@ -143,10 +143,15 @@ def entries_of(history: object) -> list[Json]:
     if not isinstance(entries, list):
         return []
     return [
-        {name: str(entry.get(name, ""))[:LONGEST_QUERY] for name in ("query", "label", "text")}
+        {name: _text(entry.get(name, "")) for name in ("query", "label", "text")}
         for entry in entries[-MOST_ENTRIES:]
         if isinstance(entry, Mapping) and isinstance(entry.get("query"), str)
     ]
+
+
+def _text(value: object) -> str:
+    """A text that fits into a page and a file."""
+    return str(value)[:LONGEST_QUERY].encode(errors="replace").decode()
 
 
 def _register_history(app: Dash) -> None:
@@ -171,7 +176,8 @@ def _register_history(app: Dash) -> None:
     )
     def listed(history: Json | None) -> tuple[Any, bool, bool]:
         entries = entries_of(history)
-        at = history.get("at", 0) if isinstance(history, Mapping) else 0
+        at = history.get("at") if isinstance(history, Mapping) else None
+        at = at if isinstance(at, int) else -1
         items = [
             html.Li(
                 [

@@ -6,6 +6,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
 
+from lensdepth.explorer import questions
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.panels import message
@@ -178,6 +179,8 @@ def _acted(
         screen = replace(screen, run=True)
     if "cancel" in triggered:
         screen = replace(screen, run=False)
+        if screen.lens == "tuned" and not questions.known(questions.tuned_of(screen), shelf):
+            screen = replace(screen, lens="logit")
     if "to-poke" in triggered:
         screen = replace(screen, view="poke")
     if triggered & {"pin", "pin-mlp"}:
@@ -230,8 +233,6 @@ def _at(screen: Screen, depth: Any) -> Any:
 
 def _input_position(screen: Screen, shelf: Shelf) -> int | None:
     """Where the base prompt has the word in which the two prompts differ."""
-    from lensdepth.explorer import questions
-
     try:
         pair = questions.answer(questions.pair_of(screen), shelf).value
     except ValueError:
