@@ -23,7 +23,7 @@ from lensdepth.explorer import questions, script
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.panels import message, table_of
 from lensdepth.explorer.questions import Exhibit
-from lensdepth.explorer.settle import describe
+from lensdepth.explorer.settle import describe, opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import LONGEST_QUERY, Screen, kept
 
@@ -91,12 +91,12 @@ def _register_tables(app: Dash, shelf: Shelf) -> None:
         State("screen", "data"),
         prevent_initial_call=True,
     )
-    def table(clicks: list[int | None], screen: Json | None) -> tuple[Any, Any]:
+    def table(clicks: list[object], screen: object) -> tuple[Any, Any]:
         asked = ctx.triggered_id
         if not any(clicks) or not screen or not isinstance(asked, Mapping):
             return no_update, no_update
         try:
-            shown = kept(screen, shelf.offers)
+            shown = opened(kept(screen, shelf.offers), shelf)
             name, content = table_file(shown, str(asked["name"]), str(asked["kind"]), shelf)
         except Exception as error:
             return no_update, message(readable(error))
@@ -114,7 +114,7 @@ def _register_programs(app: Dash, shelf: Shelf) -> None:
         prevent_initial_call=True,
     )
     def take(
-        scripts: int | None, notebooks: int | None, screen: Json | None, history: Json | None
+        scripts: object, notebooks: object, screen: object, history: object
     ) -> tuple[Any, Any]:
         if not screen:
             return no_update, no_update
@@ -126,12 +126,12 @@ def _register_programs(app: Dash, shelf: Shelf) -> None:
         return {"content": text, "filename": name, "type": "text/plain"}, []
 
 
-def _last_shown(screen: Json, history: Json | None, shelf: Shelf) -> Screen:
+def _last_shown(screen: object, history: object, shelf: Shelf) -> Screen:
     """The screen, or on Keep the one before it."""
-    shown = kept(screen, shelf.offers)
+    shown = opened(kept(screen, shelf.offers), shelf)
     entries = entries_of(history)
     while shown.view == "keep" and entries:
-        shown = kept(entries.pop(), shelf.offers)
+        shown = opened(kept(entries.pop(), shelf.offers), shelf)
     if shown.view == "keep":
         raise ValueError("Nothing has been looked at yet in this tab: open another view first.")
     return shown
@@ -174,7 +174,7 @@ def _register_history(app: Dash) -> None:
         Output("redo", "disabled"),
         Input("history", "data"),
     )
-    def listed(history: Json | None) -> tuple[Any, bool, bool]:
+    def listed(history: object) -> tuple[Any, bool, bool]:
         entries = entries_of(history)
         at = history.get("at") if isinstance(history, Mapping) else None
         at = at if isinstance(at, int) else -1
@@ -196,7 +196,7 @@ def _register_history(app: Dash) -> None:
         State("history", "data"),
         prevent_initial_call=True,
     )
-    def as_csv(clicks: int | None, history: Json | None) -> Any:
+    def as_csv(clicks: object, history: object) -> Any:
         import pandas as pd
 
         frame = pd.DataFrame(entries_of(history), columns=["label", "text", "query"])

@@ -62,12 +62,12 @@ def register(app: Dash, shelf: Shelf) -> None:
         },
     )
     def sync(
-        search: str | None,
+        search: object,
         values: Mapping[str, Any],
-        example: int | None,
-        site: Mapping[str, Any] | None,
-        clicks: Mapping[str, int | None],
-        before: Mapping[str, Any] | None,
+        example: object,
+        site: object,
+        clicks: Mapping[str, object],
+        before: object,
     ) -> dict[str, Any]:
         triggered = {item["prop_id"].rpartition(".")[0] for item in ctx.triggered} - {""}
         notice = []
@@ -125,9 +125,7 @@ def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
     }
 
 
-def _asked(
-    search: str | None, values: Mapping[str, Any], triggered: set[str], shelf: Shelf
-) -> Screen:
+def _asked(search: object, values: Mapping[str, Any], triggered: set[str], shelf: Shelf) -> Screen:
     """The screen that the controls describe."""
     before = parse(search, shelf.offers)
     given = {
@@ -162,7 +160,7 @@ def _acted(
     screen: Screen,
     triggered: set[str],
     example: object,
-    site: Mapping[str, Any] | None,
+    site: object,
     shelf: Shelf,
 ) -> Screen:
     """The screen after a button, an example, or a click in a figure."""
@@ -241,7 +239,7 @@ def _input_position(screen: Screen, shelf: Shelf) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _shown(setting: Setting, search: str | None, notice: list[Any]) -> dict[str, Any]:
+def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any]:
     """Everything that follows from a screen."""
     screen = setting.screen
     query = screen.query()

@@ -28,6 +28,7 @@ from lensdepth.explorer.panels import (
     with_zone,
 )
 from lensdepth.explorer.questions import Exhibit
+from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, kept, parse
 from lensdepth.outside import EXPECTED
@@ -60,6 +61,11 @@ class Filled:
             "part_hidden": self.figure is None,
             "title": no_update if self.title is None else self.title,
         }
+
+
+def screen_of(query: object, view: Any, shelf: Shelf) -> Screen:
+    """What a view shows, whatever it was asked for."""
+    return opened(replace(parse(query, shelf.offers), view=view), shelf)
 
 
 def card_outputs(view: str) -> dict[str, dict[str, Output]]:
@@ -195,7 +201,7 @@ def ticket_of(job: object) -> str | None:
     return ticket if isinstance(ticket, str) else None
 
 
-def end_of(done: object, job: object, query: str) -> Mapping[str, Any] | None:
+def end_of(done: object, job: object, query: object) -> Mapping[str, Any] | None:
     """What a page was told of the end of its analysis, if that was of what it shows now."""
     if not isinstance(done, Mapping) or not isinstance(job, Mapping) or job.get("query") != query:
         return None
@@ -235,10 +241,10 @@ def _register_read(app: Dash, shelf: Shelf, background: Background) -> None:
                 State("job", "data"), State("tab", "data")],
         prevent_initial_call="initial_duplicate",
     )  # fmt: skip
-    def read(query: str | None, zone: object, done: object, job: object, tab: object) -> Json:
+    def read(query: object, zone: object, done: object, job: object, tab: object) -> Json:
         if query is None:
             return {"cards": _no_cards("read"), "job": no_update}
-        screen = parse(query, shelf.offers)
+        screen = screen_of(query, "read", shelf)
         shown = questions.exhibits(screen)
         missing = background.missing(shown)
         if not missing:
@@ -274,8 +280,8 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         inputs=[Input("ask-poke", "data")],
         prevent_initial_call=True,
     )
-    def poke(query: str) -> Json:
-        screen = parse(query, shelf.offers)
+    def poke(query: object) -> Json:
+        screen = screen_of(query, "poke", shelf)
         try:
             found = questions.answer(questions.intervention_of(screen), shelf)
             shown = [*notices(found.notes), *scope_cards(found.value, screen.focus)]
@@ -289,10 +295,10 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         inputs=[Input("ask-poke", "data"), Input("zone", "data")],
         prevent_initial_call=True,
     )
-    def pick(query: str | None, zone: object) -> Json:
+    def pick(query: object, zone: object) -> Json:
         if query is None:
             return {"pick": dict.fromkeys(PARTS, no_update)}
-        screen = parse(query, shelf.offers)
+        screen = screen_of(query, "poke", shelf)
         return {"pick": fill(questions.token_map(screen), screen, shelf).outputs()}
 
     figures = ("predictions", "trajectory")
@@ -302,8 +308,8 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         inputs=[Input("ask-poke", "data")],
         prevent_initial_call=True,
     )
-    def follow(query: str) -> Json:
-        screen = parse(query, shelf.offers)
+    def follow(query: object) -> Json:
+        screen = screen_of(query, "poke", shelf)
         try:
             questions.answer(questions.intervention_of(screen), shelf)
         except Exception:
@@ -324,12 +330,12 @@ def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:
                 State("tab", "data")],
         prevent_initial_call="initial_duplicate",
     )  # fmt: skip
-    def sweep(query: str | None, done: object, job: object, tab: object) -> Json:
+    def sweep(query: object, done: object, job: object, tab: object) -> Json:
         still = dict.fromkeys(("said", "job", "outcome"), no_update)
         still = {"cards": _no_cards("sweep"), **still}
         if query is None:
             return still
-        screen = parse(query, shelf.offers)
+        screen = screen_of(query, "sweep", shelf)
         shown = questions.exhibits(screen)
         missing = background.missing(shown)
         there = {e.name: fill(e, screen, shelf) for e in shown if e not in missing}
@@ -383,10 +389,10 @@ def _register_plain(app: Dash, shelf: Shelf, view: str) -> None:
     """A view that is nothing but its cards."""
 
     @app.callback(output=card_outputs(view), inputs=[Input(f"ask-{view}", "data")])
-    def show(query: str | None) -> Json:
+    def show(query: object) -> Json:
         if query is None:
             return _no_cards(view)
-        screen = parse(query, shelf.offers)
+        screen = screen_of(query, view, shelf)
         filled = {e.name: fill(e, screen, shelf) for e in questions.exhibits(screen)}
         if view == "circuit" and not screen.components:
             hint = "Pin heads and MLPs above, or click an MLP in the map, to patch them together."
@@ -404,7 +410,7 @@ def _register_zone(app: Dash, shelf: Shelf) -> None:
         """The task's switch comes after the map, which need not wait for it."""
         if not page:
             return no_update
-        screen = kept(page, shelf.offers)
+        screen = opened(kept(page, shelf.offers), shelf)
         if screen.view not in ("read", "poke"):
             return no_update
         question = questions.zone_of(screen)

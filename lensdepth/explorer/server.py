@@ -27,6 +27,7 @@ from lensdepth.explorer.panels import message
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Offers
 from lensdepth.model import DepthModel, load_model
+from lensdepth.outside import reason
 
 DEFAULT_PORT = 8050
 NEXT_PORTS = 20
@@ -221,7 +222,7 @@ def free_port(host: str, port: int | None) -> int:
         OSError: it is taken.
     """
     asked = [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + NEXT_PORTS)
-    reason = ""
+    why = ""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in asked:
         with closing(socket.socket(family, socket.SOCK_STREAM)) as trial:
@@ -231,15 +232,15 @@ def free_port(host: str, port: int | None) -> int:
                 return trial.getsockname()[1]
             except OverflowError as error:
                 raise OSError(f"--port {candidate}: ports end at 65535.") from error
-            except OSError as error:
-                reason = error.strerror or str(error)
+            except (OSError, UnicodeError) as error:
+                why = reason(error)
     if port is not None:
         raise OSError(
-            f"--port {port} on {host}: {reason}. Leave --port out to take the next free one."
+            f"--port {port} on {host}: {why}. Leave --port out to take the next free one."
         )
     raise OSError(
         f"no port from {DEFAULT_PORT} to {DEFAULT_PORT + NEXT_PORTS - 1} is free on {host} "
-        f"({reason}); name one with --port."
+        f"({why}); name one with --port."
     )
 
 
