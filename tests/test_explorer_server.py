@@ -16,7 +16,7 @@ from lensdepth import DepthModel
 from lensdepth.cli import main
 from lensdepth.cli.explore_offers import make_offers
 from lensdepth.explorer import Offers, create_app, server
-from lensdepth.explorer.jobs import Jobs
+from lensdepth.explorer.jobs import MOST_WAITING, Jobs
 from lensdepth.explorer.server import COOKIE, GOODBYE, free_port, guard, is_loopback
 from lensdepth.explorer.shelf import Shelf
 
@@ -161,6 +161,55 @@ def test_whatever_a_page_sends_is_answered_in_words(
     assert answer.status_code in (200, 204), answer.text[:300]
     assert "should not happen" not in answer.text
     assert caplog.text == ""
+
+
+def asked(browser: Any, found: dict[str, Any], values: dict[str, Any], changed: str) -> Any:
+    """What the explorer answers when a page sends some values."""
+    inputs, state = (
+        [{**part, "value": values.get(part["id"])} for part in found[kind]]
+        for kind in ("inputs", "state")
+    )
+    return browser.post("/_dash-update-component", json={
+        "output": found["output"], "outputs": outputs_of(found["output"]), "inputs": inputs,
+        "state": state, "changedPropIds": [changed],
+    })  # fmt: skip
+
+
+def test_sweeps_that_pages_ask_for_and_cancel_leave_nothing(trained: DepthModel) -> None:
+    jobs, shelf = Jobs(), Shelf(OFFERS, lambda name_or_path: trained)
+    browser = client(shelf=shelf, jobs=jobs)
+    dependencies = browser.get("/_dash-dependencies").json
+
+    def callback(name: str) -> dict[str, Any]:
+        (found,) = [d for d in dependencies if d["inputs"][0]["id"] == name and
+                    not d["clientside_function"]]  # fmt: skip
+        return found
+
+    sweep, cancel, poll = callback("ask-sweep"), callback("cancel"), callback("poll")
+    held: list[dict[str, Any]] = []
+    with shelf.turn("tiny").first():  # nothing gets on before all have asked
+        for i in range(60):
+            query = (
+                f"?model=tiny&task=ioi&view=sweep&on=pair&depth=1&run=1&prompt=Mary+{i}&source=x"
+            )
+            values = {"ask-sweep": query, "tab": f"tab {i % 30}"}
+            response = asked(browser, sweep, values, "ask-sweep.data").json["response"]
+            held.append(response["job"]["data"])
+        told = [
+            asked(browser, poll, {"poll": 1, "job": job}, "poll.data").json["response"]
+            for job in held
+        ]
+        said = [one.get("done", {}).get("data", {}).get("message", "") for one in told]
+        # Each tab asked twice: its first question has made way for its second.
+        assert all("took its place" in text or "are waiting; cancel" in text for text in said[:30])
+        assert len(jobs._line) == MOST_WAITING
+        for job in held:
+            assert asked(browser, cancel, {"job": job}, "cancel.n_clicks").status_code < 300
+        assert (jobs._line, jobs._work, jobs._tickets) == ({}, {}, {})
+        for thread in list(jobs._threads):
+            thread.join(20)
+    assert not jobs._threads
+    jobs.close()
 
 
 def written(name: Any) -> str:
