@@ -109,14 +109,16 @@ def _is_asked(body: object, callbacks: Mapping[str, Any]) -> bool:
     given = [body.get("inputs", []), body.get("state", [])]
     if not all(isinstance(items, list) for items in given):
         return False
-    items = [*given[0], *given[1]]
+    items: list[Any] = [*given[0], *given[1]]
     if len(given[0]) != len(callback["inputs"]) or len(items) != len(expected):
         return False
     names: set[str] = set()
     for item, meant in zip(items, expected, strict=True):
         several = meant["id"].startswith("{")  # one of many parts of the page
-        parts = item if several and isinstance(item, list) else [item]
-        if several != isinstance(item, list) or not all(_names_a_part(part) for part in parts):
+        if several != isinstance(item, list):
+            return False
+        parts = item if several else [item]
+        if not all(_names_a_part(part) for part in parts):
             return False
         if not several and (item["id"], item["property"]) != (meant["id"], meant["property"]):
             return False
