@@ -203,7 +203,8 @@ def test_sweeps_that_pages_ask_for_and_cancel_leave_nothing(trained: DepthModel)
         said = [one.get("done", {}).get("data", {}).get("message", "") for one in told]
         # Each tab asked twice: its first question has made way for its second.
         assert all("took its place" in text or "are waiting; cancel" in text for text in said[:30])
-        assert len(jobs._line) == MOST_WAITING
+        assert any("are waiting; cancel" in text for text in said)
+        assert 0 < len(jobs._line) <= MOST_WAITING
         for job in held:
             assert asked(browser, cancel, {"job": job}, "cancel.n_clicks").status_code < 300
         assert (jobs._line, jobs._work, jobs._tickets) == ({}, {}, {})
