@@ -44,8 +44,7 @@ pair: .venv/.notebooks ## write every notebook's .ipynb from its .py
 
 test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest --ignore=$(PAGE)
-	# The browser by itself; what failed gets a second try, for clicks on a busy machine can be lost.
-	.venv/bin/python -m pytest -n 0 $(PAGE) || .venv/bin/python -m pytest -n 0 --last-failed $(PAGE)
+	.venv/bin/python -m pytest -n 0 $(PAGE)
 
 test-tl4: .venv-tl4/.installed ## run the same tests on TransformerLens 4, but for those in a browser
 	.venv-tl4/bin/python -m pytest --ignore=$(PAGE)

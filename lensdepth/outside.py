@@ -13,6 +13,8 @@ LONGEST_NAME = 120
 LONGEST_REASON = 300
 """Most characters of another library's message."""
 LEAVING = (KeyboardInterrupt, SystemExit, GeneratorExit)
+EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
+"""What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
 _SAYS_ENOUGH = (OSError, ValueError, RuntimeError)
 """Errors whose message alone tells what happened; of others the type belongs to it."""
 

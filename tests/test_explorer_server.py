@@ -1,27 +1,39 @@
 """Who is let in, where the explorer listens, and what the command line offers."""
 
 import json
+import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
+from lensdepth import DepthModel
 from lensdepth.cli import main
 from lensdepth.cli.explore_offers import make_offers
-from lensdepth.explorer import Offers, create_app
-from lensdepth.explorer.server import COOKIE, free_port, guard, is_loopback
+from lensdepth.explorer import Offers, create_app, server
+from lensdepth.explorer.jobs import MOST_WAITING, Jobs
+from lensdepth.explorer.server import COOKIE, GOODBYE, free_port, guard, is_loopback
 from lensdepth.explorer.shelf import Shelf
 
 OFFERS = Offers(models={"tiny": {"name_or_path": "tiny"}}, tasks={"ioi": {"name_or_path": "ioi"}})
 
 
-def client(*, host: str = "127.0.0.1", token: str | None = None) -> Any:
+def client(
+    *,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    shelf: Shelf | None = None,
+    jobs: Jobs | None = None,
+) -> Any:
     """A browser in front of the whole app, without any network."""
-    shelf = Shelf(OFFERS, lambda name_or_path: pytest.fail("no page loads a model"))
-    app = create_app(OFFERS, shelf=shelf)
-    shelf.close()
+    kept = shelf or Shelf(OFFERS, lambda name_or_path: pytest.fail("no page loads a model"))
+    app = create_app(OFFERS, shelf=kept, jobs=jobs)
+    kept.close()
     guard(app.server, host=host, token=token)
     assert isinstance(app.server, Flask)
     return app.server.test_client()
@@ -35,6 +47,184 @@ def test_on_loopback_the_page_must_name_this_computer() -> None:
         refused = browser.get("/", headers={"Host": host})
         assert refused.status_code == 403
         assert b"own computer" in refused.data
+
+
+NO_ADDRESS = (
+    "http://[",
+    "http://[::1",
+    "[",
+    "::::",
+    "http://[v1.x]",
+    "",
+    "\t",
+    "http://\xe9",
+    "a" * 9999,
+)
+
+
+@pytest.mark.parametrize("token", [None, "s3cret"])
+def test_headers_that_make_no_sense_are_refused(token: str | None) -> None:
+    app = client(host="127.0.0.1" if token is None else "0.0.0.0", token=token).application
+    browser = app.test_client(use_cookies=False)
+    rules = app.url_map.iter_rules()
+    paths = {re.sub("<[^>]*>", "x", rule.rule) for rule in rules} | {"//x?token=s3cret", "/%0d%0a"}
+    assert len(paths) > 8
+    for path in paths:
+        for wrong in NO_ADDRESS:
+            for name in ("Origin", "Host", "Cookie"):
+                headers = {"Host": "127.0.0.1:8050", name: wrong}
+                for ask in (browser.get, browser.post):
+                    answer = ask(path, headers=headers)
+                    assert answer.status_code < 500, (path, name, wrong)
+                    if name == "Origin" or (name == "Host" and token is None):
+                        assert answer.status_code in (400, 403), (path, name, wrong)
+                    if token is not None and "s3cret" not in path:
+                        assert answer.status_code in (400, 403)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"7", b"{}", b'{"output": 7}', b'{"output": "x"}', b"\xff", b"[" * 50_000,
+     b'{"output": "zone.data"}', b'{"output": "zone.data", "inputs": 7, "state": 7}',
+     b'{"output": "zone.data", "inputs": [{}], "state": [{}]}', b"9" * 10_000],
+)  # fmt: skip
+def test_what_is_no_request_of_the_page_is_refused(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = client().post("/_dash-update-component", data=body, content_type="application/json")
+    assert answer.status_code == 400
+    assert caplog.text == ""
+
+
+def test_a_page_says_goodbye_by_its_ticket() -> None:
+    jobs, asked = Jobs(), []
+    jobs.leave = asked.append  # type: ignore[method-assign]
+    browser = client(jobs=jobs)
+    assert browser.post(GOODBYE, data="a-ticket").status_code == 204
+    assert browser.post(GOODBYE, data=b"\xff" * 1000).status_code == 204
+    assert browser.post(GOODBYE, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert asked[0] == "a-ticket"
+    assert len(asked) == 2
+    script = (Path(server.__file__).parent / "assets" / "explorer.js").read_text()
+    assert f'sendBeacon("{GOODBYE}"' in script
+
+
+@pytest.fixture(scope="module")
+def visitor(trained: DepthModel) -> Iterator[Any]:
+    """A browser in front of an explorer that has a model."""
+    jobs = Jobs()
+    yield client(shelf=Shelf(OFFERS, lambda name_or_path: trained), jobs=jobs)
+    jobs.close()
+
+
+MADE_UP = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+    st.sampled_from([
+        "\ud800", "\x1b[31m", "x" * 30_000, "9" * 5_000, "?view=poke", "?view=read&lens=tuned",
+        "?view=circuit&components=L0H0,L99H9", "?depth=-5&position=99999", "?prompt=%00",
+    ]),
+    st.lists(st.none() | st.integers() | st.text(max_size=3), max_size=3),
+    st.dictionaries(
+        st.sampled_from(["query", "view", "ticket", "entries", "at", "kind", "row", "column"]),
+        st.none() | st.integers() | st.sampled_from(["?view=poke", "cell", "head", "map", "\ud800"])
+        | st.lists(st.fixed_dictionaries({"query": st.text(max_size=3) | st.integers()})),
+    ),
+)  # fmt: skip
+"""What a page never sends."""
+
+
+@settings(
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+@given(data=st.data())
+def test_whatever_a_page_sends_is_answered_in_words(
+    data: st.DataObject, visitor: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    dependencies = visitor.get("/_dash-dependencies").json
+    found = data.draw(st.sampled_from([d for d in dependencies if not d["clientside_function"]]))
+
+    def item(part: dict[str, Any]) -> Any:
+        if not part["id"].startswith("{"):
+            return {**part, "value": data.draw(MADE_UP)}
+        name = {"kind": "csv", "name": "map", "type": "table"}
+        return [{"id": name, "property": part["property"], "value": data.draw(MADE_UP)}]
+
+    inputs, state = ([item(i) for i in found[kind]] for kind in ("inputs", "state"))
+    parts = [i[0] if isinstance(i, list) else i for i in inputs]
+    changed = data.draw(st.lists(st.sampled_from(parts), min_size=1, max_size=2))
+    answer = visitor.post("/_dash-update-component", json={
+        "output": found["output"], "outputs": outputs_of(found["output"]),
+        "inputs": inputs, "state": state,
+        "changedPropIds": [f"{written(part['id'])}.{part['property']}" for part in changed],
+    })  # fmt: skip
+    assert answer.status_code in (200, 204), answer.text[:300]
+    assert "should not happen" not in answer.text
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def asked(browser: Any, found: dict[str, Any], values: dict[str, Any], changed: str) -> Any:
+    """What the explorer answers when a page sends some values."""
+    inputs, state = (
+        [{**part, "value": values.get(part["id"])} for part in found[kind]]
+        for kind in ("inputs", "state")
+    )
+    return browser.post("/_dash-update-component", json={
+        "output": found["output"], "outputs": outputs_of(found["output"]), "inputs": inputs,
+        "state": state, "changedPropIds": [changed],
+    })  # fmt: skip
+
+
+def test_sweeps_that_pages_ask_for_and_cancel_leave_nothing(trained: DepthModel) -> None:
+    jobs, shelf = Jobs(), Shelf(OFFERS, lambda name_or_path: trained)
+    browser = client(shelf=shelf, jobs=jobs)
+    dependencies = browser.get("/_dash-dependencies").json
+
+    def callback(name: str) -> dict[str, Any]:
+        (found,) = [d for d in dependencies if d["inputs"][0]["id"] == name and
+                    not d["clientside_function"]]  # fmt: skip
+        return found
+
+    sweep, cancel, poll = callback("ask-sweep"), callback("cancel"), callback("poll")
+    held: list[dict[str, Any]] = []
+    with shelf.turn("tiny").first():  # nothing gets on before all have asked
+        for i in range(60):
+            query = (
+                f"?model=tiny&task=ioi&view=sweep&on=pair&depth=1&run=1&prompt=Mary+{i}&source=x"
+            )
+            values = {"ask-sweep": query, "tab": f"tab {i % 30}"}
+            response = asked(browser, sweep, values, "ask-sweep.data").json["response"]
+            held.append(response["job"]["data"])
+        told = [
+            asked(browser, poll, {"poll": 1, "job": job}, "poll.data").json["response"]
+            for job in held
+        ]
+        said = [one.get("done", {}).get("data", {}).get("message", "") for one in told]
+        # Each tab asked twice: its first question has made way for its second.
+        assert all("took its place" in text or "are waiting; cancel" in text for text in said[:30])
+        assert any("are waiting; cancel" in text for text in said)
+        assert 0 < len(jobs._line) <= MOST_WAITING
+        for job in held:
+            assert asked(browser, cancel, {"job": job}, "cancel.n_clicks").status_code < 300
+        assert (jobs._line, jobs._work, jobs._tickets) == ({}, {}, {})
+        for thread in list(jobs._threads):
+            thread.join(20)
+    assert not jobs._threads
+    jobs.close()
+
+
+def written(name: Any) -> str:
+    return name if isinstance(name, str) else json.dumps(name, separators=(",", ":"))
+
+
+def outputs_of(spec: str) -> Any:
+    """The outputs of a callback as the page names them."""
+    names = [part.rpartition(".") for part in spec.strip(".").split("...")]
+    parts = [
+        {"id": json.loads(n) if n.startswith("{") else n, "property": prop} for n, _, prop in names
+    ]
+    return parts if spec.startswith("..") else parts[0]
 
 
 def test_other_pages_cannot_ask() -> None:
@@ -89,14 +279,9 @@ def test_a_made_up_request_gets_a_message_and_the_app_goes_on(view: str) -> None
             if not any(item["id"] == f"ask-{view}" for item in found["inputs"]):
                 continue
             values = {f"ask-{view}": query}
-            parts = found["output"].strip(".").split("...")
-            names = [part.rpartition(".") for part in parts]
             body = {
                 "output": found["output"],
-                "outputs": [
-                    {"id": json.loads(n) if n.startswith("{") else n, "property": prop}
-                    for n, _, prop in names
-                ],
+                "outputs": outputs_of(found["output"]),
                 "inputs": [{**i, "value": values.get(i["id"])} for i in found["inputs"]],
                 "state": [{**i, "value": None} for i in found["state"]],
                 "changedPropIds": [f"ask-{view}.data"],

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from lensdepth import DepthModel
 from lensdepth.explorer import Offers, questions, script
-from lensdepth.explorer.jobs import Jobs, Report
+from lensdepth.explorer.errors import LONGEST, readable
+from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, Jobs, Report
 from lensdepth.explorer.settle import describe, settle
-from lensdepth.explorer.shelf import Shelf, Turn
+from lensdepth.explorer.shelf import Shelf, Turn, in_background
 from lensdepth.explorer.state import CHOICES, LONGEST_PROMPT, PAIRS, Screen, changed, parse
 from lensdepth.progress import Cancelled, Watcher, counted
 
@@ -109,6 +110,8 @@ def test_any_query_is_a_screen_or_a_readable_error(query: str) -> None:
         ("prompt", ["a", "b"]), ("depth", [1]), ("depth", True), ("depth", {"a": 1}),
         ("model", None), ("model", ["tiny"]), ("view", None), ("components", {"L1H1": 1}),
         ("components", [["L1H1"]]), ("strength", "a"), ("__class__", "x"),
+        ("prompt", "half a \ud800"), ("other_prompt", "\udfff"), ("depth", 10**400),
+        ("strength", float("nan")), ("strength", [1.0]), ("pairs", 10.5),
     ],
 )  # fmt: skip
 def test_what_a_browser_makes_up_is_refused(field: str, value: object) -> None:
@@ -315,6 +318,205 @@ def test_a_failure_is_told_and_an_unknown_ticket_too() -> None:
     jobs.close()
 
 
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _all_ended(jobs: Jobs) -> None:
+    """Nothing is left of any work: no thread, nothing that waits or is wanted, no open ticket."""
+    for thread in threading.enumerate():
+        if thread.name == "lensdepth-job":
+            thread.join(10)
+    assert (jobs._threads, jobs._line, jobs._work, jobs._tickets) == (set(), {}, {}, {})
+    assert len(jobs._over) <= MOST_OVER
+    assert not [t for t in threading.enumerate() if t.name == "lensdepth-job"]
+
+
+def test_a_thousand_jobs_started_and_cancelled_leave_nothing_behind() -> None:
+    jobs, at_work, most = Jobs(), 0, []
+    lock, gate = threading.Lock(), threading.Event()
+
+    def run(watcher: Watcher) -> None:
+        nonlocal at_work
+        with lock:
+            at_work += 1
+            most.append(at_work)
+        try:
+            for i in range(1000):
+                watcher("sweeping", i, 1000)
+                gate.wait(0.01)
+        finally:
+            with lock:
+                at_work -= 1
+
+    def visitor(number: int) -> None:
+        tickets = [jobs.start(f"{number} {i}", run) for i in range(125)]
+        for ticket in tickets:
+            jobs.cancel(ticket)
+            assert jobs.report(ticket).over
+
+    threads = [threading.Thread(target=visitor, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    _all_ended(jobs)
+    assert at_work == 0
+    assert max(most) <= 2
+    assert _wait(jobs, jobs.start("q", lambda watcher: None), "done").message == ""
+    jobs.close()
+
+
+def test_a_full_line_refuses_aloud_and_takes_again_what_leaves_it() -> None:
+    jobs, gate = Jobs(n_workers=1), threading.Event()
+    first = jobs.start("first", _parts(gate))
+    _wait(jobs, first, "running")
+    tickets = [jobs.start(f"q{i}", _parts(gate)) for i in range(MOST_WAITING)]
+    refused = jobs.report(jobs.start("one more", _parts(gate)))
+    assert refused.status == "refused"
+    assert f"{MOST_WAITING} analyses are waiting; cancel one first" in refused.message
+    # Who asks the same waits with the others; no ticket is forgotten, however many there are.
+    same = [jobs.start("q0", _parts(gate)) for _ in range(2 * MOST_OVER)]
+    assert {jobs.report(ticket).status for ticket in [*tickets, *same]} == {"waiting"}
+    assert jobs.report(first).status == "running"
+    jobs.cancel(tickets[5])
+    again = jobs.start("one more", _parts(gate))
+    assert jobs.report(again).status == "waiting"
+    gate.set()
+    assert _wait(jobs, again, "done").status == "done"
+    _all_ended(jobs)
+
+
+def test_a_page_has_one_analysis_at_a_time() -> None:
+    jobs, gate = Jobs(n_workers=1), threading.Event()
+    other = jobs.start("other", _parts(gate), page="other")
+    tickets = [jobs.start(f"q{i}", _parts(gate), page="mine") for i in range(3 * MOST_WAITING)]
+    reports = [jobs.report(ticket) for ticket in tickets]
+    assert [report.status for report in reports[:-1]] == ["cancelled"] * (len(tickets) - 1)
+    assert "took its place" in reports[0].message
+    assert reports[-1].status == "waiting"
+    # The same question again is the same work, not one that ends with the page's earlier ticket.
+    again = jobs.start(f"q{len(tickets) - 1}", _parts(gate), page="mine")
+    assert [jobs.report(t).status for t in (again, tickets[-1])] == ["waiting", "cancelled"]
+    assert len(jobs._line) == 1
+    gate.set()
+    _wait(jobs, again, "done")
+    assert jobs.report(other).status == "done"
+    _all_ended(jobs)
+
+
+def test_who_is_not_heard_of_wants_nothing_and_is_told_when_it_comes_back() -> None:
+    clock, gate = Clock(), threading.Event()
+    jobs = Jobs(n_workers=1, clock=clock)
+
+    def run(watcher: Watcher) -> None:
+        for i in range(5):
+            gate.wait(5)
+            watcher("sweeping", i, 5)
+
+    silent, waiting = jobs.start("silent", run), jobs.start("waiting", run)
+    _wait(jobs, silent, "running")
+    clock.now = SILENCE - 1
+    assert jobs.report(silent).status == "running"
+    assert jobs.report(waiting).status == "waiting"
+    clock.now = 2 * SILENCE - 2  # of a page that has asked, all is as it was
+    assert jobs.report(silent).status == "running"
+    clock.now += 2
+    assert jobs.report(waiting).status == "cancelled"
+    gate.set()
+    clock.now += SILENCE
+    _all_ended(jobs)
+    back = jobs.report(silent)
+    assert back.status == "cancelled"
+    assert "Run it again" in back.message
+    assert "Run it again" in jobs.report("of an earlier server").message
+
+
+def test_a_page_that_says_goodbye_may_come_back_soon() -> None:
+    clock, gate = Clock(), threading.Event()
+    jobs = Jobs(n_workers=1, clock=clock)
+    first = jobs.start("q", _parts(gate), page="one")
+    _wait(jobs, first, "running")
+    jobs.leave(first)
+    clock.now += FAREWELL - 1
+    second = jobs.start("q", _parts(gate), page="loaded anew")
+    clock.now += FAREWELL
+    assert jobs.report(first).status == "cancelled"
+    assert jobs.report(second).status == "running"
+    jobs.leave(second)
+    clock.now += FAREWELL + 1
+    gate.set()
+    _all_ended(jobs)
+    assert jobs.report(second).status == "cancelled"
+
+
+def test_a_worker_outlives_whatever_a_work_raises() -> None:
+    def broken(error: BaseException) -> str:
+        raise ValueError("no words")
+
+    def leave(watcher: Watcher) -> None:
+        raise SystemExit(3)
+
+    jobs = Jobs(n_workers=1, describe=broken)
+    assert _wait(jobs, jobs.start("q", leave), "failed").message == "SystemExit"
+    assert _wait(jobs, jobs.start("q", lambda watcher: 7), "done").result == 7
+    jobs.close()
+    assert jobs.report(jobs.start("q", leave)).status == "refused"
+
+
+def test_what_is_cancelled_waits_no_longer_for_a_model_or_an_answer(shelf: Shelf) -> None:
+    jobs, gate, held = Jobs(n_workers=2), threading.Event(), shelf.turn("tiny")
+    finder = threading.Thread(target=lambda: shelf.answer("key", lambda: gate.wait(10)))
+    finder.start()
+
+    def model(watcher: Watcher) -> None:
+        with in_background(held, watcher):
+            pytest.fail("somebody else holds the model")
+
+    def answer(watcher: Watcher) -> None:
+        shelf.answer("key", lambda: 1, lambda: watcher("waiting", 0, 0))
+
+    with held.first():
+        tickets = [jobs.start("model", model), jobs.start("answer", answer)]
+        for ticket in tickets:
+            _wait(jobs, ticket, "running")
+            jobs.cancel(ticket)
+        _all_ended(jobs)
+    with held.first():  # it was not given back twice
+        pass
+    gate.set()
+    finder.join()
+    assert shelf.answer("key", lambda: 2).value is True
+
+
+def test_long_work_that_is_cancelled_while_it_lets_others_go_first_holds_nothing() -> None:
+    turn, inside, gate = Turn(), threading.Event(), threading.Event()
+
+    def check() -> None:
+        raise Cancelled
+
+    def click() -> None:
+        with turn.first():
+            inside.set()
+            gate.wait(10)
+
+    clicker = threading.Thread(target=click)
+    with pytest.raises(Cancelled), turn.last(check) as hand_over:
+        clicker.start()
+        while not inside.is_set():
+            hand_over()
+    assert turn._held  # the click's
+    gate.set()
+    clicker.join()
+    assert not turn._held
+
+
 def test_a_cancelled_sweep_leaves_the_model_free(shelf: Shelf) -> None:
     screen = settle(replace(START, view="sweep"), shelf).screen
     question = questions.exhibits(screen)[0].question
@@ -349,6 +551,35 @@ def test_progress_is_that_of_the_library() -> None:
     assert (report.what, report.done, report.total, report.share) == ("patching", 4, 10, 0.4)
     gate.set()
     jobs.close()
+
+
+# Errors
+
+
+class Wordless(Exception):
+    """One whose own words fail."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("load_model: there is\nno folder"), "there is no folder"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (MemoryError(), "there is not enough memory"),
+        (RuntimeError(), "RuntimeError"),
+        (ValueError("\x1b[31mred\ud800"), "\\x1b[31mred�"),
+        (KeyError("a"), "Something that should not happen happened (KeyError: 'a'). The page"),
+        (Wordless(), "happened (Wordless: Wordless)"),
+    ],
+)
+def test_errors_are_one_line_that_can_be_shown(error: Exception, said: str) -> None:
+    text = readable(error)
+    assert said in text
+    assert text.isprintable()
+    assert len(readable(type(error)("x" * 9999))) <= LONGEST
 
 
 # Programs

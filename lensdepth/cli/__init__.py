@@ -22,11 +22,8 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
 )
 from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line
-from lensdepth.outside import visible
+from lensdepth.outside import EXPECTED, visible
 from lensdepth.signals import orderly_end
-
-EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
-"""What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
 
 ORDER = (
     "report",

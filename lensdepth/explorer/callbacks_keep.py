@@ -23,9 +23,9 @@ from lensdepth.explorer import questions, script
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.panels import message, table_of
 from lensdepth.explorer.questions import Exhibit
-from lensdepth.explorer.settle import describe
+from lensdepth.explorer.settle import describe, opened
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import LONGEST_QUERY, Screen, parse
+from lensdepth.explorer.state import LONGEST_QUERY, Screen, kept
 
 MOST_ENTRIES = 200
 Json = dict[str, Any]
@@ -91,12 +91,12 @@ def _register_tables(app: Dash, shelf: Shelf) -> None:
         State("screen", "data"),
         prevent_initial_call=True,
     )
-    def table(clicks: list[int | None], screen: Json | None) -> tuple[Any, Any]:
+    def table(clicks: list[object], screen: object) -> tuple[Any, Any]:
         asked = ctx.triggered_id
         if not any(clicks) or not screen or not isinstance(asked, Mapping):
             return no_update, no_update
         try:
-            shown = parse(screen["query"], shelf.offers)
+            shown = opened(kept(screen, shelf.offers), shelf)
             name, content = table_file(shown, str(asked["name"]), str(asked["kind"]), shelf)
         except Exception as error:
             return no_update, message(readable(error))
@@ -114,7 +114,7 @@ def _register_programs(app: Dash, shelf: Shelf) -> None:
         prevent_initial_call=True,
     )
     def take(
-        scripts: int | None, notebooks: int | None, screen: Json | None, history: Json | None
+        scripts: object, notebooks: object, screen: object, history: object
     ) -> tuple[Any, Any]:
         if not screen:
             return no_update, no_update
@@ -126,12 +126,12 @@ def _register_programs(app: Dash, shelf: Shelf) -> None:
         return {"content": text, "filename": name, "type": "text/plain"}, []
 
 
-def _last_shown(screen: Json, history: Json | None, shelf: Shelf) -> Screen:
+def _last_shown(screen: object, history: object, shelf: Shelf) -> Screen:
     """The screen, or on Keep the one before it."""
-    shown = parse(screen["query"], shelf.offers)
+    shown = opened(kept(screen, shelf.offers), shelf)
     entries = entries_of(history)
     while shown.view == "keep" and entries:
-        shown = parse(entries.pop()["query"], shelf.offers)
+        shown = opened(kept(entries.pop(), shelf.offers), shelf)
     if shown.view == "keep":
         raise ValueError("Nothing has been looked at yet in this tab: open another view first.")
     return shown
@@ -143,10 +143,15 @@ def entries_of(history: object) -> list[Json]:
     if not isinstance(entries, list):
         return []
     return [
-        {name: str(entry.get(name, ""))[:LONGEST_QUERY] for name in ("query", "label", "text")}
+        {name: _text(entry.get(name, "")) for name in ("query", "label", "text")}
         for entry in entries[-MOST_ENTRIES:]
         if isinstance(entry, Mapping) and isinstance(entry.get("query"), str)
     ]
+
+
+def _text(value: object) -> str:
+    """A text that fits into a page and a file."""
+    return str(value)[:LONGEST_QUERY].encode(errors="replace").decode()
 
 
 def _register_history(app: Dash) -> None:
@@ -169,9 +174,10 @@ def _register_history(app: Dash) -> None:
         Output("redo", "disabled"),
         Input("history", "data"),
     )
-    def listed(history: Json | None) -> tuple[Any, bool, bool]:
+    def listed(history: object) -> tuple[Any, bool, bool]:
         entries = entries_of(history)
-        at = history.get("at", 0) if isinstance(history, Mapping) else 0
+        at = history.get("at") if isinstance(history, Mapping) else None
+        at = at if isinstance(at, int) else -1
         items = [
             html.Li(
                 [
@@ -190,7 +196,7 @@ def _register_history(app: Dash) -> None:
         State("history", "data"),
         prevent_initial_call=True,
     )
-    def as_csv(clicks: int | None, history: Json | None) -> Any:
+    def as_csv(clicks: object, history: object) -> Any:
         import pandas as pd
 
         frame = pd.DataFrame(entries_of(history), columns=["label", "text", "query"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
 
+from lensdepth.explorer import questions
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.panels import message
@@ -63,12 +64,12 @@ def register(app: Dash, shelf: Shelf) -> None:
         },
     )
     def sync(
-        search: str | None,
+        search: object,
         values: Mapping[str, Any],
-        example: int | None,
-        site: Mapping[str, Any] | None,
-        clicks: Mapping[str, int | None],
-        before: Mapping[str, Any] | None,
+        example: object,
+        site: object,
+        clicks: Mapping[str, object],
+        before: object,
     ) -> dict[str, Any]:
         triggered = {item["prop_id"].rpartition(".")[0] for item in ctx.triggered} - {""}
         notice = []
@@ -126,9 +127,7 @@ def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
     }
 
 
-def _asked(
-    search: str | None, values: Mapping[str, Any], triggered: set[str], shelf: Shelf
-) -> Screen:
+def _asked(search: object, values: Mapping[str, Any], triggered: set[str], shelf: Shelf) -> Screen:
     """The screen that the controls describe."""
     before = parse(search, shelf.offers)
     given = {
@@ -163,7 +162,7 @@ def _acted(
     screen: Screen,
     triggered: set[str],
     example: object,
-    site: Mapping[str, Any] | None,
+    site: object,
     shelf: Shelf,
 ) -> Screen:
     """The screen after a button, an example, or a click in a figure."""
@@ -180,6 +179,8 @@ def _acted(
         screen = replace(screen, run=True)
     if "cancel" in triggered:
         screen = replace(screen, run=False)
+        if screen.lens == "tuned" and not questions.known(questions.tuned_of(screen), shelf):
+            screen = replace(screen, lens="logit")
     if "to-poke" in triggered:
         screen = replace(screen, view="poke")
     if triggered & {"pin", "pin-mlp"}:
@@ -232,8 +233,6 @@ def _at(screen: Screen, depth: Any) -> Any:
 
 def _input_position(screen: Screen, shelf: Shelf) -> int | None:
     """Where the base prompt has the word in which the two prompts differ."""
-    from lensdepth.explorer import questions
-
     try:
         pair = questions.answer(questions.pair_of(screen), shelf).value
     except ValueError:
@@ -242,7 +241,7 @@ def _input_position(screen: Screen, shelf: Shelf) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _shown(setting: Setting, search: str | None, notice: list[Any]) -> dict[str, Any]:
+def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any]:
     """Everything that follows from a screen."""
     screen = setting.screen
     query = screen.query()

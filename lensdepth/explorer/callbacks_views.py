@@ -1,15 +1,16 @@
 """Each view's answers: asked of the library, drawn, or begun in the background."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dash import Dash, Input, Output, State, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 
 from lensdepth import prose
 from lensdepth.explorer import questions
 from lensdepth.explorer.errors import readable
-from lensdepth.explorer.jobs import Jobs
+from lensdepth.explorer.jobs import Jobs, Report
 from lensdepth.explorer.layout import CARDS
 from lensdepth.explorer.panels import (
     as_json,
@@ -27,11 +28,15 @@ from lensdepth.explorer.panels import (
     with_zone,
 )
 from lensdepth.explorer.questions import Exhibit
+from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import Screen, parse
+from lensdepth.explorer.state import Screen, kept, parse
+from lensdepth.outside import EXPECTED
 from lensdepth.progress import Watcher
 
 Json = dict[str, Any]
+LONGEST_TAB = 40
+NOT_SWEPT = "Nothing has been swept with these settings yet: press “Run the sweep”."
 PARTS = ("figure", "message", "numbers", "hidden", "part_hidden", "title")
 
 
@@ -56,6 +61,11 @@ class Filled:
             "part_hidden": self.figure is None,
             "title": no_update if self.title is None else self.title,
         }
+
+
+def screen_of(query: object, view: Any, shelf: Shelf) -> Screen:
+    """What a view shows, whatever it was asked for."""
+    return opened(replace(parse(query, shelf.offers), view=view), shelf)
 
 
 def card_outputs(view: str) -> dict[str, dict[str, Output]]:
@@ -116,7 +126,8 @@ def _decorate(exhibit: Exhibit, figure: Any, screen: Screen, shelf: Shelf) -> No
         with_site(figure, screen)
     crossing = questions.crossing_of(screen)
     if exhibit.click == "curve" and crossing is not None:
-        with_crossing(figure, questions.answer(crossing, shelf).value)
+        with suppress(*EXPECTED):  # the sentences beside the curves say why there is none
+            with_crossing(figure, questions.answer(crossing, shelf).value)
 
 
 def blank(view: str, filled: Mapping[str, Filled]) -> dict[str, Json]:
@@ -134,42 +145,78 @@ def blank(view: str, filled: Mapping[str, Filled]) -> dict[str, Json]:
 
 
 class Background:
-    """Slow exhibits: begun when asked for, once."""
+    """Slow exhibits: begun when asked for, once.
+
+    What a page holds of its analysis is `job`, with a ticket, written where it begins; what it
+    was told of the end is `done`, with the same ticket.
+    """
 
     def __init__(self, shelf: Shelf, jobs: Jobs) -> None:
         self._shelf, self._jobs = shelf, jobs
 
-    def ready(self, slow: Sequence[Exhibit]) -> bool:
-        """Whether all answers are there."""
-        return all(questions.known(exhibit.question, self._shelf) for exhibit in slow)
+    def missing(self, shown: Sequence[Exhibit]) -> list[Exhibit]:
+        """Those that have to be found first."""
+        return [e for e in shown if e.slow and not questions.known(e.question, self._shelf)]
 
-    def begin(self, screen: Screen, slow: Sequence[Exhibit], before: Json | None) -> Json:
-        """A ticket for the answers; the page's earlier one is given back."""
+    def begin(self, screen: Screen, slow: Sequence[Exhibit], tab: object) -> Json:
+        """A ticket for the answers, in place of the page's earlier one."""
         crossing = questions.crossing_of(screen)
-        wanted = [exhibit.question for exhibit in slow]
-        key = " ".join(questions.key_of(question, self._shelf) for question in wanted)
+        key = " ".join(questions.key_of(exhibit.question, self._shelf) for exhibit in slow)
 
-        def run(watcher: Watcher) -> None:
-            failed = 0
-            for question in wanted:
+        def run(watcher: Watcher) -> dict[str, str]:
+            failed = {}
+            for i, exhibit in enumerate(slow):
+                part = f" ({i + 1} of {len(slow)})" if len(slow) > 1 else ""
+
+                def seen(what: str, done: int, total: int, part: str = part) -> None:
+                    watcher(what + part, done, total)
+
                 try:
-                    questions.answer(question, self._shelf, watcher)
-                except ValueError:
-                    # The card of this one will say so; what the others find is still wanted.
-                    failed += 1
-            if failed == len(wanted):
-                questions.answer(wanted[0], self._shelf, watcher)
-            if crossing is not None:
-                questions.answer(crossing, self._shelf, watcher)
+                    questions.answer(exhibit.question, self._shelf, seen)
+                except EXPECTED as error:
+                    failed[exhibit.name] = readable(error)
+                    if len(failed) == len(slow):
+                        raise
+                    # What the others find is still wanted.
+            if crossing is not None and not failed:
+                # Where it fails, the sentences beside the curves say why: they ask for it again.
+                with suppress(*EXPECTED):
+                    questions.answer(crossing, self._shelf, watcher)
+            return failed
 
-        ticket = self._jobs.start(key, run)
-        self.give_back(before)
-        return {"ticket": ticket, "key": key, "stages": len(wanted)}
+        page = tab if isinstance(tab, str) else ""
+        ticket = self._jobs.start(key, run, page=page[:LONGEST_TAB])
+        return {"ticket": ticket, "query": screen.query(), "view": screen.view}
 
-    def give_back(self, job: Json | None) -> None:
+    def give_back(self, job: object) -> None:
         """Cancel what a page asked for earlier."""
-        if isinstance(job, dict) and isinstance(job.get("ticket"), str):
-            self._jobs.cancel(job["ticket"])
+        ticket = ticket_of(job)
+        if ticket is not None:
+            self._jobs.cancel(ticket)
+
+
+def ticket_of(job: object) -> str | None:
+    """The ticket that a page holds, whatever it sent."""
+    ticket = job.get("ticket") if isinstance(job, Mapping) else None
+    return ticket if isinstance(ticket, str) else None
+
+
+def end_of(done: object, job: object, query: object) -> Mapping[str, Any] | None:
+    """What a page was told of the end of its analysis, if that was of what it shows now."""
+    if not isinstance(done, Mapping) or not isinstance(job, Mapping) or job.get("query") != query:
+        return None
+    return done if ticket_of(done) is not None and ticket_of(done) == ticket_of(job) else None
+
+
+def failures(done: Mapping[str, Any], shown: Sequence[Exhibit]) -> dict[str, Filled]:
+    """Cards that say why they have nothing to show."""
+    told = done.get("failed")
+    said = told if isinstance(told, Mapping) else {}
+    return {
+        e.name: Filled(message=message(str(said[e.name])), title=e.title)
+        for e in shown
+        if e.name in said
+    }
 
 
 def register(app: Dash, shelf: Shelf, jobs: Jobs) -> None:
@@ -189,33 +236,36 @@ def _register_read(app: Dash, shelf: Shelf, background: Background) -> None:
         output={
             "cards": card_outputs("read"),
             "job": Output("job", "data", allow_duplicate=True),
-            "still": Output("tick", "disabled", allow_duplicate=True),
-            "outcome": Output("outcome", "data", allow_duplicate=True),
         },
         inputs=[Input("ask-read", "data"), Input("zone", "data"), Input("done", "data"),
-                State("job", "data")],
+                State("job", "data"), State("tab", "data")],
         prevent_initial_call="initial_duplicate",
     )  # fmt: skip
-    def read(query: str | None, zone: object, done: Json | None, job: Json | None) -> Json:
+    def read(query: object, zone: object, done: object, job: object, tab: object) -> Json:
         if query is None:
-            kept = dict.fromkeys(("job", "still", "outcome"), no_update)
-            return {"cards": _no_cards("read"), **kept}
-        screen = parse(query, shelf.offers)
+            return {"cards": _no_cards("read"), "job": no_update}
+        screen = screen_of(query, "read", shelf)
         shown = questions.exhibits(screen)
-        slow = [e for e in shown if e.slow and not questions.known(e.question, shelf)]
-        if slow:
-            if done and isinstance(job, dict) and done.get("failed") == job.get("ticket"):
-                waiting = Filled(message=message(done["message"]))
-                ticket = no_update
-            else:
-                waiting = Filled(message=message("Fitting a tuned lens …", kind="waiting"))
-                ticket = background.begin(screen, slow, job)
-            cards = blank("read", {"map": waiting})
-            still = no_update if ticket is no_update else False
-            return {"cards": cards, "job": ticket, "still": still, "outcome": no_update}
-        filled = {exhibit.name: fill(exhibit, screen, shelf) for exhibit in shown}
-        kept = dict.fromkeys(("job", "still", "outcome"), no_update)
-        return {"cards": blank("read", filled), **kept}
+        missing = background.missing(shown)
+        if not missing:
+            filled = {exhibit.name: fill(exhibit, screen, shelf) for exhibit in shown}
+            return {"cards": blank("read", filled), "job": no_update}
+        if _asked("ask-read"):
+            waiting = message("Fitting a tuned lens …", kind="waiting")
+            cards = blank("read", {"map": Filled(message=waiting)})
+            return {"cards": cards, "job": background.begin(screen, missing, tab)}
+        end = end_of(done, job, query)
+        if end is None:  # it is still at work
+            return {"cards": _no_cards("read"), "job": no_update}
+        said = end.get("message") or "The fit was cancelled; choose the tuned lens again."
+        filled = failures(end, missing) or {"map": Filled(message=message(str(said)))}
+        return {"cards": blank("read", filled), "job": no_update}
+
+
+def _asked(name: str) -> bool:
+    """Whether somebody asked, and not only an analysis ended."""
+    triggered = {item["prop_id"].rpartition(".")[0] for item in ctx.triggered} - {""}
+    return not triggered or name in triggered
 
 
 def _register_poke(app: Dash, shelf: Shelf) -> None:
@@ -230,8 +280,8 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         inputs=[Input("ask-poke", "data")],
         prevent_initial_call=True,
     )
-    def poke(query: str) -> Json:
-        screen = parse(query, shelf.offers)
+    def poke(query: object) -> Json:
+        screen = screen_of(query, "poke", shelf)
         try:
             found = questions.answer(questions.intervention_of(screen), shelf)
             shown = [*notices(found.notes), *scope_cards(found.value, screen.focus)]
@@ -245,10 +295,10 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         inputs=[Input("ask-poke", "data"), Input("zone", "data")],
         prevent_initial_call=True,
     )
-    def pick(query: str | None, zone: object) -> Json:
+    def pick(query: object, zone: object) -> Json:
         if query is None:
             return {"pick": dict.fromkeys(PARTS, no_update)}
-        screen = parse(query, shelf.offers)
+        screen = screen_of(query, "poke", shelf)
         return {"pick": fill(questions.token_map(screen), screen, shelf).outputs()}
 
     figures = ("predictions", "trajectory")
@@ -258,8 +308,8 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         inputs=[Input("ask-poke", "data")],
         prevent_initial_call=True,
     )
-    def follow(query: str) -> Json:
-        screen = parse(query, shelf.offers)
+    def follow(query: object) -> Json:
+        screen = screen_of(query, "poke", shelf)
         try:
             questions.answer(questions.intervention_of(screen), shelf)
         except Exception:
@@ -274,52 +324,43 @@ def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:
             "cards": card_outputs("sweep"),
             "said": Output("sweep-said", "children"),
             "job": Output("job", "data", allow_duplicate=True),
-            "still": Output("tick", "disabled", allow_duplicate=True),
             "outcome": Output("outcome", "data", allow_duplicate=True),
         },
-        inputs=[Input("ask-sweep", "data"), Input("done", "data"), State("job", "data")],
+        inputs=[Input("ask-sweep", "data"), Input("done", "data"), State("job", "data"),
+                State("tab", "data")],
         prevent_initial_call="initial_duplicate",
-    )
-    def sweep(query: str | None, done: Json | None, job: Json | None) -> Json:
+    )  # fmt: skip
+    def sweep(query: object, done: object, job: object, tab: object) -> Json:
+        still = dict.fromkeys(("said", "job", "outcome"), no_update)
+        still = {"cards": _no_cards("sweep"), **still}
         if query is None:
-            kept = dict.fromkeys(("said", "job", "still", "outcome"), no_update)
-            return {"cards": _no_cards("sweep"), **kept}
-        screen = parse(query, shelf.offers)
+            return still
+        screen = screen_of(query, "sweep", shelf)
         shown = questions.exhibits(screen)
-        over = isinstance(job, dict) and isinstance(done, dict) and done.get("over")
-        finished = over == job.get("ticket") if isinstance(job, dict) and over else False
-        if background.ready(shown) or finished:
-            if finished and done and done.get("message"):
-                return _said_only("sweep", message(done["message"]), None, query)
-            filled = {exhibit.name: fill(exhibit, screen, shelf) for exhibit in shown}
+        missing = background.missing(shown)
+        there = {e.name: fill(e, screen, shelf) for e in shown if e not in missing}
+        if not missing:
             said = _sentences(screen, shown, shelf)
-            return {
-                "cards": blank("sweep", filled),
-                "said": said,
-                "job": None if finished else no_update,
-                "still": no_update,
-                "outcome": {"query": query, "text": said[0].children if said else ""},
-            }
+            text = said[0].children if said else ""
+            outcome = {"query": query, "text": text}
+            return {**still, "cards": blank("sweep", there), "said": said, "outcome": outcome}
+        if not _asked("ask-sweep"):
+            end = end_of(done, job, query)
+            if end is None:  # it is still at work, or another view's analysis has ended
+                return still
+            failed = failures(end, missing)
+            if failed:
+                return {**still, "cards": blank("sweep", there | failed), "said": []}
+            said = message(str(end.get("message") or NOT_SWEPT))
+            return {**still, "cards": blank("sweep", there), "said": said}
         if screen.run:
-            ticket = background.begin(screen, shown, job)
-            waiting = message("The sweep is on its way. You can go on working meanwhile.",
-                              kind="waiting")  # fmt: skip
-            return _said_only("sweep", waiting, ticket, query)
+            job = background.begin(screen, shown, tab)
+            said = message("The sweep is on its way. You can go on working meanwhile.",
+                           kind="waiting")  # fmt: skip
+            return {**still, "cards": blank("sweep", {}), "said": said, "job": job}
         background.give_back(job)
-        hint = message("Nothing has been swept with these settings yet: press “Run the sweep”.",
-                       kind="waiting")  # fmt: skip
-        return _said_only("sweep", hint, None, query)
-
-
-def _said_only(view: str, said: Any, job: Any, query: str) -> Json:
-    # The clock runs while there is something to wait for; it finds out by itself when it is over.
-    return {
-        "cards": blank(view, {}),
-        "said": said,
-        "job": job,
-        "still": no_update if job is None else False,
-        "outcome": no_update,
-    }
+        said = message(NOT_SWEPT, kind="waiting")
+        return {**still, "cards": blank("sweep", {}), "said": said, "job": None}
 
 
 def _sentences(screen: Screen, shown: Sequence[Exhibit], shelf: Shelf) -> list[Any]:
@@ -348,10 +389,10 @@ def _register_plain(app: Dash, shelf: Shelf, view: str) -> None:
     """A view that is nothing but its cards."""
 
     @app.callback(output=card_outputs(view), inputs=[Input(f"ask-{view}", "data")])
-    def show(query: str | None) -> Json:
+    def show(query: object) -> Json:
         if query is None:
             return _no_cards(view)
-        screen = parse(query, shelf.offers)
+        screen = screen_of(query, view, shelf)
         filled = {e.name: fill(e, screen, shelf) for e in questions.exhibits(screen)}
         if view == "circuit" and not screen.components:
             hint = "Pin heads and MLPs above, or click an MLP in the map, to patch them together."
@@ -365,58 +406,79 @@ def _no_cards(view: str) -> dict[str, Json]:
 
 def _register_zone(app: Dash, shelf: Shelf) -> None:
     @app.callback(Output("zone", "data"), Input("screen", "data"), State("zone", "data"))
-    def zone(screen: Json | None, before: str | None) -> Any:
+    def zone(page: object, before: object) -> Any:
         """The task's switch comes after the map, which need not wait for it."""
-        if not screen or screen.get("view") not in ("read", "poke"):
+        if not page:
             return no_update
-        question = questions.zone_of(parse(screen["query"], shelf.offers))
+        screen = opened(kept(page, shelf.offers), shelf)
+        if screen.view not in ("read", "poke"):
+            return no_update
+        question = questions.zone_of(screen)
         try:
             key = questions.key_of(question, shelf)
             if key == before:
                 return no_update
             questions.answer(question, shelf, lambda *_: None)
-        except Exception:
+        except EXPECTED:
             return no_update  # the map does without; a short or wide profile has no switch
         return key
 
 
 def _register_progress(app: Dash, jobs: Jobs) -> None:
-    @app.callback(
-        Output("job", "data", allow_duplicate=True),
-        Input("cancel", "n_clicks"),
-        State("job", "data"),
+    @app.callback(Input("cancel", "n_clicks"), State("job", "data"), prevent_initial_call=True)
+    def cancel(clicks: object, job: object) -> None:
+        """At once, whatever view one looks at; the address and `done` follow by themselves."""
+        ticket = ticket_of(job)
+        if ticket is not None:
+            jobs.cancel(ticket)
+
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "waits"),
+        Output("tick", "max_intervals"),
+        Output("job-strip", "hidden"),
+        Input("job", "data"),
+        Input("done", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "ask"),
+        Output("poll", "data"),
+        Input("tick", "n_intervals"),
+        State("told", "data"),
         prevent_initial_call=True,
     )
-    def cancel(clicks: object, job: Json | None) -> None:
-        """At once, whatever view one looks at; the address follows by itself."""
-        if isinstance(job, dict) and isinstance(job.get("ticket"), str):
-            jobs.cancel(job["ticket"])
 
     @app.callback(
-        Output("tick", "disabled", allow_duplicate=True),
-        Output("job-strip", "hidden"),
+        Output("told", "data"),
         Output("job-text", "children"),
         Output("job-bar", "style"),
         Output("done", "data"),
-        Input("tick", "n_intervals"),
+        Output("banner", "children", allow_duplicate=True),
+        Input("poll", "data"),
         State("job", "data"),
+        State("screen", "data"),
         prevent_initial_call=True,
     )
-    def progress(n: object, job: Json | None) -> tuple[Any, ...]:
-        if not isinstance(job, dict) or not isinstance(job.get("ticket"), str):
-            return True, True, "", {}, no_update
-        report = jobs.report(job["ticket"])
-        if report.over:
-            failed = report.message if report.status == "failed" else ""
-            done = {"over": job["ticket"], "message": failed}
-            if failed:
-                done["failed"] = job["ticket"]
-            return True, True, "", {}, done
-        share = f"{100 * report.share:.0f} %"
-        text = "Waiting for its turn …"
-        if report.status == "running":
-            several = 1 < job["stages"] >= report.stage
-            part = f" ({report.stage} of {job['stages']})" if several else ""
-            counts = f": {report.done:,} of {report.total:,} runs" if report.total else ""
-            text = f"{report.what.capitalize()}{part}{counts}, {report.seconds:.1f} s"
-        return False, False, text, {"width": share}, no_update
+    def progress(poll: object, job: object, screen: object) -> tuple[Any, ...]:
+        ticket = ticket_of(job)
+        if ticket is None or not isinstance(job, Mapping):
+            return poll, WAITS, {}, no_update, no_update
+        report = jobs.report(ticket)
+        if not report.over:
+            return poll, progress_text(report), {"width": f"{100 * report.share:.0f} %"}, *NO_NEWS
+        done = {"ticket": ticket, "message": report.message, "failed": report.result}
+        view = screen.get("view") if isinstance(screen, Mapping) else None
+        # The view that asked says it by itself, but one may be looking at another.
+        elsewhere = report.message and view != job.get("view")
+        return poll, WAITS, {}, done, message(report.message) if elsewhere else no_update
+
+
+WAITS = "Waiting for its turn …"
+NO_NEWS = (no_update, no_update)
+
+
+def progress_text(report: Report) -> str:
+    """How far an analysis is, in words."""
+    if report.status == "waiting":
+        return WAITS
+    counts = f": {report.done:,} of {report.total:,} runs" if report.total else ""
+    return f"{report.what[:1].upper()}{report.what[1:]}{counts}, {report.seconds:.1f} s"

@@ -3,21 +3,31 @@
 import logging
 import re
 
+from lensdepth.outside import EXPECTED, cut, reason, visible
+
 logger = logging.getLogger(__name__)
 
-EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
-"""What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
-LONGEST = 600
+LONGEST, LONGEST_FAULT = 600, 160
 
 
 def readable(error: BaseException) -> str:
     """An exception's message for somebody who looks at a page."""
-    text = " ".join(str(error).split())[:LONGEST] or type(error).__name__
+    text = _one_line(error)
     if isinstance(error, EXPECTED):
         # The name of the Python function in front means nothing here.
-        return re.sub(r"^[a-z]\w*: (?=\S)", "", text)
+        return re.sub(r"^[a-z]\w*: (?=\S)", "", cut(text, LONGEST))
     logger.error("the explorer failed", exc_info=error)
     return (
-        f"Something that should not happen happened ({type(error).__name__}: {text[:160]}). "
+        f"Something that should not happen happened ({type(error).__name__}: "
+        f"{cut(text, LONGEST_FAULT)}). "
         f"The page goes on; the terminal says where it was. Please report it."
     )
+
+
+def _one_line(error: BaseException) -> str:
+    """The whole message without what nobody can see."""
+    try:
+        said = " ".join(visible(" ".join(str(error).split())).split())
+    except Exception:  # an exception's own words can fail as well
+        said = ""
+    return said or (reason(error) if isinstance(error, MemoryError) else type(error).__name__)

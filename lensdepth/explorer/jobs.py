@@ -1,22 +1,30 @@
 """Long work in the background: one run a question, however many pages wait for it.
 
-A page holds a ticket. Work ends early when every page that asked for it has cancelled.
+A page holds a ticket, asks after it, and gives it back. Works stand in one line of bounded length.
+A work is wanted while a page holds a ticket for it and is heard of: one that nobody wants any more
+leaves the line at once or, when it is at work, ends at its next part.
 """
 
-import itertools
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from lensdepth.progress import Cancelled, Watcher
 
-Status = Literal["waiting", "running", "done", "cancelled", "failed", "unknown"]
-MOST_TICKETS = 200
+Status = Literal["waiting", "running", "done", "cancelled", "failed", "refused", "unknown"]
+MOST_WAITING = 16
+"""Works in the line; a question more is refused."""
+SILENCE = 100.0
+"""Seconds after which a page that did not ask after its ticket counts as gone. Browsers let the
+clock of a hidden page tick once a minute."""
+FAREWELL = 10.0
+"""Seconds that a page which said goodbye has for asking again: it may only be loaded anew."""
+MOST_OVER, OVER_AGE = 200, 3600.0
+"""How many tickets that are over are remembered, and for how many seconds at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +36,11 @@ class Report:
     """The part at work."""
     done: int = 0
     total: int = 0
-    stage: int = 0
-    """Which of several analyses is at work."""
     seconds: float = 0.0
     message: str = ""
-    """Why it failed."""
+    """Why it failed, was refused, or ended without anybody's having cancelled it."""
+    result: Any = None
+    """What the run returned."""
 
     @property
     def over(self) -> bool:
@@ -44,109 +52,225 @@ class Report:
         return self.done / self.total if self.total else 0.0
 
 
+UNKNOWN = Report(
+    status="unknown",
+    message="The explorer does not know of this analysis any more: it was started anew, or much "
+    "has been asked since. Run it again.",
+)
+
+
 @dataclass(kw_only=True, eq=False)
 class _Work:
-    report: Report
-    started: float
+    key: str
+    run: Callable[[Watcher], Any]
+    report: Report = Report(status="waiting")
     wanted: set[str] = field(default_factory=set)
-    """Tickets that are not cancelled."""
+    """Its tickets."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Ticket:
+    work: _Work
+    page: str
+    until: float
+    """When its page counts as gone, unless it is heard of before."""
 
 
 class Jobs:
-    """A few worker threads and what they are at.
+    """A line of works, and a few threads that are there while it is not empty.
 
     Args:
         n_workers: how many analyses run at a time.
         describe: turns an exception into a message for the page.
+        clock: seconds; does not run while the computer sleeps.
     """
 
     def __init__(
-        self, *, n_workers: int = 2, describe: Callable[[BaseException], str] = str
+        self,
+        *,
+        n_workers: int = 2,
+        describe: Callable[[BaseException], str] = str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="lensdepth-job")
+        self._n_workers = n_workers
         self._describe = describe
+        self._clock = clock
         self._lock = threading.Lock()
+        self._closed = False
+        self._threads: set[threading.Thread] = set()
         self._work: dict[str, _Work] = {}
-        """What is waiting or running, by question."""
-        self._tickets: OrderedDict[str, tuple[str, _Work]] = OrderedDict()
+        """What is wanted, waiting or running, by question."""
+        self._line: dict[_Work, None] = {}
+        """What is waiting, in the order in which it came."""
+        self._tickets: dict[str, _Ticket] = {}
+        """Those that are not over."""
+        self._over: OrderedDict[str, tuple[float, Report]] = OrderedDict()
+        """When those that are over ended, and how."""
 
-    def start(self, key: str, run: Callable[[Watcher], None]) -> str:
-        """A ticket for some work; it begins unless the same question is at work already.
+    def start(self, key: str, run: Callable[[Watcher], Any], *, page: str = "") -> str:
+        """A ticket for some work, in place of the page's earlier one.
+
+        The work begins unless the same question is at work already, or the line is full: then the
+        ticket is over, and its report says so.
 
         Args:
             key: of the question.
-            run: does it, and calls what it is given after every part.
+            run: does it, and calls what it is given after every part; what it returns is reported.
+            page: has one ticket at a time; nameless pages are all different.
         """
         ticket = secrets.token_urlsafe(9)
         with self._lock:
+            self._give_up_the_silent()
             work = self._work.get(key)
-            fresh = work is None
+            if work is not None:
+                work.wanted.add(ticket)  # first, or it might end with the earlier ticket
+            self._replace(page)
+            refusal = self._refusal() if work is None else ""
+            if refusal:
+                self._remember(ticket, Report(status="refused", message=refusal))
+                return ticket
             if work is None:
-                work = self._work[key] = _Work(report=Report(status="waiting"), started=time.time())
-            work.wanted.add(ticket)
-            self._tickets[ticket] = (key, work)
-            while len(self._tickets) > MOST_TICKETS:
-                self._tickets.popitem(last=False)
-        if fresh:
-            self._pool.submit(self._run, key, work, run)
+                work = self._work[key] = _Work(key=key, run=run, wanted={ticket})
+                self._line[work] = None
+            self._tickets[ticket] = _Ticket(work=work, page=page, until=self._clock() + SILENCE)
+            self._man()
         return ticket
 
     def report(self, ticket: str) -> Report:
-        """How far the work behind a ticket is."""
+        """How far the work behind a ticket is. Asking is the sign that its page is there."""
         with self._lock:
-            found = self._tickets.get(ticket)
-            if found is None:
-                return Report(status="unknown")
-            _, work = found
-            cancelled = ticket not in work.wanted and not work.report.over
-            return Report(status="cancelled") if cancelled else work.report
+            self._give_up_the_silent()
+            held = self._tickets.get(ticket)
+            if held is not None:
+                held.until = self._clock() + SILENCE
+                return held.work.report
+            return self._over[ticket][1] if ticket in self._over else UNKNOWN
 
     def cancel(self, ticket: str) -> None:
         """Give a ticket back; nobody waits for the work to notice."""
         with self._lock:
-            found = self._tickets.get(ticket)
-            if found is None:
-                return
-            key, work = found
-            work.wanted.discard(ticket)
-            # Who asks from now on gets a run of its own and not one that is about to end.
-            if not work.wanted and self._work.get(key) is work:
-                del self._work[key]
+            self._end(ticket, Report(status="cancelled"))
+
+    def leave(self, ticket: str) -> None:
+        """The page says goodbye: its ticket is given back unless it is heard of again soon."""
+        with self._lock:
+            held = self._tickets.get(ticket)
+            if held is not None:
+                held.until = min(held.until, self._clock() + FAREWELL)
 
     def close(self) -> None:
-        """End all work between two parts."""
+        """End all work between two parts, and take no more."""
         with self._lock:
-            for work in self._work.values():
-                work.wanted.clear()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+            self._closed = True
+            for ticket in list(self._tickets):
+                self._end(ticket, Report(status="cancelled", message="The explorer was closed."))
+            threads = [t for t in self._threads if t is not threading.current_thread()]
+        for thread in threads:
+            thread.join()
 
-    def _run(self, key: str, work: _Work, run: Callable[[Watcher], None]) -> None:
-        began = time.time()
-        stages = itertools.count(1)
-        stage = 0
+    # What follows is called with the lock held, but for `_serve` and `_run`.
+
+    def _refusal(self) -> str:
+        """Why no more work is taken, if so."""
+        if self._closed:
+            return "The explorer is closing."
+        if len(self._line) < MOST_WAITING:
+            return ""
+        return (
+            f"{len(self._line)} analyses are waiting; cancel one first, or ask again when one is "
+            f"done."
+        )
+
+    def _replace(self, page: str) -> None:
+        if not page:
+            return
+        said = "Another analysis of this page took its place. Run it again."
+        for ticket in [t for t, held in self._tickets.items() if held.page == page]:
+            self._end(ticket, Report(status="cancelled", message=said))
+
+    def _give_up_the_silent(self) -> None:
+        now = self._clock()
+        said = "This analysis was ended: its page had not been heard of for a while. Run it again."
+        for ticket in [t for t, held in self._tickets.items() if held.until < now]:
+            self._end(ticket, Report(status="cancelled", message=said))
+
+    def _end(self, ticket: str, report: Report) -> None:
+        """A ticket is over; so is its work when this was the last one."""
+        held = self._tickets.pop(ticket, None)
+        if held is None:
+            return
+        self._remember(ticket, report)
+        work = held.work
+        work.wanted.discard(ticket)
+        if not work.wanted:
+            self._line.pop(work, None)
+            # Who asks from now on gets a run of its own and not one that is about to end.
+            if self._work.get(work.key) is work:
+                del self._work[work.key]
+
+    def _remember(self, ticket: str, report: Report) -> None:
+        now = self._clock()
+        self._over[ticket] = now, report
+        while len(self._over) > MOST_OVER or next(iter(self._over.values()))[0] < now - OVER_AGE:
+            self._over.popitem(last=False)
+
+    def _man(self) -> None:
+        """As many threads as there is work for."""
+        if not self._line or len(self._threads) >= self._n_workers:
+            return
+        thread = threading.Thread(target=self._serve, name="lensdepth-job")
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads
+            self._threads.discard(thread)
+            if not self._threads:
+                for work in list(self._line):
+                    self._finish(work, Report(status="failed", message=f"{error}."))
+
+    def _finish(self, work: _Work, report: Report) -> None:
+        """All tickets of a work are over."""
+        for ticket in list(work.wanted):
+            self._end(ticket, report)
+
+    def _serve(self) -> None:
+        """Work until the line is empty."""
+        while True:
+            with self._lock:
+                self._give_up_the_silent()
+                work = next(iter(self._line), None)
+                if work is None:
+                    self._threads.discard(threading.current_thread())
+                    return
+                del self._line[work]
+            self._run(work)
+
+    def _run(self, work: _Work) -> None:
+        began = self._clock()
 
         def seen(what: str, done: int, total: int) -> None:
-            nonlocal stage
-            if done == 0:
-                stage = next(stages)
             with self._lock:
+                self._give_up_the_silent()
                 if not work.wanted:
                     raise Cancelled
                 work.report = Report(
-                    status="running", what=what, done=done, total=total, stage=stage,
-                    seconds=time.time() - began,
+                    status="running", what=what, done=done, total=total,
+                    seconds=self._clock() - began,
                 )  # fmt: skip
 
-        status: Status = "done"
-        message = ""
+        report = Report(status="done")
         try:
             seen("starting", 0, 0)
-            run(seen)
+            report = replace(report, result=work.run(seen))
         except Cancelled:
-            status = "cancelled"
-        except Exception as error:
-            status, message = "failed", self._describe(error)
+            report = Report(status="cancelled", message="It ended before its time. Run it again.")
+        except BaseException as error:  # whatever it is, the thread goes on and the page is told
+            report = Report(status="failed", message=self._told(error))
         with self._lock:
-            work.report = Report(status=status, message=message, seconds=time.time() - began)
-            if self._work.get(key) is work:
-                del self._work[key]
+            self._finish(work, replace(report, seconds=self._clock() - began))
+
+    def _told(self, error: BaseException) -> str:
+        try:
+            return self._describe(error) or type(error).__name__
+        except Exception:
+            return type(error).__name__

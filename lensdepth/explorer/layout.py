@@ -1,5 +1,6 @@
 """The page: everything that can stand on it, in place from the start; callbacks fill it."""
 
+import secrets
 from typing import Any
 
 from dash import dcc, html
@@ -42,7 +43,7 @@ TITLES = {
 
 
 def page(offers: Offers) -> html.Div:
-    """The whole page."""
+    """The whole page, for one tab."""
     return html.Div(
         className="page",
         children=[
@@ -83,12 +84,15 @@ def stores() -> list[Any]:
         dcc.Store(id="site"),
         dcc.Store(id="job"),
         dcc.Store(id="done"),
+        dcc.Store(id="tab", data=secrets.token_urlsafe(9)),
+        dcc.Store(id="poll"),
+        dcc.Store(id="told"),
         dcc.Store(id="zone"),
         dcc.Store(id="outcome"),
         dcc.Store(id="history", storage_type="session"),
         dcc.Store(id="page", data={"theme": "light", "width": 1280}),
         dcc.Store(id="dark", data=dark_colours()),
-        dcc.Interval(id="tick", interval=250, disabled=True),
+        dcc.Interval(id="tick", interval=250, max_intervals=0),
         dcc.Download(id="download"),
         *asks,
     ]

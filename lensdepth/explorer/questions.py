@@ -163,7 +163,11 @@ def answer(question: Question, shelf: Shelf, watcher: Watcher | None = None) -> 
         with in_background(turn, watcher):
             return call(*arguments, **options)
 
-    found = shelf.answer(key_of(question, shelf), find)
+    def check() -> None:
+        if watcher is not None:
+            watcher("waiting for another page's analysis", 0, 0)
+
+    found = shelf.answer(key_of(question, shelf), find, check)
     return replace(found, notes=tuple(dict.fromkeys([*notes, *found.notes])))
 
 

@@ -2,18 +2,21 @@
 
 import hmac
 import ipaddress
+import json
 import logging
 import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from dash import Dash, set_props
+from dash.exceptions import DependencyException
 from flask import Flask, Response, redirect, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
 from lensdepth.explorer import callbacks_keep, callbacks_screen, callbacks_views
@@ -24,12 +27,16 @@ from lensdepth.explorer.panels import message
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Offers
 from lensdepth.model import DepthModel, load_model
+from lensdepth.outside import reason
 
 DEFAULT_PORT = 8050
 NEXT_PORTS = 20
 """How many ports are tried after the first."""
 LARGEST_REQUEST = 2 * 2**20
 COOKIE = "lensdepth_token"
+GOODBYE, LONGEST_TICKET = "/_goodbye", 40
+"""Where a page that is closed says so, as explorer.js does."""
+UNREADABLE = "This is no request of the explorer's page."
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -53,11 +60,91 @@ def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None 
         on_error=say,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
-    app.layout = page(offers)
+    app.layout = lambda: page(offers)
     callbacks_screen.register(app, kept)
     callbacks_views.register(app, kept, work)
     callbacks_keep.register(app, kept)
+    _listen(app, work)
     return app
+
+
+def _listen(app: Dash, jobs: Jobs) -> None:
+    """What the server does besides answering callbacks: goodbyes, and requests nobody meant."""
+    server: Any = app.server
+
+    @server.post(GOODBYE)
+    def goodbye() -> Any:
+        """A page is closed; what it says is its ticket."""
+        jobs.leave(request.get_data(as_text=True)[:LONGEST_TICKET])
+        return "", 204
+
+    @server.before_request
+    def check() -> Any:
+        if request.path == "/_dash-update-component" and request.method == "POST":
+            body = request.get_json(silent=True)
+            if not _is_asked(body, app.callback_map):
+                return Response(UNREADABLE, status=400, mimetype="text/plain")
+        return None
+
+    @server.errorhandler(Exception)
+    def failed(error: Exception) -> Any:
+        if isinstance(error, HTTPException):
+            return error
+        if isinstance(error, DependencyException):
+            return Response("There is no such file.", status=404, mimetype="text/plain")
+        if isinstance(error, RecursionError):
+            return Response(UNREADABLE, status=400, mimetype="text/plain")
+        return Response(readable(error), status=500, mimetype="text/plain")
+
+
+def _is_asked(body: object, callbacks: Mapping[str, Any]) -> bool:
+    """Whether a request names a callback, and its inputs and outputs as the page does."""
+    if not isinstance(body, dict) or not isinstance(body.get("output"), str):
+        return False
+    callback = callbacks.get(body["output"])
+    changed = body.get("changedPropIds", [])
+    if callback is None or not isinstance(changed, list):
+        return False
+    expected = [*callback["inputs"], *callback["state"]]
+    given = [body.get("inputs", []), body.get("state", [])]
+    if not all(isinstance(items, list) for items in given):
+        return False
+    items: list[Any] = [*given[0], *given[1]]
+    if len(given[0]) != len(callback["inputs"]) or len(items) != len(expected):
+        return False
+    names: set[str] = set()
+    for item, meant in zip(items, expected, strict=True):
+        several = meant["id"].startswith("{")  # one of many parts of the page
+        if several != isinstance(item, list):
+            return False
+        parts = item if several else [item]
+        if not all(_names_a_part(part) for part in parts):
+            return False
+        if not several and (item["id"], item["property"]) != (meant["id"], meant["property"]):
+            return False
+        names |= {f"{_written(part['id'])}.{part['property']}" for part in parts}
+    outputs = body.get("outputs")
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    n_outputs = len(body["output"].strip(".").split("..."))
+    return all(isinstance(name, str) and name in names for name in changed) and (
+        bool(callback.get("no_output"))
+        or (len(outputs) == n_outputs and all(_names_a_part(output) for output in outputs))
+    )
+
+
+def _names_a_part(item: object) -> bool:
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("property"), str)
+        and isinstance(item.get("id"), str | dict)
+    )
+
+
+def _written(name: str | dict[str, Any]) -> str:
+    """The id of a part as the page writes it."""
+    if isinstance(name, str):
+        return name
+    return json.dumps(name, sort_keys=True, separators=(",", ":"))
 
 
 def say(error: Exception) -> None:
@@ -83,13 +170,11 @@ def guard(server: Flask, *, host: str, token: str | None) -> None:
     server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     names = {"localhost", "127.0.0.1", "::1", host.strip("[]").lower()}
 
-    @server.before_request
     def check() -> Any:
-        named = urlsplit(f"//{request.host}").hostname or ""
-        if token is None and named.lower() not in names:
+        if token is None and _parts(f"//{request.host}").hostname not in names:
             return _refusal("This explorer answers to its own computer only.")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and _parts(origin).netloc != request.host:
             return _refusal("This explorer takes no requests from other pages.")
         if token is None:
             return None
@@ -103,6 +188,9 @@ def guard(server: Flask, *, host: str, token: str | None) -> None:
         answer.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
         return answer
 
+    # Before all else: who is not let in is not read either.
+    server.before_request_funcs.setdefault(None, []).insert(0, check)
+
     @server.after_request
     def armour(answer: Response) -> Response:
         answer.headers["Content-Security-Policy"] = POLICY
@@ -111,9 +199,15 @@ def guard(server: Flask, *, host: str, token: str | None) -> None:
         return answer
 
 
-def _with_query(path: str, parts: list[tuple[str, str]]) -> str:
-    from urllib.parse import urlencode
+def _parts(address: str) -> SplitResult:
+    """An address by its parts; all of them empty where it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
+
+def _with_query(path: str, parts: list[tuple[str, str]]) -> str:
     # A path with two slashes in front would lead to another computer.
     own = "/" + path.lstrip("/\\")
     return f"{own}?{urlencode(parts)}" if parts else own
@@ -130,7 +224,7 @@ def free_port(host: str, port: int | None) -> int:
         OSError: it is taken.
     """
     asked = [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + NEXT_PORTS)
-    reason = ""
+    why = ""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in asked:
         with closing(socket.socket(family, socket.SOCK_STREAM)) as trial:
@@ -140,15 +234,15 @@ def free_port(host: str, port: int | None) -> int:
                 return trial.getsockname()[1]
             except OverflowError as error:
                 raise OSError(f"--port {candidate}: ports end at 65535.") from error
-            except OSError as error:
-                reason = error.strerror or str(error)
+            except (OSError, UnicodeError) as error:
+                why = reason(error)
     if port is not None:
         raise OSError(
-            f"--port {port} on {host}: {reason}. Leave --port out to take the next free one."
+            f"--port {port} on {host}: {why}. Leave --port out to take the next free one."
         )
     raise OSError(
         f"no port from {DEFAULT_PORT} to {DEFAULT_PORT + NEXT_PORTS - 1} is free on {host} "
-        f"({reason}); name one with --port."
+        f"({why}); name one with --port."
     )
 
 

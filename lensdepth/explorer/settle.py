@@ -58,6 +58,13 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
     )
 
 
+def opened(screen: Screen, shelf: Shelf) -> Screen:
+    """A screen as a page shows it; what comes from elsewhere may have left things open."""
+    if screen.depth is None or not screen.prompt.strip():
+        return settle(screen, shelf).screen
+    return screen
+
+
 STREAMS: Mapping[str, str] = {
     "resid_pre": "residual",
     "attn_out": "attention out",

@@ -1,14 +1,14 @@
 """Loaded models and found answers: nothing is loaded or computed twice, not even at once.
 
-A model is used by one thread at a time. Long work hands it over between two of its parts, so that
-whoever clicks does not wait for a sweep to end.
+Whoever clicks does not wait for a sweep to end: long work hands its model over between two of its
+parts. Long work that waits, for a model or for what another thread is finding, can be cancelled.
 """
 
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +20,16 @@ from lensdepth.progress import Cancelled, Watcher, watch
 MOST_ANSWERS = 400
 """Answers that are kept; the one that was not asked for the longest goes first."""
 MOST_NOTES = 5
+PATIENCE = 0.2
+"""Seconds after which long work that waits looks whether it is still wanted."""
 
 
 class Turn:
-    """A model's lock: who clicks goes first, long work waits between two of its parts."""
+    """Who goes first with a model: clicks do, long work waits between two of its parts.
+
+    This is about politeness alone; that threads do not disturb each other's passes is the model's
+    own affair.
+    """
 
     def __init__(self) -> None:
         self._free = threading.Condition()
@@ -35,34 +41,49 @@ class Turn:
         """Hold the model as soon as it is free."""
         with self._free:
             self._waiting += 1
-            self._free.wait_for(lambda: not self._held)
-            self._waiting -= 1
-            self._held = True
+            try:
+                self._free.wait_for(lambda: not self._held)
+                self._held = True
+            finally:
+                self._waiting -= 1
         try:
             yield
         finally:
             self._release()
 
     @contextmanager
-    def last(self) -> Iterator[Callable[[], None]]:
-        """Hold it when nobody else wants it; call what this gives wherever others may go first."""
-        self._wait()
-        try:
-            yield self._hand_over
-        finally:
+    def last(self, check: Callable[[], None] = lambda: None) -> Iterator[Callable[[], None]]:
+        """Hold it when nobody else wants it; call what this gives wherever others may go first.
+
+        Args:
+            check: called now and then while waiting; what it raises ends the wait.
+        """
+        held = False
+
+        def take() -> None:
+            nonlocal held
+            with self._free:
+                while not self._free.wait_for(
+                    lambda: not self._held and not self._waiting, PATIENCE
+                ):
+                    check()
+                self._held = held = True
+
+        def hand_over() -> None:
+            nonlocal held
+            with self._free:
+                if not self._waiting:
+                    return
+            held = False
             self._release()
+            take()
 
-    def _wait(self) -> None:
-        with self._free:
-            self._free.wait_for(lambda: not self._held and not self._waiting)
-            self._held = True
-
-    def _hand_over(self) -> None:
-        with self._free:
-            if not self._waiting:
-                return
-        self._release()
-        self._wait()
+        try:
+            take()
+            yield hand_over
+        finally:
+            if held:
+                self._release()
 
     def _release(self) -> None:
         with self._free:
@@ -115,7 +136,7 @@ class Shelf:
         self._load = load
         self._lock = threading.Lock()
         self._models: dict[str, Future[DepthModel]] = {}
-        self._turns: dict[str, Turn] = {}
+        self._turns = {name: Turn() for name in offers.models}
         self._answers: OrderedDict[str, Future[Answer]] = OrderedDict()
         self._notes = _Notes()
         logging.getLogger("lensdepth").addHandler(self._notes)
@@ -135,9 +156,8 @@ class Shelf:
         return self._once(self._models, name, lambda: self._load(**self.offers.models[name]))
 
     def turn(self, name: str) -> Turn:
-        """The lock of a model."""
-        with self._lock:
-            return self._turns.setdefault(name, Turn())
+        """Who goes first with a model that is offered."""
+        return self._turns[name]
 
     def known(self, key: str) -> bool:
         """Whether a question has its answer already."""
@@ -145,10 +165,17 @@ class Shelf:
             found = self._answers.get(key)
         return found is not None and found.done() and found.exception() is None
 
-    def answer(self, key: str, find: Callable[[], Any]) -> Answer:
+    def answer(
+        self, key: str, find: Callable[[], Any], check: Callable[[], None] = lambda: None
+    ) -> Answer:
         """The answer to a question: kept, awaited where another thread is finding it, or found.
 
         What fails is not kept.
+
+        Args:
+            key: of the question.
+            find: finds it.
+            check: called now and then while another thread is at it; what it raises ends the wait.
         """
 
         def noted() -> Answer:
@@ -156,7 +183,7 @@ class Shelf:
                 value = find()
             return Answer(value=value, notes=tuple(notes))
 
-        found = self._once(self._answers, key, noted)
+        found = self._once(self._answers, key, noted, check)
         with self._lock:
             if key in self._answers:
                 self._answers.move_to_end(key)
@@ -165,7 +192,13 @@ class Shelf:
                 del self._answers[old]
         return found
 
-    def _once(self, kept: Any, key: str, make: Callable[[], Any]) -> Any:
+    def _once(
+        self,
+        kept: Any,
+        key: str,
+        make: Callable[[], Any],
+        check: Callable[[], None] = lambda: None,
+    ) -> Any:
         while True:
             with self._lock:
                 future = kept.get(key)
@@ -179,6 +212,8 @@ class Shelf:
                     with self._lock:
                         kept.pop(key, None)
                     future.set_exception(error)
+            while not wait([future], PATIENCE).done:
+                check()
             try:
                 return future.result()
             except Cancelled:
@@ -190,7 +225,7 @@ class Shelf:
 @contextmanager
 def in_background(turn: Turn, watcher: Watcher) -> Iterator[None]:
     """Hold a model for long work that is watched, and hand it over between two parts."""
-    with turn.last() as hand_over:
+    with turn.last(lambda: watcher("waiting for the model", 0, 0)) as hand_over:
 
         def seen(what: str, done: int, total: int) -> None:
             watcher(what, done, total)

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 from lensdepth.hooks import Stream
 from lensdepth.intervention import EDITS
 from lensdepth.lens.figures import CellValue
+from lensdepth.outside import shown
 
 View = Literal["read", "poke", "sweep", "circuit", "compare", "keep"]
 Lens = Literal["logit", "tuned"]
@@ -28,6 +29,8 @@ MOST_PLACES = 64
 LARGEST = 100_000
 """Beyond every depth, position and head."""
 COMPONENT_LENGTH = 12
+SHORT = 40
+"""Most characters of a value in a message."""
 PAIRS = (10, 20, 40, 100, 200)
 """How many pairs a sweep may run on."""
 
@@ -142,12 +145,26 @@ NUMBERS = ("depth", "last", "position", "to", "head", "pairs", "layer", "looked"
 OPTIONAL = ("depth", "last", "head", "strength")
 
 
-def parse(query: str | None, offers: Offers) -> Screen:
+def kept(page: object, offers: Offers) -> Screen:
+    """The screen that a page says it shows.
+
+    Raises:
+        ValueError: it does not, or its link makes no sense.
+    """
+    query = page.get("query") if isinstance(page, Mapping) else None
+    if not isinstance(query, str):
+        raise ValueError("The page does not say what it shows; load it anew.")
+    return parse(query, offers)
+
+
+def parse(query: object, offers: Offers) -> Screen:
     """The screen of a link.
 
     Raises:
         ValueError: it is too long, or a part of it is unknown or not what it should be.
     """
+    if query is not None and not isinstance(query, str):
+        raise ValueError(f"A link is text, got {shown(query, SHORT)}.")
     given = (query or "").removeprefix("?")
     if len(given) > LONGEST_QUERY:
         raise ValueError(
@@ -176,7 +193,7 @@ def changed(screen: Screen, values: Mapping[str, object], offers: Offers) -> Scr
     for name, value in values.items():
         if name not in known:
             raise ValueError(
-                f"This link has a part {_short(name)!r} that the explorer does not know."
+                f"This link has a part {shown(name, SHORT)} that the explorer does not know."
             )
         found[name] = _checked(name, value, offers)
     return replace(screen, **found)
@@ -188,7 +205,7 @@ def _checked(name: str, value: object, offers: Offers) -> Any:
     if name in CHOICES:
         if value not in CHOICES[name]:
             raise ValueError(
-                f"{name} must be one of {', '.join(CHOICES[name])}, got {_short(value)!r}."
+                f"{name} must be one of {', '.join(CHOICES[name])}, got {shown(value, SHORT)}."
             )
         return value
     if name in OPTIONAL and value in (None, "", "None"):
@@ -211,7 +228,7 @@ def _offered(name: str, value: object, offers: Offers) -> str:
     if not isinstance(value, str) or value not in there:
         what, option = ("task", "--prompts FILE") if name == "task" else ("model", "--model NAME")
         raise ValueError(
-            f"This explorer was not started with the {what} {_short(value)!r}; it has "
+            f"This explorer was not started with the {what} {shown(value, SHORT)}; it has "
             f"{', '.join(there)}. Give others on the command line: lensdepth explore {option}."
         )
     return value
@@ -223,7 +240,7 @@ def _whole(name: str, value: object) -> int:
     except ValueError:
         number = LARGEST + 1
     if isinstance(value, bool) or not -LARGEST <= number <= LARGEST:
-        raise ValueError(f"{name} must be a whole number, got {_short(value)!r}.")
+        raise ValueError(f"{name} must be a whole number, got {shown(value, SHORT)}.")
     if name == "pairs" and number not in PAIRS:
         raise ValueError(f"pairs must be one of {', '.join(map(str, PAIRS))}, got {number}.")
     return number
@@ -235,7 +252,7 @@ def _number(name: str, value: object) -> float:
     except ValueError:
         number = float("nan")
     if not -LARGEST <= number <= LARGEST:
-        raise ValueError(f"{name} must be a number, got {_short(value)!r}.")
+        raise ValueError(f"{name} must be a number, got {shown(value, SHORT)}.")
     return number
 
 
@@ -247,7 +264,7 @@ def _components(value: object) -> tuple[str, ...]:
         plain = isinstance(name, str) and name.isascii() and name.isalnum()
         if not plain or len(name) > COMPONENT_LENGTH:
             raise ValueError(
-                f"{_short(name)!r} is no component; write L5H3 for a head, MLP7 or so."
+                f"{shown(name, SHORT)} is no component; write L5H3 for a head, MLP7 or so."
             )
     return tuple(dict.fromkeys(names))
 
@@ -257,14 +274,11 @@ def _prompt(name: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{name} holds half a character (a lone surrogate); write it anew.")
     if len(value) > LONGEST_PROMPT:
         raise ValueError(
             f"This prompt has {len(value):,} characters, and at most {LONGEST_PROMPT:,} are read; "
             f"shorten it."
         )
     return value
-
-
-def _short(value: object, limit: int = 40) -> str:
-    text = str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -4,6 +4,7 @@
 (() => {
   const figures = {};  // as they came from the server, in light colours, by card
   let shift = false;
+  const analysis = { ticket: null, asked: null, at: 0 };  // the one that this page waits for
   document.addEventListener("pointerdown", (event) => { shift = event.shiftKey; }, true);
 
   // As plotting.depth_ticks in Python, with as many labels as the width has room for.
@@ -133,6 +134,23 @@
       return site;
     },
 
+    // The clock runs while there is something to wait for.
+    waits(job, done) {
+      analysis.ticket = job?.ticket && job.ticket !== done?.ticket ? job.ticket : null;
+      return [analysis.ticket ? -1 : 0, !analysis.ticket];
+    },
+
+    // One question at a time, or a busy server would never be heard; a lost one is given up.
+    ask(n, told) {
+      const now = Date.now();
+      if (analysis.asked !== null && analysis.asked !== told && now - analysis.at < 10000) {
+        return window.dash_clientside.no_update;
+      }
+      analysis.asked = n;
+      analysis.at = now;
+      return n;
+    },
+
     remember(screen, outcome, undo, redo, clear, history) {
       // Keep shows the history and is no part of it.
       const kept = screen?.view === "keep";
@@ -165,6 +183,11 @@
       return [{ entries, at }, still];
     },
   };
+
+  // A page that is closed wants no more; one that is loaded anew asks again in time.
+  window.addEventListener("pagehide", () => {
+    if (analysis.ticket) navigator.sendBeacon("/_goodbye", analysis.ticket);
+  });
 
   // Light or dark: as the system has it, or as was chosen here last.
   const system = window.matchMedia("(prefers-color-scheme: dark)");
