@@ -1,6 +1,5 @@
 """What a person takes along: tables, programs, notebooks, and the history of this tab."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,6 +25,7 @@ from lensdepth.explorer.questions import Exhibit
 from lensdepth.explorer.settle import describe, opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import LONGEST_QUERY, Screen, kept
+from lensdepth.writing import csv_text
 
 MOST_ENTRIES = 200
 Json = dict[str, Any]
@@ -62,12 +62,8 @@ def table_file(screen: Screen, name: str, kind: str, shelf: Shelf) -> tuple[str,
     if exhibit.slow and not questions.known(exhibit.question, shelf):
         raise ValueError("Run the sweep first: there is nothing to download yet.")
     frame = table_of(exhibit, questions.answer(exhibit.question, shelf).value)
-    out = io.BytesIO()
-    if kind == "csv":
-        frame.to_csv(out, index=False)
-    else:
-        frame.to_parquet(out, index=False)
-    return f"lensdepth-{screen.view}-{name}.{kind}", out.getvalue()
+    content = csv_text(frame).encode() if kind == "csv" else frame.to_parquet(index=False)
+    return f"lensdepth-{screen.view}-{name}.{kind}", content
 
 
 def program_file(screen: Screen, kind: str, shelf: Shelf) -> tuple[str, str]:
@@ -200,7 +196,7 @@ def _register_history(app: Dash) -> None:
         import pandas as pd
 
         frame = pd.DataFrame(entries_of(history), columns=["label", "text", "query"])
-        return dcc.send_data_frame(frame.to_csv, "lensdepth-history.csv", index=False)
+        return dcc.send_string(csv_text(frame), "lensdepth-history.csv")
 
 
 def _register_page(app: Dash) -> None:
