@@ -189,7 +189,7 @@ def check_options(
     method: str,
     verify: int,
     metric: str | Metric,
-    also: Sequence[str | Metric],
+    also: Sequence[str | Metric] = (),
 ) -> None:
     """Say which words an option of `patch_sweep` takes.
 
