@@ -330,12 +330,16 @@ class Clock:
 
 def _all_ended(jobs: Jobs) -> None:
     """Nothing is left of any work: no thread, nothing that waits or is wanted, no open ticket."""
-    for thread in threading.enumerate():
-        if thread.name == "lensdepth-job":
-            thread.join(10)
+
+    def own() -> list[threading.Thread]:  # other tests' pages may still be at work
+        serving = jobs._serve
+        return [t for t in threading.enumerate() if getattr(t, "_target", None) == serving]
+
+    for thread in own():
+        thread.join(10)
     assert (jobs._threads, jobs._line, jobs._work, jobs._tickets) == (set(), {}, {}, {})
     assert len(jobs._over) <= MOST_OVER
-    assert not [t for t in threading.enumerate() if t.name == "lensdepth-job"]
+    assert not own()
 
 
 def test_a_thousand_jobs_started_and_cancelled_leave_nothing_behind() -> None:
