@@ -276,7 +276,7 @@ def _dataset_records(given: str) -> Records:
 
 def _frame_records(frame: pd.DataFrame, name: str) -> Records:
     with outside(f"prompt file {name!r} cannot be read as a table"):
-        frame = frame.rename(columns=str)
+        frame = frame.rename(columns=lambda column: str(column).strip())
     columns = list(frame.columns)
     _check_once(columns, name)
     _check_columns(columns, name)
