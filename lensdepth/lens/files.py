@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -283,11 +284,30 @@ def _existing(path: Path) -> Path:
 
 
 def _load(path: Path, caller: str) -> dict[Any, Any]:
+    _check_sums(path, caller)
     with outside(f"{caller}: {shown(path)} is no file of tensors alone"):
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise ValueError(f"{caller}: {shown(path)} holds a {type(state).__name__}, not a dict.")
     return state
+
+
+def _check_sums(path: Path, caller: str) -> None:
+    """Refuse a file in which a bit is another: torch writes checksums, and reads without them.
+
+    Raises:
+        ValueError: it is not what was saved.
+    """
+    if not zipfile.is_zipfile(path):  # from before torch 1.6, without checksums, or no such file
+        return
+    with outside(f"{caller}: {shown(path)} is damaged"), zipfile.ZipFile(path) as file:
+        summed = any(part.CRC for part in file.infolist())  # torch can leave them out: all are 0
+        wrong = file.testzip() if summed else None
+    if wrong is not None:
+        raise ValueError(
+            f"{caller}: {shown(path)} is damaged: {shown(wrong)} in it is not what was saved. "
+            f"Take another copy."
+        )
 
 
 def _is(found: Any, needed: object) -> bool:

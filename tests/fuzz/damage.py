@@ -131,7 +131,8 @@ def wounds(data: bytes) -> SearchStrategy[list[Callable[[bytes], bytes]]]:
     at |= st.integers(0, min(200, last)) | st.integers(max(last - 200, 0), last)
     n = st.sampled_from((1, 2, 4, 8, 64, 500))
     flips = st.builds(Flip, at, st.integers(0, 7))
-    others = st.one_of(
+    ways = st.one_of(
+        *[flips] * 6,
         st.builds(End, at),
         st.builds(Gone, at, n),
         st.builds(Zeroed, at, n),
@@ -139,7 +140,7 @@ def wounds(data: bytes) -> SearchStrategy[list[Callable[[bytes], bytes]]]:
         st.builds(Put, at, st.sampled_from(SIGNS) | st.binary(max_size=16)),
         st.builds(Put, at, st.sampled_from(SIGNS), st.just(3000)),
     )
-    usual = st.lists(flips | flips | others, min_size=1, max_size=3)
+    usual = st.lists(ways, min_size=1, max_size=3)
     whole = st.builds(Instead, st.sampled_from(CONTENTS) | st.binary(max_size=40))
     deep = st.builds(Instead, st.sampled_from((b"[", b'{"a":', b"[[[[,")), st.just(50_000))
     return usual | usual | usual | usual | st.lists(whole | deep, min_size=1, max_size=1)
