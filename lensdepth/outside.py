@@ -100,7 +100,7 @@ def shown(value: object, longest: int = LONGEST_NAME) -> str:
 
 def heading(name: str) -> str:
     """A name as a log line begins with it: as `shown`, without the quotes."""
-    return visible(cut(name))
+    return cut(visible(name))
 
 
 def reason(error: BaseException) -> str:

@@ -195,4 +195,4 @@ def _at(file: Path, lines: list[str], key: str, block: tuple[int, int]) -> str:
 
 def _name(file: Path) -> str:
     """A file's name in front of a line, as it can be shown."""
-    return visible(cut(file.name))
+    return cut(visible(file.name))

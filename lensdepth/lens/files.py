@@ -142,7 +142,7 @@ def load_jacobian_lens(path: str | Path, model: DepthModel) -> TunedLens:
     by_layer: dict[str, Any] = {}
     if isinstance(jacobians, dict):
         by_layer = {str(i): matrix for i, matrix in jacobians.items()}
-        found = visible(cut(str(sorted(jacobians, key=str))))
+        found = cut(visible(str(sorted(jacobians, key=str))))
     if set(by_layer) != {str(i) for i in layers} or not isinstance(jacobians, dict):
         raise ValueError(
             f"{caller}: {shown(where)} must hold 'J' with layers 0 ... "

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz.damage import changes, damaged, wounds
-from fuzz.judge import Refused, inputs, judged
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.damage import changes, damaged, wounds
+from fuzz.judge import Refused, inputs, judged
 from lensdepth import Condition, Hypothesis, load_hypotheses
 
 FILE: dict[str, Any] = {

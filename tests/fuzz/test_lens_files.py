@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from fuzz.damage import VALUES, as_json, changes, damaged, wounds
-from fuzz.judge import Refused, inputs, judged
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fuzz.damage import VALUES, as_json, changes, damaged, wounds
+from fuzz.judge import Refused, inputs, judged
 from lensdepth import load_jacobian_lens, load_tuned_lens
 from lensdepth.lens import TunedLens
 from lensdepth.model import DepthModel

@@ -1,7 +1,6 @@
 """Prompt files: what is read is what a plain reader finds in the same bytes, or it is refused."""
 
 import json
-import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzz.damage import as_json, changes, damaged, wounds
-from fuzz.judge import Refused, inputs, judged
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from fuzz.damage import as_json, changes, damaged, wounds
+from fuzz.judge import Refused, inputs, judged
 from lensdepth.model import DepthModel
 from lensdepth.tasks import load_task
 from lensdepth.tasks.files import read_rows
@@ -153,7 +152,7 @@ def is_label(value: Any, written: Any, *, table: bool) -> bool:
 
 
 def is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    return value in (None, pd.NaT) or value is pd.NA or (value != value) is True
 
 
 def check(place: Path, suffix: str, data: bytes) -> None:
@@ -282,7 +281,9 @@ QUIRKS = ('"', '""', ",", "\n", "\r", "\r\n", "a\nb", " March", "March ", "=1+1"
 CELL = (TEXT | st.sampled_from(QUIRKS)).filter(lambda text: text.strip() != "")
 ANSWER = (TEXT | st.sampled_from((*QUIRKS, "\n", " \n"))).filter(lambda text: text.strip(" ") != "")
 LABEL = st.text(st.characters(codec="utf-8"), max_size=6).filter(
-    lambda text: not re.fullmatch(r"0|-?[1-9]\d{0,15}", text)  # which a table cannot tell from numbers
+    lambda text: (
+        not re.fullmatch(r"0|-?[1-9]\d{0,15}", text)
+    )  # which a table cannot tell from numbers
 )
 ROW = st.fixed_dictionaries(
     {"clean": CELL, "corrupted": CELL, "target": ANSWER, "foil": ANSWER, "group": LABEL,

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 import results
 import torch
-from fuzz.damage import changes, damaged, wounds
-from fuzz.judge import Refused, inputs, judged
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Float, Int
@@ -22,6 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fuzz.damage import changes, damaged, wounds
+from fuzz.judge import Refused, inputs, judged
 from lensdepth import storage
 from lensdepth.lens import LensProfile, TunedLens
 from lensdepth.storage import load_result, save_result
@@ -32,7 +32,9 @@ Injury = Callable[[Any], Any]
 def tuned() -> TunedLens:
     generator = torch.Generator().manual_seed(0)
     return TunedLens(
-        provenance=replace(results.provenance(), settings={"config": {"lr": 0.1, "deep": [1, "é"]}}),
+        provenance=replace(
+            results.provenance(), settings={"config": {"lr": 0.1, "deep": [1, "é"]}}
+        ),
         kind="tuned",
         weights=torch.randn(results.N_LAYERS, 4, 4, generator=generator),
         bias=torch.randn(results.N_LAYERS, 4, generator=generator),
