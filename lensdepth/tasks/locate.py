@@ -58,9 +58,8 @@ def find_input(prompt: str, part: str, other: str | None) -> Span:
         ] or spans
     if len(spans) > 1:
         raise ValueError(
-            f"{shown(part)} occurs {len(spans)} times in {shown(prompt)} and which one varies is not "
-            f"clear; "
-            f"name a longer part of the prompt, one that occurs once"
+            f"{shown(part)} occurs {len(spans)} times in {shown(prompt)} and which one varies is "
+            f"not clear; name a longer part of the prompt, one that occurs once"
         )
     return spans[0]
 

@@ -382,8 +382,8 @@ def _check_endings(
         if ids and given[-1] != ids[-1] and behind:
             ending = model.tokenizer.decode(given[-behind[0] :])
             raise ValueError(
-                f"{caller}: {row.where}: this tokenizer puts {shown(ending)} behind every prompt, so "
-                f"the last token is not the prompt's own; turn that off, often by "
+                f"{caller}: {row.where}: this tokenizer puts {shown(ending)} behind every prompt, "
+                f"so the last token is not the prompt's own; turn that off, often by "
                 f"add_eos_token=False."
             )
 

@@ -51,7 +51,8 @@ def judged(call: Callable[[], T]) -> T | Refused:
     try:
         found: T | Refused = call()
     except (ValueError, OSError) as error:
-        assert _is_worded(error), f"{type(error).__name__} that nobody put into words: {error}"
+        if not _is_worded(error):
+            raise
         found = Refused(error)
     finally:
         faulthandler.cancel_dump_traceback_later()

@@ -1,7 +1,6 @@
 """Lenses of other packages: what is loaded are the tensors that were saved, or it is refused."""
 
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,14 +137,7 @@ def test_a_damaged_description_of_a_tuned_lens(
         text = damaged(as_json(CONFIG), injuries)
     (place / "config.json").write_bytes(text)
     (place / "params.pt").write_bytes(TUNED_BYTES)
-    without_bias = False
-    try:
-        without_bias = json.loads(text).get("bias") is False
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    assert not without_bias or isinstance(
-        judged(lambda: load_tuned_lens(place, trained)), Refused
-    ), "a lens with biases was read without them"
+    # With "bias": false, too, the biases in the other file are read or refused.
     check_tuned(place, trained, None)
 
 

@@ -45,8 +45,8 @@ def tuned() -> TunedLens:
 
 RESULTS: dict[str, Any] = {
     name: getattr(results, name)()
-    for name in ("lens", "patch", "ablation", "locality", "dose", "steering", "decoding", "geometry",
-                 "claims")
+    for name in ("lens", "patch", "ablation", "locality", "dose", "steering", "decoding",
+                 "geometry", "claims")
 } | {"tuned": tuned()}  # fmt: skip
 
 
