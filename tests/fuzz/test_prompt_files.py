@@ -283,10 +283,9 @@ QUIRKS = (
 )  # fmt: skip
 CELL = (TEXT | st.sampled_from(QUIRKS)).filter(lambda text: text.strip() != "")
 ANSWER = (TEXT | st.sampled_from((*QUIRKS, " \n"))).filter(lambda text: text.strip(" ") != "")
+# A table does not tell numbers from their digits.
 LABEL = st.text(st.characters(codec="utf-8"), max_size=6).filter(
-    lambda text: (
-        not re.fullmatch(r"0|-?[1-9]\d{0,15}", text)
-    )  # which a table cannot tell from numbers
+    lambda text: not re.fullmatch(r"0|-?[1-9]\d{0,15}", text)
 )
 ROW = st.fixed_dictionaries(
     {"clean": CELL, "corrupted": CELL, "target": ANSWER, "foil": ANSWER, "group": LABEL,
