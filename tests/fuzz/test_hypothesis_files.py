@@ -131,13 +131,13 @@ def test_undamaged_it_is_loaded(place: Path) -> None:
 
 
 @given(injuries=wounds(GOOD))
-@inputs(few=60, of_20_000=1500)
+@inputs(few=60, of_20_000=1000)
 def test_damaged_bytes(place: Path, injuries: list[Any]) -> None:
     check(place, damaged(GOOD, injuries))
 
 
 @given(injuries=changes(FILE, (*NAMES, *WORDS)))
-@inputs(few=80, of_20_000=1500)
+@inputs(few=80, of_20_000=900)
 def test_other_values(place: Path, injuries: list[Any]) -> None:
     check(place, as_toml(damaged(FILE, injuries)))
 
@@ -152,7 +152,7 @@ LITERALS = (
 
 
 @given(spot=st.sampled_from(SPOTS), literal=st.sampled_from(LITERALS) | st.text(max_size=6))
-@inputs(few=60, of_20_000=1000)
+@inputs(few=60, of_20_000=600)
 def test_other_literals(place: Path, spot: tuple[int, int], literal: str) -> None:
     begin, end = spot
     check(place, GOOD[:begin] + literal.encode(errors="replace") + GOOD[end:])

@@ -117,7 +117,7 @@ def check_again(lens: TunedLens, place: Path) -> None:
 
 
 @given(injuries=wounds(TUNED_BYTES))
-@inputs(few=25, of_20_000=700)
+@inputs(few=25, of_20_000=550)
 def test_damaged_weights_of_a_tuned_lens(
     place: Path, trained: DepthModel, injuries: list[Any]
 ) -> None:
@@ -127,7 +127,7 @@ def test_damaged_weights_of_a_tuned_lens(
 
 
 @given(injuries=changes(CONFIG) | wounds(as_json(CONFIG)))
-@inputs(few=25, of_20_000=500)
+@inputs(few=25, of_20_000=400)
 def test_a_damaged_description_of_a_tuned_lens(
     place: Path, trained: DepthModel, injuries: list[Any]
 ) -> None:
@@ -142,7 +142,7 @@ def test_a_damaged_description_of_a_tuned_lens(
 
 
 @given(name=st.sampled_from([*TUNED, "9.weight", "x", 0]), value=st.sampled_from(OTHERS))
-@inputs(few=20, of_20_000=200)
+@inputs(few=20, of_20_000=150)
 def test_other_tensors_in_a_tuned_lens(
     place: Path, trained: DepthModel, name: Any, value: Any
 ) -> None:
@@ -153,7 +153,7 @@ def test_other_tensors_in_a_tuned_lens(
 
 
 @given(injuries=wounds(JACOBIAN_BYTES))
-@inputs(few=25, of_20_000=700)
+@inputs(few=25, of_20_000=550)
 def test_damaged_bytes_of_a_jacobian_lens(
     place: Path, trained: DepthModel, injuries: list[Any]
 ) -> None:
@@ -171,7 +171,7 @@ LAYER = st.sampled_from((0, 1, LAYERS - 1, -1, "0", "x", 1.5, True, None, (1, 2)
     value=st.none() | st.sampled_from((*VALUES[:-1], *OTHERS)),
     layers=st.dictionaries(LAYER, st.sampled_from(OTHERS), max_size=2),
 )
-@inputs(few=30, of_20_000=400)
+@inputs(few=30, of_20_000=350)
 def test_other_values_in_a_jacobian_lens(
     place: Path,
     trained: DepthModel,

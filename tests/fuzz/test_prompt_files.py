@@ -178,7 +178,7 @@ def check(place: Path, suffix: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("suffix", list(FILES))
 @given(data=st.data())
-@inputs(few=15, of_20_000=900)
+@inputs(few=15, of_20_000=700)
 def test_damaged_bytes(place: Path, suffix: str, data: st.DataObject) -> None:
     injuries = data.draw(wounds(FILES[suffix]))
     check(place, suffix, damaged(FILES[suffix], injuries))
@@ -186,7 +186,7 @@ def test_damaged_bytes(place: Path, suffix: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json"])
 @given(injuries=changes(PAIRS, COLUMNS))
-@inputs(few=25, of_20_000=1000)
+@inputs(few=25, of_20_000=700)
 def test_other_values(place: Path, suffix: str, injuries: list[Any]) -> None:
     records = damaged(PAIRS, injuries)
     if suffix == ".json" or not isinstance(records, list):
@@ -209,7 +209,7 @@ CELLS = st.text(alphabet=',;|\t"\n\r a1\0é=\u2028', max_size=8) | st.sampled_fr
     separator=st.sampled_from(",;\t|"),
     newline=st.sampled_from(("\n", "\r\n", "\r")),
 )
-@inputs(few=40, of_20_000=2000)
+@inputs(few=40, of_20_000=1400)
 def test_tables_of_every_kind(
     place: Path, header: list[str], rows: list[list[str]], even: bool, separator: str, newline: str
 ) -> None:
@@ -234,7 +234,7 @@ KINDS: tuple[tuple[Any, ...], ...] = (
     ),
     index=st.booleans(),
 )
-@inputs(few=20, of_20_000=600)
+@inputs(few=20, of_20_000=400)
 def test_parquet_columns_of_every_kind(
     place: Path, columns: dict[str, tuple[Any, ...]], index: bool
 ) -> None:
@@ -253,7 +253,7 @@ def test_parquet_columns_of_every_kind(
     injuries=changes(PAIRS, COLUMNS),
     suffix=st.sampled_from((".jsonl", ".csv")),
 )
-@inputs(few=15, of_20_000=700)
+@inputs(few=15, of_20_000=300)
 def test_tasks_of_damaged_files(
     place: Path, trained: DepthModel, injuries: list[Any], suffix: str
 ) -> None:
@@ -294,7 +294,7 @@ ROW = st.fixed_dictionaries(
 
 
 @given(records=st.lists(ROW, min_size=1, max_size=4), suffix=st.sampled_from(list(FILES)))
-@inputs(few=60, of_20_000=1500)
+@inputs(few=60, of_20_000=1000)
 def test_what_is_written_is_read(place: Path, records: list[dict[str, Any]], suffix: str) -> None:
     file = place / f"w{suffix}"
     frame = pd.DataFrame(records)

@@ -113,7 +113,7 @@ NAMES = st.sampled_from(list(RESULTS))
 
 
 @given(name=NAMES, data=st.data())
-@inputs(few=60, of_20_000=3000)
+@inputs(few=60, of_20_000=2300)
 def test_damaged_bytes(
     place: Path, saved: dict[str, Saved], name: str, data: st.DataObject
 ) -> None:
@@ -123,7 +123,7 @@ def test_damaged_bytes(
 
 
 @given(name=NAMES, data=st.data())
-@inputs(few=40, of_20_000=1000)
+@inputs(few=40, of_20_000=800)
 def test_a_changed_header(
     place: Path, saved: dict[str, Saved], name: str, data: st.DataObject
 ) -> None:
@@ -138,7 +138,7 @@ def test_a_changed_header(
 
 
 @given(name=NAMES, data=st.data())
-@inputs(few=40, of_20_000=2000)
+@inputs(few=40, of_20_000=1300)
 def test_other_values_with_the_checksum_that_belongs_to_them(
     place: Path, saved: dict[str, Saved], name: str, data: st.DataObject
 ) -> None:
@@ -224,7 +224,7 @@ def everything(draw: st.DrawFn) -> Everything:
 
 
 @given(one=everything())
-@inputs(few=40, of_20_000=600)
+@inputs(few=40, of_20_000=400)
 def test_what_is_saved_comes_back_however_often(place: Path, one: Everything) -> None:
     path = place / "trip"
     for _ in range(2):
@@ -245,7 +245,7 @@ def test_every_result_comes_back_from_a_copy_of_a_copy(
 
 
 @given(values=st.lists(NUMBERS, min_size=9, max_size=9), text=st.text(st.characters()))
-@inputs(few=15, of_20_000=300)
+@inputs(few=15, of_20_000=200)
 def test_odd_numbers_and_names_come_back(place: Path, values: list[float], text: str) -> None:
     lens = results.lens()
     odd = torch.tensor(values)[:, None, None].expand_as(lens.kl)
