@@ -13,6 +13,8 @@ LONGEST_NAME = 120
 LONGEST_REASON = 300
 """Most characters of another library's message."""
 LEAVING = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_PARTS_OF_FUNCTIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+"""Frames of their own (the first three up to Python 3.11) in which a function calls out."""
 _SAYS_ENOUGH = (OSError, ValueError, RuntimeError)
 """Errors whose message alone tells what happened; of others the type belongs to it."""
 
@@ -56,7 +58,8 @@ def _is_ours(trace: TracebackType | None) -> bool:
     frame = None if trace is None else trace.tb_next
     while frame is not None:
         module = str(frame.tb_frame.f_globals.get("__name__", ""))
-        if module == __package__ or module.startswith(f"{__package__}."):
+        ours = module == __package__ or module.startswith(f"{__package__}.")
+        if ours and frame.tb_frame.f_code.co_name not in _PARTS_OF_FUNCTIONS:
             return True
         frame = frame.tb_next
     return False

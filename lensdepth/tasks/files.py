@@ -18,8 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lensdepth.outside import LONGEST_NAME, cut, outside, shown, visible
 from lensdepth.tasks.rows import Row
 
@@ -34,6 +32,8 @@ NEEDED = f"the columns {', '.join(PAIR)} (pairs) or prompt (plain prompts)"
 
 MOST_ENTRIES = 1000
 """Entries of a folder among which a mistyped name is looked for."""
+_ROWS = re.compile(r"__index_level_\d+__")
+"""How pandas calls the column in which it keeps the numbers of rows."""
 
 Records = list[tuple[str, dict[str, Any]]]
 """Each record with the words by which an error names it, such as "line 3"."""
@@ -236,8 +236,13 @@ def _numbers_as_numbers(records: Records, header: list[str]) -> Records:
 
 def _parquet_records(file: Path, name: str) -> Records:
     with outside(f"prompt file {name} is not a readable Parquet file"):
-        frame = pd.read_parquet(file)
-    return _frame_records(frame, name)
+        import pyarrow.parquet as pq
+
+        # Not by pandas, which makes floats of whole numbers in a column with gaps.
+        with pq.ParquetFile(file) as opened:
+            table = opened.read()
+        columns = [(key, table[i].to_pylist()) for i, key in enumerate(table.column_names)]
+    return _column_records([column for column in columns if not _ROWS.fullmatch(column[0])], name)
 
 
 def _folder_records(folder: Path, name: str) -> Records:
@@ -270,28 +275,16 @@ def _dataset_records(given: str) -> Records:
         there = ", ".join(splits) or "none"
         raise ValueError(f"data set {shown(path)} has no split {shown(split)}; it has {there}.")
     with outside(f"the data set {name} cannot be read as a table"):
-        frame = pd.DataFrame(splits[split].to_dict())
-    return _frame_records(frame, name)
+        columns = [(str(key), list(column)) for key, column in splits[split].to_dict().items()]
+    return _column_records(columns, name)
 
 
-def _frame_records(frame: pd.DataFrame, name: str) -> Records:
-    with outside(f"prompt file {name} cannot be read as a table"):
-        frame = frame.rename(columns=lambda column: str(column).strip())
-    columns = list(frame.columns)
-    _check_once(columns, name)
-    _check_columns(columns, name)
-    with outside(f"prompt file {name} cannot be read row by row"):
-        listed: Sequence[Mapping[Any, Any]] = frame.to_dict("records")
-    records = []
-    for i, record in enumerate(listed, start=1):
-        with outside(f"prompt file {name}, row {i} cannot be read"):
-            # NumPy scalars and arrays as Python's own.
-            plain = {
-                str(key): value.tolist() if hasattr(value, "tolist") else value
-                for key, value in record.items()
-            }
-        records.append((f"row {i}", plain))
-    return records
+def _column_records(columns: Sequence[tuple[str, list[Any]]], name: str) -> Records:
+    keys = [key.strip() for key, _ in columns]
+    _check_once(keys, name)
+    _check_columns(keys, name)
+    rows = zip(*(column for _, column in columns), strict=True)
+    return [(f"row {i}", dict(zip(keys, row, strict=True))) for i, row in enumerate(rows, start=1)]
 
 
 # Checking
@@ -380,7 +373,7 @@ def _text(
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _token(record: Mapping[str, Any], column: str, place: str) -> int | None:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 
 T = TypeVar("T")
 
-MANY = int(os.environ.get("FUZZ", "0"))
+MANY = int(os.environ.get("LENSDEPTH_FUZZ") or 0)
 """Inputs over all targets in `make fuzz`; 0 in the normal run."""
 LIMIT = 30.0
 """Seconds that one input may take, where there are many; after five times that, nothing runs on."""
