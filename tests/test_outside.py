@@ -2,6 +2,7 @@
 
 import errno
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -41,19 +42,19 @@ def test_our_own_faults_and_leaving_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    "inner", ["[int(x) for x in given]", "{x: int(x) for x in given}", "max(int(x) for x in given)"]
+    "parts", ["[CALL for x in given]", "{x: CALL for x in given}", "max(CALL for x in given)"]
 )
-def test_a_comprehension_is_part_of_the_function_that_calls_out(inner: str) -> None:
+def test_a_comprehension_is_part_of_the_function_that_calls_out(parts: str) -> None:
     """Up to Python 3.11 it has a frame of its own, which is one of lensdepth."""
-    space = {"__name__": "lensdepth.invented", "outside": outside, "depth_hook": depth_hook}
-    exec(f"def read(given):\n    with outside('file'):\n        return {inner}", space)
-    with pytest.raises(ValueError, match=r"^file: invalid literal"):
-        space["read"](["x"])  # pyright: ignore
-    exec(f"def read(given):\n    with outside('file'):\n        return {inner}".replace(
-        "int(x)", "depth_hook(x, n_layers=1)"
-    ), space)  # fmt: skip
-    with pytest.raises(ValueError, match=r"^depth_hook: "):
-        space["read"]([9])  # pyright: ignore
+    for call, said in (
+        ("int(x)", "^file: invalid literal"),
+        ("hook(x, n_layers=1)", "^depth_hook"),
+    ):
+        source = f"def read(given):\n with outside('file'):\n  return {parts.replace('CALL', call)}"
+        space: dict[str, Any] = {"__name__": "lensdepth.x", "outside": outside, "hook": depth_hook}
+        exec(source, space)
+        with pytest.raises(ValueError, match=said):
+            space["read"]([9] if "hook" in call else ["x"])
 
 
 def test_a_panic_that_is_no_exception_is_readable_too() -> None:

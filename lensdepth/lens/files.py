@@ -95,6 +95,8 @@ def load_tuned_lens(folder: str | Path, model: DepthModel, *, strict: bool = Tru
             f"load_tuned_lens: {shown(params)} must hold weights and biases of translators 0 ... "
             f"{model.n_layers - 1} and nothing else; {shown(odd[0])} is missing or too much."
         )
+    no_bias = torch.zeros(model.d_model)
+    biases = [state.get(f"{i}.bias", no_bias) for i in layers]
     caller, where = "load_tuned_lens", str(folder)
     if not _same_unembedding(config.get("unembed_hash"), where, model, strict=strict):
         _tell_of_name(
@@ -108,7 +110,7 @@ def load_tuned_lens(folder: str | Path, model: DepthModel, *, strict: bool = Tru
         "tuned",
         model,
         torch.stack([_matrix(state[f"{i}.weight"], params, f"{i}.weight", model) for i in layers]),
-        torch.stack([_vector(state.get(f"{i}.bias"), params, f"{i}.bias", model) for i in layers]),
+        torch.stack([_vector(bias, params, f"{i}.bias", model) for i, bias in enumerate(biases)]),
         settings={"source": where, "config": config},
     )
 
@@ -322,8 +324,6 @@ def _matrix(
 
 
 def _vector(value: Any, path: Path, name: str, model: DepthModel) -> Float[Tensor, " d_model"]:
-    if value is None:  # a lens without biases
-        return torch.zeros(model.d_model)
     return _shaped(value, path, name, (model.d_model,))
 
 

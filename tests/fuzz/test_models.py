@@ -219,8 +219,9 @@ def test_what_has_no_say_changes_nothing(
     root: Path, architecture: str, name: str, data: st.DataObject
 ) -> None:
     saved = _base(root, architecture)
-    content = saved.file("generation_config.json")
-    assert outcome(saved, {name: injured(data, content)}, "auto") == "same"
+    found = outcome(saved, {name: injured(data, saved.file("generation_config.json"))}, "auto")
+    # A chat template that is no text belongs to no tokenizer that can be read.
+    assert found == "same" or (found == "refused" and name == "chat_template.jinja")
 
 
 @given(
