@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,7 +29,7 @@ from lensdepth.conversion import BackendChoice
 from lensdepth.model import load_model
 from lensdepth.provenance import ModelInfo
 
-ARCHITECTURES = ("llama", "gpt2")
+ARCHITECTURES = ("llama", "gpt2", "gemma2", "gpt_neox")
 PROMPT = "Two months from January is"
 BACKENDS = st.sampled_from(("auto", "bridge"))
 NAMES = (
@@ -50,7 +51,7 @@ NOT_IN_WEIGHTS = {
 """A known gap: the fingerprint covers weights alone, and these change logits without it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Saved:
     """A model folder, and what the model in it says and does."""
 
@@ -111,6 +112,7 @@ ADAPTER = {
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield tmp_path_factory.mktemp("models")
     _base.cache_clear()
+    _otherwise.cache_clear()
 
 
 def outcome(saved: Saved, changed: dict[str, bytes | None], backend: BackendChoice) -> str:
@@ -134,6 +136,16 @@ def outcome(saved: Saved, changed: dict[str, bytes | None], backend: BackendChoi
     return "same" if torch.equal(logits, saved.logits[backend]) else "silent"
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES[:2])
+def test_undamaged_copies_are_the_same(root: Path, architecture: str) -> None:
+    saved = _base(root, architecture)
+    old, index = _otherwise(saved)
+    whole, gone = saved.file("model.safetensors"), {"model.safetensors": None}
+    in_parts = gone | {"model.safetensors.index.json": index, "part.safetensors": whole}
+    for changed in ({}, gone | {"pytorch_model.bin": old}, in_parts):
+        assert outcome(saved, changed, "auto") == "same"
+
+
 def injured(data: st.DataObject, content: bytes) -> bytes:
     """A JSON file with other bytes or other values."""
     whole = json.loads(content)
@@ -147,7 +159,7 @@ def injured(data: st.DataObject, content: bytes) -> bytes:
 
 
 @given(architecture=st.sampled_from(ARCHITECTURES), backend=BACKENDS, data=st.data())
-@inputs(few=20, of_20_000=900)
+@inputs(few=20, of_20_000=750)
 def test_a_damaged_config(
     root: Path, architecture: str, backend: BackendChoice, data: st.DataObject
 ) -> None:
@@ -174,8 +186,41 @@ def test_a_damaged_tokenizer(
     assert outcome(saved, {name: injured(data, saved.file(name))}, backend) != "silent"
 
 
+@cache
+def _otherwise(saved: Saved) -> tuple[bytes, bytes]:
+    """The same weights as torch saves them, and an index of files that names one."""
+    weights, buffer = load_file(saved.folder / "model.safetensors"), BytesIO()
+    torch.save(weights, buffer)
+    index = {
+        "metadata": {"total_size": 1},
+        "weight_map": dict.fromkeys(weights, "part.safetensors"),
+    }
+    return buffer.getvalue(), as_json(index)
+
+
+@given(
+    architecture=st.sampled_from(ARCHITECTURES[:2]),
+    backend=BACKENDS,
+    is_index=st.booleans(),
+    data=st.data(),
+)
+@inputs(few=6, of_20_000=250)
+def test_damaged_weights_in_other_forms(
+    root: Path, architecture: str, backend: BackendChoice, is_index: bool, data: st.DataObject
+) -> None:
+    saved = _base(root, architecture)
+    old, index = _otherwise(saved)
+    changed: dict[str, bytes | None] = {"model.safetensors": None}
+    if is_index:
+        changed["part.safetensors"] = saved.file("model.safetensors")
+        changed["model.safetensors.index.json"] = injured(data, index)
+    else:
+        changed["pytorch_model.bin"] = damaged(old, data.draw(wounds(old)))
+    assert outcome(saved, changed, backend) != "silent"
+
+
 @given(architecture=st.sampled_from(ARCHITECTURES), backend=BACKENDS, data=st.data())
-@inputs(few=10, of_20_000=400)
+@inputs(few=10, of_20_000=300)
 def test_damaged_weights(
     root: Path, architecture: str, backend: BackendChoice, data: st.DataObject
 ) -> None:
