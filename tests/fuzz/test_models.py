@@ -46,6 +46,8 @@ NOT_IN_WEIGHTS = {
     "rope_parameters", "rope_scaling", "rope_theta", "rms_norm_eps", "layer_norm_epsilon",
     "hidden_act", "activation_function", "sliding_window", "layer_types", "scale_attn_weights",
     "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "num_key_value_heads",
+    "attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar", "rotary_pct",
+    "use_parallel_residual", "layer_norm_eps", "hidden_activation", "partial_rotary_factor",
     "attention_bias", "mlp_bias", "head_dim", "tie_word_embeddings", "text_config", "model_type",
 }  # fmt: skip
 """A known gap: the fingerprint covers weights alone, and these change logits without it."""
