@@ -49,7 +49,7 @@ test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest -n 0 $(PAGE) || .venv/bin/python -m pytest -n 0 --last-failed $(PAGE)
 
 fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
-	FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
+	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
 
 test-tl4: .venv-tl4/.installed ## run the same tests on TransformerLens 4, but for those in a browser
 	.venv-tl4/bin/python -m pytest --ignore=$(PAGE)

@@ -275,7 +275,8 @@ def _dataset_records(given: str) -> Records:
         there = ", ".join(splits) or "none"
         raise ValueError(f"data set {shown(path)} has no split {shown(split)}; it has {there}.")
     with outside(f"the data set {name} cannot be read as a table"):
-        columns = [(str(key), list(column)) for key, column in splits[split].to_dict().items()]
+        read: Any = splits[split].to_dict()  # in one piece, no iterator over several
+        columns = [(str(key), list(column)) for key, column in read.items()]
     return _column_records(columns, name)
 
 

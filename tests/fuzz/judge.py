@@ -59,7 +59,8 @@ def judged(call: Callable[[], T]) -> T | Refused:
         logger.removeHandler(listener)
     took = time.monotonic() - start
     assert not MANY or took < LIMIT, f"took {took:.0f} seconds"
-    for line in listener.lines + [found] * isinstance(found, Refused):
+    lines = [*listener.lines, found] if isinstance(found, Refused) else listener.lines
+    for line in lines:
         assert line.strip(), "an empty line"
         assert line.isprintable(), f"no readable line: {line!r}"
         assert len(line) < LONGEST, f"{len(line)} characters: {line}"

@@ -107,8 +107,10 @@ def says(one: Hypothesis, table: dict[str, Any]) -> bool:
 def is_condition(one: Condition | None, said: dict[str, Any] | None) -> bool:
     if one is None or said is None:
         return one is None and said is None
-    defaults = {"edit": "full", "position": "prediction", "scope": "local", "stream": "resid_pre"}
-    expected = defaults | {"where": None} | said
+    expected: dict[str, Any] = {
+        "edit": "full", "position": "prediction", "scope": "local", "stream": "resid_pre",
+        "where": None, **said,
+    }  # fmt: skip
     if expected["where"] is not None:
         expected["where"] = {label: str(value) for label, value in expected["where"].items()}
     return all(getattr(one, key) == value for key, value in expected.items())
