@@ -48,7 +48,10 @@ def test_errors_that_nobody_put_into_words_fail() -> None:
         judged(lambda: _whole("²"))  # in a function of lensdepth, which did not mean it
 
 
-@pytest.mark.parametrize("said", ["a\nb", "a\x1b[2J", "\ud800", "x" * LONGEST])
+UNREADABLE = {"two": "a\nb", "escape": "a\x1b[2J", "half": "\ud800", "long": "x" * LONGEST}
+
+
+@pytest.mark.parametrize("said", UNREADABLE.values(), ids=UNREADABLE)
 def test_lines_that_nobody_can_read_fail(said: str) -> None:
     with pytest.raises(AssertionError, match=r"no readable line|characters"):
         judged(lambda: refuse(said))
