@@ -11,6 +11,7 @@ MODEL ?= calendar
 TASK ?= months
 REPORT := out/report.html
 JOBS ?= 2
+FUZZ ?= 20000
 PAGE := tests/test_explorer_page.py
 
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -24,7 +25,7 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report notebooks docs pair test test-tl4 lint types format bench train wheel clean
+.PHONY: help report notebooks docs pair test fuzz test-tl4 lint types format bench train wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -45,6 +46,9 @@ pair: .venv/.notebooks ## write every notebook's .ipynb from its .py
 test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest --ignore=$(PAGE)
 	.venv/bin/python -m pytest -n 0 $(PAGE)
+
+fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
+	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
 
 test-tl4: .venv-tl4/.installed ## run the same tests on TransformerLens 4, but for those in a browser
 	.venv-tl4/bin/python -m pytest --ignore=$(PAGE)

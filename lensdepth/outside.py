@@ -15,6 +15,8 @@ LONGEST_REASON = 300
 LEAVING = (KeyboardInterrupt, SystemExit, GeneratorExit)
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 """What bad input and a machine that is too small raise; anything else is a fault of lensdepth."""
+_PARTS_OF_FUNCTIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+"""Frames of their own (the first three up to Python 3.11) in which a function calls out."""
 _SAYS_ENOUGH = (OSError, ValueError, RuntimeError)
 """Errors whose message alone tells what happened; of others the type belongs to it."""
 
@@ -58,7 +60,8 @@ def _is_ours(trace: TracebackType | None) -> bool:
     frame = None if trace is None else trace.tb_next
     while frame is not None:
         module = str(frame.tb_frame.f_globals.get("__name__", ""))
-        if module == __package__ or module.startswith(f"{__package__}."):
+        ours = module == __package__ or module.startswith(f"{__package__}.")
+        if ours and frame.tb_frame.f_code.co_name not in _PARTS_OF_FUNCTIONS:
             return True
         frame = frame.tb_next
     return False
@@ -102,7 +105,7 @@ def shown(value: object, longest: int = LONGEST_NAME) -> str:
 
 def heading(name: str) -> str:
     """A name as a log line begins with it: as `shown`, without the quotes."""
-    return visible(cut(name))
+    return cut(visible(name))
 
 
 def reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +39,22 @@ def test_our_own_faults_and_leaving_pass() -> None:
     for error in (KeyboardInterrupt, SystemExit):
         with pytest.raises(error), outside("file 'a'"):
             raise error
+
+
+@pytest.mark.parametrize(
+    "parts", ["[CALL for x in given]", "{x: CALL for x in given}", "max(CALL for x in given)"]
+)
+def test_a_comprehension_is_part_of_the_function_that_calls_out(parts: str) -> None:
+    """Up to Python 3.11 it has a frame of its own, which is one of lensdepth."""
+    for call, said in (
+        ("int(x)", "^file: invalid literal"),
+        ("hook(x, n_layers=1)", "^depth_hook"),
+    ):
+        source = f"def read(given):\n with outside('file'):\n  return {parts.replace('CALL', call)}"
+        space: dict[str, Any] = {"__name__": "lensdepth.x", "outside": outside, "hook": depth_hook}
+        exec(source, space)
+        with pytest.raises(ValueError, match=said):
+            space["read"]([9] if "hook" in call else ["x"])
 
 
 def test_a_panic_that_is_no_exception_is_readable_too() -> None:

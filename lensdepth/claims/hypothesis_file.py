@@ -21,6 +21,7 @@ from typing import Any, get_args
 
 from lensdepth.arguments import checked
 from lensdepth.claims.hypothesis import (
+    EDITS,
     Condition,
     Hypothesis,
     Intervention,
@@ -116,6 +117,12 @@ def _hypothesis(file: Path, lines: list[str], block: tuple[int, int], table: Any
             values["by"] = float(values["by"])
     if isinstance(values.get("depths"), list):
         values["depths"] = tuple(values["depths"])
+    depths = values.get("depths", "all")
+    numbers = depths if isinstance(depths, tuple) else () if isinstance(depths, str) else (depths,)
+    if any(isinstance(one, bool) or not isinstance(one, int) for one in numbers):
+        raise ValueError(
+            f"{place('depths')}: depths must be a number, several or a text, got {shown(depths)}."
+        )
     try:
         return Hypothesis(**values)
     except (TypeError, ValueError) as error:
@@ -127,7 +134,7 @@ def _condition(table: Any, key: str, place: Any) -> Condition:
     if not isinstance(table, dict):
         raise ValueError(
             f"{place(key)}: {key} must be a table such as "
-            f'{{ intervention = "ablate", edit = "norm" }}, got {table!r}.'
+            f'{{ intervention = "ablate", edit = "norm" }}, got {shown(table)}.'
         )
     _check_keys(
         table,
@@ -146,6 +153,9 @@ def _condition(table: Any, key: str, place: Any) -> Condition:
     for name, choices in known.items():
         if name in values:
             _choose(f"{key}: {name}", values[name], choices, place(key))
+    if "edit" in values:
+        kind = values["intervention"]
+        _choose(f"{key}: edit of {kind}", values["edit"], EDITS[kind], place(key))
     if "where" in values:
         if not isinstance(values["where"], dict) or not values["where"]:
             raise ValueError(
@@ -185,4 +195,4 @@ def _at(file: Path, lines: list[str], key: str, block: tuple[int, int]) -> str:
 
 def _name(file: Path) -> str:
     """A file's name in front of a line, as it can be shown."""
-    return visible(cut(file.name))
+    return cut(visible(file.name))

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -94,6 +95,8 @@ def load_tuned_lens(folder: str | Path, model: DepthModel, *, strict: bool = Tru
             f"load_tuned_lens: {shown(params)} must hold weights and biases of translators 0 ... "
             f"{model.n_layers - 1} and nothing else; {shown(odd[0])} is missing or too much."
         )
+    no_bias = torch.zeros(model.d_model)
+    biases = [state.get(f"{i}.bias", no_bias) for i in layers]
     caller, where = "load_tuned_lens", str(folder)
     if not _same_unembedding(config.get("unembed_hash"), where, model, strict=strict):
         _tell_of_name(
@@ -107,7 +110,7 @@ def load_tuned_lens(folder: str | Path, model: DepthModel, *, strict: bool = Tru
         "tuned",
         model,
         torch.stack([_matrix(state[f"{i}.weight"], params, f"{i}.weight", model) for i in layers]),
-        torch.stack([_vector(state.get(f"{i}.bias"), params, f"{i}.bias", model) for i in layers]),
+        torch.stack([_vector(bias, params, f"{i}.bias", model) for i, bias in enumerate(biases)]),
         settings={"source": where, "config": config},
     )
 
@@ -141,7 +144,7 @@ def load_jacobian_lens(path: str | Path, model: DepthModel) -> TunedLens:
     by_layer: dict[str, Any] = {}
     if isinstance(jacobians, dict):
         by_layer = {str(i): matrix for i, matrix in jacobians.items()}
-        found = visible(cut(str(sorted(jacobians, key=str))))
+        found = cut(visible(str(sorted(jacobians, key=str))))
     if set(by_layer) != {str(i) for i in layers} or not isinstance(jacobians, dict):
         raise ValueError(
             f"{caller}: {shown(where)} must hold 'J' with layers 0 ... "
@@ -283,11 +286,30 @@ def _existing(path: Path) -> Path:
 
 
 def _load(path: Path, caller: str) -> dict[Any, Any]:
+    _check_sums(path, caller)
     with outside(f"{caller}: {shown(path)} is no file of tensors alone"):
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise ValueError(f"{caller}: {shown(path)} holds a {type(state).__name__}, not a dict.")
     return state
+
+
+def _check_sums(path: Path, caller: str) -> None:
+    """Refuse a file in which a bit is another: torch writes checksums, and reads without them.
+
+    Raises:
+        ValueError: it is not what was saved.
+    """
+    if not zipfile.is_zipfile(path):  # from before torch 1.6, without checksums, or no such file
+        return
+    with outside(f"{caller}: {shown(path)} is damaged"), zipfile.ZipFile(path) as file:
+        summed = any(part.CRC for part in file.infolist())  # torch can leave them out: all are 0
+        wrong = file.testzip() if summed else None
+    if wrong is not None:
+        raise ValueError(
+            f"{caller}: {shown(path)} is damaged: {shown(wrong)} in it is not what was saved. "
+            f"Take another copy."
+        )
 
 
 def _is(found: Any, needed: object) -> bool:
@@ -302,8 +324,6 @@ def _matrix(
 
 
 def _vector(value: Any, path: Path, name: str, model: DepthModel) -> Float[Tensor, " d_model"]:
-    if value is None:  # a lens without biases
-        return torch.zeros(model.d_model)
     return _shaped(value, path, name, (model.d_model,))
 
 

@@ -18,8 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lensdepth.outside import LONGEST_NAME, cut, outside, shown, visible
 from lensdepth.tasks.rows import Row
 
@@ -34,6 +32,8 @@ NEEDED = f"the columns {', '.join(PAIR)} (pairs) or prompt (plain prompts)"
 
 MOST_ENTRIES = 1000
 """Entries of a folder among which a mistyped name is looked for."""
+_ROWS = re.compile(r"__index_level_\d+__")
+"""How pandas calls the column in which it keeps the numbers of rows."""
 
 Records = list[tuple[str, dict[str, Any]]]
 """Each record with the words by which an error names it, such as "line 3"."""
@@ -47,7 +47,7 @@ def read_rows(path: str | Path) -> list[Row]:
         ValueError: it cannot be read as what its name says, lacks columns, is empty, or a cell is
             not text; the message names file, line and column.
     """
-    name = cut(str(path))  # repr, in the messages, does the rest
+    name = shown(str(path))
     file = Path(os.path.expanduser(path))
     # os.path says no where Path raises: names too long, or with a NUL.
     if os.path.isdir(file):
@@ -85,7 +85,7 @@ def _missing(file: Path) -> str:
         names = [entry.name for entry in islice(os.scandir(folder), MOST_ENTRIES)]
     wanted = file.name if len(file.name) <= LONGEST_NAME else ""
     near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
-    hint = f" Is it {' or '.join(visible(cut(name)) for name in near)}?" if near else ""
+    hint = f" Is it {' or '.join(cut(visible(name)) for name in near)}?" if near else ""
     return f"{said} does not exist.{hint}"
 
 
@@ -96,23 +96,23 @@ def _file_records(file: Path, name: str) -> Records:
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"prompt file {name!r}: the name must end in one of {', '.join(SUFFIXES)}, "
+            f"prompt file {name}: the name must end in one of {', '.join(SUFFIXES)}, "
             f"which says how to read it."
         )
     if not os.path.isfile(file):
-        raise ValueError(f"prompt file {name!r} is a pipe or a device; give a file.")
+        raise ValueError(f"prompt file {name} is a pipe or a device; give a file.")
     if suffix in PARQUET:
         return _parquet_records(file, name)
-    with outside(f"prompt file {name!r} cannot be read"):
+    with outside(f"prompt file {name} cannot be read"):
         data = file.read_bytes()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"prompt file {name!r} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+            f"prompt file {name} is not UTF-8 text (byte {error.start}); save it as UTF-8."
         ) from error
     if not text.strip():
-        raise ValueError(f"prompt file {name!r} is empty.")
+        raise ValueError(f"prompt file {name} is empty.")
     if suffix in TABLES:
         return _table_records(text, name)
     if suffix == ".json" and text.lstrip().startswith("["):
@@ -126,13 +126,13 @@ def _line_records(text: str, name: str) -> Records:
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if line.strip():
             record = _parse(line, name, number, " Each line is one object.")
-            records.append((f"line {number}", _as_record(record, f"{name!r}, line {number}")))
+            records.append((f"line {number}", _as_record(record, f"{name}, line {number}")))
     return records
 
 
 def _list_records(text: str, name: str) -> Records:
     return [
-        (f"item {i}", _as_record(record, f"{name!r}, item {i}"))
+        (f"item {i}", _as_record(record, f"{name}, item {i}"))
         for i, record in enumerate(_parse(text, name, 1, ""), start=1)
     ]
 
@@ -148,19 +148,19 @@ def _parse(text: str, name: str, first: int, hint: str) -> Any:
             twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         return found
 
-    with outside(f"prompt file {name!r}, line {first}: not JSON", hint=hint.strip()):
+    with outside(f"prompt file {name}, line {first}: not JSON", hint=hint.strip()):
         try:
             value = json.loads(text, object_pairs_hook=pairs_once)
         except json.JSONDecodeError as error:
             fault, value = error, None
     if fault is not None:
         raise ValueError(
-            f"prompt file {name!r}, line {first + fault.lineno - 1}: not JSON ({fault.msg}, column "
+            f"prompt file {name}, line {first + fault.lineno - 1}: not JSON ({fault.msg}, column "
             f"{fault.colno}).{hint}"
         ) from fault
     if twice is not None:
         raise ValueError(
-            f"prompt file {name!r}, line {first}: the key {shown(twice)} stands there twice."
+            f"prompt file {name}, line {first}: the key {shown(twice)} stands there twice."
         )
     return value
 
@@ -185,7 +185,7 @@ def _table_records(text: str, name: str) -> Records:
     header: list[str] = []
     while True:
         where = f"line {reader.line_num + 1}"
-        with outside(f"prompt file {name!r}, {where}: not CSV"):
+        with outside(f"prompt file {name}, {where}: not CSV"):
             cells = next(reader, None)
         if cells is None:
             break
@@ -197,7 +197,7 @@ def _table_records(text: str, name: str) -> Records:
             continue
         if len(cells) != len(header):
             raise ValueError(
-                f"prompt file {name!r}, {where}: {len(cells)} cells, but the header has "
+                f"prompt file {name}, {where}: {len(cells)} cells, but the header has "
                 f"{len(header)}. Put quotation marks round a cell that holds the separator."
             )
         records.append((where, dict(zip(header, cells, strict=True))))
@@ -208,7 +208,7 @@ def _table_records(text: str, name: str) -> Records:
 def _check_once(header: list[str], name: str) -> None:
     twice = sorted(c for c, n in Counter(header).items() if n > 1)
     if twice:
-        raise ValueError(f"prompt file {name!r}: the column {shown(twice[0])} stands there twice.")
+        raise ValueError(f"prompt file {name}: the column {shown(twice[0])} stands there twice.")
 
 
 def _delimiter(text: str, name: str) -> str:
@@ -216,7 +216,7 @@ def _delimiter(text: str, name: str) -> str:
     header = next(line for line in text.splitlines() if line.strip())
 
     def columns(separator: str) -> tuple[int, int]:
-        with outside(f"prompt file {name!r}: the header is not CSV"):
+        with outside(f"prompt file {name}: the header is not CSV"):
             cells = [c.strip() for c in next(csv.reader([header], delimiter=separator))]
         return sum(c in (*PAIR, *OPTIONAL, *IDS.values(), "prompt") for c in cells), len(cells)
 
@@ -235,63 +235,57 @@ def _numbers_as_numbers(records: Records, header: list[str]) -> Records:
 
 
 def _parquet_records(file: Path, name: str) -> Records:
-    with outside(f"prompt file {name!r} is not a readable Parquet file"):
-        frame = pd.read_parquet(file)
-    return _frame_records(frame, name)
+    with outside(f"prompt file {name} is not a readable Parquet file"):
+        import pyarrow.parquet as pq
+
+        # Not by pandas, which makes floats of whole numbers in a column with gaps.
+        with pq.ParquetFile(file) as opened:
+            table = opened.read()
+        columns = [(key, table[i].to_pylist()) for i, key in enumerate(table.column_names)]
+    return _column_records([column for column in columns if not _ROWS.fullmatch(column[0])], name)
 
 
 def _folder_records(folder: Path, name: str) -> Records:
-    with outside(f"prompt folder {name!r} cannot be read"):
+    with outside(f"prompt folder {name} cannot be read"):
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PARQUET and p.is_file())
     if not files:
         raise ValueError(
-            f"prompt folder {name!r} holds no Parquet files; name one file in it instead."
+            f"prompt folder {name} holds no Parquet files; name one file in it instead."
         )
     return [
-        (f"{visible(cut(file.name))}, {where}", record)
+        (f"{cut(visible(file.name))}, {where}", record)
         for file in files
-        for where, record in _parquet_records(file, cut(str(file)))
+        for where, record in _parquet_records(file, shown(str(file)))
     ]
 
 
 def _dataset_records(given: str) -> Records:
-    name = cut(given)
+    name = shown(given)
     with outside(
-        f"{name!r} is not a file here, and reading it as a Hugging Face data set needs the "
+        f"{name} is not a file here, and reading it as a Hugging Face data set needs the "
         f"package 'datasets'",
         hint="pip install datasets.",
     ):
         import datasets
     path, _, split = given.partition(":")
-    with outside(f"{name!r} is not a file here, and could not be read as a Hugging Face data set"):
+    with outside(f"{name} is not a file here, and could not be read as a Hugging Face data set"):
         splits = {str(key): part for key, part in datasets.load_dataset(path).items()}
     split = split or ("train" if "train" in splits else next(iter(splits), ""))
     if split not in splits:
         there = ", ".join(splits) or "none"
-        raise ValueError(f"data set {cut(path)!r} has no split {shown(split)}; it has {there}.")
-    with outside(f"the data set {name!r} cannot be read as a table"):
-        frame = pd.DataFrame(splits[split].to_dict())
-    return _frame_records(frame, name)
+        raise ValueError(f"data set {shown(path)} has no split {shown(split)}; it has {there}.")
+    with outside(f"the data set {name} cannot be read as a table"):
+        read: Any = splits[split].to_dict()  # in one piece, no iterator over several
+        columns = [(str(key), list(column)) for key, column in read.items()]
+    return _column_records(columns, name)
 
 
-def _frame_records(frame: pd.DataFrame, name: str) -> Records:
-    with outside(f"prompt file {name!r} cannot be read as a table"):
-        frame = frame.rename(columns=str)
-    columns = list(frame.columns)
-    _check_once(columns, name)
-    _check_columns(columns, name)
-    with outside(f"prompt file {name!r} cannot be read row by row"):
-        listed: Sequence[Mapping[Any, Any]] = frame.to_dict("records")
-    records = []
-    for i, record in enumerate(listed, start=1):
-        with outside(f"prompt file {name!r}, row {i} cannot be read"):
-            # NumPy scalars and arrays as Python's own.
-            plain = {
-                str(key): value.tolist() if hasattr(value, "tolist") else value
-                for key, value in record.items()
-            }
-        records.append((f"row {i}", plain))
-    return records
+def _column_records(columns: Sequence[tuple[str, list[Any]]], name: str) -> Records:
+    keys = [key.strip() for key, _ in columns]
+    _check_once(keys, name)
+    _check_columns(keys, name)
+    rows = zip(*(column for _, column in columns), strict=True)
+    return [(f"row {i}", dict(zip(keys, row, strict=True))) for i, row in enumerate(rows, start=1)]
 
 
 # Checking
@@ -304,7 +298,7 @@ def _check_unicode(records: Records, name: str) -> None:
             half = re.search("[\ud800-\udfff]", value) if isinstance(value, str) else None
             if half is not None:
                 raise ValueError(
-                    f"prompt file {name!r}, {where}: {shown(column)} holds {half[0]!r}, half of a "
+                    f"prompt file {name}, {where}: {shown(column)} holds {half[0]!r}, half of a "
                     f"character, at place {half.start() + 1}; write the whole one."
                 )
 
@@ -320,13 +314,13 @@ def _check_columns(columns: list[str], name: str) -> None:
     hint = f" Write {shown(near[0])} as {near[0].strip().lower()!r}." if near else ""
     if "prompt" in columns:
         hint = " Pairs or plain prompts, not half of each."
-    there = visible(cut(", ".join(columns[:20]), 300)) + (", ..." if len(columns) > 20 else "")
-    raise ValueError(f"prompt file {name!r} needs {NEEDED}{lacks}; it has {there or 'none'}.{hint}")
+    there = cut(visible(", ".join(columns[:20])), 300) + (", ..." if len(columns) > 20 else "")
+    raise ValueError(f"prompt file {name} needs {NEEDED}{lacks}; it has {there or 'none'}.{hint}")
 
 
 def _to_rows(records: Records, name: str) -> list[Row]:
     if not records:
-        raise ValueError(f"prompt file {name!r} has no rows.")
+        raise ValueError(f"prompt file {name} has no rows.")
     columns = list(dict.fromkeys(key for _, record in records for key in record))
     _check_columns(columns, name)
     pairs = "clean" in columns
@@ -334,7 +328,7 @@ def _to_rows(records: Records, name: str) -> list[Row]:
     labels = [column for column in columns if column not in used]
     rows = []
     for where, record in records:
-        place = f"prompt file {name!r}, {where}"
+        place = f"prompt file {name}, {where}"
         ids = {c: _token(record, c, place) for c in IDS.values() if pairs}
         texts = {
             c: _text(record, c, place, optional=ids.get(IDS.get(c, "")) is not None)
@@ -380,7 +374,7 @@ def _text(
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _token(record: Mapping[str, Any], column: str, place: str) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
+from lensdepth.outside import shown
 from lensdepth.tasks.catalogue import TASKS, make_rows
 from lensdepth.tasks.files import looks_like_path, read_rows
 from lensdepth.tasks.joining import Joining
@@ -88,7 +89,7 @@ def load_task(
         name = Path(name).name or name
         if joining == "auto" and len(rows) < len(found) and found[0].corrupted is not None:
             # Of the whole file, so that it does not depend on the draw.
-            joining = joining_of(found, model, f"task {name!r}")
+            joining = joining_of(found, model, f"task {shown(name)}")
     else:
         rows = draw_rows(name, n=n, seed=seed, template=template)
         joining = TASKS[name].joining if joining == "auto" else joining
@@ -119,7 +120,7 @@ def draw_rows(
     try:
         return make_rows(name, n=n, seed=seed, templates=templates)
     except ValueError as error:
-        raise ValueError(f"task {name!r}: {error}") from error
+        raise ValueError(f"task {shown(name)}: {error}") from error
 
 
 def _check_draw(n: int | None, template: str | Sequence[str] | None, file: str) -> None:
@@ -127,7 +128,7 @@ def _check_draw(n: int | None, template: str | Sequence[str] | None, file: str) 
         raise ValueError(f"load_task: n must be at least 1, or None for all, got {n}.")
     if template is not None:
         raise ValueError(
-            f"load_task: template chooses a wording of a built-in task; {file!r} is a file."
+            f"load_task: template chooses a wording of a built-in task; {shown(file)} is a file."
         )
 
 
@@ -149,7 +150,7 @@ def _known_task(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), TASKS, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     raise ValueError(
-        f"load_task: there is no task {name!r}. {hint}Tasks: {', '.join(TASKS)}; "
+        f"load_task: there is no task {shown(name)}. {hint}Tasks: {', '.join(TASKS)}; "
         f"or the path of a prompt file (.jsonl, .csv, .parquet)."
     )
 
@@ -163,15 +164,15 @@ def _known_templates(name: str, template: str | Sequence[str] | None) -> tuple[s
     chosen = (template,) if isinstance(template, str) else tuple(dict.fromkeys(template))
     wrong = [t for t in chosen if t not in recipe.templates]
     if not recipe.templates:
-        raise ValueError(f"load_task: task {name!r} has one wording only; leave template out.")
+        raise ValueError(f"load_task: task {shown(name)} has one wording only; leave template out.")
     if wrong or not chosen:
         near = (
             difflib.get_close_matches(wrong[0], recipe.templates, n=2, cutoff=0.5) if wrong else []
         )
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        shown = repr(wrong[0]) if wrong else "none"
+        given = shown(wrong[0]) if wrong else "none"
         raise ValueError(
-            f"load_task: task {name!r} has no template {shown}. {hint}Templates: "
+            f"load_task: task {shown(name)} has no template {given}. {hint}Templates: "
             f"{', '.join(recipe.templates)}; or 'all'."
         )
     return chosen

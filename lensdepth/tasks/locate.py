@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from lensdepth.outside import shown
+from lensdepth.outside import cut, shown
 from lensdepth.tasks.joining import Joined, Joining, follow, in_number, is_open
 from lensdepth.tokens import token_text
 
@@ -23,6 +23,8 @@ Span = tuple[int, int]
 """Start and end (exclusive) of a piece of text, in characters."""
 
 WORD = re.compile(r"\w+|[^\w\s]")
+LONGEST_ANSWER = 60
+"""Most characters of an answer's tokens in a message, which names several of them."""
 
 
 # Where in the text
@@ -47,7 +49,7 @@ def find_input(prompt: str, part: str, other: str | None) -> Span:
     found = [m.span() for m in re.finditer(f"(?={re.escape(part)})", prompt)]
     spans = [(start, start + len(part)) for start, _ in found]
     if not spans:
-        raise ValueError(f"{part!r} does not occur in {prompt!r}")
+        raise ValueError(f"{shown(part)} does not occur in {shown(prompt)}")
     spans = [span for span in spans if _is_whole(prompt, span)] or spans
     if len(spans) > 1 and other is not None:
         changed = _changed_words(prompt, other)
@@ -56,8 +58,8 @@ def find_input(prompt: str, part: str, other: str | None) -> Span:
         ] or spans
     if len(spans) > 1:
         raise ValueError(
-            f"{part!r} occurs {len(spans)} times in {prompt!r} and which one varies is not clear; "
-            f"name a longer part of the prompt, one that occurs once"
+            f"{shown(part)} occurs {len(spans)} times in {shown(prompt)} and which one varies is "
+            f"not clear; name a longer part of the prompt, one that occurs once"
         )
     return spans[0]
 
@@ -132,7 +134,9 @@ def token_at(tokenizer: Any, prompt: str, ids: Sequence[int], span: Span) -> int
         decoded = tokenizer.decode(list(ids[first or 0 : i + 1]), skip_special_tokens=first is None)
         if squeeze(decoded).startswith(wanted):
             return i
-    raise ValueError(f"no token of {prompt!r} can be told to hold {prompt[slice(*span)]!r}")
+    raise ValueError(
+        f"no token of {shown(prompt)} can be told to hold {shown(prompt[slice(*span)])}"
+    )
 
 
 def squeeze(text: str) -> str:
@@ -268,11 +272,12 @@ def _continue(
             )
         elif len(added) != 1:
             pieces = [tokenizer.decode([token]) for token in added]
-            found.append(" + ".join(map(repr, pieces)) if pieces else "no token at all")
+            spelled = cut(" + ".join(map(repr, pieces)), LONGEST_ANSWER)
+            found.append(spelled or "no token at all")
         elif squeeze(tokenizer.decode(added)) == squeeze(answer):
             found.append(added[0])
         elif added[0] == tokenizer.unk_token_id:
             found.append(f"not in the vocabulary ({tokenizer.unk_token})")
         else:
-            found.append(f"decodes to {tokenizer.decode(added)!r}")
+            found.append(f"decodes to {shown(tokenizer.decode(added), LONGEST_ANSWER)}")
     return found

@@ -6,6 +6,7 @@
 
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
+from lensdepth.outside import shown
 from lensdepth.tasks.joining import Joining
 from lensdepth.tasks.rows import Row
 from lensdepth.tasks.task import PromptModel, Task, build_task
@@ -48,7 +49,7 @@ def pair_task(
     if clean != corrupted and (target, target_id) == (foil, foil_id):
         answer = target if target_id is None else token_text(model.tokenizer, target_id)
         raise ValueError(
-            f"pair_task: both prompts are answered by {answer!r}, so nothing tells one from "
+            f"pair_task: both prompts are answered by {shown(answer)}, so nothing tells one from "
             f"the other; choose a prompt with another answer, or name target and foil."
         )
     row = Row(

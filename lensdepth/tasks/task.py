@@ -229,7 +229,7 @@ def build_task(
             are not one token or not the one that their id says, an input cannot be found, or no
             pair is left.
     """
-    caller = f"task {name!r}"
+    caller = f"task {shown(name)}"
     if on_multi_token not in ("error", "drop"):
         raise ValueError(
             f"{caller}: on_multi_token must be 'error' or 'drop', got {on_multi_token!r}."
@@ -359,16 +359,14 @@ def _check_lengths(rows: Sequence[Row], model: PromptModel, caller: str) -> None
         if single_bos and has_double_bos(model.tokenizer, text, ids):
             ids = ids[1:]
         if not ids:
-            raise ValueError(f"{caller}: {row.where}: {text!r} has no tokens for this tokenizer.")
+            raise ValueError(
+                f"{caller}: {row.where}: {shown(text)} has no tokens for this tokenizer."
+            )
         if len(ids) > model.n_ctx:
             raise ValueError(
-                f"{caller}: {row.where}: the prompt {_short(text)!r} has {len(ids)} tokens, and "
+                f"{caller}: {row.where}: the prompt {shown(text, 60)} has {len(ids)} tokens, and "
                 f"the model's context holds {model.n_ctx}. Shorten it."
             )
-
-
-def _short(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _check_endings(
@@ -384,8 +382,8 @@ def _check_endings(
         if ids and given[-1] != ids[-1] and behind:
             ending = model.tokenizer.decode(given[-behind[0] :])
             raise ValueError(
-                f"{caller}: {row.where}: this tokenizer puts {ending!r} behind every prompt, so "
-                f"the last token is not the prompt's own; turn that off, often by "
+                f"{caller}: {row.where}: this tokenizer puts {shown(ending)} behind every prompt, "
+                f"so the last token is not the prompt's own; turn that off, often by "
                 f"add_eos_token=False."
             )
 
@@ -446,7 +444,7 @@ def _resolve_answers(
             foil_ids.append(foil)
         for answer, token in ((row.target, target), (row.foil, foil)):
             if isinstance(token, str) and answer is not None:
-                wrong.setdefault(answer, f"{answer!r} ({row.where}: {token})")
+                wrong.setdefault(answer, f"{shown(answer, 60)} ({row.where}: {token})")
     n_wrong = len(rows) - len(kept)
     if n_wrong and on_multi_token == "error":
         raise ValueError(
