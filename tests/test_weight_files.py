@@ -139,3 +139,13 @@ def test_names() -> None:
     assert is_adapter("adapter_model.safetensors")
     assert is_adapter("pytorch_lora_weights.safetensors")
     assert not is_adapter("exploration.safetensors")
+
+
+@pytest.mark.usefixtures("nothing_built")
+@pytest.mark.parametrize(
+    "scale", ["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"]
+)
+@pytest.mark.parametrize("value", [0, -1, 10**400, float("nan"), "3", True, [3]])
+def test_scales_that_nothing_can_be_divided_by(copy_of: Folder, scale: str, value: Any) -> None:
+    said = complaint(lambda: load_model(configure(copy_of("gemma2"), **{scale: value})))
+    assert f"gives {scale} as " in said or "config of 'mine' cannot be read" in said
