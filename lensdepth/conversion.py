@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lensdepth.finite import NotFinite, advice
 from lensdepth.loading import Checkpoint
-from lensdepth.outside import out_of_memory, outside, shown
+from lensdepth.outside import out_of_memory, outside, reason, shown
 from lensdepth.provenance import Backend
 
 logger = logging.getLogger(__name__)
@@ -94,22 +94,22 @@ def convert(
             model = _hooked(checkpoint, dtype)
             _compare(model, probe, reference, dtype)
             return model, "hooked"
-        except Uncovered as reason:
+        except Uncovered as error:
             if backend == "hooked":
                 raise ValueError(
                     f"load_model: HookedTransformer cannot hold {shown(checkpoint.name)} "
-                    f"({checkpoint.architecture}): {reason} Use backend='bridge'."
-                ) from reason
+                    f"({checkpoint.architecture}): {error} Use backend='bridge'."
+                ) from error
             if has_hooked_transformer():
-                logger.warning("%s is on the bridge: %s", checkpoint.name, reason)
+                logger.warning("%s is on the bridge: %s", checkpoint.name, error)
     try:
         model = _bridge(checkpoint, dtype)
         _compare(model, probe, reference, dtype)
-    except Uncovered as reason:
+    except Uncovered as error:
         raise ValueError(
             f"load_model: TransformerBridge cannot hold {shown(checkpoint.name)} "
-            f"({checkpoint.architecture}): {reason}"
-        ) from reason
+            f"({checkpoint.architecture}): {error}"
+        ) from error
     return model, "bridge"
 
 
@@ -197,8 +197,12 @@ def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     if not has_hooked_transformer():
         raise Uncovered("the installed TransformerLens has no HookedTransformer.")
     hf_model = checkpoint.hf_model
-    settings = _hooked_settings(hf_model)
-    _check_tables(settings, hf_model)
+    try:
+        settings = _hooked_settings(hf_model)
+        _check_tables(settings, hf_model)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # It reckons with a file's own values, and transformers does not look at all of them.
+        raise Uncovered(f"its configuration gives no settings: {reason(error)}.") from error
     settings |= {
         "model_name": checkpoint.name,
         "tokenizer_name": None,

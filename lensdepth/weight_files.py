@@ -43,6 +43,13 @@ SIZES = (
     "head_dim",
     "max_position_embeddings",
 )
+SCALES = (
+    "query_pre_attn_scalar",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "logits_scaling",
+)
+"""By these, or by their roots, something is divided."""
 MOST = 2**31 - 1
 """No size of a model is larger."""
 
@@ -176,14 +183,22 @@ def _torch_file(file: Path, name: str) -> dict[str, Stored]:
 
 
 def check_sizes(config: Any, name: str) -> None:
-    """Refuse a configuration whose sizes are no sizes.
+    """Refuse a configuration whose sizes are no sizes, or whose scales are no scales.
 
     Raises:
-        ValueError: one of them is not a whole number from 1 to `MOST`.
+        ValueError: one of them is not a whole number from 1 to `MOST`, or not a number above 0.
     """
     for part in _parts(config):
+        for scale in SCALES:
+            value: Any = getattr(part, scale, None)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value <= MOST):
+                raise ValueError(
+                    f"load_model: the config of {shown(name)} gives {_called(part, scale)} as "
+                    f"{shown(value)}; it must be a number above 0."
+                )
         for size in SIZES:
-            value: Any = getattr(part, size, None)
+            value = getattr(part, size, None)
             # Some architectures give a size by block.
             each: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
             for one in each or [value]:

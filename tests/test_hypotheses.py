@@ -99,6 +99,18 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         load_hypotheses(file_of(tmp_path, "[[hypotheses]]\n"))
 
 
+def test_lines_are_those_of_toml(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(GOOD.replace("\n", "\r\n").encode())
+    assert len(load_hypotheses(file)) == 2
+    file.write_bytes(GOOD.replace("\n", "\r").encode())
+    with pytest.raises(ValueError, match="no valid TOML"):
+        load_hypotheses(file)
+    file.write_text("# a\u2028b\n" + GOOD.replace("by = 0.2", "bye = 0.2"))
+    with pytest.raises(ValueError, match=r"mine.toml, line 8: unknown key 'bye'"):
+        load_hypotheses(file)
+
+
 @pytest.mark.parametrize(
     ("depths", "expected"),
     [(">= 4", [4, 5]), ("<=1", [0, 1]), ("2..3", [2, 3]), (5, [5]), ((0, 2), [0, 2]),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lensdepth.conversion import has_hooked_transformer
 from lensdepth.loading import read_n_layers
 from lensdepth.model import load_model
 from lensdepth.weight_files import Stored, count_blocks, is_adapter
@@ -139,3 +140,24 @@ def test_names() -> None:
     assert is_adapter("adapter_model.safetensors")
     assert is_adapter("pytorch_lora_weights.safetensors")
     assert not is_adapter("exploration.safetensors")
+
+
+@pytest.mark.usefixtures("nothing_built")
+@pytest.mark.parametrize(
+    "scale", ["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"]
+)
+@pytest.mark.parametrize("value", [0, -1, 10**400, float("nan"), "3", True, [3]])
+def test_scales_that_nothing_can_be_divided_by(copy_of: Folder, scale: str, value: Any) -> None:
+    said = complaint(lambda: load_model(configure(copy_of("gemma2"), **{scale: value})))
+    assert f"gives {scale} as " in said or "config of 'mine' cannot be read" in said
+
+
+def test_values_that_only_hooked_transformer_needs(
+    copy_of: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """transformers does not look at this one in a Llama."""
+    rope = {"rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": "x"}
+    folder = configure(copy_of("llama"), rope_parameters=rope)
+    assert load_model(folder).info.backend == "bridge"
+    if has_hooked_transformer():
+        assert "mine is on the bridge: its configuration gives no settings: inv" in caplog.text

@@ -49,10 +49,10 @@ def load_hypotheses(path: str | Path) -> list[Hypothesis]:
     if not os.path.isfile(file):  # which says no to names too long, and to pipes
         raise FileNotFoundError(f"hypotheses: there is no file {shown(file)}.")
     with outside(f"{_name(file)}: not a text in UTF-8"):
-        text = file.read_text(encoding="utf-8")
+        text = file.read_bytes().decode("utf-8")  # TOML has no line that a lone "\r" ends
     with outside(f"{_name(file)}: no valid TOML"):
         read = tomllib.loads(text)
-    lines = text.splitlines()
+    lines = _lines(text)
     for key in read:
         if key != "hypothesis":
             raise ValueError(
@@ -79,7 +79,7 @@ def line_of(path: str | Path, name: str, key: str = "name") -> str:
     """`FILE, line N` of a key of a hypothesis, for errors that come later."""
     file = Path(path)
     with outside(f"{_name(file)}: cannot be read again"):
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = _lines(file.read_bytes().decode("utf-8"))
     starts = [i for i, line in enumerate(lines) if HEADER.match(line)]
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         with outside(f"{_name(file)}, line {start + 1}: no valid TOML"):
@@ -182,6 +182,11 @@ def _check_keys(table: Mapping[str, Any], known: Collection[str], place: Any) ->
             near = difflib.get_close_matches(cut(key), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}."
             raise ValueError(f"{place(key)}: unknown key {shown(key)}{hint}")
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as TOML counts them: texts may hold other separators, such as U+2028."""
+    return text.replace("\r\n", "\n").split("\n")
 
 
 def _at(file: Path, lines: list[str], key: str, block: tuple[int, int]) -> str:

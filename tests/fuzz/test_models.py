@@ -53,7 +53,7 @@ NOT_IN_WEIGHTS = {
 """A known gap: the fingerprint covers weights alone, and these change logits without it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Saved:
     """A model folder, and what the model in it says and does."""
 

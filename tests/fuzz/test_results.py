@@ -50,7 +50,7 @@ RESULTS: dict[str, Any] = {
 } | {"tuned": tuned()}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Saved:
     """A result and the file that it was saved to."""
 
@@ -174,7 +174,7 @@ def _of_tensors(tensors: dict[str, Tensor]) -> st.SearchStrategy[Injury]:
 
     def change(where: str, way: Callable[[Tensor], Tensor]) -> Injury:
         first = next(iter(tensors.values()))
-        return lambda whole: whole | {where: way(whole.get(where, first))}
+        return lambda whole: whole | {where: way(whole.get(where, first)).clone()}
 
     def leave_out(where: str) -> Injury:
         return lambda whole: {key: value for key, value in whole.items() if key != where}
