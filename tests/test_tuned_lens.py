@@ -1,6 +1,7 @@
 """Translators in front of the readout: identities, what fitting does, and files of others."""
 
 import hashlib
+import io
 import json
 import logging
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Load
+from torch.serialization import get_crc32_options, set_crc32_options
 
 from lensdepth import (
     DepthModel,
@@ -494,6 +496,31 @@ def test_a_jacobian_lens_multiplies_the_output_of_its_layer(
     torch.testing.assert_close(
         profile.top_log_probs[:, 0, :, 0], log_q.amax(-1), atol=1e-4, rtol=1e-4
     )
+
+
+def test_a_lens_in_which_a_bit_is_another_is_refused(trained: DepthModel, tmp_path: Path) -> None:
+    """torch would load it, for it reads no checksums."""
+    path = tmp_path / "lens.pt"
+    jacobians = write_jacobian(path, trained)
+    whole = path.read_bytes()
+    number = whole.index(jacobians[0].numpy().tobytes()) + 5
+    disk = whole.rindex(b"PK\x06\x07") + 4  # of several, which Python's zipfile refuses at once
+    for place in (number, disk):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
+        with pytest.raises(
+            ValueError, match=r"^load_jacobian_lens: .*lens.pt' is damaged: "
+        ) as said:
+            load_jacobian_lens(path, trained)
+        assert "\n" not in str(said.value)
+    state, kept = torch.load(io.BytesIO(whole), weights_only=True), get_crc32_options()
+    torch.save(state, path, _use_new_zipfile_serialization=False)  # these have no checksums
+    assert load_jacobian_lens(path, trained).n_layers == trained.n_layers
+    set_crc32_options(False)
+    try:
+        torch.save(state, path)
+    finally:
+        set_crc32_options(kept)
+    assert load_jacobian_lens(path, trained).n_layers == trained.n_layers
 
 
 def test_other_jacobian_files_are_refused(trained: DepthModel, tmp_path: Path) -> None:

@@ -300,9 +300,11 @@ def _check_sums(path: Path, caller: str) -> None:
     Raises:
         ValueError: it is not what was saved.
     """
-    if not zipfile.is_zipfile(path):  # from before torch 1.6, without checksums, or no such file
-        return
-    with outside(f"{caller}: {shown(path)} is damaged"), zipfile.ZipFile(path) as file:
+    damaged = outside(f"{caller}: {shown(path)} is damaged")
+    with damaged:
+        if not zipfile.is_zipfile(path):  # from before torch 1.6, and without checksums
+            return
+    with damaged, zipfile.ZipFile(path) as file:
         summed = any(part.CRC for part in file.infolist())  # torch can leave them out: all are 0
         wrong = file.testzip() if summed else None
     if wrong is not None:
