@@ -9,9 +9,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from lensdepth.fingerprints import fingerprint
 from lensdepth.outside import heading, outside, shown
 from lensdepth.weight_files import is_adapter
-from lensdepth.weights import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,13 @@ A state beyond the range of its dtype becomes infinite, and NaN one block later;
 make of it the best or the worst of all values.
 """
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from lensdepth.outside import shown
 
 
 class NotFinite(ValueError):
@@ -42,3 +46,19 @@ def advice(dtype: torch.dtype) -> str:
         largest = int(torch.finfo(dtype).max)
         return f"{name} ends at {largest}; load the model with dtype='bfloat16' or dtype='float32'."
     return f"Even {name} does not hold them; look for damaged weights, or use a wider dtype."
+
+
+def check_weights(weights: Mapping[str, Tensor], name: str) -> None:
+    """Refuse weights that are NaN or infinite.
+
+    Raises:
+        ValueError: it names the parameter and how many of its weights are wrong.
+    """
+    for key, weight in weights.items():
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            n_wrong = int((~torch.isfinite(weight)).sum())
+            raise ValueError(
+                f"load_model: {n_wrong} of {weight.numel()} weights of {shown(key)} in "
+                f"{shown(name)} are NaN or infinite, in "
+                f"{str(weight.dtype).removeprefix('torch.')}."
+            )

@@ -34,9 +34,10 @@ from lensdepth.beside import (
     tell_of_vocabulary,
 )
 from lensdepth.bundled import bundled_names, bundled_path
+from lensdepth.fingerprints import configuration_fingerprint, fingerprint
+from lensdepth.finite import check_weights
 from lensdepth.outside import LONGEST_NAME, outside, shown
 from lensdepth.weight_files import check_blocks, check_sizes, find_weights, read_stored
-from lensdepth.weights import check_finite, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ class Checkpoint:
     """Bundled name, hub name or the folder's own name."""
     architecture: str
     fingerprint: str
+    configuration: str
+    """Fingerprint of the configuration; the other is of the weights."""
 
 
 def load_checkpoint(
@@ -113,7 +116,7 @@ def load_checkpoint(
         hf_model = merge(hf_model, adapter, name)
     tell_of_vocabulary(folder, tokenizer, hf_model, name)
     weights = hf_model.state_dict()
-    check_finite(weights, name)
+    check_weights(weights, name)
     with outside(f"load_model: {shown(name)} cannot be put on {str(device)!r}"):
         hf_model = hf_model.to(device).eval()
     return Checkpoint(
@@ -123,6 +126,7 @@ def load_checkpoint(
         name=name,
         architecture=type(hf_model).__name__,
         fingerprint=fingerprint(weights),
+        configuration=configuration_fingerprint(hf_model.config),
     )
 
 

@@ -33,6 +33,7 @@ from lensdepth import generation, metrics
 from lensdepth.adoption import wrapped_once
 from lensdepth.arguments import checked
 from lensdepth.conversion import BackendChoice, convert
+from lensdepth.fingerprints import fingerprint, model_configuration, tokenizer_fingerprint
 from lensdepth.finite import NotFinite, advice, all_finite, first_row
 from lensdepth.hooks import (
     SiteEdit,
@@ -65,7 +66,6 @@ from lensdepth.tokens import (
     resolve_positions,
     token_text,
 )
-from lensdepth.weights import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -129,9 +129,10 @@ def load_model(
         name=name or checkpoint.name,
         double_bos=double_bos,
     )
-    # The Hugging Face weights give the same fingerprint whichever backend holds them.
+    # The Hugging Face model gives the same fingerprints whichever backend holds it.
     wrapped._own_info = replace(
-        wrapped._describe(checkpoint.fingerprint), architecture=checkpoint.architecture
+        wrapped._describe(checkpoint.fingerprint, checkpoint.configuration),
+        architecture=checkpoint.architecture,
     )
     return wrapped
 
@@ -209,13 +210,13 @@ class DepthModel:
 
     @cached_property
     def _own_info(self) -> ModelInfo:
-        return self._describe(fingerprint(self.model.state_dict()))
+        return self._describe(fingerprint(self.model.state_dict()), model_configuration(self.model))
 
     @property
     def _n_cached(self) -> int:
         return _N_CACHED.get()
 
-    def _describe(self, digest: str) -> ModelInfo:
+    def _describe(self, weights: str, configuration: str) -> ModelInfo:
         cfg = self.model.cfg
         kind = str(getattr(cfg, "normalization_type", None) or "none").removesuffix("Pre")
         return ModelInfo(
@@ -235,7 +236,9 @@ class DepthModel:
             normalization=kind if kind in ("LN", "RMS") else "none",
             dtype=str(self.dtype).removeprefix("torch."),
             device=str(self.device),
-            fingerprint=digest,
+            fingerprint=weights,
+            configuration=configuration,
+            tokenizer="" if self.tokenizer is None else tokenizer_fingerprint(self.tokenizer),
             double_bos=self.double_bos,
         )
 

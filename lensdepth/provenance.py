@@ -36,6 +36,11 @@ class ModelInfo:
     device: str
     fingerprint: str
     """Sixteen hex digits that change when any weight changes."""
+    configuration: str = ""
+    """The same of all that the model's configuration sets otherwise than its class does; "" in
+    results of lensdepth 0.1."""
+    tokenizer: str = ""
+    """The same of the tokenizer; "" where there is none, and in results of lensdepth 0.1."""
     double_bos: bool = True
     """Whether a BOS token in front of a text's own is read."""
 

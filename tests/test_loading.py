@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from lensdepth import conversion, loading, weights
+from lensdepth import conversion, fingerprints, loading
 from lensdepth.conversion import has_hooked_transformer
-from lensdepth.model import load_model
+from lensdepth.model import DepthModel, load_model
 
 Folder = Callable[[str], Path]
 
@@ -230,7 +230,7 @@ def test_fingerprint_is_exact() -> None:
 
 def test_chunks_do_not_change_the_sum() -> None:
     weight = torch.randn(101)
-    assert weights._sum_bits(weight, chunk=4) == weights._sum_bits(weight)
+    assert fingerprints._sum_bits(weight, chunk=4) == fingerprints._sum_bits(weight)
 
 
 def test_architectures_differ_from_their_defaults() -> None:
@@ -378,3 +378,44 @@ def test_names_on_the_hub_are_looked_at_as_folders_are(
         file.unlink()
     (alone / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/toy"}')
     assert "It holds an adapter of 'someone/toy' alone" in complaint("someone/lora")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "key", "value"),
+    [
+        ("llama", "rope_parameters", {"rope_type": "default", "rope_theta": 500.0}),
+        ("llama", "rms_norm_eps", 1e-3),
+        ("gemma2", "final_logit_softcapping", 2.0),
+        ("gpt_neox", "use_parallel_residual", False),
+        ("gpt2", "activation_function", "relu"),
+    ],
+)
+def test_what_weights_do_not_show_has_a_fingerprint(
+    tmp_path: Path, model_folder: Callable[[str], Path], architecture: str, key: str, value: object
+) -> None:
+    folder = shutil.copytree(model_folder(architecture), tmp_path / "model")
+    before = load_model(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    after = load_model(folder)
+    assert before.info.fingerprint == after.info.fingerprint
+    assert before.info.tokenizer == after.info.tokenizer
+    assert before.info.configuration != after.info.configuration
+    assert not torch.equal(before.logits(["Two months"]), after.logits(["Two months"]))
+    both = [DepthModel(model.model).info.configuration for model in (before, after)]
+    assert both[0] != both[1]
+
+
+def test_a_tokenizer_has_a_fingerprint(tmp_path: Path, model_folder: Callable[[str], Path]) -> None:
+    folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
+    before = load_model(folder)
+    known = before.info.tokenizer
+    before.tokenize(["Two", "Two months from January"])  # padding is no other tokenizer
+    assert DepthModel(before.model, tokenizer=before.tokenizer).info.tokenizer == known
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    vocab = whole["model"]["vocab"]
+    first, second = list(vocab)[-2:]
+    vocab[first], vocab[second] = vocab[second], vocab[first]
+    (folder / "tokenizer.json").write_text(json.dumps(whole))
+    assert load_model(folder).info.tokenizer != known
+    assert len(known) == 16

@@ -26,9 +26,9 @@ from lensdepth import (
     logit_lens,
 )
 from lensdepth.conversion import has_hooked_transformer
+from lensdepth.fingerprints import fingerprint
 from lensdepth.lens import files, fit, read
 from lensdepth.provenance import Backend, make_provenance
-from lensdepth.weights import fingerprint
 
 PROMPTS = ["The capital of France is", "If it is May now, in two months it will be"]
 

@@ -17,10 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.fingerprints import fingerprint
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
-from lensdepth.weights import fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,12 +61,12 @@ class TunedLens:
         """Refuse a model other than the one that this lens belongs to.
 
         Raises:
-            ValueError: it has another size or other weights.
+            ValueError: it has another size, other weights or another configuration.
         """
         own = self.provenance.model
-        for what in ("n_layers", "d_model", "fingerprint"):
+        for what in ("n_layers", "d_model", "fingerprint", "configuration"):
             needed, got = getattr(own, what), getattr(model.info, what)
-            if needed != got:
+            if needed not in (got, ""):  # a lens of lensdepth 0.1 knows no configuration
                 raise ValueError(
                     f"{caller}: translators belong to {own.name!r} with {what} {needed}; "
                     f"{model.info.name!r} has {got}. Fit a lens on this model."

@@ -462,6 +462,7 @@ def _facts(findings: Findings) -> list[tuple[str, str]]:
             f"{model.name}: {model.architecture}, {model.n_layers} blocks, width {model.d_model}",
         ),
         ("Weights", f"{model.weights}, fingerprint {model.fingerprint}"),
+        ("Configuration", f"fingerprint {model.configuration}; tokenizer {model.tokenizer}"),
         ("Run by", f"{_backend(model.backend)}, {model.dtype} on {model.device}"),
         ("Task", f"{task.name}: {prose.counted(len(task), noun)} of {task.n_drawn:,} drawn"),
         ("Left out", _left_out(findings)),

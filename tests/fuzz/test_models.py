@@ -1,7 +1,7 @@
 """Model folders: a damaged one is refused, or says of itself that it is another, or is the same.
 
 What stands beside the weights and has no say changes no number; damage to the tokenizer changes no
-logits of given token ids; damage to weights shows in the fingerprint.
+logits of given token ids; damage to weights or configuration shows in its fingerprint.
 """
 
 import json
@@ -42,15 +42,6 @@ VALUES = st.sampled_from(
     ("mistral", "gpt2", "bert", "float16", "yarn", "dynamic", "linear", "relu", "model.safetensors",
      "BPE", "Unigram", "GPT2Tokenizer", "sliding_attention", [32, 32], {"rope_type": "linear"})
 )  # fmt: skip
-NOT_IN_WEIGHTS = {
-    "rope_parameters", "rope_scaling", "rope_theta", "rms_norm_eps", "layer_norm_epsilon",
-    "hidden_act", "activation_function", "sliding_window", "layer_types", "scale_attn_weights",
-    "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "num_key_value_heads",
-    "attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar", "rotary_pct",
-    "use_parallel_residual", "layer_norm_eps", "hidden_activation", "partial_rotary_factor",
-    "attention_bias", "mlp_bias", "head_dim", "tie_word_embeddings", "text_config", "model_type",
-}  # fmt: skip
-"""A known gap: the fingerprint covers weights alone, and these change logits without it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -166,12 +157,8 @@ def test_a_damaged_config(
     root: Path, architecture: str, backend: BackendChoice, data: st.DataObject
 ) -> None:
     saved = _base(root, architecture)
-    content = saved.file("config.json")
-    config = injured(data, content)
-    if outcome(saved, {"config.json": config}, backend) == "silent":
-        now, before = json.loads(config), json.loads(content)
-        others = {key for key in now | before if repr(now.get(key)) != repr(before.get(key))}
-        assert others & NOT_IN_WEIGHTS, f"another {others} is another model, and nothing says so"
+    config = injured(data, saved.file("config.json"))
+    assert outcome(saved, {"config.json": config}, backend) != "silent"
 
 
 @given(
