@@ -34,8 +34,9 @@ def one(case: dict[str, int], shape: str, backend: str) -> dict[str, Any]:
     """Time one case; run in a process of its own."""
     from benchmarks.shapes import folder
     from lensdepth import load_model, polar
-    from lensdepth.hooks import SiteEdit, depth_hook
+    from lensdepth.hooks import SiteEdit
     from lensdepth.replay import replay_measure
+    from lensdepth.site import depth_hook
 
     torch.set_num_threads(1)
     n_layers, seq, pairs = case["n_layers"], case["seq"], case["pairs"]

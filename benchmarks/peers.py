@@ -170,8 +170,9 @@ def pyvene(path: Path) -> Sweep:
 
 def _lensdepth(path: Path, backend: str) -> Sweep:
     from lensdepth import load_model, polar
-    from lensdepth.hooks import SiteEdit, depth_hook
+    from lensdepth.hooks import SiteEdit
     from lensdepth.replay import replay_measure
+    from lensdepth.site import depth_hook
 
     model = load_model(path, backend=backend)  # type: ignore[arg-type]
 

@@ -19,9 +19,10 @@ import torch
 from benchmarks.peers import versions
 from benchmarks.shapes import ANSWERS, folder, pair
 from lensdepth import load_model, polar
-from lensdepth.hooks import SiteEdit, depth_hook, site_hook
+from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.replay import replay_measure
+from lensdepth.site import depth_hook, site_hook
 from lensdepth.tokens import TokenBatch
 
 PLAIN_SHARE = 12

@@ -25,9 +25,10 @@ from torch import Tensor
 from benchmarks.shapes import folder
 from lensdepth import DepthModel, load_model, logit_lens, polar
 from lensdepth.conversion import has_hooked_transformer
-from lensdepth.hooks import SiteEdit, site_hook
+from lensdepth.hooks import SiteEdit
 from lensdepth.passes import Passes
 from lensdepth.replay import replay
+from lensdepth.site import site_hook
 
 N_THREADS = 4
 

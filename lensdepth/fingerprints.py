@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 DIGITS = 16
+MOST_IDS = 10_000_000
+"""Largest token id of a tokenizer that is told whole; of one beyond, vocabulary and class."""
 _NO_SAY = {"transformers_version", "dtype", "torch_dtype", "architectures", "use_cache"}
 """Entries of a configuration that change no number, or that `ModelInfo` tells anyway."""
 
@@ -47,13 +49,14 @@ def model_configuration(model: Any) -> str:
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Over what a tokenizer makes of a text; how it last padded or cut is not part of it."""
-    said = {"class": type(tokenizer).__name__, "special": tokenizer.special_tokens_map}
-    fast = getattr(tokenizer, "backend_tokenizer", None)
-    if fast is None:
-        return _digest({**said, "vocab": tokenizer.get_vocab()})
+    special, fast = tokenizer.special_tokens_map, getattr(tokenizer, "backend_tokenizer", None)
+    vocab = tokenizer.get_vocab()
+    # Writing a fast tokenizer out goes through every id up to the largest, there or not.
+    if fast is None or max(vocab.values(), default=0) > MOST_IDS:
+        return _digest({"class": type(tokenizer).__name__, "special": special, "vocab": vocab})
     # How to pad and to cut is written in front of the tokens.
     told = fast.to_str().partition('"added_tokens"')[2]
-    return _digest({"special": said["special"], "told": told})
+    return _digest({"special": special, "told": told})
 
 
 def _telling(value: Any) -> Any:

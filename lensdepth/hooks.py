@@ -1,21 +1,22 @@
-"""Hook names, and the plain way of reading and editing activations in one forward pass.
+"""Edits as data, and the plain way of reading and editing activations in one forward pass.
 
-Reach for this to name a site or to describe an intervention as data (`SiteEdit`). It works on the
+Reach for this to describe an intervention as data (`SiteEdit`). It works on the
 TransformerLens object of either line. `DepthModel.run_edits` is what most callers want.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.polar import Edit
+from lensdepth.site import Stream, depth_hook, site_hook
 
-Stream = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"]
+__all__ = ["SiteEdit", "Stream", "depth_hook", "hooked", "site_hook"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,22 +48,6 @@ class StopPass(BaseException):
 
     Not an `Exception`, so that no handler inside the model swallows it.
     """
-
-
-def depth_hook(depth: int, n_layers: int) -> str:
-    """Hook name of a residual state: depth 0 enters block 0, depth d leaves block d - 1."""
-    if not 0 <= depth <= n_layers:
-        raise ValueError(f"depth_hook: depth must lie in 0...{n_layers}, got {depth}.")
-    return site_hook("resid_pre", 0) if depth == 0 else site_hook("resid_post", depth - 1)
-
-
-def site_hook(stream: Stream, layer: int) -> str:
-    """Hook name of a stream in one block."""
-    if stream not in get_args(Stream):
-        raise ValueError(
-            f"site_hook: stream must be one of {', '.join(get_args(Stream))}, got {stream!r}."
-        )
-    return f"blocks.{layer}.attn.hook_z" if stream == "z" else f"blocks.{layer}.hook_{stream}"
 
 
 Hook = tuple[str, Callable[[Tensor], Tensor | None]]

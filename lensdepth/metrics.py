@@ -44,6 +44,13 @@ def token_log_prob(
     return _pick(wide, token) - wide.logsumexp(-1)
 
 
+def token_prob(
+    logits: Float[Tensor, "*batch d_vocab"], token: Int[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """Probability of one token."""
+    return token_log_prob(logits, token).exp()
+
+
 def _refuse_nan(logits: Float[Tensor, "*batch d_vocab"], caller: str) -> None:
     """Every comparison with NaN is false, which would make of it the best or the worst."""
     wrong = logits.amax(-1).isnan()  # the largest of several numbers is NaN where one of them is

@@ -265,12 +265,3 @@ def random_direction_swap(generator: torch.Generator) -> Edit:
         return random_at_angle(base, theta.nan_to_num(0.0), generator)
 
     return edit
-
-
-EDITS: dict[str, Edit] = {
-    "full": full_swap,
-    "direction": direction_swap,
-    "norm": norm_swap,
-    "self": self_swap,
-}
-"""Edits that need nothing but base and source, by the name that options use."""

@@ -49,17 +49,7 @@ def save_result(result: Any, path: str | Path) -> None:
     from safetensors.torch import save_file
 
     kind = type(result)
-    tensors, plain, memory = {}, {}, set()
-    for field in fields(result):
-        value = getattr(result, field.name)
-        if isinstance(value, Tensor):
-            tensor = value.detach().cpu().contiguous()
-            # Fields may be views of the same numbers, which safetensors does not write.
-            place = tensor.untyped_storage().data_ptr()
-            tensors[field.name] = tensor.clone() if place in memory else tensor
-            memory.add(place)
-        else:
-            plain[field.name] = _plain(value)
+    plain, tensors = _taken_apart(result)
     header = {
         "format": str(FORMAT),
         "kind": kind.__name__,
@@ -74,11 +64,53 @@ def save_result(result: Any, path: str | Path) -> None:
             f"not be read again; save the results of fewer prompts."
         )
     try:
-        _restore(kind, json.loads(header["fields"]) | tensors, kind.__name__)
+        _restore(kind, _put_together(json.loads(header["fields"]), tensors), kind.__name__)
     except _Unfit as error:
         raise ValueError(f"{said} could not be loaded again: {error}.") from error
     with whole_file(path) as partial, outside("safetensors", kind=OSError):
         save_file(tensors, partial, header)
+
+
+def _taken_apart(result: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The values of a record, and its tensors by field; of a record in it, by `field.field`."""
+    plain, tensors, memory = {}, {}, set()
+    for field in fields(result):
+        value = getattr(result, field.name)
+        if isinstance(value, Tensor):
+            tensor = value.detach().cpu().contiguous()
+            # Fields may be views of the same numbers, which safetensors does not write.
+            place = tensor.untyped_storage().data_ptr()
+            tensors[field.name] = tensor.clone() if place in memory else tensor
+            memory.add(place)
+        elif is_dataclass(value) and not isinstance(value, type):
+            plain[field.name], inner = _taken_apart(value)
+            tensors |= {f"{field.name}.{name}": tensor for name, tensor in inner.items()}
+        else:
+            plain[field.name] = _plain(value)
+    return plain, tensors
+
+
+def _put_together(plain: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What `_taken_apart` took apart, records as dictionaries.
+
+    Raises:
+        _Unfit: a field is there twice, or is of a record that is not there.
+    """
+    whole = dict(plain)
+    inner: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        record, dot, rest = name.partition(".")
+        if not dot:
+            if record in plain:
+                raise _Unfit("its fields are no record, or are there twice")
+            whole[record] = tensor
+        else:
+            inner.setdefault(record, {})[rest] = tensor
+    for record, fields_of in inner.items():
+        if not isinstance(plain.get(record), dict):
+            raise _Unfit(f"it has numbers of {record!r}, and no such record")
+        whole[record] = _put_together(plain[record], fields_of)
+    return whole
 
 
 def _plain(value: Any) -> Any:
@@ -128,9 +160,9 @@ def load_result(kind: type[T], path: str | Path) -> T:
         plain = json.loads(header["fields"])
     version = header.get("lensdepth", "0.1")
     try:
-        if not isinstance(plain, dict) or plain.keys() & tensors.keys():
+        if not isinstance(plain, dict):
             raise _Unfit("its fields are no record, or are there twice")
-        return _restore(kind, plain | tensors, kind.__name__)
+        return _restore(kind, _put_together(plain, tensors), kind.__name__)
     except _OtherFields as error:
         raise ValueError(f"{said} was written by lensdepth {version} {error}.") from error
     except _Unfit as error:

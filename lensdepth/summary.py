@@ -193,8 +193,8 @@ def dose_summary(profile: DoseProfile) -> Json:
         rows = [i for i, name in enumerate(profile.parts) if name == part]
         found[part] = {
             "doses": profile.doses[rows].tolist(),
-            "transferred": [mean_curve(profile.transferred[i].T) for i in rows],
-            "kl": [mean_curve(profile.kl[i].T) for i in rows],
+            "transferred": [mean_curve(profile.transferred[i]) for i in rows],
+            "kl": [mean_curve(profile.kl[i]) for i in rows],
         }
     return {"position": profile.position, "depths": profile.depths.tolist(), "parts": found}
 

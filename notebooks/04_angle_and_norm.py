@@ -73,7 +73,7 @@ say(
 # %%
 parts = ablation_sweep(model, task)
 angles = parts.angle[0].rad2deg().T
-ratios = 100 * (parts.norm_ratio[0].T.log().abs().exp() - 1)
+ratios = 100 * (parts.norm_ratio[..., 0].log().abs().exp() - 1)
 show(
     depth_lines(
         {"angle, degrees": angles, "difference of norms, per cent": ratios},
@@ -179,7 +179,7 @@ for factor in factors:
         p == "norm" and abs(float(d) - factor) < 1e-6
         for p, d in zip(dose.parts, dose.doses, strict=True)
     ]
-    flips[f"norm times {factor:g}"] = dose.flip[row.index(True)].T
+    flips[f"norm times {factor:g}"] = dose.flip[row.index(True)]
 show(
     depth_lines(
         flips,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from lensdepth.geometry import GeometryProfile
 from lensdepth.geometry.coupling import coupling_names
 from lensdepth.lens import LensProfile
 from lensdepth.locality import LocalityProfile
+from lensdepth.outcome import Effects
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import ModelInfo, Provenance, make_provenance
 from lensdepth.steering import SteeringProfile
@@ -100,16 +102,25 @@ def patch(at: float | None = 4.0, *, control: float = 0.1) -> PatchProfile:
         stream="resid_pre",
         edit="full",
         method="exact",
-        metrics=("logit_diff", "kl", "success"),
-        positions=("input", "prediction"),
         labels=("input", "prediction"),
-        heads=(),
-        depths=torch.arange(N_LAYERS + 1),
-        base_values=-torch.ones(3, N),
-        source_values=torch.ones(3, N),
-        values=torch.stack([2 * success - 1, *others]),
-        controls=("shuffled_source",),
-        control_values=torch.stack([2 * shuffled - 1, others[0], shuffled])[None],
+        outcome=Effects(
+            metrics=("logit_diff", "kl", "success"),
+            coords={
+                "control": ("none", "shuffled_source"),
+                "depth": tuple(range(N_LAYERS + 1)),
+                "position": ("input", "prediction"),
+                "head": ("all",),
+            },
+            values=torch.stack(
+                [
+                    torch.stack([2 * success - 1, *others]),
+                    torch.stack([2 * shuffled - 1, others[0], shuffled]),
+                ],
+                dim=1,
+            ),
+            base=-torch.ones(3, N),
+            source=torch.ones(3, N),
+        ),
         self_patch_error=0.0,
         exact_values=None,
         rank_correlation=None,
@@ -121,26 +132,28 @@ def ablation(*, direction: float = 0.9, norm: float = 0.1, random: float = 0.4) 
     shares = dict(zip((*EDITS, *CONTROLS), (1.0, direction, norm, 0.5, random, 0.0), strict=True))
     moved = torch.stack([spread(s * step(4.0), noise=0.05, seed=2) for s in shares.values()])
     moved[2, -1] = 0.0
-    moved = moved[:, None, None]  # one scope, one position
+    moved = rearrange(moved, "edit depth pair -> edit 1 pair depth 1")
     return AblationProfile(
         provenance=provenance(),
         mode="denoise",
         to="source",
         coordinates="raw",
         n_reference=0,
-        scopes=("local",),
-        positions=("prediction",),
         at_end=("always",),
-        depths=torch.arange(N_LAYERS + 1),
-        edits=tuple(shares),
-        base_logit_diff=-torch.ones(N),
-        source_logit_diff=torch.ones(N),
-        logit_diff=2 * moved - 1,
-        kl=torch.ones_like(moved),
-        flip=torch.ones_like(moved),
-        success=torch.ones_like(moved),
-        angle=torch.ones(1, N_LAYERS + 1, N),
-        norm_ratio=torch.full((1, N_LAYERS + 1, N), 1.05),
+        outcome=Effects(
+            metrics=("logit_diff", "kl", "flip", "success"),
+            coords={
+                "edit": tuple(shares),
+                "scope": ("local",),
+                "depth": tuple(range(N_LAYERS + 1)),
+                "position": ("prediction",),
+            },
+            values=torch.stack([2 * moved - 1, *[torch.ones_like(moved)] * 3]),
+            base=torch.stack([-torch.ones(N), *[torch.zeros(N)] * 3]),
+            source=torch.ones(4, N),
+        ),
+        angle=torch.ones(N, N_LAYERS + 1, 1),
+        norm_ratio=torch.full((N, N_LAYERS + 1, 1), 1.05),
         self_patch_error=0.0,
     )
 
@@ -179,22 +192,22 @@ def dose(*, half: float = 4.0, norm: float = 0.0) -> DoseProfile:
         strict=True,
     )
     sizes = [0.0, 0.6, 1.0, 0.0, 0.2, 0.4, 0.0, 0.0, norm]
-    moved = torch.stack([spread(size * step(half)) for size in sizes])
+    moved = torch.stack([spread(size * step(half)).T for size in sizes])
     return DoseProfile(
         provenance=provenance(),
         mode="denoise",
         coordinates="raw",
         position="prediction",
-        depths=torch.arange(N_LAYERS + 1),
         parts=parts,
         doses=torch.tensor(doses),
-        angle=torch.ones(N_LAYERS + 1, N),
-        base_logit_diff=-torch.ones(N),
-        source_logit_diff=torch.ones(N),
-        logit_diff=2 * moved - 1,
-        kl=3 * moved,
-        flip=moved,
-        success=moved,
+        angle=torch.ones(N, N_LAYERS + 1),
+        outcome=Effects(
+            metrics=("logit_diff", "kl", "flip", "success"),
+            coords={"dose": tuple(range(len(parts))), "depth": tuple(range(N_LAYERS + 1))},
+            values=torch.stack([2 * moved - 1, 3 * moved, moved, moved]),
+            base=torch.stack([-torch.ones(N), *[torch.zeros(N)] * 3]),
+            source=torch.ones(4, N),
+        ),
     )
 
 
@@ -209,14 +222,24 @@ def steering(at: float | None = 4.0, *, sustained: float | None = None) -> Steer
         early = torch.ones(N_LAYERS + 1) if crossing is None else 1 - step(crossing)
         late = torch.ones(N_LAYERS + 1) if s and crossing is None else step(crossing or 99.0)
         success[:2, s] = torch.stack([trials(early), trials(late)])
-    sizes = (2, N_LAYERS + 1, N)
+    success = rearrange(success, "edit scope position depth pair -> edit scope pair depth position")
+    start = {"logit_diff": -4.0, "success": 0.0, "answer_probability": 0.0, "kl_to_source": 5.0}
+    end = {"logit_diff": 4.0, "success": 1.0, "answer_probability": 1.0, "kl_to_source": 0.0}
     return SteeringProfile(
         provenance=provenance(),
         mode="denoise",
-        edits=edits,
-        scopes=("local", "suffix"),
-        positions=("input", "prediction"),
-        depths=torch.arange(N_LAYERS + 1),
+        outcome=Effects(
+            metrics=(*start, "flip"),
+            coords={
+                "edit": edits,
+                "scope": ("local", "suffix"),
+                "depth": tuple(range(N_LAYERS + 1)),
+                "position": ("input", "prediction"),
+            },
+            values=torch.stack([success, success, success, 5 * (1 - success), success]),
+            base=torch.tensor([*start.values(), 0.0])[:, None].expand(5, N),
+            source=torch.tensor([*end.values(), 1.0])[:, None].expand(5, N),
+        ),
         labels=(("January", "May"), ("March", "July")),
         base_label=torch.zeros(2, N, dtype=torch.long),
         source_label=torch.ones(2, N, dtype=torch.long),
@@ -224,19 +247,8 @@ def steering(at: float | None = 4.0, *, sustained: float | None = None) -> Steer
         centroid_sizes=torch.full((2, 2, N), 7),
         strength=1.0,
         budget=None,
-        vector_norm=torch.ones(sizes),
-        state_norm=torch.ones(2, N_LAYERS + 1),
-        base_success=torch.zeros(N),
-        base_prob=torch.zeros(N),
-        base_logit_diff=torch.full((N,), -4.0),
-        source_logit_diff=torch.full((N,), 4.0),
-        source_prob=torch.ones(N),
-        base_kl_to_source=torch.full((N,), 5.0),
-        success=success,
-        prob=success,
-        kl_to_source=5 * (1 - success),
-        logit_diff=success,
-        flip=success,
+        vector_norm=torch.ones(N, N_LAYERS + 1, 2),
+        state_norm=torch.ones(N_LAYERS + 1, 2),
     )
 
 

@@ -14,11 +14,14 @@ from lensdepth.ablation import AblationProfile, DoseProfile
 from lensdepth.ablation.given import partners, random_turn, reference_means, strangers
 from lensdepth.ablation.profile import named_effect
 from lensdepth.coordinates import Coordinates
-from lensdepth.hooks import SiteEdit, depth_hook
+from lensdepth.edits import edit_of
+from lensdepth.hooks import SiteEdit
 from lensdepth.passes import Passes
-from lensdepth.patching.spans import resolve_spans
 from lensdepth.provenance import Backend
-from lensdepth.roles import assign_roles, scope_depths
+from lensdepth.site import depth_hook
+from lensdepth.sweep.choices import scope_depths
+from lensdepth.sweep.roles import assign_roles
+from lensdepth.sweep.spans import resolve_spans
 
 ARCHITECTURES = ("llama", "gpt2", "gemma2", "gpt_neox")
 
@@ -73,9 +76,9 @@ def test_each_edit_is_what_plain_hooks_do(
     states = model.residual_stream(task.clean_tokens).resid[:, :, 0]
     reached = scope_depths(scope, 1, model.n_layers)  # type: ignore[arg-type]
     for name in ("full", "direction", "norm"):
-        plain = by_hand(model, task, [(d, polar.EDITS[name], states[d]) for d in reached])
+        plain = by_hand(model, task, [(d, edit_of(name), states[d]) for d in reached])
         torch.testing.assert_close(
-            found.logit_diff[found.edits.index(name), 0, 0, 0], plain, atol=2e-4, rtol=1e-4
+            found.logit_diff[found.edits.index(name), 0, :, 0, 0], plain, atol=2e-4, rtol=1e-4
         )
 
 
@@ -216,7 +219,7 @@ def test_scopes_agree_where_they_are_the_same_run(everywhere: AblationProfile) -
     torch.testing.assert_close(prefix[..., -1, :], whole[..., 0, :])
     assert (whole == whole[..., :1, :]).all()
     # A full swap leaves nothing of earlier ones at the same position.
-    torch.testing.assert_close(prefix[0, 0], local[0, 0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(prefix[0, ..., 0], local[0, ..., 0], atol=1e-4, rtol=1e-4)
 
 
 def test_identity_and_what_is_judged(everywhere: AblationProfile) -> None:
@@ -262,15 +265,15 @@ def test_parts_are_compared_pair_by_pair(profile: AblationProfile) -> None:
         got = frame["value"][("full_of_means", depth)]
         assert got == pytest.approx(float(changes["full"][depth] / way), abs=1e-5)
     with pytest.raises(ValueError, match="effect must be one of"):
-        inspect.unwrap(named_effect)(profile, "size")
+        inspect.unwrap(named_effect)(profile.outcome, "size")
 
 
 def test_equal_states_at_depth_0_leave_every_edit_without_effect(
     profile: AblationProfile,
 ) -> None:
     """The prompts end in the same token, so its embedding is its own source."""
-    assert profile.angle[0, 0].abs().max() < 1e-5
-    assert profile.kl[:, 0, 0, 0].abs().max() < 1e-5
+    assert profile.angle[:, 0, 0].abs().max() < 1e-5
+    assert profile.kl[:, 0, :, 0, 0].abs().max() < 1e-5
 
 
 def test_the_random_direction_is_seeded_and_does_not_depend_on_the_batch(
@@ -279,7 +282,7 @@ def test_the_random_direction_is_seeded_and_does_not_depend_on_the_batch(
     profile: AblationProfile,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lensdepth.ablation.sweep.STATE_BYTES", 40_000)
+    monkeypatch.setattr("lensdepth.sweep.loop.STATE_BYTES", 40_000)
     again = ablation_sweep(trained, capitals, max_memory=100_000)
     other = ablation_sweep(trained, capitals, seed=1)
     torch.testing.assert_close(again.logit_diff, profile.logit_diff, atol=1e-4, rtol=1e-4)
@@ -292,7 +295,7 @@ def test_means_do_not_depend_on_blocks(
     trained: DepthModel, capitals: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ablation_sweep(trained, capitals, to="mean", coordinates="final_norm")
-    monkeypatch.setattr("lensdepth.ablation.given.STATE_BYTES", 5_000)
+    monkeypatch.setattr("lensdepth.sweep.loop.STATE_BYTES", 5_000)
     parts = ablation_sweep(trained, capitals, to="mean", coordinates="final_norm")
     torch.testing.assert_close(whole.logit_diff, parts.logit_diff, atol=1e-4, rtol=1e-4)
 
@@ -354,8 +357,8 @@ def test_frame_save_and_load(everywhere: AblationProfile, tmp_path: Path) -> Non
         everywhere.scopes.index("prefix"),
         everywhere.positions.index("input"),
     )
-    assert row["kl"].item() == everywhere.kl[e, s, p, 2, 4].item()
-    assert row["angle"].item() == everywhere.angle[p, 2, 4].item()
+    assert row["kl"].item() == everywhere.kl[e, s, 4, 2, p].item()
+    assert row["angle"].item() == everywhere.angle[4, 2, p].item()
     everywhere.save(tmp_path / "a.safetensors")
     assert AblationProfile.load(tmp_path / "a.safetensors").to_frame().equals(frame)
     for effect in ("transferred", "logit_diff", "kl", "flip", "success"):
@@ -419,7 +422,7 @@ def test_a_dose_profile_saves_loads_and_draws(dosed: DoseProfile, tmp_path: Path
     frame = dosed.to_frame()
     assert DoseProfile.load(tmp_path / "d.safetensors").to_frame().equals(frame)
     row = frame[(frame.part == "norm") & (frame.dose == 4) & (frame.depth == 1) & (frame.pair == 3)]
-    assert row["kl"].item() == dosed.kl[-1, 1, 3].item()
+    assert row["kl"].item() == dosed.kl[-1, 3, 1].item()
     figure = dosed.plot("kl")
     assert len(figure.layout.annotations) > dosed.n_layers
     with pytest.raises(ValueError, match="no dose of 'norm' at depth 7"):

@@ -36,8 +36,8 @@ from lensdepth.cli import main
 from lensdepth.hooks import hooked
 from lensdepth.metrics import logit_diff
 from lensdepth.passes import Passes
-from lensdepth.patching.spans import Span
 from lensdepth.provenance import Backend
+from lensdepth.sweep.spans import Span
 from lensdepth.teaching import planted
 
 PROMPTS = list(architectures.PROMPTS)

@@ -14,9 +14,10 @@ from transformers import AutoModelForCausalLM
 import lensdepth as ld
 from lensdepth import metrics, polar
 from lensdepth.finite import NotFinite, advice, all_finite, first_row
-from lensdepth.hooks import SiteEdit, depth_hook
-from lensdepth.patching.readings import checked_metric
+from lensdepth.hooks import SiteEdit
 from lensdepth.replay import replay, replay_measure
+from lensdepth.site import depth_hook
+from lensdepth.sweep.readings import checked_metric
 
 PROMPTS = list(architectures.PROMPTS)
 Folder = Callable[[str], Path]

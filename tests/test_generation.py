@@ -9,9 +9,10 @@ from conftest import Load
 from torch import Tensor
 
 from lensdepth import generation, polar
-from lensdepth.hooks import depth_hook, hooked
+from lensdepth.hooks import hooked
 from lensdepth.model import DepthModel, load_model
 from lensdepth.passes import Passes
+from lensdepth.site import depth_hook
 
 PROMPTS = list(architectures.PROMPTS)
 

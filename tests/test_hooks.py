@@ -6,8 +6,9 @@ import torch
 from conftest import BACKENDS, Load
 from torch import Tensor
 
-from lensdepth.hooks import SiteEdit, Stream, depth_hook, site_hook
+from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
+from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.tokens import TokenBatch
 
 STREAMS: tuple[Stream, ...] = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z")

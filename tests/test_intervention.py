@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lensdepth import DepthModel, Intervention, intervene, load_task, pair_task, polar
-from lensdepth.hooks import SiteEdit, Stream, depth_hook, site_hook
+from lensdepth.edits import at_random, norm_towards, strong_edit, towards, with_noise
+from lensdepth.hooks import SiteEdit
 from lensdepth.intervention import EDITS, map_positions
-from lensdepth.intervention.edits import at_random, norm_towards, strong_edit, towards, with_noise
+from lensdepth.site import Stream, depth_hook, site_hook
 
 BASE, SOURCE = "Two months from May is", "Two months from June is"
 

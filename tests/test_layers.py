@@ -38,6 +38,9 @@ LEVELS = (
         "progress",
     ),
     (
+        "site",
+        "edits",
+        "outcome",
         "hooks",
         "passes",
         "adoption",
@@ -53,7 +56,8 @@ LEVELS = (
         "model",
         "replay",
         "tasks",
-        "roles",
+        "prompts",
+        "sweep",
     ),
     (
         "lens",

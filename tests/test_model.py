@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from lensdepth.conversion import has_hooked_transformer
-from lensdepth.hooks import depth_hook, site_hook
 from lensdepth.model import DepthModel, load_model
 from lensdepth.provenance import Backend
+from lensdepth.site import depth_hook, site_hook
 
 pytestmark = pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated")
 PROMPTS = list(architectures.PROMPTS)

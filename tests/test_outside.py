@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from lensdepth.hooks import depth_hook
 from lensdepth.outside import (
     LONGEST_NAME,
     LONGEST_REASON,
@@ -18,6 +17,7 @@ from lensdepth.outside import (
     shown,
     visible,
 )
+from lensdepth.site import depth_hook
 
 
 def test_whatever_a_library_raises_is_one_line_with_its_cause() -> None:

@@ -10,14 +10,16 @@ from conftest import Load
 from torch import Tensor
 
 from lensdepth import DepthModel, Task, find_crossing, load_task, patch_sweep, patch_windows, polar
-from lensdepth.hooks import SiteEdit, Stream, site_hook
+from lensdepth.hooks import SiteEdit
 from lensdepth.metrics import logit_diff
 from lensdepth.passes import Passes
 from lensdepth.patching import PatchProfile, WindowProfile, text_span
-from lensdepth.patching.sites import check_model
-from lensdepth.patching.spans import elsewhere, resolve_spans, same_states
 from lensdepth.patching.sweep import check_options
-from lensdepth.roles import assign_roles, shuffled_sources
+from lensdepth.site import Stream, site_hook
+from lensdepth.sweep.choices import check_stream
+from lensdepth.sweep.controls import elsewhere, shuffled_sources
+from lensdepth.sweep.roles import assign_roles
+from lensdepth.sweep.spans import resolve_spans, same_states
 
 
 @pytest.fixture(scope="module")
@@ -392,7 +394,7 @@ def test_bad_options_are_refused_before_any_forward_pass(
 
 def test_words_that_mean_nothing_are_refused(trained: DepthModel) -> None:
     with pytest.raises(ValueError, match=r"stream must be one of resid_pre, .*, got 'residual'"):
-        check_model(trained, "residual", caller="patch_sweep")
+        check_stream(trained, "residual", caller="patch_sweep")
     for options, message in (
         ((("placebo",), "exact", 0, "kl"), "control must be one of shuffled_source"),
         (((), "guess", 0, "kl"), "method must be one of exact"),
@@ -438,8 +440,8 @@ def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
     load_tiny: Load, backend: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """In every block of pairs, the checks before the sweep included."""
-    from lensdepth.patching import sweep
     from lensdepth.replay import chunk
+    from lensdepth.sweep import loop
 
     model = DepthModel(
         load_tiny("llama", backend).model, tokenizer=load_tiny("llama", backend).tokenizer
@@ -448,7 +450,7 @@ def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
     expected = patch_sweep(model, task, engine="hooks")
     attend = chunk.attend
     monkeypatch.setattr(chunk, "attend", lambda *parts: 1.1 * attend(*parts))
-    monkeypatch.setattr(sweep, "SOURCE_BYTES", 1)  # a block a pair
+    monkeypatch.setattr(loop, "STATE_BYTES", 1)  # a block a pair
     model.replay_checked.clear()
     found = patch_sweep(model, task)
     torch.testing.assert_close(found.values, expected.values, atol=1e-4, rtol=1e-4)

@@ -9,6 +9,7 @@ import results
 import torch
 
 from lensdepth import prose
+from lensdepth.ablation import AblationProfile
 from lensdepth.prose import Estimate
 from lensdepth.prose.wording import at_depth, place
 from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
@@ -127,7 +128,8 @@ def test_depth_l_is_called_arithmetic_and_controls_are_given() -> None:
 
 def test_a_state_that_moves_nothing_gives_no_comparison() -> None:
     profile = results.ablation(direction=0.5, norm=0.0)
-    nothing = replace(profile, logit_diff=torch.full_like(profile.logit_diff, -1.0))
+    still = torch.full_like(profile.outcome.values, -1.0)
+    nothing = replace(profile, outcome=replace(profile.outcome, values=still))
     assert "its parts cannot be compared" in prose.ablation_verdict(nothing)
 
 
@@ -205,9 +207,14 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
 
 
 def test_a_global_edit_says_how_far_it_reaches_and_what_holds_by_construction() -> None:
-    profile = replace(results.ablation(), scopes=("prefix",))
+    def reaching(scope: str) -> AblationProfile:
+        made = results.ablation()
+        coords = {**made.outcome.coords, "scope": (scope,)}
+        return replace(made, outcome=replace(made.outcome, coords=coords))
+
+    profile = reaching("prefix")
     assert prose.ablation_verdict(profile).startswith("Up to depth 8 (output of block 7, the last)")
-    sustained = " ".join(prose.ablation_sentences(replace(profile, scopes=("suffix",))))
+    sustained = " ".join(prose.ablation_sentences(reaching("suffix")))
     assert "From depth 7" in sustained
     assert "follows by construction" in sustained
     assert "follows by construction" not in " ".join(prose.ablation_sentences(profile))

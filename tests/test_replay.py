@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lensdepth import load_model, polar
-from lensdepth.hooks import SiteEdit, Stream, capture, depth_hook, site_hook
+from lensdepth.hooks import SiteEdit, capture
 from lensdepth.model import DepthModel
 from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
 from lensdepth.replay import Part, attention, chunk, replay, replay_measure
 from lensdepth.replay.chunk import Chunk
+from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.teaching import planted
 from lensdepth.tokens import Positions, TokenBatch, pad_tokens
 

@@ -14,10 +14,11 @@ from test_generation import Recorder
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.hooks import SiteEdit, Stream, depth_hook, site_hook
+from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.polar import Edit
 from lensdepth.replay import replay
+from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.standing import StandingEdit, standing, standing_positions
 
 PROMPTS = list(architectures.PROMPTS)

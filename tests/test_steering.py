@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lensdepth import DepthModel, Task, find_crossing, load_task, polar, steering_sweep
-from lensdepth.hooks import SiteEdit, depth_hook
+from lensdepth.hooks import SiteEdit
 from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
-from lensdepth.roles import assign_roles
+from lensdepth.site import depth_hook
 from lensdepth.steering import SteeringProfile
 from lensdepth.steering.labels import (
     centroid_sizes,
@@ -19,6 +19,7 @@ from lensdepth.steering.labels import (
     members,
     pool_prompts,
 )
+from lensdepth.sweep.roles import assign_roles
 from lensdepth.transition import find_steering_crossing
 
 POSITIONS = ("input", "prediction")
@@ -148,12 +149,12 @@ def test_controls_have_the_norm_of_what_they_stand_beside(
     trained: DepthModel, months: Task
 ) -> None:
     few = steering_sweep(trained, months, budget=0.5, scopes=("local",))
-    expected = 0.5 * few.state_norm[..., None].expand_as(few.vector_norm)
+    expected = 0.5 * few.state_norm.expand_as(few.vector_norm)
     moved = few.vector_norm > 0
     torch.testing.assert_close(few.vector_norm[moved], expected[moved], rtol=1e-4, atol=1e-5)
     # One wording: the last token's embedding is the same for every label.
-    assert not moved[1, 0].any()
-    assert moved[0].all()
+    assert not moved[:, 0, 1].any()
+    assert moved[..., 0].all()
     still = few.of(few.kl_to_source, "prediction", edit="random")[:, 0]
     torch.testing.assert_close(still, few.base_kl_to_source, atol=1e-4, rtol=1e-4)
     other = few.of(few.logit_diff, "input", edit="random")[:, 1]
@@ -209,7 +210,7 @@ def test_other_architectures_and_noising(
     found = steering_sweep(model, task, mode="noise", engine="replay")
     plain = steering_sweep(model, task, mode="noise", engine="hooks", depths=[1])
     torch.testing.assert_close(
-        found.logit_diff[:, :, :, 1], plain.logit_diff[:, :, :, 0], atol=2e-4, rtol=1e-4
+        found.logit_diff[..., 1, :], plain.logit_diff[..., 0, :], atol=2e-4, rtol=1e-4
     )
     assert found.of(found.logit_diff, "input").isfinite().all()
     at_end = found.of(found.kl_to_source, "input")[:, -1]
@@ -222,8 +223,7 @@ def test_blocks_of_pairs_give_the_same_numbers(
     profile: SteeringProfile,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lensdepth.steering.sweep.STATE_BYTES", 60_000)
-    monkeypatch.setattr("lensdepth.steering.centroids.STATE_BYTES", 20_000)
+    monkeypatch.setattr("lensdepth.sweep.loop.STATE_BYTES", 20_000)
     again = steering_sweep(trained, months)
     torch.testing.assert_close(again.logit_diff, profile.logit_diff, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(again.kl_to_source, profile.kl_to_source, atol=1e-3, rtol=1e-3)
@@ -260,7 +260,7 @@ def test_frame_save_load_and_figure(profile: SteeringProfile, tmp_path: Path) ->
         & (frame.pair == 5)
     ]
     e, p = profile.edits.index("norm"), profile.positions.index("prediction")
-    assert row["kl_to_source"].item() == profile.kl_to_source[e, 1, p, 2, 5].item()
+    assert row["kl_to_source"].item() == profile.kl_to_source[e, 1, 5, 2, p].item()
     assert row["source_label"].item() == profile.labels[p][int(profile.source_label[p, 5])]
     profile.save(tmp_path / "s.safetensors")
     assert SteeringProfile.load(tmp_path / "s.safetensors").to_frame().equals(frame)

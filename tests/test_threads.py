@@ -21,9 +21,10 @@ from lensdepth import (
     patch_sweep,
     polar,
 )
-from lensdepth.hooks import SiteEdit, site_hook
+from lensdepth.hooks import SiteEdit
 from lensdepth.passes import lock_of
 from lensdepth.replay import replay
+from lensdepth.site import site_hook
 from lensdepth.tasks import Task
 
 PROMPTS = list(architectures.PROMPTS)

@@ -33,7 +33,7 @@ from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName, coordinates_of
 from lensdepth.model import DepthModel
 from lensdepth.provenance import make_provenance
-from lensdepth.roles import check_depths
+from lensdepth.sweep.choices import check_depths
 from lensdepth.tasks import Task
 
 

@@ -12,40 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from lensdepth import metrics, polar
-from lensdepth.ablation.given import STATE_BYTES
-from lensdepth.ablation.profile import (
-    METRICS,
-    AtEnd,
-    Effect,
-    holds_by_identity,
-    named_effect,
-)
-from lensdepth.ablation.sweep import check_parts, check_reference, prepare_places
+from lensdepth import polar
+from lensdepth.ablation.checks import check_parts, check_reference, reference_settings
+from lensdepth.ablation.profile import ALSO, AtEnd, Effect, holds_by_identity, named_effect
+from lensdepth.ablation.sweep import prepare_places
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
-from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
-from lensdepth.patching.grid import pair_blocks
-from lensdepth.patching.readings import measure_sets, measure_source
-from lensdepth.patching.sites import EditSets, states_at
-from lensdepth.patching.spans import resolve_spans
-from lensdepth.provenance import Provenance, make_provenance
-from lensdepth.replay import Engine
-from lensdepth.roles import (
-    Mode,
-    PositionName,
-    assign_roles,
-    check_depths,
-    pair_noise,
-    say_undefined,
-)
+from lensdepth.outcome import Effects
+from lensdepth.provenance import Provenance
+from lensdepth.replay.plan import Engine
+from lensdepth.site import depth_hook
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
+from lensdepth.sweep.choices import check_depths
+from lensdepth.sweep.controls import pair_noise
+from lensdepth.sweep.loop import Options, Planned, run_sweep, say_undefined, sweep_provenance
+from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.roles import Mode, PositionName, assign_roles
+from lensdepth.sweep.runs import Run
+from lensdepth.sweep.spans import resolve_spans
+from lensdepth.sweep.states import states_at
+from lensdepth.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,24 +56,47 @@ class DoseProfile:
     mode: Mode
     coordinates: CoordinateName
     position: str
-    depths: Int[Tensor, " depth"]
     parts: tuple[str, ...]
     """For each dose: `direction` (towards the source), its control `random_direction`, `norm`."""
     doses: Float[Tensor, " dose"]
     """Share of the angle to the source where a direction turns; factor where a norm is scaled."""
-    angle: Float[Tensor, "depth pair"]
+    angle: Float[Tensor, "pair depth"]
     """Radians between base and source: the whole turn."""
-    base_logit_diff: Float[Tensor, " pair"]
-    source_logit_diff: Float[Tensor, " pair"]
-    logit_diff: Float[Tensor, "dose depth pair"]
-    kl: Float[Tensor, "dose depth pair"]
-    """KL(base || edited) in nats."""
-    flip: Float[Tensor, "dose depth pair"]
-    success: Float[Tensor, "dose depth pair"]
+    outcome: Effects
+    """By dose, pair and depth."""
 
     @property
     def n_layers(self) -> int:
         return self.provenance.model.n_layers
+
+    @property
+    def depths(self) -> Int[Tensor, " depth"]:
+        return torch.tensor(self.outcome.coords["depth"])
+
+    @property
+    def base_logit_diff(self) -> Float[Tensor, " pair"]:
+        return self.outcome.base[self.outcome.index("metric", "logit_diff")]
+
+    @property
+    def source_logit_diff(self) -> Float[Tensor, " pair"]:
+        return self.outcome.source[self.outcome.index("metric", "logit_diff")]
+
+    @property
+    def logit_diff(self) -> Float[Tensor, "dose pair depth"]:
+        return self.outcome.of("logit_diff", owner="DoseProfile")
+
+    @property
+    def kl(self) -> Float[Tensor, "dose pair depth"]:
+        """KL(base || edited) in nats."""
+        return self.outcome.of("kl", owner="DoseProfile")
+
+    @property
+    def flip(self) -> Float[Tensor, "dose pair depth"]:
+        return self.outcome.of("flip", owner="DoseProfile")
+
+    @property
+    def success(self) -> Float[Tensor, "dose pair depth"]:
+        return self.outcome.of("success", owner="DoseProfile")
 
     @property
     def identity_depth(self) -> int | None:
@@ -94,18 +108,16 @@ class DoseProfile:
         return self.n_layers if holds else None
 
     @property
-    def transferred(self) -> Float[Tensor, "dose depth pair"]:
-        """Transferred fraction of the logit difference: 0 at the base run, 1 at the source run."""
-        return metrics.transferred_fraction(
-            self.logit_diff, self.base_logit_diff, self.source_logit_diff
-        )
+    def transferred(self) -> Float[Tensor, "dose pair depth"]:
+        """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
+        return self.outcome.transferred()
 
-    def effect(self, name: Effect = "transferred") -> Float[Tensor, "dose depth pair"]:
+    def effect(self, name: Effect = "transferred") -> Float[Tensor, "dose pair depth"]:
         """An effect by its name; 0 where the edit does nothing."""
-        return named_effect(self, name)
+        return named_effect(self.outcome, name, owner="DoseProfile")
 
     def curve(
-        self, part: str, values: Float[Tensor, "dose depth pair"], depth: int
+        self, part: str, values: Float[Tensor, "dose pair depth"], depth: int
     ) -> tuple[Float[Tensor, " part_dose"], Float[Tensor, "pair part_dose"]]:
         """The doses of one part and the response of each pair to them, at one depth.
 
@@ -118,30 +130,20 @@ class DoseProfile:
                 f"{', '.join(dict.fromkeys(self.parts))}, depths {self.depths.tolist()}."
             )
         rows = torch.tensor([p == part for p in self.parts])
-        return self.doses[rows], values[rows, self.depths.tolist().index(depth)].T
+        return self.doses[rows], rearrange(
+            values[rows, :, self.depths.tolist().index(depth)], "dose pair -> pair dose"
+        )
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a part, dose, depth and pair."""
-        import pandas as pd
-
-        shape = self.logit_diff.shape
-        dose, depth, pair = (
-            axis.flatten()
-            for axis in torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+        frame = self.outcome.to_frame(
+            "resid_pre",
+            self.n_layers,
+            {"amount": ("dose", self.doses), "angle": ("pair depth", self.angle)},
         )
-        return pd.DataFrame(
-            {
-                "position": self.position,
-                "part": [self.parts[i] for i in dose.tolist()],
-                "dose": self.doses[dose].numpy(),
-                "depth": self.depths[depth].numpy(),
-                "relative_depth": (self.depths[depth] / self.n_layers).numpy(),
-                "pair": pair.numpy(),
-                "angle": self.angle.expand(shape).flatten().numpy(),
-                **{name: getattr(self, name).flatten().numpy() for name in METRICS},
-                "transferred": self.transferred.flatten().numpy(),
-            }
-        )
+        parts = [self.parts[i] for i in frame["dose"]]
+        frame = frame.assign(position=self.position, part=parts, dose=frame["amount"])
+        return frame.drop(columns="amount")
 
     def plot(self, effect: Effect = "transferred") -> "Figure":
         """One small panel a depth: response to the turn, and to the norm."""
@@ -170,6 +172,8 @@ def dose_response(
     depths: Sequence[int] | None = None,
     coordinates: CoordinateName = "raw",
     reference: Task | None = None,
+    metric: str | Metric = "logit_diff",
+    also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
     seed: int = 0,
     engine: Engine = "auto",
@@ -188,6 +192,8 @@ def dose_response(
         coordinates: in which direction and norm are taken; see `ablation_sweep`.
         reference: pairs whose source runs give the center of centred coordinates;
             not with others.
+        metric: as for `ablation_sweep`.
+        also: further metrics that are read off the same runs.
         mode: "denoise" edits the corrupted run, "noise" the clean one.
         seed: of the random directions.
         engine: see `lensdepth.replay.replay`.
@@ -206,6 +212,27 @@ def dose_response(
     check_reference(reference, to="source", coordinates=coordinates, caller=caller)
     roles = assign_roles(task, mode, positions=(position,), caller=caller)
     spans = resolve_spans(roles, (position,), caller=caller)
+    parts = [name for name in PARTS[:2] for _ in angles] + ["norm" for _ in factors]
+    edits = [polar.rotate_part(share) for _ in PARTS[:2] for share in angles]
+    edits += [polar.scale(factor) for factor in factors]
+    centred = coordinates == "centred"
+    options = Options(
+        caller=caller,
+        metric=metric,
+        also=also,
+        mode=mode,
+        seed=seed,
+        engine=engine,
+        max_memory=max_memory,
+        own={
+            "angles": list(angles),
+            "factors": list(factors),
+            "position": position,
+            "depths": asked,
+            "coordinates": coordinates,
+            "reference": reference_settings(reference or task) if centred else None,
+        },
+    )
     model.check_weights()
     hooks = [depth_hook(depth, model.n_layers) for depth in asked]
     (place,) = prepare_places(
@@ -213,71 +240,48 @@ def dose_response(
         to="source", coordinates=coordinates, reference=reference, caller=caller,
     )  # fmt: skip
     inside = [place.coordinates[d] for d in range(len(asked))]
-    parts = [name for name in PARTS[:2] for _ in angles] + ["norm" for _ in factors]
-    edits = [polar.rotate_part(share) for _ in PARTS[:2] for share in angles]
-    edits += [polar.scale(factor) for factor in factors]
-    blocks = pair_blocks(len(task), 3 * len(hooks) * model.d_model, STATE_BYTES)
-    found = []
-    for block in tqdm(blocks, desc="dosing", disable=None if len(blocks) > 1 else True):
+
+    def plan(block: slice) -> Planned:
         mine, at = roles.of(block), place.span.of(block)
         base = states_at(model, mine.base, hooks, [at.base]).states
         source = states_at(model, mine.source, hooks, [at.source]).states
         y = place.coordinates.inner(base)
         theta = polar.angle(y, place.coordinates.inner(source))
-        pairs = range(len(task))[block]
-        noise = pair_noise(pairs, (len(hooks), 1, model.d_model), seed).movedim(0, 1)
+        noise = pair_noise(range(len(task))[block], (len(hooks), 1, model.d_model), seed)
+        noise = rearrange(noise, "pair depth token d_model -> depth pair token d_model")
         # As far from the base as the source is, so that a share of the angle is the same turn.
         turned = polar.rotate_by(y, place.coordinates.tangent(noise), theta.nan_to_num(0.0))
         control = place.coordinates.outer(turned, base)
         towards = {"direction": source, "random_direction": control, "norm": base}
-        sets = EditSets(len(mine.base))
         everyone = torch.ones(len(mine.base), dtype=torch.bool)
-        for i, (part, dose) in enumerate(zip(parts, edits, strict=True)):
-            for d, hook in enumerate(hooks):
-                edit, given = inside[d].edit(dose), towards[part][d]
-                site = i * len(hooks) + d
-                sets.add(site, [hook], at.base, [given], edit, wanted=everyone)
-        base_values, values = measure_sets(
-            model, mine, sets, METRICS, len(edits) * len(hooks),
-            engine=engine, max_memory=max_memory, description="dosing",
-        )  # fmt: skip
-        found.append(
-            (
-                base_values[0],
-                measure_source(model, mine, METRICS)[0],
-                values.view(len(METRICS), len(edits), len(hooks), -1),
-                theta[..., 0],
+        runs = [
+            Run(
+                cells=[(i, d)],
+                hooks=[hook],
+                tokens=at.base,
+                states=[towards[part][d]],
+                edit=inside[d].edit(dose),
+                there=everyone,
             )
-        )
-    base_ld, source_ld, values, theta = (torch.cat(x, dim=-1) for x in zip(*found, strict=True))
-    say_undefined(base_ld, source_ld, metric="logit_diff", caller=caller)
+            for i, (part, dose) in enumerate(zip(parts, edits, strict=True))
+            for d, hook in enumerate(hooks)
+        ]
+        return Planned(runs=runs, beside={"angle": theta[..., 0]})
+
+    read = run_sweep(
+        model, roles, options, plan, {"dose": range(len(parts)), "depth": asked},
+        n_numbers=3 * len(hooks) * model.d_model, description="dosing",
+    )  # fmt: skip
+    say_undefined(read.effects, options)
     return DoseProfile(
-        provenance=make_provenance(
-            caller,
-            model.info,
-            task=task.name,
-            prompts=task.clean,
-            corrupted=task.corrupted or (),
-            settings={
-                "angles": list(angles),
-                "factors": list(factors),
-                "position": position,
-                "coordinates": coordinates,
-                "mode": mode,
-                "engine": engine,
-            },
-            seed=seed,
-        ),
+        provenance=sweep_provenance(model, task, options),
         mode=mode,
         coordinates=coordinates,
         position=position,
-        depths=torch.tensor(asked),
         parts=tuple(parts),
         doses=torch.tensor([*angles, *angles, *factors], dtype=torch.float32),
-        angle=theta,
-        base_logit_diff=base_ld,
-        source_logit_diff=source_ld,
-        **dict(zip(METRICS, values, strict=True)),
+        angle=rearrange(read.beside["angle"], "depth pair -> pair depth"),
+        outcome=read.effects,
     )
 
 

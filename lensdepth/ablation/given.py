@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.coordinates import Coordinates
+from lensdepth.edits import edit_of
 from lensdepth.model import DepthModel
-from lensdepth.patching.grid import pair_blocks
-from lensdepth.patching.sites import states_at
-from lensdepth.patching.spans import Span
-from lensdepth.roles import Roles, other_pairs, pair_noise, shuffled_sources
+from lensdepth.sweep.controls import other_pairs, pair_noise, shuffled_sources
+from lensdepth.sweep.loop import pair_blocks
+from lensdepth.sweep.roles import Roles
+from lensdepth.sweep.spans import Span
+from lensdepth.sweep.states import states_at
 from lensdepth.tokens import number_texts
 
 Reference = Literal["source", "mean", "shuffled", "random"]
@@ -27,9 +30,6 @@ CONTROLS = ("random_full", "random_direction", "random_norm")
 """Matched controls: `random_direction` is as far away in angle as what the edit puts in,
 `random_norm` is the norm of a source prompt drawn from the others, and `random_full` is as far
 away in angle as what the full edit puts in, and has its norm."""
-
-STATE_BYTES = 2**28
-"""States that are held at a time; pairs go through in blocks that fit."""
 
 States = Float[Tensor, "depth pair token d_model"]
 
@@ -83,7 +83,7 @@ def reference_means(
     total, along = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
     length, n = torch.zeros(len(hooks), dtype=torch.float64), 0
     per_pair = len(hooks) * span.source.shape[1] * model.d_model
-    for block in pair_blocks(len(roles.source), per_pair, STATE_BYTES):
+    for block in pair_blocks(len(roles.source), per_pair):
         here = span.of(block)
         states = states_at(model, roles.source[block], hooks, [here.source]).states
         kept = states[:, here.source >= 0]  # depth state d_model
@@ -144,10 +144,11 @@ def given_parts(
         seed: of the random directions.
     """
     found = coordinates.inner(base)
-    noise = pair_noise(pairs, (len(base), *base.shape[2:]), seed).movedim(0, 1)
+    noise = pair_noise(pairs, (len(base), *base.shape[2:]), seed)
+    noise = rearrange(noise, "pair depth token d_model -> depth pair token d_model")
     if to == "mean":
         assert mean is not None
-        given = mean[:, None, None].expand_as(found)
+        given = rearrange(mean, "depth d_model -> depth 1 1 d_model").expand_as(found)
     elif to == "source":
         given = coordinates.inner(source)
     else:
@@ -158,7 +159,7 @@ def given_parts(
             turned = random_turn(found, theta, noise, coordinates)
             given = polar.recombine(polar.norm(given), polar.direction(turned))
     put = coordinates.outer(given, base)
-    edits = {name: (polar.EDITS[name], put) for name in EDITS}
+    edits = {name: (edit_of(name), put) for name in EDITS}
     theta = polar.angle(found, given)
     if to != "random":
         turned = random_turn(found, theta, noise, coordinates)

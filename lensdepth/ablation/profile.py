@@ -2,30 +2,32 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
-from lensdepth import metrics, stats
+from lensdepth import stats
 from lensdepth.ablation.given import CONTROLS, Reference
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
+from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
-from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
+from lensdepth.sweep.roles import Mode
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-METRICS = ("logit_diff", "kl", "flip", "success")
-Effect = Literal["transferred", "logit_diff", "kl", "flip", "success"]
-"""What a part's effect is measured by: the transferred fraction, or the change against the base
-run of the logit difference, of KL(base || edited), of the top-1 flip or of success."""
+ALSO: tuple[str, ...] = ("kl", "flip", "success")
+Effect = str
+"""What a part's effect is measured by: `transferred`, the transferred fraction of the main metric;
+or a metric that was read: its change against the base run, success as it is."""
 
 AtEnd = Literal["always", "never", "sometimes"]
 
@@ -46,26 +48,14 @@ class AblationProfile:
     """In which direction and norm were taken."""
     n_reference: int
     """Prompts of the reference set behind means; 0 where none was needed."""
-    scopes: tuple[str, ...]
-    """`local` edits one depth; `suffix`, `prefix` and `all` edit many in one run."""
-    positions: tuple[str, ...]
     at_end: tuple[AtEnd, ...]
     """Whether each position holds the prompts' last token, from which the logits are read."""
-    depths: Int[Tensor, " depth"]
-    edits: tuple[str, ...]
-    """`full`, `direction`, `norm`, then their controls `random_full`, ..."""
-    base_logit_diff: Float[Tensor, " pair"]
-    source_logit_diff: Float[Tensor, " pair"]
-    logit_diff: Float[Tensor, "edit scope position depth pair"]
-    kl: Float[Tensor, "edit scope position depth pair"]
-    """KL(base || edited) in nats."""
-    flip: Float[Tensor, "edit scope position depth pair"]
-    """1 where the edited run's most likely token is not the base run's."""
-    success: Float[Tensor, "edit scope position depth pair"]
-    """1 where the edited run's most likely token is the source run's answer."""
-    angle: Float[Tensor, "position depth pair"]
+    outcome: Effects
+    """By edit (`full`, `direction`, `norm`, then their controls `random_full`, ...), scope (`local`
+    edits one depth; `suffix`, `prefix` and `all` edit many in one run), pair, depth, position."""
+    angle: Float[Tensor, "pair depth position"]
     """Radians between the base's state and what is put in: how far the direction edit turns."""
-    norm_ratio: Float[Tensor, "position depth pair"]
+    norm_ratio: Float[Tensor, "pair depth position"]
     """Norm of what is put in over the base's: how much the norm edit scales."""
     self_patch_error: float
 
@@ -74,36 +64,78 @@ class AblationProfile:
         return self.provenance.model.n_layers
 
     @property
+    def edits(self) -> tuple[str, ...]:
+        """Edits, then their controls."""
+        return tuple(map(str, self.outcome.coords["edit"]))
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(map(str, self.outcome.coords["scope"]))
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        return tuple(map(str, self.outcome.coords["position"]))
+
+    @property
+    def depths(self) -> Int[Tensor, " depth"]:
+        return torch.tensor(self.outcome.coords["depth"])
+
+    @property
+    def base_logit_diff(self) -> Float[Tensor, " pair"]:
+        return self.outcome.base[self.outcome.index("metric", "logit_diff")]
+
+    @property
+    def source_logit_diff(self) -> Float[Tensor, " pair"]:
+        return self.outcome.source[self.outcome.index("metric", "logit_diff")]
+
+    @property
+    def logit_diff(self) -> Float[Tensor, "edit scope pair depth position"]:
+        return self.outcome.of("logit_diff", owner="AblationProfile")
+
+    @property
+    def kl(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """KL(base || edited) in nats."""
+        return self.outcome.of("kl", owner="AblationProfile")
+
+    @property
+    def flip(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """1 where the edited run's most likely token is not the base run's."""
+        return self.outcome.of("flip", owner="AblationProfile")
+
+    @property
+    def success(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """1 where the edited run's most likely token is the source run's answer."""
+        return self.outcome.of("success", owner="AblationProfile")
+
+    @property
     def controls(self) -> tuple[str, ...]:
         """Those of the edits that are controls."""
         return tuple(edit for edit in self.edits if edit in CONTROLS)
 
     @property
-    def transferred(self) -> Float[Tensor, "edit scope position depth pair"]:
-        """Transferred fraction of the logit difference: 0 at the base run, 1 at the source run."""
-        return metrics.transferred_fraction(
-            self.logit_diff, self.base_logit_diff, self.source_logit_diff
-        )
+    def transferred(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
+        return self.outcome.transferred()
 
     def effect(
         self, name: Effect = "transferred"
-    ) -> Float[Tensor, "edit scope position depth pair"]:
+    ) -> Float[Tensor, "edit scope pair depth position"]:
         """An effect by its name; 0 where the edit does nothing.
 
         Raises:
             ValueError: there is none of that name.
         """
-        return named_effect(self, name)
+        return named_effect(self.outcome, name, owner="AblationProfile")
 
     def of(
         self,
         edit: str,
-        values: Float[Tensor, "edit scope position depth pair"],
+        values: Float[Tensor, "edit scope pair depth position"],
         *,
         scope: str | None = None,
         position: str | None = None,
     ) -> Float[Tensor, "pair depth"]:
-        """One edit's values, pairs first: `profile.of("norm", profile.transferred)`.
+        """One edit's values: `profile.of("norm", profile.transferred)`.
 
         Args:
             edit: one of `edits`.
@@ -113,10 +145,13 @@ class AblationProfile:
         Raises:
             ValueError: there is no such edit, scope or position.
         """
-        i = _index("edit", edit, self.edits)
-        s = 0 if scope is None else _index("scope", scope, self.scopes)
-        p = 0 if position is None else _index("position", position, self.positions)
-        return values[i, s, p].T
+        labels = {"edit": edit, "scope": scope or self.scopes[0]}
+        labels["position"] = position or self.positions[0]
+        return self.outcome.pick(values, labels, "AblationProfile")
+
+    def _at(self, position: str | None) -> int:
+        name = position or self.positions[0]
+        return self.outcome.index("position", name, owner="AblationProfile")
 
     def identity_depth(
         self, *, scope: str | None = None, position: str | None = None
@@ -131,17 +166,17 @@ class AblationProfile:
         Raises:
             ValueError: there is no such scope or position.
         """
-        scope = self.scopes[0 if scope is None else _index("scope", scope, self.scopes)]
-        p = 0 if position is None else _index("position", position, self.positions)
+        name = scope or self.scopes[0]
+        self.outcome.index("scope", name, owner="AblationProfile")
         # Up to L, or at every depth, the edit also acts at depths where the norm may matter.
-        if self.n_layers not in self.depths.tolist() or scope in ("prefix", "all"):
+        if self.n_layers not in self.depths.tolist() or name in ("prefix", "all"):
             return None
         normalization = self.provenance.model.normalization
-        holds = holds_by_identity(self.at_end[p], normalization, self.coordinates)
+        holds = holds_by_identity(self.at_end[self._at(position)], normalization, self.coordinates)
         return self.n_layers if holds else None
 
     def identity_error(self, *, scope: str | None = None, position: str | None = None) -> float:
-        """Largest change of the logit difference by the norm edit at the identity depth, in nats.
+        """Largest change of the main metric by the norm edit at the identity depth.
 
         How well the identity holds: a matter of rounding and of the norm's epsilon. NaN without
         one.
@@ -150,7 +185,7 @@ class AblationProfile:
         if depth is None:
             return float("nan")
         at = self.depths.tolist().index(depth)
-        moved = self.of("norm", self.effect("logit_diff"), scope=scope, position=position)
+        moved = self.of("norm", self.outcome.change(), scope=scope, position=position)
         return float(moved[:, at].abs().max())
 
     def judged(self, *, scope: str | None = None, position: str | None = None) -> list[int]:
@@ -201,8 +236,9 @@ class AblationProfile:
         }
         # Fractions of small differences between the two runs would rule a mean of fractions:
         # shares are of the change itself, towards the source.
-        way = self.source_logit_diff - self.base_logit_diff
-        changes = self.effect("logit_diff") * way.sign() if effect == "transferred" else moved
+        way = self.outcome.source[0] - self.outcome.base[0]
+        towards = rearrange(way.sign(), "pair -> pair 1 1")
+        changes = self.outcome.change() * towards if effect == "transferred" else moved
         parts = {
             part: self.of(part, changes, scope=scope, position=position).double().numpy()
             for part in ("full", "direction", "norm")
@@ -237,32 +273,11 @@ class AblationProfile:
 
     def to_frame(self) -> "pd.DataFrame":
         """One row an edit, scope, position, depth and pair."""
-        import pandas as pd
-
-        shape = self.logit_diff.shape
-        edit, scope, position, depth, pair = (
-            axis.flatten()
-            for axis in torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
-        )
-
-        def spread(values: Tensor) -> Array:
-            return values.expand(shape).flatten().numpy()
-
-        return pd.DataFrame(
-            {
-                "position": [self.positions[i] for i in position.tolist()],
-                "scope": [self.scopes[i] for i in scope.tolist()],
-                "edit": [self.edits[i] for i in edit.tolist()],
-                "depth": self.depths[depth].numpy(),
-                "relative_depth": (self.depths[depth] / self.n_layers).numpy(),
-                "pair": pair.numpy(),
-                "angle": spread(self.angle),
-                "norm_ratio": spread(self.norm_ratio),
-                "base_logit_diff": spread(self.base_logit_diff),
-                "source_logit_diff": spread(self.source_logit_diff),
-                **{name: getattr(self, name).flatten().numpy() for name in METRICS},
-                "transferred": self.transferred.flatten().numpy(),
-            }
+        axes = "pair depth position"
+        return self.outcome.to_frame(
+            "resid_pre",
+            self.n_layers,
+            {"angle": (axes, self.angle), "norm_ratio": (axes, self.norm_ratio)},
         )
 
     def plot(
@@ -294,28 +309,22 @@ def holds_by_identity(at_end: AtEnd, normalization: str, coordinates: Coordinate
     return at_end == "always" and normalization != "none" and coordinates != "centred"
 
 
-def named_effect(profile: Any, name: Effect) -> Float[Tensor, "*shape pair"]:
-    """An effect of a result with the arrays of METRICS, by its name.
+def named_effect(
+    outcome: Effects, name: Effect, *, owner: str = "Effects"
+) -> Float[Tensor, "*run_pair_where"]:
+    """The transferred fraction, or a metric's change; success as it is.
 
     Raises:
         ValueError: there is none of that name.
     """
-    if name not in get_args(Effect):
+    if name == "transferred":
+        return outcome.transferred()
+    if name not in outcome.metrics:
         raise ValueError(
-            f"{type(profile).__name__}: effect must be one of {', '.join(get_args(Effect))}, "
+            f"{owner}: effect must be one of transferred, {', '.join(outcome.metrics)}, "
             f"got {name!r}."
         )
-    if name == "logit_diff":
-        return profile.logit_diff - profile.base_logit_diff
-    return getattr(profile, name)
-
-
-def _index(kind: str, name: str, there: tuple[str, ...]) -> int:
-    if name not in there:
-        raise ValueError(
-            f"AblationProfile: {kind} {name!r} was not made; there are {', '.join(there)}."
-        )
-    return there.index(name)
+    return outcome.of(name) if name == "success" else outcome.change(name)
 
 
 def _share(

@@ -11,19 +11,22 @@ the logits are read: full and direction edits then give the replacement's answer
 Read the norm edit there, and the scope `prefix`.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
 
 import torch
+from einops import rearrange
 from jaxtyping import Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from lensdepth.ablation.checks import (
+    check_others,
+    check_parts,
+    check_reference,
+    reference_settings,
+)
 from lensdepth.ablation.given import (
-    STATE_BYTES,
     GivenParts,
     Means,
     Reference,
@@ -34,28 +37,27 @@ from lensdepth.ablation.given import (
     states_of,
     strangers,
 )
-from lensdepth.ablation.profile import METRICS, AblationProfile, AtEnd
+from lensdepth.ablation.profile import ALSO, AblationProfile, AtEnd
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName, Coordinates, coordinates_of
-from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
-from lensdepth.patching.grid import pair_blocks, self_patch_error
-from lensdepth.patching.readings import measure_sets, measure_source
-from lensdepth.patching.sites import EditSets, states_at
-from lensdepth.patching.spans import PatchPositions, Span, named_positions, resolve_spans
-from lensdepth.provenance import make_provenance, text_fingerprint
-from lensdepth.replay import Engine
-from lensdepth.roles import (
-    Mode,
-    Roles,
-    Scope,
-    assign_roles,
-    check_depths,
-    check_scopes,
+from lensdepth.replay.plan import Engine
+from lensdepth.site import depth_hook
+from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
+from lensdepth.sweep.loop import (
+    Options,
+    Planned,
+    check_self_patch,
+    run_sweep,
     say_undefined,
-    scope_depths,
+    sweep_provenance,
 )
-from lensdepth.tasks import Task
+from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.roles import Mode, Roles, assign_roles
+from lensdepth.sweep.runs import Run
+from lensdepth.sweep.spans import PatchPositions, Span, named_positions, resolve_spans
+from lensdepth.sweep.states import states_at
+from lensdepth.tasks.task import Task
 
 
 @checked
@@ -69,6 +71,8 @@ def ablation_sweep(
     scopes: Sequence[Scope] = ("local",),
     coordinates: CoordinateName = "raw",
     reference: Task | None = None,
+    metric: str | Metric = "logit_diff",
+    also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
     seed: int = 0,
     engine: Engine = "auto",
@@ -80,7 +84,7 @@ def ablation_sweep(
         model: any wrapped model.
         task: pairs of prompts.
         positions: where to edit: names, indices or spans, one after the other; see
-            `lensdepth.patching.PatchPositions`.
+            `lensdepth.sweep.spans.PatchPositions`.
         depths: residual depths 0 ... n_layers; all by default.
         to: what goes in: `"source"` the source run's state at the same place; `"mean"` the mean
             direction (on the sphere) and the mean norm of a reference set, and both together (the
@@ -93,6 +97,9 @@ def ablation_sweep(
             the reference set; `"final_norm"`, less what a final LayerNorm subtracts.
         reference: pairs whose source runs the means are taken over; by default the task's own. Not
             where no mean is taken.
+        metric: one of `lensdepth.sweep.readings.METRICS`, or a function of the logits and the pairs
+            that they belong to; transferred fractions are of this one.
+        also: further metrics that are read off the same runs.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
         seed: of the random directions and of the shuffling.
         engine: see `lensdepth.replay.replay`.
@@ -123,7 +130,25 @@ def ablation_sweep(
         )
     roles = assign_roles(task, mode, positions=named_positions(task, positions), caller=caller)
     spans = resolve_spans(roles, positions, caller=caller)
-    _check_others(to, spans, caller)
+    check_others(to, spans, caller)
+    takes_means = to == "mean" or coordinates == "centred"
+    options = Options(
+        caller=caller,
+        metric=metric,
+        also=also,
+        mode=mode,
+        seed=seed,
+        engine=engine,
+        max_memory=max_memory,
+        own={
+            "positions": [span.name for span in spans],
+            "depths": asked,
+            "to": to,
+            "scopes": list(chosen),
+            "coordinates": coordinates,
+            "reference": reference_settings(reference or task) if takes_means else None,
+        },
+    )
     model.check_weights()
     # Global scopes reach depths that were not asked for.
     swept = asked if chosen == ("local",) else list(range(model.n_layers + 1))
@@ -132,103 +157,32 @@ def ablation_sweep(
         model, roles, spans, hooks, positions,
         to=to, coordinates=coordinates, reference=reference, caller=caller,
     )  # fmt: skip
-    n_numbers = 6 * len(hooks) * model.d_model * sum(span.base.shape[1] for span in spans)
-    blocks = pair_blocks(len(task), n_numbers, STATE_BYTES)
-    error = self_patch_error(model, roles, hooks, [span.base for span in spans], engine=engine)
-    sweep = _Sweep(
+    error = check_self_patch(model, roles, hooks, [span.base for span in spans], options)
+    parts = _Parts(
         model=model, roles=roles, places=places, asked=asked, swept=swept, scopes=chosen, to=to,
-        seed=seed, engine=engine, max_memory=max_memory,
+        seed=seed,
     )  # fmt: skip
-    quiet = None if len(blocks) > 1 else True
-    found = [sweep.run(block) for block in tqdm(blocks, desc="ablating", disable=quiet)]
-    base, source, values, angle, ratio = (torch.cat(x, dim=-1) for x in zip(*found, strict=True))
-    say_undefined(base[0], source[0], metric="logit_diff", caller=caller)
+    read = run_sweep(
+        model, roles, options, parts.plan, parts.coords,
+        n_numbers=6 * len(hooks) * model.d_model * sum(span.base.shape[1] for span in spans),
+        description="ablating",
+    )  # fmt: skip
+    say_undefined(read.effects, options)
     shared = [place.means.n for place in places if place.means is not None]
     return AblationProfile(
-        provenance=make_provenance(
-            caller,
-            model.info,
-            task=task.name,
-            prompts=task.clean,
-            corrupted=task.corrupted or (),
-            settings={
-                "positions": [span.name for span in spans],
-                "to": to,
-                "scopes": list(chosen),
-                "coordinates": coordinates,
-                "reference": reference_settings(task if reference is None else reference)
-                if shared
-                else None,
-                "mode": mode,
-                "engine": engine,
-            },
-            seed=seed,
-        ),
+        provenance=sweep_provenance(model, task, options),
         mode=mode,
         to=to,
         coordinates=coordinates,
         n_reference=min(shared) if shared else 0,
-        scopes=chosen,
-        positions=tuple(span.name for span in spans),
-        depths=torch.tensor(asked),
-        edits=sweep.edits,
-        base_logit_diff=base[0],
-        source_logit_diff=source[0],
         at_end=tuple(_at_end(span, roles) for span in spans),
-        angle=angle,
-        norm_ratio=ratio,
+        outcome=read.effects,
+        angle=rearrange(read.beside["angle"], "position depth pair -> pair depth position"),
+        norm_ratio=rearrange(
+            read.beside["norm_ratio"], "position depth pair -> pair depth position"
+        ),
         self_patch_error=error,
-        **dict(zip(METRICS, values, strict=True)),
     )
-
-
-def check_reference(reference: object, *, to: str, coordinates: str, caller: str) -> None:
-    """Say what a reference set is, and what it is for.
-
-    Raises:
-        TypeError: it is no task.
-        ValueError: no mean is taken over it.
-    """
-    if reference is not None and not isinstance(reference, Task):
-        raise TypeError(
-            f"{caller}: reference must be a Task, as load_task makes it, got "
-            f"{type(reference).__name__}."
-        )
-    if reference is not None and to != "mean" and coordinates != "centred":
-        also = "to='mean' or " if caller == "ablation_sweep" else ""
-        raise ValueError(
-            f"{caller}: reference goes with {also}coordinates='centred'; no mean is taken here, so "
-            f"leave it out."
-        )
-
-
-def reference_settings(reference: Task) -> dict[str, str]:
-    """What the provenance says of the prompts behind means."""
-    prompts = [*reference.clean, *(reference.corrupted or ())]
-    return {"name": reference.name, "prompts_fingerprint": text_fingerprint(prompts)}
-
-
-def check_parts(to: str, coordinates: str, n_pairs: int, *, caller: str) -> None:
-    """Say which words say what goes in and in which coordinates, and what they need.
-
-    Raises:
-        ValueError: an unknown word, or options that contradict each other or the task.
-    """
-    for value, kind, name in ((to, Reference, "to"), (coordinates, CoordinateName, "coordinates")):
-        if value not in get_args(kind):
-            raise ValueError(
-                f"{caller}: {name} must be one of {', '.join(get_args(kind))}, got {value!r}."
-            )
-    if to in ("shuffled", "random") and n_pairs < 2:
-        raise ValueError(
-            f"{caller}: to={to!r} takes states or norms of other pairs, and there is 1 pair; add "
-            f"pairs, or use to='source'."
-        )
-    if to == "mean" and coordinates == "centred":
-        raise ValueError(
-            f"{caller}: seen from their own mean, directions cancel and have no mean; use "
-            f"to='mean' with raw or final_norm coordinates."
-        )
 
 
 def _at_end(span: Span, roles: Roles) -> AtEnd:
@@ -239,18 +193,8 @@ def _at_end(span: Span, roles: Roles) -> AtEnd:
     return "always" if last.any(1).all() else "sometimes"
 
 
-def _check_others(to: Reference, spans: Sequence[Span], caller: str) -> None:
-    """Say where there is no other pair whose state could go in."""
-    for span in spans:
-        if to in ("shuffled", "random") and span.present.sum() < 2:
-            raise ValueError(
-                f"{caller}: to={to!r} takes states or norms of other pairs, and one pair alone has "
-                f"the position {span.name!r}; leave that position out, or use to='source'."
-            )
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
+class Spot:
     """A span with the coordinates of its states, by depth, and the means behind them."""
 
     span: Span
@@ -269,12 +213,12 @@ def prepare_places(
     coordinates: CoordinateName,
     reference: Task | None,
     caller: str,
-) -> list[Place]:
+) -> list[Spot]:
     """Coordinates and means at each span; nothing is run where neither is needed."""
     kind = model.info.normalization
     if to != "mean" and coordinates != "centred":
         plain = coordinates_of(coordinates, kind)
-        return [Place(span=span, coordinates=plain, means=None) for span in spans]
+        return [Spot(span=span, coordinates=plain, means=None) for span in spans]
     givers, at = roles, list(spans)
     if reference is not None:
         named = named_positions(reference, positions)
@@ -286,26 +230,34 @@ def prepare_places(
         means = reference_means(model, givers, hooks, given, uncentred, polar_mean=to == "mean")
         center = means.state[:, None, None] if coordinates == "centred" else None
         places.append(
-            Place(span=span, coordinates=coordinates_of(coordinates, kind, center), means=means)
+            Spot(span=span, coordinates=coordinates_of(coordinates, kind, center), means=means)
         )
     return places
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Sweep:
+class _Parts:
     """What goes in where, and in which runs."""
 
     model: DepthModel
     roles: Roles
-    places: list[Place]
+    places: list[Spot]
     asked: list[int]
     swept: list[int]
     """The asked depths, and those that global scopes reach besides."""
     scopes: tuple[Scope, ...]
     to: Reference
     seed: int
-    engine: Engine
-    max_memory: int | None
+
+    @property
+    def coords(self) -> dict[str, Sequence[str | int]]:
+        """Labels of the result's axes."""
+        return {
+            "edit": self.edits,
+            "scope": self.scopes,
+            "depth": self.asked,
+            "position": [place.span.name for place in self.places],
+        }
 
     @property
     def edits(self) -> tuple[str, ...]:
@@ -332,32 +284,16 @@ class _Sweep:
             for place, partner in zip(self.places, avoided, strict=True)
         ]
 
-    def run(self, block: slice) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Of some pairs: base and source metrics, those of the edited runs, angles, norm ratios."""
-        mine = self.roles.of(block)
+    def plan(self, block: slice) -> Planned:
+        """The runs of some pairs, how far the edits turn, and how much they scale."""
         parts = [self._parts(p, block) for p in range(len(self.places))]
-        shape = (len(self.places), len(self.edits), len(self.scopes), len(self.asked))
-        base, values = measure_sets(
-            self.model, mine, self._edit_sets(parts, block), METRICS, math.prod(shape),
-            engine=self.engine, max_memory=self.max_memory, description="ablating",
-        )  # fmt: skip
-        grid = values.view(len(METRICS), *shape, -1).movedim(1, 3)
-        # metric edit scope position depth pair
-        if "all" in self.scopes:
-            every = self.scopes.index("all")
-            grid[:, :, every] = grid[:, :, every, :, :1]
-        for p, place in enumerate(self.places):
-            grid[:, :, :, p, :, ~place.span.of(block).present] = torch.nan
-            if "random_norm" in self.edits:
-                alone = self.strangers[p][block] < 0
-                grid[:, self.edits.index("random_norm"), :, p, :, alone] = torch.nan
         at = [self.swept.index(depth) for depth in self.asked]
-        return (
-            base,
-            measure_source(self.model, mine, METRICS),
-            grid,
-            torch.stack([part.angle[at] for part in parts]),
-            torch.stack([part.norm_ratio[at] for part in parts]),
+        return Planned(
+            runs=self._runs(parts, block),
+            beside={
+                "angle": torch.stack([part.angle[at] for part in parts]),
+                "norm_ratio": torch.stack([part.norm_ratio[at] for part in parts]),
+            },
         )
 
     def _parts(self, p: int, block: slice) -> GivenParts:
@@ -381,29 +317,28 @@ class _Sweep:
             seed=self.seed,
         )
 
-    def _edit_sets(self, parts: Sequence[GivenParts], block: slice) -> EditSets:
-        """One set a place, edit, scope and depth, in this order."""
-        sets = EditSets(len(self.roles.of(block).base))
+    def _runs(self, parts: Sequence[GivenParts], block: slice) -> Iterator[Run]:
+        """One a place, edit, scope and depth; of the scope `all`, one for all depths."""
         where = {depth: i for i, depth in enumerate(self.swept)}
-        hooks, site = self.hooks, 0
-        for place, part in zip(self.places, parts, strict=True):
+        for p, (place, part) in enumerate(zip(self.places, parts, strict=True)):
             span = place.span.of(block)
-            for name in self.edits:
+            for e, name in enumerate(self.edits):
                 edit, states = part.edits[name]
                 inside = [place.coordinates[i].edit(edit) for i in range(len(self.swept))]
                 changed = (states != part.base).flatten(2).any(-1)
-                for scope in self.scopes:
-                    for depth in self.asked:
-                        reached = scope_depths(scope, depth, self.model.n_layers)
-                        at = [where[d] for d in reached]
-                        if scope != "all" or depth == self.asked[0]:  # the others are one run
-                            sets.add(
-                                site,
-                                [hooks[i] for i in at],
-                                span.base,
-                                [states[i] for i in at],
-                                [inside[i] for i in at],
-                                wanted=span.present & changed[at].any(0),
-                            )
-                        site += 1
-        return sets
+                there = span.present
+                if name == "random_norm":
+                    there = there & (self.strangers[p][block] >= 0)
+                for s, scope in enumerate(self.scopes):
+                    every = [(e, s, d, p) for d in range(len(self.asked))]
+                    for d, depth in enumerate(self.asked[:1] if scope == "all" else self.asked):
+                        at = [where[x] for x in scope_depths(scope, depth, self.model.n_layers)]
+                        yield Run(
+                            cells=every if scope == "all" else [every[d]],
+                            hooks=[self.hooks[i] for i in at],
+                            tokens=span.base,
+                            states=[states[i] for i in at],
+                            edit=[inside[i] for i in at],
+                            there=there,
+                            moves=changed[at].any(0),
+                        )

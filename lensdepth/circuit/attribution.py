@@ -19,11 +19,11 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.circuit.attribution_profile import AttributionProfile
 from lensdepth.circuit.frozen import LINEAR_TOLERANCE, attention_write, final_norm, output_weights
-from lensdepth.hooks import site_hook
 from lensdepth.model import DepthModel
-from lensdepth.patching.sites import check_model
+from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
-from lensdepth.roles import gather_prompts
+from lensdepth.site import site_hook
+from lensdepth.sweep.choices import check_stream
 from lensdepth.tasks import Task
 from lensdepth.tasks.joining import Joined
 from lensdepth.tasks.locate import REMEDY, answer_tokens, settle_joining
@@ -67,7 +67,7 @@ def attribute_logits(
     """
     caller = "attribute_logits"
     for stream in ("z", "attn_out", "mlp_out"):
-        check_model(model, stream, caller=caller)
+        check_stream(model, stream, caller=caller)
     task, texts, batch = gather_prompts(model, prompts)
     if task is not None and task.target_ids is not None:
         if answers is not None or foils is not None:

@@ -5,45 +5,54 @@ Reach for this with a circuit at hand: heads and MLPs that `attribute_logits` or
 the source run, in one run, and what follows from them follows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked
 from lensdepth.circuit.components import Component, ComponentSet, named_components
-from lensdepth.circuit.result import SETS, CircuitResult
-from lensdepth.hooks import SiteEdit, Stream, site_hook
+from lensdepth.circuit.result import ALSO, SETS, CircuitResult
 from lensdepth.model import DepthModel
-from lensdepth.patching.grid import pair_blocks, self_patch_error
-from lensdepth.patching.readings import measure_sets, measure_source
-from lensdepth.patching.sites import EditSets, check_model
-from lensdepth.patching.spans import (
+from lensdepth.polar import Edit
+from lensdepth.replay.plan import Engine
+from lensdepth.site import Stream, site_hook
+from lensdepth.sweep.choices import check_stream
+from lensdepth.sweep.loop import (
+    Options,
+    Planned,
+    check_self_patch,
+    run_sweep,
+    say_undefined,
+    sweep_provenance,
+)
+from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.roles import Mode, assign_roles
+from lensdepth.sweep.runs import Run
+from lensdepth.sweep.spans import (
     PatchPositions,
     Span,
     named_positions,
     resolve_spans,
     same_states,
 )
-from lensdepth.patching.sweep import SOURCE_BYTES
-from lensdepth.polar import Edit
-from lensdepth.provenance import make_provenance
-from lensdepth.replay import Engine
-from lensdepth.roles import Mode, Roles, assign_roles, say_undefined
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 
-METRICS = ("logit_diff", "success")
+STREAMS: tuple[Stream, ...] = ("z", "mlp_out")
+"""Where heads and MLPs write."""
 
 
 @checked
 def patch_components(
     model: DepthModel,
-    pairs: Task,
+    task: Task,
     components: str | Sequence[str | Component],
     *,
     positions: PatchPositions | None = None,
+    metric: str | Metric = "logit_diff",
+    also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
     n_random: int = 10,
     seed: int = 0,
@@ -60,11 +69,14 @@ def patch_components(
 
     Args:
         model: any wrapped model.
-        pairs: a task with pairs of prompts.
+        task: pairs of prompts.
         components: `Component`s or their names, as a list or with commas: `"L5H3,MLP7"`. A head
             is patched at its z, an `ATTN` is all heads of its block.
         positions: where, all of them in one run; see `PatchPositions`. By default every token
             where the prompts of each pair line up, else the input and the prediction position.
+        metric: one of `lensdepth.sweep.readings.METRICS`, or a function of the logits and the pairs
+            that they belong to.
+        also: further metrics that are read off the same runs.
         mode: "denoise" edits the corrupted run with clean outputs, "noise" the reverse.
         n_random: how many random sets; 0 leaves them out.
         seed: of the random sets.
@@ -82,15 +94,15 @@ def patch_components(
         >>> patch_components(model, task, "L5H3,MLP7").mean_frame()
     """
     caller = "patch_components"
-    for stream in ("z", "mlp_out"):
-        check_model(model, stream, caller=caller)
+    for stream in STREAMS:
+        check_stream(model, stream, caller=caller)
     if isinstance(n_random, bool) or not isinstance(n_random, int) or n_random < 0:
         raise ValueError(f"{caller}: n_random is a number of sets, 0 or more, got {n_random!r}.")
     size = model.n_layers, model.info.n_heads
     named = named_components(components, *size, caller=caller)
     circuit = ComponentSet.of(named, *size)
-    wanted = named_positions(pairs, positions)
-    roles = assign_roles(pairs, mode, positions=wanted, caller=caller)
+    wanted = named_positions(task, positions)
+    roles = assign_roles(task, mode, positions=wanted, caller=caller)
     if positions is None:
         lined_up = bool((roles.base.lengths == roles.source.lengths).all())
         positions = "all" if lined_up else wanted
@@ -99,58 +111,55 @@ def patch_components(
     drawn = [circuit.drawn_like(seed + i) for i in range(n_random)]
     sets = [circuit, circuit.complement, circuit.everything, *drawn]
 
+    options = Options(
+        caller=caller,
+        metric=metric,
+        also=also,
+        mode=mode,
+        seed=seed,
+        engine=engine,
+        max_memory=max_memory,
+        own={
+            "components": [str(component) for component in named],
+            "positions": [span.name for span in spans],
+            "n_random": n_random,
+        },
+    )
+    layers = range(model.n_layers)
+    hooks = {stream: [site_hook(stream, layer) for layer in layers] for stream in STREAMS}
     error = max(
-        self_patch_error(
-            model,
-            roles,
-            [site_hook(stream, layer) for layer in range(model.n_layers)],
-            [tokens.base],
-            engine=engine,
-        )
-        for stream in ("z", "mlp_out")
+        check_self_patch(model, roles, hooks[stream], [tokens.base], options) for stream in STREAMS
     )
     # Before the first token that differs, base and source wrote the same.
     moved = [span for span in spans if not same_states(roles, span)[0].all()]
     tokens = together(moved) if moved else tokens
-    numbers = model.n_layers * tokens.base.shape[1] * 2 * model.d_model
-    found = [
-        _block(model, roles.of(rows), tokens.of(rows), sets, engine, max_memory)
-        for rows in pair_blocks(len(pairs), numbers, SOURCE_BYTES)
-    ]
-    base, source, edited = (torch.cat([part[i] for part in found], dim=-1) for i in range(3))
-    say_undefined(base[0], source[0], metric="logit_diff", caller=caller)
-    n = len(SETS)
+
+    def runs(rows: slice) -> Iterator[Run]:
+        mine, here = roles.of(rows), tokens.of(rows)
+        z, mlp_out = (
+            model.activations(mine.source, hooks[stream], here.source.clamp(min=0))
+            for stream in STREAMS
+        )
+        for i, members in enumerate(sets):
+            yield component_run(i, members, z, mlp_out, here)
+
+    effects = run_sweep(
+        model, roles, options, lambda rows: Planned(runs=runs(rows)),
+        {"set": [*SETS, *(f"random {i}" for i in range(n_random))]},
+        n_numbers=model.n_layers * tokens.base.shape[1] * 2 * model.d_model,
+        description="patching components",
+    ).effects  # fmt: skip
+    say_undefined(effects, options)
     return CircuitResult(
-        provenance=make_provenance(
-            caller,
-            model.info,
-            task=pairs.name,
-            prompts=pairs.clean,
-            corrupted=pairs.corrupted or (),
-            settings={
-                "components": [str(component) for component in named],
-                "positions": [span.name for span in spans],
-                "mode": mode,
-                "n_random": n_random,
-                "engine": engine,
-            },
-            seed=seed,
-        ),
+        provenance=sweep_provenance(model, task, options),
         mode=mode,
         components=tuple(dict.fromkeys(str(component) for component in named)),
         n_heads=int(circuit.heads.sum()),
         n_mlps=int(circuit.mlps.sum()),
         n_components=len(circuit.everything),
         positions=tuple(span.name for span in spans),
-        base_values=base[0],
-        base_success=base[1],
-        source_values=source[0],
-        source_success=source[1],
-        values=edited[0, :n],
-        success=edited[1, :n],
+        outcome=effects,
         random_components=tuple(members.names() for members in drawn),
-        random_values=edited[0, n:],
-        random_success=edited[1, n:],
         self_patch_error=error,
     )
 
@@ -184,75 +193,39 @@ def swap_heads(chosen: Bool[Tensor, " head"]) -> Edit:
     return edit
 
 
-def component_edits(
+def component_run(
+    number: int,
     members: ComponentSet,
     z: Float[Tensor, "layer pair token d_hook"],
     mlp_out: Float[Tensor, "layer pair token d_model"],
-    positions: Int[Tensor, "pair token"],
-) -> list[SiteEdit]:
-    """One run's edits: each component of the set gets what the source wrote.
+    span: Span,
+) -> Run:
+    """One run: each component of the set gets what the source wrote.
 
     Args:
+        number: of the set, in the result.
         members: the set.
         z: of the source run, heads side by side.
         mlp_out: likewise.
-        positions: the tokens that are edited.
+        span: the tokens that are edited.
     """
+    hooks: list[str] = []
+    states: list[Tensor] = []
+    edits: list[Edit] = []
     parts: tuple[tuple[Stream, Tensor, Tensor], ...] = (
         ("z", z, members.heads),
         ("mlp_out", mlp_out, members.mlps[:, None]),
     )
-    edits = []
-    for stream, states, chosen in parts:
-        for layer in range(len(states)):
-            if chosen[layer].any():
-                edit = swap_heads(chosen[layer]) if stream == "z" else polar.full_swap
-                edits += [
-                    SiteEdit(
-                        hook=site_hook(stream, layer),
-                        positions=positions[:, j].clamp(min=0),
-                        edit=edit,
-                        source=states[layer, :, j],
-                    )
-                    for j in range(positions.shape[1])
-                ]
-    return edits
-
-
-def _block(
-    model: DepthModel,
-    roles: Roles,
-    tokens: Span,
-    sets: Sequence[ComponentSet],
-    engine: Engine,
-    max_memory: int | None,
-) -> tuple[
-    Float[Tensor, "metric pair"], Float[Tensor, "metric pair"], Float[Tensor, "metric set pair"]
-]:
-    """Base, source and edited runs of some of the pairs."""
-    z, mlp_out = (
-        model.activations(
-            roles.source,
-            [site_hook(stream, layer) for layer in range(model.n_layers)],
-            tokens.source.clamp(min=0),
-        )
-        for stream in ("z", "mlp_out")
+    for stream, written, chosen in parts:
+        for layer in chosen.any(1).nonzero()[:, 0].tolist():
+            hooks.append(site_hook(stream, layer))
+            states.append(written[layer])
+            edits.append(swap_heads(chosen[layer]) if stream == "z" else polar.full_swap)
+    return Run(
+        cells=[(number,)],
+        hooks=hooks,
+        tokens=span.base,
+        states=states,
+        edit=edits,
+        there=span.present,
     )
-    there = tokens.present
-    runs = EditSets(len(roles.base))
-    for i, members in enumerate(sets):
-        runs.sites.append(i)
-        runs.masks.append(there)
-        runs.sets.append(component_edits(members, z, mlp_out, tokens.base))
-    base, edited = measure_sets(
-        model,
-        roles,
-        runs,
-        METRICS,
-        len(sets),
-        engine=engine,
-        max_memory=max_memory,
-        description="patching components",
-    )
-    source = measure_source(model, roles, METRICS)
-    return base, source, torch.where(there, edited, torch.nan)

@@ -16,8 +16,9 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.hooks import check_hook
 from lensdepth.model import DepthModel
+from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import Provenance, make_provenance
-from lensdepth.roles import gather_prompts
+from lensdepth.site import pattern_hook
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
 from lensdepth.tokens import Prompts
@@ -139,7 +140,7 @@ def attention_patterns(
             f"got {layers}."
         )
     asked.sort()
-    check_hook(model.hook_points, f"blocks.{asked[0]}.attn.hook_pattern")
+    check_hook(model.hook_points, pattern_hook(asked[0]))
     task, texts, batch = gather_prompts(model, prompts)
     return AttentionPatterns(
         provenance=make_provenance(

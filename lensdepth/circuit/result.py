@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth import metrics, stats
+from lensdepth import stats
 from lensdepth.arguments import checked
+from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
-from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
+from lensdepth.sweep.roles import Mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Patched = Literal["circuit", "complement", "everything"]
 SETS: tuple[Patched, ...] = get_args(Patched)
 """The set itself, all heads and MLPs but these, and all of them."""
+ALSO: tuple[str, ...] = ("success",)
 
 
 @checked
@@ -43,35 +45,55 @@ class CircuitResult:
     """Heads and MLPs of the model."""
     positions: tuple[str, ...]
     """Where they are patched, all in one run."""
-    base_values: Float[Tensor, " pair"]
-    """logit(target) - logit(foil) of the unedited base run, in nats."""
-    base_success: Float[Tensor, " pair"]
-    """1 where the most likely token is the source run's answer."""
-    source_values: Float[Tensor, " pair"]
-    source_success: Float[Tensor, " pair"]
-    values: Float[Tensor, "set pair"]
-    """The edited runs, in the order of SETS."""
-    success: Float[Tensor, "set pair"]
+    outcome: Effects
+    """By set (those of SETS, then the random ones) and pair."""
     random_components: tuple[tuple[str, ...], ...]
     """The control: sets of as many heads and MLPs, drawn from the whole model."""
-    random_values: Float[Tensor, "draw pair"]
-    random_success: Float[Tensor, "draw pair"]
     self_patch_error: float
     """Largest change of any logit when the base run's own outputs are put back, in the first
     pairs; must be 0 up to rounding."""
 
-    def _fraction(self, values: Float[Tensor, "run pair"]) -> Float[Tensor, "run pair"]:
-        return metrics.transferred_fraction(values, self.base_values, self.source_values)
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    @property
+    def base_values(self) -> Float[Tensor, " pair"]:
+        """The main metric of the unedited base run; logit(target) - logit(foil) by default."""
+        return self.outcome.base[0]
+
+    @property
+    def source_values(self) -> Float[Tensor, " pair"]:
+        return self.outcome.source[0]
+
+    @property
+    def values(self) -> Float[Tensor, "set pair"]:
+        """The edited runs, in the order of SETS."""
+        return self.outcome.of()[: len(SETS)]
+
+    @property
+    def success(self) -> Float[Tensor, "set pair"]:
+        """1 where the most likely token is the source run's answer."""
+        return self.outcome.of("success", owner="CircuitResult")[: len(SETS)]
+
+    @property
+    def random_values(self) -> Float[Tensor, "draw pair"]:
+        """The main metric with the random sets."""
+        return self.outcome.of()[len(SETS) :]
+
+    @property
+    def random_success(self) -> Float[Tensor, "draw pair"]:
+        return self.outcome.of("success", owner="CircuitResult")[len(SETS) :]
 
     @property
     def transferred(self) -> Float[Tensor, "set pair"]:
-        """Transferred fraction: 0 at the base run, 1 at the source run."""
-        return self._fraction(self.values)
+        """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
+        return self.outcome.transferred()[: len(SETS)]
 
     @property
     def random_transferred(self) -> Float[Tensor, "draw pair"]:
         """The same of the random sets."""
-        return self._fraction(self.random_values)
+        return self.outcome.transferred()[len(SETS) :]
 
     @property
     def random_p(self) -> float:
@@ -82,30 +104,29 @@ class CircuitResult:
         null = self.random_transferred.nanmean(1).numpy()
         return stats.permutation_p(float(self.transferred[0].nanmean()), null)
 
+    @property
+    def _with_unedited(self) -> Effects:
+        """The base and the source run as sets of their own, in front of the others."""
+        found = self.outcome
+        unedited = torch.stack([found.base, found.source], dim=1)
+        return Effects(
+            metrics=found.metrics,
+            coords={"set": ("base", "source", *found.coords["set"])},
+            values=torch.cat([unedited, found.values], dim=1),
+            base=found.base,
+            source=found.source,
+        )
+
     def to_frame(self) -> "pd.DataFrame":
         """One row a pair and run: base, source, each of SETS and each random set."""
         import pandas as pd
 
-        names = ["base", "source", *SETS, *["random"] * len(self.random_values)]
-        values = torch.cat(
-            [self.base_values[None], self.source_values[None], self.values, self.random_values]
-        )
-        success = torch.cat(
-            [self.base_success[None], self.source_success[None], self.success, self.random_success]
-        )
-        n_pairs = values.shape[1]
-        draws = [pd.NA] * (len(names) - len(self.random_values))
-        draws += list(range(len(self.random_values)))
-        return pd.DataFrame(
-            {
-                "pair": torch.arange(n_pairs).repeat(len(names)).numpy(),
-                "patched": [name for name in names for _ in range(n_pairs)],
-                "draw": pd.array([d for d in draws for _ in range(n_pairs)], dtype="Int64"),
-                "logit_diff": values.flatten().numpy(),
-                "transferred": self._fraction(values).flatten().numpy(),
-                "success": success.flatten().numpy(),
-            }
-        )
+        frame = self._with_unedited.to_frame("resid_pre", self.n_layers)
+        drawn = frame["set"].str.startswith("random ")
+        number = frame["set"].str.removeprefix("random ").where(drawn)
+        frame.insert(0, "patched", frame["set"].where(~drawn, "random"))
+        frame.insert(1, "draw", pd.to_numeric(number).astype("Int64"))
+        return frame.drop(columns="set")
 
     def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
         """One row a run, with mean and 95 % interval over pairs of each number.
@@ -119,7 +140,7 @@ class CircuitResult:
         rows = []
         for name in frame["patched"].unique():
             row: dict[str, object] = {"patched": name}
-            for column in ("logit_diff", "transferred", "success"):
+            for column in (*self.outcome.metrics, "transferred"):
                 values = wide.loc[name, column].to_numpy(dtype=float)
                 mean, low, high = stats.bootstrap_mean(values, n_resamples=n_resamples)
                 row |= {column: float(mean), f"{column}_low": float(low)}

@@ -154,7 +154,7 @@ def _bear_in_mind(one: Statement, evidence: Evidence | None) -> str:
     if one.key in ("C5 norm does nothing", "C5 beats norm", "C6 norm decides nothing"):
         assert evidence.ablation is not None
         assert evidence.zones is not None
-        change = evidence.ablation.norm_ratio[0].T.log().abs().double().numpy()
+        change = evidence.ablation.norm_ratio[..., 0].log().abs().double().numpy()
         typical = float(np.nanmedian(change[evidence.zones.late]))
         if typical < WEAK_NORMS:
             return (

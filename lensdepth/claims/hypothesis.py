@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray as Array
 
-from lensdepth import polar
+from lensdepth import edits
 from lensdepth.ablation import given as ablation
 from lensdepth.claims.verdict import Expectation
-from lensdepth.hooks import Stream
 from lensdepth.outside import shown
-from lensdepth.roles import POSITION_NAMES, Scope
+from lensdepth.site import Stream
 from lensdepth.steering import sweep as steering
+from lensdepth.sweep.choices import Scope
+from lensdepth.sweep.roles import POSITION_NAMES
 
 Intervention = Literal["ablate", "patch", "steer"]
 Metric = Literal["transferred", "logit_diff", "success", "kl"]
@@ -30,7 +31,7 @@ largest in the expected direction. All three are found on pairs that share no pr
 tested."""
 EDITS: dict[str, tuple[str, ...]] = {
     "ablate": (*ablation.EDITS, *ablation.CONTROLS),
-    "patch": tuple(polar.EDITS),
+    "patch": edits.SWEPT,
     "steer": (*steering.EDITS, *steering.CONTROLS),
 }
 """What each intervention can do."""

@@ -29,9 +29,10 @@ from lensdepth.claims.hypothesis import (
     check_choice,
 )
 from lensdepth.claims.verdict import Expectation
-from lensdepth.hooks import Stream
 from lensdepth.outside import cut, outside, shown, visible
-from lensdepth.roles import POSITION_NAMES, Scope
+from lensdepth.site import Stream
+from lensdepth.sweep.choices import Scope
+from lensdepth.sweep.roles import POSITION_NAMES
 
 HEADER = re.compile(r"^\s*\[\[\s*hypothesis\s*\]\]")
 

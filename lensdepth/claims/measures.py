@@ -173,7 +173,7 @@ def _c5(evidence: Evidence, word: str) -> Estimate:
     if word == "norm halved or doubled":
         _need(evidence, "scaled")
         assert evidence.scaled is not None
-        flipped = evidence.scaled.flip.double().numpy().mean(0).T
+        flipped = evidence.scaled.flip.double().numpy().mean(0)
         return _mean(evidence, mean_over(flipped, _zones(evidence).late))
     _need(evidence, "ablation")
     zones, found = _zones(evidence), evidence.ablation

@@ -280,7 +280,7 @@ def dose_table(profile: "DoseProfile") -> Parts:
     """Mean transferred fraction by depth: a column a dose."""
     names = {"direction": "turn", "random_direction": "random turn", "norm": "norm ×"}
     columns = {
-        f"{names[part]}\n{dose:g}": [number(x) for x in moved.nanmean(-1).tolist()]
+        f"{names[part]}\n{dose:g}": [number(x) for x in moved.nanmean(0).tolist()]
         for part, dose, moved in zip(
             profile.parts, profile.doses.tolist(), profile.transferred, strict=True
         )

@@ -7,6 +7,7 @@ from lensdepth.explorer import questions
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
 from lensdepth.model import DepthModel
+from lensdepth.site import site_hook
 from lensdepth.tasks import Task
 from lensdepth.tasks.joining import follow
 from lensdepth.tasks.locate import answer_tokens, guess_joining
@@ -54,7 +55,7 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
         n_heads=model.info.n_heads,
         tokens=tokens,
         examples=examples,
-        streams=tuple(s for s in STREAMS if _hook(s) in model.hook_points),
+        streams=tuple(s for s in STREAMS if site_hook(s, 0) in model.hook_points),
     )
 
 
@@ -72,10 +73,6 @@ STREAMS: Mapping[str, str] = {
     "z": "heads (z)",
 }
 """The streams that Poke and Sweep offer."""
-
-
-def _hook(stream: str) -> str:
-    return "blocks.0.attn.hook_z" if stream == "z" else f"blocks.0.hook_{stream}"
 
 
 def _examples(task: Task) -> tuple[tuple[str, str, str, str], ...]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl, urlencode
 
-from lensdepth.hooks import Stream
 from lensdepth.intervention import EDITS
 from lensdepth.lens.figures import CellValue
 from lensdepth.outside import shown
+from lensdepth.site import Stream
 
 View = Literal["read", "poke", "sweep", "circuit", "compare", "keep"]
 Lens = Literal["logit", "tuned"]

@@ -18,8 +18,8 @@ from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_prompts
 from lensdepth.geometry.similarity import linear_cka, procrustes
 from lensdepth.model import DepthModel
+from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
-from lensdepth.roles import gather_prompts
 from lensdepth.tasks import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.hooks import Stream, depth_hook, site_hook
 from lensdepth.model import DepthModel
+from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.tokens import TokenBatch
 
 NUMBERS_AT_ONCE = 2**24

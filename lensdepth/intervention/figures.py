@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from lensdepth.intervention.edits import CONTROL
+from lensdepth.edits import CONTROL
 from lensdepth.lens.figures import shown
 from lensdepth.plotting import INK, PALETTE, RULE, Curve, Panel, depth_story, house_layout
 

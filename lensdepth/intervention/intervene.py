@@ -9,24 +9,19 @@ from torch import Tensor
 
 from lensdepth import metrics, polar
 from lensdepth.arguments import checked
-from lensdepth.hooks import SiteEdit, Stream
-from lensdepth.intervention.edits import (
-    CONTROL,
-    EDITS,
-    Strength,
-    at_random,
-    strong_edit,
-    with_noise,
-)
+from lensdepth.edits import CONTROL, EDITS, NamedEdit, at_random, strong_edit, with_noise
+from lensdepth.hooks import SiteEdit
 from lensdepth.intervention.places import map_positions
 from lensdepth.intervention.result import Intervention
 from lensdepth.model import DepthModel
-from lensdepth.patching.sites import check_heads, check_model, stream_hook
+from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
-from lensdepth.replay import Engine, replay
-from lensdepth.roles import gather_prompts
-from lensdepth.tasks import Task
+from lensdepth.replay.engine import replay
+from lensdepth.replay.plan import Engine
+from lensdepth.site import Site, Stream, last_place
+from lensdepth.sweep.choices import check_heads, check_stream
 from lensdepth.tasks.locate import REMEDY, answer_tokens, settle_joining
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, TokenBatch, resolve_positions
 
 Reach = Literal["local", "suffix", "window"]
@@ -97,7 +92,7 @@ def intervene(
         >>> found.to_frame()[["run", "top1", "transferred"]]
     """
     caller = "intervene"
-    check_model(model, stream, caller=caller)
+    check_stream(model, stream, caller=caller)
     if head is not None:
         check_heads(model, stream, [head], caller=caller)
     value, function = strong_edit(edit, strength, caller=caller)
@@ -117,7 +112,7 @@ def intervene(
         raise ValueError(f"{caller}: positions must be one at least, each once, got {positions}.")
     given = None if source is None else _one(model, source, "source")
     swept = sorted({at for some in depths.values() for at in some})
-    hooks = {at: stream_hook(model, stream, at) for at in swept}
+    hooks = {at: Site(stream, at).hook for at in swept}
     others = None if reference is None else gather_prompts(model, reference)[2]
     theirs, states = _source_states(model, batch, given, kind, edit, stream, hooks, places)
     if kind.needs == "reference":
@@ -214,7 +209,7 @@ def _one(model: DepthModel, prompt: str | Sequence[int], name: str) -> TokenBatc
 
 
 def _window(model: DepthModel, stream: str, window: tuple[int, int] | None) -> tuple[int, int]:
-    last = model.n_layers - (stream != "resid_pre")
+    last = last_place(stream, model.n_layers)
     first, stop = (0, last) if window is None else window
     if not 0 <= first <= stop <= last:
         raise ValueError(
@@ -231,7 +226,7 @@ def _scope_depths(
     scopes: Sequence[str],
 ) -> dict[str, list[int]]:
     """The depths of each scope, ascending."""
-    last = model.n_layers - (stream != "resid_pre")
+    last = last_place(stream, model.n_layers)
     if not 0 <= depth <= last:
         what = "depth" if stream == "resid_pre" else "block"
         raise ValueError(f"intervene: {what} must lie in 0...{last}, got {depth}.")
@@ -251,7 +246,7 @@ def _source_states(
     model: DepthModel,
     batch: TokenBatch,
     given: TokenBatch | None,
-    kind: Strength,
+    kind: NamedEdit,
     edit: str,
     stream: str,
     hooks: dict[int, str],

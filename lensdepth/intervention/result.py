@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lensdepth import metrics
 from lensdepth.arguments import checked
-from lensdepth.intervention.edits import CONTROL
+from lensdepth.edits import CONTROL
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 

@@ -22,8 +22,8 @@ from lensdepth.lens.read import logit_lens, positions_at_once
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.progress import counted
+from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
-from lensdepth.roles import gather_prompts
 from lensdepth.tasks import Task
 from lensdepth.tokens import Prompts, TokenBatch
 

@@ -18,8 +18,8 @@ from lensdepth.finite import NotFinite
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
+from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
-from lensdepth.roles import gather_prompts
 from lensdepth.tasks import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 

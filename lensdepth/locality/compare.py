@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked
-from lensdepth.hooks import Stream
 from lensdepth.locality.repair import repair_values
 from lensdepth.model import DepthModel
+from lensdepth.outcome import depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
-from lensdepth.patching.readings import Metric
 from lensdepth.provenance import Provenance
-from lensdepth.replay import Engine
-from lensdepth.roles import Mode
+from lensdepth.replay.plan import Engine
+from lensdepth.site import Stream
 from lensdepth.stats import Interval, bootstrap_mean, bootstrap_statistic
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
+from lensdepth.sweep.loop import Options
+from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.roles import Mode
+from lensdepth.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,12 +176,14 @@ class LocalityProfile:
         """One row a pair and depth."""
         import pandas as pd
 
-        pair, depth = torch.meshgrid(torch.arange(len(self.local)), self.depths, indexing="ij")
-        columns = {
-            "pair": pair.flatten().numpy(),
-            "depth" if self.stream == "resid_pre" else "layer": depth.flatten().numpy(),
+        n_pairs, n_depths = self.local.shape
+        sizes = {"pair": n_pairs, "depth": n_depths}
+        places = repeat(self.depths, "depth -> (pair depth)", **sizes).numpy()
+        columns: dict[str, object] = {
+            "pair": repeat(torch.arange(n_pairs), "pair -> (pair depth)", **sizes).numpy(),
+            **depth_columns(places, self.stream, self.n_layers),
             "local": self.local.flatten().numpy(),
-            "whole": self.whole[:, None].expand_as(pair).flatten().numpy(),
+            "whole": repeat(self.whole, "pair -> (pair depth)", **sizes).numpy(),
             "without": self.without.flatten().numpy(),
             "necessity": self.necessity.flatten().numpy(),
         }
@@ -225,7 +230,7 @@ class LocalityProfile:
 @checked
 def compare_local_global(
     model: DepthModel,
-    pairs: Task,
+    task: Task,
     *,
     stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
@@ -240,14 +245,14 @@ def compare_local_global(
 
     Args:
         model: any wrapped model.
-        pairs: a task with pairs of prompts.
+        task: pairs of prompts.
         stream: as for `patch_sweep`; component outputs (`attn_out`, `mlp_out`) add up in the
             residual stream, whole residual states overwrite one another.
         depths: the window W, depths or blocks; all by default.
         position: a name, an index, or a span.
         metric: one of METRICS, or a function.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
-        edit: one of polar.EDITS or a function.
+        edit: one of `lensdepth.edits.SWEPT` or a function.
         engine: see `lensdepth.replay.replay`.
         max_memory: see `lensdepth.replay.replay`.
     Returns:
@@ -256,40 +261,35 @@ def compare_local_global(
         ValueError: before any forward pass, as for `patch_sweep`.
     Source: claim C7 of Haim & McNamee, arXiv 2602.04931; self-repair as in `locality.repair`.
     """
-    line = depth_line(
-        model,
-        pairs,
-        caller="compare_local_global",
-        stream=stream,
-        depths=depths,
-        position=position,
-        metric=metric,
-        mode=mode,
-        edit=edit,
-        engine=engine,
+    options = Options(
+        caller="compare_local_global", metric=metric, mode=mode, engine=engine,
         max_memory=max_memory,
+    )  # fmt: skip
+    line = depth_line(
+        model, task, options, stream=stream, depths=depths, position=position, edit=edit
     )
     n = len(line.depths)
     alone = [(i,) for i in range(n)]
     but_one = [tuple(j for j in range(n) if j != i) for i in range(n)]
     read = line.measure([*alone, tuple(range(n)), *but_one], description="local and global")
+    effects = rearrange(read.change(), "set pair -> pair set")
     repair = None
     at_end = torch.equal(line.span.base, line.roles.base.last[:, None])
     if at_end and stream != "z":
         repair = repair_values(line)
     return LocalityProfile(
-        provenance=line.provenance("compare_local_global"),
+        provenance=line.provenance,
         mode=mode,
         stream=stream,
         edit=line.edit_name,
         position=line.span.name,
-        metric=line.metrics[0],
+        metric=read.metrics[0],
         depths=torch.tensor(line.depths),
         base_value=read.base[0],
         source_value=read.source[0],
-        local=read.effects[:, :n],
-        whole=read.effects[:, n],
-        without=read.effects[:, n + 1 :],
+        local=effects[:, :n],
+        whole=effects[:, n],
+        without=effects[:, n + 1 :],
         direct=None if repair is None else repair.direct,
         total=None if repair is None else repair.total,
         total_at_base_scale=None if repair is None else repair.total_at_base_scale,

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import DepthLine
-from lensdepth.patching.sites import EditSets, states_at
-from lensdepth.replay import replay
+from lensdepth.replay.engine import replay
+from lensdepth.sweep.runs import Run, RunSets
+from lensdepth.sweep.states import states_at
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,23 +47,25 @@ def repair_values(line: DepthLine) -> RepairValues:
 def _block(line: DepthLine, block: slice) -> RepairValues:
     model, roles, span = line.model, line.roles.of(block), line.span.of(block)
     hooks, n_pairs = line.hooks, len(roles.base)
-    given = states_at(model, roles.source, hooks, [span.source]).at
-    found = states_at(model, roles.base, hooks, [span.base]).at
+    given = line.source(roles, span)
+    found = states_at(model, roles.base, hooks, [span.base]).states
     answers = torch.stack([roles.target, roles.foil], dim=1)
-    sets = EditSets(n_pairs)
     everyone = torch.ones(n_pairs, dtype=torch.bool)
-    for i, hook in enumerate(hooks):
-        sets.add(i, [hook], span.base, [given(i, 0)], line.edit, wanted=everyone)
+    runs = [
+        Run(cells=(), hooks=[hook], tokens=span.base, states=[put], edit=line.edit, there=everyone)
+        for hook, put in zip(hooks, given, strict=True)
+    ]
+    sets = RunSets(runs, n_pairs)
     final = torch.zeros(1 + len(hooks), n_pairs, model.d_model, dtype=torch.float32)
-    runs = replay(model, roles.base, sets.sets, engine=line.engine, max_memory=line.max_memory)
-    for part in runs:
+    engine, max_memory = line.options.engine, line.options.max_memory
+    for part in replay(model, roles.base, sets.sets, engine=engine, max_memory=max_memory):
         final[part.sets, part.prompts] = part.resid[:, 0, 0].float().cpu()
     base = final[0]
     scale = final_scale(model, base)
     before = _logit_diff(model, base, answers, scale)
     columns: dict[str, list[Tensor]] = {"direct": [], "total": [], "total_at_base_scale": []}
     for i in range(len(hooks)):
-        own, other = found(i, 0)[:, 0], given(i, 0)[:, 0]
+        own, other = found[i, :, 0], given[i, :, 0]
         moved = line.edit(own, other) - own
         columns["direct"].append(_logit_diff(model, base + moved, answers, scale) - before)
         columns["total"].append(_logit_diff(model, final[1 + i], answers, None) - before)

@@ -15,20 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked
-from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
+from lensdepth.outcome import depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
-from lensdepth.patching.readings import Metric
 from lensdepth.provenance import Provenance
-from lensdepth.replay import Engine
-from lensdepth.roles import Mode
+from lensdepth.replay.plan import Engine
+from lensdepth.site import Stream
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
+from lensdepth.sweep.loop import Options
+from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.roles import Mode
+from lensdepth.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +75,7 @@ class ShapleyProfile:
         mean, low, high = stats.bootstrap_mean(self.values.numpy())
         return pd.DataFrame(
             {
-                "depth" if self.stream == "resid_pre" else "layer": self.depths.numpy(),
+                **depth_columns(self.depths.numpy(), self.stream, self.n_layers),
                 "value": mean,
                 "low": low,
                 "high": high,
@@ -111,7 +114,7 @@ class ShapleyProfile:
 @checked
 def shapley_depths(
     model: DepthModel,
-    pairs: Task,
+    task: Task,
     *,
     stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
@@ -128,7 +131,7 @@ def shapley_depths(
 
     Args:
         model: any wrapped model.
-        pairs: a task with pairs of prompts.
+        task: pairs of prompts.
         stream: as for `patch_sweep`.
         depths: the window, depths or blocks; all by default.
         position: a name, an index, or a span.
@@ -136,7 +139,7 @@ def shapley_depths(
             runs all sets of up to EXACT_UP_TO depths, and samples 64 orders beyond.
         metric: one of METRICS, or a function.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
-        edit: one of polar.EDITS or a function.
+        edit: one of `lensdepth.edits.SWEPT` or a function.
         seed: of the orders.
         engine: see `lensdepth.replay.replay`.
         max_memory: see `lensdepth.replay.replay`.
@@ -148,18 +151,12 @@ def shapley_depths(
             f"shapley_depths: n_permutations must be even and at least 4, since each order goes "
             f"with its reverse, got {n_permutations}."
         )
+    options = Options(
+        caller="shapley_depths", metric=metric, mode=mode, seed=seed, engine=engine,
+        max_memory=max_memory, own={"n_permutations": n_permutations},
+    )  # fmt: skip
     line = depth_line(
-        model,
-        pairs,
-        caller="shapley_depths",
-        stream=stream,
-        depths=depths,
-        position=position,
-        metric=metric,
-        mode=mode,
-        edit=edit,
-        engine=engine,
-        max_memory=max_memory,
+        model, task, options, stream=stream, depths=depths, position=position, edit=edit
     )
     n = len(line.depths)
     exact = n_permutations is None and n <= EXACT_UP_TO
@@ -170,7 +167,7 @@ def shapley_depths(
         # Each order's beginnings; what several orders share is run once.
         met = {tuple(sorted(order[:k])) for order in orders for k in range(n + 1)}
         sets = sorted(met, key=lambda chosen: (len(chosen), chosen))
-    effects = line.measure(sets, description="Shapley").effects
+    effects = rearrange(line.measure(sets, description="Shapley").change(), "set pair -> pair set")
     column = {chosen: i for i, chosen in enumerate(sets)}
     if exact:
         values = _exact(effects, n)
@@ -182,12 +179,12 @@ def shapley_depths(
         values = shares.mean(0)
         error = shares.nanmean(1).std(0) / math.sqrt(len(shares))
     return ShapleyProfile(
-        provenance=line.provenance("shapley_depths", seed=seed, n_permutations=len(orders)),
+        provenance=line.provenance,
         mode=mode,
         stream=stream,
         edit=line.edit_name,
         position=line.span.name,
-        metric=line.metrics[0],
+        metric=line.options.names[0],
         depths=torch.tensor(line.depths),
         values=values,
         standard_error=error,

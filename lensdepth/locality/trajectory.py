@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked
-from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import DepthLine, LinePosition, depth_line
-from lensdepth.patching.sites import EditSets, states_at
 from lensdepth.provenance import Provenance
-from lensdepth.replay import Engine, replay
-from lensdepth.roles import Mode, PositionName
+from lensdepth.replay.engine import replay
+from lensdepth.replay.plan import Engine
+from lensdepth.site import Stream
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
+from lensdepth.sweep.loop import Options
+from lensdepth.sweep.roles import Mode, PositionName
+from lensdepth.sweep.runs import Run, RunSets
+from lensdepth.sweep.states import states_at
+from lensdepth.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +161,7 @@ class TrajectoryProfile:
 @checked
 def trajectory_response(
     model: DepthModel,
-    pairs: Task,
+    task: Task,
     *,
     stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
@@ -173,13 +177,13 @@ def trajectory_response(
 
     Args:
         model: any wrapped model.
-        pairs: a task with pairs of prompts.
+        task: pairs of prompts.
         stream: what to edit, as for `patch_sweep`.
         depths: the depths, or blocks, to edit; all by default.
         position: where to edit: a name, an index, or a span.
         read: where to follow the states, `"prediction"` or `"input"`.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
-        edit: one of polar.EDITS or a function.
+        edit: one of `lensdepth.edits.SWEPT` or a function.
         seed: of the control's random directions.
         engine: see `lensdepth.replay.replay`.
         max_memory: see `lensdepth.replay.replay`.
@@ -187,36 +191,20 @@ def trajectory_response(
         ValueError: before any forward pass, as for `patch_sweep`.
     Source: DESIGN of claim C7, Haim & McNamee, arXiv 2602.04931.
     """
+    options = Options(
+        caller="trajectory_response", mode=mode, seed=seed, engine=engine, max_memory=max_memory,
+        own={"read": read},
+    )  # fmt: skip
     line = depth_line(
-        model,
-        pairs,
-        caller="trajectory_response",
-        stream=stream,
-        depths=depths,
-        position=position,
-        metric="logit_diff",
-        mode=mode,
-        edit=edit,
-        engine=engine,
-        max_memory=max_memory,
+        model, task, options, stream=stream, depths=depths, position=position, edit=edit
     )
     other = depth_line(
-        model,
-        pairs,
-        caller="trajectory_response",
-        stream="resid_pre",
-        depths=None,
-        position=read,
-        metric="logit_diff",
-        mode=mode,
-        edit=edit,
-        engine=engine,
-        max_memory=max_memory,
+        model, task, options, stream="resid_pre", depths=None, position=read, edit=edit
     )
     parts = [_block(line, other, block, seed) for block in line.blocks()]
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return TrajectoryProfile(
-        provenance=line.provenance("trajectory_response", seed=seed, read=read),
+        provenance=line.provenance,
         mode=mode,
         stream=stream,
         edit=line.edit_name,
@@ -231,39 +219,48 @@ def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[
     model, roles, span = line.model, line.roles.of(block), line.span.of(block)
     at = reader.span.of(block)
     n_pairs, n_edits, n_depths = len(roles.base), len(line.depths), model.n_layers + 1
-    given = states_at(model, roles.source, line.hooks, [span.source])
-    own = states_at(model, roles.base, line.hooks, [span.base])
+    given = line.source(roles, span)
+    own = states_at(model, roles.base, line.hooks, [span.base]).states
     generator = torch.Generator().manual_seed(seed + block.start)
-    sets = EditSets(n_pairs)
-    for i, hook in enumerate(line.hooks):
-        states, found = given.at(i, 0), own.at(i, 0)
-        sets.add(i, [hook], span.base, [states], line.edit, wanted=span.present)
+    runs = []
+    for i, (hook, states, found) in enumerate(zip(line.hooks, given, own, strict=True)):
         turn = polar.angle(found, line.edit(found, states)).nan_to_num(0.0)
         turned = polar.random_at_angle(found, turn, generator)
-        sets.add(n_edits + i, [hook], span.base, [turned], polar.full_swap, wanted=span.present)
+        for cell, put, edit in ((i, states, line.edit), (n_edits + i, turned, polar.full_swap)):
+            runs.append(
+                Run(
+                    cells=[(cell,)],
+                    hooks=[hook],
+                    tokens=span.base,
+                    states=[put],
+                    edit=edit,
+                    there=span.present,
+                )
+            )
+    sets = RunSets(runs, n_pairs)
     states = torch.full(
         (2 * n_edits, n_pairs, n_depths, model.d_model), torch.nan, dtype=torch.float32
     )
-    runs = replay(
+    parts = replay(
         model,
         roles.base,
         sets.sets,
         positions=at.base,
         depths=list(range(n_depths)),
         only=sets.only,
-        engine=line.engine,
-        max_memory=line.max_memory,
+        engine=line.options.engine,
+        max_memory=line.options.max_memory,
     )
     base = torch.zeros(n_pairs, n_depths, model.d_model, dtype=torch.float32)
-    sites = torch.tensor(sets.sites)
-    for part in runs:
+    sites = torch.tensor([-1 if n < 0 else runs[n].cells[0][0] for n in sets.of_run])
+    for part in parts:
         found, mine = part.resid[:, :, 0].float().cpu(), sites[part.sets]
         base[part.prompts[mine < 0]] = found[mine < 0]
         states[mine[mine >= 0], part.prompts[mine >= 0]] = found[mine >= 0]
     followed = states_at(model, roles.source, reader.hooks, [at.source]).states
-    source = followed[:, :, 0].transpose(0, 1)
-    edited = states.movedim(0, 1)  # pair, edit, depth
-    reached = torch.tensor(line.depths) + (line.stream != "resid_pre")
+    source = rearrange(followed[:, :, 0], "depth pair d_model -> pair depth d_model")
+    edited = rearrange(states, "edit pair depth d_model -> pair edit depth d_model")
+    reached = torch.tensor([site.depth for site in line.sites])
     before = reached[:, None] > torch.arange(n_depths)
     edited[:, torch.cat([before, before])] = torch.nan
     main, control = edited[:, :n_edits], edited[:, n_edits:]

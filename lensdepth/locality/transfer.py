@@ -1,6 +1,6 @@
 """Cross-depth transfer: the source's state of one depth, put in at another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,18 +9,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth import metrics, polar
+from lensdepth import polar
 from lensdepth.arguments import checked
-from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
+from lensdepth.outcome import Effects, depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
-from lensdepth.patching.readings import Metric, measure_sets, measure_source
-from lensdepth.patching.sites import EditSets, states_at
 from lensdepth.provenance import Provenance
-from lensdepth.replay import Engine
-from lensdepth.roles import Mode, say_undefined
+from lensdepth.replay.plan import Engine
+from lensdepth.site import Stream
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
+from lensdepth.sweep.loop import Options, Planned, say_undefined
+from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.roles import Mode
+from lensdepth.sweep.runs import Run
+from lensdepth.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,47 +39,51 @@ class TransferProfile:
     stream: str
     edit: str
     position: str
-    metric: str
-    depths: Int[Tensor, " depth"]
-    base_value: Float[Tensor, " pair"]
-    source_value: Float[Tensor, " pair"]
-    values: Float[Tensor, "pair taken inserted"]
-    """The metric of the edited run; the diagonal is ordinary patching."""
+    outcome: Effects
+    """By pair, depth taken and depth inserted; where these are equal it is ordinary patching."""
 
     @property
     def n_layers(self) -> int:
         return self.provenance.model.n_layers
 
     @property
+    def metric(self) -> str:
+        """What was read off."""
+        return self.outcome.metrics[0]
+
+    @property
+    def depths(self) -> Int[Tensor, " depth"]:
+        """Residual depths at `resid_pre`, block numbers at the other streams."""
+        return torch.tensor(self.outcome.coords["taken"])
+
+    @property
+    def base_value(self) -> Float[Tensor, " pair"]:
+        return self.outcome.base[0]
+
+    @property
+    def source_value(self) -> Float[Tensor, " pair"]:
+        return self.outcome.source[0]
+
+    @property
+    def values(self) -> Float[Tensor, "pair taken inserted"]:
+        """The metric of the edited run."""
+        return self.outcome.of()
+
+    @property
     def effects(self) -> Float[Tensor, "pair taken inserted"]:
         """Change of the metric against the base run."""
-        return self.values - self.base_value[:, None, None]
+        return self.outcome.change()
 
     @property
     def transferred(self) -> Float[Tensor, "pair taken inserted"]:
         """Transferred fraction of the metric: 0 at the base run, 1 at the source run."""
-        moved = self.values.movedim(0, -1)
-        return metrics.transferred_fraction(moved, self.base_value, self.source_value).movedim(
-            -1, 0
-        )
+        return self.outcome.transferred()
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a pair, depth taken from and depth inserted at."""
-        import pandas as pd
-
-        pair, taken, inserted = torch.meshgrid(
-            torch.arange(len(self.values)), self.depths, self.depths, indexing="ij"
-        )
-        return pd.DataFrame(
-            {
-                "pair": pair.flatten().numpy(),
-                "taken": taken.flatten().numpy(),
-                "inserted": inserted.flatten().numpy(),
-                self.metric: self.values.flatten().numpy(),
-                "effect": self.effects.flatten().numpy(),
-                "transferred": self.transferred.flatten().numpy(),
-            }
-        )
+        """One row a pair, depth taken from and depth inserted at; `depth` is the latter."""
+        frame = self.outcome.to_frame(self.stream, self.n_layers)
+        places = frame["inserted"].to_numpy()
+        return frame.assign(**depth_columns(places, self.stream, self.n_layers))
 
     def plot(self) -> "Figure":
         """Mean transferred fraction by depth taken (up) and depth inserted (across)."""
@@ -111,7 +117,7 @@ class TransferProfile:
 @checked
 def transfer_matrix(
     model: DepthModel,
-    pairs: Task,
+    task: Task,
     *,
     stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
@@ -126,7 +132,7 @@ def transfer_matrix(
 
     Args:
         model: any wrapped model.
-        pairs: a task with pairs of prompts.
+        task: pairs of prompts.
         stream: as for `patch_sweep`; states go from a stream to the same stream.
         depths: the depths, or blocks; all by default.
         position: a name, an index, or a span.
@@ -140,54 +146,39 @@ def transfer_matrix(
         ValueError: before any forward pass, as for `patch_sweep`.
     Source: across layers as in Ghandeharioun et al. 2024, "Patchscopes", arXiv 2401.06102.
     """
+    options = Options(
+        caller="transfer_matrix", metric=metric, mode=mode, engine=engine, max_memory=max_memory
+    )
     line = depth_line(
-        model,
-        pairs,
-        caller="transfer_matrix",
-        stream=stream,
-        depths=depths,
-        position=position,
-        metric=metric,
-        mode=mode,
-        edit=edit,
-        engine=engine,
-        max_memory=max_memory,
+        model, task, options, stream=stream, depths=depths, position=position, edit=edit
     )
     n = len(line.depths)
-    found = []
-    for block in line.blocks():
-        mine, here = line.roles.of(block), line.span.of(block)
-        given = states_at(model, mine.source, line.hooks, [here.source])
-        sets = EditSets(len(mine.base))
+
+    def runs(rows: slice) -> Iterator[Run]:
+        mine, here = line.roles.of(rows), line.span.of(rows)
+        states = line.source(mine, here)
         for a in range(n):
             for b in range(n):
-                states = [given.at(a, 0)]
-                hooks = [line.hooks[b]]
-                sets.add(a * n + b, hooks, here.base, states, line.edit, wanted=here.present)
-        base, values = measure_sets(
-            model,
-            mine,
-            sets,
-            line.asked,
-            n * n,
-            engine=engine,
-            max_memory=max_memory,
-            description="transferring",
-        )
-        values[..., ~here.present] = torch.nan
-        source = measure_source(model, mine, line.asked)
-        found.append((base[0], source[0], values[0].T.unflatten(1, (n, n))))
-    base, source, values = (torch.cat(parts) for parts in zip(*found, strict=True))
-    say_undefined(base, source, metric=line.metrics[0], caller="transfer_matrix")
+                yield Run(
+                    cells=[(a, b)],
+                    hooks=[line.hooks[b]],
+                    tokens=here.base,
+                    states=[states[a]],
+                    edit=line.edit,
+                    there=here.present,
+                )
+
+    effects = line.run(
+        lambda rows: Planned(runs=runs(rows)),
+        {"taken": line.depths, "inserted": line.depths},
+        "transferring",
+    )
+    say_undefined(effects, line.options)
     return TransferProfile(
-        provenance=line.provenance("transfer_matrix"),
+        provenance=line.provenance,
         mode=mode,
         stream=stream,
         edit=line.edit_name,
         position=line.span.name,
-        metric=line.metrics[0],
-        depths=torch.tensor(line.depths),
-        base_value=base,
-        source_value=source,
-        values=values,
+        outcome=effects,
     )

@@ -5,18 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth import metrics
 from lensdepth.arguments import checked
+from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
-from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
+from lensdepth.sweep.roles import Mode
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
+
+MAIN = "none"
+"""Label of the edit itself on the axis of its controls."""
+WHOLE = "all"
+"""Label of a whole stream on the axis of heads."""
 
 
 @checked
@@ -29,24 +35,11 @@ class PatchProfile:
     stream: str
     edit: str
     method: str
-    """`exact`, or `attribution` where `values` are first-order estimates."""
-    metrics: tuple[str, ...]
-    """What was read off, the main metric first."""
-    depths: Int[Tensor, " depth"]
-    """Residual depths 0 ... L at `resid_pre`; block numbers 0 ... L - 1 at the other streams."""
-    positions: tuple[str, ...]
+    """`exact`, or `attribution` where the numbers are first-order estimates."""
     labels: tuple[str, ...]
     """What stands at each position, where that is the same for all pairs; else its name."""
-    heads: tuple[int, ...]
-    """Heads that were patched one by one; none where the whole stream was."""
-    base_values: Float[Tensor, "metric pair"]
-    """The unedited base run."""
-    source_values: Float[Tensor, "metric pair"]
-    values: Float[Tensor, "metric pair depth position head"]
-    """The edited runs; the last axis has one entry where no heads were named."""
-    controls: tuple[str, ...]
-    control_values: Float[Tensor, "control metric pair depth position head"]
-    """The same with another pair's source, or at another position."""
+    outcome: Effects
+    """By control (`none`, then those that were run), pair, depth, position and head."""
     self_patch_error: float
     """Largest change of any logit when the base run's own states are put back, in the first pairs;
     must be 0 up to rounding."""
@@ -60,9 +53,53 @@ class PatchProfile:
         return self.provenance.model.n_layers
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What was read off, the main metric first."""
+        return self.outcome.metrics
+
+    @property
     def metric(self) -> str:
         """The main metric."""
         return self.metrics[0]
+
+    @property
+    def depths(self) -> Int[Tensor, " depth"]:
+        """Residual depths 0 ... L at `resid_pre`; blocks 0 ... L - 1 at the other streams."""
+        return torch.tensor(self.outcome.coords["depth"])
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        return tuple(map(str, self.outcome.coords["position"]))
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """Heads that were patched one by one; none where the whole stream was."""
+        named = self.outcome.coords["head"]
+        return () if named == (WHOLE,) else tuple(map(int, named))
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The controls that were run."""
+        return tuple(map(str, self.outcome.coords["control"][1:]))
+
+    @property
+    def base_values(self) -> Float[Tensor, "metric pair"]:
+        """The unedited base run."""
+        return self.outcome.base
+
+    @property
+    def source_values(self) -> Float[Tensor, "metric pair"]:
+        return self.outcome.source
+
+    @property
+    def values(self) -> Float[Tensor, "metric pair depth position head"]:
+        """The edited runs; the last axis has one entry where no heads were named."""
+        return self.outcome.values[:, 0]
+
+    @property
+    def control_values(self) -> Float[Tensor, "control metric pair depth position head"]:
+        """The same with another pair's source, or at another position."""
+        return rearrange(self.outcome.values[:, 1:], "m c p d s h -> c m p d s h")
 
     def of(
         self, metric: str, *, control: str | None = None
@@ -72,43 +109,30 @@ class PatchProfile:
         Raises:
             ValueError: it was not read off, or that control was not run.
         """
-        if metric not in self.metrics:
-            raise ValueError(
-                f"PatchProfile: metric {metric!r} was not read; "
-                f"there are {', '.join(self.metrics)}."
-            )
-        values = self.values
-        if control is not None:
-            if control not in self.controls:
-                there = ", ".join(self.controls) or "none"
-                raise ValueError(
-                    f"PatchProfile: control {control!r} was not run; there are {there}."
-                )
-            values = self.control_values[self.controls.index(control)]
-        found = values[self.metrics.index(metric)]
-        return found if self.heads else found[..., 0]
+        if control is not None and control not in self.controls:
+            there = ", ".join(self.controls) or "none"
+            raise ValueError(f"PatchProfile: control {control!r} was not run; there are {there}.")
+        found = self.outcome.of(metric, control=control or MAIN, owner="PatchProfile")
+        return self._headless(found)
+
+    def _headless(
+        self, values: Float[Tensor, "pair depth position head"]
+    ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
+        return values if self.heads else values[..., 0]
 
     @property
     def effects(
         self,
     ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
         """Change of the main metric against the base run."""
-        values = self.of(self.metric)
-        return values - self._pairwise(self.base_values[0], values)
+        return self._headless(self.outcome.at(control=MAIN).change())
 
     @property
     def transferred(
         self,
     ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
         """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
-        moved = self.of(self.metric).movedim(0, -1)
-        return metrics.transferred_fraction(
-            moved, self.base_values[0], self.source_values[0]
-        ).movedim(-1, 0)
-
-    @staticmethod
-    def _pairwise(values: Float[Tensor, " pair"], like: Tensor) -> Tensor:
-        return values.view(-1, *[1] * (like.ndim - 1))
+        return self._headless(self.outcome.at(control=MAIN).transferred())
 
     def efficacy(self, position: str, *, control: str | None = None) -> Float[Tensor, "pair depth"]:
         """Success at one position: the profile that `find_transition` and `find_crossing` take.
@@ -142,66 +166,26 @@ class PatchProfile:
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a pair, depth, position and head, with a column for each metric."""
-        import pandas as pd
-
-        _, *shape = self.values.shape
-        pair, depth, position, head = torch.meshgrid(
-            torch.arange(shape[0]),
-            self.depths,
-            torch.arange(shape[2]),
-            torch.tensor(self.heads or (0,)),
-            indexing="ij",
-        )
-        flat = [axis.flatten() for axis in (pair, depth, position, head)]
-        columns: dict[str, object] = {
-            "pair": flat[0].numpy(),
-            "depth" if self.stream == "resid_pre" else "layer": flat[1].numpy(),
-            "relative_depth": (flat[1] / self.n_layers).numpy(),
-            "position": [self.positions[i] for i in flat[2].tolist()],
+        axes = "pair depth position head" if self.heads else "pair depth position"
+        columns: dict[str, tuple[str, Tensor]] = {
+            f"{control}_{metric}": (axes, self.of(metric, control=control))
+            for control in self.controls
+            for metric in self.metrics
         }
-        if self.heads:
-            columns["head"] = flat[3].numpy()
-        base, source = (v[0][flat[0]].numpy() for v in (self.base_values, self.source_values))
-        columns |= {f"base_{self.metric}": base, f"source_{self.metric}": source}
-        for i, metric in enumerate(self.metrics):
-            columns[metric] = self.values[i].flatten().numpy()
-        columns["effect"] = self.effects.flatten().numpy()
-        columns["transferred"] = self.transferred.flatten().numpy()
-        for i, control in enumerate(self.controls):
-            for j, metric in enumerate(self.metrics):
-                columns[f"{control}_{metric}"] = self.control_values[i, j].flatten().numpy()
         if self.exact_values is not None:
-            columns["exact"] = self.exact_values.flatten().numpy()
-        frame = pd.DataFrame(columns)
-        there = ~torch.isnan(self.values[0]).flatten().numpy()
-        return frame[there].reset_index(drop=True)
+            columns["exact"] = axes, self._headless(self.exact_values)
+        main = self.outcome.at(control=MAIN)
+        shown = main if self.heads else main.at(head=WHOLE)
+        return shown.to_frame(self.stream, self.n_layers, columns)
 
     def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
         """One row a depth, position and head: mean effect over pairs with its 95 % interval."""
-        import pandas as pd
-
-        from lensdepth import stats
-
-        effects = self.effects if self.heads else self.effects[..., None]
-        mean, low, high = stats.bootstrap_mean(effects.numpy(), n_resamples=n_resamples)
-        depth, position, head = torch.meshgrid(
-            self.depths,
-            torch.arange(len(self.positions)),
-            torch.tensor(self.heads or (0,)),
-            indexing="ij",
-        )
-        frame = pd.DataFrame(
-            {
-                "depth" if self.stream == "resid_pre" else "layer": depth.flatten().numpy(),
-                "position": [self.positions[i] for i in position.flatten().tolist()],
-                "token": [self.labels[i] for i in position.flatten().tolist()],
-                "head": head.flatten().numpy(),
-                "effect": mean.ravel(),
-                "low": low.ravel(),
-                "high": high.ravel(),
-            }
-        )
-        return frame if self.heads else frame.drop(columns="head")
+        main = self.outcome.at(control=MAIN)
+        shown = main if self.heads else main.at(head=WHOLE)
+        frame = shown.mean_frame(self.stream, self.n_layers, n_resamples=n_resamples)
+        tokens = dict(zip(self.positions, self.labels, strict=True))
+        frame.insert(frame.columns.get_loc("position") + 1, "token", frame.position.map(tokens))  # type: ignore[arg-type]
+        return frame
 
     @property
     def is_curves(self) -> bool:

@@ -5,47 +5,58 @@ at the prediction position asks whether the prediction is already formed. Where 
 cross, control passes from the input to the output (claim C2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lensdepth import polar
 from lensdepth.arguments import checked
-from lensdepth.hooks import Stream
+from lensdepth.edits import SWAPS, named_edit
 from lensdepth.model import DepthModel
-from lensdepth.patching.attribution import DIFFERENTIABLE, rank_agreement
-from lensdepth.patching.grid import BlockValues, Grid, pair_blocks, self_patch_error
-from lensdepth.patching.profile import PatchProfile
-from lensdepth.patching.readings import Metric, check_metrics
-from lensdepth.patching.sites import check_heads, check_model, named_edit, states_at, stream_depths
-from lensdepth.patching.spans import (
+from lensdepth.outcome import Effects
+from lensdepth.patching.attribution import estimate, rank_agreement
+from lensdepth.patching.profile import MAIN, WHOLE, PatchProfile
+from lensdepth.replay.plan import Engine
+from lensdepth.site import Site, Stream
+from lensdepth.sweep.choices import check_heads, check_stream, stream_sites
+from lensdepth.sweep.controls import elsewhere, shuffled_sources
+from lensdepth.sweep.loop import (
+    Options,
+    Planned,
+    check_self_patch,
+    run_sweep,
+    say_undefined,
+    sweep_provenance,
+)
+from lensdepth.sweep.readings import METRICS, Metric
+from lensdepth.sweep.roles import Mode, Roles, assign_roles
+from lensdepth.sweep.runs import Cell, Run
+from lensdepth.sweep.spans import (
     PatchPositions,
     Span,
     named_positions,
     resolve_spans,
+    same_states,
     span_labels,
 )
-from lensdepth.provenance import make_provenance
-from lensdepth.replay import Engine
-from lensdepth.roles import Mode, Roles, assign_roles, say_undefined
-from lensdepth.tasks import Task
+from lensdepth.sweep.states import Given, states_at
+from lensdepth.tasks.task import Task
 
 Control = Literal["shuffled_source", "random_site"]
 Method = Literal["exact", "attribution"]
 ALSO: tuple[str, ...] = ("success", "kl")
 CONTROLS: tuple[Control, ...] = ("shuffled_source",)
-SOURCE_BYTES = 2**28
-"""Source states that are held at a time; pairs go through in blocks that fit."""
 
 
 @checked
 def patch_sweep(
     model: DepthModel,
-    pairs: Task,
+    task: Task,
     *,
     stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
@@ -66,8 +77,7 @@ def patch_sweep(
 
     Args:
         model: any wrapped model.
-        pairs: a task with pairs of prompts. Their token counts may differ: each run has its own
-            positions.
+        task: pairs of prompts. Their token counts may differ: each run has its own positions.
         stream: what to patch: `"resid_pre"` means the residual stream at depths 0 ... L; the
             others are patched in blocks 0 ... L - 1.
         depths: those depths, or blocks; all by default.
@@ -78,7 +88,8 @@ def patch_sweep(
         also: further metrics that are read off the same runs. `()` with `logit_diff` reads two
             columns of the unembedding and not the whole vocabulary.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
-        edit: one of polar.EDITS ("full", "direction", "norm", "self") or a function.
+        edit: one of `lensdepth.edits.SWEPT` ("full", "direction", "norm", "self", "reflect" ...)
+            or a function.
         controls: `"shuffled_source"` takes the state of another pair's source (another answer
             where possible; left out for a single pair), `"random_site"` patches another position
             of the same prompt.
@@ -103,81 +114,53 @@ def patch_sweep(
     """
     caller = "patch_sweep"
     estimated = method == "attribution"
-    asked = [metric] if estimated else [metric, *(m for m in also if m != metric)]
-    names = check_metrics(asked, caller=caller)
-    check_model(model, stream, caller=caller)
-    places = stream_depths(model, stream, depths, caller=caller)
+    # The metrics by name first, so that what is said of other options can rely on them.
+    Options(caller=caller, metric=metric, also=() if estimated else also)
+    check_stream(model, stream, caller=caller)
+    sites = stream_sites(model, stream, depths, caller=caller)
     one_by_one = check_heads(model, stream, heads, caller=caller)
     edit_name, function = named_edit(edit, caller=caller)
     check_options(controls, method, verify, metric, also)
-    wanted = named_positions(pairs, positions)
-    roles = assign_roles(pairs, mode, positions=wanted, caller=caller)
+    wanted = named_positions(task, positions)
+    roles = assign_roles(task, mode, positions=wanted, caller=caller)
     spans = resolve_spans(roles, wanted if positions is None else positions, caller=caller)
     run_controls: tuple[str, ...] = tuple(dict.fromkeys(controls))
     if estimated:
         run_controls = ()
-    elif len(pairs) < 2:
+    elif len(task) < 2:
         run_controls = tuple(c for c in run_controls if c != "shuffled_source")
-    grid = Grid(
-        model=model,
-        stream=stream,
-        depths=places,
-        heads=one_by_one,
-        edit=function,
-        metrics=asked,
+    options = Options(
+        caller=caller,
+        metric=metric,
+        also=() if estimated else also,
+        mode=mode,
+        seed=seed,
         engine=engine,
         max_memory=max_memory,
+        own={
+            "stream": stream,
+            "depths": [site.place for site in sites],
+            "positions": [span.name for span in spans],
+            "heads": list(one_by_one),
+            "edit": edit_name,
+            "controls": list(run_controls),
+            "method": method,
+            "verify": verify,
+        },
     )
-    blocks = pair_blocks(len(pairs), grid.n_numbers(spans), SOURCE_BYTES)
-    error = self_patch_error(model, roles, grid.hooks, [span.base for span in spans], engine=engine)
-    quiet = None if len(blocks) > 1 else True
-    found = [
-        grid.estimate(roles, spans, block)
-        if estimated
-        else grid.block(roles, spans, block, run_controls, seed)
-        for block in tqdm(blocks, desc="blocks of pairs", disable=quiet, leave=False)
-    ]
-    values = _joined(found)
-    say_undefined(values.base[0], values.source[0], metric=names[0], caller=caller)
-    exact, agreement = None, None
-    if verify:
-        exact, agreement = _verified(grid, roles, spans, blocks, values, verify)
+    grid = Grid(model, roles, spans, sites, one_by_one, function, run_controls, options)
+    error = check_self_patch(model, roles, grid.hooks, [span.base for span in spans], options)
+    effects = grid.estimated() if estimated else grid.measured()
+    say_undefined(effects, options)
+    exact, agreement = grid.verified(effects, verify) if verify else (None, None)
     return PatchProfile(
-        provenance=make_provenance(
-            caller,
-            model.info,
-            task=pairs.name,
-            prompts=pairs.clean,
-            corrupted=pairs.corrupted or (),
-            settings={
-                "stream": stream,
-                "positions": [span.name for span in spans],
-                "heads": list(one_by_one),
-                "metric": names[0],
-                "also": list(names[1:]),
-                "mode": mode,
-                "edit": edit_name,
-                "controls": list(run_controls),
-                "method": method,
-                "verify": verify,
-                "engine": engine,
-            },
-            seed=seed,
-        ),
+        provenance=sweep_provenance(model, task, options),
         mode=mode,
         stream=stream,
         edit=edit_name,
         method=method,
-        metrics=names,
-        depths=torch.tensor(places),
-        positions=tuple(span.name for span in spans),
         labels=span_labels(model, roles, spans),
-        heads=one_by_one,
-        base_values=values.base,
-        source_values=values.source,
-        values=values.values,
-        controls=run_controls,
-        control_values=values.controls,
+        outcome=effects,
         self_patch_error=error,
         exact_values=exact,
         rank_correlation=agreement,
@@ -202,10 +185,11 @@ def check_options(
             raise ValueError(
                 f"patch_sweep: {name} must be one of {', '.join(get_args(kind))}, got {value!r}."
             )
-    if method == "attribution" and isinstance(metric, str) and metric not in DIFFERENTIABLE:
+    if method == "attribution" and isinstance(metric, str) and not METRICS[metric].has_slope:
+        sloped = ", ".join(name for name, one in METRICS.items() if one.has_slope)
         raise ValueError(
             f"patch_sweep: attribution needs a metric with a slope at the base run, one of "
-            f"{', '.join(DIFFERENTIABLE)} or a function; {metric!r} has none."
+            f"{sloped} or a function; {metric!r} has none."
         )
     unused = {"also": (also, ALSO), "controls": (controls, CONTROLS)}
     for name, (given, default) in unused.items():
@@ -221,37 +205,150 @@ def check_options(
         )
 
 
-def _joined(found: Sequence[BlockValues]) -> BlockValues:
-    """The blocks as one."""
-    return BlockValues(
-        base=torch.cat([part.base for part in found], dim=1),
-        source=torch.cat([part.source for part in found], dim=1),
-        values=torch.cat([part.values for part in found], dim=1),
-        controls=torch.cat([part.controls for part in found], dim=2),
-    )
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Every depth by every span by every head, each in a run of its own."""
 
+    model: DepthModel
+    roles: Roles
+    spans: Sequence[Span]
+    sites: Sequence[Site]
+    heads: Sequence[int]
+    """One by one; none for the whole stream."""
+    edit: polar.Edit
+    controls: Sequence[str]
+    options: Options
 
-def _verified(
-    grid: Grid,
-    roles: Roles,
-    spans: Sequence[Span],
-    blocks: Sequence[slice],
-    estimated: BlockValues,
-    n: int,
-) -> tuple[Float[Tensor, "pair depth position head"], float | None]:
-    """Exact values at the sites with the largest estimates, and how well the ranks agree."""
-    base = estimated.base[0]
-    means = (estimated.values[0] - base[:, None, None, None]).nanmean(0)
-    largest = means.abs().nan_to_num(0.0).flatten().argsort(descending=True, stable=True)[:n]
-    sites = torch.stack(torch.unravel_index(largest, means.shape), dim=1)
-    chosen = {(d, s, h) for d, s, h in sites.tolist()}
-    parts = []
-    for block in blocks:
-        mine, here = roles.of(block), [span.of(block) for span in spans]
-        given = states_at(grid.model, mine.source, grid.hooks, [span.source for span in here])
-        parts.append(grid.run(mine, here, given, chosen=chosen)[1][0])
-    computed = torch.zeros(means.shape, dtype=torch.bool)
-    computed.view(-1)[largest] = True
-    exact = torch.where(computed, torch.cat(parts), torch.nan)
-    exact_means = (exact - base[:, None, None, None]).nanmean(0).flatten()[largest]
-    return exact, rank_agreement(means.flatten()[largest], exact_means)
+    @property
+    def hooks(self) -> list[str]:
+        """By depth."""
+        return [site.hook for site in self.sites]
+
+    @property
+    def coords(self) -> dict[str, Sequence[str | int]]:
+        """Labels of the result's axes."""
+        return {
+            "control": (MAIN, *self.controls),
+            "depth": [site.place for site in self.sites],
+            "position": [span.name for span in self.spans],
+            "head": self.heads or (WHOLE,),
+        }
+
+    @property
+    def n_numbers(self) -> int:
+        """Source numbers that one pair takes."""
+        return len(self.sites) * sum(s.base.shape[1] for s in self.spans) * self.model.d_model
+
+    def measured(self, chosen: Collection[Cell] | None = None) -> Effects:
+        """Exact numbers at every site, and at each with every control.
+
+        Args:
+            chosen: the sites to run, by depth, position and head; all, by default.
+        """
+
+        def plan(rows: slice) -> Planned:
+            mine, here = self.roles.of(rows), [span.of(rows) for span in self.spans]
+            given = self._source(mine, [span.source for span in here])
+            runs = [*self._runs(0, here, given, self._unmoved(mine, here), chosen)]
+            for c, control in enumerate(self.controls, start=1):
+                where, other = self._control(control, rows)
+                runs += self._runs(c, where, other, None, chosen)
+            return Planned(runs=runs)
+
+        return run_sweep(
+            self.model, self.roles, self.options, plan, self.coords,
+            n_numbers=self.n_numbers, description="patching",
+        ).effects  # fmt: skip
+
+    def estimated(self) -> Effects:
+        """The same to first order."""
+        hooks = self.hooks
+
+        def values(rows: slice) -> tuple[Tensor, Tensor]:
+            return estimate(
+                self.model, self.roles, self.spans, hooks, self.heads, self.edit, rows, self.options
+            )
+
+        def plan(rows: slice) -> Planned:
+            base, found = values(rows)
+            return Planned(
+                runs=(),
+                beside={"base": base, "values": rearrange(found, "p d s h -> d s h p")},
+            )
+
+        read = run_sweep(
+            self.model, self.roles, self.options, plan, self.coords,
+            n_numbers=self.n_numbers, description="estimating",
+        )  # fmt: skip
+        values_of = rearrange(read.beside["values"], "d s h p -> 1 1 p d s h")
+        return Effects(
+            metrics=read.effects.metrics,
+            coords=read.effects.coords,
+            values=values_of,
+            base=read.beside["base"][None],
+            source=read.effects.source,
+        )
+
+    def verified(
+        self, estimated: Effects, n: int
+    ) -> tuple[Float[Tensor, "pair depth position head"], float | None]:
+        """Exact values at the sites of the largest estimates, and how well the ranks agree."""
+        means = estimated.at(control=MAIN).change().nanmean(0)
+        largest = means.abs().nan_to_num(0.0).flatten().argsort(descending=True, stable=True)[:n]
+        sites = torch.stack(torch.unravel_index(largest, means.shape), dim=1)
+        exact = self.measured({tuple(site) for site in sites.tolist()}).at(control=MAIN)
+        found = exact.change().nanmean(0).flatten()[largest]
+        return exact.of(), rank_agreement(means.flatten()[largest], found)
+
+    def _source(self, roles: Roles, positions: Sequence[Tensor]) -> Given:
+        return states_at(self.model, roles.source, self.hooks, positions)
+
+    def _unmoved(self, roles: Roles, spans: Sequence[Span]) -> Tensor | None:
+        """`[depth, span, pair]`: where a swap changes nothing, by the tokens alone."""
+        if self.edit not in SWAPS:
+            return None
+        before, alike = map(
+            torch.stack, zip(*(same_states(roles, span) for span in spans), strict=True)
+        )
+        return torch.stack(
+            [before | alike if site == Site("resid_pre", 0) else before for site in self.sites]
+        )
+
+    def _control(self, control: str, rows: slice) -> tuple[list[Span], Given]:
+        """Where a control edits, and what it puts in."""
+        if control == "shuffled_source":
+            partner = shuffled_sources(self.roles.intended, self.options.seed)[rows]
+            at = [span.source[partner] for span in self.spans]
+            given = states_at(self.model, self.roles.source[partner], self.hooks, at)
+            return [span.of(rows) for span in self.spans], given
+        moved = [elsewhere(self.roles, span, self.options.seed).of(rows) for span in self.spans]
+        return moved, self._source(self.roles.of(rows), [span.source for span in moved])
+
+    def _runs(
+        self,
+        control: int,
+        spans: Sequence[Span],
+        given: Given,
+        unmoved: Tensor | None,
+        chosen: Collection[Cell] | None,
+    ) -> Iterator[Run]:
+        for d, site in enumerate(self.sites):
+            for s, span in enumerate(spans):
+                states = given.at(d, s)
+                for h, head in enumerate(self.heads or (None,)):
+                    if chosen is not None and (d, s, h) not in chosen:
+                        continue
+                    yield Run(
+                        cells=[(control, d, s, h)],
+                        hooks=[site.hook],
+                        tokens=span.base,
+                        states=[states if head is None else self._of_head(states, head)],
+                        edit=self.edit,
+                        there=span.present & given.present[s],
+                        moves=None if unmoved is None else ~unmoved[d, s],
+                        head=head,
+                    )
+
+    def _of_head(self, states: Tensor, head: int) -> Tensor:
+        n_heads = self.model.info.n_heads
+        return rearrange(states, "p t (h e) -> h p t e", h=n_heads)[head]

@@ -10,25 +10,28 @@ so its windows are as good as their last depth. Windows say more of component ou
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth import metrics, polar
+from lensdepth import polar
 from lensdepth.arguments import checked
-from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
+from lensdepth.outcome import Effects, depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
-from lensdepth.patching.readings import Metric
 from lensdepth.provenance import Provenance
-from lensdepth.replay import Engine
-from lensdepth.roles import Mode, say_undefined
+from lensdepth.replay.plan import Engine
+from lensdepth.site import Stream
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
+from lensdepth.sweep.loop import Options, say_undefined
+from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.roles import Mode
+from lensdepth.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,31 +48,47 @@ class WindowProfile:
     stream: str
     edit: str
     position: str
-    metrics: tuple[str, ...]
-    """What was read off, the main metric first."""
-    depths: Int[Tensor, " depth"]
-    """Residual depths 0 ... L at `resid_pre`, block numbers at the other streams."""
-    base_values: Float[Tensor, "metric pair"]
-    source_values: Float[Tensor, "metric pair"]
-    values: Float[Tensor, "metric pair first last"]
-    """The edited runs; NaN where the window would end before it begins, or is too wide."""
+    outcome: Effects
+    """By pair, first and last depth; NaN where a window would end before it begins, or is too
+    wide."""
 
     @property
     def n_layers(self) -> int:
         return self.provenance.model.n_layers
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What was read off, the main metric first."""
+        return self.outcome.metrics
+
+    @property
+    def depths(self) -> Int[Tensor, " depth"]:
+        """Residual depths 0 ... L at `resid_pre`, block numbers at the other streams."""
+        return torch.tensor(self.outcome.coords["first"])
+
+    @property
+    def base_values(self) -> Float[Tensor, "metric pair"]:
+        """The unedited base run."""
+        return self.outcome.base
+
+    @property
+    def source_values(self) -> Float[Tensor, "metric pair"]:
+        return self.outcome.source
+
+    @property
+    def values(self) -> Float[Tensor, "metric pair first last"]:
+        """The edited runs."""
+        return self.outcome.values
+
+    @property
     def effects(self) -> Float[Tensor, "pair first last"]:
         """Change of the main metric against the base run, by first and last depth."""
-        return self.values[0] - self.base_values[0][:, None, None]
+        return self.outcome.change()
 
     @property
     def transferred(self) -> Float[Tensor, "pair first last"]:
         """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
-        moved = self.values[0].movedim(0, -1)
-        return metrics.transferred_fraction(
-            moved, self.base_values[0], self.source_values[0]
-        ).movedim(-1, 0)
+        return self.outcome.transferred()
 
     @property
     def local(self) -> Float[Tensor, "pair depth"]:
@@ -104,24 +123,9 @@ class WindowProfile:
         return self.effects.diagonal(offset=width - 1, dim1=1, dim2=2)
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a pair and window."""
-        import pandas as pd
-
-        n = len(self.depths)
-        pair, first, last = torch.meshgrid(
-            torch.arange(len(self.values[0])), torch.arange(n), torch.arange(n), indexing="ij"
-        )
-        columns: dict[str, object] = {
-            "pair": pair.flatten().numpy(),
-            "first": self.depths[first.flatten()].numpy(),
-            "last": self.depths[last.flatten()].numpy(),
-        }
-        for i, metric in enumerate(self.metrics):
-            columns[metric] = self.values[i].flatten().numpy()
-        columns["effect"] = self.effects.flatten().numpy()
-        columns["transferred"] = self.transferred.flatten().numpy()
-        there = ~torch.isnan(self.values[0]).flatten().numpy()
-        return pd.DataFrame(columns)[there].reset_index(drop=True)
+        """One row a pair and window; `depth` is where the window's last edit acts."""
+        frame = self.outcome.to_frame(self.stream, self.n_layers)
+        return frame.assign(**depth_columns(frame["last"].to_numpy(), self.stream, self.n_layers))
 
     def plot(self) -> "Figure":
         """Mean effect by first (up) and last depth (across): the diagonal is local."""
@@ -156,7 +160,7 @@ class WindowProfile:
 @checked
 def patch_windows(
     model: DepthModel,
-    pairs: Task,
+    task: Task,
     *,
     stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
@@ -173,7 +177,7 @@ def patch_windows(
 
     Args:
         model: any wrapped model.
-        pairs: a task with pairs of prompts.
+        task: pairs of prompts.
         stream: as for `patch_sweep`.
         depths: the depths, or blocks, that windows are made of; all by default.
         position: a name, an index, or a span.
@@ -181,47 +185,38 @@ def patch_windows(
         metric: one of METRICS, or a function.
         also: further metrics that are read off the same runs.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
-        edit: one of polar.EDITS or a function. Edits at later depths act on what earlier ones
-            produced.
+        edit: one of `lensdepth.edits.SWEPT` or a function. Edits at later depths act on what
+            earlier ones produced.
         engine: see `lensdepth.replay.replay`.
         max_memory: see `lensdepth.replay.replay`.
     Raises:
         ValueError: before any forward pass, as for `patch_sweep`.
     Source: windows of states as in Meng et al. 2022, arXiv 2202.05262, section 2.
     """
+    caller = "patch_windows"
     if max_width is not None and max_width < 1:
-        raise ValueError(f"patch_windows: max_width must be at least 1, got {max_width}.")
+        raise ValueError(f"{caller}: max_width must be at least 1, got {max_width}.")
+    options = Options(
+        caller=caller, metric=metric, also=also, mode=mode, engine=engine, max_memory=max_memory,
+        own={"max_width": max_width},
+    )  # fmt: skip
     line = depth_line(
-        model,
-        pairs,
-        caller="patch_windows",
-        stream=stream,
-        depths=depths,
-        position=position,
-        metric=metric,
-        also=also,
-        mode=mode,
-        edit=edit,
-        engine=engine,
-        max_memory=max_memory,
+        model, task, options, stream=stream, depths=depths, position=position, edit=edit
     )
     n = len(line.depths)
     windows = [(a, b) for a in range(n) for b in range(a, min(n, a + (max_width or n)))]
-    sets = [range(a, b + 1) for a, b in windows]
-    read = line.measure(sets, description="patching windows")
-    values = torch.full((len(line.metrics), len(pairs), n, n), torch.nan, dtype=torch.float32)
+    read = line.measure([range(a, b + 1) for a, b in windows], description="patching windows")
+    values = torch.full((len(read.metrics), len(task), n, n), torch.nan, dtype=torch.float32)
     first, last = torch.tensor(windows).T
-    values[:, :, first, last] = read.values.transpose(1, 2)
-    say_undefined(read.base[0], read.source[0], metric=line.metrics[0], caller="patch_windows")
+    values[:, :, first, last] = rearrange(read.values, "metric set pair -> metric pair set")
+    depths_of = tuple(line.depths)
+    effects = replace(read, coords={"first": depths_of, "last": depths_of}, values=values)
+    say_undefined(effects, line.options)
     return WindowProfile(
-        provenance=line.provenance("patch_windows", max_width=max_width),
+        provenance=line.provenance,
         mode=mode,
         stream=stream,
         edit=line.edit_name,
         position=line.span.name,
-        metrics=line.metrics,
-        depths=torch.tensor(line.depths),
-        base_values=read.base,
-        source_values=read.source,
-        values=values,
+        outcome=effects,
     )

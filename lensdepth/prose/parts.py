@@ -104,7 +104,7 @@ def _controls(profile: AblationProfile, index: int) -> list[str]:
         else:
             text += "with one pair there is no interval of the difference."
         said.append(text)
-    spread = (profile.norm_ratio[0, index] - 1).abs().nanmedian().item()
+    spread = (profile.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
     text = f"The norm edit changes the norm by {spread:.0%} there (median)"
     if spread < WEAK:
         text += ", which is little: a weak test of what norms can do"
@@ -141,9 +141,9 @@ def dose_sentences(profile: DoseProfile) -> list[str]:
         else:
             said.append(f"At {where}, no dose of the turn moves half of the logit difference.")
         rows = [i for i, part in enumerate(profile.parts) if part == "norm"]
-        mean = profile.kl[rows][:, at].nanmean(-1)
+        mean = profile.kl[rows][:, :, at].nanmean(1)
         dose, depth = divmod(int(mean.nan_to_num(-1).argmax()), len(at))
-        most = estimate(profile.kl[rows[dose], at[depth]])
+        most = estimate(profile.kl[rows[dose], :, at[depth]])
         where = at_depth(depths[at[depth]], profile.n_layers)
         said.append(
             f"Scaling the norm changes the prediction most at {where}: {plain(most.mean)} nats "

@@ -116,7 +116,7 @@ def key_numbers(
             for edit in ("direction", "norm")
         )
         control = estimate(ablation.of("random_direction", ablation.transferred)[:, index])
-        stretch = (ablation.norm_ratio[0, index] - 1).abs().nanmedian().item()
+        stretch = (ablation.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
         detail = (
             f"of the logit difference at depth {ablation.depths[index]}; a random direction moves "
             f"{plain(control.mean)}"

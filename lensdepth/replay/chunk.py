@@ -10,6 +10,7 @@ from lensdepth.replay.attention import AttentionRule, Group, attend
 from lensdepth.replay.base import BaseRun
 from lensdepth.replay.blocks import Blocks
 from lensdepth.replay.runs import PackedEdit, Runs, apply_packed, group_runs
+from lensdepth.site import site_hook
 
 WHOLE_BLOCK_SHARE = 0.5
 """Above this share of asked tokens the last block runs whole: asking twice would cost more."""
@@ -97,7 +98,7 @@ class Chunk:
         return self._base.resid[depth][self._token_prompts[tokens], self._positions[tokens]]
 
     def _between_blocks(self, depth: int, x: Tensor) -> Tensor:
-        for hook in (f"blocks.{depth - 1}.hook_resid_post", f"blocks.{depth}.hook_resid_pre"):
+        for hook in (site_hook("resid_post", depth - 1), site_hook("resid_pre", depth)):
             if hook in self._edits:
                 self.fired.add(hook)
                 x = apply_packed(x, self._edits[hook], self._rows)

@@ -24,6 +24,7 @@ from lensdepth.replay.copies import (
     with_attention,
     with_fused_activations,
 )
+from lensdepth.site import is_z
 
 IMPLEMENTATION = "lensdepth_replay"
 
@@ -128,7 +129,7 @@ class HuggingFaceBlocks(Blocks):
         n_heads = self._bridge.cfg.n_heads
 
         def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            if hook.endswith("hook_z"):
+            if is_z(hook):
                 changed = change(args[0].unflatten(-1, (n_heads, -1))).flatten(-2)
                 return (changed, *args[1:])
             changed = change(args[0])

@@ -5,7 +5,6 @@ edits touches, holds the positions from its first edited to its last read one, a
 where no edit can reach what is read.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,33 +16,7 @@ from torch import Tensor
 
 from lensdepth.hooks import SiteEdit, apply_edit
 from lensdepth.replay.attention import Group
-
-_HOOK = re.compile(r"blocks\.(\d+)\.(?:hook_(\w+)|attn\.hook_(z))$")
-INSIDE = ("resid_mid", "attn_out", "mlp_out", "z")
-"""Streams inside a block; an edit there needs the block itself."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a hook stands."""
-
-    layer: int
-    stream: str
-
-    @property
-    def depth(self) -> int:
-        """Depth from whose states on an edit here needs a replay."""
-        return self.layer + 1 if self.stream == "resid_post" else self.layer
-
-
-def place_of(hook: str) -> Place | None:
-    """The layer and stream of a hook; None for hooks that the engine does not replay."""
-    found = _HOOK.match(hook)
-    if found is None:
-        return None
-    stream = found[2] or found[3]
-    known = stream in (*INSIDE, "resid_pre", "resid_post")
-    return Place(int(found[1]), stream) if known else None
+from lensdepth.site import INSIDE, block_site
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +75,7 @@ def plan_runs(
     """The runs that can change what is read, and which of the asked ones cannot.
 
     Args:
-        edit_sets: with positions from the start, at hooks that `place_of` knows.
+        edit_sets: with positions from the start, at hooks that `block_site` knows.
         read: positions that are read, -1 for none.
         only: the runs that are asked for.
         last_depth: deepest depth that is read.
@@ -114,11 +87,11 @@ def plan_runs(
     depths = torch.full((n_sets, n_prompts), far)
     for i, edits in enumerate(edit_sets):
         for edit in edits:
-            place = place_of(edit.hook)
+            place = block_site(edit.hook)
             assert place is not None
-            acts = (edit.positions < stop) & (place.depth + (place.stream in INSIDE) <= last_depth)
+            acts = (edit.positions < stop) & (place.joins + (place.stream in INSIDE) <= last_depth)
             starts[i] = torch.where(acts, torch.minimum(starts[i], edit.positions), starts[i])
-            depths[i] = torch.where(acts, depths[i].clamp(max=place.depth), depths[i])
+            depths[i] = torch.where(acts, depths[i].clamp(max=place.joins), depths[i])
     running = only & (starts < far)
     sets, prompts = running.nonzero(as_tuple=True)
     runs = Runs(

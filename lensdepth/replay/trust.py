@@ -13,8 +13,8 @@ from lensdepth.hooks import SiteEdit, acting_functions
 from lensdepth.polar import Edit
 from lensdepth.replay.copies import Unreplayable
 from lensdepth.replay.plan import Plan
-from lensdepth.replay.runs import place_of
 from lensdepth.replay.ways import Replayed, by_hooks, by_replay
+from lensdepth.site import block_site
 
 
 def check_blocks(plan: Plan, replayed: Replayed) -> None:
@@ -37,7 +37,7 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     by_stream: dict[str, list[int]] = defaultdict(list)
     for i, edits in enumerate(plan.edit_sets):
         for edit in edits:
-            place = place_of(edit.hook)
+            place = block_site(edit.hook)
             if place is None or model.replay_checked.get(place.stream, 0) >= longest:
                 continue
             if plan.only[i].any():

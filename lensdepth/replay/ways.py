@@ -18,7 +18,8 @@ from lensdepth.replay.hooked import HookedBlocks
 from lensdepth.replay.hugging_face import HuggingFaceBlocks
 from lensdepth.replay.memory import halves, prompts_at_once, tokens_at_once
 from lensdepth.replay.plan import Part, Plan
-from lensdepth.replay.runs import INSIDE, Runs, pack_edits, place_of, plan_runs
+from lensdepth.replay.runs import Runs, pack_edits, plan_runs
+from lensdepth.site import INSIDE, block_site
 
 
 def blocks_of(model: DepthModel) -> Blocks:
@@ -58,7 +59,7 @@ def fitting_blocks(plan: Plan) -> Replayed:
         Unreplayable: the model or an edit does not fit.
     """
     hooks = sorted({edit.hook for edits in plan.edit_sets for edit in edits})
-    places = {hook: place_of(hook) for hook in hooks}
+    places = {hook: block_site(hook) for hook in hooks}
     for hook, place in places.items():
         if place is None:
             raise Unreplayable(f"an edit at {hook} needs the whole forward pass")
@@ -101,8 +102,8 @@ def _part(plan: Plan, sets: Tensor, prompts: Tensor, resid: Tensor) -> Part:
 
 def _depth_needed(edit: SiteEdit) -> int:
     """Shallowest depth that an edit can change."""
-    place = place_of(edit.hook)
-    return 0 if place is None else place.depth + (place.stream in INSIDE)
+    place = block_site(edit.hook)
+    return 0 if place is None else place.joins + (place.stream in INSIDE)
 
 
 def by_replay(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterator[Part]:

@@ -143,8 +143,8 @@ def ablation_table(profile: AblationProfile) -> DepthTable:
         f"{edit}_transferred": (edit.replace("_", " "), profile.of(edit, profile.transferred))
         for edit in profile.edits
     }
-    measures["angle"] = ("angle, degrees", profile.angle[0].rad2deg().T)
-    measures["norm_ratio"] = ("norm ratio", profile.norm_ratio[0].T)
+    measures["angle"] = ("angle, degrees", profile.angle[..., 0].rad2deg())
+    measures["norm_ratio"] = ("norm ratio", profile.norm_ratio[..., 0])
     return depth_table(measures, depths=profile.depths.tolist(), n_layers=profile.n_layers)
 
 

@@ -9,11 +9,9 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.model import DepthModel
-from lensdepth.patching.grid import pair_blocks
 from lensdepth.steering.labels import Labelled, Pool, centroid_sizes, members, outside
+from lensdepth.sweep.loop import pair_blocks
 
-STATE_BYTES = 2**28
-"""States that are held at a time."""
 COINCIDE = 1e-5
 """Centroids closer than this, beside the mean norm of the states, are one point."""
 
@@ -53,7 +51,7 @@ def steering_vectors(
     )
     sums = torch.zeros(len(hooks), n_folds, n_labels, model.d_model, dtype=torch.float64)
     norms = torch.zeros(len(hooks), dtype=torch.float64)
-    for block in pair_blocks(len(pool), len(hooks) * model.d_model, STATE_BYTES):
+    for block in pair_blocks(len(pool), len(hooks) * model.d_model):
         states = model.activations(pool.tokens[block], hooks, at[block])[:, :, 0]
         for depth, x in enumerate(states.double()):
             sums[depth] += torch.einsum("pfl,pd->fld", share[block].double(), x)

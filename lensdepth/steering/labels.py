@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from lensdepth.roles import Roles
+from lensdepth.sweep.roles import Roles
 from lensdepth.tasks import Task
 from lensdepth.tasks.task import listed
 from lensdepth.tokens import TokenBatch, number_texts, pad_tokens, told_apart

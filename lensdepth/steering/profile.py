@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
-from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
-from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
+from lensdepth.sweep.roles import Mode
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-READ = ("success", "prob", "kl_to_source", "logit_diff", "flip")
+ALSO: tuple[str, ...] = ("success", "answer_probability", "kl_to_source", "flip")
 
 
 @checked
@@ -28,16 +28,14 @@ class SteeringProfile:
 
     provenance: Provenance
     mode: Mode
-    edits: tuple[str, ...]
-    """`full` adds the vector; `direction` turns the state as that would, its norm kept; `norm`
+    outcome: Effects
+    """By edit, scope (`local`: one depth; `suffix`: sustained, at every depth from there on), pair,
+    depth and position (`input`: input-centric steering; `prediction`: output-centric).
+
+    `full` adds the vector; `direction` turns the state as that would, its norm kept; `norm`
     stretches it as that would, its direction kept. Controls, added whole, at the vector's norm:
     `random`, a random direction, and `shuffled`, the vector of another pair, which leads to
     another label (NaN where all pairs lead to the same)."""
-    scopes: tuple[str, ...]
-    """`local`: one depth. `suffix`: sustained, at every depth from there on."""
-    positions: tuple[str, ...]
-    """`input`: input-centric steering. `prediction`: output-centric."""
-    depths: Int[Tensor, " depth"]
     labels: tuple[tuple[str, ...], ...]
     """The labels at each position."""
     base_label: Int[Tensor, "position pair"]
@@ -50,34 +48,91 @@ class SteeringProfile:
     """Prompts behind the base label's and the source label's centroid."""
     strength: float
     budget: float | None
-    vector_norm: Float[Tensor, "position depth pair"]
+    vector_norm: Float[Tensor, "pair depth position"]
     """Norm of what is added at one depth, local scope; 0 where the centroids coincide."""
-    state_norm: Float[Tensor, "position depth"]
+    state_norm: Float[Tensor, "depth position"]
     """Mean norm of the states there."""
-    base_success: Float[Tensor, " pair"]
-    """1 where the unsteered base run already gives the intended answer, the source run's."""
-    base_prob: Float[Tensor, " pair"]
-    """Probability of the intended answer in the unsteered base run."""
-    source_prob: Float[Tensor, " pair"]
-    """The same in the source run, the genuinely changed prompt."""
-    base_kl_to_source: Float[Tensor, " pair"]
-    """KL(source || base) in nats: where steering starts from; 0 is where it should get."""
-    base_logit_diff: Float[Tensor, " pair"]
-    """Logit difference of the unsteered base run, in nats."""
-    source_logit_diff: Float[Tensor, " pair"]
-    success: Float[Tensor, "edit scope position depth pair"]
-    """1 where the steered run's most likely token is the intended answer."""
-    prob: Float[Tensor, "edit scope position depth pair"]
-    """Probability of the intended answer."""
-    kl_to_source: Float[Tensor, "edit scope position depth pair"]
-    """KL(source || steered) in nats."""
-    logit_diff: Float[Tensor, "edit scope position depth pair"]
-    flip: Float[Tensor, "edit scope position depth pair"]
-    """1 where the most likely token is not the base run's."""
 
     @property
     def n_layers(self) -> int:
         return self.provenance.model.n_layers
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        return tuple(map(str, self.outcome.coords["edit"]))
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(map(str, self.outcome.coords["scope"]))
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        return tuple(map(str, self.outcome.coords["position"]))
+
+    @property
+    def depths(self) -> Int[Tensor, " depth"]:
+        return torch.tensor(self.outcome.coords["depth"])
+
+    def base(self, metric: str) -> Float[Tensor, " pair"]:
+        """A metric of the unsteered base run: where steering starts from."""
+        return self.outcome.base[self.outcome.index("metric", metric, owner="SteeringProfile")]
+
+    def source(self, metric: str) -> Float[Tensor, " pair"]:
+        """The same of the source run, the genuinely changed prompt."""
+        return self.outcome.source[self.outcome.index("metric", metric, owner="SteeringProfile")]
+
+    @property
+    def base_success(self) -> Float[Tensor, " pair"]:
+        """1 where the unsteered base run already gives the intended answer, the source run's."""
+        return self.base("success")
+
+    @property
+    def base_prob(self) -> Float[Tensor, " pair"]:
+        """Probability of the intended answer in the unsteered base run."""
+        return self.base("answer_probability")
+
+    @property
+    def source_prob(self) -> Float[Tensor, " pair"]:
+        """The same in the source run."""
+        return self.source("answer_probability")
+
+    @property
+    def base_kl_to_source(self) -> Float[Tensor, " pair"]:
+        """KL(source || base) in nats: 0 is where it should get."""
+        return self.base("kl_to_source")
+
+    @property
+    def base_logit_diff(self) -> Float[Tensor, " pair"]:
+        """Logit difference of the unsteered base run, in nats."""
+        return self.base("logit_diff")
+
+    @property
+    def source_logit_diff(self) -> Float[Tensor, " pair"]:
+        return self.source("logit_diff")
+
+    @property
+    def success(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """1 where the steered run's most likely token is the intended answer."""
+        return self.outcome.of("success", owner="SteeringProfile")
+
+    @property
+    def prob(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """Probability of the intended answer."""
+        return self.outcome.of("answer_probability", owner="SteeringProfile")
+
+    @property
+    def kl_to_source(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """KL(source || steered) in nats."""
+        return self.outcome.of("kl_to_source", owner="SteeringProfile")
+
+    @property
+    def logit_diff(self) -> Float[Tensor, "edit scope pair depth position"]:
+        return self.outcome.of("logit_diff", owner="SteeringProfile")
+
+    @property
+    def flip(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """1 where the most likely token is not the base run's."""
+        return self.outcome.of("flip", owner="SteeringProfile")
 
     @property
     def n_folds(self) -> int:
@@ -91,7 +146,7 @@ class SteeringProfile:
 
     def of(
         self,
-        values: Float[Tensor, "edit scope position depth pair"],
+        values: Float[Tensor, "edit scope pair depth position"],
         position: str,
         *,
         edit: str = "full",
@@ -107,19 +162,15 @@ class SteeringProfile:
         Raises:
             ValueError: there is no such position, edit or scope.
         """
-        wanted = (
-            ("edit", edit, self.edits),
-            ("scope", self.scopes[0] if scope is None else scope, self.scopes),
-            ("position", position, self.positions),
-        )
-        for kind, name, there in wanted:
-            if name not in there:
+        labels = {"edit": edit, "scope": scope or self.scopes[0], "position": position}
+        for axis, label in labels.items():
+            there = self.outcome.coords[axis]
+            if label not in there:
                 raise ValueError(
-                    f"SteeringProfile: {kind} {name!r} was not steered; there are "
-                    f"{', '.join(there)}."
+                    f"SteeringProfile: {axis} {label!r} was not steered; there are "
+                    f"{', '.join(map(str, there))}."
                 )
-        e, s, p = (there.index(name) for _, name, there in wanted)
-        return values[e, s, p].T
+        return self.outcome.pick(values, labels, "SteeringProfile")
 
     def efficacy(
         self, position: str, *, edit: str = "full", scope: str | None = None
@@ -129,39 +180,23 @@ class SteeringProfile:
 
     def to_frame(self) -> "pd.DataFrame":
         """One row an edit, scope, position, depth and pair."""
-        import pandas as pd
-
-        shape = self.success.shape
-        edit, scope, position, depth, pair = (
-            axis.flatten()
-            for axis in torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
-        )
-
-        def spread(values: Tensor) -> Array:
-            return values.expand(shape).flatten().numpy()
-
-        def named(labels: Int[Tensor, "position pair"]) -> list[str]:
-            found = labels[position, pair].tolist()
-            return [self.labels[p][i] for p, i in zip(position.tolist(), found, strict=True)]
-
-        return pd.DataFrame(
+        frame = self.outcome.to_frame(
+            "resid_pre",
+            self.n_layers,
             {
-                "position": [self.positions[i] for i in position.tolist()],
-                "scope": [self.scopes[i] for i in scope.tolist()],
-                "edit": [self.edits[i] for i in edit.tolist()],
-                "depth": self.depths[depth].numpy(),
-                "relative_depth": (self.depths[depth] / self.n_layers).numpy(),
-                "pair": pair.numpy(),
-                "base_fold": self.folds[0, pair].numpy(),
-                "source_fold": self.folds[1, pair].numpy(),
-                "base_label": named(self.base_label),
-                "source_label": named(self.source_label),
-                "vector_norm": spread(self.vector_norm),
-                **{name: getattr(self, name).flatten().numpy() for name in READ},
-                "base_prob": spread(self.base_prob),
-                "base_kl_to_source": spread(self.base_kl_to_source),
-            }
+                "base_fold": ("pair", self.folds[0]),
+                "source_fold": ("pair", self.folds[1]),
+                "base_label": ("position pair", self.base_label),
+                "source_label": ("position pair", self.source_label),
+                "vector_norm": ("pair depth position", self.vector_norm),
+                **{f"base_{name}": ("pair", self.base(name)) for name in self.outcome.metrics[1:]},
+            },
         )
+        names = dict(zip(self.positions, self.labels, strict=True))
+        for end in ("base_label", "source_label"):
+            both = zip(frame["position"], frame[end], strict=True)
+            frame[end] = [names[position][number] for position, number in both]
+        return frame
 
     def plot(self, *, edit: str = "full", scope: str | None = None) -> "Figure":
         """Efficacy by depth at each position with 95 % bands, and the random vector's, dashed."""

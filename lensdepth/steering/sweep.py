@@ -7,41 +7,30 @@ curves cross, control passes from the input to the output (claim C2).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from lensdepth import metrics, polar
+from lensdepth import polar
 from lensdepth.arguments import checked
-from lensdepth.hooks import depth_hook
 from lensdepth.model import DepthModel
-from lensdepth.patching.grid import pair_blocks
-from lensdepth.patching.readings import Metric, measure_sets, measure_source
-from lensdepth.patching.sites import EditSets
-from lensdepth.provenance import make_provenance
-from lensdepth.replay import Engine
-from lensdepth.roles import (
-    POSITION_NAMES,
-    Mode,
-    PositionName,
-    Roles,
-    Scope,
-    assign_roles,
-    check_depths,
-    check_scopes,
-    other_pairs,
-    pair_noise,
-    scope_depths,
-)
-from lensdepth.steering.centroids import STATE_BYTES, Vectors, steering_vectors
+from lensdepth.replay.plan import Engine
+from lensdepth.site import depth_hook
+from lensdepth.steering.centroids import Vectors, steering_vectors
 from lensdepth.steering.labels import deal_folds, label_prompts, pool_prompts, rows
-from lensdepth.steering.profile import SteeringProfile
-from lensdepth.tasks import Task
+from lensdepth.steering.profile import ALSO, SteeringProfile
+from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
+from lensdepth.sweep.controls import other_pairs, pair_noise
+from lensdepth.sweep.loop import Options, Planned, run_sweep, sweep_provenance
+from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.roles import POSITION_NAMES, Mode, PositionName, Roles, assign_roles
+from lensdepth.sweep.runs import Run
+from lensdepth.tasks.task import Task
 
 EDITS: dict[str, Callable[[polar.Edit], polar.Edit]] = {
     "full": lambda add: add,
@@ -67,6 +56,8 @@ def steering_sweep(
     n_folds: int = 10,
     input_label: str | None = None,
     output_label: str | None = None,
+    metric: str | Metric = "logit_diff",
+    also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
     seed: int = 0,
     engine: Engine = "auto",
@@ -81,7 +72,8 @@ def steering_sweep(
             where the task has an input position.
         depths: residual depths 0 ... n_layers; all by default.
         scopes: `"local"` steers at one depth; `"suffix"` sustains it, adding each later depth's own
-            difference there too, so that what is added piles up. See `lensdepth.roles.Scope`.
+            difference there too, so that what is added piles up. See
+            `lensdepth.sweep.choices.Scope`.
         strength: factor of the vectors; 0 changes nothing, negative ones lead away.
         budget: norm of everything that one run adds (before `strength`), as a share of the mean
             norm of the states there, so that positions and depths are compared at matched norms;
@@ -91,6 +83,9 @@ def steering_sweep(
         input_label: column of the task's labels (with a twin `corrupted_...`) for the input
             position; by default the words that vary.
         output_label: the same for the prediction position; by default the answers.
+        metric: one of `lensdepth.sweep.readings.METRICS`, or a function of the logits and the pairs
+            that they belong to.
+        also: further metrics that are read off the same runs.
         mode: "denoise" steers the corrupted run towards the clean answer, "noise" the reverse.
         seed: of the folds and the controls.
         engine: see `lensdepth.replay.replay`.
@@ -128,6 +123,25 @@ def steering_sweep(
     labels = [label_prompts(task, roles, name, columns[name], caller=caller) for name in where]
     pool = pool_prompts(roles)
     folds = deal_folds(task, pool, labels, n_folds=n_folds, seed=seed, caller=caller)
+    options = Options(
+        caller=caller,
+        metric=metric,
+        also=also,
+        mode=mode,
+        seed=seed,
+        engine=engine,
+        max_memory=max_memory,
+        own={
+            "positions": list(where),
+            "depths": asked,
+            "scopes": list(chosen),
+            "strength": strength,
+            "budget": budget,
+            "n_folds": int(folds.max()) + 1,
+            "input_label": input_label or "input",
+            "output_label": output_label or "answer",
+        },
+    )
     model.check_weights()
     # Sustained steering reaches depths that were not asked for.
     swept = asked if chosen == ("local",) else list(range(model.n_layers + 1))
@@ -135,44 +149,20 @@ def steering_sweep(
     vectors = [steering_vectors(model, pool, one, folds, hooks) for one in labels]
     for found in vectors:
         _check_apart(task, found, caller)
-    sweep = _Sweep(
+    parts = _Parts(
         roles=roles, vectors=vectors, asked=asked, swept=swept, scopes=chosen,
         n_layers=model.n_layers, strength=strength, budget=budget, seed=seed,
     )  # fmt: skip
-    n_numbers = 3 * len(swept) * model.d_model * len(where)
-    blocks = pair_blocks(len(task), n_numbers, STATE_BYTES)
-    quiet = None if len(blocks) > 1 else True
-    parts = [
-        _measured(model, sweep, block, engine, max_memory)
-        for block in tqdm(blocks, desc="steering", disable=quiet)
-    ]
-    base, source, values = (torch.cat(x, dim=-1) for x in zip(*parts, strict=True))
+    effects = run_sweep(
+        model, roles, options, lambda block: Planned(runs=parts.runs(block)), parts.coords,
+        n_numbers=3 * len(swept) * model.d_model * len(where), description="steering",
+    ).effects  # fmt: skip
     at = [swept.index(depth) for depth in asked]
+    norms = torch.stack([polar.norm(parts.added(i))[at] for i in range(len(where))])
     return SteeringProfile(
-        provenance=make_provenance(
-            caller,
-            model.info,
-            task=task.name,
-            prompts=task.clean,
-            corrupted=task.corrupted or (),
-            settings={
-                "positions": list(where),
-                "scopes": list(chosen),
-                "strength": strength,
-                "budget": budget,
-                "n_folds": int(folds.max()) + 1,
-                "input_label": input_label or "input",
-                "output_label": output_label or "answer",
-                "mode": mode,
-                "engine": engine,
-            },
-            seed=seed,
-        ),
+        provenance=sweep_provenance(model, task, options),
         mode=mode,
-        edits=sweep.edits,
-        scopes=chosen,
-        positions=where,
-        depths=torch.tensor(asked),
+        outcome=effects,
         labels=tuple(one.names for one in labels),
         base_label=torch.stack([one.base for one in labels]),
         source_label=torch.stack([one.source for one in labels]),
@@ -180,19 +170,8 @@ def steering_sweep(
         centroid_sizes=torch.stack([found.sizes for found in vectors]),
         strength=float(strength),
         budget=budget,
-        vector_norm=torch.stack([polar.norm(sweep.added(i))[at] for i in range(len(where))]),
-        state_norm=torch.stack([found.state_norm[at] for found in vectors]),
-        base_success=base[0],
-        base_prob=base[1],
-        source_prob=source[1],
-        base_kl_to_source=base[2],
-        base_logit_diff=base[3],
-        source_logit_diff=source[3],
-        success=values[0],
-        prob=values[1],
-        kl_to_source=values[2],
-        logit_diff=values[3],
-        flip=values[4],
+        vector_norm=rearrange(norms, "position depth pair -> pair depth position"),
+        state_norm=torch.stack([found.state_norm[at] for found in vectors], dim=1),
     )
 
 
@@ -224,7 +203,7 @@ def _check_apart(task: Task, found: Vectors, caller: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Sweep:
+class _Parts:
     """What is added where, and in which runs."""
 
     roles: Roles
@@ -245,9 +224,14 @@ class _Sweep:
         return (*EDITS, *(c for c in CONTROLS if several or c != "shuffled"))
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Positions, edits, scopes and depths of the runs."""
-        return len(self.vectors), len(self.edits), len(self.scopes), len(self.asked)
+    def coords(self) -> dict[str, Sequence[str | int]]:
+        """Labels of the result's axes."""
+        return {
+            "edit": self.edits,
+            "scope": self.scopes,
+            "depth": self.asked,
+            "position": [found.labelled.position for found in self.vectors],
+        }
 
     def added(self, position: int) -> Float[Tensor, "depth pair d_model"]:
         """What a local run adds at each depth."""
@@ -263,7 +247,8 @@ class _Sweep:
         mine = added[:, block]
         if edit == "random":
             pairs, shape = range(added.shape[1])[block], (len(added), added.shape[-1])
-            along = pair_noise(pairs, shape, self.seed).movedim(0, 1)
+            along = pair_noise(pairs, shape, self.seed)
+            along = rearrange(along, "pair depth d_model -> depth pair d_model")
         elif edit == "shuffled":
             along = added[:, self.partners[position][block].clamp(min=0)]
         else:
@@ -282,64 +267,30 @@ class _Sweep:
             for label in labels
         ]
 
-    def edit_sets(self, block: slice) -> EditSets:
-        """One set a position, edit, scope and depth, in this order."""
+    def runs(self, block: slice) -> Iterator[Run]:
+        """One a position, edit, scope and depth."""
         mine = self.roles.of(block)
-        sets = EditSets(len(mine.base))
         where = {depth: i for i, depth in enumerate(self.swept)}
+        everyone = torch.ones(len(mine.base), dtype=torch.bool)
         # A budget is divided among the depths of a run. Runs that add alike share a function,
         # so that the engine makes their edits in one call.
         alike = cache(lambda name, n: EDITS.get(name, EDITS["full"])(polar.add(1 / n)))
-        site = 0
         for p, found in enumerate(self.vectors):
             at = mine.base_positions[found.labelled.position][:, None]
-            for name in self.edits:
+            for e, name in enumerate(self.edits):
                 given = self.given(p, name, block)[:, :, None]
                 moves = (given != 0).flatten(2).any(-1)
-                for scope in self.scopes:
-                    for depth in self.asked:
-                        reached = [where[d] for d in scope_depths(scope, depth, self.n_layers)]
-                        sets.add(
-                            site,
-                            [depth_hook(self.swept[i], self.n_layers) for i in reached],
-                            at,
-                            [given[i] for i in reached],
-                            alike(name, 1 if self.budget is None else len(reached)),
-                            wanted=moves[reached].any(0),
+                alone = name == "shuffled" and self.partners[p][block] < 0
+                for s, scope in enumerate(self.scopes):
+                    for d, depth in enumerate(self.asked):
+                        reached = [where[x] for x in scope_depths(scope, depth, self.n_layers)]
+                        n_shares = 1 if self.budget is None else len(reached)
+                        yield Run(
+                            cells=[(e, s, d, p)],
+                            hooks=[depth_hook(self.swept[i], self.n_layers) for i in reached],
+                            tokens=at,
+                            states=[given[i] for i in reached],
+                            edit=alike(name, n_shares),
+                            there=everyone if alone is False else ~alone,
+                            moves=moves[reached].any(0),
                         )
-                        site += 1
-        return sets
-
-
-def _measured(
-    model: DepthModel,
-    sweep: _Sweep,
-    block: slice,
-    engine: Engine,
-    max_memory: int | None,
-) -> tuple[
-    Float[Tensor, "metric pair"],
-    Float[Tensor, "metric pair"],
-    Float[Tensor, "metric edit scope position depth pair"],
-]:
-    """The unsteered base runs, the source runs, and the steered runs of some pairs."""
-    mine = sweep.roles.of(block)
-    genuine = model.logits(mine.source)[:, 0]
-
-    def prob(logits: Tensor, pairs: Int[Tensor, " run"]) -> Tensor:
-        return metrics.token_log_prob(logits, mine.intended[pairs]).exp()
-
-    def kl_to_source(logits: Tensor, pairs: Int[Tensor, " run"]) -> Tensor:
-        return metrics.kl_divergence(genuine[pairs], logits)
-
-    read: list[str | Metric] = ["success", prob, kl_to_source, "logit_diff", "flip"]
-    base, values = measure_sets(
-        model, mine, sweep.edit_sets(block), read, math.prod(sweep.shape),
-        engine=engine, max_memory=max_memory, description="steering",
-    )  # fmt: skip
-    grid = values.view(len(read), *sweep.shape, -1).movedim(1, 3)
-    if "shuffled" in sweep.edits:
-        for p in range(len(sweep.vectors)):
-            alone = sweep.partners[p][block] < 0
-            grid[:, sweep.edits.index("shuffled"), :, p, :, alone] = torch.nan
-    return base, measure_source(model, mine, read), grid

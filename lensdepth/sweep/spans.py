@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
-from lensdepth.roles import POSITION_NAMES, Roles
+from lensdepth.sweep.roles import POSITION_NAMES, Roles
 from lensdepth.tasks import Task
 from lensdepth.tasks.locate import find_input, token_at
 
@@ -209,29 +209,6 @@ def same_states(roles: Roles, span: Span) -> tuple[Bool[Tensor, " pair"], Bool[T
     ]
     alike = placed & ((tokens[0] == tokens[1]) | ~there)
     return before.all(1), alike.all(1)
-
-
-def elsewhere(roles: Roles, span: Span, seed: int) -> Span:
-    """For a control: a random other position of each prompt, and its like in the source prompt.
-
-    The like has the same distance from the prompt's end. Pairs whose prompt is all span have none.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    n_pos = roles.base.tokens.shape[1]
-    free = roles.base.mask.clone()
-    for at in span.base.T:
-        free[torch.arange(len(free))[at >= 0], at[at >= 0]] = False
-    rank = torch.rand(len(free), n_pos, generator=generator, dtype=torch.float32).masked_fill(
-        ~free, -1.0
-    )
-    base = torch.where(free.any(1) & span.present, rank.argmax(1), -1)
-    source = base - roles.base.lengths + roles.source.lengths
-    there = (base >= 0) & (source >= 0)
-    return Span(
-        name=span.name,
-        base=torch.where(there, base, -1)[:, None],
-        source=torch.where(there, source, -1)[:, None],
-    )
 
 
 def span_labels(model: DepthModel, roles: Roles, spans: Sequence[Span]) -> tuple[str, ...]:

@@ -1,0 +1,191 @@
+"""What edited runs gave: numbers under labels, beside those of the base and the source run.
+
+A profile holds one `Effects`; selecting, changes against the base run, transferred fractions and
+tidy tables are made here and nowhere else. Axes always stand in one order: the metric, what was
+run (control, edit, scope, dose, set), the pair, and where (depth or layer, position, head).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth import metrics
+from lensdepth.site import axis_of, depth_after
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Label = str | int | float
+WHERE = ("depth", "position", "head", "first", "last", "taken", "inserted")
+"""Axes that say where; all others say what was run."""
+VERBS = {
+    "metric": "read", "control": "run", "edit": "made", "scope": "made", "position": "made",
+}  # fmt: skip
+"""What was not done where a label is missing."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Effects:
+    """Numbers of edited runs. What a pair does not have is NaN."""
+
+    metrics: tuple[str, ...]
+    """What was read off, the main metric first."""
+    coords: dict[str, tuple[Label, ...]]
+    """Labels of the axes that stand beside metric and pair, in order."""
+    values: Float[Tensor, "metric *run_pair_where"]
+    base: Float[Tensor, "metric pair"]
+    """The unedited base run."""
+    source: Float[Tensor, "metric pair"]
+    """The source run; where a metric compares with the base run, it does here too."""
+
+    def __post_init__(self) -> None:
+        sizes = tuple(self.n_pairs if d == "pair" else len(self.coords[d]) for d in self.dims[1:])
+        if self.values.shape != (len(self.metrics), *sizes):
+            raise ValueError(
+                f"Effects: values must have the axes {', '.join(self.dims)} of sizes "
+                f"{[len(self.metrics), *sizes]}, got {list(self.values.shape)}."
+            )
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes of `values`."""
+        return ("metric", *axes_in_order(self.coords))
+
+    @property
+    def n_pairs(self) -> int:
+        return self.base.shape[1]
+
+    def index(self, axis: str, label: Label, *, owner: str = "Effects") -> int:
+        """Where a label stands on its axis.
+
+        Raises:
+            ValueError: it is not there.
+        """
+        there = self.metrics if axis == "metric" else self.coords[axis]
+        if label not in there:
+            names = ", ".join(map(str, there)) or "none"
+            verb = VERBS.get(axis, "there")
+            raise ValueError(f"{owner}: {axis} {label!r} was not {verb}; there are {names}.")
+        return there.index(label)
+
+    def of(self, metric: str | None = None, *, owner: str = "Effects", **labels: Label) -> Tensor:
+        """One metric, the main one by default, at some labels; the other axes stay in order."""
+        chosen = self.metrics[0] if metric is None else metric
+        return self.pick(self.values[self.index("metric", chosen, owner=owner)], labels, owner)
+
+    def pick(self, values: Tensor, labels: Mapping[str, Label], owner: str = "Effects") -> Tensor:
+        """Of numbers with the axes of one metric, those at some labels."""
+        at = tuple(
+            self.index(axis, labels[axis], owner=owner) if axis in labels else slice(None)
+            for axis in self.dims[1:]
+        )
+        return values[at]
+
+    def at(self, **labels: Label) -> "Effects":
+        """The numbers at some labels, whose axes go."""
+        picked = torch.stack([self.pick(values, labels) for values in self.values])
+        rest = {axis: there for axis, there in self.coords.items() if axis not in labels}
+        return replace(self, coords=rest, values=picked)
+
+    def change(self, metric: str | None = None) -> Tensor:
+        """Change of a metric against the base run."""
+        return self.of(metric) - self._by_pair(self.base[self._main(metric)])
+
+    def transferred(self, metric: str | None = None) -> Tensor:
+        """Transferred fraction of a metric: 0 at the base run, 1 at the source run."""
+        at, names = self._main(metric), " ".join(self.dims[1:])
+        last = " ".join([*(d for d in self.dims[1:] if d != "pair"), "pair"])
+        moved = rearrange(self.values[at], f"{names} -> {last}")
+        share = metrics.transferred_fraction(moved, self.base[at], self.source[at])
+        return rearrange(share, f"{last} -> {names}")
+
+    def _main(self, metric: str | None) -> int:
+        return 0 if metric is None else self.index("metric", metric)
+
+    def _by_pair(self, values: Float[Tensor, " pair"]) -> Tensor:
+        """Numbers by pair with axes of size 1 behind, so that they go with those of one metric."""
+        n_behind = len(self.dims) - 1 - self.dims.index("pair")
+        return values.reshape(-1, *[1] * n_behind)
+
+    def to_frame(
+        self,
+        stream: str,
+        n_layers: int,
+        columns: Mapping[str, tuple[str, Tensor]] | None = None,
+        *,
+        transferred: bool = True,
+    ) -> "pd.DataFrame":
+        """One row a run, pair and place: labels, metrics of the edited, base and source runs.
+
+        Args:
+            stream: whose places the axis `depth` counts; of other streams than the residual one
+                the column `layer` has the block, and `depth` the depth behind it.
+            n_layers: of the model, for `relative_depth`.
+            columns: further ones by name: the axes of their numbers, as in einops, and the numbers.
+            transferred: whether the main metric has a transferred fraction to give.
+        """
+        import pandas as pd
+
+        shape = dict(zip(self.dims[1:], self.values.shape[1:], strict=True))
+
+        def spread(values: Tensor, axes: str) -> np.ndarray:
+            sizes = {axis: n for axis, n in shape.items() if axis not in axes.split()}
+            return repeat(values, f"{axes} -> ({' '.join(shape)})", **sizes).numpy()
+
+        made: dict[str, object] = {}
+        for axis, size in shape.items():
+            at = spread(torch.arange(size), axis)
+            labels = range(size) if axis == "pair" else self.coords[axis]
+            made[axis] = pd.Series(list(labels)).to_numpy()[at]
+            if axis == "depth":
+                made |= depth_columns(made[axis], stream, n_layers)  # type: ignore[arg-type]
+        for i, name in enumerate(self.metrics):
+            if i == 0:
+                made[f"base_{name}"] = spread(self.base[0], "pair")
+                made[f"source_{name}"] = spread(self.source[0], "pair")
+            made[name] = spread(self.values[i], " ".join(shape))
+        made["effect"] = spread(self.change(), " ".join(shape))
+        if transferred:
+            made["transferred"] = spread(self.transferred(), " ".join(shape))
+        for name, (axes, values) in (columns or {}).items():
+            made[name] = spread(values, axes)
+        frame = pd.DataFrame(made)
+        return frame[~np.isnan(spread(self.values[0], " ".join(shape)))].reset_index(drop=True)
+
+    def mean_frame(self, stream: str, n_layers: int, *, n_resamples: int = 1000) -> "pd.DataFrame":
+        """One row a run and place: mean effect over pairs, with its 95 % interval."""
+        import pandas as pd
+
+        from lensdepth import stats
+
+        names = [axis for axis in self.dims[1:] if axis != "pair"]
+        effects = rearrange(self.change(), f"{' '.join(self.dims[1:])} -> pair {' '.join(names)}")
+        shape = effects.shape[1:]
+        made: dict[str, object] = {}
+        for axis, at in zip(names, np.indices(shape).reshape(len(shape), -1), strict=True):
+            made[axis] = pd.Series(list(self.coords[axis])).to_numpy()[at]
+            if axis == "depth":
+                made |= depth_columns(made[axis], stream, n_layers)  # type: ignore[arg-type]
+        ends = stats.bootstrap_mean(effects.numpy(), n_resamples=n_resamples)
+        return pd.DataFrame(
+            made | {n: x.ravel() for n, x in zip(("effect", "low", "high"), ends, strict=True)}
+        )
+
+
+def axes_in_order(axes: Iterable[str]) -> tuple[str, ...]:
+    """Axes with the pair in its place: behind what was run, in front of where."""
+    named = tuple(axes)
+    return (*(a for a in named if a not in WHERE), "pair", *(a for a in named if a in WHERE))
+
+
+def depth_columns(places: np.ndarray, stream: str, n_layers: int) -> dict[str, np.ndarray]:
+    """`layer` of streams that are counted in blocks, `depth` and `relative_depth`, of every row."""
+    depth = places + depth_after(stream, 0)
+    layer = {} if axis_of(stream) == "depth" else {"layer": places}
+    return {**layer, "depth": depth, "relative_depth": depth / n_layers}

@@ -1,0 +1,19 @@
+"""What an analysis without pairs reads: a task, or prompts by themselves."""
+
+from lensdepth.model import DepthModel
+from lensdepth.tasks.task import Task
+from lensdepth.tokens import Prompts, TokenBatch
+
+
+def gather_prompts(
+    model: DepthModel, prompts: Task | Prompts
+) -> tuple[Task | None, list[str], TokenBatch]:
+    """The task if it is one, the prompts as text, and their tokens; ids stand for themselves."""
+    if isinstance(prompts, Task):
+        return prompts, list(prompts.clean), prompts.clean_tokens
+    batch = model.tokenize(prompts)
+    if isinstance(prompts, str):
+        return None, [prompts], batch
+    given = [None] * len(batch) if isinstance(prompts, TokenBatch) else prompts
+    texts = [p if isinstance(p, str) else str(batch.row(i)) for i, p in enumerate(given)]
+    return None, texts, batch

@@ -1,0 +1,240 @@
+"""The one loop of all sweeps: blocks of pairs, source run, edited runs, provenance.
+
+An analysis says what it runs (`plan`) and under which labels the numbers belong; everything that
+all of them share stands here. `check_self_patch` shows beforehand that putting a run's own states
+back changes nothing.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lensdepth import metrics, polar
+from lensdepth.model import DepthModel
+from lensdepth.outcome import Effects, Label, axes_in_order
+from lensdepth.provenance import Provenance, make_provenance
+from lensdepth.replay.engine import replay
+from lensdepth.replay.plan import Engine
+from lensdepth.sweep.readings import Block, Metric, check_metrics, measure_runs
+from lensdepth.sweep.roles import Mode, Roles
+from lensdepth.sweep.runs import Run, RunSets
+from lensdepth.sweep.states import states_at
+from lensdepth.tasks import Task
+
+logger = logging.getLogger(__name__)
+
+STATE_BYTES = 2**28
+"""States that are held at a time; pairs go through in blocks that fit."""
+SELF_PATCH_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.1}
+"""Largest change of a logit that putting a run's own states back may cause, as a share of the
+largest logit (or of 1, if that is more); 1e-5 in float32 and wider."""
+SELF_PATCHED = 32
+"""Pairs whose own states are put back as a check."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every sweep is told, checked."""
+
+    caller: str
+    """Name of the public function."""
+    metric: str | Metric = "logit_diff"
+    also: Sequence[str | Metric] = ()
+    mode: Mode = "denoise"
+    seed: int = 0
+    engine: Engine = "auto"
+    max_memory: int | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """The options that only this sweep has, by name, as JSON values."""
+
+    def __post_init__(self) -> None:
+        _ = self.names  # says which metrics there are
+
+    @property
+    def asked(self) -> list[str | Metric]:
+        """The metrics, the main one first."""
+        return [self.metric, *(other for other in self.also if other != self.metric)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return check_metrics(self.asked, caller=self.caller)
+
+    def with_own(self, own: Mapping[str, Any]) -> "Options":
+        """With further options of the sweep's own."""
+        return replace(self, own={**own, **self.own})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every option but the seed, under the name that it has in the call."""
+        shared = {
+            "metric": self.names[0],
+            "also": list(self.names[1:]),
+            "mode": self.mode,
+            "engine": self.engine,
+            "max_memory": self.max_memory,
+        }
+        return {**shared, **self.own}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Planned:
+    """What is run on one block of pairs."""
+
+    runs: Iterable[Run]
+    beside: Mapping[str, Float[Tensor, "*shape pair"]] = field(default_factory=dict)
+    """Numbers that need no edited run, by name."""
+
+
+Plan = Callable[[slice], Planned]
+"""From some pairs of the task to what is run on them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """What a sweep found."""
+
+    effects: Effects
+    beside: dict[str, Float[Tensor, "*shape pair"]]
+
+
+def run_sweep(
+    model: DepthModel,
+    roles: Roles,
+    options: Options,
+    plan: Plan,
+    coords: Mapping[str, Sequence[Label]],
+    *,
+    n_numbers: int,
+    description: str,
+) -> Measured:
+    """Run a plan block by block, and put its numbers under their labels.
+
+    Args:
+        model: any wrapped model.
+        roles: of all pairs.
+        options: which metrics, and how they are computed.
+        plan: what is run; a `Run`'s cells are indices into the axes of `coords`, in their order.
+        coords: labels of the result's axes, metric and pair aside.
+        n_numbers: numbers that one pair's states take, which bounds the size of a block.
+        description: shown with the progress bars.
+    """
+    blocks = pair_blocks(len(roles.base), n_numbers)
+    quiet = None if len(blocks) > 1 else True
+    shape = [len(labels) for labels in coords.values()]
+    base, source, values, beside = [], [], [], []
+    for rows in tqdm(blocks, desc=description, disable=quiet, leave=False):
+        block = Block(model=model, roles=roles.of(rows), start=rows.start)
+        planned = plan(rows)
+        sets = RunSets(planned.runs, len(block.roles.base))
+        read = measure_runs(
+            block,
+            sets,
+            options.asked,
+            engine=options.engine,
+            max_memory=options.max_memory,
+            description=description,
+        )
+        base.append(read[:, 0])
+        every = torch.arange(len(block.roles.base))
+        source.append(block.read(options.asked, block.source, every))
+        values.append(sets.filled(read, shape))
+        beside.append(planned.beside)
+    given = " ".join([*coords, "pair"])
+    effects = Effects(
+        metrics=options.names,
+        coords={axis: tuple(coords[axis]) for axis in axes_in_order(coords) if axis != "pair"},
+        values=rearrange(
+            torch.cat(values, dim=-1),
+            f"metric {given} -> metric {' '.join(axes_in_order(coords))}",
+        ),
+        base=torch.cat(base, dim=-1),
+        source=torch.cat(source, dim=-1),
+    )
+    names = beside[0]
+    return Measured(
+        effects=effects,
+        beside={name: torch.cat([part[name] for part in beside], dim=-1) for name in names},
+    )
+
+
+def pair_blocks(n_pairs: int, n_numbers: int) -> list[slice]:
+    """Pairs that go through together, so that their states fit."""
+    size = max(1, STATE_BYTES // (4 * n_numbers))
+    return [slice(start, min(start + size, n_pairs)) for start in range(0, n_pairs, size)]
+
+
+def say_undefined(effects: Effects, options: Options) -> None:
+    """Say how many pairs have no transferred fraction, so that means are over the others."""
+    base, source = effects.base[0], effects.source[0]
+    n = int(metrics.transferred_fraction(base, base, source).isnan().sum())
+    if n:
+        logger.warning(
+            "%s: base and source have the same %s in %d of %d pairs; these have no transferred "
+            "fraction, and its means are over the others.",
+            options.caller, effects.metrics[0], n, len(base),
+        )  # fmt: skip
+
+
+def sweep_provenance(model: DepthModel, task: Task, options: Options) -> Provenance:
+    """Where the result of a sweep comes from, with every option under its name."""
+    return make_provenance(
+        options.caller,
+        model.info,
+        task=task.name,
+        prompts=task.clean,
+        corrupted=task.corrupted or (),
+        settings=options.settings,
+        seed=options.seed,
+    )
+
+
+def check_self_patch(
+    model: DepthModel,
+    roles: Roles,
+    hooks: Sequence[str],
+    positions: Sequence[Int[Tensor, "pair _"]],
+    options: Options,
+) -> float:
+    """Put the base run's own states back at every site at once; the largest change of a logit.
+
+    Raises:
+        RuntimeError: it is above the tolerance, so no patch of this model can be trusted.
+    """
+    first = slice(0, SELF_PATCHED)
+    mine, at = roles.of(first), [tokens[first] for tokens in positions]
+    own = states_at(model, mine.base, hooks, at)
+    sets = RunSets(
+        [
+            Run(
+                cells=(),
+                hooks=hooks,
+                tokens=tokens,
+                states=[own.at(d, i) for d in range(len(hooks))],
+                edit=polar.full_swap,
+                there=(tokens >= 0).any(1),
+            )
+            for i, tokens in enumerate(at)
+        ],
+        len(mine.base),
+    )
+    plain = model.logits(mine.base)[:, 0]
+    error = 0.0
+    for part in replay(model, mine.base, sets.sets, only=sets.only, engine=options.engine):
+        logits = model.readout(part.resid[:, 0, 0]).cpu()
+        error = max(error, float((logits - plain[part.prompts]).abs().max()))
+    allowed = SELF_PATCH_TOLERANCE.get(model.dtype, 1e-5) * max(1.0, float(plain.abs().max()))
+    if not error <= allowed:
+        raise RuntimeError(
+            f"self-patch: putting the model's own states back changed a logit by {error:.1e}, "
+            f"where {allowed:.1e} is allowed; patches of {model.info.name!r} "
+            f"({model.info.backend}) cannot be trusted."
+        )
+    return error

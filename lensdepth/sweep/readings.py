@@ -1,0 +1,204 @@
+"""What is read off the logits of an edited run: named metrics, or any function of the logits.
+
+A metric is added here: a function of logits in `lensdepth.metrics`, its entry in METRICS, and its
+words in `lensdepth.telling.names`. Every sweep, command and hypothesis file takes it from there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth import metrics
+from lensdepth.finite import first_row
+from lensdepth.model import DepthModel
+from lensdepth.replay.measure import replay_measure
+from lensdepth.replay.plan import Engine
+from lensdepth.sweep.roles import Roles
+from lensdepth.sweep.runs import RunSets
+
+Metric = Callable[[Float[Tensor, "run d_vocab"], Int[Tensor, " run"]], Float[Tensor, " run"]]
+"""(next-token logits of some runs, which pair of the task each belongs to) -> one number a run."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Block:
+    """Some pairs of a task, and the unedited runs that metrics compare with."""
+
+    model: DepthModel
+    roles: Roles
+    """Of these pairs."""
+    start: int = 0
+    """The first of them in the task."""
+
+    @cached_property
+    def base(self) -> Float[Tensor, "pair d_vocab"]:
+        """Next-token logits of the base run."""
+        return self.model.logits(self.roles.base)[:, 0]
+
+    @cached_property
+    def source(self) -> Float[Tensor, "pair d_vocab"]:
+        """Next-token logits of the source run."""
+        return self.model.logits(self.roles.source)[:, 0]
+
+    def read(
+        self,
+        asked: Sequence[str | Metric],
+        logits: Float[Tensor, "run d_vocab"],
+        pairs: Int[Tensor, " run"],
+    ) -> Float[Tensor, "metric run"]:
+        """The metrics of some runs.
+
+        Args:
+            asked: names of METRICS, or functions.
+            logits: over the whole vocabulary.
+            pairs: of the block, one a run.
+        """
+        return torch.stack([self._one(metric, logits, pairs).float() for metric in asked])
+
+    def _one(self, metric: str | Metric, logits: Tensor, pairs: Tensor) -> Tensor:
+        if isinstance(metric, str):
+            return METRICS[metric].read(Reading(block=self, logits=logits, pairs=pairs))
+        return checked_metric(metric, logits, pairs + self.start)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """Logits of some runs with all that a metric may hold them against."""
+
+    block: Block
+    logits: Float[Tensor, "run d_vocab"]
+    pairs: Int[Tensor, " run"]
+
+    @property
+    def target(self) -> Int[Tensor, " run"]:
+        return self.block.roles.target[self.pairs]
+
+    @property
+    def foil(self) -> Int[Tensor, " run"]:
+        return self.block.roles.foil[self.pairs]
+
+    @property
+    def intended(self) -> Int[Tensor, " run"]:
+        """The answer of the source run."""
+        return self.block.roles.intended[self.pairs]
+
+    @property
+    def base(self) -> Float[Tensor, "run d_vocab"]:
+        return self.block.base[self.pairs]
+
+    @property
+    def source(self) -> Float[Tensor, "run d_vocab"]:
+        return self.block.source[self.pairs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedMetric:
+    """How a metric is read."""
+
+    read: Callable[[Reading], Tensor]
+    has_slope: bool = False
+    """Whether it has a slope at the base run: divergences have none there, flips none at all."""
+
+
+METRICS: dict[str, NamedMetric] = {
+    "logit_diff": NamedMetric(
+        read=lambda x: metrics.logit_diff(x.logits, x.target, x.foil), has_slope=True
+    ),
+    "log_prob": NamedMetric(
+        read=lambda x: metrics.token_log_prob(x.logits, x.intended), has_slope=True
+    ),
+    "answer_probability": NamedMetric(
+        read=lambda x: metrics.token_prob(x.logits, x.intended), has_slope=True
+    ),
+    "kl": NamedMetric(read=lambda x: metrics.kl_divergence(x.base, x.logits)),
+    "kl_to_source": NamedMetric(read=lambda x: metrics.kl_divergence(x.source, x.logits)),
+    "js": NamedMetric(read=lambda x: metrics.js_divergence(x.base, x.logits)),
+    "flip": NamedMetric(read=lambda x: ~metrics.is_top1(x.logits, x.base.argmax(-1))),
+    "success": NamedMetric(read=lambda x: metrics.is_top1(x.logits, x.intended)),
+}
+"""Metrics that go by a name.
+
+- `logit_diff`: logit(target) - logit(foil), in nats.
+- `log_prob`: log-probability of the intended answer, the source run's own, in nats.
+- `answer_probability`: probability of the intended answer.
+- `kl`: KL(base || edited) in nats.
+- `kl_to_source`: KL(source || edited) in nats.
+- `js`: Jensen-Shannon divergence of base and edited run in nats.
+- `flip`: 1 where the most likely token is not the base run's.
+- `success`: 1 where the most likely token is the source run's answer.
+"""
+
+
+def check_metrics(asked: Sequence[str | Metric], *, caller: str) -> tuple[str, ...]:
+    """The names of the asked metrics; a function goes by its own.
+
+    Raises:
+        ValueError: a name that is none, or the same one twice.
+    """
+    names = []
+    for metric in asked:
+        if isinstance(metric, str) and metric not in METRICS:
+            raise ValueError(
+                f"{caller}: metric must be one of {', '.join(METRICS)} or a function of the "
+                f"logits and the pairs, got {metric!r}."
+            )
+        names.append(metric if isinstance(metric, str) else getattr(metric, "__name__", "metric"))
+    if len(set(names)) < len(names):
+        raise ValueError(f"{caller}: each metric is read once, got {', '.join(names)}.")
+    return tuple(names)
+
+
+def checked_metric(metric: Metric, logits: Tensor, pairs: Tensor) -> Tensor:
+    """What a user's metric gives, once its shape is right."""
+    values = metric(logits, pairs)
+    if not isinstance(values, Tensor) or values.shape != pairs.shape:
+        got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(
+            f"metric: the function must give one number a run, a tensor of shape "
+            f"{list(pairs.shape)}, got {got}."
+        )
+    if not values.isfinite().all():
+        pair = int(pairs[first_row(values[:, None])])
+        raise ValueError(
+            f"metric: {getattr(metric, '__name__', 'the function')!r} gave NaN or infinity for "
+            f"pair {pair}; a mean would leave it out or be lost in it. Give a finite number."
+        )
+    return values.detach() if not logits.requires_grad else values
+
+
+def measure_runs(
+    block: Block,
+    sets: RunSets,
+    asked: Sequence[str | Metric],
+    *,
+    engine: Engine,
+    max_memory: int | None,
+    description: str,
+) -> Float[Tensor, "metric set pair"]:
+    """The metrics of every set of edits; NaN where a set was not run."""
+    roles, columns = block.roles, None
+    if all(metric == "logit_diff" for metric in asked):
+        # Two columns of the unembedding are far less work than the whole vocabulary.
+        columns = torch.stack([roles.target, roles.foil], dim=1)
+
+    def measure(logits: Tensor, pairs: Tensor) -> dict[str, Tensor]:
+        if columns is not None:
+            return {"0": logits[:, 0] - logits[:, 1]}
+        return {str(i): values for i, values in enumerate(block.read(asked, logits, pairs))}
+
+    found = replay_measure(
+        block.model,
+        roles.base,
+        sets.sets,
+        measure,
+        columns=columns,
+        only=sets.only,
+        engine=engine,
+        max_memory=max_memory,
+        description=description,
+    )
+    return torch.stack([found[str(i)] for i in range(len(asked))])
