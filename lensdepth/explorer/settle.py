@@ -7,7 +7,7 @@ from lensdepth.explorer import questions
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
 from lensdepth.model import DepthModel
-from lensdepth.site import site_hook
+from lensdepth.site import Stream, site_hook
 from lensdepth.tasks import Task
 from lensdepth.tasks.joining import follow
 from lensdepth.tasks.locate import answer_tokens, guess_joining
@@ -66,7 +66,7 @@ def opened(screen: Screen, shelf: Shelf) -> Screen:
     return screen
 
 
-STREAMS: Mapping[str, str] = {
+STREAMS: Mapping[Stream, str] = {
     "resid_pre": "residual",
     "attn_out": "attention out",
     "mlp_out": "MLP out",
