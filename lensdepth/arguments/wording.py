@@ -169,6 +169,8 @@ def hint(kind: Any, value: Any) -> str:
     if list in alternatives(kind):
         if _bases(value) & {"DatasetDict", "IterableDatasetDict"}:
             return f"; take one of its splits: {cut(visible(', '.join(map(str, value))))}"
+        if isinstance(value, Mapping) and any(isinstance(one, list) for one in value.values()):
+            return "; pandas.DataFrame(columns) makes one"
         if isinstance(value, Mapping) or "Pair" in _bases(value):
             return "; put it into a list"
     if is_hugging_face(value) and {"DepthModel", "Path"} & set(own):

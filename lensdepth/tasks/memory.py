@@ -86,7 +86,7 @@ def _frame_records(frame: pd.DataFrame) -> Records:
         index = frame.index.tolist()
 
     def where(i: int) -> str:
-        return f"row {i}" if counted else f"row {i} (index {shown(index[i])})"
+        return f"row {i}" if counted else f"row {i} (index {shown(index[i], 40)})"
 
     return records_of_columns([(str(name), cells) for name, cells in columns], source, where=where)
 

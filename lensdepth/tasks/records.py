@@ -126,8 +126,8 @@ def _plain(value: Any) -> Any:
     """A cell as plain Python has it, whichever library it comes from."""
     if isinstance(value, np.datetime64 | np.timedelta64):
         value = pd.Series([value])[0]
-    if isinstance(value, np.generic | np.ndarray | Tensor):
-        return value.tolist()
+    if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0:
+        return value.item()
     if isinstance(value, str) and type(value) is not str:
         return str.__str__(value)
     return None if value is pd.NA or value is pd.NaT else value
@@ -185,6 +185,7 @@ def _token(record: Mapping[str, Any], column: str, place: str) -> int | None:
 
 def _label(value: Any, name: str, place: str) -> object:
     """Lists and objects become JSON text, so that labels are plain cells of a table."""
+    value = value.tolist() if isinstance(value, np.ndarray | Tensor) else value
     if isinstance(value, list | tuple | dict):
         with outside(f"{place}: label {shown(name)} cannot be written as JSON"):
             return json.dumps(value, ensure_ascii=False, default=_for_json)
@@ -199,7 +200,7 @@ def _label(value: Any, name: str, place: str) -> object:
 
 
 def _for_json(value: Any) -> Any:
-    plain = _plain(value)
+    plain = value.tolist() if isinstance(value, np.ndarray | Tensor) else _plain(value)
     return str(value) if plain is value else plain
 
 
