@@ -298,9 +298,9 @@ def test_faults_name_their_row(given: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (datasets.DatasetDict(train=DATASET, dev=DATASET), "take one of its splits: train, dev."),
+        (datasets.DatasetDict({"train": DATASET, "dev": DATASET}), "its splits: train, dev."),
         (
-            datasets.IterableDatasetDict(test=DATASET.to_iterable_dataset()),
+            datasets.IterableDatasetDict({"test": DATASET.to_iterable_dataset()}),
             "got an IterableDatasetDict; take one of its splits: test.",
         ),
         (DATASET.to_iterable_dataset(), "the IterableDataset is streamed and has no end that is"),
@@ -429,6 +429,7 @@ def test_an_input_that_was_found_is_found_again(trained: DepthModel) -> None:
     # "May May" stands there three times over, one of them all of what varies.
     prompt, other = "May May May is", "May is"
     span = varying_span(prompt, other)
+    assert span is not None
     assert span == (4, 11)
     assert find_input(prompt, prompt[slice(*span)], other) == span
     given = [{"clean": "from May May May is", "corrupted": "from May June is"}]

@@ -175,5 +175,5 @@ class Task:
                 if values is not None
             }
         )
-        labels = self.labels.rename(columns={name: label_column(name) for name in self.labels})
+        labels = self.labels.rename(columns={name: label_column(str(name)) for name in self.labels})
         return pd.concat([frame, labels], axis=1)
