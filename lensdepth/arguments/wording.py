@@ -204,7 +204,7 @@ def _own_kinds(kind: Any) -> list[str]:
 
 def _kind_name(kind: Any) -> str:
     name = getattr(kind, "__name__", str(kind))
-    return KNOWN_AS[name] if is_protocol(kind) else name
+    return KNOWN_AS.get(name, name) if is_protocol(kind) else name
 
 
 def _name(kind: type) -> str:
