@@ -29,6 +29,8 @@ from lensdepth.tasks.rows import Row
 LONGEST_CELL = 40
 """Most characters of a cell in a message."""
 
+PLAIN = (str, int, float, bool, type(None))
+
 Records = list[tuple[str, dict[str, Any]]]
 """Each record with the words by which an error names it, such as "line 3"."""
 
@@ -124,6 +126,8 @@ def rows_of(records: Records, source: str) -> list[Row]:
 
 def _plain(value: Any) -> Any:
     """A cell as plain Python has it, whichever library it comes from."""
+    if type(value) in PLAIN:  # nearly all of them
+        return value
     if isinstance(value, np.datetime64 | np.timedelta64):
         value = pd.Series([value])[0]
     if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0:
@@ -185,6 +189,8 @@ def _token(record: Mapping[str, Any], column: str, place: str) -> int | None:
 
 def _label(value: Any, name: str, place: str) -> object:
     """Lists and objects become JSON text, so that labels are plain cells of a table."""
+    if type(value) in PLAIN:
+        return value
     value = value.tolist() if isinstance(value, np.ndarray | Tensor) else value
     if isinstance(value, list | tuple | dict):
         with outside(f"{place}: label {shown(name)} cannot be written as JSON"):
