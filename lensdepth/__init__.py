@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from lensdepth.report import Report, build_report
     from lensdepth.residual import ResidualStream
     from lensdepth.steering import SteeringProfile, steering_sweep
-    from lensdepth.tasks import Task, list_tasks, load_task, pair_task
+    from lensdepth.tasks import Pair, Task, list_tasks, load_task, pair_task
     from lensdepth.transition import (
         ChangePoint,
         Commitment,
@@ -103,6 +103,7 @@ _HOME = {
     "LensProfile": "lens",
     "LocalityProfile": "locality",
     "ModelInfo": "provenance",
+    "Pair": "tasks",
     "PatchProfile": "patching",
     "Provenance": "provenance",
     "Report": "report",
@@ -157,9 +158,9 @@ _HOME = {
 __all__ = [
     "AblationProfile", "AttentionPatterns", "AttributionProfile", "ChangePoint", "CircuitResult",
     "ClaimTable", "Commitment", "Component", "Condition", "Crossing", "DecodingProfile",
-    "DepthModel", "DoseProfile", "GeometryProfile", "Hypothesis", "HypothesisTable",
-    "Intervention", "LensProfile", "LocalityProfile", "ModelInfo", "PatchProfile", "Provenance",
-    "Report", "ResidualStream", "ShapleyProfile", "SteeringProfile", "Task", "TrajectoryProfile",
+    "DepthModel", "DoseProfile", "GeometryProfile", "Hypothesis", "HypothesisTable", "Intervention",
+    "LensProfile", "LocalityProfile", "ModelInfo", "Pair", "PatchProfile", "Provenance", "Report",
+    "ResidualStream", "ShapleyProfile", "SteeringProfile", "Task", "TrajectoryProfile",
     "TransferProfile", "Transition", "TunedLens", "WindowProfile", "ablation_sweep",
     "attention_patterns", "attribute_logits", "build_report", "compare_definitions",
     "compare_local_global", "compare_models", "compare_widths", "decode_parts", "dose_response",

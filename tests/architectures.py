@@ -29,7 +29,7 @@ D_MODEL, N_LAYERS, N_HEADS, N_CTX = 32, 3, 4, 48
 def task_words() -> tuple[str, ...]:
     """Every word in the texts of the tasks' words, as written and capitalised."""
     words: set[str] = set()
-    for name in ("calendar", "catalogue", "facts", "graded", "ioi"):
+    for name in ("calendar", "catalogue", "contexts", "facts", "graded", "grids", "ioi", "odds"):
         text = (PACKAGE / "tasks" / f"{name}.py").read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -304,7 +304,7 @@ def test_faults_are_ours_or_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     path = write_pairs(tmp_path / "p.parquet")
     with monkeypatch.context() as patched:
-        patched.setattr("lensdepth.tasks.files._check_columns", fail)
+        patched.setattr("lensdepth.tasks.records.check_columns", fail)
         with pytest.raises(ZeroDivisionError):
             read_rows(path)
     with monkeypatch.context() as patched:

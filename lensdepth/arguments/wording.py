@@ -59,6 +59,8 @@ MADE_BY = {
 }
 """Kind -> the call that makes one; {} stands for a name, the given one where a name was given."""
 NAMES = {"DepthModel": "'calendar'", "Task": "'months'"}
+KNOWN_AS = {"PromptModel": "DepthModel", "Table": "Dataset"}
+"""What is asked for by its members, users know by a class that has them."""
 TRANSFORMER_LENS = {"HookedTransformer", "TransformerBridge"}
 HUGGING_FACE = (
     "save it and its tokenizer, both by save_pretrained(folder), and take load_model(folder)"
@@ -164,6 +166,13 @@ def _inside(member: Any) -> str:
 def hint(kind: Any, value: Any) -> str:
     """What to do about it, after a semicolon; nothing where that is not known."""
     own = _own_kinds(kind)
+    if list in alternatives(kind):
+        if _bases(value) & {"DatasetDict", "IterableDatasetDict"}:
+            return f"; take one of its splits: {cut(visible(', '.join(map(str, value))))}"
+        if isinstance(value, Mapping) and any(isinstance(one, list) for one in value.values()):
+            return "; pandas.DataFrame(columns) makes one"
+        if isinstance(value, Mapping) or "Pair" in _bases(value):
+            return "; put it into a list"
     if is_hugging_face(value) and {"DepthModel", "Path"} & set(own):
         return f"; {HUGGING_FACE}"
     for part in alternatives(kind):
@@ -194,8 +203,8 @@ def _own_kinds(kind: Any) -> list[str]:
 
 
 def _kind_name(kind: Any) -> str:
-    # What a task needs of a model, users know by the class that has it.
-    return "DepthModel" if is_protocol(kind) else getattr(kind, "__name__", str(kind))
+    name = getattr(kind, "__name__", str(kind))
+    return KNOWN_AS.get(name, name) if is_protocol(kind) else name
 
 
 def _name(kind: type) -> str:

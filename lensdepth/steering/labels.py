@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lensdepth.sweep.roles import Roles
 from lensdepth.tasks import Task
-from lensdepth.tasks.task import listed
+from lensdepth.tasks.rows import listed
 from lensdepth.tokens import TokenBatch, number_texts, pad_tokens, told_apart
 
 ATTEMPTS = 20

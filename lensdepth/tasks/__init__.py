@@ -1,10 +1,13 @@
 """Tasks: pairs of prompts that differ in one place and have different answers."""
 
+from lensdepth.tasks.build import answered_rightly, build_task
 from lensdepth.tasks.load import list_tasks, list_templates, load_task
 from lensdepth.tasks.pair import pair_task
-from lensdepth.tasks.task import Task, answered_rightly, build_task
+from lensdepth.tasks.rows import Pair
+from lensdepth.tasks.task import Task
 
 __all__ = [
+    "Pair",
     "Task",
     "answered_rightly",
     "build_task",

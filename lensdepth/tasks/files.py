@@ -9,34 +9,28 @@ import csv
 import difflib
 import io
 import json
-import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lensdepth.arguments.wording import came
 from lensdepth.outside import LONGEST_NAME, cut, outside, shown, visible
+from lensdepth.tasks.columns import IDS, OPTIONAL, PAIR, check_columns, check_once
+from lensdepth.tasks.records import Records, record_of, records_of_columns, rows_of
 from lensdepth.tasks.rows import Row
 
-PAIR = ("clean", "corrupted", "target", "foil")
-OPTIONAL = ("input", "corrupted_input")
-IDS = {"target": "target_id", "foil": "foil_id"}
 LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv")
 PARQUET = (".parquet", ".pq")
 SUFFIXES = LINES + TABLES + PARQUET
-NEEDED = f"the columns {', '.join(PAIR)} (pairs) or prompt (plain prompts)"
 
 MOST_ENTRIES = 1000
 """Entries of a folder among which a mistyped name is looked for."""
 _ROWS = re.compile(r"__index_level_\d+__")
 """How pandas calls the column in which it keeps the numbers of rows."""
-
-Records = list[tuple[str, dict[str, Any]]]
-"""Each record with the words by which an error names it, such as "line 3"."""
 
 
 def read_rows(path: str | Path) -> list[Row]:
@@ -58,8 +52,7 @@ def read_rows(path: str | Path) -> list[Row]:
         records = _dataset_records(str(path))
     else:
         raise FileNotFoundError(_missing(file))
-    _check_unicode(records, name)
-    return _to_rows(records, name)
+    return rows_of(records, f"prompt file {name}")
 
 
 def looks_like_path(name: str) -> bool:
@@ -126,13 +119,15 @@ def _line_records(text: str, name: str) -> Records:
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if line.strip():
             record = _parse(line, name, number, " Each line is one object.")
-            records.append((f"line {number}", _as_record(record, f"{name}, line {number}")))
+            records.append(
+                (f"line {number}", _as_record(record, f"prompt file {name}, line {number}"))
+            )
     return records
 
 
 def _list_records(text: str, name: str) -> Records:
     return [
-        (f"item {i}", _as_record(record, f"{name}, item {i}"))
+        (f"item {i}", _as_record(record, f"prompt file {name}, item {i}"))
         for i, record in enumerate(_parse(text, name, 1, ""), start=1)
     ]
 
@@ -165,17 +160,12 @@ def _parse(text: str, name: str, first: int, hint: str) -> Any:
     return value
 
 
-def _as_record(record: Any, place: str) -> dict[str, Any]:
-    if not isinstance(record, dict):
+def _as_record(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
         raise ValueError(
-            f'prompt file {place}: needed an object such as {{"prompt": "..."}}, got '
-            f"{_short(record)}."
+            f'{place}: needed an object such as {{"prompt": "..."}}, got {came(value)}.'
         )
-    stripped = {key.strip(): value for key, value in record.items()}
-    if len(stripped) < len(record):
-        twice = Counter(key.strip() for key in record).most_common(1)[0][0]
-        raise ValueError(f"prompt file {place}: the key {shown(twice)} stands there twice.")
-    return stripped
+    return record_of(value, place)
 
 
 def _table_records(text: str, name: str) -> Records:
@@ -193,7 +183,7 @@ def _table_records(text: str, name: str) -> Records:
             continue  # a blank line
         if not header:
             header = [cell.strip() for cell in cells]
-            _check_once(header, name)
+            check_once(header, f"prompt file {name}")
             continue
         if len(cells) != len(header):
             raise ValueError(
@@ -201,14 +191,8 @@ def _table_records(text: str, name: str) -> Records:
                 f"{len(header)}. Put quotation marks round a cell that holds the separator."
             )
         records.append((where, dict(zip(header, cells, strict=True))))
-    _check_columns(header, name)
+    check_columns(header, f"prompt file {name}")
     return _numbers_as_numbers(records, header)
-
-
-def _check_once(header: list[str], name: str) -> None:
-    twice = sorted(c for c, n in Counter(header).items() if n > 1)
-    if twice:
-        raise ValueError(f"prompt file {name}: the column {shown(twice[0])} stands there twice.")
 
 
 def _delimiter(text: str, name: str) -> str:
@@ -242,7 +226,8 @@ def _parquet_records(file: Path, name: str) -> Records:
         with pq.ParquetFile(file) as opened:
             table = opened.read()
         columns = [(key, table[i].to_pylist()) for i, key in enumerate(table.column_names)]
-    return _column_records([column for column in columns if not _ROWS.fullmatch(column[0])], name)
+    columns = [column for column in columns if not _ROWS.fullmatch(column[0])]
+    return records_of_columns(columns, f"prompt file {name}")
 
 
 def _folder_records(folder: Path, name: str) -> Records:
@@ -277,128 +262,4 @@ def _dataset_records(given: str) -> Records:
     with outside(f"the data set {name} cannot be read as a table"):
         read: Any = splits[split].to_dict()  # in one piece, no iterator over several
         columns = [(str(key), list(column)) for key, column in read.items()]
-    return _column_records(columns, name)
-
-
-def _column_records(columns: Sequence[tuple[str, list[Any]]], name: str) -> Records:
-    keys = [key.strip() for key, _ in columns]
-    _check_once(keys, name)
-    _check_columns(keys, name)
-    rows = zip(*(column for _, column in columns), strict=True)
-    return [(f"row {i}", dict(zip(keys, row, strict=True))) for i, row in enumerate(rows, start=1)]
-
-
-# Checking
-
-
-def _check_unicode(records: Records, name: str) -> None:
-    """Refuse halves of UTF-16 pairs, which JSON can hold and no tokenizer takes."""
-    for where, record in records:
-        for column, value in record.items():
-            half = re.search("[\ud800-\udfff]", value) if isinstance(value, str) else None
-            if half is not None:
-                raise ValueError(
-                    f"prompt file {name}, {where}: {shown(column)} holds {half[0]!r}, half of a "
-                    f"character, at place {half.start() + 1}; write the whole one."
-                )
-
-
-def _check_columns(columns: list[str], name: str) -> None:
-    missing = [c for c in PAIR if c not in columns and IDS.get(c) not in columns]
-    if "prompt" in columns and not {*PAIR}.intersection(columns):
-        return  # whatever else there is, is a label
-    if not missing:
-        return
-    lacks = f" ({', '.join(missing)} missing)" if len(missing) < len(PAIR) else ""
-    near = [c for c in columns if c != c.strip().lower() in (*missing, "prompt")]
-    hint = f" Write {shown(near[0])} as {near[0].strip().lower()!r}." if near else ""
-    if "prompt" in columns:
-        hint = " Pairs or plain prompts, not half of each."
-    there = cut(visible(", ".join(columns[:20])), 300) + (", ..." if len(columns) > 20 else "")
-    raise ValueError(f"prompt file {name} needs {NEEDED}{lacks}; it has {there or 'none'}.{hint}")
-
-
-def _to_rows(records: Records, name: str) -> list[Row]:
-    if not records:
-        raise ValueError(f"prompt file {name} has no rows.")
-    columns = list(dict.fromkeys(key for _, record in records for key in record))
-    _check_columns(columns, name)
-    pairs = "clean" in columns
-    used = (*PAIR, *IDS.values(), *OPTIONAL) if pairs else ("prompt", "input")
-    labels = [column for column in columns if column not in used]
-    rows = []
-    for where, record in records:
-        place = f"prompt file {name}, {where}"
-        ids = {c: _token(record, c, place) for c in IDS.values() if pairs}
-        texts = {
-            c: _text(record, c, place, optional=ids.get(IDS.get(c, "")) is not None)
-            for c in (PAIR if pairs else ("prompt",))
-        }
-        parts = {c: _text(record, c, place, optional=True) for c in used if c in OPTIONAL}
-        rows.append(
-            Row(
-                clean=texts["clean" if pairs else "prompt"] or "",
-                corrupted=texts.get("corrupted"),
-                target=texts.get("target"),
-                foil=texts.get("foil"),
-                input=parts.get("input"),
-                corrupted_input=parts.get("corrupted_input"),
-                target_id=ids.get("target_id"),
-                foil_id=ids.get("foil_id"),
-                labels={column: _label(record.get(column)) for column in labels},
-                where=where,
-            )
-        )
-    return rows
-
-
-def _text(
-    record: Mapping[str, Any], column: str, place: str, *, optional: bool = False
-) -> str | None:
-    value = record.get(column)
-    if _is_missing(value):
-        if optional:
-            return None
-        what = "is missing" if column not in record else "is empty"
-        raise ValueError(f"{place}: {column} {what}.")
-    if not isinstance(value, str):
-        raise ValueError(
-            f"{place}: {column} must be text, got {_short(value)} ({type(value).__name__})."
-        )
-    # A line break is an answer.
-    if not (value.strip(" ") if column in IDS else value.strip()):
-        if optional:
-            return None
-        raise ValueError(f"{place}: {column} is empty.")
-    return value
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _token(record: Mapping[str, Any], column: str, place: str) -> int | None:
-    """A token id; tables write 5.0 in a column of numbers that has gaps."""
-    value = record.get(column)
-    if _is_missing(value) or (isinstance(value, str) and not value.strip()):
-        return None
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}(\.0)?", value.strip()):
-        value = float(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise ValueError(
-        f"{place}: {column} must be the id of a token, a whole number from 0, got {_short(value)}."
-    )
-
-
-def _label(value: Any) -> object:
-    """Lists and objects become JSON text, so that labels are plain cells of a table."""
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return value
-
-
-def _short(value: Any) -> str:
-    return cut(repr(value), 40)
+    return records_of_columns(columns, f"prompt file {name}")

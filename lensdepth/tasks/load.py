@@ -1,4 +1,4 @@
-"""Tasks by name: the built-in ones, and prompt files.
+"""Tasks by name, from prompt files, and of pairs in memory.
 
 >>> task = load_task("months", model, template=["from", "after"], keep="correct")
 >>> len(task), task.n_wrong
@@ -14,20 +14,18 @@ from pathlib import Path
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
+from lensdepth.tasks import memory
+from lensdepth.tasks.answers import OnMultiToken, joining_of
+from lensdepth.tasks.build import Keep, PromptModel, build_task
 from lensdepth.tasks.catalogue import TASKS, make_rows
 from lensdepth.tasks.files import looks_like_path, read_rows
 from lensdepth.tasks.joining import Joining
 from lensdepth.tasks.rows import Row
-from lensdepth.tasks.task import (
-    Keep,
-    OnMultiToken,
-    PromptModel,
-    Task,
-    build_task,
-    joining_of,
-)
+from lensdepth.tasks.task import Task
 
 log = logging.getLogger(__name__)
+
+_GIVEN = "these are pairs in memory"
 
 
 def list_tasks() -> dict[str, str]:
@@ -43,7 +41,7 @@ def list_templates(name: str) -> tuple[str, ...]:
 
 @checked
 def load_task(
-    name_or_path: str | Path,
+    name_or_path: str | Path | memory.InMemory,
     model: DepthModel | PromptModel,
     *,
     n: int | None = 200,
@@ -52,16 +50,19 @@ def load_task(
     on_multi_token: OnMultiToken = "error",
     keep: Keep = "all",
     joining: Joining = "auto",
+    name: str | None = None,
 ) -> Task:
-    """Make a built-in task, or read a prompt file, for one model's tokenizer.
+    """Make a built-in task, or one of a prompt file or of pairs in memory, for one model.
 
     Args:
         name_or_path: a name out of `list_tasks()`; a JSONL, CSV or Parquet file; a folder of
-            Parquet files; or a Hugging Face data set, "owner/name" or "owner/name:split".
+            Parquet files; a Hugging Face data set, "owner/name" or "owner/name:split". Or pairs in
+            memory, with the columns of such files: a list of dicts and `Pair`, a DataFrame, a
+            datasets.Dataset, an Arrow table. Errors name their rows by place, from 0.
         model: a `DepthModel`.
         n: at most so many pairs, drawn at random, balanced over templates, start words, counts and
-            the like; a file's rows keep their order. None: all there are. Pairs left out later
-            (`on_multi_token`, `keep`) are not replaced, so that fewer may remain.
+            the like; the rows of files and tables keep their order. None: all there are. Pairs left
+            out later (`on_multi_token`, `keep`) are not replaced, so that fewer may remain.
         seed: the same seed gives the same pairs.
         template: which wording of a built-in task: one name, several, or "all". None is the
             study's wording, or all of them where no single one stands out.
@@ -71,32 +72,41 @@ def load_task(
             the others in `n_wrong`.
         joining: how answers follow that are written without a space where one may belong ("...
             January is" and "March"): "literal" or behind a "space". "auto" knows it of the built-in
-            tasks; in a file in which any answer begins with a space it is "literal", in another a
-            space, unless that keeps most of them from being one token; and it says so. All other
-            answers follow as they are written.
+            tasks; in a file or table in which any answer begins with a space it is "literal", in
+            another a space, unless that keeps most of them from being one token; and it says so.
+            All other answers follow as they are written.
+        name: what the task is called in results and errors; None: the built-in task's name, the
+            file's, or "pairs in memory".
     Returns:
         Task, with its token positions for this model.
     Raises:
-        ValueError: unknown task or template, a malformed file, answers of several tokens or other
-            than their ids, a prompt beyond the context, or no pair left.
+        ValueError: unknown task or template, a malformed file or table, answers of several tokens
+            or other than their ids, a prompt beyond the context, or no pair left.
+        TypeError: in a list, something that is neither dict nor `Pair`.
         FileNotFoundError: there is no such file.
+    Example:
+        >>> load_task("months", model, template="all", n=24)
+        >>> load_task(frame[frame["beta"] < 3], model, n=None, name="short steps")
     """
-    name = str(name_or_path)
-    if _is_file(name_or_path):
-        _check_draw(n, template, name)
-        found = read_rows(name)
-        rows = _some(found, n, random.Random(seed), name)
-        name = Path(name).name or name
-        if joining == "auto" and len(rows) < len(found) and found[0].corrupted is not None:
-            # Of the whole file, so that it does not depend on the draw.
-            joining = joining_of(found, model, f"task {shown(name)}")
+    own = str(name_or_path) if isinstance(name_or_path, str | Path) else memory.NAME
+    if isinstance(name_or_path, str | Path) and not _is_file(name_or_path):
+        rows = draw_rows(name_or_path, n=n, seed=seed, template=template)
+        joining = TASKS[own].joining if joining == "auto" else joining
     else:
-        rows = draw_rows(name, n=n, seed=seed, template=template)
-        joining = TASKS[name].joining if joining == "auto" else joining
+        _check_draw(n, template, name_or_path)
+        if isinstance(name_or_path, str | Path):
+            found, title = read_rows(name_or_path), own
+            own = Path(own).name or own
+        else:
+            found, title = memory.rows_in_memory(name_or_path), name or own
+        rows = _some(found, n, random.Random(seed), title)
+        if joining == "auto" and len(rows) < len(found) and found[0].corrupted is not None:
+            # Of all there is, so that it does not depend on the draw.
+            joining = joining_of(found, model.tokenizer, f"task {shown(name or own)}")
     return build_task(
         rows,
         model,
-        name=name,
+        name=own if name is None else name,
         seed=seed,
         on_multi_token=on_multi_token,
         keep=keep,
@@ -113,7 +123,7 @@ def draw_rows(
 ) -> list[Row]:
     """The rows of a task before any tokenizer sees them; arguments and errors of `load_task`."""
     name = str(name_or_path)
-    _check_draw(n, template if _is_file(name_or_path) else None, name)
+    _check_draw(n, template if _is_file(name_or_path) else None, name_or_path)
     if _is_file(name_or_path):
         return _some(read_rows(name), n, random.Random(seed), name)
     templates = _known_templates(_known_task(name), template)
@@ -123,13 +133,12 @@ def draw_rows(
         raise ValueError(f"task {shown(name)}: {error}") from error
 
 
-def _check_draw(n: int | None, template: str | Sequence[str] | None, file: str) -> None:
+def _check_draw(n: int | None, template: str | Sequence[str] | None, given: object) -> None:
     if n is not None and n < 1:
         raise ValueError(f"load_task: n must be at least 1, or None for all, got {n}.")
     if template is not None:
-        raise ValueError(
-            f"load_task: template chooses a wording of a built-in task; {shown(file)} is a file."
-        )
+        what = f"{shown(str(given))} is a file" if isinstance(given, str | Path) else _GIVEN
+        raise ValueError(f"load_task: template chooses a wording of a built-in task; {what}.")
 
 
 def _is_file(name_or_path: str | Path) -> bool:

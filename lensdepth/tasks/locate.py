@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from lensdepth.outside import cut, shown
+from lensdepth.outside import cut, outside, shown
 from lensdepth.tasks.joining import Joined, Joining, follow, in_number, is_open
 from lensdepth.tokens import token_text
 
@@ -40,7 +40,7 @@ def find_input(prompt: str, part: str, other: str | None) -> Span:
     """Where the varying part stands in a prompt.
 
     Whole words win over pieces of words. Of several occurrences the one at a place where the two
-    prompts of the pair differ is meant.
+    prompts of the pair differ is meant, and that which is all of such a place before others.
 
     Raises:
         ValueError: it is not in the prompt, or there are several and which is meant is not clear.
@@ -53,9 +53,11 @@ def find_input(prompt: str, part: str, other: str | None) -> Span:
     spans = [span for span in spans if _is_whole(prompt, span)] or spans
     if len(spans) > 1 and other is not None:
         changed = _changed_words(prompt, other)
-        spans = [
-            s for s in spans if any(s[0] < end and start < s[1] for start, end in changed)
-        ] or spans
+        spans = (
+            [s for s in spans if s in changed]
+            or [s for s in spans if any(s[0] < end and start < s[1] for start, end in changed)]
+            or spans
+        )
     if len(spans) > 1:
         raise ValueError(
             f"{shown(part)} occurs {len(spans)} times in {shown(prompt)} and which one varies is "
@@ -103,8 +105,16 @@ def token_ids(tokenizer: Any, texts: Sequence[str], *, special: bool = True) -> 
     """Token ids of each text, with the tokenizer's own special tokens or without."""
     if not texts:
         return []
-    encoded = tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]
-    return [list(map(int, ids)) for ids in encoded]
+    more = f" and {len(texts) - 1} other texts" if len(texts) > 1 else ""
+    with outside(f"the tokenizer cannot read {shown(texts[0], LONGEST_ANSWER)}{more}"):
+        encoded = tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]
+        return [list(map(int, ids)) for ids in encoded]
+
+
+def decoded(tokenizer: Any, ids: Sequence[int], *, skip_special: bool = False) -> str:
+    """The text of some tokens."""
+    with outside(f"the tokenizer cannot say what the tokens {shown(str(list(ids)))} are"):
+        return tokenizer.decode(list(ids), skip_special_tokens=skip_special)
 
 
 def token_at(tokenizer: Any, prompt: str, ids: Sequence[int], span: Span) -> int:
@@ -115,8 +125,9 @@ def token_at(tokenizer: Any, prompt: str, ids: Sequence[int], span: Span) -> int
     """
     last = span[1] - 1
     options = {"return_offsets_mapping": True} if getattr(tokenizer, "is_fast", False) else {}
-    encoded = tokenizer(prompt, add_special_tokens=False, verbose=False, **options)
-    plain = list(encoded["input_ids"])
+    with outside(f"the tokenizer cannot read {shown(prompt)}"):
+        encoded = tokenizer(prompt, add_special_tokens=False, verbose=False, **options)
+        plain = list(encoded["input_ids"])
     # Special tokens that the tokenizer put in front hold nothing of the prompt.
     starts = range(len(ids) - len(plain) + 1)
     first = next((k for k in starts if list(ids[k : k + len(plain)]) == plain), None)
@@ -131,8 +142,8 @@ def token_at(tokenizer: Any, prompt: str, ids: Sequence[int], span: Span) -> int
     wanted = squeeze(prompt[: span[1]])
     for i in range(first or 0, len(ids)):
         # Such tokens may stand in the prompt itself.
-        decoded = tokenizer.decode(list(ids[first or 0 : i + 1]), skip_special_tokens=first is None)
-        if squeeze(decoded).startswith(wanted):
+        text = decoded(tokenizer, ids[first or 0 : i + 1], skip_special=first is None)
+        if squeeze(text).startswith(wanted):
             return i
     raise ValueError(
         f"no token of {shown(prompt)} can be told to hold {shown(prompt[slice(*span)])}"
@@ -271,13 +282,13 @@ def _continue(
                 else "the prompt's own tokens change when it follows"
             )
         elif len(added) != 1:
-            pieces = [tokenizer.decode([token]) for token in added]
+            pieces = [decoded(tokenizer, [token]) for token in added]
             spelled = cut(" + ".join(map(repr, pieces)), LONGEST_ANSWER)
             found.append(spelled or "no token at all")
-        elif squeeze(tokenizer.decode(added)) == squeeze(answer):
+        elif squeeze(decoded(tokenizer, added)) == squeeze(answer):
             found.append(added[0])
         elif added[0] == tokenizer.unk_token_id:
             found.append(f"not in the vocabulary ({tokenizer.unk_token})")
         else:
-            found.append(f"decodes to {shown(tokenizer.decode(added), LONGEST_ANSWER)}")
+            found.append(f"decodes to {shown(decoded(tokenizer, added), LONGEST_ANSWER)}")
     return found

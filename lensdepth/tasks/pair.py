@@ -7,9 +7,12 @@
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
+from lensdepth.tasks.build import PromptModel, build_task
 from lensdepth.tasks.joining import Joining
-from lensdepth.tasks.rows import Row
-from lensdepth.tasks.task import PromptModel, Task, build_task
+from lensdepth.tasks.memory import pair_record
+from lensdepth.tasks.records import rows_of
+from lensdepth.tasks.rows import Pair
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import token_text
 
 
@@ -52,13 +55,14 @@ def pair_task(
             f"pair_task: both prompts are answered by {shown(answer)}, so nothing tells one from "
             f"the other; choose a prompt with another answer, or name target and foil."
         )
-    row = Row(
+    pair = Pair(
         clean=clean,
         corrupted=corrupted,
         target=target,
         foil=foil,
         target_id=target_id,
         foil_id=foil_id,
-        where="the pair",
     )
-    return build_task([row], model, name=name, joining=joining)
+    caller = f"task {shown(name)}"
+    rows = rows_of([("the pair", pair_record(pair, caller))], caller)
+    return build_task(rows, model, name=name, joining=joining)

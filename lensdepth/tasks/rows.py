@@ -4,7 +4,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,8 +16,39 @@ MOST = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two prompts that differ in one place and have different answers, as `load_task` takes them.
+
+    >>> pair = Pair(
+    ...     clean="Two months from January is",
+    ...     corrupted="Two months from May is",
+    ...     target="March",
+    ...     foil="July",
+    ... )
+    >>> load_task([pair], model).target
+    ('March',)
+    """
+
+    clean: str
+    """The prompt that the target answers."""
+    corrupted: str
+    """The prompt that the foil answers."""
+    target: str | None = None
+    """One token as text, with the space in front that it has; None: `target_id` tells."""
+    foil: str | None = None
+    input: str | None = None
+    """The part of the clean prompt that varies; None: found by comparing the two prompts."""
+    corrupted_input: str | None = None
+    labels: Mapping[str, object] = field(default_factory=dict)
+    """Whatever else is known of the pair, by name: texts, numbers, truth values, dates."""
+    target_id: int | None = None
+    """The token that the target is, with or without its text; None: found from the text."""
+    foil_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """One pair of prompts, or one plain prompt (then the answers are None)."""
+    """One pair of prompts, or one plain prompt (then the answers are None), once it is read."""
 
     clean: str
     corrupted: str | None = None
@@ -32,6 +63,16 @@ class Row:
     foil_id: int | None = None
     where: str = ""
     """How an error names this row: its line in a file, or its number."""
+
+
+Make = Callable[[Sequence[str], int | None, random.Random], list[Row]]
+"""(template names, number of pairs or None for all, generator) -> rows."""
+
+
+def listed(items: Sequence[str], *, limit: int = 5) -> str:
+    """The first few, and how many more there are, as errors name rows."""
+    more = len(items) - limit
+    return ", ".join(items[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def draw_balanced(sizes: Sequence[int], n: int | None, rng: random.Random) -> list[Draw]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fuzz.judge import Refused, inputs, judged
 from lensdepth.model import DepthModel
 from lensdepth.tasks import load_task
 from lensdepth.tasks.files import read_rows
+from lensdepth.tasks.memory import rows_in_memory
 from lensdepth.tasks.rows import Row
 
 PAIRS: list[dict[str, Any]] = [
@@ -187,13 +189,31 @@ def test_damaged_bytes(place: Path, suffix: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json"])
 @given(injuries=changes(PAIRS, COLUMNS))
-@inputs(few=25, of_20_000=700)
+@inputs(few=25, of_20_000=600)
 def test_other_values(place: Path, suffix: str, injuries: list[Any]) -> None:
     records = damaged(PAIRS, injuries)
     if suffix == ".json" or not isinstance(records, list):
         check(place, suffix, as_json(records))
     else:
         check(place, suffix, b"\n".join(map(as_json, records)))
+
+
+@given(injuries=changes(PAIRS, COLUMNS))
+@inputs(few=25, of_20_000=200)
+def test_records_in_memory_are_those_of_a_file(place: Path, injuries: list[Any]) -> None:
+    records = damaged(PAIRS, injuries)
+    assume(isinstance(records, list) and all(isinstance(record, dict) for record in records))
+    file = place / "m.json"
+    file.write_bytes(as_json(records))
+    filed, held = judged(lambda: read_rows(file)), judged(lambda: rows_in_memory(records))
+    if isinstance(filed, Refused) or isinstance(held, Refused):
+        # The same line, but for where: items are counted from 1, rows from 0.
+        source = r"(prompt file '.*?'|load_task: the list of pairs)(, (item|row) \d+)?"
+        assert re.sub(source, "", str(filed), count=1) == re.sub(source, "", str(held), count=1)
+        return
+    assert [repr(replace(row, where="")) for row in filed] == [
+        repr(replace(row, where="")) for row in held
+    ]
 
 
 CELLS = st.text(alphabet=',;|\t"\n\r a1\0é=\u2028', max_size=8) | st.sampled_from(
