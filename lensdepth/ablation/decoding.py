@@ -133,7 +133,10 @@ def decode_parts(
             prompts=task.clean,
             settings={
                 "position": position,
+                "depths": asked,
                 "coordinates": coordinates,
+                "labels": list(chosen),
+                "batch_size": batch_size,
                 "n_folds": n_folds,
                 "n_permutations": n_permutations,
                 "max_samples": max_samples,

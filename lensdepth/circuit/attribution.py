@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.circuit.attribution_profile import AttributionProfile
 from lensdepth.circuit.frozen import LINEAR_TOLERANCE, attention_write, final_norm, output_weights
 from lensdepth.model import DepthModel
@@ -32,10 +32,11 @@ from lensdepth.tokens import Prompts, TokenBatch
 Answers = Sequence[str | int]
 
 
+@renamed(prompts="task")
 @checked
 def attribute_logits(
     model: DepthModel,
-    prompts: Task | Prompts,
+    task: Task | Prompts,
     *,
     answers: Answers | None = None,
     foils: Answers | None = None,
@@ -50,7 +51,7 @@ def attribute_logits(
 
     Args:
         model: any wrapped model.
-        prompts: a task (its clean prompts, with target and foil), or plain prompts.
+        task: a task (its clean prompts, with target and foil), or plain prompts.
         answers: one for each plain prompt, as text with the space in front that it has, or as token
             id; by default what the model itself finds most likely.
         foils: one for each plain prompt, to be compared with the answers.
@@ -68,16 +69,16 @@ def attribute_logits(
     caller = "attribute_logits"
     for stream in ("z", "attn_out", "mlp_out"):
         check_stream(model, stream, caller=caller)
-    task, texts, batch = gather_prompts(model, prompts)
-    if task is not None and task.target_ids is not None:
+    known, texts, batch = gather_prompts(model, task)
+    if known is not None and known.target_ids is not None:
         if answers is not None or foils is not None:
             raise ValueError(
-                f"{caller}: task {task.name!r} has its own answers; leave out answers and foils, "
+                f"{caller}: task {known.name!r} has its own answers; leave out answers and foils, "
                 f"or give its prompts as a list."
             )
-        target, foil = task.target_ids, task.foil_ids
+        target, foil = known.target_ids, known.foil_ids
     else:
-        written = _written(prompts, texts)
+        written = _written(task, texts)
         joining = _joining(model, written, answers, foils)
         target = _answer_ids(model, written, answers, "answers", joining)
         foil = _answer_ids(model, written, foils, "foils", joining)
@@ -100,9 +101,13 @@ def attribute_logits(
         provenance=make_provenance(
             caller,
             model.info,
-            task="prompts" if task is None else task.name,
+            task="prompts" if known is None else known.name,
             prompts=texts,
-            settings={"answers": "own" if own_answers else "given"},
+            settings={
+                "answers": "own" if own_answers else "given",
+                "foils": None if foil is None else "given",
+                "batch_size": batch_size,
+            },
         ),
         targets=tuple(model.token_text(token) for token in target.tolist()),
         foils=None if foil is None else tuple(model.token_text(t) for t in foil.tolist()),

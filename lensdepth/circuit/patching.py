@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.circuit.components import Component, ComponentSet, named_components
 from lensdepth.circuit.result import ALSO, SETS, CircuitResult
 from lensdepth.model import DepthModel
@@ -44,6 +44,7 @@ STREAMS: tuple[Stream, ...] = ("z", "mlp_out")
 """Where heads and MLPs write."""
 
 
+@renamed(pairs="task")
 @checked
 def patch_components(
     model: DepthModel,

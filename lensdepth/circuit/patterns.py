@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.hooks import check_hook
 from lensdepth.model import DepthModel
 from lensdepth.prompts import gather_prompts
@@ -112,10 +112,11 @@ class AttentionPatterns:
         return load_result(cls, path)
 
 
+@renamed(prompts="task")
 @checked
 def attention_patterns(
     model: DepthModel,
-    prompts: Task | Prompts,
+    task: Task | Prompts,
     *,
     layers: Sequence[int] | None = None,
     batch_size: int | None = None,
@@ -124,7 +125,7 @@ def attention_patterns(
 
     Args:
         model: any wrapped model.
-        prompts: a task (its clean prompts), one prompt or several, as text or token ids.
+        task: a task (its clean prompts), one prompt or several, as text or token ids.
         layers: these blocks; all by default.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
     Raises:
@@ -141,14 +142,14 @@ def attention_patterns(
         )
     asked.sort()
     check_hook(model.hook_points, pattern_hook(asked[0]))
-    task, texts, batch = gather_prompts(model, prompts)
+    known, texts, batch = gather_prompts(model, task)
     return AttentionPatterns(
         provenance=make_provenance(
             "attention_patterns",
             model.info,
-            task="prompts" if task is None else task.name,
+            task="prompts" if known is None else known.name,
             prompts=texts,
-            settings={"layers": asked},
+            settings={"layers": asked, "batch_size": batch_size},
         ),
         layers=torch.tensor(asked),
         patterns=model.attention(batch, asked, batch_size=batch_size),

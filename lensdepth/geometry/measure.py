@@ -7,7 +7,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import metrics
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.geometry.anisotropy import measure_anisotropy
 from lensdepth.geometry.context import context_distances
 from lensdepth.geometry.coupling import couple, coupling_names
@@ -31,10 +31,11 @@ Bounds = tuple[Array, Array, Array, Array]
 """Value, low, high and p, `[depth]`."""
 
 
+@renamed(prompts="task")
 @checked
 def geometry_profile(
     model: DepthModel,
-    prompts: Task | Prompts,
+    task: Task | Prompts,
     *,
     positions: Positions = "last",
     include_first: bool = False,
@@ -52,7 +53,7 @@ def geometry_profile(
 
     Args:
         model: any wrapped model.
-        prompts: a task (its clean prompts, and its labels as contexts), or at least three different
+        task: a task (its clean prompts, and its labels as contexts), or at least three different
             prompts as text or token ids.
         positions: "last", or one index per prompt.
         include_first: allow position 0, the attention sink, and let it into the curvature.
@@ -73,10 +74,10 @@ def geometry_profile(
         >>> geometry_profile(model, load_task("months", model)).angle_js
     """
     _check_options(sample=sample, n_resamples=n_resamples, n_permutations=n_permutations)
-    task, texts, batch = gather_prompts(model, prompts)
+    known, texts, batch = gather_prompts(model, task)
     position = _one_position(batch, positions, include_first)
     chosen = _draw_sample(batch, position, sample, seed)
-    contexts = context_distances(model, task, batch, chosen.numpy())
+    contexts = context_distances(model, known, batch, chosen.numpy())
     if n_permutations is None:
         n_permutations = max(400, 40 * (model.n_layers + 1) * max(1, len(contexts)))
     model.check_weights()
@@ -97,7 +98,7 @@ def geometry_profile(
         provenance=make_provenance(
             "geometry_profile",
             model.info,
-            task=task.name if task is not None else "prompts",
+            task=known.name if known is not None else "prompts",
             prompts=texts,
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
@@ -105,6 +106,7 @@ def geometry_profile(
                 "sample": len(chosen),
                 "n_resamples": n_resamples,
                 "n_permutations": n_permutations,
+                "batch_size": batch_size,
             },
             seed=seed,
         ),

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.lens.read import logit_lens, positions_at_once
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
@@ -28,10 +28,11 @@ from lensdepth.tasks import Task
 from lensdepth.tokens import Prompts, TokenBatch
 
 
+@renamed(prompts="task")
 @checked
 def fit_tuned_lens(
     model: DepthModel,
-    prompts: Task | Prompts,
+    task: Task | Prompts,
     *,
     n_steps: int = 250,
     batch_tokens: int = 1024,
@@ -48,7 +49,7 @@ def fit_tuned_lens(
 
     Args:
         model: any wrapped model; it is left as it was.
-        prompts: a task (its clean prompts), or prompts. Give varied ones: a lens that was fitted
+        task: a task (its clean prompts), or prompts. Give varied ones: a lens that was fitted
             on one task reads other tasks worse than the logit lens does.
         n_steps: steps of Adam.
         batch_tokens: tokens in a step, about.
@@ -69,7 +70,7 @@ def fit_tuned_lens(
         >>> logit_lens(model, "Two months from January is", translators=lens)
     """
     _check_options(n_steps, batch_tokens, learning_rate, held_out)
-    task, texts, given = gather_prompts(model, prompts)
+    known, texts, given = gather_prompts(model, task)
     batch = _different(given, shortest=1 if include_first else 2)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(batch), generator=generator)
@@ -81,6 +82,7 @@ def fit_tuned_lens(
         "learning_rate": learning_rate,
         "held_out": held_out,
         "include_first": include_first,
+        "batch_size": batch_size,
         "n_fitted": len(fitted),
         "n_held_out": n_held_out,
     }
@@ -100,7 +102,7 @@ def fit_tuned_lens(
         provenance=make_provenance(
             "fit_tuned_lens",
             model.info,
-            task=task.name if task is not None else "prompts",
+            task=known.name if known is not None else "prompts",
             prompts=texts,
             settings=settings,
             seed=seed,

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.finite import NotFinite
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
@@ -27,10 +27,11 @@ LOGITS_AT_ONCE = 2**22
 """Most logits of one readout: 16 MiB in float32, which still fits into a processor's cache."""
 
 
+@renamed(prompts="task")
 @checked
 def logit_lens(
     model: DepthModel,
-    prompts: Task | Prompts,
+    task: Task | Prompts,
     *,
     positions: Positions = "last",
     top_k: int = 5,
@@ -41,7 +42,7 @@ def logit_lens(
 
     Args:
         model: any wrapped model.
-        prompts: a task (its clean prompts are read, with its target and foil), one prompt or
+        task: a task (its clean prompts are read, with its target and foil), one prompt or
             several, as text or token ids.
         positions: "last", "all", or indices per prompt.
         top_k: how many of the most likely tokens to keep.
@@ -64,9 +65,9 @@ def logit_lens(
     if translators is not None:
         translators.check_model(model, caller="logit_lens")
         translators = translators.to(model.device)
-    task, texts, batch = gather_prompts(model, prompts)
+    known, texts, batch = gather_prompts(model, task)
     position = resolve_positions(batch, positions)
-    answers = {} if task is None else {"target": task.target_ids, "foil": task.foil_ids}
+    answers = {} if known is None else {"target": known.target_ids, "foil": known.foil_ids}
     chunks = [
         _read_rows(
             model,
@@ -86,12 +87,13 @@ def logit_lens(
         provenance=make_provenance(
             "logit_lens",
             model.info,
-            task=task.name if task is not None else "prompts",
+            task=known.name if known is not None else "prompts",
             prompts=texts,
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
                 "top_k": top_k,
                 "translators": None if translators is None else translators.described(),
+                "batch_size": batch_size,
             },
         ),
         position=position,

@@ -13,7 +13,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.locality.repair import repair_values
 from lensdepth.model import DepthModel
 from lensdepth.outcome import depth_columns
@@ -227,6 +227,7 @@ class LocalityProfile:
         return load_result(cls, path)
 
 
+@renamed(pairs="task")
 @checked
 def compare_local_global(
     model: DepthModel,

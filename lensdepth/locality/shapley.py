@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
 from lensdepth.outcome import depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
@@ -111,6 +111,7 @@ class ShapleyProfile:
         return load_result(cls, path)
 
 
+@renamed(pairs="task")
 @checked
 def shapley_depths(
     model: DepthModel,

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import DepthLine, LinePosition, depth_line
 from lensdepth.provenance import Provenance
@@ -158,6 +158,7 @@ class TrajectoryProfile:
         return load_result(cls, path)
 
 
+@renamed(pairs="task")
 @checked
 def trajectory_response(
     model: DepthModel,

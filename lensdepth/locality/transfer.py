@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
@@ -114,6 +114,7 @@ class TransferProfile:
         return load_result(cls, path)
 
 
+@renamed(pairs="task")
 @checked
 def transfer_matrix(
     model: DepthModel,

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.edits import SWAPS, named_edit
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects
@@ -53,6 +53,7 @@ ALSO: tuple[str, ...] = ("success", "kl")
 CONTROLS: tuple[Control, ...] = ("shuffled_source",)
 
 
+@renamed(pairs="task")
 @checked
 def patch_sweep(
     model: DepthModel,

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
@@ -157,6 +157,7 @@ class WindowProfile:
         return load_result(cls, path)
 
 
+@renamed(pairs="task")
 @checked
 def patch_windows(
     model: DepthModel,

@@ -1,0 +1,181 @@
+"""What all sweeps share: one signature, metrics by name and by function, blocks, provenance."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import lensdepth
+from lensdepth import DepthModel, Task, load_task, metrics, patch_sweep
+from lensdepth.passes import Passes
+from lensdepth.sweep import loop
+from lensdepth.sweep.readings import METRICS
+from lensdepth.sweep.runs import Run, RunSets
+
+Sweep = Callable[..., Any]
+SWEEPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ablation_sweep": ("transferred", {"depths": [1, 2]}),
+    "compare_local_global": ("local", {"depths": [1, 2]}),
+    "dose_response": ("transferred", {"depths": [1, 2], "factors": (2.0,), "angles": (1.0,)}),
+    "patch_components": ("transferred", {"components": "L1H0", "n_random": 1}),
+    "patch_sweep": ("transferred", {"depths": [1, 2]}),
+    "patch_windows": ("transferred", {"depths": [1, 2]}),
+    "shapley_depths": ("values", {"depths": [1, 2]}),
+    "steering_sweep": ("success", {"depths": [1, 2], "n_folds": 3}),
+    "transfer_matrix": ("transferred", {"depths": [1, 2]}),
+}
+"""Sweeps that read a metric, an array of their results, and options that make them quick."""
+OTHERS: dict[str, dict[str, Any]] = {
+    "attention_patterns": {},
+    "attribute_logits": {},
+    "decode_parts": {"depths": [1, 2], "n_folds": 2, "n_permutations": 10},
+    "fit_tuned_lens": {"n_steps": 2},
+    "geometry_profile": {"n_permutations": 10, "n_resamples": 10},
+    "logit_lens": {},
+    "trajectory_response": {"depths": [1, 2]},
+}
+
+
+@pytest.fixture(scope="module")
+def months(trained: DepthModel) -> Task:
+    return load_task("months", trained, n=60)
+
+
+def run(name: str, model: DepthModel, task: Task, **options: Any) -> Any:
+    return getattr(lensdepth, name)(model, task, **options)
+
+
+@pytest.mark.parametrize("name", sorted({*SWEEPS, *OTHERS}))
+def test_an_analysis_takes_a_model_a_task_and_options(name: str) -> None:
+    parameters = list(inspect.signature(getattr(lensdepth, name)).parameters.values())
+    by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert by_place[:2] == ["model", "task"]
+    assert set(by_place[2:]) <= {"components"}
+    defaults = {p.name: p.default for p in parameters}
+    shared = {
+        "depths": None, "mode": "denoise", "seed": 0, "engine": "auto", "max_memory": None,
+        "batch_size": None, "metric": "logit_diff", "edit": "full", "stream": "resid_pre",
+        "coordinates": "raw", "position": "prediction",
+    }  # fmt: skip
+    assert all(defaults[word] == shared[word] for word in defaults.keys() & shared.keys())
+
+
+@pytest.mark.parametrize("name", sorted({*SWEEPS, *OTHERS}))
+def test_provenance_holds_every_option_under_its_name(
+    trained: DepthModel, months: Task, name: str
+) -> None:
+    options = OTHERS[name] if name in OTHERS else SWEEPS[name][1]
+    settings = run(name, trained, months, **options).provenance.settings
+    parameters = inspect.signature(getattr(lensdepth, name)).parameters
+    asked = {p.name for p in parameters.values()} - {"model", "task", "seed"}
+    assert asked <= settings.keys()
+    for option in options.keys() - {"components"}:
+        given = options[option]
+        assert settings[option] == (list(given) if isinstance(given, tuple) else given)
+
+
+def margin(logits: Tensor, pairs: Tensor) -> Tensor:
+    """Twice the log-odds of two tokens, and the pair's number, so that both must be right."""
+    return 2 * (logits[:, 5] - logits[:, 7]) + 100 * pairs
+
+
+@pytest.mark.parametrize("name", sorted(SWEEPS))
+def test_a_metric_of_ones_own_goes_into_every_sweep(
+    trained: DepthModel, months: Task, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees the pairs of the task, in however many blocks these go through."""
+    array, options = SWEEPS[name]
+    read = {"metric": margin} | ({"also": ("success",)} if name == "steering_sweep" else {})
+    whole = run(name, trained, months, **options, **read)
+    seen: list[int] = []
+
+    def told(logits: Tensor, pairs: Tensor) -> Tensor:
+        seen.extend(pairs.tolist())
+        return margin(logits, pairs)
+
+    monkeypatch.setattr(loop, "STATE_BYTES", 20_000)
+    parts = run(name, trained, months, **options, **{**read, "metric": told})
+    assert set(seen) == set(range(len(months)))
+    assert whole.provenance.settings["metric"] == "margin"
+    torch.testing.assert_close(
+        getattr(whole, array), getattr(parts, array), atol=1e-3, rtol=1e-3, equal_nan=True
+    )
+
+    def wrong(logits: Tensor, pairs: Tensor) -> Tensor:
+        return logits
+
+    with pytest.raises(ValueError, match="the function must give one number a run, a tensor of"):
+        run(name, trained, months, **options, **{**read, "metric": wrong})
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_metrics_are_what_their_names_say(trained: DepthModel, capitals: Task, metric: str) -> None:
+    found = patch_sweep(
+        trained, capitals, metric=metric, also=(), depths=[2], positions=("prediction",)
+    )
+    assert capitals.corrupted_tokens is not None
+    assert capitals.target_ids is not None
+    assert capitals.foil_ids is not None
+    base, source = trained.logits(capitals.corrupted_tokens), trained.logits(capitals.clean_tokens)
+    states = trained.residual_stream(capitals.clean_tokens).resid[2, :, 0]
+    edit = lensdepth.hooks.SiteEdit(  # type: ignore[attr-defined]
+        hook="blocks.1.hook_resid_post",
+        positions=capitals.corrupted_tokens.last,
+        edit=lensdepth.polar.full_swap,  # type: ignore[attr-defined]
+        source=states,
+    )
+    edited = next(trained.run_edits(capitals.corrupted_tokens, [[edit]]))[:, 0]
+    target, foil = capitals.target_ids, capitals.foil_ids
+    rows = torch.arange(len(capitals))
+    p = edited.softmax(-1)
+    by_hand = {
+        "logit_diff": edited[rows, target] - edited[rows, foil],
+        "log_prob": p[rows, target].log(),
+        "answer_probability": p[rows, target],
+        "kl": metrics.kl_divergence(base[:, 0], edited),
+        "kl_to_source": metrics.kl_divergence(source[:, 0], edited),
+        "js": metrics.js_divergence(base[:, 0], edited),
+        "flip": (edited.argmax(-1) != base[:, 0].argmax(-1)).float(),
+        "success": (edited.argmax(-1) == target).float(),
+    }
+    torch.testing.assert_close(found.of(metric)[:, 0, 0], by_hand[metric], atol=1e-4, rtol=1e-4)
+
+
+def test_runs_fill_their_cells() -> None:
+    """By hand: two entries of one run, a run that moves nothing, pairs that are not there."""
+    at = torch.tensor([[3], [4], [-1]])
+    state = [torch.zeros(3, 1, 2)]
+    common = {"hooks": ["h"], "tokens": at, "states": state, "edit": lambda b, s: b}
+    there, all_there = torch.tensor([True, True, False]), torch.ones(3, dtype=torch.bool)
+    runs = [
+        Run(cells=[(0, 0), (1, 1)], there=there, **common),  # type: ignore[arg-type]
+        Run(cells=[(0, 1)], there=all_there, moves=~all_there, **common),  # type: ignore[arg-type]
+    ]
+    sets = RunSets(runs, 3)
+    assert len(sets.sets) == 2  # the base run, and the one that changes something
+    assert sets.only.tolist() == [[True] * 3, [True, True, False]]
+    read = torch.tensor([[[1.0, 2.0, 3.0], [10.0, 20.0, torch.nan]]])
+    filled = sets.filled(read, (2, 2))[0]
+    assert filled[0, 0].tolist()[:2] == filled[1, 1].tolist()[:2] == [10.0, 20.0]
+    assert filled[0, 0, 2].isnan()
+    assert filled[0, 1].tolist() == [1.0, 2.0, 3.0]
+    assert filled[1, 0].isnan().all()
+
+
+ALWAYS_TASK = {"ablation_sweep", "dose_response", "steering_sweep"}
+
+
+@pytest.mark.parametrize("name", sorted({*SWEEPS, "trajectory_response"} - ALWAYS_TASK))
+def test_the_old_name_of_the_task_is_taken_with_a_warning(
+    trained: DepthModel, months: Task, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"depths": [1]} if name not in SWEEPS else SWEEPS[name][1]
+    function = getattr(lensdepth, name)
+    with pytest.warns(DeprecationWarning, match=f"{name}: the argument pairs is called task"):
+        function(trained, pairs=months, **options)
+    monkeypatch.setattr(Passes, "forward", lambda *_: pytest.fail("a forward pass ran"))
+    with pytest.raises(TypeError, match="pairs is the old name of task; give one of them"):
+        function(trained, pairs=months, task=months, **options)
