@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 Backend = Literal["hooked", "bridge"]
 Weights = Literal["raw", "processed"]
+LARGEST_SEED = 2**32 - 1
+"""What NumPy's generators take."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
@@ -235,11 +236,13 @@ def _distances(
     fitted: Float[Array, "sample row class"],
 ) -> Float[Array, "row test class"]:
     """Squared distances to the classes' mean fitted targets, but for what all classes share."""
-    member = targets.transpose(1, 2, 0)  # row class train
+    member = rearrange(targets, "train row class_ -> row class_ train")
     size = member.sum(-1, keepdims=True)
-    inside = fitted[fit.train].transpose(1, 0, 2)
+    inside = rearrange(fitted[fit.train], "train row d -> row train d")
     centroid = (member @ inside) / np.maximum(size, 1)
-    outside = fitted[fit.test].transpose(1, 0, 2)
-    distance = (centroid**2).sum(-1)[:, None] - 2 * outside @ centroid.transpose(0, 2, 1)
+    outside = rearrange(fitted[fit.test], "test row d -> row test d")
+    distance = (centroid**2).sum(-1)[:, None] - 2 * outside @ rearrange(
+        centroid, "row class_ d -> row d class_"
+    )
     # Features that say nothing put all centroids in one place; rounding must not choose there.
-    return np.where(size.transpose(0, 2, 1) > 0, distance.round(12), np.inf)
+    return np.where(rearrange(size, "row class_ 1 -> row 1 class_") > 0, distance.round(12), np.inf)

@@ -4,8 +4,8 @@
 one value, and `wording` says what was needed, what came instead and what to do about it.
 """
 
-from lensdepth.arguments.check import LARGEST_SEED, checked
+from lensdepth.arguments.check import checked
 from lensdepth.arguments.names import renamed
 from lensdepth.arguments.wording import HUGGING_FACE, is_hugging_face
 
-__all__ = ["HUGGING_FACE", "LARGEST_SEED", "checked", "is_hugging_face", "renamed"]
+__all__ = ["HUGGING_FACE", "checked", "is_hugging_face", "renamed"]

@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_origin, get_type_hints
 from lensdepth.arguments.fit import MISFIT, alternatives, fit, words
 from lensdepth.arguments.wording import LONGEST_VALUE, came, hint, member_kinds, misfits, needed
 from lensdepth.outside import shown
+from lensdepth.provenance import LARGEST_SEED
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-LARGEST_SEED = 2**32 - 1
 LEAST = {
     "seed": 0,
     "batch_size": 1,

@@ -13,6 +13,7 @@ add up (3.9 and 4.3).
 from collections.abc import Sequence
 
 import torch
+from einops import einsum, rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -252,13 +253,13 @@ def _layer_parts(
     heads, biases = [], []
     for layer in range(model.n_layers):
         weight, bias = output_weights(model, layer)
-        by_head = z[layer].unflatten(-1, (weight.shape[0], -1))
-        summed = torch.einsum("phd,hdm->pm", by_head, weight) + bias
+        by_head = rearrange(z[layer], "p (h d) -> p h d", h=len(weight))
+        summed = einsum(by_head, weight, "p h d, h d m -> p m") + bias
         between = attention_write(model, layer, summed, written[layer])
         pulled = between.pull_back(slope)
-        heads.append(torch.einsum("phd,hdm,pm->hp", by_head, weight, pulled))
+        heads.append(einsum(by_head, weight, pulled, "p h d, h d m, p m -> h p"))
         biases.append(pulled @ bias + slope @ between.bias)
-    mlps = torch.einsum("lpm,pm->lp", read("mlp_out"), slope)
+    mlps = einsum(read("mlp_out"), slope, "l p m, p m -> l p")
     return torch.stack(heads), torch.stack(biases), mlps
 
 

@@ -6,7 +6,7 @@ import typer
 
 from lensdepth.cli.app import app, examples
 from lensdepth.cli.console import hush_transformers, note, quiet
-from lensdepth.cli.options import MODEL, PROMPTS, DebugOption
+from lensdepth.cli.options import MODEL, PROMPTS, DebugOption, HoldOptions, spread
 from lensdepth.cli.session import suit_threads
 
 SERVER = "Server"
@@ -19,6 +19,7 @@ SERVER = "Server"
         "explore --prompts pairs.csv --no-browser --port 9000",
     )
 )
+@spread
 def explore(
     *,
     model: Annotated[
@@ -31,41 +32,7 @@ def explore(
             rich_help_panel=MODEL,
         ),
     ] = None,
-    backend: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="auto, hooked or bridge.", rich_help_panel=MODEL),
-    ] = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Such as cpu or cuda:1.",
-            show_default="a CUDA device where there is one",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="float32, float16, bfloat16 or float64.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "float32",
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
-        ),
-    ] = False,
-    single_bos: Annotated[
-        bool,
-        typer.Option(
-            "--single-bos",
-            help="Read one BOS token where a text has its own and the tokenizer adds another.",
-            rich_help_panel=MODEL,
-        ),
-    ] = False,
+    held: HoldOptions,
     task: Annotated[
         str | None,
         typer.Option(
@@ -122,11 +89,11 @@ def explore(
             model or [],
             task=task,
             prompts=prompts or [],
-            backend=backend,
-            device=device,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            double_bos=not single_bos,
+            backend=held.backend,
+            device=held.device,
+            dtype=held.dtype,
+            trust_remote_code=held.trust_remote_code,
+            double_bos=not held.single_bos,
         )
         if not debug:
             hush_transformers()

@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from lensdepth.outside import LONGEST_REASON, cut, shown
+from lensdepth.provenance import LARGEST_SEED
 from lensdepth.signals import put_off
 from lensdepth.unfinished import sweep
 from lensdepth.writing import check_writable
@@ -17,24 +18,15 @@ if TYPE_CHECKING:
     from lensdepth.tasks.rows import Row
 
 SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
-LARGEST_SEED = 2**32 - 1
 DEFAULT_TASK = "months"
 MODEL, PROMPTS, OUTPUT = "Model", "Prompts", "Output"
 """Panels of the help."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Which model, and how it is held and run."""
+class HoldOptions:
+    """How a model is held, whichever it is."""
 
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="A bundled model, a folder in Hugging Face format, or a name on the hub.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "calendar"
     backend: Annotated[
         Literal["auto", "hooked", "bridge"],
         typer.Option(
@@ -55,6 +47,34 @@ class ModelOptions:
         Literal["float32", "float16", "bfloat16", "float64"],
         typer.Option(help="Numbers the model computes in.", rich_help_panel=MODEL),
     ] = "float32"
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
+        ),
+    ] = False
+    single_bos: Annotated[
+        bool,
+        typer.Option(
+            "--single-bos",
+            help="Read one BOS token where a text has its own and the tokenizer adds another.",
+            rich_help_panel=MODEL,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(HoldOptions):
+    """Which model, how it is held, and how it is run."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="A bundled model, a folder in Hugging Face format, or a name on the hub.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "calendar"
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -75,20 +95,6 @@ class ModelOptions:
             rich_help_panel=MODEL,
         ),
     ] = None
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
-        ),
-    ] = False
-    single_bos: Annotated[
-        bool,
-        typer.Option(
-            "--single-bos",
-            help="Read one BOS token where a text has its own and the tokenizer adds another.",
-            rich_help_panel=MODEL,
-        ),
-    ] = False
 
     @property
     def max_bytes(self) -> int | None:
@@ -239,7 +245,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
                 default=inspect.Parameter.empty if field.default is MISSING else field.default,
                 annotation=kinds[field.name],
             )
-            for field in fields(groups[name])
+            for field in _own_first(groups[name])
         ]
 
     def run(**values: Any) -> None:
@@ -253,6 +259,11 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _own_first(group: type) -> list[Field[Any]]:
+    """Its options in the order of the help: a group's own, then those that it shares."""
+    return sorted(fields(group), key=lambda field: field.name not in vars(group)["__annotations__"])  # type: ignore[arg-type]
 
 
 def check_out(path: Path | None, *, force: bool, suffixes: Sequence[str] = SUFFIXES) -> None:

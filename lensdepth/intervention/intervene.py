@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -118,7 +119,7 @@ def intervene(
     if kind.needs == "reference":
         states = _mean_states(model, batch, others, list(hooks.values()), places)
     if states is not None and head is not None:
-        states = states.unflatten(-1, (model.info.n_heads, -1))[..., head, :]
+        states = rearrange(states, "hook place (h d) -> h hook place d", h=model.info.n_heads)[head]
     noisy = None
     if states is not None and (kind.turns or edit == "random"):
         noisy = with_noise(states, torch.Generator().manual_seed(seed))
@@ -310,7 +311,8 @@ def _mean_states(
                 f"of the {len(others)} reference prompts; choose another token or other prompts."
             )
         at = torch.tensor(list(found_in.values()))[:, None]
-        found = model.activations(others[rows], hooks, at)[:, :, 0].transpose(0, 1)
+        found = model.activations(others[rows], hooks, at)[:, :, 0]
+        found = rearrange(found, "hook prompt d -> prompt hook d")
         length = polar.norm(found).mean(0)
         means.append(polar.recombine(length, polar.spherical_mean(found)))
     return torch.stack(means, dim=1)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from einops import rearrange
+from einops import rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -176,7 +176,7 @@ def shapley_depths(
     else:
         shares = torch.stack([_shares(effects, column, order) for order in orders])
         # An order and its reverse lean opposite ways: their mean is one sample.
-        shares = shares.unflatten(0, (-1, 2)).mean(1)
+        shares = reduce(shares, "(sample both) pair depth -> sample pair depth", "mean", both=2)
         values = shares.mean(0)
         error = shares.nanmean(1).std(0) / math.sqrt(len(shares))
     return ShapleyProfile(

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -38,7 +39,9 @@ def record(
         first_layer: keys and values are kept from here on.
     """
     n_prompts, n_pos = tokens.shape
-    everything = torch.arange(n_prompts * n_pos, device=tokens.device).view(n_prompts, 1, n_pos)
+    everything = rearrange(
+        torch.arange(n_prompts * n_pos, device=tokens.device), "(p t) -> p 1 t", p=n_prompts
+    )
     whole = Group(
         start=0,
         stop=n_pos,
@@ -52,8 +55,8 @@ def record(
     def attention(layer: int, q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
         base.rules[layer] = rule
         if layer >= first_layer:
-            base.keys[layer] = k.unflatten(0, (n_prompts, n_pos))
-            base.values[layer] = v.unflatten(0, (n_prompts, n_pos))
+            base.keys[layer] = rearrange(k, "(p t) h d -> p t h d", p=n_prompts)
+            base.values[layer] = rearrange(v, "(p t) h d -> p t h d", p=n_prompts)
         return attend(q, k, v, None, None, [whole], rule)
 
     def seen(depth: int, x: Tensor) -> None:

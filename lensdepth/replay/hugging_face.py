@@ -130,7 +130,10 @@ class HuggingFaceBlocks(Blocks):
 
         def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             if is_z(hook):
-                changed = change(args[0].unflatten(-1, (n_heads, -1))).flatten(-2)
+                changed = rearrange(
+                    change(rearrange(args[0], "... (h d) -> ... h d", h=n_heads)),
+                    "... h d -> ... (h d)",
+                )
                 return (changed, *args[1:])
             changed = change(args[0])
             if hook.endswith("hook_resid_mid"):
@@ -190,10 +193,9 @@ def _hugging_face_attention(
         bias=None if attention_mask is None else as_bias(attention_mask[0]),
         sinks=options.get("s_aux"),
     )
-    batch, _, n_pos, _ = query.shape
-    q, k, v = (part.transpose(1, 2).flatten(0, 1) for part in (query, key, value))
+    q, k, v = (rearrange(part, "p h t d -> (p t) h d") for part in (query, key, value))
     attend: Attend = module.lensdepth_attend  # type: ignore[assignment]
-    return attend(-1, q, k, v, rule).unflatten(0, (batch, n_pos)), None
+    return rearrange(attend(-1, q, k, v, rule), "(p t) h d -> p t h d", p=len(query)), None
 
 
 def _register() -> None:
