@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
