@@ -208,7 +208,7 @@ def _by_position(
             return activation.expand(n_prompts, *activation.shape[1:])
     hint = " DepthModel.attention reads patterns." if heads_first else ""
     raise ValueError(
-        f"activations: the hook {name!r} holds shape {list(activation.shape)} for {n_prompts} "
+        f"The hook {name!r} holds shape {list(activation.shape)} for {n_prompts} "
         f"prompts of {n_pos} tokens, which is no state at each token.{hint}"
     )
 
@@ -283,10 +283,11 @@ def check_hook(points: Mapping[str, Any], name: str) -> None:
         ValueError: there is none.
     """
     if name not in points:
-        raise ValueError(f"This model has no hook {name!r}. {_hint(points, name)}")
+        raise ValueError(f"This model has no hook {name!r}. {hook_hint(points, name)}")
 
 
-def _hint(points: Mapping[str, Any], name: str) -> str:
+def hook_hint(points: Mapping[str, Any], name: str) -> str:
+    """What a model has in the place of a hook that it lacks."""
     layers = {part.split(".")[1] for part in points if part.startswith("blocks.")}
     parts = name.split(".")
     if len(parts) > 1 and parts[0] == "blocks" and parts[1] not in layers:

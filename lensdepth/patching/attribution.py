@@ -42,9 +42,9 @@ def gradients(
         The metric, and the gradients with the spans' tokens side by side, 0 where a span has none.
     """
     at = torch.cat([span.base for span in spans], dim=1)
-    width = model.model.cfg.n_heads * model.model.cfg.d_head if hooks[0].endswith("hook_z") else 0
-    shape = (len(hooks), *at.shape, width or model.d_model)
-    with model.differentiating("patch_sweep"):
+    width = model.passes.d_hook(hooks[0])
+    shape = (len(hooks), *at.shape, width)
+    with model.passes.differentiating("patch_sweep"):
         at = at.clone()
         probes = torch.zeros(shape, requires_grad=True, dtype=torch.float32)
         edits = [
