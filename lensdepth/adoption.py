@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lensdepth.passes import backend_of
+from lensdepth.backends import backend_of
 
 Wrapper = TypeVar("Wrapper")
 

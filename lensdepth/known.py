@@ -25,6 +25,14 @@ class Known:
     those comparisons, and how many functions were attached to the model then."""
     info: ModelInfo | None = None
     """None until it is asked for: a fingerprint reads every weight."""
+    told: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of the weights as TransformerLens holds them, and what `info` calls the same:
+    of a loaded model, the fingerprint of its files' weights."""
+
+    def remember(self, passes: Passes) -> None:
+        """Before a cast: so that weights which come back unchanged are known again."""
+        if self.info is not None:
+            self.told[_weights(passes)] = self.info.fingerprint
 
     def renewed(self, passes: Passes) -> "Known":
         """The same of a model that was moved or cast since."""
@@ -32,8 +40,10 @@ class Known:
         if info is not None:
             info = replace(info, device=str(passes.device))
         if info is not None and self.state[1:] != passes.state[1:]:  # other weights
-            info = replace(info, dtype=_plain(passes.dtype), fingerprint=_weights(passes))
-        return Known(state=passes.state, info=info)
+            weights = _weights(passes)
+            weights = self.told.get(weights, weights)
+            info = replace(info, dtype=_plain(passes.dtype), fingerprint=weights)
+        return Known(state=passes.state, info=info, told=self.told)
 
 
 def described(

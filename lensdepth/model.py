@@ -33,7 +33,6 @@ from lensdepth.devices import parse_move
 from lensdepth.finite import check_still_finite
 from lensdepth.hooks import SiteEdit, Stream
 from lensdepth.known import Known, check_decoder, described
-from lensdepth.outside import outside, shown
 from lensdepth.passes import Passes
 from lensdepth.polar import Edit
 from lensdepth.provenance import Backend, ModelInfo
@@ -142,9 +141,10 @@ class DepthModel:
                 be moved; it is then as it was.
         """
         place, numbers = parse_move(device, dtype, caller="DepthModel.to")
-        said = f"DepthModel.to: {shown(self.passes.name)} cannot be moved"
-        with self.passes.lock, kept_while_moved(self.model), outside(said):
-            self.passes.move(place or self.device, numbers or self.dtype)
+        with self.passes.lock, kept_while_moved(self.model):
+            if numbers and not self.passes.is_in(numbers):
+                self.known.remember(self.passes)
+            self.passes.move(place, numbers)
         return self
 
     def check_weights(self) -> None:

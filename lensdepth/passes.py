@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth.arguments.wording import HUGGING_FACE, is_hugging_face
+from lensdepth.backends import backend_of
 from lensdepth.fingerprints import configuration_fingerprint, settings_fingerprint
 from lensdepth.finite import advice
 from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, depth_hook, hooked
-from lensdepth.outside import shown
+from lensdepth.outside import outside, shown
 from lensdepth.provenance import Backend, Weights
 from lensdepth.tokens import TokenBatch
 from lensdepth.turns import as_evaluated, lock_of, owner_of
@@ -300,13 +300,16 @@ class Passes:
         Raises:
             ValueError: the weights were made in inference mode, which forbids it for good.
         """
+        self._check_ordinary(caller, "be differentiated through it")
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+
+    def _check_ordinary(self, caller: str, what: str) -> None:
         if any(weight.is_inference() for weight in self.model.parameters()):
             raise ValueError(
                 f"{caller}: {self.name!r} was made inside torch.inference_mode(), so nothing can "
-                f"be differentiated through it; make or load it outside."
+                f"{what}; make or load it outside."
             )
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -317,7 +320,11 @@ class Passes:
         with self.lock, as_evaluated(self.model):
             yield
 
-    def move(self, device: torch.device, dtype: torch.dtype) -> None:
+    def is_in(self, dtype: torch.dtype) -> bool:
+        """Whether every weight has this dtype."""
+        return all(w.dtype == dtype for w in self.model.parameters() if w.is_floating_point())
+
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
         """Put the model on a device and its weights into a dtype, in place, as if loaded so.
 
         Passes at work end first. What the configuration alone decides, such as the frequencies
@@ -325,37 +332,36 @@ class Passes:
         for want of memory, is taken back.
 
         Raises:
-            ValueError: a weight is beyond the range of the dtype, or the model lies on several
-                devices; nothing was changed.
+            ValueError: a weight is beyond the range of the dtype, or the model cannot be moved.
         """
+        self._check_ordinary("DepthModel.to", "change its weights")
         if getattr(self.model.cfg, "n_devices", 1) > 1:
             raise ValueError("DepthModel.to: this model is spread over several devices; load anew.")
         with self.lock, torch.inference_mode(False), torch.no_grad():
-            before = self.device, self.dtype
-            self._check_range(dtype)
+            before = self.device, self.dtype if dtype else None
+            if dtype:
+                self._check_range(dtype)
+                owner = owner_of(self.model)
+                _CASTS[owner] = _CASTS.get(owner, 0) + (not self.is_in(dtype))
             try:
                 self._put(device, dtype)
             except BaseException:
                 self._put(*before)
                 raise
-            finally:
-                if dtype != before[1]:
-                    owner = owner_of(self.model)
-                    _CASTS[owner] = _CASTS.get(owner, 0) + 1
 
     def _check_range(self, dtype: torch.dtype) -> None:
         largest = torch.finfo(dtype).max
         for name, weight in self.model.named_parameters():
             if weight.is_floating_point() and torch.finfo(weight.dtype).max > largest:
-                size = weight.detach().abs().amax() if weight.numel() else torch.zeros(())
-                if largest < size < torch.inf:
+                size = float(weight.abs().amax()) if weight.numel() else 0.0
+                if largest < size < float("inf"):
                     raise ValueError(
                         f"DepthModel.to: weight {shown(name)} holds numbers as large as "
-                        f"{float(size):.4g}. {advice(dtype)}"
+                        f"{size:.4g}. {advice(dtype)}"
                     )
 
-    def _put(self, device: torch.device, dtype: torch.dtype) -> None:
-        model, cfg = self.model, self.model.cfg
+    def _put(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        model, cfg, where = self.model, self.model.cfg, {"device": device, "dtype": dtype}
         # Not cast: they are no weights, and come out of loading in a precision of their own.
         tables = [
             (module, name, buffer)
@@ -363,30 +369,17 @@ class Passes:
             for name in module._non_persistent_buffers_set
             if (buffer := module._buffers.get(name)) is not None
         ]
-        if self.backend == "bridge":
-            model.original_model.to(device=device, dtype=dtype)  # which says no, if it cannot
-        torch.nn.Module.to(model, device=device, dtype=dtype)  # its own prints, and takes one
+        with outside(f"DepthModel.to: {shown(self.name)} cannot be taken to {device or dtype}"):
+            if self.backend == "bridge":
+                model.original_model.to(**where)  # which says no, if it cannot
+            torch.nn.Module.to(model, **where)  # the model's own prints, and takes one of both
         for module, name, buffer in tables:
             module._buffers[name] = buffer.to(device)
-        cfg.device, cfg.dtype = str(device), dtype
+        cfg.device, cfg.dtype = str(device or self.device), dtype or cfg.dtype
         for module in model.modules():
-            if hasattr(module, "rotary_sin") and not getattr(cfg, "use_dynamic_ntk_rope", False):
+            if (
+                dtype
+                and hasattr(module, "rotary_sin")
+                and not getattr(cfg, "use_dynamic_ntk_rope", 0)
+            ):
                 module._extend_rotary_embeddings(len(module.rotary_sin))
-
-
-def backend_of(model: Any) -> Backend:
-    """Which of TransformerLens's two classes a model is.
-
-    Raises:
-        TypeError: neither.
-    """
-    names = {kind.__name__ for kind in type(model).__mro__}
-    if "TransformerBridge" in names:
-        return "bridge"
-    if "HookedTransformer" in names:
-        return "hooked"
-    hint = HUGGING_FACE if is_hugging_face(model) else "load_model takes names and folders"
-    raise TypeError(
-        f"DepthModel: needs a HookedTransformer or a TransformerBridge, got "
-        f"{shown(type(model).__name__)[1:-1]}; {hint}."
-    )

@@ -199,12 +199,13 @@ def edited_logits(
         out = torch.zeros(*asked.shape, model.passes.d_vocab, dtype=torch.float32)
         for rows in model.passes.batches(batch, batch_size):
             mine = [edit.of(rows) for edit in fit]
-            state = edited_states(model, batch[rows], mine, last, asked[rows])[0]
-            try:
-                out[rows] = model.readout(state).cpu()
-            except NotFinite as error:
-                row = error.row // asked.shape[1]
-                raise not_finite(model, batch[rows], row, edits=mine) from error
+            with model.passes.lock:  # states and their logits are of one model as it is
+                state = edited_states(model, batch[rows], mine, last, asked[rows])[0]
+                try:
+                    out[rows] = model.readout(state).cpu()
+                except NotFinite as error:
+                    row = error.row // asked.shape[1]
+                    raise not_finite(model, batch[rows], row, edits=mine) from error
         out[asked < 0] = 0
         yield out
 

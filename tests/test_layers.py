@@ -44,6 +44,7 @@ LEVELS = (
     (
         "hooks",
         "hook_names",
+        "backends",
         "passes",
         "adoption",
         "readout",
