@@ -33,8 +33,8 @@ def full_name(points: Mapping[str, Any], name: str) -> str:
         return name
     full = lengthened(name)
     if full not in points:
-        hint = hook_hint(points, full)
-        raise ValueError(f"This model has no hook {shown(name)}. {hint}{_near(points, name)}")
+        said = f"This model has no hook {shown(name)}.", hook_hint(points, full)
+        raise ValueError(" ".join(filter(None, (*said, _near(points, name), EXAMPLES))))
     return full
 
 
@@ -49,15 +49,15 @@ def lengthened(name: str) -> str:
 
 
 def _near(points: Mapping[str, Any], name: str) -> str:
-    """Sentences with the names that come nearest, of the kind that was given, and with examples."""
+    """A sentence with the names that come nearest, full or short as the given one; or nothing."""
     if len(name) > LONGEST_NAME:
-        return f" {EXAMPLES}"
+        return ""
     in_full = "." in name or name.startswith("hook_")
     names = {full if in_full else _shortened(full) for full in points} - {None}
     by_lower = {str(each).lower(): str(each) for each in names}
     close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     offered = " or ".join(shown(by_lower[each]) for each in close)
-    return f"{f' Did you mean {offered}?' if offered else ''} {EXAMPLES}"
+    return f"Did you mean {offered}?" if offered else ""
 
 
 def _shortened(full: str) -> str | None:

@@ -23,7 +23,7 @@ class SiteEdit:
     """One edit of one activation, at one position of each prompt."""
 
     hook: str
-    """Full hook name, from `depth_hook` or `site_hook`."""
+    """Hook name, from `depth_hook` or `site_hook`, or short, as `DepthModel.read` takes it."""
     positions: Int[Tensor, " batch"]
     """The edited position of each prompt; negative ones count from the prompt's own end."""
     edit: Edit
@@ -283,13 +283,15 @@ def check_hook(points: Mapping[str, Any], name: str) -> None:
         ValueError: there is none.
     """
     if name not in points:
-        raise ValueError(f"This model has no hook {name!r}. {hook_hint(points, name)}")
+        raise ValueError(f"This model has no hook {name!r}. {hook_hint(points, name)}".strip())
 
 
 def hook_hint(points: Mapping[str, Any], name: str) -> str:
-    """What a model has in the place of a hook that it lacks."""
+    """What a model has in the place of a hook that it lacks, where that can be said."""
     layers = {part.split(".")[1] for part in points if part.startswith("blocks.")}
     parts = name.split(".")
     if len(parts) > 1 and parts[0] == "blocks" and parts[1] not in layers:
         return f"Its blocks are 0...{len(layers) - 1}."
-    return "Not every architecture has every stream: a parallel block has no resid_mid."
+    if parts[0] == "blocks" and parts[-1] in {f"hook_{stream}" for stream in get_args(Stream)}:
+        return "Not every architecture has every stream: a parallel block has no resid_mid."
+    return ""

@@ -92,7 +92,8 @@ def activations(
     batch = model.tokenize(prompts)
     asked = resolve_positions(batch, positions)
     if not names:
-        raise ValueError("activations: hooks must be a list of hook names, got none.")
+        caller = "activations" if one_width else "read"
+        raise ValueError(f"{caller}: hooks must be a list of hook names, got none.")
     hooks = {name: full_name(model.passes.hook_points, name) for name in names}
     parts = []
     for rows in model.passes.batches(batch, batch_size):
