@@ -68,6 +68,29 @@ def test_float64_and_back_changes_nothing(load: Load) -> None:
     assert not model.logits(PROMPTS).equal(before)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt_neox"])
+def test_what_the_configuration_decides_is_not_rounded(load: Load, architecture: str) -> None:
+    model = load(architecture)
+    before = {name: table.clone() for name, table in model.model.named_buffers()}
+    model.to("bfloat16").to("float32")
+    tables = {name: table for name, table in model.model.named_buffers() if "rotary" in name}
+    assert tables
+    assert all(table.equal(before[name]) for name, table in tables.items())
+
+
+def test_everything_goes_to_another_device(load: Load) -> None:
+    model = load()
+    with torch.no_grad():
+        model.logits(PROMPTS)
+    before = model.info
+    model.passes.move(torch.device("meta"), None)  # which no user may ask for: numbers are lost
+    held = {**dict(model.model.named_parameters()), **dict(model.model.named_buffers())}
+    assert {x.device.type for x in held.values()} == {"meta"}
+    assert str(model.model.cfg.device) == str(model.device) == model.info.device == "meta"
+    assert model.info.fingerprint == before.fingerprint
+    assert model.dtype == torch.float32
+
+
 def test_moving_nowhere_finds_nothing_anew(load: Load) -> None:
     model = load()
     model.logits(PROMPTS)
