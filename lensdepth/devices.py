@@ -63,12 +63,15 @@ def parse_move(
     Raises:
         ValueError: no such device or dtype.
     """
-    named = isinstance(device, str) and device.removeprefix("torch.") in DTYPES
-    if isinstance(device, torch.dtype) or named:
+    if isinstance(device, torch.dtype) or (isinstance(device, str) and _is_dtype(device)):
         if dtype is not None:
             raise ValueError(f"{caller}: {shown(device)} is a dtype, and dtype names another one.")
-        device, dtype = None, device
+        return None, parse_dtype(device, caller=caller)
     return (
         None if device is None else parse_device(device, caller=caller),
         None if dtype is None else parse_dtype(dtype, caller=caller),
     )
+
+
+def _is_dtype(name: str) -> bool:
+    return name.removeprefix("torch.") in DTYPES

@@ -42,7 +42,7 @@ def lengthened(name: str) -> str:
     """What a short name stands for, whether or not a model has it; a full one is left as it is."""
     found = _SHORT.fullmatch(name)
     with outside("TransformerLens's short hook names cannot be read"):
-        from transformer_lens.utilities import get_act_name
+        from transformer_lens.utilities.components_utils import get_act_name
 
         # It reads no digits behind a name that has an underscore, so they are taken off before.
         return get_act_name(name) if found is None else get_act_name(*found.groups())
