@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         load_tuned_lens,
         logit_lens,
     )
+    from lensdepth.loading import load_model
     from lensdepth.locality import (
         LocalityProfile,
         ShapleyProfile,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
         trajectory_response,
         transfer_matrix,
     )
-    from lensdepth.model import DepthModel, load_model
+    from lensdepth.model import DepthModel
     from lensdepth.patching import PatchProfile, WindowProfile, patch_sweep, patch_windows
     from lensdepth.provenance import ModelInfo, Provenance
     from lensdepth.report import Report, build_report
@@ -138,7 +139,7 @@ _HOME = {
     "list_tasks": "tasks",
     "load_hypotheses": "claims",
     "load_jacobian_lens": "lens",
-    "load_model": "model",
+    "load_model": "loading",
     "load_task": "tasks",
     "load_tuned_lens": "lens",
     "logit_lens": "lens",

@@ -1,12 +1,13 @@
 """A TransformerLens model in the place of a DepthModel: wrapped once, and kept with the model."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 
-from lensdepth.passes import backend_of
+from lensdepth.backends import backend_of
 
 Wrapper = TypeVar("Wrapper")
 
@@ -30,6 +31,18 @@ def wrapped_once(model: Any, wrap: Callable[[Any], Wrapper]) -> Wrapper | None:
             # Not by setattr, which a bridge hands on to the model that it wraps.
             vars(model)[KEPT_AS] = kept
     return kept.wrapper
+
+
+@contextmanager
+def kept_while_moved(model: Any) -> Iterator[None]:
+    """Round a move of a model by its wrapper: the one that is kept with it stays the one."""
+    with _wrapping:
+        kept = vars(model).get(KEPT_AS)
+        current = isinstance(kept, _Kept) and kept.state == _state(model)
+    yield
+    if isinstance(kept, _Kept) and current:
+        with _wrapping:
+            kept.state = _state(model)
 
 
 def is_transformer_lens(model: Any) -> bool:

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth.checkpoint import Checkpoint
 from lensdepth.finite import NotFinite, advice
-from lensdepth.loading import Checkpoint
 from lensdepth.outside import out_of_memory, outside, reason, shown
 from lensdepth.provenance import Backend
 

@@ -37,14 +37,9 @@ def configuration_fingerprint(config: Any) -> str:
     return _digest(_telling({**config.to_diff_dict(), "model_type": config.model_type}))
 
 
-def model_configuration(model: Any) -> str:
-    """Over the configuration of a bridge's Hugging Face model, or a HookedTransformer's own `cfg`.
-
-    The two never agree, for each has entries of its own.
-    """
-    if hasattr(model, "original_model"):
-        return configuration_fingerprint(model.original_model.config)
-    return _digest({key: value for key, value in vars(model.cfg).items() if key not in _LENS_ONLY})
+def settings_fingerprint(settings: Mapping[str, Any]) -> str:
+    """Over the entries of TransformerLens's `cfg` that change numbers."""
+    return _digest({key: value for key, value in settings.items() if key not in _LENS_ONLY})
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -62,3 +62,22 @@ def check_weights(weights: Mapping[str, Tensor], name: str) -> None:
                 f"{shown(name)} are NaN or infinite, in "
                 f"{str(weight.dtype).removeprefix('torch.')}."
             )
+
+
+def check_still_finite(weights: Mapping[str, Tensor], name: str) -> None:
+    """Refuse weights that became NaN or infinite since, at the cost of reading each once.
+
+    Raises:
+        ValueError: with the name of the first such weight.
+    """
+    # A sum is not finite where a summand is not, and costs no more than reading the weight.
+    sums = [
+        w.detach().sum(dtype=torch.promote_types(w.dtype, torch.float32)).double().cpu()
+        for w in weights.values()
+    ]
+    wrong = (~torch.stack(sums).isfinite()).nonzero()[:, 0].tolist()
+    if wrong:
+        raise ValueError(
+            f"{name!r}: weight {list(weights)[wrong[0]]} holds NaN or infinite numbers "
+            f"({len(wrong)} of {len(weights)} weights do); load the model anew."
+        )

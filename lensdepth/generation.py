@@ -3,14 +3,18 @@
 A cache makes each new token one position of work. Whether it gives what the model itself gives
 is compared, and not assumed: rescaled or windowed positions, a state of another kind, or a
 function attached to the model that counts positions its own way would each change the text and
-say nothing. Nothing here knows a backend; `DepthModel.generate` brings the passes.
+say nothing. Nothing here knows a backend; `reading.cached_step` brings the passes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from lensdepth.interface import ReadModel
 
 NextLogits = Callable[[Sequence[int]], Float[Tensor, " d_vocab"]]
 """Token ids -> logits of the token after them, float32, on the CPU."""
@@ -22,8 +26,81 @@ TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 0.02, torc
 here, a replayed one in `replay.trust`), as a share of the largest logit (or of 1, if more)."""
 
 
+_N_CACHED: ContextVar[int] = ContextVar("n_cached", default=0)
+
+
+def n_cached() -> int:
+    """Positions that stand in a cache in front of those of the pass at work here."""
+    return _N_CACHED.get()
+
+
+@contextmanager
+def holding(n: int) -> Iterator[None]:
+    """Round a pass that goes on where a cache of so many positions ends."""
+    before = _N_CACHED.set(n)
+    try:
+        yield
+    finally:
+        _N_CACHED.reset(before)
+
+
 class Uncacheable(Exception):
     """A model's cache does not give what its plain passes give; says why."""
+
+
+def generate(
+    model: ReadModel,
+    prompt: str,
+    step: CachedStep | None,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+) -> str:
+    """See `DepthModel.generate`.
+
+    Args:
+        model: writes the text.
+        prompt: the text to continue.
+        step: the model with a cache, empty at first; None makes do without.
+        max_new_tokens: at most.
+        temperature: as for `sampler`.
+        seed: of the sampling.
+    Raises:
+        ValueError: a number of tokens or a temperature that is none.
+    """
+    if max_new_tokens < 0:
+        raise ValueError(
+            f"generate: max_new_tokens must be a whole number, 0 or more, got {max_new_tokens}."
+        )
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"generate: temperature must be 0 or more, got {temperature}.")
+    ids = model.tokenize(prompt).row(0)
+    longest = min(len(ids) + max_new_tokens, model.n_ctx)
+    end = getattr(model.tokenizer, "eos_token_id", None)
+
+    def plain(ids: Sequence[int]) -> Float[Tensor, " d_vocab"]:
+        return model.logits([list(ids)])[0, 0]
+
+    def continued(next_logits: NextLogits) -> list[int]:
+        return continue_tokens(ids, longest, next_logits, sampler(temperature, seed), end)
+
+    whole = None
+    if step is not None and longest > len(ids) + 1:  # one token is one pass in any case
+        try:
+            cached = CachedLogits(plain, step, TOLERANCE.get(model.dtype, 1e-4))
+            whole = continued(cached)
+            cached.check_last()
+        except Uncacheable as reason:
+            whole = None
+            model.warn_once("cache", f"text is generated without a cache, since {reason}.")
+    if whole is None:
+        whole = continued(plain)
+    # What the tokenizer makes of its own ids, less the prompt's part, keeps the prompt as is.
+    text, given = (
+        model.tokenizer.decode(part, skip_special_tokens=True)
+        for part in (whole, whole[: len(ids)])
+    )
+    return prompt + text[len(given) :]
 
 
 def continue_tokens(

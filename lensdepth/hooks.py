@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.polar import Edit
-from lensdepth.site import Stream, depth_hook, site_hook
+from lensdepth.site import STREAMS, Stream, depth_hook, site_hook
 
 __all__ = ["SiteEdit", "Stream", "depth_hook", "hooked", "site_hook"]
 
@@ -24,7 +24,7 @@ class SiteEdit:
     """One edit of one activation, at one position of each prompt."""
 
     hook: str
-    """Full hook name, from `depth_hook` or `site_hook`."""
+    """Hook name, from `depth_hook` or `site_hook`, or short, as `DepthModel.read` takes it."""
     positions: Int[Tensor, " batch"]
     """The edited position of each prompt; negative ones count from the prompt's own end."""
     edit: Edit
@@ -193,7 +193,7 @@ def _by_position(
             return activation.expand(n_prompts, *activation.shape[1:])
     hint = " DepthModel.attention reads patterns." if heads_first else ""
     raise ValueError(
-        f"activations: the hook {name!r} holds shape {list(activation.shape)} for {n_prompts} "
+        f"The hook {name!r} holds shape {list(activation.shape)} for {n_prompts} "
         f"prompts of {n_pos} tokens, which is no state at each token.{hint}"
     )
 
@@ -268,12 +268,15 @@ def check_hook(points: Mapping[str, Any], name: str) -> None:
         ValueError: there is none.
     """
     if name not in points:
-        raise ValueError(f"This model has no hook {name!r}. {_hint(points, name)}")
+        raise ValueError(f"This model has no hook {name!r}. {hook_hint(points, name)}".strip())
 
 
-def _hint(points: Mapping[str, Any], name: str) -> str:
+def hook_hint(points: Mapping[str, Any], name: str) -> str:
+    """What a model has in the place of a hook that it lacks, where that can be said."""
     layers = {part.split(".")[1] for part in points if part.startswith("blocks.")}
     parts = name.split(".")
     if len(parts) > 1 and parts[0] == "blocks" and parts[1] not in layers:
         return f"Its blocks are 0...{len(layers) - 1}."
-    return "Not every architecture has every stream: a parallel block has no resid_mid."
+    if parts[0] == "blocks" and parts[-1] in {f"hook_{stream}" for stream in STREAMS}:
+        return "Not every architecture has every stream: a parallel block has no resid_mid."
+    return ""

@@ -1,436 +1,78 @@
-"""From a name or a folder to a Hugging Face model with checked weights and its tokenizer.
+"""`load_model`: from a name or a folder to a `DepthModel`."""
 
-Reach for `lensdepth.model.load_model`; this is its first half. Whatever goes wrong here is one
-`ValueError` of one line, raised before weights are read where that is possible.
-"""
-
-import difflib
-import logging
-import os
-import socket
-import stat
-from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass
-from itertools import islice
+import threading
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlparse
-from urllib.request import getproxies
 
 import torch
 
-from lensdepth.adapters import CONFIG, WEIGHTS, check_peft, find_adapter, how_to_merge, merge
-from lensdepth.beside import (
-    check_plain,
-    check_plain_weights,
-    check_tokenizer,
-    check_weight_files,
-    named_architectures,
-    read_object,
-    tell_of_architecture,
-    tell_of_code,
-    tell_of_unused,
-    tell_of_vocabulary,
-)
-from lensdepth.bundled import bundled_names, bundled_path
-from lensdepth.fingerprints import configuration_fingerprint, fingerprint
-from lensdepth.finite import check_weights
-from lensdepth.outside import LONGEST_NAME, outside, shown
-from lensdepth.weight_files import check_blocks, check_sizes, find_weights, read_stored
+from lensdepth.arguments import checked
+from lensdepth.checkpoint import load_checkpoint
+from lensdepth.conversion import BackendChoice, convert
+from lensdepth.devices import parse_device, parse_dtype
+from lensdepth.known import described
+from lensdepth.model import DepthModel
 
-logger = logging.getLogger(__name__)
-
-DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float64": torch.float64,
-}
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "*.tiktoken",
-)
-MOST_ENTRIES = 1000
-"""Entries of a folder among which a mistyped name is looked for."""
+_LOADING = threading.Lock()
+"""One model is loaded at a time: transformers changes torch's default dtype meanwhile."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Checkpoint:
-    """A Hugging Face model with raw weights, and what is known about it."""
-
-    hf_model: Any
-    tokenizer: Any
-    source: str
-    """The folder or hub name that it was read from."""
-    name: str
-    """Bundled name, hub name or the folder's own name."""
-    architecture: str
-    fingerprint: str
-    configuration: str
-    """Fingerprint of the configuration; the other is of the weights."""
-
-
-def load_checkpoint(
+@checked
+def load_model(
     name_or_path: str | Path,
     *,
-    device: torch.device,
-    dtype: torch.dtype,
+    backend: BackendChoice = "auto",
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = "float32",
+    name: str | None = None,
     trust_remote_code: bool = False,
-) -> Checkpoint:
-    """Read a bundled model, a local folder or a Hugging Face name.
+    double_bos: bool = True,
+) -> DepthModel:
+    """Load a decoder-only model with raw weights.
 
-    An adapter beside the weights is merged into them. Whatever else stands there and says another
-    thing than what is read is logged as a warning.
-
+    Args:
+        name_or_path: a bundled model ("calendar", "tiny"), a folder in Hugging Face format, or a
+            name on the Hugging Face hub, tried in this order. An adapter beside the weights is
+            merged into them, which needs peft.
+        backend: `"auto"` takes HookedTransformer where the installed TransformerLens has it and
+            it reproduces this model's Hugging Face logits, else the bridge. A HookedTransformer
+            copies the weights: loading one takes the memory of two models.
+        device: such as `"cpu"` or `"cuda:1"`; None takes a CUDA device where there is one.
+        dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"float64"`.
+        name: what to call it in results.
+        trust_remote_code: run code that comes with the model.
+        double_bos: see `DepthModel`.
     Raises:
-        ValueError: there is no such model, it is not a causal decoder, its files are missing,
-            damaged or quantised, do not fit its configuration, or hold weights that are not
-            finite.
+        ValueError: one line: no such model (the nearest names are offered), not a causal decoder,
+            missing or damaged files, weights that are not finite, no such device or dtype, or a
+            backend that cannot hold it.
     """
-    name, source = _resolve(name_or_path)
-    hub = {"trust_remote_code": trust_remote_code, "local_files_only": not _reachable(source)}
-    folder = _folder(source, name, hub)
-    config = _read_config(source, name, hub)
-    check_plain(config, name)
-    own_code = trust_remote_code and bool(getattr(config, "auto_map", None))
-    if not trust_remote_code:
-        tell_of_code(folder, config, name)
-    _check_tokenizer_files(source, name)
-    adapter = None
-    if folder is not None:
-        partial = folder != Path(source)
-        check_weight_files(folder, config, name, partial=partial, own_code=own_code)
-        adapter = find_adapter(folder, name)
-    if adapter is not None:
-        check_peft(name)
-    loader = _tokenizer_loader(source, name, trust_remote_code)
-    tokenizer = _read(source, name, "tokenizer", loader, hub)
-    check_tokenizer(tokenizer, name)
-    hf_model = _read_weights(source, name, dtype, hub)
-    if adapter is not None:
-        hf_model = merge(hf_model, adapter, name)
-    tell_of_vocabulary(folder, tokenizer, hf_model, name)
-    weights = hf_model.state_dict()
-    check_weights(weights, name)
-    with outside(f"load_model: {shown(name)} cannot be put on {str(device)!r}"):
-        hf_model = hf_model.to(device).eval()
-    return Checkpoint(
-        hf_model=hf_model,
-        tokenizer=tokenizer,
-        source=source,
-        name=name,
-        architecture=type(hf_model).__name__,
-        fingerprint=fingerprint(weights),
-        configuration=configuration_fingerprint(hf_model.config),
+    if backend not in ("auto", "hooked", "bridge"):
+        raise ValueError(
+            f"load_model: backend must be 'auto', 'hooked' or 'bridge', got {backend!r}."
+        )
+    numbers = parse_dtype(dtype)
+    # Weights that are made in inference mode can never be differentiated.
+    with _LOADING, torch.inference_mode(False):
+        checkpoint = load_checkpoint(
+            name_or_path,
+            device=parse_device(device),
+            dtype=numbers,
+            trust_remote_code=trust_remote_code,
+        )
+        model, _ = convert(checkpoint, backend, numbers)
+    wrapped = DepthModel(
+        model,
+        tokenizer=checkpoint.tokenizer,
+        name=name or checkpoint.name,
+        double_bos=double_bos,
     )
-
-
-def read_n_layers(name_or_path: str | Path, *, trust_remote_code: bool = False) -> int | None:
-    """Number of blocks by the configuration alone; None where it does not say.
-
-    Raises:
-        ValueError: as `load_checkpoint`, for the name, the configuration and its sizes.
-    """
-    name, source = _resolve(name_or_path)
-    hub = {"trust_remote_code": trust_remote_code, "local_files_only": not _reachable(source)}
-    folder = _folder(source, name, hub)
-    config = _read_config(source, name, hub)
-    partial = folder != Path(source)
-    weights = None if folder is None else find_weights(folder, config, name, partial=partial)
-    if weights is not None:
-        check_blocks(config, read_stored(weights, name), name)
-    return getattr(config.get_text_config(), "num_hidden_layers", None)
-
-
-def _read_config(source: str, name: str, hub: dict[str, Any]) -> Any:
-    """The configuration, once it is one of a causal decoder with sizes that can be."""
-    config = _read(source, name, "config", "AutoConfig", hub)
-    check_causal(config, name)
-    check_sizes(config, name)
-    return config
-
-
-def _read_weights(source: str, name: str, dtype: torch.dtype, hub: dict[str, Any]) -> Any:
-    """The model with the weights of its files and no others.
-
-    Raises:
-        ValueError: weights are missing, packed or belong to more blocks than the model has.
-    """
-    from transformers import GenerationConfig
-
-    options = {
-        **hub,
-        "dtype": dtype,
-        # Eager attention is what both backends compute, and what their hooks need.
-        "attn_implementation": "eager",
-        "output_loading_info": True,
-        # How to sample has no say here, so that nobody reads the file on it.
-        "generation_config": GenerationConfig(),
-        # Else transformers puts an adapter in its own way; merging it comes afterwards.
-        "adapter_kwargs": {"subfolder": "no-adapter", "local_files_only": True},
-    }
-    hf_model, report = _read(source, name, "weights", "AutoModelForCausalLM", options)
-    absent = sorted(report.get("missing_keys", ())) + sorted(map(str, report["mismatched_keys"]))
-    if absent:
-        raise ValueError(
-            f"load_model: the weights of {shown(name)} lack {shown(absent[0])}"
-            f"{f' and {len(absent) - 1} more' * (len(absent) > 1)}, which would be left random."
-        )
-    check_plain_weights(hf_model, name)
-    tell_of_architecture(hf_model, name)
-    tell_of_unused(hf_model, sorted(report.get("unexpected_keys", ())), name)
-    return hf_model
-
-
-def check_causal(config: Any, name: str) -> None:
-    """Refuse an architecture that is not a decoder reading from left to right.
-
-    Raises:
-        ValueError: encoder-decoder, masked or not a language model.
-    """
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    # The Hugging Face model gives the same fingerprints whichever backend holds it.
+    wrapped.known.info = described(
+        wrapped.passes,
+        wrapped.tokenizer,
+        double_bos=double_bos,
+        architecture=checkpoint.architecture,
+        weights=checkpoint.fingerprint,
+        configuration=checkpoint.configuration,
     )
-
-    kind = shown([*named_architectures(config), config.model_type][0])
-    named = f"load_model: {shown(name)} is"
-    wanted = "lensdepth needs a causal decoder, such as Llama or GPT-2."
-    if getattr(config, "is_encoder_decoder", False):
-        raise ValueError(f"{named} an encoder-decoder ({kind}); {wanted}")
-    masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if masked and not getattr(config, "is_decoder", False):
-        raise ValueError(f"load_model: {shown(name)} reads in both directions ({kind}); {wanted}")
-    own_code = bool(getattr(config, "auto_map", None))
-    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not own_code:
-        raise ValueError(f"{named} not a causal language model ({kind}); {wanted}")
-
-
-def parse_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """The torch dtype of a name.
-
-    Raises:
-        ValueError: it is not one of the floating types that models run in.
-    """
-    found = DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
-    if found is None or found not in DTYPES.values():
-        raise ValueError(
-            f"load_model: dtype must be one of {', '.join(DTYPES)}, got {shown(dtype)}."
-        )
-    return found
-
-
-def parse_device(device: str | torch.device | None) -> torch.device:
-    """A device that is there; None takes a CUDA device where there is one, else the CPU.
-
-    Raises:
-        ValueError: this machine has no such device.
-    """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"load_model: {shown(device)} names no device; use 'cpu', 'cuda', 'cuda:1' or 'mps'."
-        ) from error
-    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    there = {
-        "cpu": True,
-        "cuda": (found.index or 0) < n_cuda,
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there.get(found.type, False):
-        usable = ["cpu", *(f"cuda:{i}" for i in range(n_cuda))]
-        usable += ["mps"] * torch.backends.mps.is_available()
-        raise ValueError(
-            f"load_model: there is no device {shown(device)} here; there is {', '.join(usable)}."
-        )
-    return found
-
-
-def _resolve(name_or_path: str | Path) -> tuple[str, str]:
-    """Name to show, and folder or hub name to read."""
-    given = str(name_or_path)
-    if given in bundled_names():
-        return given, str(bundled_path(given))
-    if not given.strip():
-        raise ValueError(f"load_model: give a name or a folder.{_nearest(given)}")
-    # os.path says no where Path raises: names too long, with a NUL, or of no user's home.
-    path = Path(os.path.expanduser(given))
-    if os.path.isdir(path):
-        name = path.resolve().name
-        _check_regular(path, name)
-        if not os.path.isfile(path / "config.json"):
-            raise ValueError(
-                f"load_model: the folder {shown(given)} has no config.json."
-                f"{how_to_merge(path, name) or _nearest(given)}"
-            )
-        return name, str(path)
-    if os.path.exists(path):
-        raise ValueError(f"load_model: {shown(given)} is a file; a model is a folder or a name.")
-    if given != given.strip() or isinstance(name_or_path, Path) or _is_path(given):
-        raise ValueError(f"load_model: there is no folder {shown(given)}.{_nearest(given)}")
-    with outside(
-        f"load_model: {shown(given)} is no bundled model, no folder and no name on the hub",
-        hint=_nearest(given).strip(),
-    ):
-        from huggingface_hub.utils import validate_repo_id
-
-        validate_repo_id(given)
-    return given, given
-
-
-def _check_regular(folder: Path, name: str) -> None:
-    """Refuse pipes and devices among the files: reading one may never end."""
-    with outside(f"load_model: the folder {shown(name)} cannot be read"):
-        entries = list(os.scandir(folder))
-    for entry in entries:
-        with suppress(OSError):  # a link to nowhere is no file, and whoever needs it will say so
-            mode = entry.stat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise ValueError(
-                    f"load_model: {shown(entry.name)} in {shown(name)} is a pipe or a device, and "
-                    f"no file; take it out."
-                )
-
-
-def _folder(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:
-    """The folder that a model's files are in: its own, or of the hub's cache what is there yet.
-
-    An adapter of a model on the hub is fetched, for the model is not complete without.
-    """
-    if os.path.isdir(source):
-        return Path(source)
-    found: dict[str, Path] = {}
-    with _asking(source, name, "config", hub):
-        from transformers.utils.hub import cached_file
-
-        for file in ("config.json", CONFIG, *WEIGHTS):
-            if file not in WEIGHTS or (CONFIG in found and not {*WEIGHTS} & {*found}):
-                path = cached_file(
-                    source,
-                    file,
-                    local_files_only=hub["local_files_only"],
-                    _raise_exceptions_for_missing_entries=False,
-                    _raise_exceptions_for_connection_errors=False,
-                )
-                found |= {} if path is None else {file: Path(path)}
-    if CONFIG in found and "config.json" not in found:
-        raise ValueError(
-            f"load_model: {shown(name)} has no config.json."
-            f"{how_to_merge(found[CONFIG].parent, name)}"
-        )
-    return found["config.json"].parent if found else None
-
-
-def _is_path(given: str) -> bool:
-    return given[0] in "./~\\" or given.count("/") > 1
-
-
-def _reachable(source: str) -> bool:
-    """Whether asking the hub makes sense: without a network its client tries for half a minute."""
-    if os.path.isdir(source):
-        return False
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    if getproxies():
-        return True
-    address = urlparse(constants.ENDPOINT)
-    try:
-        port = address.port or (80 if address.scheme == "http" else 443)
-        with closing(socket.create_connection((address.hostname or "", port), timeout=5)):
-            return True
-    except OSError:
-        return False
-
-
-def _read(source: str, name: str, part: str, loader: str, options: dict[str, Any]) -> Any:
-    """Call a `from_pretrained` of transformers, and turn whatever it raises into one line."""
-    asking = _asking(source, name, part, options)
-    try:
-        with asking:
-            import transformers
-
-            return getattr(transformers, loader).from_pretrained(source, **options)
-    except SystemExit as error:  # of code that came with the model: no reason to leave
-        raise ValueError(f"{asking.said}: code that comes with it called for an exit.") from error
-
-
-def _asking(source: str, name: str, part: str, options: Mapping[str, Any]) -> outside:
-    """The boundary round whatever reads a part of a model, with the words for its failing."""
-    if os.path.isdir(source) or part != "config":
-        return outside(f"load_model: the {part} of {shown(name)} cannot be read")
-    where = (
-        "not in the local Hugging Face cache, and the hub cannot be reached"
-        if options["local_files_only"]
-        else "could not be loaded from the Hugging Face hub"
-    )
-    said = f"load_model: {shown(name)} is no bundled model, no folder and {where}"
-    return outside(said, hint=_nearest(name).strip())
-
-
-def _check_tokenizer_files(source: str, name: str) -> None:
-    """transformers makes an empty tokenizer for some architectures where the files are missing."""
-    folder = Path(source)
-    if folder.is_dir() and not any(
-        next(folder.glob(pattern), None) for pattern in _TOKENIZER_FILES
-    ):
-        raise ValueError(
-            f"load_model: the folder of {shown(name)} has no tokenizer (such as tokenizer.json); "
-            f"save one there with tokenizer.save_pretrained."
-        )
-
-
-def _tokenizer_loader(source: str, name: str, trust_remote_code: bool) -> str:
-    """AutoTokenizer builds some architectures' own tokenizer whatever tokenizer.json says.
-
-    A folder that declares the plain tokenizer of tokenizer.json gets that one.
-    """
-    folder = Path(source)
-    if not all((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
-        return "AutoTokenizer"
-    settings = read_object(folder / "tokenizer_config.json", name)
-    declared = settings.get("tokenizer_class")
-    if trust_remote_code and settings.get("auto_map"):
-        return "AutoTokenizer"
-    plain = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
-    return "PreTrainedTokenizerFast" if plain else "AutoTokenizer"
-
-
-def _nearest(given: str) -> str:
-    """A sentence with the names that come nearest, or nothing."""
-    bundled = ", ".join(bundled_names())
-    if len(given) <= LONGEST_NAME:
-        path = Path(os.path.expanduser(given))
-        names = {*bundled_names(), *_models_in(path.parent), *_official_names()}
-        by_lower = {name.lower(): name for name in names}
-        by_lower |= {Path(name).name.lower(): name for name in names}
-        close = difflib.get_close_matches(given.lower(), by_lower, n=8, cutoff=0.6)
-        close += difflib.get_close_matches(path.name.lower(), by_lower, n=8, cutoff=0.6)
-        offered = list(dict.fromkeys(by_lower[key] for key in close))[:3]
-        if offered:
-            return f" Did you mean {' or '.join(map(shown, offered))}?"
-    return f" Bundled models: {bundled}." if bundled else ""
-
-
-def _models_in(folder: Path) -> list[str]:
-    """Folders with a model in them; of a very full folder, among the first entries."""
-    with suppress(OSError, ValueError):
-        entries = [Path(entry.path) for entry in islice(os.scandir(folder), MOST_ENTRIES)]
-        return [str(entry) for entry in entries if (entry / "config.json").is_file()]
-    return []
-
-
-def _official_names() -> Iterable[str]:
-    with outside("load_model: TransformerLens's list of models cannot be read"):
-        from transformer_lens.supported_models import OFFICIAL_MODEL_NAMES
-
-    return OFFICIAL_MODEL_NAMES
+    return wrapped

@@ -1,15 +1,15 @@
 """Forward passes of a TransformerLens model, and all in which its two lines differ.
 
 HookedTransformer and TransformerBridge take other arguments, keep keys and values in other ways
-and hold their unembedding elsewhere; above this file nobody needs to know. Passes run in the
-model's dtype, without dropout, and without gradients unless asked for.
+and hold their unembedding elsewhere; above this file nobody needs to know, and nobody else reads
+the model's `cfg`. Passes run in the model's dtype, without dropout, and without gradients unless
+asked for.
 
 Hooks stand on the model itself, so a pass has it to itself: one lock a model, whoever wraps it, is
 held from the first hook to the last number read, for one pass and not for a sweep of them.
 """
 
 import importlib
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
@@ -19,31 +19,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth.arguments import HUGGING_FACE, is_hugging_face
-from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, hooked
-from lensdepth.outside import shown
+from lensdepth.backends import backend_of
+from lensdepth.fingerprints import configuration_fingerprint, settings_fingerprint
+from lensdepth.finite import advice
+from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, depth_hook, hooked
+from lensdepth.outside import outside, shown
 from lensdepth.provenance import Backend, Weights
 from lensdepth.tokens import TokenBatch
+from lensdepth.turns import as_evaluated, lock_of, owner_of
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}
 """Largest number of tokens, padding included, in one forward pass of an automatic batch size."""
 
 
-_LOCKS: WeakKeyDictionary[Any, AbstractContextManager[Any]] = WeakKeyDictionary()
-_LOCKS_CHANGE = threading.Lock()
-
-
-def lock_of(model: Any) -> AbstractContextManager[Any]:
-    """The lock of a model's modules; a thread that holds it may take it again.
-
-    It is the same for every wrapper of one model, and for two bridges into one Hugging Face model.
-    """
-    owner = getattr(model, "original_model", model)
-    with _LOCKS_CHANGE:
-        lock = _LOCKS.get(owner)
-        if lock is None:
-            lock = _LOCKS[owner] = threading.RLock()
-        return lock
+_CASTS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""How often each model's weights were taken to another dtype, whichever wrapper did it."""
 
 
 class Passes:
@@ -51,17 +41,136 @@ class Passes:
 
     Args:
         model: a HookedTransformer or a TransformerBridge.
+        name: what to call it, for errors; None asks the model.
     Raises:
         TypeError: it is neither.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, name: str | None = None) -> None:
         self.model = model
         self.backend: Backend = backend_of(model)
+        self.name = name or str(getattr(model.cfg, "model_name", "custom"))
         self.hook_points: Mapping[str, Any] = model.hook_dict
-        weight = next(model.parameters())
-        self.device: torch.device = weight.device
-        self.dtype: torch.dtype = weight.dtype
+        self.n_layers: int = model.cfg.n_layers
+        self.d_model: int = model.cfg.d_model
+        self.d_vocab: int = model.cfg.d_vocab
+        self.n_ctx: int = model.cfg.n_ctx
+        self.depth_hooks = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
+        """Where the residual state of each depth is."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is now."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its weights are in now."""
+        return next(self.model.parameters()).dtype
+
+    @property
+    def state(self) -> tuple[torch.device, torch.dtype, int]:
+        """Device, dtype, and how often that changed: another one means other numbers."""
+        weight = next(self.model.parameters())
+        return weight.device, weight.dtype, _CASTS.get(owner_of(self.model), 0)
+
+    @property
+    def architecture(self) -> str:
+        """Class name of the Hugging Face model, if that is known, else of the model itself."""
+        cfg = self.model.cfg
+        named = getattr(cfg, "architecture", None) or getattr(cfg, "original_architecture", None)
+        return str(named or type(self.model).__name__)
+
+    @property
+    def configuration(self) -> str:
+        """Fingerprint of the configuration: of a bridge's Hugging Face model, or of the `cfg`.
+
+        The two never agree, for each has entries of its own.
+        """
+        if self.backend == "bridge":
+            return configuration_fingerprint(self.model.original_model.config)
+        return settings_fingerprint(vars(self.model.cfg))
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether it reads from left to right."""
+        return getattr(self.model.cfg, "attention_dir", "causal") == "causal"
+
+    @property
+    def n_heads(self) -> int:
+        """Heads of a block."""
+        return self.model.cfg.n_heads
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head."""
+        return self.model.cfg.d_head
+
+    @property
+    def d_mlp(self) -> int:
+        """Width of a block's MLP; four states where the configuration does not say."""
+        return getattr(self.model.cfg, "d_mlp", None) or 4 * self.d_model
+
+    @property
+    def normalization(self) -> str:
+        """The kind of the final norm: `LN`, `RMS` or `none`."""
+        kind = str(getattr(self.model.cfg, "normalization_type", None)).removesuffix("Pre")
+        return kind if kind in ("LN", "RMS") else "none"
+
+    @property
+    def norm_eps(self) -> float:
+        """What a norm adds to the mean square."""
+        return float(self.model.cfg.eps)
+
+    @property
+    def logit_cap(self) -> float:
+        """Largest logit that a soft cap lets through; 0 without a cap."""
+        return max(0.0, float(getattr(self.model.cfg, "output_logits_soft_cap", 0.0) or 0.0))
+
+    @property
+    def learns_positions(self) -> bool:
+        """Whether learned position embeddings are added to those of the tokens."""
+        return getattr(self.model.cfg, "positional_embedding_type", None) == "standard"
+
+    @property
+    def weights(self) -> Weights:
+        """Whether TransformerLens folded norms, or centred the unembedding or the embedding."""
+        model = self.model
+        folded = str(getattr(model.cfg, "normalization_type", "")).endswith("Pre")
+        if folded or getattr(model, "_weights_processed", False):
+            return "processed"  # HookedTransformer says the former, the bridge the latter
+        for part, weight in (("unembed", "W_U"), ("embed", "W_E")):
+            rows = getattr(getattr(model, part, None), weight, None)
+            if rows is None:
+                continue
+            rows = rows.detach()[:64].double()
+            # Centring leaves means of rounding size, as no row of a trained matrix has by chance.
+            rounding = 4 * torch.finfo(model.cfg.dtype).eps / rows.shape[-1] ** 0.5 + 1e-6
+            if rows.abs().mean() > 0 and rows.mean(-1).abs().max() <= rounding * rows.abs().mean():
+                return "processed"
+        return "raw"
+
+    @property
+    def resid_mid_is_branch(self) -> bool:
+        """Whether what is changed at resid_mid reaches the MLP alone, as on the bridge."""
+        return self.backend == "bridge"
+
+    def d_hook(self, hook: str, head: int | None = None) -> int:
+        """Width of a state at a hook in a block, heads side by side or the one named."""
+        if not hook.endswith(".hook_z"):
+            return self.d_model
+        return self.d_head * (self.n_heads if head is None else 1)
+
+    def check_head(self, hook: str, head: int | None, caller: str) -> None:
+        """Refuse a head that is not there.
+
+        Raises:
+            ValueError: with the heads that are.
+        """
+        n_heads = self.n_heads if hook.endswith(".hook_z") else 0
+        if head is not None and not 0 <= head < n_heads:
+            there = f"heads are 0...{n_heads - 1}" if n_heads else "there are no heads"
+            raise ValueError(f"{caller}: the edit at {hook!r} names head {head}; {there}.")
 
     def batches(self, batch: TokenBatch, batch_size: int | None) -> Iterator[slice]:
         """Rows of one forward pass each.
@@ -128,7 +237,7 @@ class Passes:
                 hooks,
                 positions.to(self.device),
                 edits=edits,
-                resid_mid_is_branch=self.backend == "bridge",
+                resid_mid_is_branch=self.resid_mid_is_branch,
             )
 
     def capture_whole(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
@@ -176,8 +285,8 @@ class Passes:
         """Cap and scale: the bridge's adapter knows those of its architecture."""
         if self.backend == "bridge":
             return self.model.adapter.apply_output_logits_transform(logits)
-        cap = self.model.cfg.output_logits_soft_cap
-        return cap * torch.tanh(logits / cap) if cap > 0 else logits
+        cap = self.logit_cap
+        return cap * torch.tanh(logits / cap) if cap else logits
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
@@ -185,60 +294,92 @@ class Passes:
         return lock_of(self.model)
 
     @contextmanager
+    def differentiating(self, caller: str) -> Iterator[None]:
+        """With gradients, whatever mode the caller is in.
+
+        Raises:
+            ValueError: the weights were made in inference mode, which forbids it for good.
+        """
+        self._check_ordinary(caller, "be differentiated through it")
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+
+    def _check_ordinary(self, caller: str, what: str) -> None:
+        if any(weight.is_inference() for weight in self.model.parameters()):
+            raise ValueError(
+                f"{caller}: {self.name!r} was made inside torch.inference_mode(), so nothing can "
+                f"{what}; make or load it outside."
+            )
+
+    @contextmanager
     def at_work(self) -> Iterator[None]:
         """Alone with the model, and without dropout: round all that runs its modules.
 
         Every module's training flag is afterwards what it was.
         """
-        with self.lock, self._as_evaluated():
+        with self.lock, as_evaluated(self.model):
             yield
 
-    @contextmanager
-    def _as_evaluated(self) -> Iterator[None]:
-        # A bridge does not own all of its Hugging Face model: dropout may stand there.
-        roots = [self.model, getattr(self.model, "original_model", self.model)]
-        training: set[torch.nn.Module] = set()
-        if any(root.training for root in roots):
-            training = {part for root in roots for part in root.modules() if part.training}
-        for module in training:
-            module.training = False
-        try:
-            yield
-        finally:
-            for module in training:
-                module.training = True
+    def is_in(self, dtype: torch.dtype) -> bool:
+        """Whether every weight has this dtype."""
+        return all(w.dtype == dtype for w in self.model.parameters() if w.is_floating_point())
 
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """Put the model on a device and its weights into a dtype, in place, as if loaded so.
 
-def backend_of(model: Any) -> Backend:
-    """Which of TransformerLens's two classes a model is.
+        Passes at work end first. What the configuration alone decides, such as the frequencies
+        of rotary positions, keeps its precision or is computed anew. A move that fails half way,
+        for want of memory, is taken back.
 
-    Raises:
-        TypeError: neither.
-    """
-    names = {kind.__name__ for kind in type(model).__mro__}
-    if "TransformerBridge" in names:
-        return "bridge"
-    if "HookedTransformer" in names:
-        return "hooked"
-    hint = HUGGING_FACE if is_hugging_face(model) else "load_model takes names and folders"
-    raise TypeError(
-        f"DepthModel: needs a HookedTransformer or a TransformerBridge, got "
-        f"{shown(type(model).__name__)[1:-1]}; {hint}."
-    )
+        Raises:
+            ValueError: a weight is beyond the range of the dtype, or the model cannot be moved.
+        """
+        self._check_ordinary("DepthModel.to", "change its weights")
+        if getattr(self.model.cfg, "n_devices", 1) > 1:
+            raise ValueError("DepthModel.to: this model is spread over several devices; load anew.")
+        with self.lock, torch.inference_mode(False), torch.no_grad():
+            before = self.device, self.dtype if dtype else None
+            if dtype:
+                self._check_range(dtype)
+                owner = owner_of(self.model)
+                _CASTS[owner] = _CASTS.get(owner, 0) + (not self.is_in(dtype))
+            try:
+                self._put(device, dtype)
+            except BaseException:
+                self._put(*before)
+                raise
 
+    def _check_range(self, dtype: torch.dtype) -> None:
+        largest = torch.finfo(dtype).max
+        for name, weight in self.model.named_parameters():
+            if weight.is_floating_point() and torch.finfo(weight.dtype).max > largest:
+                size = float(weight.abs().amax()) if weight.numel() else 0.0
+                if largest < size < float("inf"):
+                    raise ValueError(
+                        f"DepthModel.to: weight {shown(name)} holds numbers as large as "
+                        f"{size:.4g}. {advice(dtype)}"
+                    )
 
-def weights_of(model: Any) -> Weights:
-    """Whether TransformerLens folded norms, or centred the unembedding or the embedding."""
-    folded = str(getattr(model.cfg, "normalization_type", "")).endswith("Pre")
-    if folded or getattr(model, "_weights_processed", False):
-        return "processed"  # HookedTransformer says the former, the bridge the latter
-    for part, weight in (("unembed", "W_U"), ("embed", "W_E")):
-        rows = getattr(getattr(model, part, None), weight, None)
-        if rows is None:
-            continue
-        rows = rows.detach()[:64].double()
-        # Centring leaves means of rounding size, which no row of a trained matrix has by chance.
-        rounding = 4 * torch.finfo(model.cfg.dtype).eps / rows.shape[-1] ** 0.5 + 1e-6
-        if rows.abs().mean() > 0 and rows.mean(-1).abs().max() <= rounding * rows.abs().mean():
-            return "processed"
-    return "raw"
+    def _put(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        model, cfg, where = self.model, self.model.cfg, {"device": device, "dtype": dtype}
+        # Not cast: they are no weights, and come out of loading in a precision of their own.
+        tables = [
+            (module, name, buffer)
+            for module in owner_of(model).modules()
+            for name in module._non_persistent_buffers_set
+            if (buffer := module._buffers.get(name)) is not None
+        ]
+        with outside(f"DepthModel.to: {shown(self.name)} cannot be taken to {device or dtype}"):
+            if self.backend == "bridge":
+                model.original_model.to(**where)  # which says no, if it cannot
+            torch.nn.Module.to(model, **where)  # the model's own prints, and takes one of both
+        for module, name, buffer in tables:
+            module._buffers[name] = buffer.to(device)
+        cfg.device, cfg.dtype = str(device or self.device), dtype or cfg.dtype
+        for module in model.modules():
+            if (
+                dtype
+                and hasattr(module, "rotary_sin")
+                and not getattr(cfg, "use_dynamic_ntk_rope", 0)
+            ):
+                module._extend_rotary_embeddings(len(module.rotary_sin))

@@ -11,6 +11,7 @@ from torch import Tensor
 from lensdepth.finite import NotFinite, advice, all_finite, first_row
 from lensdepth.passes import Passes
 from lensdepth.tokens import TokenBatch
+from lensdepth.turns import as_it_is
 
 TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.05}
 """Largest accepted error of the readout at depth L against the model's own logits, as a share of
@@ -22,20 +23,52 @@ class Readout:
 
     Args:
         passes: of the model.
-        last_hook: where the state at depth L is.
     """
 
-    def __init__(self, passes: Passes, last_hook: str) -> None:
+    def __init__(self, passes: Passes) -> None:
         self.passes = passes
-        self.last_hook = last_hook
-        self.checked = False
+        self.last_hook = passes.depth_hooks[-1]
+        self._checked: tuple[torch.device, torch.dtype, int] | None = None
         # Where columns of the unembedding cannot be had one by one, all are read and some picked.
         self.columns_fit = passes.unembeds_by_matrix
 
     def read(
         self, resid: Tensor, columns: Tensor | None, *, grad: bool, linear: bool
     ) -> Float[Tensor, "..."]:
-        """See `DepthModel.readout`; `check` comes first."""
+        """See `DepthModel.readout`.
+
+        Raises:
+            ValueError: states of another width, a token id out of range, or numbers that are not
+                finite (`NotFinite`).
+            RuntimeError: as `check`.
+        """
+        d_model, d_vocab = self.passes.d_model, self.passes.d_vocab
+        if resid.shape[-1] != d_model:
+            raise ValueError(
+                f"readout: the last axis of resid must be d_model, {d_model}, got shape "
+                f"{list(resid.shape)}."
+            )
+        if columns is not None and ((columns < 0) | (columns >= d_vocab)).any():
+            raise ValueError(
+                f"readout: columns must be token ids 0...{d_vocab - 1}, got "
+                f"{int(columns.min())} to {int(columns.max())}."
+            )
+        self.check()
+        return self.unchecked(resid, columns, grad=grad, linear=linear)
+
+    def unchecked(
+        self,
+        resid: Tensor,
+        columns: Tensor | None = None,
+        *,
+        grad: bool = False,
+        linear: bool = False,
+    ) -> Float[Tensor, "..."]:
+        """The same, of which nobody knows yet whether the model's own logits are those.
+
+        Raises:
+            NotFinite: logits are NaN or infinite.
+        """
         with torch.set_grad_enabled(grad):
             if columns is not None and not self.columns_fit:
                 whole = self._logits(resid, linear=linear)
@@ -55,27 +88,45 @@ class Readout:
             )
         return logits
 
-    def check(self, name: str) -> None:
-        """Compare with the model's own logits, once.
+    def unembedding(
+        self,
+    ) -> tuple[Float[Tensor, "d_vocab d_model"], Float[Tensor, " d_vocab"] | None]:
+        """See `DepthModel.unembedding`.
 
-        Args:
-            name: of the model, for the error.
+        Raises:
+            ValueError: the model reads its logits by something that is no plain matrix.
+        """
+        if not self.columns_fit:
+            raise ValueError(
+                f"unembedding: {self.passes.name!r} reads its logits by something other than one "
+                f"matrix and a bias, so they cannot be split into parts."
+            )
+        return self.passes.unembedding()
+
+    def check(self) -> None:
+        """Compare with the model's own logits, once while it stays as it is.
+
+        Edits that stand here have no say in it.
+
         Raises:
             RuntimeError: they differ.
         """
-        if self.checked:
+        if self._checked == self.passes.state:
             return
-        passes, cfg = self.passes, self.passes.model.cfg
-        length = min(4, cfg.n_ctx)
-        tokens = (torch.arange(length) * 7919 % cfg.d_vocab)[None]
+        passes, name = self.passes, self.passes.name
+        state_of_model = passes.state
+        length = min(4, passes.n_ctx)
+        tokens = (torch.arange(length) * 7919 % passes.d_vocab)[None]
         everywhere = torch.arange(length)[None]
         batch = TokenBatch(tokens=tokens, lengths=torch.tensor([length]))
-        state = passes.capture(batch, [self.last_hook], everywhere)[self.last_hook]
-        with torch.no_grad(), passes.at_work():
+        with as_it_is():
+            state = passes.capture(batch, [self.last_hook], everywhere)[self.last_hook]
+        with torch.no_grad(), as_it_is(), passes.at_work():
             own = passes.forward(tokens.to(passes.device)).float()
             whole = self._logits(state)
             some = tokens[..., None].expand(1, length, 2)
-            part = self._logits(state, some) if self.columns_fit else whole
+            by_columns = passes.unembeds_by_matrix
+            part = self._logits(state, some) if by_columns else whole
         # Of a model that overflows on some tokens, the others tell as much.
         there = own.isfinite().all(-1)
         if not there.any():
@@ -93,9 +144,9 @@ class Readout:
                 f"allowed: this architecture does something between them that lensdepth does not "
                 f"know."
             )
-        if self.columns_fit:
+        if by_columns:
             self.columns_fit = bool((part - own.gather(-1, some)).abs().max() <= tolerance)
-        self.checked = True
+        self._checked = state_of_model
 
     def _logits(
         self, resid: Tensor, columns: Tensor | None = None, *, linear: bool = False

@@ -12,18 +12,40 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth.hooks import RESID_MID, Hook, SiteEdit, carry, hooked, put_states
+from lensdepth.generation import n_cached
+from lensdepth.hooks import (
+    RESID_MID,
+    Hook,
+    SiteEdit,
+    Stream,
+    apply_edit,
+    carry,
+    check_hook,
+    depth_hook,
+    hooked,
+    put_states,
+    site_hook,
+)
+from lensdepth.interface import ReadModel
+from lensdepth.passes import Passes
 from lensdepth.polar import Edit
+from lensdepth.turns import is_as_it_is
 
 logger = logging.getLogger(__name__)
 
+STEERED = " (steered)"
+"""Behind the name of a model while edits stand on it."""
+ELSEWHERE = (
+    "it is steered in another context; this one sees it as it is. To carry steering into "
+    "a thread, run what it does by contextvars.copy_context().run."
+)
 StandingPositions = Literal["all"] | int | slice | Sequence[int]
 
 
@@ -87,13 +109,81 @@ def standing_positions(positions: StandingPositions, n_ctx: int) -> range | froz
 _GROWS = "Text grows as it is generated, so positions count from its start."
 
 
+def standing_edits(
+    passes: Passes,
+    edit: Edit,
+    depths: int | Sequence[int],
+    positions: StandingPositions,
+    source: Float[Tensor, "*depth d_source"] | None,
+    stream: Stream,
+    head: int | None,
+) -> list[StandingEdit]:
+    """One edit for each depth; see `DepthModel.steer`.
+
+    Raises:
+        ValueError: an argument does not fit the model, or the edit fails on a state of ones.
+    """
+    asked = [depths] if isinstance(depths, int) else list(depths)
+    if not asked or len(set(asked)) < len(asked):
+        raise ValueError(f"steer: depths must be one at least, and each once; got {asked}.")
+    hooks = [
+        depth_hook(depth, passes.n_layers) if stream == "resid_pre" else site_hook(stream, depth)
+        for depth in asked
+    ]
+    for hook in hooks:
+        check_hook(passes.hook_points, hook)
+        passes.check_head(hook, head, "steer")
+    d_source = passes.d_hook(hooks[0], head)
+    if source is not None:
+        if tuple(source.shape) not in ((d_source,), (len(asked), d_source)):
+            raise ValueError(
+                f"steer: source must have shape [{d_source}] or, for {len(asked)} depths, "
+                f"[{len(asked)}, {d_source}]; got {list(source.shape)}."
+            )
+        if not source.isfinite().all():
+            raise ValueError("steer: source holds NaN or infinite numbers; give finite ones.")
+        source = source.expand(len(asked), d_source)
+    places = standing_positions(positions, passes.n_ctx)
+    edits = [
+        StandingEdit(
+            hook=hook,
+            positions=places,
+            edit=edit,
+            source=None if source is None else source[i],
+            head=head,
+        )
+        for i, hook in enumerate(hooks)
+    ]
+    # An edit that lacks its source, or gives another shape, fails here and not in mid-pass.
+    probe = replace(edits[0].of(torch.zeros(1, dtype=torch.long)), head=None)
+    ones = torch.ones(1, d_source, device=passes.device, dtype=torch.float32)
+    apply_edit(probe, ones, probe.source)
+    return edits
+
+
 _ACTING: ContextVar[tuple["_Watch", ...]] = ContextVar("acting", default=())
 """What stands in this context."""
 
 
-def is_steered(lock: AbstractContextManager[Any]) -> bool:
-    """Whether edits stand in this context on the model with this lock."""
-    return any(watch.lock is lock for watch in _ACTING.get())
+def as_steered(name: str, lock: AbstractContextManager[Any]) -> str:
+    """The name of the model with this lock; it says so while edits stand on it in this context."""
+    return name + STEERED * any(watch.lock is lock for watch in _ACTING.get())
+
+
+@contextmanager
+def steered(model: ReadModel, edits: Sequence[StandingEdit]) -> Iterator[None]:
+    """Let edits act in every pass of a model in this context; see `standing`."""
+    passes = model.passes
+    with standing(
+        passes.hook_points,
+        edits,
+        last=passes.depth_hooks[-1],
+        n_cached=n_cached,
+        resid_mid_is_branch=passes.resid_mid_is_branch,
+        lock=passes.lock,
+        elsewhere=lambda: model.warn_once("elsewhere", ELSEWHERE),
+    ):
+        yield
 
 
 @contextmanager
@@ -123,6 +213,8 @@ def standing(
     watch = _Watch(lock=lock)
 
     def acts() -> bool:
+        if is_as_it_is():
+            return False
         here = watch in _ACTING.get()
         if not here:
             elsewhere()

@@ -91,7 +91,9 @@ def has_double_bos(tokenizer: Any, text: str, ids: Sequence[int]) -> bool:
 
 
 def token_text(tokenizer: Any, token: int) -> str:
-    """What one token stands for, its leading space included."""
+    """What one token stands for, its leading space included; its id where no tokenizer is."""
+    if tokenizer is None:
+        return str(token)
     text = tokenizer.decode([token])
     piece = tokenizer.convert_ids_to_tokens(token)
     # SentencePiece drops the space of a first word when it decodes.

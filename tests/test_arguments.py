@@ -80,8 +80,7 @@ def public_functions() -> Iterator[Callable[..., Any]]:
             yield thing
 
 
-INTERNAL = {"DepthModel.adopt", "DepthModel.check_edit", "DepthModel.embedded",
-            "DepthModel.token_text", "DepthModel.warn_once"}  # fmt: skip
+INTERNAL = {"DepthModel.adopt", "DepthModel.token_text", "DepthModel.warn_once"}
 """Take anything, or are called by the library alone, in loops."""
 
 

@@ -167,7 +167,7 @@ def test_report_whose_tables_are_there(fail: Fail, tmp_path: Path) -> None:
 
 
 def test_unknown_models(fail: Fail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lensdepth.loading._reachable", lambda source: False)
+    monkeypatch.setattr("lensdepth.checkpoint.reachable", lambda source: False)
     assert "tiny" in fail("lens", "x", "--model", "tyni")
     assert "no folder" in fail("lens", "x", "--model", "./nowhere")
 

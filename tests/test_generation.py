@@ -8,7 +8,7 @@ import torch
 from conftest import Load
 from torch import Tensor
 
-from lensdepth import generation, polar
+from lensdepth import generation, polar, reading
 from lensdepth.hooks import hooked
 from lensdepth.model import DepthModel, load_model
 from lensdepth.passes import Passes
@@ -141,11 +141,11 @@ def test_it_ends_with_the_text(tiny_llama: DepthModel) -> None:
 
 
 def bad_cache(kind: str) -> Callable[[DepthModel], generation.CachedStep]:
-    """A `DepthModel._cached_step` that goes wrong in one way or another."""
-    right = DepthModel._cached_step
+    """A `reading.cached_step` that goes wrong in one way or another."""
+    right = reading.cached_step
 
-    def cached_step(self: DepthModel) -> generation.CachedStep:
-        step = right(self)
+    def cached_step(model: DepthModel) -> generation.CachedStep:
+        step = right(model)
 
         def wrong(ids: Sequence[int], n_cached: int) -> Tensor:
             logits = step(ids, n_cached)
@@ -177,7 +177,7 @@ def test_a_wrong_cache_changes_no_text_and_is_said_once(
         start = Passes.start_cache
         monkeypatch.setattr(Passes, "start_cache", lambda *args: (start(*args)[0], None))
     else:
-        monkeypatch.setattr(DepthModel, "_cached_step", bad_cache(kind))
+        monkeypatch.setattr(reading, "cached_step", bad_cache(kind))
     for _ in range(2):
         assert model.generate(PROMPTS[0], **options) == plain
     said = [record.getMessage() for record in caplog.records]
@@ -185,7 +185,7 @@ def test_a_wrong_cache_changes_no_text_and_is_said_once(
     reason = "it keeps no keys and values" if kind == "none" else "differ with a cache by"
     assert "text is generated without a cache, since" in said[0]
     assert reason in said[0]
-    assert model._n_cached == 0
+    assert generation.n_cached() == 0
 
 
 def test_a_one_token_text_is_compared_once_it_reads_the_cache() -> None:

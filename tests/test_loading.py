@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from lensdepth import conversion, fingerprints, loading
+from lensdepth import checkpoint, conversion, fingerprints, sources
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.model import DepthModel, load_model
 
@@ -135,13 +135,13 @@ def test_a_model_that_looks_ahead_is_refused() -> None:
 def test_unknown_names_offer_the_nearest(
     model_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_reachable", lambda source: False)
+    monkeypatch.setattr(checkpoint, "reachable", lambda source: False)
     assert "Did you mean" in complaint("gpt-2")
     assert "'gpt2'" in complaint("gpt-2")
     mistyped = model_folder("llama").parent / "lama"
     assert f"there is no folder '{mistyped}'" in complaint(mistyped)
     assert str(model_folder("llama")) in complaint(mistyped)
-    monkeypatch.setattr(loading, "bundled_names", lambda: ("calendar", "tiny"))
+    monkeypatch.setattr(sources, "bundled_names", lambda: ("calendar", "tiny"))
     said = complaint("calender")
     assert "Did you mean 'calendar'" in said
     assert "hub cannot be reached" in said
@@ -154,7 +154,7 @@ def test_without_a_network_the_answer_is_quick(monkeypatch: pytest.MonkeyPatch) 
         raise OSError("no network")
 
     monkeypatch.setattr("socket.create_connection", refuse)
-    monkeypatch.setattr(loading, "getproxies", dict)
+    monkeypatch.setattr(sources, "getproxies", dict)
     assert "hub cannot be reached" in complaint("somebody/some-model-that-is-not-here")
 
 
@@ -210,22 +210,22 @@ def test_names_of_folders_do_not_matter(model_folder: Folder, tmp_path: Path, ba
 
 def test_fingerprint_is_exact() -> None:
     weights = {"a": torch.randn(5, 7), "b": torch.randn(3).to(torch.bfloat16)}
-    first = loading.fingerprint(weights)
+    first = checkpoint.fingerprint(weights)
     assert re.fullmatch(r"[0-9a-f]{16}", first)
-    assert loading.fingerprint(dict(reversed(weights.items()))) == first
-    assert loading.fingerprint({"a": weights["a"].T.contiguous().T, "b": weights["b"]}) == first
+    assert checkpoint.fingerprint(dict(reversed(weights.items()))) == first
+    assert checkpoint.fingerprint({"a": weights["a"].T.contiguous().T, "b": weights["b"]}) == first
     flat = torch.cat([torch.zeros(1), weights["a"].flatten()])[1:].view(5, 7)  # not aligned
-    assert loading.fingerprint({"a": flat, "b": weights["b"]}) == first
+    assert checkpoint.fingerprint({"a": flat, "b": weights["b"]}) == first
     for key, weight in weights.items():
         for i in range(weight.numel()):
             other = weight.clone()
             other.view(-1)[i] += 0.5
-            assert loading.fingerprint({**weights, key: other}) != first
+            assert checkpoint.fingerprint({**weights, key: other}) != first
     swapped = weights["a"].clone().view(-1)
     swapped[[0, 9]] = swapped[[9, 0]]
-    assert loading.fingerprint({"a": swapped.view(5, 7), "b": weights["b"]}) != first
-    assert loading.fingerprint({"c": weights["a"], "b": weights["b"]}) != first
-    assert loading.fingerprint({"a": weights["a"].view(7, 5), "b": weights["b"]}) != first
+    assert checkpoint.fingerprint({"a": swapped.view(5, 7), "b": weights["b"]}) != first
+    assert checkpoint.fingerprint({"c": weights["a"], "b": weights["b"]}) != first
+    assert checkpoint.fingerprint({"a": weights["a"].view(7, 5), "b": weights["b"]}) != first
 
 
 def test_chunks_do_not_change_the_sum() -> None:
@@ -251,7 +251,12 @@ def fail_with(error: BaseException) -> Callable[..., Any]:
 
 @pytest.mark.parametrize(
     "function",
-    ["loading.check_causal", "beside.check_shapes", "loading.fingerprint", "conversion._probe"],
+    [
+        "checkpoint.check_causal",
+        "beside.check_shapes",
+        "checkpoint.fingerprint",
+        "conversion._probe",
+    ],
 )
 def test_our_own_faults_stay_faults(
     folder: Path, monkeypatch: pytest.MonkeyPatch, function: str
@@ -322,7 +327,7 @@ def test_a_context_without_end_is_no_memory(model_folder: Folder, tmp_path: Path
     "name", ["x" * 10_000, "a\0b", "./a\x1b[2J\n", "\ud800", "owner/a b", "~nobody-here/x", "-"]
 )
 def test_no_name_is_too_odd_to_be_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(loading, "_reachable", lambda source: False)
+    monkeypatch.setattr(checkpoint, "reachable", lambda source: False)
     said = complaint(name)
     assert said.isprintable()
     assert len(said) < 800
@@ -364,7 +369,7 @@ def test_names_on_the_hub_are_looked_at_as_folders_are(
     for module in ("huggingface_hub.constants", "huggingface_hub.file_download"):
         monkeypatch.setattr(f"{module}.HF_HUB_CACHE", str(tmp_path), raising=False)
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(loading, "_reachable", lambda source: False)
+    monkeypatch.setattr(checkpoint, "reachable", lambda source: False)
     hub_cache(tmp_path, "someone/toy", model_folder("llama"))
     info = load_model("someone/toy").info
     assert info.name == "someone/toy"

@@ -1,5 +1,6 @@
 import copy
 import importlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from conftest import BACKENDS, Load
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from lensdepth import polar
 from lensdepth.conversion import has_hooked_transformer
+from lensdepth.hooks import SiteEdit, hooked
 from lensdepth.model import DepthModel, load_model
 from lensdepth.provenance import Backend
+from lensdepth.replay import replay
 from lensdepth.site import depth_hook, site_hook
 
 pytestmark = pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated")
@@ -314,6 +318,95 @@ def test_activations_at_hooks_in_any_order(tiny_llama: DepthModel) -> None:
     # What leaves block 0 enters block 1, and block 1 adds what its parts write.
     resid = tiny_llama.residual_stream("Mary and John", "all").resid
     torch.testing.assert_close(together[2] + together[1] + together[3], resid[2])
+
+
+def test_one_pass_reads_hooks_of_every_width_by_short_and_full_names(
+    tiny_llama: DepthModel,
+) -> None:
+    names = [
+        "resid_post1",
+        "z2",
+        "k1",
+        "mlp_out0",
+        "blocks.1.hook_resid_post",
+        "embed",
+        "scale1ln1",
+    ]
+    batch = tiny_llama.tokenize(PROMPTS)
+    n_passes = []
+    with hooked(tiny_llama.hook_points, [("hook_embed", lambda x: n_passes.append(len(x)))]):
+        found = tiny_llama.read(batch, names, "all")
+    assert n_passes == [len(batch)]
+    assert list(found) == names
+    # 4 heads of 8, 2 of them shared by keys; a norm's scale is one number a state.
+    assert [x.shape[-1] for x in found.values()] == [32, 32, 16, 32, 32, 32, 1]
+    # The plain way: whole activations of each prompt alone, by TransformerLens itself.
+    fulls = [
+        "blocks.1.hook_resid_post", "blocks.2.attn.hook_z", "blocks.1.attn.hook_k",
+        "blocks.0.hook_mlp_out", "blocks.1.hook_resid_post", "hook_embed",
+        "blocks.1.ln1.hook_scale",
+    ]  # fmt: skip
+    for i in range(len(batch)):
+        with torch.no_grad():
+            _, cache = tiny_llama.model.run_with_cache(torch.tensor([batch.row(i)]))
+        for name, full in zip(names, fulls, strict=True):
+            wanted = cache[full][0].flatten(1)
+            torch.testing.assert_close(found[name][i, : len(wanted)], wanted, atol=1e-5, rtol=1e-5)
+            assert not found[name][i, len(wanted) :].any()
+    parts = tiny_llama.read(batch, names, "all", batch_size=3)
+    for name in names:
+        torch.testing.assert_close(parts[name], found[name], atol=1e-5, rtol=1e-5)
+    stacked = tiny_llama.activations(batch, ["z2", "resid_post1", "z2"], "all")
+    assert stacked.equal(torch.stack([found["z2"], found["resid_post1"], found["z2"]]))
+
+
+def test_what_is_read_belongs_to_the_caller(tiny_llama: DepthModel) -> None:
+    found = tiny_llama.read(PROMPTS, ["resid_post1", "blocks.1.hook_resid_post"])
+    found["resid_post1"].zero_()
+    assert found["blocks.1.hook_resid_post"].abs().max() > 0
+
+
+def test_an_edit_at_a_short_name_is_the_edit_at_the_full_one(tiny_llama: DepthModel) -> None:
+    batch = tiny_llama.tokenize(PROMPTS)
+    by_name = [
+        SiteEdit(hook=hook, positions=batch.last, edit=polar.scale(2.0), source=None, head=1)
+        for hook in ("z1", site_hook("z", 1))
+    ]
+    short, full = tiny_llama.run_edits(batch, [[edit] for edit in by_name])
+    assert short.equal(full)
+    assert not short.equal(tiny_llama.logits(batch))
+    for part in replay(tiny_llama, batch, [[edit] for edit in by_name]):
+        logits = tiny_llama.readout(part.resid[:, 0, 0])
+        torch.testing.assert_close(logits, full[part.prompts, 0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "said"),
+    [
+        (["resid_pst1"], "no hook 'resid_pst1'. Did you mean 'resid_post1'"),
+        (["resid_post7"], "no hook 'resid_post7'. Its blocks are 0...2. Did you mean 'resid_post"),
+        (["blocks.1.resid_post"], "Did you mean 'blocks.1.hook_resid_post'"),
+        (["attn_out"], "'attn_out1'"),
+        (
+            ["\x1b[2J"],
+            r"no hook '\x1b[2J'. Hooks are named in full (blocks.0.hook_resid_post) or sho",
+        ),
+        (["y" * 10_000], "…"),
+        (["pattern1"], "no state at each token. DepthModel.attention reads patterns"),
+        ([], "read: hooks must be a list of hook names, got none"),
+    ],
+)
+def test_names_that_are_none_offer_the_nearest(
+    tiny_llama: DepthModel, hooks: list[str], said: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        tiny_llama.read("Mary and John", hooks)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert len(line) < 400
+    if hooks and "…" not in said:
+        with pytest.raises(ValueError, match=re.escape(said)):
+            tiny_llama.activations("Mary and John", hooks)
 
 
 @pytest.mark.parametrize(

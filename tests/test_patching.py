@@ -451,7 +451,7 @@ def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
     attend = chunk.attend
     monkeypatch.setattr(chunk, "attend", lambda *parts: 1.1 * attend(*parts))
     monkeypatch.setattr(loop, "STATE_BYTES", 1)  # a block a pair
-    model.replay_checked.clear()
+    model.known.replay_checked.clear()
     found = patch_sweep(model, task)
     torch.testing.assert_close(found.values, expected.values, atol=1e-4, rtol=1e-4)
     assert found.self_patch_error < 1e-6

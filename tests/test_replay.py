@@ -20,6 +20,7 @@ from lensdepth.hooks import SiteEdit, capture
 from lensdepth.model import DepthModel
 from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
+from lensdepth.reading import edited_states
 from lensdepth.replay import Part, attention, chunk, replay, replay_measure
 from lensdepth.replay.chunk import Chunk
 from lensdepth.site import Stream, depth_hook, site_hook
@@ -332,7 +333,7 @@ def test_several_depths_are_those_of_the_edited_run(
     ]
     everything = list(range(N_LAYERS + 1))
     expected = torch.stack(
-        [model.edited_states(BASE, e, everything, LAST[:, None]).transpose(0, 1) for e in sets]
+        [edited_states(model, BASE, e, everything, LAST[:, None]).transpose(0, 1) for e in sets]
     )
     for depths in (everything, [1, 3], [2]):
         for way in ("replay", "hooks"):

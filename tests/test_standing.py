@@ -14,9 +14,11 @@ from test_generation import Recorder
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.generation import n_cached
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.polar import Edit
+from lensdepth.reading import edited_states
 from lensdepth.replay import replay
 from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.standing import StandingEdit, standing, standing_positions
@@ -152,7 +154,7 @@ def test_whatever_reads_the_model_sees_it_steered(
         torch.testing.assert_close(logits[i : i + 1], wanted, atol=1e-4, rtol=1e-4)
         both = next(tiny_llama.run_edits(one, [[*edits, last_edit(tiny_llama, one)]]))
         torch.testing.assert_close(edited[i : i + 1], both, atol=1e-4, rtol=1e-4)
-        states = tiny_llama.edited_states(one, edits, [0, 1, 2, 3], one.last[:, None])
+        states = edited_states(tiny_llama, one, edits, [0, 1, 2, 3], one.last[:, None])
         torch.testing.assert_close(stream[:, i : i + 1], states, atol=1e-4, rtol=1e-4)
         # The shortest text ends before the first steered position.
         moved = float((logits[i] - plain[0][i]).abs().max())
@@ -292,7 +294,7 @@ def test_nothing_is_left_behind_after_an_error(
         tiny_llama.generate(PROMPTS[0], max_new_tokens=9)
         raise error
     assert n_hooks(tiny_llama) == before
-    assert tiny_llama._n_cached == 0
+    assert n_cached() == 0
     torch.testing.assert_close(tiny_llama.logits(PROMPTS), plain, atol=0, rtol=0)
     assert not caplog.records
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lensdepth.checkpoint import read_n_layers
 from lensdepth.conversion import has_hooked_transformer
-from lensdepth.loading import read_n_layers
 from lensdepth.model import load_model
 from lensdepth.weight_files import Stored, count_blocks, is_adapter
 

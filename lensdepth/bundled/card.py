@@ -17,7 +17,7 @@ from lensdepth.ablation import ablation_sweep
 from lensdepth.bundled.evaluate import accuracies, graded_divergences
 from lensdepth.geometry import geometry_profile
 from lensdepth.lens import logit_lens
-from lensdepth.model import load_model
+from lensdepth.loading import load_model
 from lensdepth.patching import patch_sweep
 from lensdepth.summary import mean_curve
 from lensdepth.tasks import load_task

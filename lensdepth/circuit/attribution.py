@@ -271,7 +271,7 @@ def _positional_part(
     batch_size: int | None,
 ) -> Float[Tensor, " prompt"] | None:
     """What learned positions add; None where the model has none."""
-    if getattr(model.model.cfg, "positional_embedding_type", None) != "standard":
+    if not model.passes.learns_positions:
         return None
     token = model.activations(batch, ["hook_embed"], batch_size=batch_size)[0, :, 0].double()
     return ((embedded - token) * slope).sum(-1)

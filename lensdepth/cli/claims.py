@@ -119,8 +119,8 @@ def _check_before_loading(
     path: Path, hypotheses: "list[Hypothesis]", task: TaskOptions, model: ModelOptions
 ) -> None:
     """Labels that the prompts lack, and depths that the model lacks, without loading it."""
+    from lensdepth.checkpoint import read_n_layers
     from lensdepth.claims.experiment import check_depths, check_labels
-    from lensdepth.loading import read_n_layers
 
     with _named_lines(path):
         labels = session.read_labels(task)

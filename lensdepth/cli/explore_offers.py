@@ -26,8 +26,8 @@ def make_offers(
         FileNotFoundError: there is no such file.
     """
     from lensdepth.bundled import bundled_names
+    from lensdepth.devices import parse_dtype
     from lensdepth.explorer import Offers
-    from lensdepth.loading import parse_dtype
     from lensdepth.tasks import list_tasks, list_templates
     from lensdepth.tasks.files import is_dataset_name, read_rows
 

@@ -26,7 +26,8 @@ from lensdepth.explorer.layout import page
 from lensdepth.explorer.panels import message
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Offers
-from lensdepth.model import DepthModel, load_model
+from lensdepth.loading import load_model
+from lensdepth.model import DepthModel
 from lensdepth.outside import reason
 
 DEFAULT_PORT = 8050

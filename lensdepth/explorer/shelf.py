@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lensdepth.explorer.state import Offers
-from lensdepth.model import DepthModel, load_model
+from lensdepth.loading import load_model
+from lensdepth.model import DepthModel
 from lensdepth.progress import Cancelled, Watcher, watch
 
 MOST_ANSWERS = 400

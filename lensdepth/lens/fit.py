@@ -87,7 +87,7 @@ def fit_tuned_lens(
         "n_held_out": n_held_out,
     }
     first = 0 if include_first else 1
-    with model.differentiating("fit_tuned_lens"):
+    with model.passes.differentiating("fit_tuned_lens"):
         weights, bias = _fit(
             model,
             fitted,

@@ -18,6 +18,7 @@ from lensdepth.finite import NotFinite
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
+from lensdepth.not_finite import not_finite
 from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
 from lensdepth.tasks import Task
@@ -144,7 +145,7 @@ def _read_rows(
             logits = model.readout(states)
         except NotFinite as error:
             depth, row = divmod(error.row, len(prompt))
-            raise model.not_finite(batch, int(prompt[row]), reading=depth) from error
+            raise not_finite(model, batch, int(prompt[row]), reading=depth) from error
         parts.append(
             read_logits(
                 logits,

@@ -76,7 +76,7 @@ def _block(line: DepthLine, block: slice) -> RepairValues:
 
 def final_scale(model: DepthModel, resid: Float[Tensor, "pair d_model"]) -> Float[Tensor, " pair"]:
     """What the final norm divides a state by; 1 where there is none."""
-    kind, eps = model.info.normalization, float(model.model.cfg.eps)
+    kind, eps = model.info.normalization, model.passes.norm_eps
     if kind == "none":
         return torch.ones(len(resid), dtype=torch.float32)
     centred = resid - resid.mean(-1, keepdim=True) if kind == "LN" else resid
@@ -96,8 +96,7 @@ def _logit_diff(
     """
     logits = model.readout(resid, answers)
     if scale is not None:
-        cap = float(getattr(model.model.cfg, "output_logits_soft_cap", 0.0) or 0.0)
-        cap = max(cap, 0.0)
+        cap = model.passes.logit_cap
         still = _uncapped(model.readout(torch.zeros_like(resid), answers), cap)
         factor = (final_scale(model, resid) / scale)[:, None]
         logits = still + (_uncapped(logits, cap) - still) * factor

@@ -18,7 +18,6 @@ from lensdepth import polar
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.replay.engine import replay
-from lensdepth.site import is_z
 from lensdepth.sweep.loop import Options
 from lensdepth.sweep.readings import Block
 from lensdepth.sweep.roles import Roles
@@ -80,9 +79,9 @@ def _gradients(
     """
     model, roles = block.model, block.roles
     at = torch.cat([span.base for span in spans], dim=1)
-    width = model.model.cfg.n_heads * model.model.cfg.d_head if is_z(hooks[0]) else model.d_model
+    width = model.passes.d_hook(hooks[0])
     shape = (len(hooks), *at.shape, width)
-    with model.differentiating(options.caller):
+    with model.passes.differentiating(options.caller):
         at = at.clone()
         probes = torch.zeros(shape, requires_grad=True, dtype=torch.float32)
         edits = [

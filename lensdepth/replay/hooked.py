@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lensdepth.model import DepthModel
+from lensdepth.reading import embedded
 from lensdepth.replay.attention import AttentionRule, as_bias
 from lensdepth.replay.blocks import Attend, Blocks, Change, unset
 from lensdepth.replay.copies import Unreplayable, bare_copy
@@ -40,7 +41,7 @@ class HookedBlocks(Blocks):
     def record(self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]) -> None:
         """See `Blocks.record`; the model itself makes the states of depth 0."""
         self.positions = None
-        x = self._model.embedded(tokens)
+        x = embedded(self._model, tokens)
         seen(0, x)
         for layer, block in enumerate(self._blocks):
             x = block(x)

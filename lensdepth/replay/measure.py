@@ -11,6 +11,7 @@ from lensdepth.arguments import checked
 from lensdepth.finite import NotFinite
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
+from lensdepth.not_finite import not_finite
 from lensdepth.progress import counted
 from lensdepth.replay.engine import run_plan
 from lensdepth.replay.plan import Engine, make_plan
@@ -77,8 +78,8 @@ def replay_measure(
                 except NotFinite as error:
                     run = some[error.row]
                     edits = plan.edit_sets[int(part.sets[run])]
-                    raise model.not_finite(
-                        plan.batch, int(prompts[error.row]), edits=edits
+                    raise not_finite(
+                        model, plan.batch, int(prompts[error.row]), edits=edits
                     ) from error
                 for name, values in measure(logits, prompts).items():
                     out = results.setdefault(

@@ -28,19 +28,19 @@ def _memory(plan: Plan) -> int:
 
 def tokens_at_once(plan: Plan) -> int:
     """Length of a packed sequence: half of the memory goes to what a block makes of it."""
-    cfg, longest = plan.model.model.cfg, plan.batch.tokens.shape[1]
-    d_mlp = getattr(cfg, "d_mlp", None) or 4 * cfg.d_model
+    passes, longest = plan.model.passes, plan.batch.tokens.shape[1]
     # A state, its projections and sums; the MLP's inner states; scores and weights in float32.
-    in_dtype = 10 * cfg.d_model + 4 * d_mlp
-    each = in_dtype * plan.model.dtype.itemsize + 4 * 4 * cfg.n_heads * longest
+    in_dtype = 10 * passes.d_model + 4 * passes.d_mlp
+    each = in_dtype * plan.model.dtype.itemsize + 4 * 4 * passes.n_heads * longest
     most = MAX_TOKENS.get(plan.model.device.type, MAX_TOKENS["cpu"])
     return min(most, max(1, _memory(plan) // 2 // each))
 
 
 def prompts_at_once(plan: Plan) -> int:
     """Base prompts recorded together: their states, keys and values take the other half."""
-    cfg, longest = plan.model.model.cfg, plan.batch.tokens.shape[1]
-    kept = (cfg.n_layers + 1) * cfg.d_model + 2 * cfg.n_layers * cfg.n_heads * cfg.d_head
+    passes, longest = plan.model.passes, plan.batch.tokens.shape[1]
+    heads = 2 * passes.n_layers * passes.n_heads * passes.d_head
+    kept = (passes.n_layers + 1) * passes.d_model + heads
     base = _memory(plan) // 2 // (kept * plan.model.dtype.itemsize * longest)
     return max(1, min(base, tokens_at_once(plan) // longest))
 

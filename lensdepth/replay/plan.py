@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
+from lensdepth.reading import check_edit
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 Engine = Literal["auto", "replay", "hooks"]
@@ -74,7 +75,7 @@ def make_plan(
     batch = model.tokenize(base)
     model.check_weights()
     checked = [
-        [model.check_edit(edit, batch, caller="replay") for edit in edits] for edits in edit_sets
+        [check_edit(model, edit, batch, caller="replay") for edit in edits] for edits in edit_sets
     ]
     shape = (len(checked), len(batch))
     if only is None:

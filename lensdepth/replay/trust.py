@@ -31,14 +31,15 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     generator = torch.Generator().manual_seed(0)
     with model.passes.lock:
         n_hooks = len(acting_functions(model.hook_points))
-    if model.replay_checked.get("n_hooks") != n_hooks:
-        model.replay_checked = {"n_hooks": n_hooks}
+    known = model.known
+    if known.replay_checked.get("n_hooks") != n_hooks:
+        known.replay_checked = {"n_hooks": n_hooks}
     longest = plan.batch.tokens.shape[1]
     by_stream: dict[str, list[int]] = defaultdict(list)
     for i, edits in enumerate(plan.edit_sets):
         for edit in edits:
             place = block_site(edit.hook)
-            if place is None or model.replay_checked.get(place.stream, 0) >= longest:
+            if place is None or known.replay_checked.get(place.stream, 0) >= longest:
                 continue
             if plan.only[i].any():
                 by_stream[place.stream].append(i)
@@ -80,7 +81,7 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     exact = model.dtype in (torch.float32, torch.float64)
     if not moved <= (tolerance / 10 if exact else tolerance):
         raise Unreplayable("putting a run's own states back changes its logits", f"by {moved:.1e}")
-    model.replay_checked |= dict.fromkeys(by_stream, int(lengths.max()))
+    known.replay_checked |= dict.fromkeys(by_stream, int(lengths.max()))
 
 
 def _all_logits(

@@ -10,6 +10,8 @@ from torch import Tensor
 from lensdepth.finite import all_finite, first_row
 from lensdepth.hooks import SiteEdit, acting_functions
 from lensdepth.model import DepthModel
+from lensdepth.not_finite import not_finite
+from lensdepth.reading import edited_states
 from lensdepth.replay.base import BaseRun, record
 from lensdepth.replay.blocks import Blocks, unset
 from lensdepth.replay.chunk import Chunk
@@ -76,7 +78,8 @@ def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
         for rows in prompts.split(prompts_at_once(plan)):
             if not len(rows):
                 continue
-            resid = plan.model.edited_states(
+            resid = edited_states(
+                plan.model,
                 plan.batch[rows],
                 [e.of(rows) for e in reaching],
                 plan.depths,
@@ -94,8 +97,8 @@ def _part(plan: Plan, sets: Tensor, prompts: Tensor, resid: Tensor) -> Part:
     resid = torch.where(there[:, None, :, None], resid, 0.0)
     if not all_finite(resid):
         run = first_row(resid)
-        raise plan.model.not_finite(
-            plan.batch, int(prompts[run]), edits=plan.edit_sets[int(sets[run])]
+        raise not_finite(
+            plan.model, plan.batch, int(prompts[run]), edits=plan.edit_sets[int(sets[run])]
         )
     return Part(sets=sets, prompts=prompts, resid=resid)
 
@@ -188,5 +191,5 @@ def _unchanged(
 
 
 def _mode(grad: bool) -> contextlib.AbstractContextManager[object]:
-    # Who asks for gradients has left inference mode (`DepthModel.differentiating`).
+    # Who asks for gradients has left inference mode (`Passes.differentiating`).
     return torch.enable_grad() if grad else torch.inference_mode()

@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Literal, get_args
 
-from lensdepth.model import DepthModel, load_model
+from lensdepth.loading import load_model
+from lensdepth.model import DepthModel
 from lensdepth.tasks import Task, load_task
 from lensdepth.teaching import planted
 
