@@ -58,6 +58,12 @@ MADE_BY = {
     "WindowProfile": "patch_windows(model, task)",
 }
 """Kind -> the call that makes one; {} stands for a name, the given one where a name was given."""
+KNOWN_AS = {
+    "PromptModel": "DepthModel",
+    "Controlled": "PatchProfile or SteeringProfile",
+    "Steered": "SteeringProfile",
+}
+"""Protocol -> the classes that users know for having what it asks for."""
 NAMES = {"DepthModel": "'calendar'", "Task": "'months'"}
 TRANSFORMER_LENS = {"HookedTransformer", "TransformerBridge"}
 HUGGING_FACE = (
@@ -189,13 +195,13 @@ def _bases(value: Any) -> set[str]:
 def _own_kinds(kind: Any) -> list[str]:
     """Names of the classes that an annotation speaks of."""
     if get_origin(kind) is Literal or not get_args(kind):
-        return [_kind_name(kind)]
+        return _kind_name(kind).split(" or ")
     return [name for part in get_args(kind) for name in _own_kinds(part)]
 
 
 def _kind_name(kind: Any) -> str:
-    # What a task needs of a model, users know by the class that has it.
-    return "DepthModel" if is_protocol(kind) else getattr(kind, "__name__", str(kind))
+    name = getattr(kind, "__name__", str(kind))
+    return KNOWN_AS.get(name, name) if is_protocol(kind) else name
 
 
 def _name(kind: type) -> str:
