@@ -40,7 +40,8 @@ from lensdepth.passes import Passes
 from lensdepth.provenance import Provenance
 from lensdepth.replay import engine
 from lensdepth.report import Report
-from lensdepth.report.measured import Measured, measure
+from lensdepth.report.measure import measure
+from lensdepth.report.measured import Measured
 from lensdepth.tasks import answered_rightly
 from lensdepth.teaching import planted
 

@@ -12,11 +12,12 @@ from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
 from lensdepth.report import figures
-from lensdepth.report.measured import Measured, measure, summarize
+from lensdepth.report.measure import measure, summarize
+from lensdepth.report.measured import Measured
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
 from lensdepth.summary import Json
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.unfinished import complete, sweep, whole_name
 from lensdepth.writing import (
     check_writable,

@@ -8,11 +8,11 @@ import numpy as np
 from plotly.graph_objects import Figure
 
 from lensdepth import plotting, stats
-from lensdepth.ablation import AblationProfile
-from lensdepth.geometry import GeometryProfile
+from lensdepth.ablation.profile import AblationProfile
+from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.plotting import Curve, Panel, Zone
 from lensdepth.report.measured import Measured
-from lensdepth.transition import Crossing
+from lensdepth.transition.crossing import Crossing
 
 SHARE = (-0.04, 1.06)
 

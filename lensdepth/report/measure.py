@@ -1,0 +1,254 @@
+"""Run the analyses that a task allows, and say why the others are absent."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from tqdm.auto import tqdm
+
+from lensdepth.ablation.decoding import decode_parts
+from lensdepth.ablation.dose import FACTORS, dose_response
+from lensdepth.ablation.sweep import ablation_sweep
+from lensdepth.claims import evidence
+from lensdepth.claims.evaluate import evaluate_claims
+from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
+from lensdepth.geometry.measure import geometry_profile
+from lensdepth.geometry.profile import GeometryProfile
+from lensdepth.geometry.reading import Reading, read_states
+from lensdepth.lens.profile import LensProfile
+from lensdepth.lens.read import logit_lens
+from lensdepth.locality.compare import compare_local_global
+from lensdepth.model import DepthModel
+from lensdepth.patching.profile import PatchProfile
+from lensdepth.patching.sweep import patch_sweep
+from lensdepth.report.measured import Measured
+from lensdepth.steering.sweep import steering_sweep
+from lensdepth.summary import (
+    Json,
+    ablation_summary,
+    claims_summary,
+    decoding_summary,
+    dose_summary,
+    geometry_summary,
+    lens_summary,
+    locality_summary,
+    patch_summary,
+    provenance_json,
+    steering_summary,
+    to_json,
+)
+from lensdepth.tasks.task import Task
+from lensdepth.transition.change_point import ChangePoint, find_change_point
+from lensdepth.transition.commitment import find_commitment
+from lensdepth.transition.compare import compare_definitions
+from lensdepth.transition.crossing import find_crossing, find_steering_crossing
+from lensdepth.transition.find import find_transition
+
+T = TypeVar("T")
+
+STAGES = (
+    "lens", "patch", "steering", "locality", "ablation", "dose", "decoding", "geometry", "claims",
+)  # fmt: skip
+"""What takes its time, in order."""
+TOKENS_SHOWN = 32
+"""Most tokens of the first prompt that are mapped."""
+
+
+def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
+    """Which analyses this task cannot have, known before anything is run."""
+    absent = {}
+    if not task.has_pairs:
+        reason = (
+            "the task has plain prompts alone; interventions need pairs of prompts with the "
+            "columns clean, corrupted, target and foil"
+        )
+        causal = ("patch", "steering", "locality", "ablation", "dose", "crossing", "claims")
+        absent |= dict.fromkeys(causal, reason)
+    elif task.input_positions is None or task.corrupted_input_positions is None:
+        absent["crossing"] = (
+            "the task has no input position; add the columns input and corrupted_input"
+        )
+    batch = task.clean_tokens
+    n_different = len({tuple(batch.row(i)) for i in range(len(batch))})
+    if n_different < 3:
+        absent["geometry"] = (
+            f"a cloud of states needs at least 3 different prompts, and there are {n_different}"
+        )
+    elif bool((task.prediction_positions == 0).any()):
+        absent["geometry"] = (
+            "some prompts are one token long, and the first token's state is an attention sink"
+        )
+    if model.n_layers < 3:
+        absent["transition"] = f"a model of {model.n_layers} blocks has fewer than four depths"
+    return absent
+
+
+def measure(
+    model: DepthModel, task: Task, *, seed: int = 0, batch_size: int | None = None
+) -> Measured:
+    """Run each analysis by its public function, with a bar over the stages.
+
+    Nothing is run twice: what the claims are judged on is handed to them. Of a task with pairs that
+    the model answers wrongly the claims are on the others, and measure those by themselves.
+    """
+    absent = why_absent(model, task)
+    seconds: dict[str, float] = {}
+    names = [n for n in STAGES if n not in absent]
+    with tqdm(total=len(names) + 1, desc="report", disable=None, leave=False) as bar:
+
+        def timed(name: str, run: Callable[[], T]) -> T:
+            bar.set_postfix_str(name)
+            start = time.perf_counter()
+            result = run()
+            seconds[name] = round(time.perf_counter() - start, 2)
+            bar.update(name in names)
+            return result
+
+        def stage(name: str, run: Callable[[], T]) -> T | None:
+            return None if name in absent else timed(name, run)
+
+        def willing(name: str, run: Callable[[], T]) -> T | None:
+            """A stage that may refuse these prompts, which is then what the page says."""
+            try:
+                return stage(name, run)
+            except ValueError as refusal:
+                absent[name] = reason_of(refusal)
+                return None
+
+        lens = timed("lens", lambda: logit_lens(model, task, batch_size=batch_size))
+        if lens.kl.isinf().any():
+            absent["transition"] = "the divergence of the lens is infinite somewhere"
+        tokens = _first_prompt(model, task)
+        positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
+        patch = stage(
+            "patch",
+            lambda: patch_sweep(model, task, positions=positions, seed=seed),
+        )
+        steering = willing(
+            "steering",
+            lambda: steering_sweep(model, task, positions=positions, seed=seed),
+        )
+        locality = willing("locality", lambda: compare_local_global(model, task, stream="attn_out"))
+        ablation = stage("ablation", lambda: ablation_sweep(model, task, seed=seed))
+        factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
+        dose = stage("dose", lambda: dose_response(model, task, factors=factors, seed=seed))
+        decoding = willing(
+            "decoding", lambda: decode_parts(model, task, seed=seed, batch_size=batch_size)
+        )
+        geometry = reading = None
+        if "geometry" not in absent:
+            reading, geometry = timed(
+                "geometry", lambda: _geometry(model, task, seed=seed, batch_size=batch_size)
+            )
+        known = None
+        if "crossing" not in absent:  # without an input position no claim is tested
+            known = Evidence(
+                patch=patch, reading=reading, ablation=ablation, dose=dose, steering=steering,
+                locality=locality, refused={n: absent[n] for n in PROFILES if n in absent},
+            )  # fmt: skip
+        claims = stage(
+            "claims",
+            lambda: evaluate_claims(model, task, evidence=known, seed=seed, batch_size=batch_size),
+        )
+        transition = stage("transition", lambda: find_transition(lens, seed=seed))
+        crossing = steering_crossing = sustained_crossing = None
+        if patch is not None:
+            crossing = stage("crossing", lambda: find_crossing(patch, seed=seed))
+        if steering is not None and "crossing" not in absent:
+            steering_crossing, sustained_crossing = (
+                find_steering_crossing(steering, scope=scope, seed=seed)
+                for scope in ("local", "suffix")
+            )
+        change_point = None
+        if transition is not None:
+            change_point = stage("change_point", lambda: _cut_together(lens, patch, seed))
+        bar.update()
+    return Measured(
+        task=task,
+        lens=lens,
+        tokens=tokens,
+        transition=transition,
+        patch=patch,
+        crossing=crossing,
+        steering=steering,
+        steering_crossing=steering_crossing,
+        sustained_crossing=sustained_crossing,
+        commitment=find_commitment(lens, seed=seed),
+        change_point=change_point,
+        locality=locality,
+        ablation=ablation,
+        dose=dose,
+        decoding=decoding,
+        geometry=geometry,
+        claims=claims,
+        seed=seed,
+        absent=absent,
+        seconds=seconds,
+    )
+
+
+def _geometry(
+    model: DepthModel, task: Task, *, seed: int, batch_size: int | None
+) -> tuple[Reading | None, GeometryProfile]:
+    """The states of the clean prompts, where the claims are on them too, and their geometry."""
+    reading = read_states(model, task, batch_size=batch_size) if task.has_pairs else None
+    profile = geometry_profile(model, task, seed=seed, batch_size=batch_size, reading=reading)
+    return reading, profile
+
+
+def _first_prompt(model: DepthModel, task: Task) -> LensProfile:
+    """The lens at the last tokens of the first prompt."""
+    first = task.clean_tokens[:1]
+    length = int(first.lengths[0])
+    shown = torch.arange(max(0, length - TOKENS_SHOWN), length)
+    return logit_lens(model, first, positions=shown[None])
+
+
+def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
+    """One change point of the lens's divergence and of patching at each position."""
+    profiles = {"lens": lens.mean_by_depth(lens.kl)}
+    if patch is not None:
+        profiles |= {name: patch.efficacy(name) for name in patch.positions}
+    return find_change_point(profiles, n_resamples=200, seed=seed)
+
+
+def summarize(measured: Measured) -> Json:
+    """What `summary.json` holds: provenance, the task, and each analysis's own summary."""
+    task = measured.task
+    summary: dict[str, Any] = {
+        "provenance": provenance_json(measured.lens.provenance),
+        "task": {
+            "name": task.name,
+            "n": len(task),
+            "n_drawn": task.n_drawn,
+            "n_multi_token": task.n_multi_token,
+            "n_wrong": task.n_wrong,
+            "pairs": task.has_pairs,
+            "seed": task.seed,
+        },
+        "seed": measured.seed,
+        "absent": measured.absent,
+        "seconds": measured.seconds,
+        "lens": lens_summary(measured.lens, measured.transition),
+        "switches": compare_definitions(measured.switches).to_dict("records"),
+    }
+    if measured.patch is not None:
+        summary["patch"] = patch_summary(measured.patch, measured.crossing)
+    if measured.steering is not None:
+        summary["steer"] = steering_summary(
+            measured.steering, measured.steering_crossing, measured.sustained_crossing
+        )
+    if measured.locality is not None:
+        summary["locality"] = locality_summary(measured.locality)
+    if measured.ablation is not None:
+        summary["ablate"] = ablation_summary(measured.ablation)
+    if measured.dose is not None:
+        summary["dose"] = dose_summary(measured.dose)
+    if measured.decoding is not None:
+        summary["decoding"] = decoding_summary(measured.decoding)
+    if measured.geometry is not None:
+        summary["geometry"] = geometry_summary(measured.geometry)
+    if measured.claims is not None:
+        summary["claims"] = claims_summary(measured.claims)
+    return to_json(summary)
