@@ -259,7 +259,7 @@ def test_evidence_that_does_not_fit_is_refused_with_the_difference(
     changed: Callable[[Evidence, Any], Evidence],
     said: str,
 ) -> None:
-    kept = {name: getattr(reported[0], name, None) for name in PROFILES}
+    kept: dict[str, Any] = {name: getattr(reported[0], name, None) for name in PROFILES}
     whole = Evidence(**kept)
     evaluating: dict[str, Any] = {"seed": 0, "caller": "evaluate_claims"}
     check_evidence(whole, model.info, task, **evaluating)
