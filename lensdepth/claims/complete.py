@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from lensdepth.ablation.dose import dose_response
 from lensdepth.ablation.sweep import ablation_sweep
+from lensdepth.arguments import checked
 from lensdepth.claims.evidence import FACTORS, N_FOLDS, PROFILES, STREAM, Evidence, reason_of
 from lensdepth.geometry.reading import read_states
 from lensdepth.locality.compare import compare_local_global
@@ -18,6 +19,7 @@ from lensdepth.steering.sweep import steering_sweep
 from lensdepth.tasks.task import Task
 
 
+@checked
 def complete_evidence(
     model: DepthModel,
     task: Task,
