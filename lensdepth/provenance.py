@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -109,3 +109,20 @@ def make_provenance(
         versions=installed_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def other_than(
+    found: Provenance, model: ModelInfo, *, prompts: Sequence[str], corrupted: Sequence[str] = ()
+) -> str:
+    """In what a result is not of this model and these prompts, in words; "" where it is.
+
+    Names of a model do not count, since its fingerprint says which weights it has, and neither does
+    what a result of an earlier version does not tell.
+    """
+    for field in fields(ModelInfo):
+        theirs, ours = getattr(found.model, field.name), getattr(model, field.name)
+        if field.name != "name" and theirs not in ("", ours):
+            return f"of another model: its {field.name} is {theirs}, and this one's {ours}"
+    if found.prompts_fingerprint != text_fingerprint([*prompts, *corrupted]):
+        return "of other prompts"
+    return ""

@@ -11,10 +11,10 @@ import torch
 from lensdepth import ClaimTable, compare_models, evaluate_claims, load_model, load_task
 from lensdepth.claims.coupling import late_coupling
 from lensdepth.claims.evaluate import judge_claims
-from lensdepth.claims.evidence import Geometry
 from lensdepth.claims.norms import norm_tells_context
 from lensdepth.claims.plan import claim_sweeps
 from lensdepth.claims.statements import STATEMENTS, TITLES
+from lensdepth.claims.states import Geometry
 from lensdepth.claims.zones import Zones, chosen_on_others, deal_groups, find_zones
 from lensdepth.progress import watch
 from lensdepth.provenance import Backend

@@ -186,6 +186,21 @@ def test_the_rules_of_the_house_hold(path: Path) -> None:
     assert faults(room, path.read_text()) == []
 
 
+SWEEPS = {"patching", "circuit", "locality", "ablation", "steering", "intervention", "replay"}
+"""Rooms that run models; what only reckons with their results imports none of them."""
+RECKONING = [
+    *sorted((PACKAGE / "transition").glob("*.py")),
+    *(PACKAGE / "claims" / f"{name}.py" for name in ("statements", "verdict", "estimate")),
+    *(PACKAGE / "claims" / f"{name}.py" for name in ("states", "zones", "coupling", "norms")),
+]
+
+
+@pytest.mark.parametrize("path", RECKONING, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_reckons_with_profiles_runs_no_sweep(path: Path) -> None:
+    rooms = {name.split(".")[1] for name in imported(ast.parse(path.read_text())) if "." in name}
+    assert not rooms & SWEEPS
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_annotations_are_checked_at_run_time(path: Path) -> None:
     """Postponed annotations would hide shapes from jaxtyping."""

@@ -18,7 +18,7 @@ import torch
 from lensdepth.model import DepthModel
 from lensdepth.report import Report, build_report, page
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
-from lensdepth.report.findings import Findings
+from lensdepth.report.measured import Measured
 from lensdepth.tasks import Task, load_task
 from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
 from lensdepth.unfinished import whole_name
@@ -51,11 +51,11 @@ def without_plotly(text: str) -> str:
     return text[:start] + text[text.index("</script>", start) :]
 
 
-def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Findings:
-    """Findings with planted numbers for a task of as many pairs."""
+def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Measured:
+    """Planted numbers for a task of as many pairs."""
     lens, patch, steering = results.lens(5.0, name=name), results.patch(4.0), results.steering(4.0)
     index = [i % len(task) for i in range(results.N)]
-    findings = Findings(
+    findings = Measured(
         task=task.select(index),
         lens=lens,
         tokens=results.lens(5.0, name=name),

@@ -58,6 +58,12 @@ MADE_BY = {
     "WindowProfile": "patch_windows(model, task)",
 }
 """Kind -> the call that makes one; {} stands for a name, the given one where a name was given."""
+KNOWN_AS = {
+    "PromptModel": "DepthModel",
+    "Controlled": "PatchProfile or SteeringProfile",
+    "Steered": "SteeringProfile",
+}
+"""Protocol -> the classes that users know for having what it asks for."""
 NAMES = {"DepthModel": "'calendar'", "Task": "'months'"}
 KNOWN_AS = {"PromptModel": "DepthModel", "Table": "Dataset"}
 """What is asked for by its members, users know by a class that has them."""
@@ -198,7 +204,7 @@ def _bases(value: Any) -> set[str]:
 def _own_kinds(kind: Any) -> list[str]:
     """Names of the classes that an annotation speaks of."""
     if get_origin(kind) is Literal or not get_args(kind):
-        return [_kind_name(kind)]
+        return _kind_name(kind).split(" or ")
     return [name for part in get_args(kind) for name in _own_kinds(part)]
 
 

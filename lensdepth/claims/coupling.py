@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from lensdepth.claims.estimate import Estimate
-from lensdepth.claims.evidence import Geometry
+from lensdepth.claims.states import Geometry
 from lensdepth.claims.zones import N_GROUPS, Zones
 from lensdepth.geometry.coupling import PairTable
 from lensdepth.geometry.halves import FEWEST, draw_halves

@@ -4,19 +4,21 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray as Array
-from tqdm.auto import tqdm
 
 from lensdepth import stats
 from lensdepth.arguments import checked
+from lensdepth.claims.complete import complete_evidence
 from lensdepth.claims.estimate import Estimate
-from lensdepth.claims.evidence import STAGES, Evidence, check_pairs, gather_evidence
+from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
+from lensdepth.claims.grounds import Grounds, lay_grounds
 from lensdepth.claims.measures import Unmeasured, handover_curve, measure
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, of_claim
 from lensdepth.claims.verdict import Judged, all_of, decide
 from lensdepth.model import DepthModel
-from lensdepth.provenance import make_provenance
-from lensdepth.tasks import Task, answered_rightly
+from lensdepth.provenance import ModelInfo, make_provenance
+from lensdepth.tasks.build import answered_rightly
+from lensdepth.tasks.task import Task
 
 FEWEST_PAIRS = 30
 """Pairs with fewer than this settle nothing: depths are chosen on about a third of them."""
@@ -34,6 +36,7 @@ def evaluate_claims(
     model: DepthModel,
     task: Task,
     *,
+    evidence: Evidence | None = None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> ClaimTable:
@@ -49,52 +52,69 @@ def evaluate_claims(
         model: any wrapped model.
         task: pairs; those with `keep="correct"` are what the claims are about, and pairs that the
             model answers wrongly are left out here too.
+        evidence: what has been measured on this task already; the rest is measured here. Where the
+            model answers some pairs wrongly, all of it is measured here, on the others: controls,
+            centroids and random directions depend on which pairs there are.
         seed: of the groups of prompts and of the controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
     Returns:
         ClaimTable, with a reason wherever a claim could not be tested.
     Raises:
-        ValueError: the task has plain prompts alone.
+        ValueError: the task has plain prompts alone, or the evidence is of another model, other
+            prompts, another seed or other options.
     Source: Haim & McNamee, arXiv 2602.04931.
     Example:
         >>> evaluate_claims(model, load_task("months", model)).verdict("C1")
     """
     check_pairs(task, caller="evaluate_claims")
+    if evidence is not None:
+        check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_claims")
     model.check_weights()
     clean, corrupted = answered_rightly(task, model)
     right = (clean & corrupted).numpy()
     accuracy = float(right.mean()) * _kept_share(task)
     reason = _cannot_test(model, task, int(right.sum()), accuracy)
-    kept = task.select(right) if right.any() else task
-    evidence = None
-    if reason is None:
-        with tqdm(total=len(STAGES), desc="claims", disable=None, leave=False) as bar:
+    if reason is not None:
+        kept = task.select(right) if right.any() else task
+        return judge(model.info, kept, reason, accuracy=accuracy, n=int(right.sum()), seed=seed)
+    kept, known = (task, evidence) if right.all() else (task.select(right), None)
+    whole = complete_evidence(model, kept, known, seed=seed, batch_size=batch_size)
+    grounds = lay_grounds(kept, whole, seed=seed)
+    return judge(model.info, kept, grounds, accuracy=accuracy, n=len(kept), seed=seed)
 
-            def progress(stage: str) -> None:
-                bar.set_postfix_str(stage)
-                bar.update()
 
-            evidence = gather_evidence(
-                model, kept, seed=seed, batch_size=batch_size, progress=progress
-            )
-    findings = [_finding(one, evidence, reason) for one in STATEMENTS]
-    curve = _curve(evidence, model.n_layers)
+def judge(
+    model: ModelInfo, task: Task, on: Grounds | str, *, accuracy: float, n: int, seed: int
+) -> ClaimTable:
+    """Every statement's number and every claim's verdict; nothing is run.
+
+    Args:
+        model: which one it was measured on.
+        task: the pairs that it was measured on.
+        on: what was measured, or why nothing could be.
+        accuracy: share of the drawn pairs that the model answers rightly.
+        n: number of pairs that it answers rightly.
+        seed: of the groups of prompts and of the controls.
+    """
+    findings = [_finding(one, on) for one in STATEMENTS]
+    located = 0.0 if isinstance(on, str) or on.zones is None else on.zones.located
+    curve = _curve(on, model.n_layers)
     return ClaimTable(
         provenance=make_provenance(
             "evaluate_claims",
-            model.info,
+            model,
             task=task.name,
-            prompts=kept.clean,
-            corrupted=kept.corrupted or (),
+            prompts=task.clean,
+            corrupted=task.corrupted or (),
             settings={},
             seed=seed,
         ),
         claims=tuple(judge_claims(findings)),
-        findings=(*findings, *_beside(evidence, reason)),
+        findings=(*findings, *_beside(on)),
         accuracy=accuracy,
-        n_pairs=int(right.sum()),
-        n_prompts=0 if evidence is None else evidence.n_prompts,
-        located=0.0 if evidence is None or evidence.zones is None else evidence.zones.located,
+        n_pairs=n,
+        n_prompts=0 if isinstance(on, str) else on.n_prompts,
+        located=located,
         handover=torch.from_numpy(curve[0]).float(),
         handover_low=torch.from_numpy(curve[1]).float(),
         handover_high=torch.from_numpy(curve[2]).float(),
@@ -126,8 +146,8 @@ def _cannot_test(model: DepthModel, task: Task, n_right: int, accuracy: float) -
     return None
 
 
-def _finding(one: Statement, evidence: Evidence | None, reason: str | None) -> Finding:
-    found, why = _number(one.key, evidence, reason)
+def _finding(one: Statement, on: Grounds | str) -> Finding:
+    found, why = _number(one.key, on)
     return make_finding(
         one.key,
         found,
@@ -135,27 +155,29 @@ def _finding(one: Statement, evidence: Evidence | None, reason: str | None) -> F
         unit=one.unit,
         expect=one.expect,
         threshold=one.threshold,
-        reason=why if found is None else _bear_in_mind(one, evidence),
+        reason=why if found is None else _bear_in_mind(one, on),
     )
 
 
-def _number(key: str, evidence: Evidence | None, reason: str | None) -> tuple[Estimate | None, str]:
-    if evidence is None:
-        return None, reason or ""
+def _number(key: str, on: Grounds | str) -> tuple[Estimate | None, str]:
+    """A statement's number, or why there is none."""
+    if isinstance(on, str):
+        return None, on
     try:
-        return measure(key, evidence), ""
+        return measure(key, on), ""
     except Unmeasured as why:
         return None, str(why)
 
 
-def _bear_in_mind(one: Statement, evidence: Evidence | None) -> str:
+def _bear_in_mind(one: Statement, on: Grounds | str) -> str:
     """What makes a number weaker than it looks."""
-    assert evidence is not None
     if one.key in ("C5 norm does nothing", "C5 beats norm", "C6 norm decides nothing"):
-        assert evidence.ablation is not None
-        assert evidence.zones is not None
-        change = evidence.ablation.norm_ratio[..., 0].log().abs().double().numpy()
-        typical = float(np.nanmedian(change[evidence.zones.late]))
+        assert isinstance(on, Grounds)
+        assert on.ablation is not None
+        assert on.zones is not None
+        ratio = on.ablation.norm_ratio[..., on.ablation.positions.index("prediction")]
+        change = ratio.log().abs().double().numpy()
+        typical = float(np.nanmedian(change[on.zones.late]))
         if typical < WEAK_NORMS:
             return (
                 f"the norms of a pair differ by {typical:.1%} (median), so a norm swap is a weak "
@@ -164,11 +186,11 @@ def _bear_in_mind(one: Statement, evidence: Evidence | None) -> str:
     return ""
 
 
-def _beside(evidence: Evidence | None, reason: str | None) -> list[Finding]:
+def _beside(on: Grounds | str) -> list[Finding]:
     """What is measured beside a claim."""
     rows = []
     for key, (says, unit) in BESIDE.items():
-        found, why = _number(key, evidence, reason)
+        found, why = _number(key, on)
         rows.append(make_finding(key, found, says=says, unit=unit, reason=why))
     return rows
 
@@ -215,10 +237,10 @@ def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
 
 
 def _curve(
-    evidence: Evidence | None, n_layers: int
+    on: Grounds | str, n_layers: int
 ) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
     """The handover by depth with its interval; NaN where it was not measured."""
-    if evidence is None or evidence.patch is None:
+    if isinstance(on, str) or on.patch is None:
         nothing = np.full(n_layers + 1, np.nan)
         return nothing, nothing, nothing
-    return stats.bootstrap_mean(handover_curve(evidence))
+    return stats.bootstrap_mean(handover_curve(on))

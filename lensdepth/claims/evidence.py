@@ -1,172 +1,105 @@
-"""Everything that the claims are judged on, each measured once, in numbers by pair."""
+"""What the claims are judged on: sweeps of one model and one task, each measured once.
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+Whoever has measured some of them already, as a report has, hands them over:
 
-import torch
-from jaxtyping import Bool, Float
-from numpy import ndarray as Array
-from torch import Tensor
+    >>> evidence = Evidence(patch=patch_sweep(model, task), ablation=ablation_sweep(model, task))
+    >>> evaluate_claims(model, task, evidence=evidence)
+"""
 
-from lensdepth import metrics
-from lensdepth.ablation import AblationProfile, DoseProfile, ablation_sweep, dose_response
-from lensdepth.claims.estimate import sharing
-from lensdepth.claims.zones import Zones, deal_groups, find_zones
-from lensdepth.geometry.reading import read_prompts
-from lensdepth.locality import LocalityProfile, compare_local_global, trajectory_response
-from lensdepth.model import DepthModel
-from lensdepth.patching import PatchProfile, patch_sweep
-from lensdepth.steering import SteeringProfile, steering_sweep
-from lensdepth.tasks import Task
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-T = TypeVar("T")
-STAGES = ("patching", "geometry", "ablation", "norms", "steering", "local and global", "trajectory")
+from lensdepth.ablation.dose import DoseProfile
+from lensdepth.ablation.profile import AblationProfile
+from lensdepth.geometry.reading import Reading
+from lensdepth.locality.compare import LocalityProfile
+from lensdepth.locality.trajectory import TrajectoryProfile
+from lensdepth.patching.profile import PatchProfile
+from lensdepth.provenance import ModelInfo, other_than
+from lensdepth.steering.profile import SteeringProfile
+from lensdepth.tasks.task import Task
+from lensdepth.tokens import number_texts
+
 FACTORS = (0.5, 2.0)
 """Of the norm: far beyond what a swap between prompts does to it."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Geometry:
-    """The clean prompts' last tokens, depth by depth."""
-
-    states: Float[Tensor, "depth pair d_model"]
-    log_probs: Float[Tensor, "pair d_vocab"]
-    """The model's own predictions."""
-    norm: Float[Array, "pair depth"]
-    similarity: Float[Array, "pair depth"]
-    """Mean cosine with the states of the other prompts."""
-    curvature: Float[Array, "pair depth"]
+STREAM = "attn_out"
+"""Whose single blocks are held against all of them."""
+N_FOLDS = 10
+"""Parts that steering splits the prompts into."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """What was measured; what could not be is None, with a reason."""
+    """Profiles of one model and one task; None is what has not been measured.
 
-    task: Task
-    share: Bool[Array, "pair pair"]
-    n_prompts: int
-    patch: PatchProfile | None
-    zones: Zones | None
-    geometry: Geometry | None
-    ablation: AblationProfile | None
-    scaled: DoseProfile | None
-    """Norms halved and doubled."""
-    steering: SteeringProfile | None
-    locality: LocalityProfile | None
-    persistence: Float[Array, "pair block"] | None
-    absent: dict[str, str] = field(default_factory=dict)
-    """Name of a field -> why it is None."""
-
-
-def reason_of(refusal: ValueError) -> str:
-    """Why a function refused, as a part of a sentence: without its name and the full stop."""
-    return str(refusal).split(": ", 1)[-1].removesuffix(".")
-
-
-def gather_evidence(
-    model: DepthModel,
-    task: Task,
-    *,
-    seed: int,
-    batch_size: int | None,
-    progress: Callable[[str], None] = lambda stage: None,
-) -> Evidence:
-    """Run the sweeps by their public functions.
-
-    Args:
-        model: any wrapped model.
-        task: pairs with input positions.
-        seed: of the groups and of the sweeps' controls.
-        batch_size: prompts in one forward pass.
-        progress: told the name of each stage before it runs.
+    They may hold more than the claims need (other doses, scopes or controls), never less.
     """
-    assert task.corrupted is not None
-    absent: dict[str, str] = {}
 
-    def willing(name: str, stage: str, run: Callable[[], T]) -> T | None:
-        """A sweep may refuse these prompts; then its claims are not judged, and this is why."""
-        progress(stage)
-        try:
-            return run()
-        except ValueError as refusal:
-            absent[name] = reason_of(refusal)
-            return None
+    patch: PatchProfile | None = None
+    """`patch_sweep(model, task)`: the residual stream at both positions."""
+    reading: Reading | None = None
+    """`lensdepth.geometry.reading.read_states(model, task)`."""
+    ablation: AblationProfile | None = None
+    """`ablation_sweep(model, task)`."""
+    dose: DoseProfile | None = None
+    """`dose_response(model, task)`: norms halved and doubled among its doses."""
+    steering: SteeringProfile | None = None
+    """`steering_sweep(model, task)`: at both positions."""
+    locality: LocalityProfile | None = None
+    """`compare_local_global(model, task, stream="attn_out")`."""
+    trajectory: TrajectoryProfile | None = None
+    """`trajectory_response(model, task, stream="attn_out")`."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Name of a profile -> why there can be none of these prompts."""
 
-    patch = willing(
-        "patch",
-        "patching",
-        lambda: patch_sweep(model, task, positions=("input", "prediction"), seed=seed),
-    )
-    zones = None
-    if patch is not None:
-        first, second = (patch.efficacy(name).double().numpy() for name in patch.positions)
-        group = deal_groups(task.clean, task.corrupted, seed=seed)
-        try:
-            zones = find_zones(first, second, group)
-        except ValueError as refusal:
-            absent["zones"] = str(refusal)
-    geometry = willing(
-        "geometry", "geometry", lambda: _read_geometry(model, task, batch_size=batch_size)
-    )
-    ablation = willing("ablation", "ablation", lambda: ablation_sweep(model, task, seed=seed))
-    scaled = willing(
-        "scaled",
-        "norms",
-        lambda: dose_response(model, task, angles=(), factors=FACTORS, seed=seed),
-    )
-    steering = willing(
-        "steering", "steering", lambda: steering_sweep(model, task, scopes=("local",), seed=seed)
-    )
-    locality = willing(
-        "locality",
-        "local and global",
-        lambda: compare_local_global(model, task, stream="attn_out"),
-    )
-    progress("trajectory")
-    persistence = None
-    if locality is not None:
-        followed = trajectory_response(model, task, stream="attn_out", seed=seed)
-        persistence = followed.persistence.double().numpy()
-    return Evidence(
-        task=task,
-        share=sharing(task.clean, task.corrupted),
-        n_prompts=len({*task.clean, *task.corrupted}),
-        patch=patch,
-        zones=zones,
-        geometry=geometry,
-        ablation=ablation,
-        scaled=scaled,
-        steering=steering,
-        locality=locality,
-        persistence=persistence,
-        absent=absent,
-    )
+    @property
+    def profiles(self) -> dict[str, Any]:
+        """What has been measured, by name."""
+        named = {name: getattr(self, name) for name in PROFILES}
+        return {name: profile for name, profile in named.items() if profile is not None}
 
 
-def _read_geometry(model: DepthModel, task: Task, *, batch_size: int | None) -> Geometry:
-    batch = task.clean_tokens
-    reading = read_prompts(
-        model, batch, batch.last, torch.arange(len(batch)), include_first=False,
-        batch_size=batch_size,
-    )  # fmt: skip
-    states, read = reading.states.cpu(), reading.per_prompt
-    return Geometry(
-        states=states,
-        log_probs=metrics.log_probs(model.readout(states[-1].to(model.device))).cpu(),
-        norm=read["norm"].double().cpu().numpy().T,
-        similarity=_similarity(states),
-        curvature=read["curvature"].double().cpu().numpy().T,
-    )
-
-
-def _similarity(states: Float[Tensor, "depth pair d_model"]) -> Float[Array, "pair depth"]:
-    """Mean cosine of each state with the others at its depth; NaN where there is a zero state."""
-    unit = states.double()
-    unit = unit / unit.norm(dim=-1, keepdim=True)
-    total = unit.sum(1, keepdim=True)
-    others = ((unit * total).sum(-1) - 1) / (states.shape[1] - 1)
-    return others.T.numpy()
+PROFILES = tuple(one.name for one in fields(Evidence) if one.name != "refused")
+SEEDLESS = ("reading", "locality")
+"""Nothing in them is drawn."""
+_RESIDUAL = {"stream": "resid_pre", "edit": "full", "mode": "denoise"}
+_ATTENTION = _RESIDUAL | {"stream": STREAM, "position": "prediction"}
+NEEDED: dict[str, dict[str, Any]] = {
+    "patch": _RESIDUAL
+    | {
+        "method": "exact",
+        "heads": (),
+        "positions": {"input", "prediction"},
+        "metrics": {"success"},
+    },
+    "reading": {},
+    "ablation": {
+        "mode": "denoise",
+        "to": "source",
+        "coordinates": "raw",
+        "scopes": {"local"},
+        "positions": {"prediction"},
+    },
+    "dose": {
+        "mode": "denoise",
+        "coordinates": "raw",
+        "position": "prediction",
+        "factors": set(FACTORS),
+    },
+    "steering": {
+        "mode": "denoise",
+        "scopes": {"local"},
+        "positions": {"input", "prediction"},
+        "strength": 1.0,
+        "budget": None,
+        "input_label": "input",
+        "output_label": "answer",
+    },
+    "locality": _ATTENTION | {"metric": "logit_diff"},
+    "trajectory": _ATTENTION | {"read": "prediction"},
+}
+"""Profile -> option -> what it must be, or in braces what must be among it."""
 
 
 def check_pairs(task: Task, *, caller: str) -> None:
@@ -181,3 +114,76 @@ def check_pairs(task: Task, *, caller: str) -> None:
             f"{task.name!r} has plain prompts alone. Give the columns clean, corrupted, target "
             f"and foil."
         )
+
+
+def check_evidence(
+    evidence: Evidence, model: ModelInfo, task: Task, *, seed: int, caller: str
+) -> None:
+    """Refuse profiles of another model, other prompts, another seed or other options.
+
+    The answers and the input positions are not in a profile's provenance: that they are the task's
+    is for whoever hands it over.
+
+    Raises:
+        ValueError: with the difference.
+    """
+    for name, profile in evidence.profiles.items():
+        wrong = _difference(name, profile, model, task, seed)
+        if wrong:
+            raise ValueError(
+                f"{caller}: the {name} of the evidence is {wrong}; leave it out, and it is "
+                f"measured."
+            )
+
+
+def _difference(name: str, profile: Any, model: ModelInfo, task: Task, seed: int) -> str:
+    known = profile.provenance
+    if known is None:
+        return "one that read_states did not make"
+    corrupted = () if name == "reading" else task.corrupted or ()
+    other = other_than(known, model, prompts=task.clean, corrupted=corrupted)
+    if other:
+        return other
+    if known.task != task.name:
+        return f"of the task {known.task!r}, and this one is {task.name!r}"
+    if name not in SEEDLESS and known.seed != seed:
+        return f"of seed {known.seed}, and the claims are of seed {seed}"
+    for option, wanted in NEEDED[name].items():
+        given = _option(profile, option)
+        if isinstance(wanted, set):
+            lacking = sorted(map(str, wanted - set(given)))
+            if lacking:
+                return f"without {', '.join(lacking)} among its {option}"
+        elif given != wanted:
+            return f"of {option} {given!r}, and {wanted!r} is needed"
+    depths = profile.edited if name == "trajectory" else getattr(profile, "depths", None)
+    n_places = model.n_layers + (name not in ("locality", "trajectory"))
+    if depths is not None and depths.tolist() != list(range(n_places)):
+        return f"of depths {depths.tolist()}, and all of 0 to {n_places - 1} are needed"
+    if name == "steering":
+        # Fewer prompts than folds have one each.
+        sides = number_texts(task.clean_tokens, task.corrupted_tokens or task.clean_tokens)
+        n_folds = min(N_FOLDS, 1 + max(int(side.max()) for side in sides))
+        if profile.n_folds != n_folds:
+            return f"of {profile.n_folds} folds, and {n_folds} are needed"
+    return ""
+
+
+def _option(profile: Any, option: str) -> Any:
+    """What a profile was made with: its own field, or one of its provenance's settings."""
+    if option == "factors":
+        return norm_doses(profile)
+    if hasattr(profile, option):
+        return getattr(profile, option)
+    return profile.provenance.settings.get(option)
+
+
+def norm_doses(profile: DoseProfile) -> list[float]:
+    """Factors of the norm by dose; NaN where it is a direction that turns."""
+    named = zip(profile.parts, profile.doses.tolist(), strict=True)
+    return [dose if part == "norm" else float("nan") for part, dose in named]
+
+
+def reason_of(refusal: ValueError) -> str:
+    """Why a function refused, as a part of a sentence: without its name and the full stop."""
+    return str(refusal).split(": ", 1)[-1].removesuffix(".")

@@ -1,35 +1,44 @@
-"""Hypotheses tested on a model: the sweeps that they need, each once, and a verdict for each."""
+"""Hypotheses tested on a model: a number and a verdict for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 from tqdm.auto import tqdm
 
-from lensdepth.ablation import AblationProfile, ablation_sweep
 from lensdepth.arguments import checked
 from lensdepth.claims.estimate import Estimate, estimate, sharing
+from lensdepth.claims.evidence import Evidence, check_evidence
 from lensdepth.claims.hypothesis import Condition, Hypothesis, parse_depths
 from lensdepth.claims.result import Finding, make_finding
+from lensdepth.claims.sweeps import (
+    ZONES,
+    Sweep,
+    SweepProfile,
+    conditions,
+    effects_of,
+    needed_sweeps,
+    profile_of,
+    run_sweep,
+    sweeps_of,
+    whole_difference,
+)
 from lensdepth.claims.verdict import Judged, Verdict, decide
 from lensdepth.claims.zones import FEWEST, chosen_on_others, deal_groups, find_zones
 from lensdepth.model import DepthModel
-from lensdepth.patching import PatchProfile, patch_sweep
+from lensdepth.patching.profile import PatchProfile
 from lensdepth.provenance import Provenance, make_provenance
-from lensdepth.steering import SteeringProfile, steering_sweep
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-Sweep = tuple[str, str, str, str, str]
-Profile = AblationProfile | PatchProfile | SteeringProfile
 UNITS = {
     "transferred": "transferred fraction",
     "logit_diff": "nats",
@@ -91,7 +100,12 @@ class HypothesisTable:
 
 @checked
 def evaluate_hypotheses(
-    model: DepthModel, task: Task, hypotheses: Sequence[Hypothesis], *, seed: int = 0
+    model: DepthModel,
+    task: Task,
+    hypotheses: Sequence[Hypothesis],
+    *,
+    evidence: Evidence | None = None,
+    seed: int = 0,
 ) -> HypothesisTable:
     """Test each hypothesis on the task's pairs.
 
@@ -103,12 +117,15 @@ def evaluate_hypotheses(
         model: any wrapped model.
         task: pairs of prompts; usually those that the model answers rightly.
         hypotheses: what is expected.
+        evidence: patches and ablations that were measured on this task already, as for
+            `evaluate_claims`; whatever else is needed is measured here.
         seed: of groups, folds and controls.
     Returns:
         HypothesisTable.
     Raises:
         ValueError: before any forward pass: no pairs, unknown labels or values, depths that the
-            model does not have, or too few pairs.
+            model does not have, too few pairs, or evidence of another model, other prompts,
+            another seed or other options.
     Example:
         >>> first = Condition(intervention="ablate", edit="direction")
         >>> second = Condition(intervention="ablate", edit="norm")
@@ -116,8 +133,11 @@ def evaluate_hypotheses(
         >>> evaluate_hypotheses(model, task, [one]).hypotheses[0].verdict
     """
     check_hypotheses(model, task, hypotheses)
-    sweeps = needed_sweeps(hypotheses)
-    profiles = {}
+    profiles: dict[Sweep, SweepProfile] = {}
+    if evidence is not None:
+        check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_hypotheses")
+        profiles = sweeps_of(evidence)
+    sweeps = needed_sweeps(hypotheses, profiles)
     for sweep in tqdm(sweeps, desc="sweeps", disable=None, leave=False):
         profiles[sweep] = run_sweep(model, task, sweep, seed=seed)
     assert task.corrupted is not None
@@ -161,7 +181,7 @@ def check_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothe
             f"prompts alone."
         )
     check_labels(hypotheses, {name: task.labels[name].astype(str) for name in task.labels.columns})
-    check_depths(hypotheses, model.n_layers)
+    check_hypothesis_depths(hypotheses, model.n_layers)
     for one in hypotheses:
         for condition in conditions(one):
             if condition.position == "input" and task.input_positions is None:
@@ -172,7 +192,7 @@ def check_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothe
             )
 
 
-def check_depths(hypotheses: Sequence[Hypothesis], n_layers: int) -> None:
+def check_hypothesis_depths(hypotheses: Sequence[Hypothesis], n_layers: int) -> None:
     """Refuse depths that a model of so many blocks does not have.
 
     Raises:
@@ -206,57 +226,9 @@ def check_labels(hypotheses: Sequence[Hypothesis], labels: "dict[str, pd.Series[
                     )
 
 
-def conditions(one: Hypothesis) -> list[Condition]:
-    """Those that something is done in."""
-    return [condition for condition in (one.first, one.second) if condition is not None]
-
-
 def last_depth(one: Hypothesis, n_layers: int) -> int:
     """The last residual depth, or the last block of the other streams."""
     return n_layers if one.first.stream == "resid_pre" else n_layers - 1
-
-
-def needed_sweeps(hypotheses: Sequence[Hypothesis]) -> list[Sweep]:
-    """Each sweep once, in the order of first use."""
-    needed = [c.sweep for one in hypotheses for c in conditions(one)]
-    if any(one.depths in ("early", "late") for one in hypotheses):
-        needed += [
-            ("patch", name, "local", "resid_pre", "full") for name in ("input", "prediction")
-        ]
-    return list(dict.fromkeys(needed))
-
-
-def run_sweep(model: DepthModel, task: Task, sweep: Sweep, *, seed: int) -> Profile:
-    """One sweep by its public function, at all depths."""
-    kind, position, scope, stream, edit = sweep
-    given: dict[str, Any] = {"positions": (position,), "seed": seed}
-    if kind == "patch":
-        return patch_sweep(model, task, stream=stream, edit=edit, controls=(), **given)  # type: ignore[arg-type]
-    if kind == "ablate":
-        return ablation_sweep(model, task, scopes=(scope,), **given)  # type: ignore[arg-type]
-    return steering_sweep(model, task, scopes=(scope,), **given)  # type: ignore[arg-type]
-
-
-def _effects(condition: Condition, metric: str, profile: Profile) -> Float[Array, "pair depth"]:
-    """Effects by pair; of `transferred`, changes of the logit difference in nats."""
-    name = "logit_diff" if metric == "transferred" else metric
-    if isinstance(profile, PatchProfile):
-        found = profile.effects if name == "logit_diff" else profile.of(name)
-        return found[:, :, 0].double().numpy()
-    if isinstance(profile, AblationProfile):
-        return profile.of(condition.edit, profile.effect(name)).double().numpy()  # type: ignore[arg-type]
-    found = profile.of(getattr(profile, name), condition.position, edit=condition.edit)
-    if name == "logit_diff":
-        found = found - profile.base_logit_diff[:, None]
-    return found.double().numpy()
-
-
-def _whole(profile: Profile) -> Float[Array, " pair"]:
-    """Logit difference of the source run less the base run's, in nats."""
-    if isinstance(profile, PatchProfile):
-        i = profile.metrics.index("logit_diff")
-        return (profile.source_values - profile.base_values)[i].double().numpy()
-    return (profile.source_logit_diff - profile.base_logit_diff).double().numpy()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -271,14 +243,14 @@ class Side:
 
 
 def _side(
-    condition: Condition | None, one: Hypothesis, task: Task, profiles: dict[Sweep, Profile]
+    condition: Condition | None, one: Hypothesis, task: Task, profiles: dict[Sweep, SweepProfile]
 ) -> Side:
-    profile = profiles[(condition or one.first).sweep]
-    effects = _effects(condition or one.first, one.metric, profile)
+    profile = profile_of(condition or one.first, profiles)
+    effects = effects_of(condition or one.first, one.metric, profile)
     pairs = np.ones(len(task), dtype=bool)
     for label, value in ((condition or one.first).where or {}).items():
         pairs &= (task.labels[label].astype(str) == value).to_numpy()
-    whole = _whole(profile) if one.metric == "transferred" else np.ones(len(task))
+    whole = whole_difference(profile) if one.metric == "transferred" else np.ones(len(task))
     return Side(
         pairs=pairs, effects=np.zeros_like(effects) if condition is None else effects, unit=whole
     )
@@ -287,7 +259,7 @@ def _side(
 def _finding(
     one: Hypothesis,
     task: Task,
-    profiles: dict[Sweep, Profile],
+    profiles: dict[Sweep, SweepProfile],
     group: Int[Array, "pair role"],
     n_layers: int,
 ) -> Finding:
@@ -327,7 +299,7 @@ def _depths(
     one: Hypothesis,
     first: Side,
     second: Side,
-    profiles: dict[Sweep, Profile],
+    profiles: dict[Sweep, SweepProfile],
     group: Int[Array, "pair role"],
     n_layers: int,
 ) -> Bool[Array, "pair depth"]:
@@ -338,10 +310,10 @@ def _depths(
     if one.depths == "best":
         return _best(one, first, second, group)
     curves = []
-    for name in ("input", "prediction"):
-        profile = profiles[("patch", name, "local", "resid_pre", "full")]
+    for patched in ZONES:
+        profile = profile_of(patched, profiles)
         assert isinstance(profile, PatchProfile)
-        curves.append(profile.efficacy(name).double().numpy())
+        curves.append(profile.efficacy(patched.position).double().numpy())
     zones = find_zones(curves[0], curves[1], group)
     if not zones.located:
         raise ValueError("no crossing of patching was found, so no depth is early or late")

@@ -17,8 +17,8 @@ from lensdepth.steering import sweep as steering
 from lensdepth.sweep.choices import Scope
 from lensdepth.sweep.roles import POSITION_NAMES
 
-Intervention = Literal["ablate", "patch", "steer"]
-Metric = Literal["transferred", "logit_diff", "success", "kl"]
+InterventionKind = Literal["ablate", "patch", "steer"]
+MetricName = Literal["transferred", "logit_diff", "success", "kl"]
 WORDS = {
     "transferred": "transferred fraction",
     "logit_diff": "change of the logit difference",
@@ -41,7 +41,7 @@ EDITS: dict[str, tuple[str, ...]] = {
 class Condition:
     """What is done to which pairs."""
 
-    intervention: Intervention
+    intervention: InterventionKind
     """`ablate`: a part of the state replaced by the source's; `patch`: a stream; `steer`: a
     difference of centroids added."""
     edit: str = "full"
@@ -53,7 +53,7 @@ class Condition:
     """Label column -> value: only pairs with these."""
 
     def __post_init__(self) -> None:
-        check_choice("intervention", self.intervention, get_args(Intervention))
+        check_choice("intervention", self.intervention, get_args(InterventionKind))
         check_choice(f"edit of {self.intervention}", self.edit, EDITS[self.intervention])
         check_choice("position", self.position, POSITION_NAMES)
         check_choice("scope", self.scope, get_args(Scope))
@@ -65,12 +65,6 @@ class Condition:
         if self.intervention == "steer" and self.scope not in ("local", "suffix"):
             raise ValueError(f"steer has the scopes local and suffix, got {self.scope!r}.")
 
-    @property
-    def sweep(self) -> tuple[str, str, str, str, str]:
-        """What a sweep is told apart by; conditions of one sweep need one run."""
-        edit = self.edit if self.intervention == "patch" else ""
-        return self.intervention, self.position, self.scope, self.stream, edit
-
 
 @dataclass(frozen=True, kw_only=True)
 class Hypothesis:
@@ -80,7 +74,7 @@ class Hypothesis:
     first: Condition
     second: Condition | None = None
     """None: nothing is done, and the effect is 0."""
-    metric: Metric = "transferred"
+    metric: MetricName = "transferred"
     """`transferred`: change of the logit difference over the whole difference, of means;
     `logit_diff`: that change in nats; `success`: share of pairs whose most likely token becomes the
     source's answer; `kl`: KL(base || edited) in nats."""
@@ -96,7 +90,7 @@ class Hypothesis:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise ValueError("name is empty.")
-        check_choice("metric", self.metric, get_args(Metric))
+        check_choice("metric", self.metric, get_args(MetricName))
         check_choice("expect", self.expect, get_args(Expectation))
         if not self.by >= 0 or not np.isfinite(self.by):
             raise ValueError(f"by must be a number from 0 on, got {self.by!r}.")

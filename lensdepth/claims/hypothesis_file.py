@@ -24,8 +24,8 @@ from lensdepth.claims.hypothesis import (
     EDITS,
     Condition,
     Hypothesis,
-    Intervention,
-    Metric,
+    InterventionKind,
+    MetricName,
     check_choice,
 )
 from lensdepth.claims.verdict import Expectation
@@ -110,7 +110,7 @@ def _hypothesis(file: Path, lines: list[str], block: tuple[int, int], table: Any
         if key in values and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
             wanted = "a text" if kinds is str else "a number"
             raise ValueError(f"{place(key)}: {key} must be {wanted}, got {shown(values[key])}.")
-    for key, known in (("metric", get_args(Metric)), ("expect", get_args(Expectation))):
+    for key, known in (("metric", get_args(MetricName)), ("expect", get_args(Expectation))):
         if key in values:
             _choose(key, values[key], known, place(key))
     if "by" in values:
@@ -148,7 +148,7 @@ def _condition(table: Any, key: str, place: Any) -> Condition:
         raise ValueError(f"{place(key)}: {key} has no 'intervention'.")
     values = dict(table)
     known = {
-        "intervention": get_args(Intervention), "scope": get_args(Scope),
+        "intervention": get_args(InterventionKind), "scope": get_args(Scope),
         "stream": get_args(Stream), "position": POSITION_NAMES,
     }  # fmt: skip
     for name, choices in known.items():

@@ -1,4 +1,4 @@
-"""The number behind each statement, from the evidence."""
+"""The number behind each statement."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
+from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.coupling import late_coupling
 from lensdepth.claims.estimate import Estimate, estimate, ratio, rise_width
-from lensdepth.claims.evidence import Evidence
+from lensdepth.claims.grounds import Grounds
 from lensdepth.claims.norms import norm_tells_context
 from lensdepth.claims.zones import Zones, chosen_on_others, mean_over
 
@@ -26,52 +27,54 @@ class Unmeasured(Exception):
     """A statement has no number here; the message is why."""
 
 
-def measure(key: str, evidence: Evidence) -> Estimate:
+def measure(key: str, grounds: Grounds) -> Estimate:
     """The estimate of a statement.
 
     Raises:
         Unmeasured: with the reason.
     """
     claim, word = key.split(" ", 1)
-    found = _BY_CLAIM[claim](evidence, word)
+    found = _BY_CLAIM[claim](grounds, word)
     if np.isnan(found.value) or np.isnan(found.se):
         raise Unmeasured("too few pairs have a number here")
     return found
 
 
-def _need(evidence: Evidence, *names: str) -> None:
+def _need(grounds: Grounds, *names: str) -> None:
     for name in names:
-        if getattr(evidence, name) is None:
-            raise Unmeasured(evidence.absent[name])
+        if getattr(grounds, name) is None:
+            raise Unmeasured(grounds.absent[name])
 
 
-def _mean(evidence: Evidence, values: Float[Array, " pair"]) -> Estimate:
-    return estimate(values, evidence.share, n=evidence.n_prompts)
+def _mean(grounds: Grounds, values: Float[Array, " pair"]) -> Estimate:
+    return estimate(values, grounds.share, n=grounds.n_prompts)
 
 
-def _zones(evidence: Evidence) -> Zones:
-    _need(evidence, "patch", "zones")
-    assert evidence.zones is not None
-    return evidence.zones
+def _zones(grounds: Grounds) -> Zones:
+    _need(grounds, "patch", "zones")
+    assert grounds.zones is not None
+    return grounds.zones
 
 
-def handover_curve(evidence: Evidence) -> Float[Array, "pair depth"]:
+def handover_curve(grounds: Grounds) -> Float[Array, "pair depth"]:
     """Half of 1 + success at the prediction position - success at the input position.
 
     0 where the input decides alone, 1 where the last token does.
     """
-    assert evidence.patch is not None
-    efficacy = {n: evidence.patch.efficacy(n).double().numpy() for n in evidence.patch.positions}
-    return (1 + efficacy["prediction"] - efficacy["input"]) / 2
+    assert grounds.patch is not None
+    at_input, at_end = (
+        grounds.patch.efficacy(name).double().numpy() for name in ("input", "prediction")
+    )
+    return (1 + at_end - at_input) / 2
 
 
-def _c1(evidence: Evidence, word: str) -> Estimate:
-    zones = _zones(evidence)
-    curve = handover_curve(evidence)
+def _c1(grounds: Grounds, word: str) -> Estimate:
+    zones = _zones(grounds)
+    curve = handover_curve(grounds)
     if word == "handover":
-        return _mean(evidence, mean_over(curve, zones.late) - mean_over(curve, zones.early))
+        return _mean(grounds, mean_over(curve, zones.late) - mean_over(curve, zones.early))
     _check_handover(curve)
-    return estimate(curve, evidence.share, rise_width, n=evidence.n_prompts)
+    return estimate(curve, grounds.share, rise_width, n=grounds.n_prompts)
 
 
 def _check_handover(curve: Float[Array, "pair depth"]) -> None:
@@ -80,30 +83,31 @@ def _check_handover(curve: Float[Array, "pair depth"]) -> None:
         raise Unmeasured("control does not pass from one position to the other in these pairs")
 
 
-def _c2(evidence: Evidence, word: str) -> Estimate:
-    _need(evidence, "steering")
-    zones, steered = _zones(evidence), evidence.steering
+def _c2(grounds: Grounds, word: str) -> Estimate:
+    _need(grounds, "steering")
+    zones, steered = _zones(grounds), grounds.steering
     assert steered is not None
 
     def success(position: str, edit: str, where: Bool[Array, "pair depth"]) -> Array:
-        return mean_over(steered.efficacy(position, edit=edit).double().numpy(), where)
+        found = steered.efficacy(position, edit=edit, scope="local")
+        return mean_over(found.double().numpy(), where)
 
     position = "input" if word.startswith("input") else "prediction"
     before, after = (success(position, "full", zone) for zone in (zones.early, zones.late))
     if word == "input works early":
-        return _mean(evidence, before - success(position, "random", zones.early))
+        return _mean(grounds, before - success(position, "random", zones.early))
     if word == "output works late":
-        return _mean(evidence, after - success(position, "random", zones.late))
-    return _mean(evidence, before - after if position == "input" else after - before)
+        return _mean(grounds, after - success(position, "random", zones.late))
+    return _mean(grounds, before - after if position == "input" else after - before)
 
 
-def _c3(evidence: Evidence, word: str) -> Estimate:
-    _need(evidence, "patch", "geometry")
-    assert evidence.geometry is not None
-    handed = handover_curve(evidence)
+def _c3(grounds: Grounds, word: str) -> Estimate:
+    _need(grounds, "patch", "geometry")
+    assert grounds.geometry is not None
+    handed = handover_curve(grounds)
     _check_handover(handed)
     if word == "dimensionality":
-        spread = spread_terms(evidence.geometry.states)
+        spread = spread_terms(grounds.geometry.states)
         terms = np.concatenate([handed[:, None], spread], axis=1)
 
         def wider(mean: Float[Array, "3 depth"]) -> float:
@@ -116,9 +120,9 @@ def _c3(evidence: Evidence, word: str) -> Estimate:
             ratio_by_depth[~spread_out] = ratio_by_depth[spread_out][0]
             return _path_width(np.abs(np.diff(ratio_by_depth))) - rise_width(mean[0])
 
-        return estimate(terms, evidence.share, wider, n=evidence.n_prompts)
-    zones = _zones(evidence)
-    steps = np.diff(getattr(evidence.geometry, word), axis=1)
+        return estimate(terms, grounds.share, wider, n=grounds.n_prompts)
+    zones = _zones(grounds)
+    steps = np.diff(getattr(grounds.geometry, word), axis=1)
     # The direction of each change is that of other prompts, so that noise adds up to nothing.
     sign = np.zeros_like(steps)
     for mine, chosen in chosen_on_others(zones.group):
@@ -130,7 +134,7 @@ def _c3(evidence: Evidence, word: str) -> Estimate:
         return _path_width(mean[1][:-1]) - rise_width(mean[0])
 
     return estimate(
-        np.stack([handed, padded], axis=1), evidence.share, difference, n=evidence.n_prompts
+        np.stack([handed, padded], axis=1), grounds.share, difference, n=grounds.n_prompts
     )
 
 
@@ -157,79 +161,81 @@ def spread_terms(states: Float[Tensor, "depth pair d_model"]) -> Float[Array, "p
     return torch.stack([trace, square]).permute(2, 0, 1).numpy()
 
 
-def _c4(evidence: Evidence, word: str) -> Estimate:
-    _need(evidence, "geometry")
-    zones = _zones(evidence)
-    assert evidence.geometry is not None
-    found = late_coupling(evidence.task.clean, evidence.geometry, zones, word)
+def _c4(grounds: Grounds, word: str) -> Estimate:
+    _need(grounds, "geometry")
+    zones = _zones(grounds)
+    assert grounds.geometry is not None
+    found = late_coupling(grounds.task.clean, grounds.geometry, zones, word)
     if found is None:
         raise Unmeasured("too few different prompts in a group, or predictions that do not differ")
     return found
 
 
-def _c5(evidence: Evidence, word: str) -> Estimate:
+def _c5(grounds: Grounds, word: str) -> Estimate:
     if word == "norm does nothing":
-        return _norm_swap(evidence)
+        return _norm_swap(grounds)
     if word == "norm halved or doubled":
-        _need(evidence, "scaled")
-        assert evidence.scaled is not None
-        flipped = evidence.scaled.flip.double().numpy().mean(0)
-        return _mean(evidence, mean_over(flipped, _zones(evidence).late))
-    _need(evidence, "ablation")
-    zones, found = _zones(evidence), evidence.ablation
+        _need(grounds, "scaled")
+        assert grounds.scaled is not None
+        return _mean(grounds, mean_over(grounds.scaled, _zones(grounds).late))
+    _need(grounds, "ablation")
+    zones, found = _zones(grounds), grounds.ablation
     assert found is not None
     if word == "beats random":
         own, control = (
-            mean_over(found.of(edit, found.success).double().numpy(), zones.late)
+            mean_over(_of(found, edit, found.success), zones.late)
             for edit in ("direction", "random_direction")
         )
-        return _mean(evidence, own - control)
-    return _transferred(evidence, zones, {"direction": 1.0, "norm": -1.0})
+        return _mean(grounds, own - control)
+    return _transferred(grounds, zones, {"direction": 1.0, "norm": -1.0})
 
 
-def _norm_swap(evidence: Evidence) -> Estimate:
-    _need(evidence, "ablation")
-    return _transferred(evidence, _zones(evidence), {"norm": 1.0})
+def _of(
+    found: AblationProfile, edit: str, values: Float[Tensor, "edit scope position depth pair"]
+) -> Float[Array, "pair depth"]:
+    one = found.of(edit, values, scope="local", position="prediction")
+    return one.double().numpy()
 
 
-def _transferred(evidence: Evidence, zones: Zones, weights: dict[str, float]) -> Estimate:
+def _norm_swap(grounds: Grounds) -> Estimate:
+    _need(grounds, "ablation")
+    return _transferred(grounds, _zones(grounds), {"norm": 1.0})
+
+
+def _transferred(grounds: Grounds, zones: Zones, weights: dict[str, float]) -> Estimate:
     """Sum of weighted effects over the whole difference, of means over pairs, at late depths."""
-    found = evidence.ablation
+    found = grounds.ablation
     assert found is not None
     moved = sum(
-        weight
-        * mean_over(
-            (found.of(edit, found.effect("logit_diff"))).double().numpy(),
-            zones.late,
-        )
+        weight * mean_over(_of(found, edit, found.effect("logit_diff")), zones.late)
         for edit, weight in weights.items()
     )
     whole = (found.source_logit_diff - found.base_logit_diff).double().numpy()
     return estimate(
-        np.stack([np.asarray(moved), whole], axis=1), evidence.share, ratio, n=evidence.n_prompts
+        np.stack([np.asarray(moved), whole], axis=1), grounds.share, ratio, n=grounds.n_prompts
     )
 
 
-def _c6(evidence: Evidence, word: str) -> Estimate:
+def _c6(grounds: Grounds, word: str) -> Estimate:
     if word == "norm decides nothing":
-        return _norm_swap(evidence)
-    _need(evidence, "geometry")
-    zones = _zones(evidence)
-    assert evidence.geometry is not None
-    labels = context_labels(evidence)
+        return _norm_swap(grounds)
+    _need(grounds, "geometry")
+    zones = _zones(grounds)
+    assert grounds.geometry is not None
+    labels = context_labels(grounds)
     if not labels:
         raise Unmeasured(
             "the task has no context label: a label column whose values repeat and leave the "
             "answer open"
         )
     return norm_tells_context(
-        evidence.geometry.norm, labels, zones.group, evidence.share, n=evidence.n_prompts
+        grounds.geometry.norm, labels, zones.group, grounds.share, n=grounds.n_prompts
     )
 
 
-def context_labels(evidence: Evidence) -> dict[str, Int[Array, " pair"]]:
+def context_labels(grounds: Grounds) -> dict[str, Int[Array, " pair"]]:
     """Labels of the clean prompts that do not settle the answer, as numbers of their values."""
-    task = evidence.task
+    task = grounds.task
     columns = {name: task.labels[name].astype(str).tolist() for name in task.labels.columns}
     if task.inputs is not None:
         columns.setdefault("input", list(task.inputs))
@@ -249,9 +255,9 @@ def context_labels(evidence: Evidence) -> dict[str, Int[Array, " pair"]]:
     return kept
 
 
-def _c7(evidence: Evidence, word: str) -> Estimate:
-    _need(evidence, "locality")
-    zones, found = _zones(evidence), evidence.locality
+def _c7(grounds: Grounds, word: str) -> Estimate:
+    _need(grounds, "locality")
+    zones, found = _zones(grounds), grounds.locality
     assert found is not None
     local, whole = found.local.double().numpy(), found.whole.double().numpy()
     best = np.zeros(len(whole), dtype=int)
@@ -270,32 +276,31 @@ def _c7(evidence: Evidence, word: str) -> Estimate:
         if found.direct is None or found.total is None:
             raise Unmeasured("direct effects are not known in this model")
         direct, total = (x.double().numpy()[rows, best] for x in (found.direct, found.total))
-        return _changed(evidence, zones, total - direct, total)
+        return _changed(grounds, zones, total - direct, total)
     if word == "persistence":
-        assert evidence.persistence is not None
-        return _mean(evidence, evidence.persistence[rows, best])
+        _need(grounds, "persistence")
+        assert grounds.persistence is not None
+        return _mean(grounds, grounds.persistence[rows, best])
     if word == "no single depth":
-        return _ratio(evidence, whole - local[rows, best], whole)
-    return _changed(evidence, zones, whole - local.sum(1), whole)
+        return _ratio(grounds, whole - local[rows, best], whole)
+    return _changed(grounds, zones, whole - local.sum(1), whole)
 
 
 def _changed(
-    evidence: Evidence, zones: Zones, part: Float[Array, " pair"], whole: Float[Array, " pair"]
+    grounds: Grounds, zones: Zones, part: Float[Array, " pair"], whole: Float[Array, " pair"]
 ) -> Estimate:
     """Size of a part, of either sign, as a share of the whole: other pairs say which sign."""
     sign = np.zeros(len(part))
     for mine, chosen in chosen_on_others(zones.group):
         sign[mine] = np.sign(np.nanmean(part[chosen]))
-    return _ratio(evidence, sign * part, np.sign(np.nanmean(whole)) * whole)
+    return _ratio(grounds, sign * part, np.sign(np.nanmean(whole)) * whole)
 
 
-def _ratio(
-    evidence: Evidence, part: Float[Array, " pair"], whole: Float[Array, " pair"]
-) -> Estimate:
-    return estimate(np.stack([part, whole], axis=1), evidence.share, ratio, n=evidence.n_prompts)
+def _ratio(grounds: Grounds, part: Float[Array, " pair"], whole: Float[Array, " pair"]) -> Estimate:
+    return estimate(np.stack([part, whole], axis=1), grounds.share, ratio, n=grounds.n_prompts)
 
 
-_BY_CLAIM: dict[str, Callable[[Evidence, str], Estimate]] = {
+_BY_CLAIM: dict[str, Callable[[Grounds, str], Estimate]] = {
     "C1": _c1,
     "C2": _c2,
     "C3": _c3,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from lensdepth.arguments import checked
 from lensdepth.claims.evidence import FACTORS, check_pairs
-from lensdepth.claims.experiment import check_hypotheses, needed_sweeps
+from lensdepth.claims.experiment import check_hypotheses
 from lensdepth.claims.hypothesis import EDITS, Hypothesis
+from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.model import DepthModel
 from lensdepth.replay.memory import CPU_MEMORY
 from lensdepth.tasks import Task
@@ -19,7 +20,7 @@ REPEATS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Workload:
     """How much work there is."""
 
     sweeps: tuple[tuple[str, int], ...]
@@ -55,7 +56,7 @@ class Plan:
 
 
 @checked
-def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothesis]) -> Plan:
+def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothesis]) -> Workload:
     """The sweeps that `evaluate_hypotheses` would run.
 
     Raises:
@@ -63,11 +64,13 @@ def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothes
     """
     check_hypotheses(model, task, hypotheses)
     sweeps = []
-    for kind, position, scope, stream, edit in needed_sweeps(hypotheses):
-        depths = model.n_layers + (stream == "resid_pre")
-        n_edits = 1 if kind == "patch" else len(EDITS[kind])
-        words = [kind, edit, "" if stream == "resid_pre" else stream, position, scope]
-        sweeps.append((" ".join(filter(None, words)), n_edits * depths * len(task)))
+    for one in needed_sweeps(hypotheses):
+        depths = model.n_layers + (one.stream == "resid_pre")
+        n_edits = 1 if one.kind == "patch" else len(EDITS[one.kind])
+        n_runs = n_edits * depths * len(one.positions) * len(one.scopes) * len(task)
+        stream = "" if one.stream == "resid_pre" else one.stream
+        places = " and ".join(one.positions), " and ".join(one.scopes)
+        sweeps.append((" ".join(filter(None, (one.kind, one.edit, stream, *places))), n_runs))
     return _plan(model, task, sweeps)
 
 
@@ -100,7 +103,7 @@ def states_bytes(n_layers: int, d_model: int, n_tokens: int, n_pairs: int) -> in
 
 
 @checked
-def plan_claims(model: DepthModel, task: Task) -> Plan:
+def plan_claims(model: DepthModel, task: Task) -> Workload:
     """The sweeps that `evaluate_claims` would run, if the model answers all pairs rightly.
 
     Raises:
@@ -110,11 +113,11 @@ def plan_claims(model: DepthModel, task: Task) -> Plan:
     return _plan(model, task, claim_sweeps(model.n_layers, len(task)))
 
 
-def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Plan:
+def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Workload:
     assert task.corrupted_tokens is not None
     weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
     longest = max(task.clean_tokens.tokens.shape[1], task.corrupted_tokens.tokens.shape[1])
-    return Plan(
+    return Workload(
         sweeps=tuple(sweeps),
         plain_runs=plain_runs(len(sweeps), len(task)),
         seconds_per_prompt=_time_prompt(model, task),

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 
-from lensdepth.transition import find_crossing
+from lensdepth.transition.crossing import find_crossing
 
 N_GROUPS = 5
 FEWEST = 8

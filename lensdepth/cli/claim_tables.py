@@ -12,7 +12,7 @@ from lensdepth import prose
 if TYPE_CHECKING:
     from lensdepth.claims import ClaimTable, HypothesisTable
     from lensdepth.claims.models import ModelsTable
-    from lensdepth.claims.plan import Plan
+    from lensdepth.claims.plan import Workload
     from lensdepth.claims.result import Finding
 
 STYLES = {"supported": "bold green", "contradicted": "bold red", "cannot tell": "yellow"}
@@ -102,7 +102,7 @@ def _fraction(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.2f}"
 
 
-def plan_table(plan: "Plan") -> Table:
+def plan_table(plan: "Workload") -> Table:
     """One row a sweep."""
     shown = _table("sweep", "edited runs")
     for name, n in plan.sweeps:
@@ -110,7 +110,7 @@ def plan_table(plan: "Plan") -> Table:
     return shown
 
 
-def plan_sentences(plan: "Plan") -> list[str]:
+def plan_sentences(plan: "Workload") -> list[str]:
     """Totals, time and memory."""
     return [
         f"{plan.edited_runs:,} edited runs and {plan.plain_runs:,} plain ones.",

@@ -20,7 +20,7 @@ from lensdepth.cli.options import (
 
 if TYPE_CHECKING:
     from lensdepth.claims import Hypothesis
-    from lensdepth.claims.plan import Plan
+    from lensdepth.claims.plan import Workload
     from lensdepth.model import DepthModel
     from lensdepth.tasks import Task
 
@@ -120,7 +120,7 @@ def _check_before_loading(
 ) -> None:
     """Labels that the prompts lack, and depths that the model lacks, without loading it."""
     from lensdepth.checkpoint import read_n_layers
-    from lensdepth.claims.experiment import check_depths, check_labels
+    from lensdepth.claims.experiment import check_hypothesis_depths, check_labels
 
     with _named_lines(path):
         labels = session.read_labels(task)
@@ -128,7 +128,7 @@ def _check_before_loading(
             check_labels(hypotheses, {name: labels[name].astype(str) for name in labels.columns})
         n_layers = read_n_layers(model.model, trust_remote_code=model.trust_remote_code)
         if n_layers is not None:
-            check_depths(hypotheses, n_layers)
+            check_hypothesis_depths(hypotheses, n_layers)
 
 
 class _named_lines:
@@ -171,7 +171,7 @@ def _dry_run(
     _show_plan(model, pairs, plan)
 
 
-def _show_plan(model: "DepthModel", pairs: "Task", plan: "Plan") -> None:
+def _show_plan(model: "DepthModel", pairs: "Task", plan: "Workload") -> None:
     from lensdepth.cli import claim_tables, tables
 
     title = session.title("Plan", model, session.pairs_sentence(pairs))

@@ -25,7 +25,7 @@ class Setting:
     """Of the base prompt."""
     examples: tuple[tuple[str, str, str, str], ...]
     """Base and source prompts with the answers to both."""
-    streams: tuple[str, ...]
+    streams: tuple[Stream, ...]
     """Which streams this architecture has."""
 
 

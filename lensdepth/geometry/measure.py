@@ -6,7 +6,6 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
-from lensdepth import metrics
 from lensdepth.arguments import checked, renamed
 from lensdepth.geometry.anisotropy import measure_anisotropy
 from lensdepth.geometry.context import context_distances
@@ -19,12 +18,10 @@ from lensdepth.geometry.reading import Reading, read_prompts
 from lensdepth.geometry.similarity import linear_cka, procrustes
 from lensdepth.model import DepthModel
 from lensdepth.prompts import gather_prompts
-from lensdepth.provenance import make_provenance
+from lensdepth.provenance import make_provenance, other_than
 from lensdepth.tasks import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
-READOUT_BATCH = 32
-"""Prompts whose logits the readout works on at once."""
 DRAWN_PAIRS = 1000
 """Most pairs that are kept for a figure."""
 Bounds = tuple[Array, Array, Array, Array]
@@ -44,6 +41,7 @@ def geometry_profile(
     n_permutations: int | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    reading: Reading | None = None,
 ) -> GeometryProfile:
     """Measure the residual states at one position of each prompt, depth by depth.
 
@@ -64,11 +62,14 @@ def geometry_profile(
             correction multiplies it by the number of tests.
         seed: of the sample, the halves and the permutations.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        reading: what `lensdepth.geometry.reading.read_states` read of this task already; no prompt
+            is run again.
     Returns:
         GeometryProfile.
     Raises:
         ValueError: before any forward pass: an option below its least value, fewer than three
-            different prompts, more than one position a prompt, or position 0.
+            different prompts, more than one position a prompt, position 0, or a reading of other
+            prompts, positions or weights.
     Source: the measures' own are with their fields and functions.
     Example:
         >>> geometry_profile(model, load_task("months", model)).angle_js
@@ -81,11 +82,15 @@ def geometry_profile(
     if n_permutations is None:
         n_permutations = max(400, 40 * (model.n_layers + 1) * max(1, len(contexts)))
     model.check_weights()
-    reading = read_prompts(
-        model, batch, position, chosen, include_first=include_first, batch_size=batch_size
-    )
+    if reading is None:
+        reading = read_prompts(
+            model, batch, position, chosen, include_first=include_first, batch_size=batch_size
+        )
+    else:
+        _check_reading(reading, model, texts, torch.equal(position, batch.last), include_first)
+        reading = reading.of(chosen)
     halves = draw_halves(len(chosen), n_resamples, seed)
-    predicted = distribution_distances(_final(model, reading.states[-1]))
+    predicted = distribution_distances(reading.log_probs)
     targets = predicted | contexts
     measured = _measure_clouds(reading, halves)
     coupling = couple(reading.states, targets, halves, n_permutations=n_permutations, seed=seed)
@@ -110,9 +115,7 @@ def geometry_profile(
             },
             seed=seed,
         ),
-        attn_write=reading.per_prompt.pop("attn_write", None),
-        mlp_write=reading.per_prompt.pop("mlp_write", None),
-        **reading.per_prompt,
+        **{"attn_write": None, "mlp_write": None} | reading.per_prompt,
         coupling_prompts=chosen,
         contexts=tuple(contexts),
         measures=tuple(measured),
@@ -173,11 +176,18 @@ def _draw_sample(
     return torch.from_numpy(np.sort(different[drawn]))
 
 
-def _final(
-    model: DepthModel, last: Float[Tensor, "sample d_model"]
-) -> Float[Tensor, "sample d_vocab"]:
-    """Log-probabilities of the model's own predictions, for the sample alone."""
-    return torch.cat([metrics.log_probs(model.readout(x)) for x in last.split(READOUT_BATCH)])
+def _check_reading(
+    reading: Reading, model: DepthModel, texts: list[str], at_last: bool, include_first: bool
+) -> None:
+    """Refuse what was read elsewhere, or of other prompts."""
+    if reading.provenance is None or include_first or not at_last:
+        wrong = "not the one of a task's last tokens that read_states makes"
+    else:
+        wrong = other_than(reading.provenance, model.info, prompts=texts)
+    if wrong:
+        raise ValueError(
+            f"geometry_profile: the reading is {wrong}; leave it out, and the prompts are read."
+        )
 
 
 def _measure_clouds(reading: Reading, halves: Int[Array, "resample half"]) -> dict[str, Bounds]:

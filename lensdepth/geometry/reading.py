@@ -1,22 +1,27 @@
 """One pass over the prompts: what each state says by itself, and running sums over all of them.
 
 Memory holds the states of a few prompts at a time and of the sample between which pairs are
-measured; of every other prompt a handful of numbers a depth is kept.
+measured; of every other prompt a handful of numbers a depth is kept. `read_states` keeps the states
+of all prompts, for whoever measures several things on them: `geometry_profile` and the claims.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lensdepth import polar
+from lensdepth import metrics, polar
 from lensdepth.model import DepthModel
+from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import Stream, depth_hook, site_hook
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch
 
 NUMBERS_AT_ONCE = 2**24
 """Most numbers in the residual states held at once: 64 MiB. One prompt may need more."""
+READOUT_BATCH = 32
+"""Prompts whose logits the readout works on at once."""
 MASSIVE, MASSIVE_RATIO = 100.0, 1000.0
 """A massive activation is larger than both: this, and so many times the state's median."""
 WRITES: tuple[Stream, ...] = ("attn_out", "mlp_out")
@@ -60,8 +65,45 @@ class Reading:
     mean: Float[Tensor, "depth d_model"]
     """Of every coordinate over all prompts, in float64."""
     variance: Float[Tensor, "depth d_model"]
+    sample: Int[Tensor, " sample"]
+    """Prompts whose states were kept, ascending."""
     states: Float[Tensor, "depth sample d_model"]
     """Those of the sample."""
+    log_probs: Float[Tensor, "sample d_vocab"]
+    """The model's own predictions there."""
+    provenance: Provenance | None = None
+    """Of what `read_states` made."""
+
+    def of(self, prompts: Int[Tensor, " asked"]) -> "Reading":
+        """The same with the states of some of the sample alone.
+
+        Args:
+            prompts: those to keep, ascending, all of them of the sample.
+        """
+        at = torch.searchsorted(self.sample, prompts)
+        states, log_probs = self.states[:, at], self.log_probs[at]
+        return replace(self, sample=prompts, states=states, log_probs=log_probs, provenance=None)
+
+
+def read_states(model: DepthModel, task: Task, *, batch_size: int | None = None) -> Reading:
+    """Read every clean prompt of a task at its own last token, and keep all of the states.
+
+    What `geometry_profile` and the claims read of a task, for both to take.
+
+    Args:
+        model: any wrapped model.
+        task: pairs, of which the clean prompts are read, or plain prompts.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+    """
+    batch = task.clean_tokens
+    every = torch.arange(len(batch))
+    reading = read_prompts(
+        model, batch, batch.last, every, include_first=False, batch_size=batch_size
+    )
+    provenance = make_provenance(
+        "read_states", model.info, task=task.name, prompts=task.clean, settings={}
+    )
+    return replace(reading, provenance=provenance)
 
 
 def read_prompts(
@@ -104,11 +146,15 @@ def read_prompts(
         moments.add(states)
         kept.append(states[:, torch.isin(rows, sample)])
         parts.append(measured)
+    states = torch.cat(kept, dim=1)
+    last = states[-1].split(READOUT_BATCH)
     return Reading(
         per_prompt={name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]},
         mean=moments.mean,
         variance=moments.variance,
-        states=torch.cat(kept, dim=1),
+        sample=sample,
+        states=states,
+        log_probs=torch.cat([metrics.log_probs(model.readout(x)) for x in last]),
     )
 
 

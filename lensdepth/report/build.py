@@ -12,11 +12,12 @@ from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
 from lensdepth.report import figures
-from lensdepth.report.findings import Findings, measure, summarize
+from lensdepth.report.measure import measure, summarize
+from lensdepth.report.measured import Measured
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
 from lensdepth.summary import Json
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.unfinished import complete, sweep, whole_name
 from lensdepth.writing import (
     check_writable,
@@ -34,7 +35,7 @@ OURS = {".parquet", ".json"}
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Report(Findings):
+class Report(Measured):
     """What was measured, and where it was written."""
 
     path: Path
@@ -78,8 +79,8 @@ def build_report(
     """
     page, folder = report_place(out)
     check_output(page, folder, overwrite=overwrite)
-    findings = measure(model, task, seed=seed, batch_size=batch_size)
-    return write_report(findings, page, folder)
+    measured = measure(model, task, seed=seed, batch_size=batch_size)
+    return write_report(measured, page, folder)
 
 
 def report_place(out: str | Path) -> tuple[Path, Path]:
@@ -150,13 +151,13 @@ def _check_tables(folder: Path) -> None:
         raise FileExistsError(f"{said}, which is a file; move it, or write elsewhere.")
 
 
-def write_report(findings: Findings, page: Path, folder: Path) -> Report:
+def write_report(measured: Measured, page: Path, folder: Path) -> Report:
     """Write page and tables as one; if anything fails, what was there before is there still."""
-    summary = summarize(findings)
-    text = render(findings, tables_folder=folder.name)
+    summary = summarize(measured)
+    text = render(measured, tables_folder=folder.name)
     tables = {
         f"{name}.parquet": frame.to_parquet(index=False)
-        for name, frame in tables_of(findings).items()
+        for name, frame in tables_of(measured).items()
     }
     said = json.dumps(summary, indent=1, allow_nan=False)
     with whole_files(page, folder) as (new_page, new_folder):
@@ -165,29 +166,29 @@ def write_report(findings: Findings, page: Path, folder: Path) -> Report:
             write_bytes(new_folder / name, content)
         write_text(new_folder / "summary.json", said)
         write_text(new_page, text)
-    return Report(path=page, tables=folder, summary=summary, **vars(findings))
+    return Report(path=page, tables=folder, summary=summary, **vars(measured))
 
 
-def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:
+def tables_of(measured: Measured) -> dict[str, pd.DataFrame]:
     """The whole table of each result by name, and the task's own."""
     results = {
-        "lens": findings.lens,
-        "patch": findings.patch,
-        "steering": findings.steering,
-        "steering_crossing": findings.steering_crossing,
-        "locality": findings.locality,
-        "ablation": findings.ablation,
-        "dose": findings.dose,
-        "decoding": findings.decoding,
-        "geometry": findings.geometry,
-        "claims": findings.claims,
-        "transition": findings.transition,
-        "crossing": findings.crossing,
+        "lens": measured.lens,
+        "patch": measured.patch,
+        "steering": measured.steering,
+        "steering_crossing": measured.steering_crossing,
+        "locality": measured.locality,
+        "ablation": measured.ablation,
+        "dose": measured.dose,
+        "decoding": measured.decoding,
+        "geometry": measured.geometry,
+        "claims": measured.claims,
+        "transition": measured.transition,
+        "crossing": measured.crossing,
     }
     frames = {name: r.to_frame() for name, r in results.items() if r is not None}
-    if findings.geometry is not None:
-        frames["geometry_maps"] = findings.geometry.map_frame()
-    task = findings.task.to_frame()
+    if measured.geometry is not None:
+        frames["geometry_maps"] = measured.geometry.map_frame()
+    task = measured.task.to_frame()
     # Labels come from users' files and may mix kinds, which Parquet's columns cannot.
     mixed = [name for name in task.columns if task[name].dtype == object]
     frames["task"] = task.astype(dict.fromkeys(mixed, "string"))

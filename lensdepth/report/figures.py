@@ -8,11 +8,11 @@ import numpy as np
 from plotly.graph_objects import Figure
 
 from lensdepth import plotting, stats
-from lensdepth.ablation import AblationProfile
-from lensdepth.geometry import GeometryProfile
+from lensdepth.ablation.profile import AblationProfile
+from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.plotting import Curve, Panel, Zone
-from lensdepth.report.findings import Findings
-from lensdepth.transition import Crossing
+from lensdepth.report.measured import Measured
+from lensdepth.transition.crossing import Crossing
 
 SHARE = (-0.04, 1.06)
 
@@ -24,7 +24,7 @@ def crossing_zone(crossing: Crossing | None) -> Zone | None:
     return Zone(name="control passes", low=crossing.low, at=crossing.depth, high=crossing.high)
 
 
-def lens_zone(findings: Findings) -> Zone | None:
+def lens_zone(findings: Measured) -> Zone | None:
     """The interval of the lens's transition, where there is one."""
     found = findings.transition
     if found is None or found.verdict != "transition":
@@ -38,7 +38,7 @@ def lens_zone(findings: Findings) -> Zone | None:
     )
 
 
-def story(findings: Findings) -> Figure:
+def story(findings: Measured) -> Figure:
     """Lens, patching, direction against norm, and geometry on one relative depth axis."""
     zones = [z for z in (crossing_zone(findings.crossing), lens_zone(findings)) if z is not None]
     return plotting.depth_story(
@@ -46,7 +46,7 @@ def story(findings: Findings) -> Figure:
     )
 
 
-def story_panels(findings: Findings) -> list[Panel]:
+def story_panels(findings: Measured) -> list[Panel]:
     """Up to seven panels; three or four where the task has no pairs."""
     lens, patch = findings.lens, findings.patch
     panels = [

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from lensdepth import plotting, prose
 from lensdepth.geometry import GeometryProfile
 from lensdepth.report import figures, tables
-from lensdepth.report.findings import Findings
+from lensdepth.report.measured import Measured
 from lensdepth.report.tables import DepthTable
 from lensdepth.transition import compare_definitions
 
@@ -111,7 +111,7 @@ SHOWN_IN = {
 """Claim -> key and title of the section whose figure shows it."""
 
 
-def claims_part(findings: Findings) -> ClaimsPart:
+def claims_part(findings: Measured) -> ClaimsPart:
     """The verdicts as the page shows them."""
     table = findings.claims
     if table is None:
@@ -145,7 +145,7 @@ def claims_part(findings: Findings) -> ClaimsPart:
     )
 
 
-def render(findings: Findings, *, tables_folder: str) -> str:
+def render(findings: Measured, *, tables_folder: str) -> str:
     """The whole page as one HTML text."""
     environment = Environment(
         loader=PackageLoader("lensdepth.report", "assets"),
@@ -189,7 +189,7 @@ def _asset(environment: Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-def _lead(findings: Findings) -> list[str]:
+def _lead(findings: Measured) -> list[str]:
     return prose.opening(
         model=findings.lens.provenance.model.name,
         task=findings.task.name,
@@ -203,7 +203,7 @@ def _lead(findings: Findings) -> list[str]:
     )
 
 
-def sections(findings: Findings) -> list[Section]:
+def sections(findings: Measured) -> list[Section]:
     """The story, then each analysis."""
     return [
         _story(findings),
@@ -289,7 +289,7 @@ def sections(findings: Findings) -> list[Section]:
     ]
 
 
-def _story(findings: Findings) -> Section:
+def _story(findings: Measured) -> Section:
     zones = _zone_keys(findings, crossing=True, lens=True)
     said = []
     order = prose.order_verdict(findings.crossing, findings.transition)
@@ -309,7 +309,7 @@ def _story(findings: Findings) -> Section:
     )
 
 
-def _switches(findings: Findings) -> list[tuple[str, ...]]:
+def _switches(findings: Measured) -> list[tuple[str, ...]]:
     """Where each definition puts the switch."""
     rows = []
     for row in compare_definitions(findings.switches).to_dict("records"):
@@ -327,7 +327,7 @@ def _switches(findings: Findings) -> list[tuple[str, ...]]:
     return rows
 
 
-def _lens(findings: Findings) -> Section:
+def _lens(findings: Measured) -> Section:
     profile, transition = findings.lens, findings.transition
     sentences = prose.lens_sentences(profile, transition)
     if "transition" in findings.absent:
@@ -346,7 +346,7 @@ def _lens(findings: Findings) -> Section:
 
 
 def _section(
-    findings: Findings,
+    findings: Measured,
     *,
     key: str,
     title: str,
@@ -375,7 +375,7 @@ def _section(
     )
 
 
-def _token_map(findings: Findings) -> Exhibit:
+def _token_map(findings: Measured) -> Exhibit:
     profile, length = findings.tokens, int(findings.task.clean_tokens.lengths[0])
     shown = profile.position.shape[1]
     which = "Every token" if shown == length else f"The last {shown} of {length} tokens"
@@ -408,7 +408,7 @@ def _geometry_exhibits(profile: GeometryProfile) -> list[Exhibit]:
 
 
 def _zone_keys(
-    findings: Findings, *, crossing: bool = False, steering: bool = False, lens: bool = False
+    findings: Measured, *, crossing: bool = False, steering: bool = False, lens: bool = False
 ) -> list[dict[str, str]]:
     """What the shaded strips of a figure are."""
     named = []
@@ -427,7 +427,7 @@ def _zone_keys(
     ]
 
 
-def _examples(findings: Findings) -> list[dict[str, Any]]:
+def _examples(findings: Measured) -> list[dict[str, Any]]:
     """Top token and its probability at each depth, for the first prompts."""
     profile = findings.lens
     return [
@@ -451,7 +451,7 @@ def _visible(token: str) -> str:
     return token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
 
 
-def _facts(findings: Findings) -> list[tuple[str, str]]:
+def _facts(findings: Measured) -> list[tuple[str, str]]:
     """What was run and on what."""
     provenance, task = findings.lens.provenance, findings.task
     model = provenance.model
@@ -475,7 +475,7 @@ def _backend(name: str) -> str:
     return {"hooked": "HookedTransformer", "bridge": "TransformerBridge"}[name]
 
 
-def _left_out(findings: Findings) -> str:
+def _left_out(findings: Measured) -> str:
     task = findings.task
     reasons = [
         f"{n:,} {why}"
@@ -488,7 +488,7 @@ def _left_out(findings: Findings) -> str:
     return ", ".join(reasons) or "none"
 
 
-def _notices(findings: Findings) -> list[str]:
+def _notices(findings: Measured) -> list[str]:
     """What a reader must know before the numbers."""
     notices = []
     if findings.lens.provenance.model.weights == "processed":
@@ -511,7 +511,7 @@ def _notices(findings: Findings) -> list[str]:
     return notices
 
 
-def _settings(findings: Findings) -> list[dict[str, str]]:
+def _settings(findings: Measured) -> list[dict[str, str]]:
     """How each analysis was called and how long it took."""
     results = {
         "lens": findings.lens,
@@ -539,7 +539,7 @@ def _settings(findings: Findings) -> list[dict[str, str]]:
     ]
 
 
-def _pairs(findings: Findings) -> list[tuple[str, ...]]:
+def _pairs(findings: Measured) -> list[tuple[str, ...]]:
     """The first few prompts, with their answers."""
     task = findings.task
     if task.corrupted is None or task.target is None or task.foil is None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.lens import LensProfile
+from lensdepth.lens.profile import LensProfile
 
 if TYPE_CHECKING:
     import pandas as pd

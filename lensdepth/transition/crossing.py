@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.outside import cut
-from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
-from lensdepth.steering import SteeringProfile
 from lensdepth.storage import load_result, save_result
 
 if TYPE_CHECKING:
@@ -25,6 +23,32 @@ if TYPE_CHECKING:
 Array = np.ndarray
 MARGIN = 0.05
 """Efficacy by which one curve must lead the other, on each side of a crossing."""
+
+
+@runtime_checkable
+class Controlled(Protocol):
+    """Success by position, depth and pair: what `patch_sweep` and `steering_sweep` give."""
+
+    @property
+    def provenance(self) -> Provenance: ...
+    @property
+    def positions(self) -> tuple[str, ...]: ...
+    @property
+    def depths(self) -> Int[Tensor, " depth"]: ...
+    def efficacy(self, position: str) -> Float[Tensor, "pair depth"]: ...
+
+
+@runtime_checkable
+class Steered(Controlled, Protocol):
+    """The same for several edits and scopes: what `steering_sweep` gives."""
+
+    @property
+    def edits(self) -> tuple[str, ...]: ...
+    @property
+    def scopes(self) -> tuple[str, ...]: ...
+    def efficacy(
+        self, position: str, *, edit: str = "full", scope: str | None = None
+    ) -> Float[Tensor, "pair depth"]: ...
 
 
 @checked
@@ -90,7 +114,7 @@ class Crossing:
 
 @checked
 def find_crossing(
-    first: PatchProfile | SteeringProfile | Float[Tensor, "unit depth"],
+    first: Controlled | Float[Tensor, "unit depth"],
     second: Float[Tensor, "unit depth"] | None = None,
     *,
     depths: Sequence[float] | None = None,
@@ -122,7 +146,7 @@ def find_crossing(
         >>> find_crossing(patch_sweep(model, task)).depth
     """
     provenance = None
-    if isinstance(first, PatchProfile | SteeringProfile):
+    if not isinstance(first, Tensor):
         beside = {"second": second, "depths": depths}
         given = [name for name, value in beside.items() if value is not None]
         if given:
@@ -186,7 +210,7 @@ def find_crossing(
 
 @checked
 def find_steering_crossing(
-    profile: SteeringProfile,
+    profile: Steered,
     *,
     edit: str = "full",
     scope: str | None = None,

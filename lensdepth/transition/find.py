@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.lens import LensProfile
+from lensdepth.lens.profile import LensProfile
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.transition.nulls import depth_order_p, drift_p

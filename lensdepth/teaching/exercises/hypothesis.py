@@ -64,7 +64,7 @@ def what_is_off(given: Any) -> str:
          "The control turns it as far, only elsewhere."),
         (second is not None and second.edit != "random_direction",
          "`second` is the control that turns a state by the same angle in a random direction."),
-        (second is not None and second.sweep != first.sweep,
+        (second is not None and _place(second) != _place(first),
          "The two conditions act at different places; then the place may explain the difference."),
         (given.metric != "success",
          "The sentence speaks of the share of pairs that give the source's answer. Which metric "
@@ -80,6 +80,11 @@ def what_is_off(given: Any) -> str:
          "enough. The sentence names the least that matters."),
     )  # fmt: skip
     return next((hint for off, hint in steps if off), "Is the threshold the one in the sentence?")
+
+
+def _place(condition: Condition) -> tuple[str, ...]:
+    """By what it acts, and where."""
+    return condition.intervention, condition.position, condition.scope, condition.stream
 
 
 EXERCISES: dict[str, Exercise] = {

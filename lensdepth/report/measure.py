@@ -2,28 +2,28 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from tqdm.auto import tqdm
 
-from lensdepth.ablation import (
-    AblationProfile,
-    DecodingProfile,
-    DoseProfile,
-    ablation_sweep,
-    decode_parts,
-    dose_response,
-)
-from lensdepth.claims import ClaimTable, evaluate_claims
-from lensdepth.claims.evidence import reason_of
-from lensdepth.geometry import GeometryProfile, geometry_profile
-from lensdepth.lens import LensProfile, logit_lens
-from lensdepth.locality import LocalityProfile, compare_local_global
+from lensdepth.ablation.decoding import decode_parts
+from lensdepth.ablation.dose import FACTORS, dose_response
+from lensdepth.ablation.sweep import ablation_sweep
+from lensdepth.claims import evidence
+from lensdepth.claims.evaluate import evaluate_claims
+from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
+from lensdepth.geometry.measure import geometry_profile
+from lensdepth.geometry.profile import GeometryProfile
+from lensdepth.geometry.reading import Reading, read_states
+from lensdepth.lens.profile import LensProfile
+from lensdepth.lens.read import logit_lens
+from lensdepth.locality.compare import compare_local_global
 from lensdepth.model import DepthModel
-from lensdepth.patching import PatchProfile, patch_sweep
-from lensdepth.steering import SteeringProfile, steering_sweep
+from lensdepth.patching.profile import PatchProfile
+from lensdepth.patching.sweep import patch_sweep
+from lensdepth.report.measured import Measured
+from lensdepth.steering.sweep import steering_sweep
 from lensdepth.summary import (
     Json,
     ablation_summary,
@@ -38,20 +38,12 @@ from lensdepth.summary import (
     steering_summary,
     to_json,
 )
-from lensdepth.tasks import Task
-from lensdepth.transition import (
-    ChangePoint,
-    Commitment,
-    Crossing,
-    Located,
-    Transition,
-    compare_definitions,
-    find_change_point,
-    find_commitment,
-    find_crossing,
-    find_steering_crossing,
-    find_transition,
-)
+from lensdepth.tasks.task import Task
+from lensdepth.transition.change_point import ChangePoint, find_change_point
+from lensdepth.transition.commitment import find_commitment
+from lensdepth.transition.compare import compare_definitions
+from lensdepth.transition.crossing import find_crossing, find_steering_crossing
+from lensdepth.transition.find import find_transition
 
 T = TypeVar("T")
 
@@ -61,58 +53,6 @@ STAGES = (
 """What takes its time, in order."""
 TOKENS_SHOWN = 32
 """Most tokens of the first prompt that are mapped."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Findings:
-    """The results that a report is made of; what could not be measured is None, with a reason."""
-
-    task: Task
-    lens: LensProfile
-    tokens: LensProfile
-    """The lens of the first prompt at every token, or at the last so many."""
-    transition: Transition | None
-    patch: PatchProfile | None
-    crossing: Crossing | None
-    steering: SteeringProfile | None
-    steering_crossing: Crossing | None
-    """Of steering at one depth by the whole difference."""
-    sustained_crossing: Crossing | None
-    """Of the same from each depth on."""
-    commitment: Commitment | None
-    """Where the lens's first choice is settled."""
-    change_point: ChangePoint | None
-    """Of the lens's divergence and the patching curves, cut together."""
-    locality: LocalityProfile | None
-    """Attention of single blocks and of all, at the prediction position."""
-    ablation: AblationProfile | None
-    dose: DoseProfile | None
-    decoding: DecodingProfile | None
-    geometry: GeometryProfile | None
-    claims: ClaimTable | None
-    """The study's claims, with verdicts."""
-    seed: int
-    absent: dict[str, str]
-    """Analysis -> why there is no result."""
-    seconds: dict[str, float]
-    """Analysis -> wall time."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.lens.n_layers
-
-    @property
-    def switches(self) -> dict[str, Located]:
-        """Everything that was looked for along the depth, by what it is."""
-        named = {
-            "logit lens, sigmoid": self.transition,
-            "logit lens, first choice settled": self.commitment,
-            "patching, crossing": self.crossing,
-            "steering, crossing": self.steering_crossing,
-            "steering sustained, crossing": self.sustained_crossing,
-            "lens and patching, one cut": self.change_point,
-        }
-        return {name: found for name, found in named.items() if found is not None}
 
 
 def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
@@ -146,8 +86,12 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
 
 def measure(
     model: DepthModel, task: Task, *, seed: int = 0, batch_size: int | None = None
-) -> Findings:
-    """Run each analysis by its public function, with a bar over the stages."""
+) -> Measured:
+    """Run each analysis by its public function, with a bar over the stages.
+
+    Nothing is run twice: what the claims are judged on is handed to them. Of a task with pairs that
+    the model answers wrongly the claims are on the others, and measure those by themselves.
+    """
     absent = why_absent(model, task)
     seconds: dict[str, float] = {}
     names = [n for n in STAGES if n not in absent]
@@ -187,16 +131,25 @@ def measure(
         )
         locality = willing("locality", lambda: compare_local_global(model, task, stream="attn_out"))
         ablation = stage("ablation", lambda: ablation_sweep(model, task, seed=seed))
-        dose = stage("dose", lambda: dose_response(model, task, seed=seed))
+        factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
+        dose = stage("dose", lambda: dose_response(model, task, factors=factors, seed=seed))
         decoding = willing(
             "decoding", lambda: decode_parts(model, task, seed=seed, batch_size=batch_size)
         )
-        geometry = stage(
-            "geometry",
-            lambda: geometry_profile(model, task, seed=seed, batch_size=batch_size),
-        )
+        geometry = reading = None
+        if "geometry" not in absent:
+            reading, geometry = timed(
+                "geometry", lambda: _geometry(model, task, seed=seed, batch_size=batch_size)
+            )
+        known = None
+        if "crossing" not in absent:  # without an input position no claim is tested
+            known = Evidence(
+                patch=patch, reading=reading, ablation=ablation, dose=dose, steering=steering,
+                locality=locality, refused={n: absent[n] for n in PROFILES if n in absent},
+            )  # fmt: skip
         claims = stage(
-            "claims", lambda: evaluate_claims(model, task, seed=seed, batch_size=batch_size)
+            "claims",
+            lambda: evaluate_claims(model, task, evidence=known, seed=seed, batch_size=batch_size),
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
         crossing = steering_crossing = sustained_crossing = None
@@ -211,7 +164,7 @@ def measure(
         if transition is not None:
             change_point = stage("change_point", lambda: _cut_together(lens, patch, seed))
         bar.update()
-    return Findings(
+    return Measured(
         task=task,
         lens=lens,
         tokens=tokens,
@@ -235,6 +188,15 @@ def measure(
     )
 
 
+def _geometry(
+    model: DepthModel, task: Task, *, seed: int, batch_size: int | None
+) -> tuple[Reading | None, GeometryProfile]:
+    """The states of the clean prompts, where the claims are on them too, and their geometry."""
+    reading = read_states(model, task, batch_size=batch_size) if task.has_pairs else None
+    profile = geometry_profile(model, task, seed=seed, batch_size=batch_size, reading=reading)
+    return reading, profile
+
+
 def _first_prompt(model: DepthModel, task: Task) -> LensProfile:
     """The lens at the last tokens of the first prompt."""
     first = task.clean_tokens[:1]
@@ -251,11 +213,11 @@ def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> C
     return find_change_point(profiles, n_resamples=200, seed=seed)
 
 
-def summarize(findings: Findings) -> Json:
+def summarize(measured: Measured) -> Json:
     """What `summary.json` holds: provenance, the task, and each analysis's own summary."""
-    task = findings.task
+    task = measured.task
     summary: dict[str, Any] = {
-        "provenance": provenance_json(findings.lens.provenance),
+        "provenance": provenance_json(measured.lens.provenance),
         "task": {
             "name": task.name,
             "n": len(task),
@@ -265,28 +227,28 @@ def summarize(findings: Findings) -> Json:
             "pairs": task.has_pairs,
             "seed": task.seed,
         },
-        "seed": findings.seed,
-        "absent": findings.absent,
-        "seconds": findings.seconds,
-        "lens": lens_summary(findings.lens, findings.transition),
-        "switches": compare_definitions(findings.switches).to_dict("records"),
+        "seed": measured.seed,
+        "absent": measured.absent,
+        "seconds": measured.seconds,
+        "lens": lens_summary(measured.lens, measured.transition),
+        "switches": compare_definitions(measured.switches).to_dict("records"),
     }
-    if findings.patch is not None:
-        summary["patch"] = patch_summary(findings.patch, findings.crossing)
-    if findings.steering is not None:
+    if measured.patch is not None:
+        summary["patch"] = patch_summary(measured.patch, measured.crossing)
+    if measured.steering is not None:
         summary["steer"] = steering_summary(
-            findings.steering, findings.steering_crossing, findings.sustained_crossing
+            measured.steering, measured.steering_crossing, measured.sustained_crossing
         )
-    if findings.locality is not None:
-        summary["locality"] = locality_summary(findings.locality)
-    if findings.ablation is not None:
-        summary["ablate"] = ablation_summary(findings.ablation)
-    if findings.dose is not None:
-        summary["dose"] = dose_summary(findings.dose)
-    if findings.decoding is not None:
-        summary["decoding"] = decoding_summary(findings.decoding)
-    if findings.geometry is not None:
-        summary["geometry"] = geometry_summary(findings.geometry)
-    if findings.claims is not None:
-        summary["claims"] = claims_summary(findings.claims)
+    if measured.locality is not None:
+        summary["locality"] = locality_summary(measured.locality)
+    if measured.ablation is not None:
+        summary["ablate"] = ablation_summary(measured.ablation)
+    if measured.dose is not None:
+        summary["dose"] = dose_summary(measured.dose)
+    if measured.decoding is not None:
+        summary["decoding"] = decoding_summary(measured.decoding)
+    if measured.geometry is not None:
+        summary["geometry"] = geometry_summary(measured.geometry)
+    if measured.claims is not None:
+        summary["claims"] = claims_summary(measured.claims)
     return to_json(summary)

@@ -1,0 +1,67 @@
+"""Measure what the evidence lacks."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from lensdepth.ablation.dose import dose_response
+from lensdepth.ablation.sweep import ablation_sweep
+from lensdepth.arguments import checked
+from lensdepth.claims.evidence import FACTORS, N_FOLDS, PROFILES, STREAM, Evidence, reason_of
+from lensdepth.geometry.reading import read_states
+from lensdepth.locality.compare import compare_local_global
+from lensdepth.locality.trajectory import trajectory_response
+from lensdepth.model import DepthModel
+from lensdepth.patching.sweep import patch_sweep
+from lensdepth.steering.sweep import steering_sweep
+from lensdepth.tasks.task import Task
+
+
+@checked
+def complete_evidence(
+    model: DepthModel,
+    task: Task,
+    evidence: Evidence | None = None,
+    *,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Evidence:
+    """Run the sweeps that are absent by their public functions.
+
+    A sweep may refuse these prompts: then its claims are not judged, and `refused` says why.
+
+    Args:
+        model: any wrapped model.
+        task: pairs with input positions.
+        evidence: what has been measured on them already; see `check_evidence`.
+        seed: of the sweeps' controls.
+        batch_size: prompts in one forward pass of the reading.
+    """
+    known = Evidence() if evidence is None else evidence
+    positions = ("input", "prediction")
+    runs: dict[str, Callable[[], Any]] = {
+        "patch": lambda: patch_sweep(model, task, positions=positions, seed=seed),
+        "reading": lambda: read_states(model, task, batch_size=batch_size),
+        "ablation": lambda: ablation_sweep(model, task, seed=seed),
+        "dose": lambda: dose_response(model, task, angles=(), factors=FACTORS, seed=seed),
+        "steering": lambda: steering_sweep(
+            model, task, scopes=("local",), n_folds=N_FOLDS, seed=seed
+        ),
+        "locality": lambda: compare_local_global(model, task, stream=STREAM),
+        "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),
+    }
+    found: dict[str, Any] = {}
+    refused = dict(known.refused)
+    if "locality" in refused:
+        refused.setdefault("trajectory", refused["locality"])
+    absent = [name for name in PROFILES if name not in known.profiles and name not in refused]
+    with tqdm(absent, desc="claims", disable=None, leave=False) as bar:
+        for name in bar:
+            bar.set_postfix_str(name)
+            try:
+                found[name] = runs[name]()
+            except ValueError as refusal:
+                refused[name] = reason_of(refusal)
+    return replace(known, **found, refused=refused)

@@ -1,0 +1,143 @@
+"""The sweeps that hypotheses need, each run once, and what a condition reads of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from jaxtyping import Float
+from numpy import ndarray as Array
+
+from lensdepth.ablation.profile import AblationProfile
+from lensdepth.ablation.sweep import ablation_sweep
+from lensdepth.claims.evidence import Evidence
+from lensdepth.claims.hypothesis import Condition, Hypothesis, InterventionKind
+from lensdepth.hooks import Stream
+from lensdepth.model import DepthModel
+from lensdepth.patching.profile import PatchProfile
+from lensdepth.patching.sweep import patch_sweep
+from lensdepth.steering.profile import SteeringProfile
+from lensdepth.steering.sweep import steering_sweep
+from lensdepth.sweep.choices import Scope
+from lensdepth.sweep.roles import POSITION_NAMES
+from lensdepth.tasks.task import Task
+
+SweepProfile = AblationProfile | PatchProfile | SteeringProfile
+READ = ("logit_diff", "success", "kl")
+"""What hypotheses read off a patch, the main metric first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One call of a public sweep, at all depths."""
+
+    kind: InterventionKind
+    positions: tuple[str, ...]
+    scopes: tuple[Scope, ...] = ("local",)
+    stream: Stream = "resid_pre"
+    edit: str = ""
+    """Of a patch; the other sweeps make every edit."""
+
+    def covers(self, condition: Condition) -> bool:
+        """Whether the condition can be read off it."""
+        return (
+            self.kind == condition.intervention
+            and condition.position in self.positions
+            and condition.scope in self.scopes
+            and condition.stream == self.stream
+            and self.edit in ("", condition.edit)
+        )
+
+
+def conditions(one: Hypothesis) -> list[Condition]:
+    """Those that something is done in."""
+    return [condition for condition in (one.first, one.second) if condition is not None]
+
+
+ZONES = tuple(Condition(intervention="patch", position=name) for name in POSITION_NAMES)
+"""What early and late depths are found by."""
+
+
+def needed_sweeps(hypotheses: Sequence[Hypothesis], known: Iterable[Sweep] = ()) -> list[Sweep]:
+    """The sweeps that are not known yet; no edit stands in two of them.
+
+    Positions of a patch go together, scopes of one position too, and positions that are ablated in
+    the same scopes. Positions are steered one by one: the folds of the prompts, which centroids are
+    taken over, depend on the labels at all positions of a sweep.
+    """
+    asked = [condition for one in hypotheses for condition in conditions(one)]
+    if any(one.depths in ("early", "late") for one in hypotheses):
+        asked += ZONES
+    known = list(known)
+    scopes: dict[tuple[InterventionKind, Stream, str, str], set[Scope]] = {}
+    for one in asked:
+        if not any(sweep.covers(one) for sweep in known):
+            edit = one.edit if one.intervention == "patch" else ""
+            at = one.intervention, one.stream, edit, one.position
+            scopes.setdefault(at, set()).add(one.scope)
+    positions: dict[tuple[Any, ...], list[str]] = {}
+    for (kind, stream, edit, position), found in scopes.items():
+        ordered = tuple(scope for scope in get_args(Scope) if scope in found)
+        alone = position if kind == "steer" else ""
+        positions.setdefault((kind, stream, edit, ordered, alone), []).append(position)
+    return [
+        Sweep(kind=kind, stream=stream, edit=edit, scopes=ordered, positions=tuple(names))
+        for (kind, stream, edit, ordered, _), names in positions.items()
+    ]
+
+
+def run_sweep(model: DepthModel, task: Task, sweep: Sweep, *, seed: int) -> SweepProfile:
+    """One sweep by its public function, at all depths."""
+    given: dict[str, Any] = {"positions": sweep.positions, "seed": seed}
+    if sweep.kind == "patch":
+        return patch_sweep(model, task, stream=sweep.stream, edit=sweep.edit, controls=(), **given)
+    given["scopes"] = sweep.scopes
+    if sweep.kind == "ablate":
+        return ablation_sweep(model, task, **given)
+    return steering_sweep(model, task, **given)
+
+
+def sweeps_of(evidence: Evidence) -> dict[Sweep, SweepProfile]:
+    """What the evidence of the claims holds for hypotheses on the same task.
+
+    Not its steering, of two positions at once: see `needed_sweeps`.
+    """
+    found: dict[Sweep, SweepProfile] = {}
+    patch, ablation = evidence.patch, evidence.ablation
+    if patch is not None and patch.metric == READ[0] and set(READ) <= set(patch.metrics):
+        found[Sweep(kind="patch", positions=patch.positions, edit=patch.edit)] = patch
+    if ablation is not None:
+        scopes: Any = ablation.scopes
+        found[Sweep(kind="ablate", positions=ablation.positions, scopes=scopes)] = ablation
+    return found
+
+
+def profile_of(condition: Condition, profiles: dict[Sweep, SweepProfile]) -> SweepProfile:
+    """The profile that a condition is read off."""
+    return next(profile for sweep, profile in profiles.items() if sweep.covers(condition))
+
+
+def effects_of(
+    condition: Condition, metric: str, profile: SweepProfile
+) -> Float[Array, "pair depth"]:
+    """Effects by pair; of `transferred`, changes of the logit difference in nats."""
+    name = READ[0] if metric == "transferred" else metric
+    position, scope = condition.position, condition.scope
+    if isinstance(profile, PatchProfile):
+        found = profile.effects if name == READ[0] else profile.of(name)
+        return found[:, :, profile.index(position)].double().numpy()
+    if isinstance(profile, AblationProfile):
+        values = profile.effect(name)  # type: ignore[arg-type]
+        found = profile.of(condition.edit, values, scope=scope, position=position)
+        return found.double().numpy()
+    found = profile.of(getattr(profile, name), position, edit=condition.edit, scope=scope)
+    if name == READ[0]:
+        found = found - profile.base_logit_diff[:, None]
+    return found.double().numpy()
+
+
+def whole_difference(profile: SweepProfile) -> Float[Array, " pair"]:
+    """Logit difference of the source run less the base run's, in nats."""
+    if isinstance(profile, PatchProfile):
+        i = profile.metrics.index(READ[0])
+        return (profile.source_values - profile.base_values)[i].double().numpy()
+    return (profile.source_logit_diff - profile.base_logit_diff).double().numpy()

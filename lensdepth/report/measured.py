@@ -1,0 +1,71 @@
+"""What a report is made of."""
+
+from dataclasses import dataclass
+
+from lensdepth.ablation.decoded import DecodingProfile
+from lensdepth.ablation.dose import DoseProfile
+from lensdepth.ablation.profile import AblationProfile
+from lensdepth.claims.result import ClaimTable
+from lensdepth.geometry.profile import GeometryProfile
+from lensdepth.lens.profile import LensProfile
+from lensdepth.locality.compare import LocalityProfile
+from lensdepth.patching.profile import PatchProfile
+from lensdepth.steering.profile import SteeringProfile
+from lensdepth.tasks.task import Task
+from lensdepth.transition.change_point import ChangePoint
+from lensdepth.transition.commitment import Commitment
+from lensdepth.transition.compare import Located
+from lensdepth.transition.crossing import Crossing
+from lensdepth.transition.find import Transition
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """The results that a report is made of; what could not be measured is None, with a reason."""
+
+    task: Task
+    lens: LensProfile
+    tokens: LensProfile
+    """The lens of the first prompt at every token, or at the last so many."""
+    transition: Transition | None
+    patch: PatchProfile | None
+    crossing: Crossing | None
+    steering: SteeringProfile | None
+    steering_crossing: Crossing | None
+    """Of steering at one depth by the whole difference."""
+    sustained_crossing: Crossing | None
+    """Of the same from each depth on."""
+    commitment: Commitment | None
+    """Where the lens's first choice is settled."""
+    change_point: ChangePoint | None
+    """Of the lens's divergence and the patching curves, cut together."""
+    locality: LocalityProfile | None
+    """Attention of single blocks and of all, at the prediction position."""
+    ablation: AblationProfile | None
+    dose: DoseProfile | None
+    decoding: DecodingProfile | None
+    geometry: GeometryProfile | None
+    claims: ClaimTable | None
+    """The study's claims, with verdicts."""
+    seed: int
+    absent: dict[str, str]
+    """Analysis -> why there is no result."""
+    seconds: dict[str, float]
+    """Analysis -> wall time."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.lens.n_layers
+
+    @property
+    def switches(self) -> dict[str, Located]:
+        """Everything that was looked for along the depth, by what it is."""
+        named = {
+            "logit lens, sigmoid": self.transition,
+            "logit lens, first choice settled": self.commitment,
+            "patching, crossing": self.crossing,
+            "steering, crossing": self.steering_crossing,
+            "steering sustained, crossing": self.sustained_crossing,
+            "lens and patching, one cut": self.change_point,
+        }
+        return {name: found for name, found in named.items() if found is not None}
