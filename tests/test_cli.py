@@ -215,8 +215,8 @@ def test_plain_prompts_do_for_the_lens_and_geometry(run_json: Any, tmp_path: Pat
 def test_lens_of_a_prompt_in_the_terminal(run: Run) -> None:
     out = run("lens", PROMPT, *TINY)
     assert "\x1b" not in out
-    assert "embed" in out
-    assert "= final" in out
+    assert "depth" in out
+    assert "fraction" in out
     assert "The model predicts March" in out
     assert "top 3" in out
     assert "top 4" not in out
@@ -257,7 +257,7 @@ def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
     n_layers = load_model("tiny").n_layers
     rows = [line.split()[:2] for line in lines if re.match(r"\s*\d+\s\s", line)]
     assert [row[0] for row in rows] == [str(depth) for depth in range(n_layers + 1)]
-    assert rows[0][1] == "embed"
+    assert [row[1] for row in rows][::n_layers] == ["0", "1"]
     assert f"{n} of {n} pairs of months" in lines[0]
     assert lines[-1].strip().endswith(".")
 
@@ -302,7 +302,7 @@ def test_ablate_to_the_mean_of_other_prompts(run_json: Any, tmp_path: Path) -> N
 def test_geometry_draws_what_is_asked_for(run: Run, tmp_path: Path, figure: str) -> None:
     file = tmp_path / "g.html"
     run("geometry", *TINY, "--n", "12", "--sample", "9", "--figure", figure, "--out", str(file))
-    assert ('"prefix":"output of block "' in file.read_text()) == (figure == "coupling")
+    assert ('"prefix":"depth "' in file.read_text()) == (figure == "coupling")
 
 
 def test_steer_draws_its_crossing(run: Run, tmp_path: Path) -> None:

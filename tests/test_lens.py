@@ -155,7 +155,7 @@ def test_the_map_has_a_column_a_position_and_a_row_a_depth(trained: DepthModel) 
     assert cells.z.shape == (trained.n_layers + 1, n_pos)
     assert len(figure.layout.xaxis.ticktext) == n_pos  # "months" has two columns
     assert figure.layout.yaxis.ticktext[0].startswith("embed ")
-    assert figure.layout.yaxis.ticktext[-1].startswith(f"{trained.n_layers - 1} = final ")
+    assert figure.layout.yaxis.ticktext[-1].startswith(f"{trained.n_layers} ")
     top = profile.text(int(profile.top_tokens[2, 1, 3, 0]))
     assert cells.text[2][3] == figures.shown(top, figures.CHARACTERS)
     assert all(profile.text(int(t)) in cells.customdata[2][3] for t in profile.top_tokens[2, 1, 3])

@@ -1,6 +1,5 @@
 """From what was asked for to what can be shown: gaps filled, sites moved onto the prompt."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lensdepth.explorer import questions
@@ -65,12 +64,7 @@ def opened(screen: Screen, shelf: Shelf) -> Screen:
     return screen
 
 
-STREAMS: Mapping[str, str] = {
-    "resid_pre": "residual",
-    "attn_out": "attention out",
-    "mlp_out": "MLP out",
-    "z": "heads (z)",
-}
+STREAMS = ("resid_pre", "attn_out", "mlp_out", "z")
 """The streams that Poke and Sweep offer."""
 
 

@@ -21,9 +21,10 @@ from lensdepth.patching.readings import Metric
 from lensdepth.provenance import Provenance
 from lensdepth.replay import Engine
 from lensdepth.roles import Mode
-from lensdepth.stats import Interval, bootstrap_mean, bootstrap_statistic
+from lensdepth.stats import bootstrap_mean, bootstrap_statistic
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
+from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
     import pandas as pd

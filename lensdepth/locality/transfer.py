@@ -82,16 +82,16 @@ class TransferProfile:
     def plot(self) -> "Figure":
         """Mean transferred fraction by depth taken (up) and depth inserted (across)."""
         from lensdepth import stats
-        from lensdepth.heatmaps import Axis, effect_heatmap
-        from lensdepth.patching.figures import depth_axis
+        from lensdepth.heatmaps import depth_axis, effect_heatmap
+        from lensdepth.telling.names import position_name
 
         mean, low, high = stats.bootstrap_mean(self.transferred.numpy())
-        axis = depth_axis(self.stream, self.depths, self.n_layers)
+        axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
         return effect_heatmap(
             mean,
-            rows=Axis(title=f"taken: {axis.title}", labels=axis.labels, names=axis.names),
-            columns=Axis(title=f"put in: {axis.title}", labels=axis.labels, names=axis.names),
-            title=f"Cross-depth transfer at the {self.position} position",
+            rows=axis.of("taken"),
+            columns=axis.of("put in"),
+            title=f"Cross-depth transfer, {position_name(self.position)}",
             unit=f"transferred fraction of {self.metric}",
             signs=("away from the source", "towards the source"),
             low=low,

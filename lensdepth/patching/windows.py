@@ -126,19 +126,19 @@ class WindowProfile:
     def plot(self) -> "Figure":
         """Mean effect by first (up) and last depth (across): the diagonal is local."""
         from lensdepth import stats
-        from lensdepth.heatmaps import Axis, effect_heatmap
-        from lensdepth.patching.figures import depth_axis, metric_unit
+        from lensdepth.heatmaps import depth_axis, effect_heatmap
+        from lensdepth.telling.names import metric_words, position_name, stream_name
 
         mean, low, high = stats.bootstrap_mean(self.effects.numpy())
-        axis = depth_axis(self.stream, self.depths, self.n_layers)
-        unit, less, more = metric_unit(self.metrics[0])
+        axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
+        words = metric_words(self.metrics[0])
         return effect_heatmap(
             mean,
-            rows=Axis(title="from " + axis.title, labels=axis.labels, names=axis.names),
-            columns=Axis(title="to " + axis.title, labels=axis.labels, names=axis.names),
-            title=f"Patching windows of {self.stream} at the {self.position} position",
-            unit=unit,
-            signs=(less, more),
+            rows=axis.of("first"),
+            columns=axis.of("last"),
+            title=f"Patching windows of {stream_name(self.stream)}, {position_name(self.position)}",
+            unit=words.unit,
+            signs=(words.less, words.more),
             low=low,
             high=high,
         )

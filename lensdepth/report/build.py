@@ -15,8 +15,8 @@ from lensdepth.report import figures
 from lensdepth.report.findings import Findings, measure, summarize
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
-from lensdepth.summary import Json
 from lensdepth.tasks import Task
+from lensdepth.telling.plain import Json
 from lensdepth.unfinished import complete, sweep, whole_name
 from lensdepth.writing import (
     check_writable,

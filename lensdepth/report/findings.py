@@ -16,6 +16,7 @@ from lensdepth.ablation import (
     decode_parts,
     dose_response,
 )
+from lensdepth.analyses import ANALYSES
 from lensdepth.claims import ClaimTable, evaluate_claims
 from lensdepth.claims.evidence import reason_of
 from lensdepth.geometry import GeometryProfile, geometry_profile
@@ -23,22 +24,11 @@ from lensdepth.lens import LensProfile, logit_lens
 from lensdepth.locality import LocalityProfile, compare_local_global
 from lensdepth.model import DepthModel
 from lensdepth.patching import PatchProfile, patch_sweep
+from lensdepth.report.story import switches_of
 from lensdepth.steering import SteeringProfile, steering_sweep
-from lensdepth.summary import (
-    Json,
-    ablation_summary,
-    claims_summary,
-    decoding_summary,
-    dose_summary,
-    geometry_summary,
-    lens_summary,
-    locality_summary,
-    patch_summary,
-    provenance_json,
-    steering_summary,
-    to_json,
-)
 from lensdepth.tasks import Task
+from lensdepth.tasks.told import counts, noun
+from lensdepth.telling.plain import Json, provenance_json, to_json
 from lensdepth.transition import (
     ChangePoint,
     Commitment,
@@ -256,37 +246,16 @@ def summarize(findings: Findings) -> Json:
     task = findings.task
     summary: dict[str, Any] = {
         "provenance": provenance_json(findings.lens.provenance),
-        "task": {
-            "name": task.name,
-            "n": len(task),
-            "n_drawn": task.n_drawn,
-            "n_multi_token": task.n_multi_token,
-            "n_wrong": task.n_wrong,
-            "pairs": task.has_pairs,
-            "seed": task.seed,
-        },
+        "task": {"name": task.name, "kind": noun(task), "seed": task.seed},
+        "pairs": counts(task),
         "seed": findings.seed,
         "absent": findings.absent,
         "seconds": findings.seconds,
-        "lens": lens_summary(findings.lens, findings.transition),
         "switches": compare_definitions(findings.switches).to_dict("records"),
     }
-    if findings.patch is not None:
-        summary["patch"] = patch_summary(findings.patch, findings.crossing)
-    if findings.steering is not None:
-        summary["steer"] = steering_summary(
-            findings.steering, findings.steering_crossing, findings.sustained_crossing
-        )
-    if findings.locality is not None:
-        summary["locality"] = locality_summary(findings.locality)
-    if findings.ablation is not None:
-        summary["ablate"] = ablation_summary(findings.ablation)
-    if findings.dose is not None:
-        summary["dose"] = dose_summary(findings.dose)
-    if findings.decoding is not None:
-        summary["decoding"] = decoding_summary(findings.decoding)
-    if findings.geometry is not None:
-        summary["geometry"] = geometry_summary(findings.geometry)
-    if findings.claims is not None:
-        summary["claims"] = claims_summary(findings.claims)
+    for one in ANALYSES:
+        result = getattr(findings, one.key, None)
+        if result is not None:
+            _, found = switches_of(findings, one.key)
+            summary[one.name] = one.summary(result, *found)
     return to_json(summary)
