@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lensdepth.analyses import analysis
 from lensdepth.bundled import bundled_names
 from lensdepth.cli import main, session, tables
 from lensdepth.cli.console import one_line, visible
@@ -26,6 +27,7 @@ from lensdepth.lens import LensProfile, fit_tuned_lens, logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import PatchProfile
 from lensdepth.tasks import load_task
+from lensdepth.telling.numbers import Interval
 
 TINY = ("--model", "tiny")
 PROMPT = "Two months from January is"
@@ -340,10 +342,11 @@ def test_tables_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch, 
     profile = logit_lens(model, f"{PROMPT} March . {PROMPT}", positions="all")
     console = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
     monkeypatch.setattr(tables, "stdout_console", lambda: console)
+    curves = analysis("lens").curves(logit_lens(model, [PROMPT, "Two months from May is"]))
     for parts, n_columns in (
         (tables.lens_grid(profile), profile.position.shape[1]),
         (tables.lens_table(profile, top=3), 5),
-        (tables.lens_means(logit_lens(model, [PROMPT, "Two months from May is"])), 3),
+        (tables.curve_tables(curves, model.n_layers), 3),
     ):
         tables.show(*parts)
         found = [part for part in parts if isinstance(part, Table)]
@@ -352,7 +355,8 @@ def test_tables_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch, 
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(cell_len, printed.splitlines())) <= width
     assert "…" not in printed
-    assert printed.count("[") == 3 * (model.n_layers + 1)
+    banded = sum(bool(bounds) for curve in curves for _, bounds in curve.cells)
+    assert len(re.findall(r"\(\S+ to \S+\)", printed)) == banded > 3
 
 
 @pytest.mark.parametrize(
@@ -383,7 +387,8 @@ def test_markup_in_a_token_is_text() -> None:
 def test_numbers() -> None:
     assert tables.number(-0.001) == "0.00"
     assert tables.number(float("nan")) == "–"
-    assert tables.with_interval(0.5, float("nan"), float("nan")) == Text("0.50")
+    alone = Interval(value=0.5, low=float("nan"), high=float("nan"))
+    assert tables.with_interval(alone) == Text("0.50")
 
 
 # ---------------------------------------------------------------- files

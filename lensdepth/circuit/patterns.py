@@ -20,6 +20,7 @@ from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.roles import gather_prompts
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
+from lensdepth.telling.depths import depth_columns
 from lensdepth.tokens import Prompts
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ class AttentionPatterns:
         tokens = self.str_tokens
         return pd.DataFrame(
             {
-                "layer": self.layers[layer].numpy(),
+                **depth_columns(
+                    self.layers[layer], self.provenance.model.n_layers, stream="attn_out"
+                ),
                 "prompt": prompt.numpy(),
                 "head": head.numpy(),
                 "query": query.numpy(),

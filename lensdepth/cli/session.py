@@ -143,7 +143,7 @@ def report_json(report: "Report") -> Json:
     return {
         "provenance": report.summary["provenance"],
         "summary": {"path": str(report.path), "tables": str(report.tables), **summary},
-        "rows": records(frames[0].join(frames[1:]).reset_index()),
+        "rows": records(frames[0].join(frames[1:]).copy().reset_index()),
     }
 
 

@@ -6,6 +6,7 @@ result has, and what its numbers look like, `telling` and the rooms say.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len, set_cell_size
@@ -32,6 +33,8 @@ PIPE_WIDTH = 200
 """Columns where standard output is no terminal: nothing needs to be cut."""
 GAP = 2
 """Columns between two columns of a table."""
+HEADING = 12
+"""Most columns of a heading, where its words allow that."""
 CELL = 12
 """Most columns that one token takes in a grid."""
 PALE, DARK = (247, 251, 255), (8, 69, 148)
@@ -132,6 +135,12 @@ def depth_tables(
     return tables
 
 
+def _stacked(heading: str) -> str:
+    """A heading on several lines, so that its column need not be as wide as all of it."""
+    parts = heading.split(", ")
+    return "\n".join(line for part in parts for line in wrap(part, HEADING) or [part])
+
+
 def curve_tables(curves: Sequence[Curve], n_layers: int, *, bands: Sequence[str] = ()) -> Parts:
     """Curves by depth with their intervals, of controls without.
 
@@ -141,10 +150,10 @@ def curve_tables(curves: Sequence[Curve], n_layers: int, *, bands: Sequence[str]
         bands: keys of the curves that have their intervals; all but the controls if none is named.
     """
     columns = {}
+    same_unit = len({curve.unit for curve in curves}) == 1
     for curve in curves:
         banded = curve.key in bands if bands else not curve.control
-        # A heading's parts stand below one another: the column need not be as wide as all of it.
-        columns[curve.heading.replace(", ", "\n")] = [
+        columns[_stacked(curve.name if same_unit else curve.heading)] = [
             with_interval(found) if banded else found.cells[0] for found in curve.intervals
         ]
     return depth_tables([int(depth) for depth in curves[0].depths], n_layers, columns)
@@ -161,7 +170,7 @@ def lens_table(profile: "LensProfile", *, top: int) -> Parts:
         columns[f"top {rank + 1}"] = shaded(tokens, probs, [f"{number(prob)} " for prob in probs])
     for curve in analysis("lens").curves(profile):
         if curve.key in ("kl", "entropy"):
-            columns[curve.heading.replace(", ", "\n")] = [
+            columns[_stacked(curve.heading)] = [
                 number(x) for x in getattr(profile, curve.key)[:, 0, -1].tolist()
             ]
     return depth_tables(range(profile.n_layers + 1), profile.n_layers, columns)

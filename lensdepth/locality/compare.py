@@ -24,6 +24,7 @@ from lensdepth.roles import Mode
 from lensdepth.stats import bootstrap_mean, bootstrap_statistic
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
+from lensdepth.telling.depths import depth_columns
 from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class LocalityProfile:
         pair, depth = torch.meshgrid(torch.arange(len(self.local)), self.depths, indexing="ij")
         columns = {
             "pair": pair.flatten().numpy(),
-            "depth" if self.stream == "resid_pre" else "layer": depth.flatten().numpy(),
+            **depth_columns(depth.flatten(), self.n_layers, stream=self.stream),
             "local": self.local.flatten().numpy(),
             "whole": self.whole[:, None].expand_as(pair).flatten().numpy(),
             "without": self.without.flatten().numpy(),
@@ -192,25 +193,15 @@ class LocalityProfile:
     def plot(self) -> "Figure":
         """Local effect and necessity by depth with 95 % bands, and the direct effect if known."""
         from lensdepth import plotting
+        from lensdepth.locality.told import curves
+        from lensdepth.telling.names import metric_words, position_name, stream_name
 
-        curves = [("local effect", self.local, "prediction", False)]
-        curves.append(("lost when left out", self.necessity, "input", False))
-        if self.direct is not None:
-            curves.append(("direct effect", self.direct, "direction", True))
+        where = f"{stream_name(self.stream)}, {position_name(self.position)}"
         return plotting.depth_figure(
-            [
-                plotting.Curve.from_interval(
-                    name,
-                    *bootstrap_mean(values.numpy()),
-                    role=role,
-                    depths=self.depths.numpy() + (self.stream != "resid_pre"),
-                    dashed=dashed,
-                )
-                for name, values, role, dashed in curves
-            ],
+            curves(self),
             n_layers=self.n_layers,
-            title=f"Local against global: {self.stream} at the {self.position} position",
-            y_title=f"change of {self.metric}" + ", nats" * (self.metric in ("logit_diff", "kl")),
+            title=f"Local against global: {where}",
+            y_title=metric_words(self.metric).unit,
         )
 
     def save(self, path: str | Path) -> None:

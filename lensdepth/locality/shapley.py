@@ -29,6 +29,7 @@ from lensdepth.replay import Engine
 from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ class ShapleyProfile:
         mean, low, high = stats.bootstrap_mean(self.values.numpy())
         return pd.DataFrame(
             {
-                "depth" if self.stream == "resid_pre" else "layer": self.depths.numpy(),
+                **depth_columns(self.depths, self.n_layers, stream=self.stream),
                 "value": mean,
                 "low": low,
                 "high": high,
@@ -83,18 +84,20 @@ class ShapleyProfile:
 
     def plot(self) -> "Figure":
         """Mean value by depth with its 95 % band over pairs."""
-        from lensdepth import plotting, stats
+        from lensdepth import plotting
+        from lensdepth.telling.curves import Curve
+        from lensdepth.telling.names import has_blocks, position_name, stream_name
 
-        curve = plotting.Curve.from_interval(
+        curve = Curve.of(
             "Shapley value",
-            *stats.bootstrap_mean(self.values.numpy()),
+            self.values,
             role="prediction",
-            depths=self.depths.numpy() + (self.stream != "resid_pre"),
+            depths=self.depths.numpy() + has_blocks(self.stream),
         )
         return plotting.depth_figure(
             [curve],
             n_layers=self.n_layers,
-            title=f"Share of each depth: {self.stream} at the {self.position} position",
+            title=f"Share of each: {stream_name(self.stream)}, {position_name(self.position)}",
             y_title=f"Shapley value of {self.metric}",
         )
 

@@ -25,6 +25,7 @@ from lensdepth.replay import Engine, replay
 from lensdepth.roles import Mode, PositionName
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +109,8 @@ class TrajectoryProfile:
         edited = self.edited[row]
         columns = {
             "pair": pair.flatten().numpy(),
-            "edited": edited.flatten().numpy(),
-            "depth": depth.flatten().numpy(),
+            **depth_columns(edited.flatten(), self.n_layers, stream=self.stream, name="edited"),
+            **depth_columns(depth.flatten(), self.n_layers),
         }
         for name in (
             "angle_from_base",

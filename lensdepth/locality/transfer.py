@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,14 +66,17 @@ class TransferProfile:
         """One row a pair, depth taken from and depth inserted at."""
         import pandas as pd
 
+        from lensdepth.telling.depths import depth_columns
+
+        where = partial(depth_columns, n_layers=self.n_layers, stream=self.stream)
         pair, taken, inserted = torch.meshgrid(
             torch.arange(len(self.values)), self.depths, self.depths, indexing="ij"
         )
         return pd.DataFrame(
             {
                 "pair": pair.flatten().numpy(),
-                "taken": taken.flatten().numpy(),
-                "inserted": inserted.flatten().numpy(),
+                **where(taken.flatten(), name="taken"),
+                **where(inserted.flatten(), name="inserted"),
                 self.metric: self.values.flatten().numpy(),
                 "effect": self.effects.flatten().numpy(),
                 "transferred": self.transferred.flatten().numpy(),

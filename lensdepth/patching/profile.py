@@ -13,6 +13,7 @@ from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.roles import Mode
 from lensdepth.storage import load_result, save_result
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,8 +156,7 @@ class PatchProfile:
         flat = [axis.flatten() for axis in (pair, depth, position, head)]
         columns: dict[str, object] = {
             "pair": flat[0].numpy(),
-            "depth" if self.stream == "resid_pre" else "layer": flat[1].numpy(),
-            "relative_depth": (flat[1] / self.n_layers).numpy(),
+            **depth_columns(flat[1], self.n_layers, stream=self.stream),
             "position": [self.positions[i] for i in flat[2].tolist()],
         }
         if self.heads:
@@ -192,7 +192,7 @@ class PatchProfile:
         )
         frame = pd.DataFrame(
             {
-                "depth" if self.stream == "resid_pre" else "layer": depth.flatten().numpy(),
+                **depth_columns(depth.flatten(), self.n_layers, stream=self.stream),
                 "position": [self.positions[i] for i in position.flatten().tolist()],
                 "token": [self.labels[i] for i in position.flatten().tolist()],
                 "head": head.flatten().numpy(),

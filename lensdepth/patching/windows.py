@@ -11,6 +11,7 @@ so its windows are as good as their last depth. Windows say more of component ou
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,14 +108,17 @@ class WindowProfile:
         """One row a pair and window."""
         import pandas as pd
 
+        from lensdepth.telling.depths import depth_columns
+
+        where = partial(depth_columns, n_layers=self.n_layers, stream=self.stream)
         n = len(self.depths)
         pair, first, last = torch.meshgrid(
             torch.arange(len(self.values[0])), torch.arange(n), torch.arange(n), indexing="ij"
         )
         columns: dict[str, object] = {
             "pair": pair.flatten().numpy(),
-            "first": self.depths[first.flatten()].numpy(),
-            "last": self.depths[last.flatten()].numpy(),
+            **where(self.depths[first.flatten()], name="first"),
+            **where(self.depths[last.flatten()], name="last"),
         }
         for i, metric in enumerate(self.metrics):
             columns[metric] = self.values[i].flatten().numpy()

@@ -4,11 +4,39 @@ Depth 0 is the embedding, depth d the state after block d - 1, depth L the one t
 takes. Blocks have numbers of their own only where a block itself is meant.
 """
 
+from typing import Any
+
+import numpy as np
+
+from lensdepth.telling.names import has_blocks
+
 AXIS = "depth · fraction of the depth"
 """Title of an axis whose ticks are `tick`."""
 MEANING = (
     "Depth 0 is the embedding, depth d the state after block d − 1; blocks are numbered from 0."
 )
+
+
+def depth_columns(
+    places: Any, n_layers: int, *, stream: str = "resid_pre", name: str = "depth"
+) -> dict[str, Any]:
+    """Columns that say where along the depth the rows of a frame are.
+
+    Args:
+        places: of each row: residual depths, or blocks where the stream is of what blocks put out.
+        n_layers: of the model.
+        stream: which of both.
+        name: of the column of depths.
+    Returns:
+        `depth` and `relative_depth`, and `layer` for blocks; with another name `name`,
+        `relative_<name>` and `<name>_layer`.
+    """
+    places = np.asarray(places)
+    depth = places + has_blocks(stream)
+    found = {name: depth, f"relative_{name}": depth / n_layers}
+    if has_blocks(stream):
+        found["layer" if name == "depth" else f"{name}_layer"] = places
+    return found
 
 
 def explained(depth: float | int, n_layers: int) -> str:

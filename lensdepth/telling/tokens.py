@@ -4,7 +4,7 @@
 Text comes out unescaped: whoever shows it as HTML escapes it.
 """
 
-from lensdepth.outside import SPACES
+from lensdepth.outside import visible
 
 NOTHING = "∅"
 """Stands for a token without any text."""
@@ -12,7 +12,7 @@ NOTHING = "∅"
 
 def signed(token: str, limit: int | None = None) -> str:
     """A token with signs for white space, cut to `limit` characters."""
-    text = "".join(SPACES.get(c, c if c.isprintable() else "�") for c in token)
+    text = visible(token)
     if not text.strip():
         text = "·" * len(text) or NOTHING
     elif text.startswith(" "):

@@ -53,7 +53,9 @@ class Crossing:
         import pandas as pd
 
         names = ("verdict", "depth", "low", "high", "share", "reason")
-        return pd.DataFrame([{name: getattr(self, name) for name in names}])
+        row = {name: getattr(self, name) for name in names}
+        row["relative_depth"] = self.depth / float(self.depths[-1])
+        return pd.DataFrame([row])
 
     def plot(self) -> "Figure":
         """Both curves with bands and the interval of the crossing."""

@@ -86,7 +86,9 @@ class Transition:
             "name", "verdict", "location", "location_low", "location_high", "width", "width_low",
             "width_high", "change", "r_squared", "p", "p_order", "p_drift", "n_units", "reason",
         )  # fmt: skip
-        return pd.DataFrame([{name: getattr(self, name) for name in names}])
+        row = {name: getattr(self, name) for name in names}
+        row["relative_location"] = self.location / float(self.depths[-1])
+        return pd.DataFrame([row])
 
     def plot(self) -> "Figure":
         """The profile with its band, the fitted sigmoid, and the interval of the location."""
