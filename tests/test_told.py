@@ -38,7 +38,8 @@ def test_depths_are_named_by_the_block_whose_output_they_are() -> None:
     assert explained(8.0, 8) == "after block 7, the last"
     assert at_depth(3, 8) == "depth 3 (after block 2)"
     assert place(4.8, 4.2, 5.1, 10) == (
-        "depth 4.8 of 10 (95% interval 4.2 to 5.1), 48% of the way, nearest depth 5 (after block 4)"
+        "depth 4.80 of 10 (95% interval 4.20 to 5.10), 48% of the way, nearest depth 5 "
+        "(after block 4)"
     )
 
 

@@ -92,14 +92,17 @@ class AttentionPatterns:
             }
         )
 
-    def plot(self, layer: int, head: int, prompt: int = 0) -> "Figure":
-        """One head on one prompt: a row a query, a column a key.
+    def plot(self, layer: int | None = None, head: int = 0, prompt: int = 0) -> "Figure":
+        """One head on one prompt, of the first block that was read unless another is named.
+
+        A row a query, a column a key.
 
         Raises:
             ValueError: that block was not read, or there is no such head or prompt.
         """
         from lensdepth.circuit.figures import pattern_map
 
+        layer = int(self.layers[0]) if layer is None else layer
         return pattern_map(
             self.of(layer, head, prompt), self.str_tokens[prompt], f"L{layer}H{head}"
         )

@@ -124,26 +124,13 @@ def records(frame: "pd.DataFrame") -> list[Json]:
     return to_json(frame.to_dict("records"))
 
 
-IN_ROWS = ("lens", "patch", "steering", "ablation", "geometry")
-"""Analyses whose tables by depth are joined to the rows of a report."""
-
-
 def report_json(report: "Report") -> Json:
     """A report's summary and where it is; the rows hold every table's means, one a depth."""
-    from lensdepth.analyses import ANALYSES
-    from lensdepth.telling.curves import WHERE
-
-    frames = []
-    for one in ANALYSES:
-        result = getattr(report, one.key, None)
-        table = None if result is None or one.key not in IN_ROWS else one.table(result)
-        if table is not None:
-            frames.append(table.frame.set_index(list(WHERE)).add_prefix(f"{one.name}_"))
     summary = {key: value for key, value in report.summary.items() if key != "provenance"}
     return {
         "provenance": report.summary["provenance"],
         "summary": {"path": str(report.path), "tables": str(report.tables), **summary},
-        "rows": records(frames[0].join(frames[1:]).copy().reset_index()),
+        "rows": records(report.to_frame()),
     }
 
 

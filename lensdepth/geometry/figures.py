@@ -131,7 +131,7 @@ def coupling_scatter(profile: "GeometryProfile") -> go.Figure:
             marker={"size": 5, "color": PALETTE["direction"], "opacity": 0.5},
             name=inert(of_depths(depth, n_layers)),
             visible=depth == shown,
-            hovertemplate="%{x:.3f} rad<br>%{y:.3f} nats<extra></extra>",
+            hovertemplate="%{x:.2f} rad<br>%{y:.2f} nats<extra></extra>",
         )
     steps = [
         {

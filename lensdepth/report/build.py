@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from lensdepth.analyses import ANALYSES
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
@@ -16,6 +17,7 @@ from lensdepth.report.findings import Findings, measure, summarize
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
 from lensdepth.tasks import Task
+from lensdepth.telling.curves import WHERE
 from lensdepth.telling.plain import Json
 from lensdepth.unfinished import complete, sweep, whole_name
 from lensdepth.writing import (
@@ -28,6 +30,8 @@ from lensdepth.writing import (
 )
 
 PAGES = (".html", ".htm")
+IN_FRAME = ("lens", "patch", "steering", "ablation", "geometry")
+"""Analyses whose tables are joined in `Report.to_frame`."""
 OURS = {".parquet", ".json"}
 """What a folder of tables holds; a folder with anything else in it is never replaced."""
 
@@ -43,6 +47,16 @@ class Report(Findings):
     """Folder of Parquet tables and `summary.json`."""
     summary: Json
     """What `summary.json` holds."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """The tables by depth of all analyses side by side: one row a depth."""
+        frames = []
+        for one in ANALYSES:
+            result = getattr(self, one.key, None)
+            table = one.table(result) if result is not None and one.key in IN_FRAME else None
+            if table is not None:
+                frames.append(table.frame.set_index(list(WHERE)).add_prefix(f"{one.name}_"))
+        return frames[0].join(frames[1:]).copy().reset_index()
 
     def plot(self) -> Figure:
         """All analyses on one depth axis, with the transition zones."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lensdepth.telling.names import has_blocks
+from lensdepth.telling.numbers import number, percent
 
 AXIS = "depth · fraction of the depth"
 """Title of an axis whose ticks are `tick`."""
@@ -51,13 +52,13 @@ def explained(depth: float | int, n_layers: int) -> str:
 
 
 def of_depths(depth: float | int, n_layers: int) -> str:
-    """`depth 7 of 10`; between two depths with as many decimals as are needed."""
-    return f"depth {depth:.3g} of {n_layers}"
+    """`depth 7 of 10`; a place between two depths as every number is written."""
+    return f"depth {int(depth) if depth == int(depth) else number(depth)} of {n_layers}"
 
 
 def described(depth: float | int, n_layers: int) -> str:
     """For a hover: `depth 7 of 10 (70%), after block 6`."""
-    where = f"{of_depths(depth, n_layers)} ({depth / n_layers:.0%})"
+    where = f"{of_depths(depth, n_layers)} ({percent(depth / n_layers)})"
     return f"{where}, {explained(int(depth), n_layers)}" if depth == int(depth) else where
 
 
@@ -88,21 +89,12 @@ def block_at(layer: int) -> str:
 
 def between(at: float | int, low: float | int, high: float | int, n_layers: int) -> str:
     """Where along the depth, with its interval, short."""
-    digits = _digits(low, high)
-    return (
-        f"depth {at:.{digits}f} of {n_layers}, 95% interval {low:.{digits}f} to {high:.{digits}f}"
-    )
+    return f"depth {number(at)} of {n_layers}, 95% interval {number(low)} to {number(high)}"
 
 
 def place(at: float | int, low: float | int, high: float | int, n_layers: int) -> str:
     """The same for a sentence, with the fraction and the nearest depth."""
-    digits = _digits(low, high)
     return (
-        f"depth {at:.{digits}f} of {n_layers} (95% interval {low:.{digits}f} to "
-        f"{high:.{digits}f}), {at / n_layers:.0%} of the way, nearest "
-        f"{at_depth(round(at), n_layers)}"
+        f"depth {number(at)} of {n_layers} (95% interval {number(low)} to {number(high)}), "
+        f"{percent(at / n_layers)} of the way, nearest {at_depth(round(at), n_layers)}"
     )
-
-
-def _digits(low: float | int, high: float | int) -> int:
-    return 1 if high - low >= 0.5 else 2

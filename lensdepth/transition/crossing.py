@@ -17,6 +17,7 @@ from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
 from lensdepth.steering import SteeringProfile
 from lensdepth.storage import load_result, save_result
+from lensdepth.telling.numbers import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,11 +167,14 @@ def find_crossing(
         verdict = "cannot tell"
         reason = "the curves change places more than once, so control is not handed over once"
     elif share >= stats.LEVEL and not np.isnan(depth):
-        verdict, reason = "crossing", f"the curves cross in {share:.0%} of the resamples"
+        verdict, reason = "crossing", f"the curves cross in {percent(share)} of the resamples"
     elif share <= 1 - stats.LEVEL:
         verdict, reason = "none", _why_none(first, second)
     else:
-        verdict, reason = "cannot tell", f"the curves cross in {share:.0%} of the resamples only"
+        verdict, reason = (
+            "cannot tell",
+            f"the curves cross in {percent(share)} of the resamples only",
+        )
     return Crossing(
         provenance=provenance,
         verdict=verdict,  # type: ignore[arg-type]

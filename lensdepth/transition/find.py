@@ -15,6 +15,7 @@ from lensdepth.arguments import checked
 from lensdepth.lens import LensProfile
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
+from lensdepth.telling.numbers import number, p_value, percent
 from lensdepth.transition.nulls import depth_order_p, drift_p
 from lensdepth.transition.sigmoid import WIDTH_PER_SCALE, fit_sigmoids
 
@@ -241,18 +242,21 @@ def _judge(
     if still:
         return "none", f"the profile changes by less than {SMALLEST_CHANGE:.0%} of its size"
     if p_order >= ALPHA:
-        return "cannot tell", f"the change with depth could be chance (p = {p_order:.2g})"
+        return "cannot tell", f"the change with depth could be chance ({p_value(p_order)})"
     if width > WIDEST * span:
         return "none", "a drift over the whole depth, without a plateau on either side"
     if r_squared < 0.5:
-        return "cannot tell", f"a sigmoid explains only {r_squared:.0%} of the change with depth"
+        return (
+            "cannot tell",
+            f"a sigmoid explains only {percent(r_squared)} of the change with depth",
+        )
     if location < at[1]:
         return "none", "what changes has changed by the first depth after the embedding"
     if p_drift >= ALPHA:
-        return "cannot tell", f"a smooth drift explains the change as well (p = {p_drift:.2g})"
+        return "cannot tell", f"a smooth drift explains the change as well ({p_value(p_drift)})"
     if not uncertainty <= span / 2:
-        return "cannot tell", f"the location is uncertain by {uncertainty:.1f} depths"
-    return "transition", f"a sigmoid explains {r_squared:.0%} of the change with depth"
+        return "cannot tell", f"the location is uncertain by {number(uncertainty)} depths"
+    return "transition", f"a sigmoid explains {percent(r_squared)} of the change with depth"
 
 
 def whole_units(
