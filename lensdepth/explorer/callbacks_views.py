@@ -24,7 +24,7 @@ from lensdepth.explorer.jobs import Jobs, Report
 from lensdepth.explorer.panels import message, notices, outcome_of, scope_cards
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import kept
+from lensdepth.explorer.state import Screen, kept
 
 Json = dict[str, Any]
 NOT_SWEPT = "Nothing has been swept with these settings yet: press “Run the sweep”."
