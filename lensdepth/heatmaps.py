@@ -15,7 +15,7 @@ from lensdepth.colours import INK, MUTED, PALETTE, PAPER, RULE, inert, rgba
 from lensdepth.plotting import Zone
 from lensdepth.telling.depths import block_at, described
 from lensdepth.telling.names import has_blocks
-from lensdepth.telling.numbers import Interval
+from lensdepth.telling.numbers import Interval, on_scale
 
 DIVERGING = (
     (0.0, "#0072B2"),
@@ -193,7 +193,7 @@ def outline(figure: go.Figure, *, rows: tuple[int, int], columns: tuple[int, int
 def _ticks(largest: float, signs: tuple[str, str] | None) -> dict[str, list[float] | list[str]]:
     """Where the colour bar has numbers, and what a sign means at its ends."""
     at = [largest * x for x in ((-1, -0.5, 0, 0.5, 1) if signs else (0, 0.25, 0.5, 0.75, 1))]
-    labels = [f"{x:.2g}" for x in at]
+    labels = [on_scale(x) for x in at]
     if signs:
         labels[0] += f"<br>{inert(signs[0])}"
         labels[-1] += f"<br>{inert(signs[1])}"

@@ -186,7 +186,7 @@ def depth_panels(
     figure = _stack(len(curves))
     for row, curve in enumerate(curves, start=1):
         _add_curve(figure, curve, n_layers=n_layers, alone=True, row=row, col=1)
-        _add_heading(figure, f"<b>{inert(curve.name)}</b>", top=_top(figure, row))
+        _add_heading(figure, f"<b>{inert(curve.heading)}</b>", top=_top(figure, row))
     if zone is not None:
         add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
     _style(figure, title, n_layers=n_layers, height=_stack_height(len(curves)), legend=False)

@@ -212,9 +212,9 @@ def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
         low, high = sorted((there.position, there.to))
         return replace(there, position=low, to=high)
     values = {"depth": depth, "last": None}
-    if kind == "cell":
+    if kind in ("cell", "curve"):  # what is drawn over depths, whatever the stream
         values["depth"] = _at(screen, depth)
-    else:
+    if kind != "cell":
         values["view"] = "poke"
     if position == "prediction":
         position = -1

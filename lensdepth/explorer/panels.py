@@ -73,7 +73,7 @@ def with_zone(figure: "Figure", found: Transition | None, prompts: int) -> None:
     if found is None or found.verdict != "transition":
         return
     low, at, high = found.location_low, found.location, found.location_high
-    where = between(at, low, high, int(found.depths[-1]))
+    where = between(at, low, high, found.n_layers)
     name = f"lens switches at {where}, {counted(prompts, 'prompt')} of the task"
     add_level(figure, Zone(name=name, low=low, at=at, high=high))
 

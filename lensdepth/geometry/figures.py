@@ -74,7 +74,7 @@ def measure_curve(profile: "GeometryProfile", measure: str, name: str, role: str
     """One measure over depth with its band."""
     found = profile.of(measure)
     bounds = (values.double().numpy() for values in (found.value, found.low, found.high))
-    curve = Curve.from_interval(name, *bounds, role=role)
+    curve = Curve.from_interval(name, *bounds, key=measure, role=role)
     there = ~np.isnan(curve.mean)
     # What belongs to a block has no depth 0, and must not leave a gap in front.
     first = int(there.argmax()) if there.any() else 0

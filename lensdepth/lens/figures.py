@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
+from lensdepth.lens.told import MEASURES
 from lensdepth.plotting import Panel, relative_story
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import AXIS, described, fraction
-from lensdepth.telling.numbers import number
+from lensdepth.telling.numbers import number, on_scale
 from lensdepth.telling.tokens import signed
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 
 CellValue = Literal["kl", "entropy", "probability", "rank"]
 UNITS: dict[str, str] = {
-    "kl": "KL(final ‖ lens), nats",
-    "entropy": "entropy, nats",
+    **{key: ", ".join(MEASURES[key][:2]) for key in ("kl", "entropy")},
     "probability": "probability of the token in the cell",
     "rank": "rank of the final prediction (0 is the top)",
 }
@@ -65,7 +65,7 @@ def _shading(values: Float[Tensor, "depth pos"], value: str) -> _Shading:
         )
     most = 1.0 if value == "probability" else largest or 1.0
     at = [most * i / 4 for i in range(5)]
-    return _Shading(z=bounded, most=most, at=at, labels=[f"{x:.2g}" for x in at])
+    return _Shading(z=bounded, most=most, at=at, labels=[on_scale(x) for x in at])
 
 
 def token_map(profile: "LensProfile", prompt: int, value: str) -> go.Figure:
@@ -175,7 +175,7 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
         **axis,
         tickvals=list(range(n_layers + 1)),
         ticktext=[
-            f'{d} <span style="color:{MUTED}">{fraction(d, n_layers)}</span>'
+            f'{d} <span style="color:{MUTED}">· {fraction(d, n_layers)}</span>'
             for d in range(n_layers + 1)
         ],
     )
@@ -266,10 +266,10 @@ def top_bars(
 
 def lenses_together(comparison: "LensComparison") -> go.Figure:
     """A panel a measure, a curve a lens, over relative depth."""
-    from lensdepth.lens.compare import MEASURES
+    from lensdepth.lens.compare import MEASURES as titles
 
     panels = []
-    for measure, title in MEASURES.items():
+    for measure, title in titles.items():
         values = getattr(comparison, measure)
         curves = []
         for i, name in enumerate(comparison.names):

@@ -1,5 +1,6 @@
 """What a lens says: its curves over depth, its summary and its sentences."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,9 +27,15 @@ SUMMARY = ("kl", "entropy", "top1_agreement")
 
 
 def curves(profile: "LensProfile") -> list[Curve]:
-    """Means over positions, by prompt: divergence, entropy, agreement, and how the answers fare."""
+    """Divergence, entropy and agreement by depth, and how the answers fare."""
+    return curves_of(profile, MEASURES)
+
+
+def curves_of(profile: "LensProfile", keys: Iterable[str]) -> list[Curve]:
+    """Some of these: means over each prompt's positions, with bands over prompts."""
     found = []
-    for key, (name, unit, role) in MEASURES.items():
+    for key in keys:
+        name, unit, role = MEASURES[key]
         values = getattr(profile, key)
         if values is not None:
             by_depth = profile.mean_by_depth(values)

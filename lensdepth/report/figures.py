@@ -68,8 +68,7 @@ def story_panels(findings: Findings) -> list[Panel]:
             panels.append(Panel(title=title, curves=curves, y_range=SHARE))
     if findings.ablation is not None:
         curves = [c for c in curves_of("ablation", findings.ablation) if c.key in SWAPPED]
-        title = f"Swapping: {metric_words('transferred').unit}"
-        panels.append(Panel(title=title, curves=curves))
+        panels.append(Panel(title=f"Swapping: {curves[0].unit}", curves=curves))
     if findings.geometry is not None:
         shape = {curve.key: curve for curve in curves_of("geometry", findings.geometry)}
         coupling = [shape["angle_js"], shape["norm_js"]]

@@ -31,6 +31,11 @@ def percent(share: float | int) -> str:
     return text if text == UNKNOWN else f"{text}%"
 
 
+def on_scale(x: float | int) -> str:
+    """The label of a tick, two digits: what stands there is a place on a scale, no result."""
+    return f"{x:.2g}".replace("-", MINUS)
+
+
 def tiny(x: float | int) -> str:
     """The size of an error that should be nothing: `3e−07`."""
     return f"{x:.0e}".replace("-", MINUS)

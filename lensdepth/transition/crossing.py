@@ -17,6 +17,7 @@ from lensdepth.patching import PatchProfile
 from lensdepth.provenance import Provenance
 from lensdepth.steering import SteeringProfile
 from lensdepth.storage import load_result, save_result
+from lensdepth.telling.names import has_blocks
 from lensdepth.telling.numbers import percent
 
 if TYPE_CHECKING:
@@ -49,13 +50,20 @@ class Crossing:
     """Efficacy that leads late: at the prediction position."""
     seed: int
 
+    @property
+    def n_layers(self) -> int:
+        """Of the model; the last depth, where the curves are bare arrays."""
+        if self.provenance is not None:
+            return self.provenance.model.n_layers
+        return int(self.depths[-1])
+
     def to_frame(self) -> "pd.DataFrame":
         """One row: the depth, its interval, and the verdict."""
         import pandas as pd
 
         names = ("verdict", "depth", "low", "high", "share", "reason")
         row = {name: getattr(self, name) for name in names}
-        row["relative_depth"] = self.depth / float(self.depths[-1])
+        row["relative_depth"] = self.depth / self.n_layers
         return pd.DataFrame([row])
 
     def plot(self) -> "Figure":
@@ -74,7 +82,7 @@ class Crossing:
         found = self.verdict == "crossing"
         return plotting.depth_figure(
             curves,
-            n_layers=int(self.depths[-1]),
+            n_layers=self.n_layers,
             title="Crossing of input and output control",
             y_title="efficacy",
             y_range=(-0.03, 1.03),
@@ -133,7 +141,10 @@ def find_crossing(
                 f"find_crossing: a {type(first).__name__} has both curves and their depths; leave "
                 f"out {' and '.join(given)}, or give two curves in place of the profile."
             )
-        provenance, depths = first.provenance, first.depths.tolist()
+        provenance = first.provenance
+        # What a block puts out stands at the depth after it.
+        shift = isinstance(first, PatchProfile) and has_blocks(first.stream)
+        depths = (first.depths + shift).tolist()
         first, second = first.efficacy("input"), first.efficacy("prediction")
     if second is None or second.shape != first.shape:
         got = None if second is None else tuple(second.shape)

@@ -74,6 +74,13 @@ class Transition:
         """Prompts or pairs."""
         return self.curve.shape[0]
 
+    @property
+    def n_layers(self) -> int:
+        """Of the model; the last depth, where the curves are bare arrays."""
+        if self.provenance is not None:
+            return self.provenance.model.n_layers
+        return int(self.depths[-1])
+
     def fitted(self, depth: Float[Array, " point"]) -> Float[Array, " point"]:
         """The sigmoid at the given depths."""
         scaled = (depth - self.location) / (self.width / WIDTH_PER_SCALE)
@@ -88,7 +95,7 @@ class Transition:
             "width_high", "change", "r_squared", "p", "p_order", "p_drift", "n_units", "reason",
         )  # fmt: skip
         row = {name: getattr(self, name) for name in names}
-        row["relative_location"] = self.location / float(self.depths[-1])
+        row["relative_location"] = self.location / self.n_layers
         return pd.DataFrame([row])
 
     def plot(self) -> "Figure":
@@ -119,7 +126,7 @@ class Transition:
             zone = (self.location_low, self.location, self.location_high)
         return plotting.depth_figure(
             curves,
-            n_layers=int(depths[-1]),
+            n_layers=self.n_layers,
             title=f"Transition of {self.name}: {self.verdict}",
             y_title=self.name,
             zone=zone,
