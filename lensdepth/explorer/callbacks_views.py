@@ -25,6 +25,7 @@ from lensdepth.explorer.panels import message, notices, outcome_of, scope_cards
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, kept
+from lensdepth.outside import EXPECTED
 
 Json = dict[str, Any]
 NOT_SWEPT = "Nothing has been swept with these settings yet: press “Run the sweep”."

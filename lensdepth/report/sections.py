@@ -138,7 +138,7 @@ def _switches(findings: Findings) -> list[tuple[str, ...]]:
 
 def _section(findings: Findings, analysis: Analysis) -> Section:
     key, result = analysis.key, getattr(findings, analysis.key)
-    head = {"key": key, "title": analysis.title, "question": analysis.question}
+    head: dict[str, Any] = {"key": key, "title": analysis.title, "question": analysis.question}
     if result is None:
         return Section(**head, note=analysis.note, absent=findings.absent[key])
     names, found = switches_of(findings, key)
