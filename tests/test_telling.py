@@ -63,7 +63,8 @@ def test_a_number_with_its_interval(
     found = Interval(value=value, low=low, high=high)
     assert str(found) == text
     assert found.cells == cells
-    assert str(-(-found)) == text
+    turned = -found
+    assert str(-turned) == text
 
 
 def test_a_depth_has_one_name() -> None:
