@@ -128,7 +128,7 @@ class AttributionProfile:
         """Block of each part, and the depth after it; none where it is of no block."""
         import pandas as pd
 
-        layer = pd.array(layers, dtype="Int64")
+        layer = pd.Series(layers, dtype="Int64")
         return {"layer": layer, "depth": layer + 1, "relative_depth": (layer + 1) / self.n_layers}
 
     def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
