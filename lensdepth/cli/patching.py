@@ -153,13 +153,14 @@ def patch(
     def show() -> None:
         from lensdepth.cli import tables
         from lensdepth.patching.told import efficacy_curves
+        from lensdepth.telling.names import stream_name
         from lensdepth.telling.numbers import number
         from lensdepth.transition.told import patching_verdict
 
         as_curves = profile.is_curves
         what = "Efficacy of patching" if as_curves else f"Effect of patching on {profile.metric}"
         title = session.title(
-            f"{what} ({options.stream}, {options.mode})",
+            f"{what} ({stream_name(options.stream)}, {options.mode})",
             depth_model,
             pairs,
         )

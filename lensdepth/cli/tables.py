@@ -138,7 +138,9 @@ def depth_tables(
 def _stacked(heading: str) -> str:
     """A heading on several lines, so that its column need not be as wide as all of it."""
     parts = heading.split(", ")
-    return "\n".join(line for part in parts for line in wrap(part, HEADING) or [part])
+    return "\n".join(
+        line for part in parts for line in wrap(part, HEADING, break_long_words=False) or [part]
+    )
 
 
 def curve_tables(curves: Sequence[Curve], n_layers: int, *, bands: Sequence[str] = ()) -> Parts:
