@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from lensdepth.provenance import ModelInfo, Provenance
     from lensdepth.report import Report, build_report
     from lensdepth.residual import ResidualStream
+    from lensdepth.saved import load
     from lensdepth.steering import SteeringProfile, steering_sweep
     from lensdepth.tasks import Pair, Task, list_tasks, load_task, pair_task
     from lensdepth.transition import (
@@ -137,6 +138,7 @@ _HOME = {
     "geometry_profile": "geometry",
     "intervene": "intervention",
     "list_tasks": "tasks",
+    "load": "saved",
     "load_hypotheses": "claims",
     "load_jacobian_lens": "lens",
     "load_model": "loading",
@@ -167,7 +169,7 @@ __all__ = [
     "compare_local_global", "compare_models", "compare_widths", "decode_parts", "dose_response",
     "evaluate_claims", "evaluate_hypotheses", "find_change_point", "find_commitment",
     "find_crossing", "find_transition", "fit_tuned_lens", "geometry_profile", "intervene",
-    "list_tasks", "load_hypotheses", "load_jacobian_lens", "load_model", "load_task",
+    "list_tasks", "load", "load_hypotheses", "load_jacobian_lens", "load_model", "load_task",
     "load_tuned_lens", "logit_lens", "pair_task", "parse_component", "patch_components",
     "patch_sweep", "patch_windows", "prompts_needed", "shapley_depths", "steering_sweep",
     "trajectory_response", "transfer_matrix",

@@ -28,6 +28,8 @@ class NamedEdit:
 
     make: Callable[[float], Edit]
     """From a strength to the edit."""
+    action: str
+    """In a menu."""
     does: str
     """In a few words."""
     unit: str = ""
@@ -111,53 +113,62 @@ def with_noise(source: Tensor, generator: torch.Generator) -> Tensor:
 EDITS: dict[str, NamedEdit] = {
     "full": NamedEdit(
         make=towards,
+        action="Swap the whole state",
         does="swap the whole state for the source's",
         unit="share of the way to the source",
         low=0.0, high=1.5,
     ),
     "direction": NamedEdit(
         make=turned_towards,
+        action="Direction only",
         does="swap the direction alone, the norm kept",
         unit="share of the angle to the source",
         low=0.0, high=1.5,
     ),
     "norm": NamedEdit(
         make=norm_towards,
+        action="Norm only",
         does="swap the norm alone, the direction kept",
         unit="share of the way to the source's norm",
         low=0.0, high=1.5, turns=False,
     ),
     "self": NamedEdit(
         make=lambda _: polar.self_swap,
+        action="Put back what was found",
         does="put back what was found, which must change nothing",
         needs=None, turns=False, is_control=True,
     ),
     "reflect": NamedEdit(
         make=reflect,
+        action="Mirror along the source",
         does="mirror the part along the source's direction, the norm kept",
         unit="share of the way to the mirror image",
         low=0.0, high=1.0,
     ),
     "rotate": NamedEdit(
         make=lambda degrees: polar.rotate(radians(degrees)),
+        action="Rotate by an angle",
         does="turn by an angle towards the source, the norm kept",
         unit="degrees",
         low=0.0, high=180.0, default=45.0,
     ),
     "scale": NamedEdit(
         make=polar.scale,
+        action="Scale the norm",
         does="multiply the norm, the direction kept",
         unit="times the norm found",
         low=0.0, high=4.0, default=2.0, needs=None, turns=False,
     ),
     "mean": NamedEdit(
         make=towards,
+        action="Mean of other prompts",
         does="swap the state for the mean over other prompts",
         unit="share of the way to the mean",
         low=0.0, high=1.5, needs="reference",
     ),
     "random": NamedEdit(
         make=lambda share: at_random(polar.rotate_part(share)),
+        action="Random direction",
         does="turn as far as the source is, but in a random direction",
         unit="share of the angle to the source",
         low=0.0, high=1.5, turns=False, is_control=True,

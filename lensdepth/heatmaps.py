@@ -11,7 +11,11 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from lensdepth.plotting import INK, MUTED, PALETTE, PAPER, RULE, Zone, inert, rgba
+from lensdepth.colours import INK, MUTED, PALETTE, PAPER, RULE, inert, rgba
+from lensdepth.plotting import Zone
+from lensdepth.telling.depths import block_at, described
+from lensdepth.telling.names import has_blocks
+from lensdepth.telling.numbers import Interval, on_scale
 
 DIVERGING = (
     (0.0, "#0072B2"),
@@ -33,10 +37,35 @@ class Axis:
     labels: Sequence[str]
     """One for each row or column, as shown."""
     names: Sequence[str] | None = None
-    """What a hover says for each; the labels by default."""
+    """What a hover says for each, in full; title and label by default."""
 
     def named(self) -> list[str]:
-        return [inert(name) for name in (self.labels if self.names is None else self.names)]
+        """A hover's line for each row or column."""
+        plain = [f"{self.title} {label}" for label in self.labels]
+        return [inert(name) for name in (plain if self.names is None else self.names)]
+
+    def of(self, what: str) -> "Axis":
+        """The same for one of two axes of a kind: `taken from: depth 3`."""
+        return Axis(
+            title=f"{what}: {self.title}",
+            labels=self.labels,
+            names=None if self.names is None else [f"{what}: {name}" for name in self.names],
+        )
+
+
+def depth_axis(depths: Sequence[int], n_layers: int, *, stream: str = "resid_pre") -> Axis:
+    """An axis of residual depths, or of blocks where the stream is one of what blocks put out."""
+    if has_blocks(stream):
+        return Axis(
+            title="block",
+            labels=[str(layer) for layer in depths],
+            names=[block_at(layer) for layer in depths],
+        )
+    return Axis(
+        title="depth",
+        labels=[str(depth) for depth in depths],
+        names=[described(depth, n_layers) for depth in depths],
+    )
 
 
 def effect_heatmap(
@@ -70,8 +99,8 @@ def effect_heatmap(
                 value,
                 None if low is None else low[i, j],
                 None if high is None else high[i, j],
-                f"{inert(rows.title)} {row}",
-                f"{inert(columns.title)} {column}",
+                row,
+                column,
             )
             for j, (column, value) in enumerate(zip(columns.named(), line, strict=True))
         ]
@@ -164,7 +193,7 @@ def outline(figure: go.Figure, *, rows: tuple[int, int], columns: tuple[int, int
 def _ticks(largest: float, signs: tuple[str, str] | None) -> dict[str, list[float] | list[str]]:
     """Where the colour bar has numbers, and what a sign means at its ends."""
     at = [largest * x for x in ((-1, -0.5, 0, 0.5, 1) if signs else (0, 0.25, 0.5, 0.75, 1))]
-    labels = [f"{x:.2g}" for x in at]
+    labels = [on_scale(x) for x in at]
     if signs:
         labels[0] += f"<br>{inert(signs[0])}"
         labels[-1] += f"<br>{inert(signs[1])}"
@@ -174,7 +203,11 @@ def _ticks(largest: float, signs: tuple[str, str] | None) -> dict[str, list[floa
 def _cell(value: float, low: float | None, high: float | None, row: str, column: str) -> str:
     if np.isnan(value):
         return f"{row}<br>{column}<br>not there"
-    interval = ""
-    if low is not None and high is not None and not (np.isnan(low) or np.isnan(high)):
-        interval = f"  [{low:.3g}, {high:.3g}]"
-    return f"{row}<br>{column}<br><b>{value:.3g}</b>{interval}"
+    unknown = float("nan")
+    found = Interval(
+        value=float(value),
+        low=unknown if low is None else float(low),
+        high=unknown if high is None else float(high),
+    )
+    shown, bounds = found.cells
+    return f"{row}<br>{column}<br><b>{shown}</b>" + (f" ({bounds})" if bounds else "")

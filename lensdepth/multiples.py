@@ -12,16 +12,9 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 from plotly.subplots import make_subplots
 
-from lensdepth.plotting import (
-    INK,
-    LEGEND_HEIGHT,
-    MUTED,
-    PALETTE,
-    RULE,
-    house_layout,
-    inert,
-    rgba,
-)
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
+from lensdepth.plotting import LEGEND_HEIGHT
+from lensdepth.telling.numbers import Interval
 
 ROW_HEIGHT, ROW_GAP = 62, 14
 """Pixels of a panel, and between two of them."""
@@ -37,7 +30,7 @@ class Response:
     low: Float[Array, " dose"]
     high: Float[Array, " dose"]
     role: str
-    """Key into `plotting.PALETTE`."""
+    """Key into `colours.PALETTE`."""
     dashed: bool = False
 
 
@@ -120,12 +113,10 @@ def _add_response(
             fill="toself", fillcolor=rgba(colour, 0.16), line={"width": 0}, mode="lines",
             hoverinfo="skip", showlegend=False, legendgroup=name, name=name, row=row, col=col,
         )  # fmt: skip
+    numbers = (response.x, response.mean, response.low, response.high)
     texts = [
-        f"{where}{x:.3g} {inert(unit)}<br>{mean:.3g}"
-        + ("" if np.isnan(low) else f"  [{low:.3g}, {high:.3g}]")
-        for x, mean, low, high in zip(
-            response.x, response.mean, response.low, response.high, strict=True
-        )
+        f"{where}{x:g} {inert(unit)}<br>{Interval(value=mean, low=low, high=high)}"
+        for x, mean, low, high in zip(*(part.tolist() for part in numbers), strict=True)
     ]
     figure.add_scatter(
         x=response.x,

@@ -16,13 +16,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import metrics
-from lensdepth.site import axis_of, depth_after
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Label = str | int | float
-WHERE = ("depth", "position", "head", "first", "last", "taken", "inserted")
+ALONG = ("depth", "first", "last", "taken", "inserted")
+"""Axes that count places in a stream."""
+WHERE = (*ALONG, "position", "head")
 """Axes that say where; all others say what was run."""
 VERBS = {
     "metric": "read", "control": "run", "edit": "made", "scope": "made", "position": "made",
@@ -142,9 +144,8 @@ class Effects:
         for axis, size in shape.items():
             at = spread(torch.arange(size), axis)
             labels = range(size) if axis == "pair" else self.coords[axis]
-            made[axis] = pd.Series(list(labels)).to_numpy()[at]
-            if axis == "depth":
-                made |= depth_columns(made[axis], stream, n_layers)  # type: ignore[arg-type]
+            places = pd.Series(list(labels)).to_numpy()[at]
+            made |= _columns(axis, places, stream, n_layers)
         for i, name in enumerate(self.metrics):
             if i == 0:
                 made[f"base_{name}"] = spread(self.base[0], "pair")
@@ -169,9 +170,8 @@ class Effects:
         shape = effects.shape[1:]
         made: dict[str, object] = {}
         for axis, at in zip(names, np.indices(shape).reshape(len(shape), -1), strict=True):
-            made[axis] = pd.Series(list(self.coords[axis])).to_numpy()[at]
-            if axis == "depth":
-                made |= depth_columns(made[axis], stream, n_layers)  # type: ignore[arg-type]
+            places = pd.Series(list(self.coords[axis])).to_numpy()[at]
+            made |= _columns(axis, places, stream, n_layers)
         ends = stats.bootstrap_mean(effects.numpy(), n_resamples=n_resamples)
         return pd.DataFrame(
             made | {n: x.ravel() for n, x in zip(("effect", "low", "high"), ends, strict=True)}
@@ -184,8 +184,8 @@ def axes_in_order(axes: Iterable[str]) -> tuple[str, ...]:
     return (*(a for a in named if a not in WHERE), "pair", *(a for a in named if a in WHERE))
 
 
-def depth_columns(places: np.ndarray, stream: str, n_layers: int) -> dict[str, np.ndarray]:
-    """`layer` of streams that are counted in blocks, `depth` and `relative_depth`, of every row."""
-    depth = places + depth_after(stream, 0)
-    layer = {} if axis_of(stream) == "depth" else {"layer": places}
-    return {**layer, "depth": depth, "relative_depth": depth / n_layers}
+def _columns(axis: str, labels: np.ndarray, stream: str, n_layers: int) -> dict[str, np.ndarray]:
+    """The columns of one axis: its labels, or where along the depth they are."""
+    if axis not in ALONG:
+        return {axis: labels}
+    return depth_columns(labels, n_layers, stream=stream, name=axis)

@@ -1,78 +1,28 @@
-"""Arrays and labels in, Plotly figures out; nothing is measured here.
+"""Curves in, Plotly figures out; nothing is measured here.
 
-Every figure has the residual depth along the x axis, labelled by the block whose output it is
-(`embed, 0 ... L-1 = final`) and by the fraction of the depth. Names and titles may come from
-users: they are made inert, because Plotly reads a subset of HTML.
+Every figure has the residual depth along the x axis, labelled by its number, 0 ... L, and by the
+fraction of the depth.
 """
 
-import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float
-from numpy import ndarray as Array
 from plotly.subplots import make_subplots
 
-PALETTE = {
-    "input": "#0072B2", "prediction": "#D55E00", "full": "#444444", "direction": "#009E73",
-    "norm": "#CC79A7", "control": "#999999", "lens": "#0072B2", "entropy": "#E69F00",
-    "agree": "#009E73", "zone": "#E8B23A", "lens_zone": "#56B4E9",
-}  # fmt: skip
-"""Okabe and Ito's colours, which colour-blind readers can tell apart."""
-
-INK, MUTED, RULE, PAPER = "#1B1F24", "#5A6472", "#E1E5EA", "#FFFFFF"
-
-DARK = {
-    INK: "#E6E9ED", MUTED: "#A3ADBA", RULE: "#30363F", PAPER: "#15181D",
-    "#0072B2": "#5CB8F0", "#D55E00": "#FF9A57", "#444444": "#C9CED6", "#009E73": "#35CFA3",
-    "#CC79A7": "#EBA6CB", "#999999": "#8B93A0", "#E69F00": "#F4BD4A", "#E8B23A": "#D9A62E",
-    "#56B4E9": "#4A97C9",
-    # Maps: what is pale on white is near black here.
-    "#F7F7F5": "#1D2229", "#BFE0F4": "#22455C", "#6DBDEB": "#2A6B91", "#7FB9DA": "#2F6F96",
-    "#F0A977": "#9A5A2C",
-}  # fmt: skip
-"""What each colour becomes on a dark page."""
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
+from lensdepth.telling import depths
+from lensdepth.telling.curves import Curve
+from lensdepth.telling.numbers import Interval
 
 LEGEND_HEIGHT = 46
 """Pixels below the axis for a legend of two lines."""
 PANEL_HEIGHT = 116
 PANEL_GAP = 48
 """Pixels of one small panel, and between two of them, where the next one's title stands."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Curve:
-    """One line over depth with its band; low and high are NaN where there is no interval."""
-
-    name: str
-    depths: Float[Array, " depth"]
-    mean: Float[Array, " depth"]
-    low: Float[Array, " depth"]
-    high: Float[Array, " depth"]
-    role: str
-    """Key into PALETTE."""
-    dashed: bool = False
-
-    @classmethod
-    def from_interval(
-        cls,
-        name: str,
-        mean: Array,
-        low: Array,
-        high: Array,
-        *,
-        role: str,
-        depths: Array | None = None,
-        dashed: bool = False,
-    ) -> "Curve":
-        """A curve from (mean, low, high) as the functions of `stats` give them."""
-        at = np.arange(len(mean)) if depths is None else depths
-        mean, low, high, at = (np.asarray(x, dtype=float) for x in (mean, low, high, at))
-        return cls(name=name, depths=at, mean=mean, low=low, high=high, role=role, dashed=dashed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,59 +50,25 @@ KEYS_AFTER = "\u2003"
 """Stands between a panel's heading and its keys; a narrow page breaks the line here."""
 
 
-def inert(text: str) -> str:
-    """The text as Plotly will show it letter by letter: no tag, link or entity is read."""
-    return html.escape(text, quote=False)
-
-
-def depth_label(depth: int, n_layers: int) -> str:
-    """`embed` for depth 0, else the block whose output it is; the last one is also `final`."""
-    if depth == 0:
-        return "embed"
-    return f"{n_layers - 1} = final" if depth == n_layers else str(depth - 1)
-
-
-def _tick(depth: int, n_layers: int) -> str:
-    fraction = f"{depth / n_layers:.2f}"
-    if fraction.endswith("0"):
-        fraction = fraction.rstrip("0").rstrip(".")
-    return f'{depth_label(depth, n_layers)}<br><span style="color:{MUTED}">{fraction}</span>'
+def tick(depth: int, n_layers: int) -> str:
+    """The label of a depth on an axis: its number, and below it the fraction."""
+    share = depths.fraction(depth, n_layers)
+    return f'{depth}<br><span style="color:{MUTED}">{share}</span>'
 
 
 def depth_ticks(n_layers: int, *, most: int = 12) -> tuple[list[int], list[str]]:
-    """Tick positions and two-line labels: the block whose output it is, and the fraction."""
+    """Tick positions and two-line labels: the depth, and the fraction of it."""
     step = max(1, math.ceil(n_layers / most))
     at = sorted({0, n_layers, *range(step, n_layers - step // 2, step)})
-    return at, [_tick(d, n_layers) for d in at]
-
-
-def _channels(colour: str) -> str:
-    """`rgba(1,2,3,`: a colour without its opacity."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},"
-
-
-def rgba(colour: str, alpha: float) -> str:
-    """A colour with an opacity."""
-    return f"{_channels(colour)}{alpha})"
-
-
-def dark_colours() -> dict[str, str]:
-    """Every spelling of a light colour in a figure's JSON, and what it becomes on a dark page."""
-    return DARK | {_channels(light): _channels(dark) for light, dark in DARK.items()}
+    return at, [tick(d, n_layers) for d in at]
 
 
 def _hover(curve: Curve, n_layers: int) -> list[str]:
-    """What stands beside the pointer: depth, block, fraction, value, interval."""
-    texts = []
-    for depth, mean, low, high in zip(curve.depths, curve.mean, curve.low, curve.high, strict=True):
-        where = f"depth {depth:.3g} of {n_layers} ({depth / n_layers:.0%})"
-        if depth == int(depth):
-            block = depth_label(int(depth), n_layers)
-            where += ", embedding" if block == "embed" else f", after block {block}"
-        interval = "" if np.isnan(low) or np.isnan(high) else f"  [{low:.3g}, {high:.3g}]"
-        texts.append(f"{where}<br>{mean:.3g}{interval}")
-    return texts
+    """What stands beside the pointer: where, value, interval."""
+    return [
+        f"{depths.described(depth, n_layers)}<br>{interval}"
+        for depth, interval in zip(curve.depths.tolist(), curve.intervals, strict=True)
+    ]
 
 
 def _add_curve(
@@ -270,7 +186,7 @@ def depth_panels(
     figure = _stack(len(curves))
     for row, curve in enumerate(curves, start=1):
         _add_curve(figure, curve, n_layers=n_layers, alone=True, row=row, col=1)
-        _add_heading(figure, f"<b>{inert(curve.name)}</b>", top=_top(figure, row))
+        _add_heading(figure, f"<b>{inert(curve.heading)}</b>", top=_top(figure, row))
     if zone is not None:
         add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
     _style(figure, title, n_layers=n_layers, height=_stack_height(len(curves)), legend=False)
@@ -330,6 +246,45 @@ def depth_story(
     return figure
 
 
+def interval_figure(
+    found: Mapping[str, Interval], *, title: str, x_title: str, role: str = "lens"
+) -> go.Figure:
+    """Numbers with their intervals, one a row, beside zero."""
+    rows = list(found.items())
+    values = [one.value for _, one in rows]
+    figure = go.Figure(
+        go.Scatter(
+            x=values,
+            y=list(range(len(rows))),
+            mode="markers",
+            marker={"size": 9, "color": PALETTE[role]},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [one.high - one.value for _, one in rows],
+                "arrayminus": [one.value - one.low for _, one in rows],
+                "color": PALETTE[role],
+                "thickness": 2,
+            },
+            customdata=[f"{inert(name)}: {one}" for name, one in rows],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    )
+    figure.add_vline(x=0, line={"color": MUTED, "width": 1}, layer="below")
+    figure.update_xaxes(title={"text": inert(x_title), "standoff": 8}, gridcolor=RULE)
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=[inert(name) for name, _ in rows],
+        showgrid=False, zeroline=False, autorange="reversed",
+    )  # fmt: skip
+    longest = max(len(name) for name, _ in rows)
+    figure.update_layout(
+        **house_layout(inert(title)),
+        height=150 + 34 * len(rows),
+        margin={"l": 40 + 7 * longest, "r": 24, "t": 62, "b": 62},
+    )
+    return figure
+
+
 def relative_story(panels: Sequence[Panel], *, title: str) -> go.Figure:
     """Panels below one another whose curves come from models of any number of layers.
 
@@ -337,7 +292,7 @@ def relative_story(panels: Sequence[Panel], *, title: str) -> go.Figure:
     """
     figure = depth_story(panels, n_layers=1, title=title)
     at = [0, 0.25, 0.5, 0.75, 1]
-    labels = ["embed", "0.25", "0.5", "0.75", "final"]
+    labels = ["0", "0.25", "0.5", "0.75", "1"]
     figure.update_xaxes(tickvals=at, ticktext=labels)
     figure.update_xaxes(title_text="fraction of the depth", row=len(panels), col=1)
     traces: Any = figure.data
@@ -392,30 +347,6 @@ def _add_heading(figure: go.Figure, text: str, *, top: float, name: str = "headi
     )
 
 
-def house_layout(title: str, *, font_size: float = 12.5) -> dict[str, Any]:
-    """Title (inert already), paper, font and hover label, which all figures share."""
-    return {
-        "title": {
-            "text": title,
-            "font": {"size": 17},
-            "x": 0.012,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "top",
-            "pad": {"t": 14},
-        },
-        "template": "none",
-        "paper_bgcolor": PAPER,
-        "plot_bgcolor": PAPER,
-        "font": {
-            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif",
-            "size": font_size,
-            "color": INK,
-        },
-        "hoverlabel": {"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}},
-    }
-
-
 def _style(
     figure: go.Figure, title: str, *, n_layers: int, height: int, legend: bool, scale: float = 1.0
 ) -> None:
@@ -436,7 +367,7 @@ def _style(
     rows = len(list(figure.select_xaxes()))
     bottom: dict[str, Any] = {"row": rows, "col": 1} if figure._has_subplots() else {}
     figure.update_xaxes(
-        title={"text": "after block · fraction of the depth", "standoff": 8, "font_size": 12.5},
+        title={"text": depths.AXIS, "standoff": 8, "font_size": 12.5},
         **bottom,
     )
     figure.update_yaxes(
@@ -461,6 +392,6 @@ def _style(
             "keys_after": KEYS_AFTER,
             "n_layers": n_layers,
             "scale": scale,
-            "labels": [_tick(d, n_layers) for d in range(n_layers + 1)],
+            "labels": [tick(d, n_layers) for d in range(n_layers + 1)],
         },
     )

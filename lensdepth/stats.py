@@ -5,28 +5,15 @@ prompt are not independent of each other. All randomness comes from a seed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
+from lensdepth.telling.numbers import Interval
+
 LEVEL = 0.95
 """Coverage of every interval."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A number with its 95 % interval; low and high are NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if np.isnan(self.low):
-            return f"{self.value:.3g}"
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
 def bootstrap_statistic(

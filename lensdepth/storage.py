@@ -133,6 +133,33 @@ def _checksum(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def saved_kind(path: str | Path, *, caller: str) -> str:
+    """The name of the class whose result a file holds, before anything else of it is judged.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: as for `load_result`.
+    """
+    from safetensors import safe_open
+
+    said = f"{caller}: {shown(str(path))}"
+    _check_there(path, caller)
+    with (
+        outside(f"{said} is not a safetensors file, or a damaged one"),
+        safe_open(path, "pt") as file,
+    ):
+        header: dict[str, str] = file.metadata() or {}
+    if "kind" not in header:
+        raise ValueError(f"{said} holds no result of lensdepth.")
+    return header["kind"]
+
+
+def _check_there(path: str | Path, caller: str) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{caller}: there is no file {shown(str(path))}.")
+    with outside(f"{caller}: {shown(str(path))} cannot be read", kind=OSError):
+        open(path, "rb").close()
+
+
 def load_result(kind: type[T], path: str | Path) -> T:
     """Read back what `save_result` wrote.
 
@@ -145,10 +172,7 @@ def load_result(kind: type[T], path: str | Path) -> T:
     from safetensors import safe_open
 
     said = f"{kind.__name__}.load: {shown(str(path))}"
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{kind.__name__}.load: there is no file {shown(str(path))}.")
-    with outside(f"{said} cannot be read", kind=OSError):
-        open(path, "rb").close()
+    _check_there(path, f"{kind.__name__}.load")
     with (
         outside(f"{said} is not a safetensors file, or a damaged one"),
         safe_open(path, "pt") as file,

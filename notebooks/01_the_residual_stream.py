@@ -141,7 +141,7 @@ show(
 )
 
 # %% [markdown]
-# **What to see.** One line a token; the axis below is the block whose output it is, and the
+# **What to see.** One line a token; the axis below is the depth (0 is the embedding), and the
 # fraction of the depth. Find the first token, and find the last one.
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}

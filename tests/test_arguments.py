@@ -54,8 +54,8 @@ LONGEST = 300
 TOWER = BeartypeConf(is_pep484_tower=True)
 """A whole number is a number."""
 ROOMS = (
-    "ablation circuit claims geometry intervention lens locality patching prose replay report "
-    "steering summary tasks transition"
+    "ablation circuit claims geometry intervention lens locality patching replay report "
+    "steering tasks transition"
 )
 """Modules whose public functions are a user's too."""
 

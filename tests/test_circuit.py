@@ -724,7 +724,7 @@ def test_the_command_circuit(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     )
     assert len(found["rows"]) == len(result.to_frame())
     printed = run(capsys, *named, "--position", "prediction", "--random", "0")
-    assert "the circuit (2)" in printed
+    assert "the circuit (2 of" in printed
     assert "random sets" not in printed
     assert "names no component" in run(capsys, *named[:-1], "X", code=2)
     assert "--components is empty" in run(capsys, *named[:-1], ",", code=2)

@@ -218,7 +218,7 @@ def test_unmeasured_statements_leave_a_claim_open(sharp: ClaimTable) -> None:
 
 
 def test_json_round_trips(sharp: ClaimTable) -> None:
-    from lensdepth.summary import claims_summary
+    from lensdepth.claims.told import summary as claims_summary
 
     summary = json.loads(json.dumps(claims_summary(sharp), allow_nan=False))
     assert [one["claim"] for one in summary["claims"]] == list(TITLES)

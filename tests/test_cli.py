@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lensdepth.analyses import analysis
 from lensdepth.bundled import bundled_names
 from lensdepth.cli import main, session, tables
 from lensdepth.cli.console import one_line, visible
@@ -26,6 +27,7 @@ from lensdepth.lens import LensProfile, fit_tuned_lens, logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import PatchProfile
 from lensdepth.tasks import load_task
+from lensdepth.telling.numbers import Interval
 
 TINY = ("--model", "tiny")
 PROMPT = "Two months from January is"
@@ -215,8 +217,8 @@ def test_plain_prompts_do_for_the_lens_and_geometry(run_json: Any, tmp_path: Pat
 def test_lens_of_a_prompt_in_the_terminal(run: Run) -> None:
     out = run("lens", PROMPT, *TINY)
     assert "\x1b" not in out
-    assert "embed" in out
-    assert "= final" in out
+    assert "depth" in out
+    assert "fraction" in out
     assert "The model predicts March" in out
     assert "top 3" in out
     assert "top 4" not in out
@@ -257,7 +259,7 @@ def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
     n_layers = load_model("tiny").n_layers
     rows = [line.split()[:2] for line in lines if re.match(r"\s*\d+\s\s", line)]
     assert [row[0] for row in rows] == [str(depth) for depth in range(n_layers + 1)]
-    assert rows[0][1] == "embed"
+    assert [row[1] for row in rows][::n_layers] == ["0", "1"]
     assert f"{n} of {n} pairs of months" in lines[0]
     assert lines[-1].strip().endswith(".")
 
@@ -302,7 +304,7 @@ def test_ablate_to_the_mean_of_other_prompts(run_json: Any, tmp_path: Path) -> N
 def test_geometry_draws_what_is_asked_for(run: Run, tmp_path: Path, figure: str) -> None:
     file = tmp_path / "g.html"
     run("geometry", *TINY, "--n", "12", "--sample", "9", "--figure", figure, "--out", str(file))
-    assert ('"prefix":"output of block "' in file.read_text()) == (figure == "coupling")
+    assert ('"prefix":"depth "' in file.read_text()) == (figure == "coupling")
 
 
 def test_steer_draws_its_crossing(run: Run, tmp_path: Path) -> None:
@@ -340,10 +342,11 @@ def test_tables_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch, 
     profile = logit_lens(model, f"{PROMPT} March . {PROMPT}", positions="all")
     console = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
     monkeypatch.setattr(tables, "stdout_console", lambda: console)
+    curves = analysis("lens").curves(logit_lens(model, [PROMPT, "Two months from May is"]))
     for parts, n_columns in (
         (tables.lens_grid(profile), profile.position.shape[1]),
         (tables.lens_table(profile, top=3), 5),
-        (tables.lens_means(logit_lens(model, [PROMPT, "Two months from May is"])), 3),
+        (tables.curve_tables(curves, model.n_layers), 3),
     ):
         tables.show(*parts)
         found = [part for part in parts if isinstance(part, Table)]
@@ -352,7 +355,8 @@ def test_tables_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch, 
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(cell_len, printed.splitlines())) <= width
     assert "…" not in printed
-    assert printed.count("[") == 3 * (model.n_layers + 1)
+    banded = sum(bool(bounds) for curve in curves for _, bounds in curve.cells)
+    assert len(re.findall(r"\(\S+ to \S+\)", printed)) == banded > 3
 
 
 @pytest.mark.parametrize(
@@ -383,7 +387,8 @@ def test_markup_in_a_token_is_text() -> None:
 def test_numbers() -> None:
     assert tables.number(-0.001) == "0.00"
     assert tables.number(float("nan")) == "–"
-    assert tables.with_interval(0.5, float("nan"), float("nan")) == Text("0.50")
+    alone = Interval(value=0.5, low=float("nan"), high=float("nan"))
+    assert tables.with_interval(alone) == Text("0.50")
 
 
 # ---------------------------------------------------------------- files

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lensdepth import DepthModel
-from lensdepth.explorer import Offers, questions, script
+from lensdepth.explorer import Offers, cards, questions, script
 from lensdepth.explorer.errors import LONGEST, readable
 from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, Jobs, Report
 from lensdepth.explorer.settle import describe, settle
@@ -523,7 +523,7 @@ def test_long_work_that_is_cancelled_while_it_lets_others_go_first_holds_nothing
 
 def test_a_cancelled_sweep_leaves_the_model_free(shelf: Shelf) -> None:
     screen = settle(replace(START, view="sweep"), shelf).screen
-    question = questions.exhibits(screen)[0].question
+    question = cards.cards_of(screen)[0].question
 
     def stop(what: str, done: int, total: int) -> None:
         raise Cancelled
@@ -594,7 +594,7 @@ def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view:
     hostile = 'Two months from """May" is \\ \n <script>'
     screen = settle(replace(START, view=view, components=("L1H0",)), shelf).screen
     screen = replace(screen, prompt=hostile)
-    shown = questions.exhibits(screen)
+    shown = cards.cards_of(screen)
     text = script.program(shown, OFFERS, title=describe(screen), fingerprints={"tiny": "ab"})
     tree = ast.parse(text)
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
@@ -610,7 +610,7 @@ def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view:
 def test_a_notebook_is_one(shelf: Shelf) -> None:
     nbformat = pytest.importorskip("nbformat")
     screen = settle(replace(START, view="poke"), shelf).screen
-    text = script.notebook(questions.exhibits(screen), OFFERS, title="Poke", fingerprints={})
+    text = script.notebook(cards.cards_of(screen), OFFERS, title="Poke", fingerprints={})
     book = nbformat.reads(text, as_version=4)
     nbformat.validate(book)
     assert any("intervene(" in cell.source for cell in book.cells)

@@ -196,7 +196,7 @@ def test_figures(profile: GeometryProfile) -> None:
         similarity_map(profile, "norm")
     figure: Any = profile.plot_coupling()
     labels = [step.label for step in figure.layout.sliders[0].steps]
-    assert labels == ["embed", "0", "1", "2 = final"]
+    assert labels == ["0", "1", "2", "3"]
     assert [trace.visible for trace in figure.data] == [False, False, False, True]
     assert f"{float(profile.angle_js[-1]):.2f}" in figure.layout.title.text
     assert "<" not in json.dumps(figure.layout.sliders[0].to_plotly_json())

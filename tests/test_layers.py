@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -31,7 +31,10 @@ LEVELS = (
         "metrics",
         "polar",
         "coordinates",
+        "telling",
         "stats",
+        "telling.curves",
+        "colours",
         "plotting",
         "heatmaps",
         "multiples",
@@ -80,8 +83,8 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "claims", "summary"),
-    ("prose", "report", "explorer", "teaching"),
+    ("transition", "claims", "analyses", "saved"),
+    ("report", "explorer", "teaching"),
     ("cli", "__main__"),
 )
 """Rooms from the ground up; a room imports lower levels, or rooms further left on its own."""
@@ -98,9 +101,13 @@ ORDER = {
 def room_of(path: Path) -> str:
     """The room that a file belongs to: its module, or its folder."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    if parts[0] == "bundled" and parts[-1] == "card":
-        return "bundled.card"
-    return parts[0]
+    return placed(parts)
+
+
+def placed(parts: Sequence[str]) -> str:
+    """The room of a dotted name; a file that has a place of its own is one."""
+    own = ".".join(parts[:2])
+    return own if own in ORDER or own in OUTSIDE else parts[0]
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -146,7 +153,7 @@ def import_faults(room: str, tree: ast.AST) -> Iterator[str]:
         if not rest:
             yield f"{room} imports lensdepth whole: name what is needed"
             continue
-        other = home(rest[0])
+        other = home(placed(rest))
         if other in (room, "__version__"):
             continue
         if room in OUTSIDE:

@@ -154,8 +154,8 @@ def test_the_map_has_a_column_a_position_and_a_row_a_depth(trained: DepthModel) 
     n_pos = len(trained.str_tokens(prompt))
     assert cells.z.shape == (trained.n_layers + 1, n_pos)
     assert len(figure.layout.xaxis.ticktext) == n_pos  # "months" has two columns
-    assert figure.layout.yaxis.ticktext[0].startswith("embed ")
-    assert figure.layout.yaxis.ticktext[-1].startswith(f"{trained.n_layers - 1} = final ")
+    assert figure.layout.yaxis.ticktext[0].startswith("0 ")
+    assert figure.layout.yaxis.ticktext[-1].startswith(f"{trained.n_layers} ")
     top = profile.text(int(profile.top_tokens[2, 1, 3, 0]))
     assert cells.text[2][3] == figures.shown(top, figures.CHARACTERS)
     assert all(profile.text(int(t)) in cells.customdata[2][3] for t in profile.top_tokens[2, 1, 3])
@@ -178,7 +178,7 @@ def test_the_colour_is_what_was_asked_for(trained: DepthModel, value: figures.Ce
 def test_tokens_are_shown_letter_by_letter(trained: DepthModel) -> None:
     assert figures.shown("<script>") == "&lt;script&gt;"
     assert figures.shown(" Paris") == "·Paris"
-    assert [figures.shown(t) for t in ("\n", "", "  ", "\x07")] == ["⏎", "∅", "··", "�"]
+    assert [figures.shown(t) for t in ("\n", "", "  ", "\x07")] == ["⏎", "∅", "··", "\\x07"]
     assert figures.shown("internationally", 6) == "inter…"
     profile = logit_lens(trained, PROMPTS[0], positions="all")
     hostile = dict.fromkeys(profile.vocabulary, "<script>alert(1)</script>")
@@ -193,7 +193,7 @@ def test_an_infinite_divergence_keeps_its_token(trained: DepthModel) -> None:
     kl[0, 0, 1] = torch.inf
     cells = cells_of(replace(profile, kl=kl).plot_tokens())
     assert cells.z[0][1] == cells.z.max()
-    assert "KL inf" in cells.customdata[0][1]
+    assert "KL ∞" in cells.customdata[0][1]
 
 
 def test_a_map_that_cannot_be_drawn_is_refused(trained: DepthModel) -> None:

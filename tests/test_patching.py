@@ -20,6 +20,7 @@ from lensdepth.sweep.choices import check_stream
 from lensdepth.sweep.controls import elsewhere, shuffled_sources
 from lensdepth.sweep.roles import assign_roles
 from lensdepth.sweep.spans import resolve_spans, same_states
+from lensdepth.telling.numbers import number
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +351,7 @@ def test_the_map_names_tokens_and_parts_colours_at_zero(trained: DepthModel, ali
     assert labels[0] == "&lt;bos&gt;"
     assert any(" / " in label for label in labels)
     assert "towards target" in heatmap.colorbar.ticktext[-1]
-    assert f"{one.effects[0, 2, 3]:.3g}" in heatmap.text[2][3]
+    assert number(float(one.effects[0, 2, 3])) in heatmap.text[2][3]
 
 
 def test_the_crossing_of_a_profile_lies_between_its_depths(profile: PatchProfile) -> None:

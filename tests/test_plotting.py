@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 import pytest
 import results
 
-from lensdepth import plotting
-from lensdepth.plotting import Curve, Panel, Zone
+from lensdepth import colours, plotting
+from lensdepth.plotting import Panel, Zone
+from lensdepth.telling.curves import Curve
 
 HOSTILE = '<a href="javascript:alert(1)">x</a><script>alert(1)</script> & <|endoftext|>'
 
@@ -47,12 +48,12 @@ def test_text_is_inert(drawn: go.Figure) -> None:
     assert "&amp;" in text
 
 
-def test_the_axis_is_labelled_by_block_and_fraction(drawn: go.Figure) -> None:
+def test_the_axis_is_labelled_by_depth_and_fraction(drawn: go.Figure) -> None:
     axis = list(drawn.select_xaxes())[-1]
     assert len(axis.tickvals) == len(axis.ticktext) == 9
-    assert axis.ticktext[0].startswith("embed<br>")
-    assert axis.ticktext[1].startswith("0<br>")
-    assert axis.ticktext[-1].startswith("7 = final<br>")
+    assert axis.ticktext[0].startswith("0<br>")
+    assert axis.ticktext[1].startswith("1<br>")
+    assert axis.ticktext[-1].startswith("8<br>")
     assert ">0.5<" in axis.ticktext[4]
     scale = drawn.layout.meta["scale"]
     assert axis.tickvals[-1] == 8 * scale
@@ -71,8 +72,8 @@ def test_bands_hold_the_interval_and_hover_says_it() -> None:
     assert band["fill"] == "toself"
     np.testing.assert_allclose(band["y"][:9], results.interval(results.step(4.0))[2])
     hover = line["customdata"]
-    assert hover[4].startswith("depth 4 of 8 (50%), after block 3<br>0.5  [0.4, 0.6]")
-    assert hover[0].startswith("depth 0 of 8 (0%), embedding")
+    assert hover[4].startswith("depth 4 of 8 (50%), after block 3<br>0.50 (0.40 to 0.60)")
+    assert hover[0].startswith("depth 0 of 8 (0%), the embedding")
 
 
 def test_no_interval_no_band() -> None:
@@ -80,7 +81,7 @@ def test_no_interval_no_band() -> None:
     alone = Curve.from_interval("one prompt", np.arange(9.0), blank, blank, role="lens")
     figure = plotting.depth_figure([alone], n_layers=8, title="t", y_title="y")
     (line,) = traces(figure)
-    assert "[" not in line["customdata"][0]
+    assert "(" not in line["customdata"][0].partition("<br>")[2]
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3, 10, 12, 24, 32, 80])
@@ -89,15 +90,15 @@ def test_ticks_are_few_and_hold_both_ends(n_layers: int) -> None:
     assert at[0] == 0
     assert at[-1] == n_layers
     assert len(at) == len(labels) <= 14
-    assert labels[-1].startswith(f"{n_layers - 1} = final")
+    assert labels[-1].startswith(f"{n_layers}<br>")
     gaps = np.diff(at)
     assert gaps.min() * 2 >= gaps.max()
 
 
 def test_every_colour_has_its_dark_counterpart() -> None:
-    for colour in (*plotting.PALETTE.values(), plotting.INK, plotting.MUTED, plotting.PAPER):
-        assert colour in plotting.DARK
-    assert plotting.dark_colours()["rgba(0,114,178,"].startswith("rgba(")
+    for colour in (*colours.PALETTE.values(), colours.INK, colours.MUTED, colours.PAPER):
+        assert colour in colours.DARK
+    assert colours.dark_colours()["rgba(0,114,178,"].startswith("rgba(")
 
 
 def luminance(colour: str) -> float:
@@ -110,7 +111,7 @@ def luminance(colour: str) -> float:
 def test_words_stand_out_from_the_page(dark: bool) -> None:
     """WCAG AA asks 4.5 for text."""
     ink, muted, paper = (
-        plotting.DARK[c] if dark else c for c in (plotting.INK, plotting.MUTED, plotting.PAPER)
+        colours.DARK[c] if dark else c for c in (colours.INK, colours.MUTED, colours.PAPER)
     )
     for text in (ink, muted):
         low, high = sorted([luminance(text), luminance(paper)])

@@ -16,10 +16,11 @@ import results
 import torch
 
 from lensdepth.model import DepthModel
-from lensdepth.report import Report, build_report, page
+from lensdepth.report import Report, build_report, facts
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
 from lensdepth.report.measured import Measured
 from lensdepth.tasks import Task, load_task
+from lensdepth.telling.numbers import number
 from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
 from lensdepth.unfinished import whole_name
 
@@ -134,11 +135,13 @@ def test_the_csv_is_the_table_on_the_page(text: str, report: Report) -> None:
     ]
     rows = list(csv.DictReader(io.StringIO(unquote(unescape(links[0][0])))))
     assert [row["depth"] for row in rows] == [str(d) for d in range(report.lens.n_layers + 1)]
-    assert [row["block"] for row in rows] == ["embed", "0", "1", "2 = final"]
+    assert [row["after"] for row in rows] == [
+        "the embedding", "after block 0", "after block 1", "after block 2, the last",
+    ]  # fmt: skip
     kl = report.lens.kl.nanmean((1, 2))
     assert [float(row["kl"]) for row in rows] == pytest.approx(kl.tolist(), rel=1e-4, abs=1e-6)
     for row in rows:
-        shown = f"<td>{page.prose.plain(float(row['kl']))}"
+        shown = f"<td>{number(float(row['kl']))}"
         assert shown in text
 
 
@@ -183,7 +186,7 @@ def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:
     assert said in text
     row = text[text.index("<b>C1</b> sharp causal transition") :]
     row = row[: row.index("</tr>")]
-    for shown in ("✗</i> contradicted", ">width<", "0.60<", "[0.58, 0.62]", "< 0.25<", "< 0.0001<"):
+    for shown in ("✗</i> contradicted", ">width<", "0.60<", "0.58 to 0.62", "< 0.25<", "< 0.001<"):
         assert shown in row
     assert "C7: too few." in text
     assert written.summary["claims"]["claims"][0]["verdict"] == "contradicted"
@@ -213,9 +216,9 @@ def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:
 
 def test_processed_weights_carry_a_notice(task: Task) -> None:
     findings = by_hand(task)
-    assert not page._notices(findings)
+    assert not facts.notices(findings)
     lens = replace(findings.lens, provenance=results.provenance(weights="processed"))
-    assert "processed" in page._notices(replace(findings, lens=lens))[0]
+    assert "processed" in facts.notices(replace(findings, lens=lens))[0]
 
 
 def test_plain_prompts_have_lens_and_geometry_alone(model: DepthModel, tmp_path: Path) -> None:

@@ -130,41 +130,30 @@ class DecodingProfile:
         The dashed line is the highest of the three parts' 95 % lines.
         """
         from lensdepth import plotting
+        from lensdepth.ablation.decoding_told import PERMUTED, UNITS, part_curve
+        from lensdepth.telling.curves import Curve
+        from lensdepth.telling.names import edit_name, position_name
 
         panels = []
         for i, (label, kind) in enumerate(zip(self.labels, self.kinds, strict=True)):
             curves = [
-                plotting.Curve.from_interval(
-                    name,
-                    *(self.of(label, part, x).numpy() for x in (self.score, self.low, self.high)),
-                    role=role,
-                    depths=self.depths.numpy(),
-                )
-                for part, name, role in (
-                    ("state", "whole state", "full"),
-                    ("direction", "direction", "direction"),
-                    ("norm", "norm", "norm"),
-                )
+                part_curve(self, label, part, name=edit_name(part))
+                for part in ("state", "direction", "norm")
             ]
-            null = self.null_high[i].amax(0).numpy()
-            unknown = np.full(len(null), np.nan)
             curves.append(
-                plotting.Curve.from_interval(
-                    "permuted labels, 95 %",
-                    null,
-                    unknown,
-                    unknown,
+                Curve.from_interval(
+                    PERMUTED,
+                    self.null_high[i].amax(0).numpy(),
                     role="control",
+                    control=True,
                     depths=self.depths.numpy(),
-                    dashed=True,
                 )
             )
-            unit = "balanced accuracy" if kind == "class" else "R²"
-            panels.append(plotting.Panel(title=f"{label}, {unit}", curves=curves))
+            panels.append(plotting.Panel(title=f"{label}, {UNITS[kind]}", curves=curves))
         return plotting.depth_story(
             panels,
             n_layers=self.n_layers,
-            title=f"What each part of the state tells, position {self.position}",
+            title=f"What each part of the state tells, {position_name(self.position)}",
         )
 
     def save(self, path: str | Path) -> None:

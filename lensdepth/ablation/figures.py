@@ -8,6 +8,9 @@ import torch
 from lensdepth import plotting, stats
 from lensdepth.ablation.profile import Effect
 from lensdepth.multiples import Column, Response, Row, small_multiples
+from lensdepth.telling.curves import Curve
+from lensdepth.telling.depths import described
+from lensdepth.telling.names import SCOPES, edit_name, metric_words, position_name
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -15,37 +18,17 @@ if TYPE_CHECKING:
     from lensdepth.ablation.dose import DoseProfile
     from lensdepth.ablation.profile import AblationProfile
 
-UNITS = {
-    "transferred": "transferred fraction (0 = base run, 1 = source run)",
-    "logit_diff": "change of logit(target) − logit(foil), nats",
-    "kl": "KL(base ‖ edited), nats",
-    "flip": "share whose most likely token changes",
-    "success": "share that gives the source's answer",
-}
-"""What the effects are called on an axis."""
 ROLES = {"random_full": "full", "random_direction": "direction", "random_norm": "norm"}
 """Controls have the colour of the edit that they belong to, dashed."""
 PUT_IN = {
-    "source": {"": "swap", "random_norm": "another pair's norm"},
-    "mean": {"": "to the mean", "random_norm": "another pair's norm"},
-    "shuffled": {"": "of another pair", "random_norm": "a third pair's norm"},
-    "random": {"": "at random", "random_norm": ""},
-}
-SCOPES = {
-    "local": "", "suffix": ", from each depth on", "prefix": ", up to each depth",
-    "all": ", at every depth",
+    "source": "", "mean": ", set to the mean", "shuffled": ", put in from another pair",
+    "random": ", put in at random",
 }  # fmt: skip
+"""What the parts are replaced by, in the title; the source's own goes without saying."""
+SEEN = {"raw": "", "centred": ", from the mean", "final_norm": ", as the final norm sees it"}
+"""Where direction and norm are taken."""
 MOST_ROWS = 12
 """Depths that dose-response panels show; of more, evenly spaced ones."""
-
-
-def edit_name(edit: str, to: str) -> str:
-    """What a curve is called."""
-    if edit == "random_norm":
-        return PUT_IN[to][edit]
-    if edit in ROLES:
-        return edit.replace("_", " ").replace("random full", "random state")
-    return f"{edit} {PUT_IN[to]['']}"
 
 
 def parts_figure(
@@ -62,23 +45,23 @@ def parts_figure(
     )
     values = profile.effect(effect)
     curves = [
-        plotting.Curve.from_interval(
-            edit_name(edit, profile.to),
-            *stats.bootstrap_mean(profile.of(edit, values, scope=scope, position=position).numpy()),
+        Curve.of(
+            edit_name(edit),
+            profile.of(edit, values, scope=scope, position=position),
             role=ROLES.get(edit, edit),
             depths=profile.depths.numpy(),
-            dashed=edit in profile.controls,
+            control=edit in profile.controls,
         )
         for edit in profile.edits
     ]
-    seen = {"raw": "", "centred": ", from the mean", "final_norm": ", as the final norm sees it"}
+    reach = "" if scope == "local" else f", {SCOPES[scope]}"
     figure = plotting.depth_figure(
         curves,
         n_layers=profile.n_layers,
-        title=f"Direction against norm at the {position} position"
-        + SCOPES[scope]
-        + seen[profile.coordinates],
-        y_title=UNITS[effect],
+        title=f"Direction against norm, {position_name(position)}{reach}"
+        + PUT_IN[profile.to]
+        + SEEN[profile.coordinates],
+        y_title=metric_words(effect).unit,
     )
     identity = profile.identity_depth(scope=scope, position=position)
     if identity is not None:
@@ -93,11 +76,6 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
     values = profile.effect(effect)
     depths = profile.depths.tolist()
     chosen = np.unique(np.linspace(0, len(depths) - 1, min(MOST_ROWS, len(depths))).round())
-    names = {
-        "direction": "turned towards the source",
-        "random_direction": "turned as far, at random",
-        "norm": "norm scaled, direction kept",
-    }
     columns = {
         "direction": Column(
             title="share of the angle to the source",
@@ -119,30 +97,26 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
     for i in chosen.astype(int):
         depth = depths[i]
         cells = [
-            [_response(profile, values, part, depth, names[part]) for part in parts]
+            [_response(profile, values, part, depth) for part in parts]
             for parts in there.values()
             if parts
         ]
-        label = plotting.depth_label(depth, profile.n_layers)
-        name = f"depth {depth} of {profile.n_layers} ({label})"
-        rows.append(Row(label=label, name=name, cells=cells))
+        rows.append(Row(label=str(depth), name=described(depth, profile.n_layers), cells=cells))
     return small_multiples(
         rows,
         [columns[part] for part, parts in there.items() if parts],
-        title=f"Dose and response at the {profile.position} position",
-        y_title=UNITS[effect],
-        rows_title="after block",
+        title=f"Dose and response, {position_name(profile.position)}",
+        y_title=metric_words(effect).unit,
+        rows_title="depth",
     )
 
 
-def _response(
-    profile: "DoseProfile", values: torch.Tensor, part: str, depth: int, name: str
-) -> Response:
+def _response(profile: "DoseProfile", values: torch.Tensor, part: str, depth: int) -> Response:
     doses, response = profile.curve(part, values, depth)
     order = doses.argsort()
     mean, low, high = stats.bootstrap_mean(response[:, order].numpy())
     return Response(
-        name=name,
+        name=edit_name(part),
         x=doses[order].double().numpy(),
         mean=mean,
         low=low,

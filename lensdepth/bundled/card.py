@@ -19,8 +19,8 @@ from lensdepth.geometry import geometry_profile
 from lensdepth.lens import logit_lens
 from lensdepth.loading import load_model
 from lensdepth.patching import patch_sweep
-from lensdepth.summary import mean_curve
 from lensdepth.tasks import load_task
+from lensdepth.telling.curves import mean_curve
 from lensdepth.transition import find_crossing, find_transition
 from lensdepth.writing import write_text
 

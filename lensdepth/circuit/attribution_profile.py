@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -117,12 +117,19 @@ class AttributionProfile:
                 "foil": [text for text in self.foils or [None] * n_prompts for _ in names],
                 "component": list(names) * n_prompts,
                 "kind": [kind for kind, _, _ in kinds] * n_prompts,
-                "layer": pd.array([layer for _, layer, _ in kinds] * n_prompts, dtype="Int64"),
+                **self._layers([layer for _, layer, _ in kinds] * n_prompts),
                 "head": pd.array([head for _, _, head in kinds] * n_prompts, dtype="Int64"),
                 "value": values.T.flatten().numpy(),
                 "logit_diff": self.logit_diff.repeat_interleave(len(names)).numpy(),
             }
         )
+
+    def _layers(self, layers: list[int | None]) -> dict[str, Any]:
+        """Block of each part, and the depth after it; none where it is of no block."""
+        import pandas as pd
+
+        layer = pd.Series(layers, dtype="Int64")
+        return {"layer": layer, "depth": layer + 1, "relative_depth": (layer + 1) / self.n_layers}
 
     def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
         """One row a component, the largest first: mean over prompts with its 95 % interval."""
@@ -136,7 +143,7 @@ class AttributionProfile:
             {
                 "component": list(self.components),
                 "kind": [kind for kind, _, _ in kinds],
-                "layer": pd.array([layer for _, layer, _ in kinds], dtype="Int64"),
+                **self._layers([layer for _, layer, _ in kinds]),
                 "head": pd.array([head for _, _, head in kinds], dtype="Int64"),
                 "value": mean,
                 "low": low,

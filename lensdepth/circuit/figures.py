@@ -12,9 +12,12 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from lensdepth import stats
-from lensdepth.heatmaps import Axis, effect_heatmap
-from lensdepth.lens.figures import signed
-from lensdepth.plotting import INK, MUTED, PALETTE, RULE, house_layout, inert
+from lensdepth.circuit.told import run_names
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
+from lensdepth.heatmaps import Axis, depth_axis, effect_heatmap
+from lensdepth.telling.names import metric_words
+from lensdepth.telling.numbers import Interval, counted, number
+from lensdepth.telling.tokens import signed
 from lensdepth.tokens import told_apart
 
 if TYPE_CHECKING:
@@ -66,7 +69,7 @@ def horizontal_bars(names: Sequence[str], panels: Sequence[Bars], *, title: str)
             marker={"color": list(panel.colours), "line": {"width": 0}},
             error_x=error if known.any() else None,
             customdata=[
-                f"{label}<br><b>{m:.3g}</b>" + ("" if np.isnan(a) else f"  [{a:.3g}, {b:.3g}]")
+                f"{label}<br>{Interval(value=float(m), low=float(a), high=float(b))}"
                 for label, m, a, b in zip(labels, panel.mean, panel.low, panel.high, strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
@@ -99,15 +102,8 @@ def horizontal_bars(names: Sequence[str], panels: Sequence[Bars], *, title: str)
 def circuit_bars(result: "CircuitResult") -> go.Figure:
     """What each kind of run transfers, and how often it gives the source's answer."""
     frame = result.mean_frame().set_index("patched")
-    n, whole = result.n_heads + result.n_mlps, result.n_components
-    draws = len(result.random_values)
-    names = {
-        "circuit": f"the circuit ({n} of {whole})",
-        "random": f"{draws} random sets of {n}",
-        "complement": f"all others ({whole - n})",
-        "everything": f"everything ({whole})",
-    }
-    there = [name for name in names if name in frame.index]
+    names = run_names(result)
+    there = [n for n in names if n in frame.index and n not in ("base", "source")]
     colour = dict.fromkeys(names, PALETTE["full"]) | {
         "circuit": PALETTE["prediction"],
         "random": PALETTE["control"],
@@ -130,8 +126,8 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
     return horizontal_bars(
         [names[name] for name in there],
         [
-            bars("transferred", "transferred fraction (0 base, 1 source run)", (1.0,)),
-            bars("success", "share giving the source run's answer", (1.0,)),
+            bars("transferred", metric_words("transferred").unit, (1.0,)),
+            bars("success", metric_words("success").unit, (1.0,)),
         ],
         title=f"Patching {_listed(result.components)} ({result.mode})",
     )
@@ -160,10 +156,9 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
     what = profile.provenance.task
     if alone:
         what = " against ".join(map(signed, told_apart([*profile.targets, *(profile.foils or ())])))
-    blocks = [str(layer) for layer in range(profile.n_layers)]
     figure = effect_heatmap(
         mean,
-        rows=Axis(title="block", labels=blocks),
+        rows=depth_axis(range(profile.n_layers), profile.n_layers, stream="attn_out"),
         columns=Axis(title="head", labels=labels, names=names),
         title=f"Direct logit attribution of {what}",
         unit=profile.unit,
@@ -171,10 +166,6 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
         low=None if np.isnan(low).all() else low,
         high=None if np.isnan(high).all() else high,
     )
-    figure.data[0].text = [  # type: ignore[attr-defined] - "column head 3" would read oddly
-        [text.replace("<br>head ", "<br>", 1) for text in line]
-        for line in figure.data[0].text  # type: ignore[attr-defined]
-    ]
     if len(labels) <= MOST_WRITTEN:
         figure.update_traces(texttemplate="%{z:.2f}", textfont_size=11)
     step = -(-profile.n_heads // MOST_TICKS)
@@ -214,12 +205,12 @@ def _sums(profile: "AttributionProfile") -> str:
         "biases": profile.attn_bias.sum(0) + profile.norm_bias + profile.unembed_bias,
     }
     added = " + ".join(f"{name} {_nats(v)}" for name, v in parts.items() if v.any())
-    on = "1 prompt" if n == 1 else f"mean of {n} prompts"
+    on = ("" if n == 1 else "mean of ") + counted(n, "prompt")
     return f"{on}: {_nats(profile.logit_diff)} nats = {added}"
 
 
 def _nats(values: Float[Tensor, " prompt"]) -> str:
-    return f"{float(values.mean()):.2f}".replace("-", "−")
+    return number(float(values.mean()))
 
 
 def largest_parts(profile: "AttributionProfile", n: int) -> go.Figure:
@@ -253,10 +244,11 @@ def pattern_map(
     values[np.triu_indices(len(values), 1)] = np.nan
     labels = [signed(token, 12) for token in str_tokens]
     names = [f"{i}: {signed(token)}" for i, token in enumerate(str_tokens)]
+    looks, looked_at = ([f"{what} {name}" for name in names] for what in ("query", "key"))
     figure = effect_heatmap(
         values,
-        rows=Axis(title="query token (looks)", labels=labels, names=names),
-        columns=Axis(title="key token (is looked at)", labels=labels, names=names),
+        rows=Axis(title="query token (looks)", labels=labels, names=looks),
+        columns=Axis(title="key token (is looked at)", labels=labels, names=looked_at),
         title=f"Attention of {name}",
         unit="attention probability",
         signs=None,

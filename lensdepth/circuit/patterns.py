@@ -21,6 +21,7 @@ from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import pattern_hook
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
+from lensdepth.telling.depths import depth_columns
 from lensdepth.tokens import Prompts
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class AttentionPatterns:
         tokens = self.str_tokens
         return pd.DataFrame(
             {
-                "layer": self.layers[layer].numpy(),
+                **depth_columns(
+                    self.layers[layer], self.provenance.model.n_layers, stream="attn_out"
+                ),
                 "prompt": prompt.numpy(),
                 "head": head.numpy(),
                 "query": query.numpy(),
@@ -90,14 +93,17 @@ class AttentionPatterns:
             }
         )
 
-    def plot(self, layer: int, head: int, prompt: int = 0) -> "Figure":
-        """One head on one prompt: a row a query, a column a key.
+    def plot(self, layer: int | None = None, head: int = 0, prompt: int = 0) -> "Figure":
+        """One head on one prompt, of the first block that was read unless another is named.
+
+        A row a query, a column a key.
 
         Raises:
             ValueError: that block was not read, or there is no such head or prompt.
         """
         from lensdepth.circuit.figures import pattern_map
 
+        layer = int(self.layers[0]) if layer is None else layer
         return pattern_map(
             self.of(layer, head, prompt), self.str_tokens[prompt], f"L{layer}H{head}"
         )

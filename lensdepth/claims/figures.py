@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from lensdepth.plotting import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
+from lensdepth.telling.depths import described
+from lensdepth.telling.numbers import Interval, number
 
 if TYPE_CHECKING:
     from lensdepth.claims.result import ClaimTable, Finding
@@ -72,7 +74,7 @@ def forest(findings: Sequence["Finding"], verdicts: Mapping[str, str]) -> go.Fig
         mode="markers",
         name="threshold",
         marker={"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": INK}},
-        hovertemplate="threshold %{x:.3g}<extra></extra>",
+        hovertemplate="threshold %{x:g}<extra></extra>",
     )
     for i, one in enumerate(rows):
         if one.effect is None:
@@ -100,11 +102,11 @@ def forest(findings: Sequence["Finding"], verdicts: Mapping[str, str]) -> go.Fig
 
 
 def _hover(one: "Finding") -> str:
+    numbers = (float("nan") if x is None else x for x in (one.effect, one.low, one.high))
+    value, low, high = numbers
+    found = Interval(value=value, low=low, high=high)
     said = inert(one.says).replace(", ", ",<br>", 1)
-    return (
-        f"<b>{inert(one.key)}</b><br>{said}<br>{one.effect:.3g}  [{one.low:.3g}, {one.high:.3g}] "
-        f"{inert(one.unit)}<br>{one.n} prompts"
-    )
+    return f"<b>{inert(one.key)}</b><br>{said}<br>{found} {inert(one.unit)}<br>{one.n} prompts"
 
 
 def handovers(tables: Sequence["ClaimTable"], names: Sequence[str]) -> go.Figure:
@@ -129,8 +131,11 @@ def handovers(tables: Sequence["ClaimTable"], names: Sequence[str]) -> go.Figure
             name=inert(name),
             legendgroup=group,
             line={"color": colour, "width": 2, "dash": LINES[i // len(colours) % len(LINES)]},
-            customdata=[f"depth {d} of {table.n_layers}" for d in range(table.n_layers + 1)],
-            hovertemplate="%{customdata} (%{x:.0%})<br>%{y:.3g}<extra></extra>",
+            customdata=[
+                f"{described(d, table.n_layers)}<br>{number(y)}"
+                for d, y in enumerate(table.handover.tolist())
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
         )
     figure.update_xaxes(
         title={"text": "fraction of the depth"}, gridcolor=RULE, range=[-0.02, 1.02]

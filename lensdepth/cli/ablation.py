@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lensdepth.model import DepthModel
     from lensdepth.tasks import Task
 
-SCOPES = ("local", "suffix", "prefix", "all")
+REACHES = ("local", "suffix", "prefix", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class AblateOptions:
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="|".join(SCOPES),
+            metavar="|".join(REACHES),
             help="Depths edited in one run: this one, it and all later ones, it and all earlier "
             "ones, or all; may be given several times.",
             show_default="local",
@@ -96,8 +96,8 @@ class AblateOptions:
                 f"--position must be input, prediction or an index, got {self.position!r}."
             )
         for name in self.scope or ():
-            if name not in SCOPES:
-                raise ValueError(f"--scope must be one of {', '.join(SCOPES)}, got {name!r}.")
+            if name not in REACHES:
+                raise ValueError(f"--scope must be one of {', '.join(REACHES)}, got {name!r}.")
         if self.dose and self.decode:
             raise ValueError("give --dose or --decode, not both.")
         special = "--dose" if self.dose else "--decode" if self.decode else None
@@ -144,47 +144,49 @@ def ablate(
             from lensdepth.tasks import load_task
 
             shared["reference"] = load_task(Path(options.reference), depth_model)
-        if options.decode:
-            profile, summary = _decode(depth_model, pairs, options, shared, model)
-        elif options.dose:
-            profile, summary = _dose(depth_model, pairs, options, shared, model)
-        else:
-            profile, summary = _sweep(depth_model, pairs, options, shared, model)
-        summary["pairs"] = session.pairs_summary(pairs)
+        from lensdepth.analyses import analysis
+
+        run = _decode if options.decode else _dose if options.dose else _sweep
+        profile = run(depth_model, pairs, options, shared, model)
+        key = "decoding" if options.decode else "dose" if options.dose else "ablation"
+        told = analysis(key)
+        summary = told.summary(profile)
 
     def show() -> None:
-        from lensdepth import prose
+        from lensdepth.ablation import told as by_edit
         from lensdepth.cli import tables
+        from lensdepth.telling.names import SCOPES, position_name
 
-        on = session.pairs_sentence(pairs)
+        n_layers, said = profile.n_layers, told.sentences(profile)
         if options.decode:
-            title = session.title(f"Decoding ({options.position} position)", depth_model, on)
-            tables.show(
-                title, *tables.decoding_table(profile), "", *prose.decoding_sentences(profile)
-            )
+            what = f"Decoding ({position_name(options.position)})"
+            title = session.title(what, depth_model, pairs)
+            tables.show(title, *tables.curve_tables(told.curves(profile), n_layers), "", *said)
             return
-        what = f"Transferred fraction ({options.position} position, {options.mode}"
+        what = f"Transferred fraction ({position_name(options.position)}, {options.mode}"
         if options.dose:
-            title = session.title(f"{what}, by dose)", depth_model, on)
-            tables.show(title, *tables.dose_table(profile), "", *prose.dose_sentences(profile))
+            title = session.title(f"{what}, by dose)", depth_model, pairs)
+            bare = [""]  # so many columns have room for their means alone
+            parts = tables.curve_tables(told.curves(profile), n_layers, bands=bare)
+            tables.show(title, *parts, "", *said)
             return
         put_in = "" if options.to == "source" else f", to {options.to}"
         for scope in profile.scopes:
-            title = session.title(f"{what}{put_in}, {scope})", depth_model, on)
-            tables.show(title, *tables.ablation_table(profile, scope=scope), "")
-        tables.show(*prose.ablation_sentences(profile))
+            title = session.title(f"{what}{put_in}, {SCOPES[scope]})", depth_model, pairs)
+            curves = by_edit.edit_curves(profile, scope=scope)
+            tables.show(title, *tables.curve_tables(curves, n_layers), "")
+        tables.show(*said)
 
-    session.deliver(profile, summary, output, show)
+    session.deliver(profile, summary, output, show, pairs=pairs)
 
 
 def _sweep(
     model: "DepthModel", pairs: "Task", options: AblateOptions, shared: Any, limits: ModelOptions
-) -> tuple[Any, Any]:
+) -> Any:
     from lensdepth.ablation import ablation_sweep
-    from lensdepth.summary import ablation_summary
 
     position = int(options.position) if is_index(options.position) else options.position
-    profile = ablation_sweep(
+    return ablation_sweep(
         model,
         pairs,
         positions=(position,),
@@ -194,16 +196,14 @@ def _sweep(
         max_memory=limits.max_bytes,
         **shared,
     )
-    return profile, ablation_summary(profile)
 
 
 def _dose(
     model: "DepthModel", pairs: "Task", options: AblateOptions, shared: Any, limits: ModelOptions
-) -> tuple[Any, Any]:
+) -> Any:
     from lensdepth.ablation import dose_response
-    from lensdepth.summary import dose_summary
 
-    profile = dose_response(
+    return dose_response(
         model,
         pairs,
         position=options.position,  # type: ignore[arg-type]
@@ -211,20 +211,17 @@ def _dose(
         max_memory=limits.max_bytes,
         **shared,
     )
-    return profile, dose_summary(profile)
 
 
 def _decode(
     model: "DepthModel", pairs: "Task", options: AblateOptions, shared: Any, limits: ModelOptions
-) -> tuple[Any, Any]:
+) -> Any:
     from lensdepth.ablation import decode_parts
-    from lensdepth.summary import decoding_summary
 
-    profile = decode_parts(
+    return decode_parts(
         model,
         pairs,
         position=options.position,  # type: ignore[arg-type]
         batch_size=limits.batch_size,
         **shared,
     )
-    return profile, decoding_summary(profile)

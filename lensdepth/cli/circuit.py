@@ -72,8 +72,8 @@ def attribute(
         if prompt is None:
             check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
+        from lensdepth.analyses import analysis
         from lensdepth.circuit import attribute_logits
-        from lensdepth.summary import attribution_summary
 
         pairs = session.open_task(task, depth_model, keep="correct") if prompt is None else None
         profile = attribute_logits(
@@ -83,18 +83,15 @@ def attribute(
             foils=None if foil is None else [foil],
             batch_size=model.batch_size,
         )
-        summary = attribution_summary(profile)
-        if pairs is not None:
-            summary["pairs"] = session.pairs_summary(pairs)
+        summary = analysis("attribution").summary(profile)
 
     def show() -> None:
         from lensdepth.cli import tables
 
-        on = repr(prompt) if pairs is None else session.pairs_sentence(pairs)
-        title = session.title("Direct logit attribution", depth_model, on)
+        title = session.title("Direct logit attribution", depth_model, pairs or repr(prompt))
         tables.show(title, *tables.attribution_table(profile, top))
 
-    session.deliver(profile, summary, output, show)
+    session.deliver(profile, summary, output, show, pairs=pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,9 +156,9 @@ def circuit(
     with quiet(debug=output.debug):
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
+        from lensdepth.analyses import analysis
         from lensdepth.circuit import patch_components
         from lensdepth.circuit.components import named_components
-        from lensdepth.summary import circuit_summary
 
         # Before the task is made, which may take a while.
         size = depth_model.n_layers, depth_model.info.n_heads
@@ -178,8 +175,7 @@ def circuit(
             seed=task.seed,
             max_memory=model.max_bytes,
         )
-        summary = circuit_summary(result)
-        summary["pairs"] = session.pairs_summary(pairs)
+        summary = analysis("circuit").summary(result)
 
     def show() -> None:
         from lensdepth.cli import tables
@@ -187,8 +183,8 @@ def circuit(
         title = session.title(
             f"Patching {', '.join(result.components)} ({result.mode})",
             depth_model,
-            session.pairs_sentence(pairs),
+            pairs,
         )
         tables.show(title, *tables.circuit_table(result))
 
-    session.deliver(result, summary, output, show)
+    session.deliver(result, summary, output, show, pairs=pairs)

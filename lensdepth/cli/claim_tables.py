@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from lensdepth import prose
+from lensdepth.claims import told
+from lensdepth.telling.numbers import UNKNOWN, number, p_text, percent
 
 if TYPE_CHECKING:
     from lensdepth.claims import ClaimTable, HypothesisTable
@@ -28,8 +28,8 @@ def _table(*columns: str) -> Table:
 
 
 def _effect(found: "Finding") -> str:
-    cells = prose.finding_cells(found)
-    return cells.effect if found.effect is None else f"{cells.effect} {cells.interval}"
+    cells = told.finding_cells(found)
+    return f"{cells.effect} ({cells.interval})" if cells.interval else cells.effect
 
 
 def _verdict(verdict: str) -> Text:
@@ -41,10 +41,10 @@ def claims_table(table: "ClaimTable") -> Table:
     shown = _table("claim", "", "verdict", "settled by", "effect", "aim", "p", "prompts")
     for one in table.claims:
         found = table.finding(one.decisive)
-        cells = prose.finding_cells(found)
+        cells = told.finding_cells(found)
         shown.add_row(
-            one.claim, Text(one.title), _verdict(one.verdict), prose.settled_by(table, one),
-            _effect(found), cells.aim, prose.corrected_p(one.p), cells.n,
+            one.claim, Text(one.title), _verdict(one.verdict), told.settled_by(table, one),
+            _effect(found), cells.aim, p_text(one.p), cells.n,
         )  # fmt: skip
     return shown
 
@@ -52,7 +52,7 @@ def claims_table(table: "ClaimTable") -> Table:
 def notes(table: "ClaimTable") -> list[str]:
     """What to bear in mind: why claims stay open, and what is weak."""
     return [
-        *prose.claim_reasons(table),
+        *told.reasons(table),
         "p: two-sided against the aim, corrected over the claims (Holm). Intervals: 95 %, by "
         "prompt, uncorrected. All statements: --json, --out FILE.csv; reasons: docs/claims.md.",
     ]
@@ -62,10 +62,10 @@ def hypotheses_table(table: "HypothesisTable", needed: Sequence[int | None]) -> 
     """One row a hypothesis."""
     shown = _table("hypothesis", "verdict", "effect", "aim", "p", "prompts", "needed")
     for one, found, n in zip(table.hypotheses, table.findings, needed, strict=True):
-        cells = prose.finding_cells(found)
+        cells = told.finding_cells(found)
         shown.add_row(
             Text(one.name), _verdict(one.verdict), _effect(found), cells.aim,
-            prose.corrected_p(one.p), cells.n, "–" if n is None else f"{n:,}",
+            p_text(one.p), cells.n, UNKNOWN if n is None else f"{n:,}",
         )  # fmt: skip
     return shown
 
@@ -92,14 +92,14 @@ def models_table(together: "ModelsTable") -> Table:
         first = rows.iloc[0]
         words = [Text(SHORT[v], style=STYLES[v]) for v in rows.verdict]
         shown.add_row(
-            Text(str(name)), str(first.n_layers), f"{first.accuracy:.0%}",
+            Text(str(name)), str(first.n_layers), percent(first.accuracy),
             _fraction(first.handover_at), _fraction(first.handover_width), *words,
         )  # fmt: skip
     return shown
 
 
 def _fraction(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.2f}"
+    return number(value)
 
 
 def plan_table(plan: "Workload") -> Table:

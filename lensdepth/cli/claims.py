@@ -157,6 +157,7 @@ def _dry_run(
     output: OutputOptions,
 ) -> None:
     from lensdepth.claims.plan import plan_claims, plan_hypotheses
+    from lensdepth.tasks.told import counts
 
     with quiet(debug=output.debug):
         if hypotheses is None:
@@ -166,7 +167,7 @@ def _dry_run(
             with _named_lines(options.hypotheses):
                 plan = plan_hypotheses(model, pairs, hypotheses)
     if output.json:
-        session.print_json({"plan": plan.to_json(), "pairs": session.pairs_summary(pairs)})
+        session.print_json({"plan": plan.to_json(), "pairs": counts(pairs)})
         return
     _show_plan(model, pairs, plan)
 
@@ -174,7 +175,7 @@ def _dry_run(
 def _show_plan(model: "DepthModel", pairs: "Task", plan: "Workload") -> None:
     from lensdepth.cli import claim_tables, tables
 
-    title = session.title("Plan", model, session.pairs_sentence(pairs))
+    title = session.title("Plan", model, pairs)
     tables.show(title, claim_tables.plan_table(plan), "", *claim_tables.plan_sentences(plan))
 
 
@@ -186,20 +187,19 @@ def _claims(
     output: OutputOptions,
 ) -> None:
     with quiet(debug=output.debug):
+        from lensdepth.analyses import analysis
         from lensdepth.claims import evaluate_claims
-        from lensdepth.summary import claims_summary
 
         table = evaluate_claims(model, pairs, seed=task.seed, batch_size=options.batch_size)
-        summary = claims_summary(table)
-        summary["pairs"] = session.pairs_summary(pairs)
+        summary = analysis("claims").summary(table)
 
     def show() -> None:
         from lensdepth.cli import claim_tables, tables
 
-        title = session.title("Claims", model, session.pairs_sentence(pairs))
+        title = session.title("Claims", model, pairs)
         tables.show(title, claim_tables.claims_table(table), "", *claim_tables.notes(table))
 
-    session.deliver(table, summary, output, show)
+    session.deliver(table, summary, output, show, pairs=pairs)
 
 
 def _hypotheses(
@@ -210,7 +210,7 @@ def _hypotheses(
     task: TaskOptions,
     output: OutputOptions,
 ) -> None:
-    from lensdepth.summary import to_json
+    from lensdepth.telling.plain import to_json
 
     with quiet(debug=output.debug):
         from lensdepth.claims import evaluate_hypotheses, prompts_needed
@@ -232,16 +232,16 @@ def _hypotheses(
             | {"prompts_for_90_percent_power": n}
             for one, found, n in zip(table.hypotheses, table.findings, needed, strict=True)
         ]
-        summary = to_json({"hypotheses": rows, "pairs": session.pairs_summary(pairs)})
+        summary = to_json({"hypotheses": rows})
 
     def show() -> None:
         from lensdepth.cli import claim_tables, tables
 
-        title = session.title("Hypotheses", model, session.pairs_sentence(pairs))
+        title = session.title("Hypotheses", model, pairs)
         tables.show(title, claim_tables.hypotheses_table(table, needed), "",
                     *claim_tables.hypothesis_notes(table))  # fmt: skip
 
-    session.deliver(table, summary, output, show)
+    session.deliver(table, summary, output, show, pairs=pairs)
 
 
 def _models(
@@ -252,10 +252,10 @@ def _models(
     loading: ModelOptions,
     output: OutputOptions,
 ) -> None:
+    from lensdepth.analyses import analysis
     from lensdepth.claims import evaluate_claims
     from lensdepth.claims.figures import handovers
     from lensdepth.claims.models import ModelsTable, check_alike
-    from lensdepth.summary import claims_summary
 
     with quiet(debug=output.debug):
         tables_of = [evaluate_claims(model, pairs, seed=task.seed, batch_size=loading.batch_size)]
@@ -272,7 +272,7 @@ def _models(
         note(f"note: mixed numerics: {mixed}")
     summary = {
         "models": [
-            {"model": name} | claims_summary(one)
+            {"model": name} | analysis("claims").summary(one)
             for name, one in zip(together.names, tables_of, strict=True)
         ],
         "mixed_numerics": mixed or None,

@@ -71,12 +71,12 @@ def report(
     if json:
         session.print_json(session.report_json(made))
     else:
-        from lensdepth import prose
+        from lensdepth.claims import told
         from lensdepth.cli import tables
 
-        title = session.title("Report", depth_model, session.pairs_sentence(pairs))
+        title = session.title("Report", depth_model, pairs)
         written = visible(f"{made.path} (tables: {made.tables})")
-        claims = [] if made.claims is None else [prose.claims_verdict(made.claims), ""]
+        claims = [] if made.claims is None else [told.verdict(made.claims), ""]
         tables.show(title, tables.report_table(made), "", *claims, written)
 
 
@@ -142,8 +142,8 @@ def lens(
         if prompt is None:
             check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
+        from lensdepth.analyses import analysis
         from lensdepth.lens import logit_lens
-        from lensdepth.summary import lens_summary
         from lensdepth.transition import find_transition
 
         translators = None if tuned is None else session.open_translators(tuned, depth_model)
@@ -158,18 +158,16 @@ def lens(
         )
         curved = depth_model.n_layers >= 3 and not profile.kl.isinf().any()
         transition = find_transition(profile, seed=task.seed) if curved else None
-        summary = lens_summary(profile, transition)
-        if pairs is not None:
-            summary["pairs"] = session.pairs_summary(pairs)
+        summary = analysis("lens").summary(profile, transition)
 
     def show() -> None:
-        from lensdepth import prose
         from lensdepth.cli import tables
 
+        told = analysis("lens")
         if pairs is not None:
-            title = session.title(profile.name, depth_model, session.pairs_sentence(pairs))
-            verdict = prose.lens_verdict(transition, profile.n_layers)
-            tables.show(title, *tables.lens_means(profile), "", verdict)
+            title = session.title(profile.name, depth_model, pairs)
+            parts = tables.curve_tables(told.curves(profile), profile.n_layers)
+            tables.show(title, *parts, "", told.sentences(profile, transition)[0])
             return
         title = session.title(profile.name, depth_model, repr(prompt))
         if positions == "all":
@@ -179,7 +177,7 @@ def lens(
         tables.show(title, *parts, "", tables.first_choice(profile))
 
     figure = partial(profile.plot_tokens, value=value or "kl") if by_token else None
-    session.deliver(profile, summary, output, show, figure)
+    session.deliver(profile, summary, output, show, figure, pairs=pairs)
 
 
 @app.command(
@@ -231,8 +229,8 @@ def geometry(
         check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="all")
+        from lensdepth.analyses import analysis
         from lensdepth.geometry import geometry_profile
-        from lensdepth.summary import geometry_summary
 
         profile = geometry_profile(
             depth_model,
@@ -242,19 +240,19 @@ def geometry(
             seed=task.seed,
             batch_size=model.batch_size,
         )
-        summary = geometry_summary(profile)
+        summary = analysis("geometry").summary(profile)
 
     def show() -> None:
-        from lensdepth import prose
         from lensdepth.cli import tables
+        from lensdepth.geometry import told
 
-        title = session.title("Geometry", depth_model, session.pairs_sentence(pairs))
-        tables.show(title, *tables.geometry_table(profile), "", prose.coupling_verdict(profile))
+        title = session.title("Geometry", depth_model, pairs)
+        parts = tables.curve_tables(told.curves(profile, told.CHIEF), profile.n_layers)
+        tables.show(title, *parts, "", told.coupling_verdict(profile))
 
     drawn = {
         "coupling": profile.plot_coupling,
         "cka": partial(profile.plot_map, "cka"),
         "procrustes": partial(profile.plot_map, "procrustes"),
     }.get(figure or "depth")
-    summary["pairs"] = session.pairs_summary(pairs)
-    session.deliver(profile, summary, output, show, drawn)
+    session.deliver(profile, summary, output, show, drawn, pairs=pairs)

@@ -114,8 +114,8 @@ def patch(
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
+        from lensdepth.analyses import analysis
         from lensdepth.patching import patch_sweep
-        from lensdepth.summary import patch_summary
         from lensdepth.transition import find_crossing
 
         positions = _positions(options, pairs)
@@ -147,30 +147,35 @@ def patch(
                 max_memory=model.max_bytes,
             )
         crossing = find_crossing(curves, seed=task.seed) if both <= {*curves.positions} else None
-        summary = patch_summary(profile, crossing, curves=curves)
-        summary["pairs"] = session.pairs_summary(pairs)
+        told = analysis("patch")
+        summary = told.summary(profile, crossing, curves=curves)
 
     def show() -> None:
-        from lensdepth import prose
         from lensdepth.cli import tables
+        from lensdepth.patching.told import efficacy_curves
+        from lensdepth.telling.names import stream_name
+        from lensdepth.telling.numbers import number
+        from lensdepth.transition.told import patching_verdict
 
         as_curves = profile.is_curves
         what = "Efficacy of patching" if as_curves else f"Effect of patching on {profile.metric}"
         title = session.title(
-            f"{what} ({options.stream}, {options.mode})",
+            f"{what} ({stream_name(options.stream)}, {options.mode})",
             depth_model,
-            session.pairs_sentence(pairs),
+            pairs,
         )
-        parts = tables.patch_table(profile) if as_curves else tables.patch_map(profile)
+        parts = tables.patch_map(profile)
+        if as_curves:
+            parts = tables.curve_tables(efficacy_curves(profile), profile.n_layers)
         said = []
         if crossing is not None:
-            said = [prose.crossing_verdict(crossing, profile.n_layers)]
+            said = [patching_verdict(crossing, profile.n_layers)]
         elif as_curves:
-            said = [prose.patch_sentences(profile, None)[0]]
+            said = told.sentences(profile)[:1]
         if profile.rank_correlation is not None:
             said.append(
                 f"Estimated and exact effects at the {options.verify} largest sites agree in rank "
-                f"by {profile.rank_correlation:.2f} (Spearman)."
+                f"by {number(profile.rank_correlation)} (Spearman)."
             )
         tables.show(title, *parts, "", *said)
 
@@ -181,7 +186,7 @@ def patch(
             return figures.with_zone(profile.plot(), figures.crossing_zone(crossing))
         return profile.plot()
 
-    session.deliver(profile, summary, output, show, figure)
+    session.deliver(profile, summary, output, show, figure, pairs=pairs)
 
 
 def _positions(options: PatchOptions, pairs: "Task") -> Any:

@@ -105,35 +105,13 @@ def open_translators(path: Path, model: "DepthModel") -> "TunedLens":
     return load_jacobian_lens(path, model) if path.suffix == ".pt" else TunedLens.load(path)
 
 
-def pairs_summary(task: "Task") -> Json:
-    """How many pairs (or prompts) there were, and why some were left out."""
-    return {
-        "drawn": task.n_drawn,
-        "used": len(task),
-        "multi_token": task.n_multi_token,
-        "wrong": task.n_wrong,
-    }
-
-
-def pairs_sentence(task: "Task") -> str:
-    """The same in words."""
-    what = "pairs" if task.has_pairs else "prompts"
-    left_out = [
-        text
-        for count, text in (
-            (task.n_multi_token, f"{task.n_multi_token} with answers of several tokens"),
-            (task.n_wrong, f"{task.n_wrong} answered wrongly"),
-        )
-        if count
-    ]
-    out = f"; left out: {', '.join(left_out)}" if left_out else ""
-    return f"{len(task)} of {task.n_drawn} {what} of {task.name}{out}"
-
-
-def title(what: str, model: "DepthModel", on: str) -> "Text":
+def title(what: str, model: "DepthModel", on: "Task | str") -> "Text":
     """Heading of a table: what was measured, on which model, on which prompts."""
     from rich.text import Text
 
+    from lensdepth.tasks.told import drawn
+
+    on = on if isinstance(on, str) else drawn(on)
     info = model.info
     named = f"{what} of {visible(info.name)}, {info.n_layers} layers ({info.backend})"
     return Text.assemble((named, "bold"), f": {visible(on)}")
@@ -141,33 +119,18 @@ def title(what: str, model: "DepthModel", on: str) -> "Text":
 
 def records(frame: "pd.DataFrame") -> list[Json]:
     """Rows of a table as JSON values."""
-    from lensdepth.summary import to_json
+    from lensdepth.telling.plain import to_json
 
     return to_json(frame.to_dict("records"))
 
 
 def report_json(report: "Report") -> Json:
     """A report's summary and where it is; the rows hold every table's means, one a depth."""
-    from lensdepth.report import tables
-
-    found: Json = {
-        "lens": (tables.lens_table, report.lens),
-        "patch": (tables.patch_table, report.patch),
-        "steer": (tables.steering_table, report.steering),
-        "ablate": (tables.ablation_table, report.ablation),
-        "geometry": (tables.geometry_table, report.geometry),
-    }
-    keys = ["depth", "block", "relative_depth"]
-    frames = [
-        table(result).frame.set_index(keys).add_prefix(f"{name}_")
-        for name, (table, result) in found.items()
-        if result is not None
-    ]
     summary = {key: value for key, value in report.summary.items() if key != "provenance"}
     return {
         "provenance": report.summary["provenance"],
         "summary": {"path": str(report.path), "tables": str(report.tables), **summary},
-        "rows": records(frames[0].join(frames[1:]).reset_index()),
+        "rows": records(report.to_frame()),
     }
 
 
@@ -182,18 +145,22 @@ def deliver(
     output: OutputOptions,
     show: Callable[[], None],
     figure: Callable[[], "Figure"] | None = None,
+    *,
+    pairs: "Task | None" = None,
 ) -> None:
     """Write the file that was asked for, then print JSON or what `show` prints.
 
-    The caller has checked `output.out`. `figure` is the one to draw in place of the result's own.
+    The caller has checked `output.out`. `figure` is the one to draw in place of the result's own;
+    `pairs` are counted in the summary.
     """
-    from lensdepth.summary import provenance_json
+    from lensdepth.tasks.told import counts
+    from lensdepth.telling.plain import provenance_json
 
     whole: Json = {}
     if output.json or (output.out and output.out.suffix.lower() == ".json"):
         whole = {
             "provenance": provenance_json(result.provenance),
-            "summary": summary,
+            "summary": summary if pairs is None else summary | {"pairs": counts(pairs)},
             "rows": records(result.to_frame()),
         }
     if output.out is not None:

@@ -106,8 +106,8 @@ def steer(
         check_task(task, pairs=True, labels=[c for n in named for c in (n, f"corrupted_{n}")])
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
+        from lensdepth.analyses import analysis
         from lensdepth.steering import steering_sweep
-        from lensdepth.summary import steering_summary
         from lensdepth.transition import find_steering_crossing
 
         profile = steering_sweep(
@@ -126,22 +126,21 @@ def steer(
         crossing, sustained = (
             find_steering_crossing(profile, scope=scope, seed=task.seed) for scope in profile.scopes
         )
-        summary = steering_summary(profile, crossing, sustained)
-        summary["pairs"] = session.pairs_summary(pairs)
+        told = analysis("steer")
+        summary = told.summary(profile, crossing, sustained)
 
     def show() -> None:
-        from lensdepth import prose
         from lensdepth.cli import tables
 
-        title = session.title(
-            f"Efficacy of steering ({options.mode})", depth_model, session.pairs_sentence(pairs)
-        )
-        said = prose.steering_sentences(profile, crossing, sustained)
-        tables.show(title, *tables.steering_table(profile), "", *said)
+        title = session.title(f"Efficacy of steering ({options.mode})", depth_model, pairs)
+        curves = told.curves(profile)
+        whole = [curve.key for curve in curves if curve.key.endswith("_full")]
+        parts = tables.curve_tables(curves, profile.n_layers, bands=whole)
+        tables.show(title, *parts, "", *told.sentences(profile, crossing, sustained))
 
     def figure() -> Any:
         from lensdepth.report import figures
 
         return figures.with_zone(profile.plot(), figures.crossing_zone(crossing))
 
-    session.deliver(profile, summary, output, show, figure)
+    session.deliver(profile, summary, output, show, figure, pairs=pairs)

@@ -19,9 +19,9 @@ from dash import (
 )
 
 from lensdepth.explorer import questions, script
+from lensdepth.explorer.cards import Card, cards_of, token_map
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.panels import message, table_of
-from lensdepth.explorer.questions import Exhibit
 from lensdepth.explorer.settle import describe, opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import LONGEST_QUERY, Screen, kept
@@ -39,12 +39,12 @@ def register(app: Dash, shelf: Shelf) -> None:
     _register_page(app)
 
 
-def shown_on(screen: Screen) -> tuple[Exhibit, ...]:
+def shown_on(screen: Screen) -> tuple[Card, ...]:
     """Everything that a table can be had of."""
-    shown = questions.exhibits(screen)
+    shown = cards_of(screen)
     if screen.view != "poke":
         return shown
-    return (replace(questions.token_map(screen), name="pick", slow=False, click=""), *shown)
+    return (replace(token_map(screen), name="pick", slow=False, click=""), *shown)
 
 
 def table_file(screen: Screen, name: str, kind: str, shelf: Shelf) -> tuple[str, bytes]:
@@ -55,13 +55,13 @@ def table_file(screen: Screen, name: str, kind: str, shelf: Shelf) -> tuple[str,
     """
     if kind not in ("csv", "parquet"):
         raise ValueError(f"Tables are CSV or Parquet, not {kind!r}.")
-    named = {exhibit.name: exhibit for exhibit in shown_on(screen)}
+    named = {card.name: card for card in shown_on(screen)}
     if name not in named:
         raise ValueError("This view has no such table.")
-    exhibit = named[name]
-    if exhibit.slow and not questions.known(exhibit.question, shelf):
+    card = named[name]
+    if card.slow and not questions.known(card.question, shelf):
         raise ValueError("Run the sweep first: there is nothing to download yet.")
-    frame = table_of(exhibit, questions.answer(exhibit.question, shelf).value)
+    frame = table_of(card, questions.answer(card.question, shelf).value)
     content = csv_text(frame).encode() if kind == "csv" else frame.to_parquet(index=False)
     return f"lensdepth-{screen.view}-{name}.{kind}", content
 
@@ -71,7 +71,7 @@ def program_file(screen: Screen, kind: str, shelf: Shelf) -> tuple[str, str]:
     names = {screen.model, *([screen.other_model] if screen.against == "model" else [])} - {""}
     made = script.program if kind == "script" else script.notebook
     text = made(
-        questions.exhibits(screen),
+        cards_of(screen),
         shelf.offers,
         title=describe(screen),
         fingerprints={name: shelf.model(name).info.fingerprint for name in names},

@@ -10,13 +10,14 @@ from lensdepth.explorer import questions
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.panels import message
-from lensdepth.explorer.settle import STREAMS, Setting, describe, settle
+from lensdepth.explorer.settle import Setting, describe, settle
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
 from lensdepth.intervention import EDITS
-from lensdepth.lens.figures import signed
 from lensdepth.outside import visible
-from lensdepth.plotting import depth_label
+from lensdepth.telling.depths import block, in_menu
+from lensdepth.telling.names import has_blocks, stream_name
+from lensdepth.telling.tokens import signed
 from lensdepth.tokens import told_apart
 
 CONTROLS = {
@@ -146,7 +147,7 @@ def _asked(search: object, values: Mapping[str, Any], triggered: set[str], shelf
         screen = replace(screen, strength=None)
     if "stream" in triggered and screen.depth is not None:
         # What leaves block b stands at depth b + 1.
-        shift = int(screen.stream == "resid_pre") - int(before.stream == "resid_pre")
+        shift = has_blocks(before.stream) - has_blocks(screen.stream)
         last = None if screen.last is None else max(screen.last + shift, 0)
         screen = replace(screen, depth=max(screen.depth + shift, 0), last=last)
     if "position" in triggered and screen.to < screen.position:
@@ -211,9 +212,9 @@ def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
         low, high = sorted((there.position, there.to))
         return replace(there, position=low, to=high)
     values = {"depth": depth, "last": None}
-    if kind == "cell":
+    if kind in ("cell", "curve"):  # what is drawn over depths, whatever the stream
         values["depth"] = _at(screen, depth)
-    else:
+    if kind != "cell":
         values["view"] = "poke"
     if position == "prediction":
         position = -1
@@ -226,7 +227,7 @@ def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
 
 def _at(screen: Screen, depth: Any) -> Any:
     """The block of a stream whose output stands at a depth; the depth itself of the residual."""
-    if screen.stream == "resid_pre" or not isinstance(depth, int):
+    if not has_blocks(screen.stream) or not isinstance(depth, int):
         return depth
     return max(depth - 1, 0)
 
@@ -274,10 +275,10 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
 
 def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     """Menus of this model and prompt."""
-    n, residual = setting.n_layers, setting.screen.stream == "resid_pre"
-    depths = [(depth, _depth_name(depth, n)) for depth in range(n + 1)]
+    n, residual = setting.n_layers, not has_blocks(setting.screen.stream)
+    depths = [(depth, in_menu(depth, n)) for depth in range(n + 1)]
     if not residual:
-        depths = [(block, f"block {block}") for block in range(n)]
+        depths = [(layer, block(layer)) for layer in range(n)]
     tokens = [(i, f"{i}: {signed(text)}") for i, text in enumerate(setting.tokens)]
     heads = [(head, f"head {head}") for head in range(setting.n_heads)]
     parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]
@@ -285,9 +286,9 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     pairs = [(i, _pair_name(*pair)) for i, pair in enumerate(setting.examples)]
     found = {
         "depth": depths, "last": depths, "position": tokens, "to": tokens,
-        "stream": [(s, STREAMS[s]) for s in setting.streams],
+        "stream": [(s, stream_name(s)) for s in setting.streams],
         "head": heads if setting.screen.stream == "z" else [],
-        "layer": [(block, f"block {block}") for block in range(n)],
+        "layer": [(layer, block(layer)) for layer in range(n)],
         "looked": heads,
         "components": [(part, part) for part in parts],
         "example": pairs,
@@ -296,12 +297,6 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
         name: [{"label": label, "value": value} for value, label in choices]
         for name, choices in found.items()
     }
-
-
-def _depth_name(depth: int, n_layers: int) -> str:
-    if depth == 0:
-        return "0: embedding"
-    return f"{depth}: block {depth_label(depth, n_layers)}"
 
 
 def _pair_name(base: str, source: str, foil: str, target: str) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from dash import dcc, html
 
-from lensdepth.explorer.notes import EDIT_LABELS, NOTES, SCOPES, VALUE_LABELS, VIEWS
+from lensdepth.colours import dark_colours
+from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.state import LONGEST_PROMPT, PAIRS, Offers
-from lensdepth.plotting import dark_colours
+from lensdepth.intervention import EDITS
 
 GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
 CARDS = {
@@ -183,7 +184,7 @@ def poke() -> list[Any]:
                           "head"),
                 ]),
                 field("Edit", choose("edit", [
-                    {"label": label, "value": name} for name, label in EDIT_LABELS.items()
+                    {"label": kind.action, "value": name} for name, kind in EDITS.items()
                 ]), "edit"),
                 html.P(id="edit-does", className="small"),
                 field("Strength", dcc.Slider(

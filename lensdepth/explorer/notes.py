@@ -1,5 +1,7 @@
 """What am I looking at: each figure and each control in a teacher's words."""
 
+from lensdepth.telling.names import RUNS
+
 NOTES = {
     "map": (
         "Each column is a token of the prompt, each row a depth: the embedding at the bottom, the "
@@ -108,23 +110,17 @@ VIEWS = {
 """Key of a view -> its name and its question."""
 
 SCOPES = {
-    "local": ("Here", "at the chosen depth alone"),
-    "suffix": ("From here on", "at this depth and all later ones"),
-    "window": ("Whole window", "at every depth of the window"),
+    scope: (RUNS[scope].capitalize(), where)
+    for scope, where in (
+        ("local", "at the chosen depth alone"),
+        ("suffix", "at this depth and all later ones"),
+        ("window", "at every depth of the window"),
+    )
 }
-"""Scope -> what the page calls it."""
+"""Scope -> what the page calls it, and where it edits."""
 
-EDIT_LABELS = {
-    "full": "Swap the whole state",
-    "direction": "Direction only",
-    "norm": "Norm only",
-    "rotate": "Rotate by an angle",
-    "scale": "Scale the norm",
-    "mean": "Mean of other prompts",
-    "random": "Random control",
-}
 VALUE_LABELS = {
-    "kl": "KL to the final prediction",
+    "kl": "KL(final ‖ lens)",
     "entropy": "Entropy",
     "rank": "Rank of the final prediction",
     "probability": "Probability",

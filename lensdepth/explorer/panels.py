@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from dash import html
 
+from lensdepth.explorer.cards import Card
 from lensdepth.explorer.notes import SCOPES
-from lensdepth.explorer.questions import Exhibit
 from lensdepth.explorer.state import Screen
 from lensdepth.heatmaps import add_level, outline
 from lensdepth.intervention import Intervention
-from lensdepth.lens.figures import shown, signed
+from lensdepth.lens.figures import shown
 from lensdepth.plotting import Zone, add_zone
 from lensdepth.tasks import Task
+from lensdepth.telling.depths import between
+from lensdepth.telling.names import edit_name, has_blocks
+from lensdepth.telling.numbers import UNKNOWN, change, counted, number
+from lensdepth.telling.tokens import signed
 from lensdepth.transition import Crossing, Transition
 
 if TYPE_CHECKING:
@@ -27,17 +31,18 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 40
 """Rows of a table on the page; a download has them all."""
+RANDOM = edit_name("random")
 Json = dict[str, Any]
 
 
-def figure_of(exhibit: Exhibit, value: Any) -> "Figure":
-    """What an exhibit draws."""
-    return getattr(value, exhibit.draw)(**dict(exhibit.draw_options))
+def figure_of(card: Card, value: Any) -> "Figure":
+    """What a card draws."""
+    return getattr(value, card.draw)(**dict(card.draw_options))
 
 
-def table_of(exhibit: Exhibit, value: Any) -> "pd.DataFrame":
+def table_of(card: Card, value: Any) -> "pd.DataFrame":
     """What it tabulates."""
-    return getattr(value, exhibit.table)()
+    return getattr(value, card.table)()
 
 
 def as_json(figure: "Figure", click: Json | None = None) -> Json:
@@ -45,19 +50,19 @@ def as_json(figure: "Figure", click: Json | None = None) -> Json:
     return {"figure": json.loads(figure.to_json() or "{}"), "click": click or {}}
 
 
-def click_of(exhibit: Exhibit, value: Any) -> Json:
+def click_of(card: Card, value: Any) -> Json:
     """What the rows and columns of a figure are, for the page to make a site of a click."""
-    if exhibit.click == "cell":
+    if card.click == "cell":
         return {"kind": "cell"}
-    if exhibit.click == "map":
+    if card.click == "map":
         return {"kind": "map", "rows": value.depths.tolist(), "columns": list(value.positions)}
-    if exhibit.click == "curve":
+    if card.click == "curve":
         return {"kind": "curve"}
-    if exhibit.click == "head":
+    if card.click == "head":
         n_heads = value.provenance.model.n_heads
         rows = list(range(value.provenance.model.n_layers))
         columns: list[Any] = list(range(n_heads))
-        if exhibit.name == "attribution":
+        if card.name == "attribution":
             columns += [None] * value.has_attn_bias + ["mlp"]
         return {"kind": "head", "rows": rows, "columns": columns}
     return {}
@@ -68,7 +73,8 @@ def with_zone(figure: "Figure", found: Transition | None, prompts: int) -> None:
     if found is None or found.verdict != "transition":
         return
     low, at, high = found.location_low, found.location, found.location_high
-    name = f"lens switches at depth {at:.1f} [{low:.1f}, {high:.1f}], {prompts} prompts of the task"
+    where = between(at, low, high, found.n_layers)
+    name = f"lens switches at {where}, {counted(prompts, 'prompt')} of the task"
     add_level(figure, Zone(name=name, low=low, at=at, high=high))
 
 
@@ -98,12 +104,11 @@ def with_answers(figure: "Figure", pair: Task) -> None:
 
 def with_site(figure: "Figure", screen: Screen) -> None:
     """A frame round the chosen cells of a token map."""
-    assert screen.depth is not None
-    shift = int(screen.stream != "resid_pre")  # what leaves block b stands at depth b + 1
-    last = screen.depth if screen.last is None else screen.last
+    assert screen.at is not None
+    last = screen.at if screen.last is None else screen.last + has_blocks(screen.stream)
     outline(
         figure,
-        rows=(screen.depth + shift, last + shift),
+        rows=(screen.at, last),
         columns=(screen.position, max(screen.to, screen.position)),
     )
 
@@ -118,19 +123,18 @@ def numbers(frame: "pd.DataFrame") -> dict[str, Any]:
     return {
         "head": [str(name) for name in frame.columns],
         "rows": [
-            [_number(value) for value in row]
-            for row in frame.head(MOST_ROWS).itertuples(index=False)
+            [_cell(value) for value in row] for row in frame.head(MOST_ROWS).itertuples(index=False)
         ],
         "note": f"and {more:,} more rows; the downloads have them all." if more > 0 else "",
     }
 
 
-def _number(value: Any) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, str):
         return signed(value)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return UNKNOWN
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def message(text: str, *, kind: str = "error") -> html.Div:
@@ -153,13 +157,13 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
     name, where = SCOPES[scope]
     depths = found.edited[found.index(scope)]
     span = str(depths[0]) if len(depths) == 1 else f"{depths[0]}–{depths[-1]}"
-    what = "depth" if found.stream == "resid_pre" else "block"
+    what = "block" if has_blocks(found.stream) else "depth"
     rows: dict[Any, Any] = frame.to_dict("index")
     row, base, control = rows[scope], rows["base"], rows.get(f"{scope} control")
     facts = [
-        ("Transferred fraction", "transferred", "{:.2f}", "0 base, 1 source"),
-        ("Change of logit difference", "effect", "{:+.2f} nats", "towards the source is +"),
-        ("KL(base ‖ edited)", "kl", "{:.3g} nats", "how much of the base prediction is gone"),
+        ("Transferred fraction", "transferred", number, "", "0 base, 1 source"),
+        ("Change of logit difference", "effect", change, " nats", "towards the source is +"),
+        ("KL(base ‖ edited)", "kl", number, " nats", "how much of the base prediction is gone"),
     ]
     return html.Div(
         className=f"scope scope-{scope}{' focused' if focused else ''}",
@@ -168,24 +172,24 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
                 html.H4(name), html.Span(f"{where} ({what} {span})", className="small"),
             ]),
             html.P(className="flip", children=[
-                html.Code(signed(str(base["top1"]))), f" {base['p_top1']:.3f}",
+                html.Code(signed(str(base["top1"]))), f" {number(base['p_top1'])}",
                 html.Span(" → ", title="becomes"),
-                html.Code(signed(str(row["top1"])), className="after"), f" {row['p_top1']:.3f}",
+                html.Code(signed(str(row["top1"])), className="after"), f" {number(row['p_top1'])}",
                 html.Span("flipped" if row["flip"] else "not flipped", className="tag"),
             ]),
             html.Dl([
                 html.Div([
                     html.Dt([label, html.Span(note, className="unit")]),
                     html.Dd([
-                        html.Strong(_formatted(row[column], form)),
+                        html.Strong(_with_unit(write(row[column]), unit)),
                         html.Span(
                             "" if control is None
-                            else f"random {_formatted(control[column], form)}",
+                            else f"{RANDOM} {_with_unit(write(control[column]), unit)}",
                             className="control",
                         ),
                     ]),
                 ])
-                for label, column, form, note in facts
+                for label, column, write, unit, note in facts
             ]),
             *([html.P(
                 "This scope also sets the state that the answer is read from, so the answer "
@@ -200,14 +204,14 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
     )  # fmt: skip
 
 
-def _formatted(value: float, form: str) -> str:
-    return "–" if math.isnan(value) else form.format(value).replace("-", "−")
+def _with_unit(text: str, unit: str) -> str:
+    return text if text == UNKNOWN else text + unit
 
 
 def outcome_of(found: Intervention, focus: str) -> str:
     """A poke in a few words, for the history."""
     row: dict[Any, Any] = found.to_frame().set_index("run").to_dict("index")[focus]
-    said = f"{signed(str(row['top1']))} {row['p_top1']:.3f}"
+    said = f"{signed(str(row['top1']))} {number(row['p_top1'])}"
     if not math.isnan(row["transferred"]):
-        said += f", transferred {row['transferred']:.2f}"
-    return f"{SCOPES[focus][0].lower()}: {said}, KL {row['kl']:.3g} nats"
+        said += f", transferred {number(row['transferred'])}"
+    return f"{SCOPES[focus][0].lower()}: {said}, KL {number(row['kl'])} nats"

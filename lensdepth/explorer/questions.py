@@ -1,8 +1,8 @@
 """What each view asks of the library, as data: run by the page, and written out as a program.
 
 A question is a call of a public function; its arguments are plain values and other questions.
-Whatever is on the screen is an exhibit: a question with the method that draws it and the one that
-makes its table. `script` writes the same calls down, so that page and program cannot differ.
+`cards` says how the answers are drawn and tabulated. `script` writes the same calls down, so that
+page and program cannot differ.
 """
 
 import hashlib
@@ -87,22 +87,6 @@ def _items(value: Any) -> tuple[Any, ...]:
 def ask(name: str, function: str, *arguments: Any, **options: Any) -> Question:
     """A question, its options in order."""
     return Question(name, function, arguments, tuple(options.items()))
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """Something on the screen: a figure and a table of one result."""
-
-    name: str
-    title: str
-    question: Question
-    draw: str = "plot"
-    draw_options: tuple[tuple[str, Any], ...] = ()
-    table: str = "to_frame"
-    slow: bool = False
-    """Whether it is found in the background, and only when asked for."""
-    click: str = ""
-    """What a click in the figure chooses: `cell`, `map`, `curve` or `head`."""
 
 
 def key_of(question: Question, shelf: Shelf) -> str:
@@ -191,11 +175,11 @@ def task_of(screen: Screen, n: int, *, keep: str = "all") -> Question:
 
 def pair_of(screen: Screen) -> Question:
     """The two prompts of the page: the source is clean, the base prompt corrupted."""
-    known = _answers(screen.target, screen.foil)
+    known = given_answers(screen.target, screen.foil)
     return ask("pair", "pair_task", screen.source, screen.prompt, model_of(screen), **known)
 
 
-def _answers(target: str | int, foil: str | int) -> dict[str, str | int]:
+def given_answers(target: str | int, foil: str | int) -> dict[str, str | int]:
     """Arguments of `pair_task`: answers as text or as token ids, or none where they are open."""
     return {
         name if isinstance(answer, str) else f"{name}_id": answer
@@ -248,176 +232,3 @@ def intervention_of(screen: Screen) -> Question:
         options["answers"] = (screen.target, screen.foil)
     prompts = [screen.prompt, *([screen.source] if screen.source else [])]
     return ask("found", "intervene", model_of(screen), *prompts, **options)
-
-
-def exhibits(screen: Screen) -> tuple[Exhibit, ...]:
-    """Everything that a view shows, in order."""
-    return {
-        "read": _read, "poke": _poke, "sweep": _sweep, "circuit": _circuit, "compare": _compare,
-        "keep": lambda screen: (),
-    }[screen.view](screen)  # fmt: skip
-
-
-def token_map(screen: Screen) -> Exhibit:
-    """The prompt's tokens by depth."""
-    return Exhibit(
-        "map",
-        "Token by token, depth by depth",
-        lens_of(screen),
-        draw="plot_tokens",
-        draw_options=(("value", screen.value),),
-        slow=screen.lens == "tuned",
-        click="cell",
-    )
-
-
-def _read(screen: Screen) -> tuple[Exhibit, ...]:
-    lens = lens_of(screen)
-    return (
-        token_map(screen),
-        Exhibit("next", "The model's next token", lens, draw="plot_top"),
-        Exhibit(
-            "cell",
-            f"At the chosen cell: depth {screen.depth}, token {screen.position}",
-            lens,
-            draw="plot_top",
-            draw_options=(("position", screen.position), ("depth", screen.depth)),
-        ),
-    )
-
-
-def _poke(screen: Screen) -> tuple[Exhibit, ...]:
-    found = intervention_of(screen)
-    return (
-        Exhibit("predictions", "Next token before and after", found, draw="plot_predictions"),
-        Exhibit(
-            "trajectory",
-            "Where the last token's state goes",
-            found,
-            draw_options=(("scope", screen.focus),),
-            table="trajectory_frame",
-        ),
-    )
-
-
-def _sweep(screen: Screen) -> tuple[Exhibit, ...]:
-    model = model_of(screen)
-    on_task = screen.on == "task"
-    pairs = task_of(screen, screen.pairs, keep="correct") if on_task else pair_of(screen)
-    if screen.sweep == "ablate":
-        swap = ask("ablation", "ablation_sweep", model, pairs)
-        return (Exhibit("ablation", "Direction against norm", swap, slow=True, click="curve"),)
-    if screen.sweep == "steer":
-        steering = ask("steering", "steering_sweep", model, pairs)
-        return (
-            Exhibit(
-                "steering",
-                "Steering at the input and at the output",
-                steering,
-                slow=True,
-                click="curve",
-            ),
-        )
-    options = {} if screen.stream == "resid_pre" else {"stream": screen.stream}
-    tokens = ask(
-        "by_token", "patch_sweep", model, pairs,
-        positions="all", also=(), controls=(), **options,
-    )  # fmt: skip
-    by_token = Exhibit(
-        "patch-map", "Every token at every depth", tokens, draw="heatmap", table="mean_frame",
-        slow=True, click="map",
-    )  # fmt: skip
-    if not on_task:
-        return (by_token,)
-    curves = ask("patch", "patch_sweep", model, pairs, **options)
-    return (
-        Exhibit("patch", "Input against output", curves, slow=True, click="curve"),
-        by_token,
-    )
-
-
-def crossing_of(screen: Screen) -> Question | None:
-    """Where the curves of a sweep cross, if it has such curves."""
-    if screen.view != "sweep" or screen.on != "task" or screen.sweep == "ablate":
-        return None
-    if screen.sweep == "patch" and screen.stream != "resid_pre":
-        return None
-    return ask("crossing", "find_crossing", _sweep(screen)[0].question)
-
-
-def _circuit(screen: Screen) -> tuple[Exhibit, ...]:
-    model, pair = model_of(screen), pair_of(screen)
-    turned = _answers(screen.foil, screen.target)
-    own = ask("own", "pair_task", screen.prompt, screen.source, model, **turned)
-    shown = [
-        Exhibit(
-            "attribution",
-            "What each part adds to the answer",
-            ask("attribution", "attribute_logits", model, own),
-            table="mean_frame",
-            click="head",
-        ),
-        Exhibit(
-            "heads",
-            "Patching heads, one by one, at the last token",
-            ask(
-                "heads", "patch_sweep", model, pair, stream="z", heads="all",
-                positions=("prediction",),
-            ),
-            draw="heatmap",
-            table="mean_frame",
-            click="head",
-        ),
-        Exhibit(
-            "attention",
-            f"Where head {screen.looked} of block {screen.layer} looks",
-            ask(
-                "patterns", "attention_patterns", model, screen.prompt, layers=(screen.layer,)
-            ),
-            draw_options=(("layer", screen.layer), ("head", screen.looked)),
-        ),
-    ]  # fmt: skip
-    if screen.components:
-        components = patch_components_of(screen)
-        shown.append(
-            Exhibit(
-                "components", "The pinned set against all the rest", components,
-                table="mean_frame",
-            )
-        )  # fmt: skip
-    return tuple(shown)
-
-
-def patch_components_of(screen: Screen) -> Question:
-    """What patching the pinned components does."""
-    return ask("circuit", "patch_components", model_of(screen), pair_of(screen), screen.components)
-
-
-def _compare(screen: Screen) -> tuple[Exhibit, ...]:
-    if screen.against == "prompt":
-        first, second = lens_of(screen), lens_of(screen, prompt=screen.other_prompt)
-        lenses = [
-            ask(name, "logit_lens", model_of(screen), text)
-            for name, text in (("first", screen.prompt), ("second", screen.other_prompt))
-        ]
-        names = ("first prompt", "second prompt")
-    else:
-        other = ask("other", MODEL, screen.other_model)
-        first, second = lens_of(screen), lens_of(screen, model=screen.other_model)
-        lenses = [
-            ask("first", "logit_lens", model_of(screen), task_of(screen, screen.pairs)),
-            ask(
-                "second", "logit_lens", other,
-                ask("other_task", TASK, screen.task, other, n=screen.pairs, keep="all"),
-            ),
-        ]  # fmt: skip
-        names = (screen.model, screen.other_model)
-    together = ask("both", "compare_lenses", *lenses, names=names)
-    value = (("value", screen.value),)
-    return (
-        Exhibit("both", "Both on one axis, from the embedding to the answer", together),
-        Exhibit("first", f"Token by token: {names[0]}", first, draw="plot_tokens",
-                draw_options=value),
-        Exhibit("second", f"Token by token: {names[1]}", second, draw="plot_tokens",
-                draw_options=value),
-    )  # fmt: skip

@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lensdepth.explorer.questions import MODEL, TASK, Exhibit, Question
+from lensdepth.explorer.cards import Card
+from lensdepth.explorer.questions import MODEL, TASK, Question
 from lensdepth.explorer.state import Offers
 from lensdepth.provenance import installed_versions
 
@@ -17,9 +18,9 @@ PLACES = {"compare_lenses": "lensdepth.lens"}
 
 
 def program(
-    shown: Sequence[Exhibit], offers: Offers, *, title: str, fingerprints: Mapping[str, str]
+    shown: Sequence[Card], offers: Offers, *, title: str, fingerprints: Mapping[str, str]
 ) -> str:
-    """One program that makes every exhibit.
+    """One program that makes every card.
 
     Args:
         shown: what is on the screen.
@@ -32,7 +33,7 @@ def program(
 
 
 def notebook(
-    shown: Sequence[Exhibit], offers: Offers, *, title: str, fingerprints: Mapping[str, str]
+    shown: Sequence[Card], offers: Offers, *, title: str, fingerprints: Mapping[str, str]
 ) -> str:
     """The same as a notebook, its figures shown in place of written."""
     cells = cells_of(shown, offers, title=title, fingerprints=fingerprints, inline=True)
@@ -63,7 +64,7 @@ def _cell(kind: str, text: str, number: int) -> dict[str, Any]:
 
 
 def cells_of(
-    shown: Sequence[Exhibit],
+    shown: Sequence[Card],
     offers: Offers,
     *,
     title: str,
@@ -71,7 +72,7 @@ def cells_of(
     inline: bool = False,
 ) -> list[tuple[str, str]]:
     """Parts of the program, each `markdown` or `code`."""
-    names = _names([exhibit.question for exhibit in shown])
+    names = _names([card.question for card in shown])
     questions = list(names)
     version = installed_versions()["lensdepth"]
     said = f"{title}\n\nMade by the explorer of lensdepth {version}."
@@ -79,19 +80,19 @@ def cells_of(
     cells = [("markdown", f"# {said}")] if inline else []
     cells.append(("code", (imports(questions) if inline else f"{head}\n\n{imports(questions)}")))
     cells += [("code", _assignment(q, names, offers, fingerprints)) for q in questions]
-    for exhibit in shown:
-        name = names[exhibit.question]
-        figure = f"{name}.{exhibit.draw}({_options(exhibit.draw_options, names)})"
+    for card in shown:
+        name = names[card.question]
+        figure = f"{name}.{card.draw}({_options(card.draw_options, names)})"
         if inline:
-            cells.append(("markdown", f"## {exhibit.title}"))
+            cells.append(("markdown", f"## {card.title}"))
             cells.append(("code", figure))
-            cells.append(("code", f"{name}.{exhibit.table}()"))
+            cells.append(("code", f"{name}.{card.table}()"))
             continue
-        label = repr(f"{exhibit.name}: {exhibit.title}")
+        label = repr(f"{card.name}: {card.title}")
         lines = [
             f"print({label})",
-            f"print({name}.{exhibit.table}().to_string())",
-            f"{figure}.write_html({exhibit.name + '.html'!r})",
+            f"print({name}.{card.table}().to_string())",
+            f"{figure}.write_html({card.name + '.html'!r})",
         ]
         cells.append(("code", "\n".join(lines)))
     return cells

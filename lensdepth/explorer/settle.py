@@ -1,6 +1,5 @@
 """From what was asked for to what can be shown: gaps filled, sites moved onto the prompt."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lensdepth.explorer import questions
@@ -66,12 +65,7 @@ def opened(screen: Screen, shelf: Shelf) -> Screen:
     return screen
 
 
-STREAMS: Mapping[Stream, str] = {
-    "resid_pre": "residual",
-    "attn_out": "attention out",
-    "mlp_out": "MLP out",
-    "z": "heads (z)",
-}
+STREAMS: tuple[Stream, ...] = ("resid_pre", "attn_out", "mlp_out", "z")
 """The streams that Poke and Sweep offer."""
 
 

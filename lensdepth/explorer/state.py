@@ -13,6 +13,7 @@ from lensdepth.intervention import EDITS
 from lensdepth.lens.figures import CellValue
 from lensdepth.outside import shown
 from lensdepth.site import Stream
+from lensdepth.telling.names import has_blocks
 
 View = Literal["read", "poke", "sweep", "circuit", "compare", "keep"]
 Lens = Literal["logit", "tuned"]
@@ -110,6 +111,11 @@ class Screen:
                 continue
             parts.append((field.name, _written(value)))
         return "?" + urlencode(parts)
+
+    @property
+    def at(self) -> int | None:
+        """The depth of the state that is looked at: what leaves block b stands at depth b + 1."""
+        return None if self.depth is None else self.depth + has_blocks(self.stream)
 
     def with_new_task(self) -> "Screen":
         """The same page without what belonged to another task or tokenizer."""

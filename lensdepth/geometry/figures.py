@@ -5,18 +5,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from lensdepth.heatmaps import Axis, effect_heatmap
-from lensdepth.plotting import (
-    INK,
-    PALETTE,
-    PAPER,
-    RULE,
-    Curve,
-    Panel,
-    depth_label,
-    depth_story,
-    inert,
-)
+from lensdepth.colours import INK, PALETTE, PAPER, RULE, inert
+from lensdepth.heatmaps import depth_axis, effect_heatmap
+from lensdepth.plotting import Panel, depth_story
+from lensdepth.telling.curves import Curve
+from lensdepth.telling.depths import of_depths
+from lensdepth.telling.numbers import number
 
 if TYPE_CHECKING:
     from lensdepth.geometry.profile import GeometryProfile
@@ -80,7 +74,7 @@ def measure_curve(profile: "GeometryProfile", measure: str, name: str, role: str
     """One measure over depth with its band."""
     found = profile.of(measure)
     bounds = (values.double().numpy() for values in (found.value, found.low, found.high))
-    curve = Curve.from_interval(name, *bounds, role=role)
+    curve = Curve.from_interval(name, *bounds, key=measure, role=role)
     there = ~np.isnan(curve.mean)
     # What belongs to a block has no depth 0, and must not leave a gap in front.
     first = int(there.argmax()) if there.any() else 0
@@ -110,13 +104,7 @@ def similarity_map(profile: "GeometryProfile", measure: str) -> go.Figure:
     """
     if measure not in MAPS:
         raise ValueError(f"plot_map: measure must be one of {', '.join(MAPS)}, got {measure!r}.")
-    n_layers = profile.n_layers
-    labels = [depth_label(depth, n_layers) for depth in range(n_layers + 1)]
-    axis = Axis(
-        title="output of block",
-        labels=labels,
-        names=[f"{label} (depth {d} of {n_layers})" for d, label in enumerate(labels)],
-    )
+    axis = depth_axis(range(profile.n_layers + 1), profile.n_layers)
     value, low, high = (
         getattr(profile, measure + end).double().numpy() for end in ("", "_low", "_high")
     )
@@ -133,23 +121,21 @@ def coupling_scatter(profile: "GeometryProfile") -> go.Figure:
     figure = go.Figure()
     titles = []
     for depth in range(n_layers + 1):
-        block = depth_label(depth, n_layers)
         rho = float(found.value[depth])
-        said = "no correlation is defined" if np.isnan(rho) else f"Spearman {rho:.2f}"
-        titles.append(inert(f"Angle against prediction after block {block}: {said}"))
+        said = "no correlation is defined" if np.isnan(rho) else f"Spearman {number(rho)}"
+        titles.append(inert(f"Angle against prediction at {of_depths(depth, n_layers)}: {said}"))
         figure.add_scatter(
             x=profile.pair_angle[depth].numpy().round(4),
             y=profile.pair_js.numpy().round(4),
             mode="markers",
             marker={"size": 5, "color": PALETTE["direction"], "opacity": 0.5},
-            name=inert(f"block {block}"),
+            name=inert(of_depths(depth, n_layers)),
             visible=depth == shown,
-            hovertemplate="%{x:.3f} rad<br>%{y:.3f} nats<extra></extra>",
+            hovertemplate="%{x:.2f} rad<br>%{y:.2f} nats<extra></extra>",
         )
-    titles[0] = titles[0].replace("after block embed", "at the embedding")
     steps = [
         {
-            "label": inert(depth_label(depth, n_layers)),
+            "label": str(depth),
             "method": "update",
             "args": [
                 {"visible": [other == depth for other in range(n_layers + 1)]},
@@ -171,7 +157,7 @@ def coupling_scatter(profile: "GeometryProfile") -> go.Figure:
         margin={"l": 70, "r": 20, "t": 60, "b": 40},
         sliders=[
             {"active": shown, "steps": steps, "pad": {"t": 50},
-             "currentvalue": {"prefix": "output of block "}}
+             "currentvalue": {"prefix": "depth "}}
         ],
     )  # fmt: skip
     return figure

@@ -227,7 +227,10 @@ class GeometryProfile:
                 ("procrustes", self.procrustes_chance),
             )
         ]
-        return pd.concat(parts, ignore_index=True)
+        frame = pd.concat(parts, ignore_index=True)
+        for name in ("depth", "other_depth"):
+            frame.insert(1, f"relative_{name}", frame[name] / self.n_layers)
+        return frame
 
     def plot(self) -> "Figure":
         """Lengths, turns, directions, dimensions and couplings by depth, with 95 % bands."""

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
+from lensdepth.colours import INK, PALETTE, RULE, house_layout
 from lensdepth.edits import CONTROL
 from lensdepth.lens.figures import shown
-from lensdepth.plotting import INK, PALETTE, RULE, Curve, Panel, depth_story, house_layout
+from lensdepth.plotting import Panel, depth_story
+from lensdepth.telling.curves import Curve
+from lensdepth.telling.names import RUNS, edit_name
+from lensdepth.telling.numbers import number
 
 if TYPE_CHECKING:
     from lensdepth.intervention.result import Intervention
 
-NAMES = {"local": "here", "suffix": "from here on", "window": "whole window"}
-"""What the scopes are called in figures."""
 ROLES = {
     "base": "control", "source": "full", "local": "prediction", "suffix": "direction",
     "window": "input",
@@ -28,7 +30,7 @@ LEAST = math.log(0.004)
 
 def named(run: str) -> str:
     """A run as figures call it."""
-    return "random direction" if run.endswith(CONTROL) else NAMES.get(run, run)
+    return edit_name("random") if run.endswith(CONTROL) else RUNS.get(run, run)
 
 
 def trajectory(found: "Intervention", scope: str | None) -> go.Figure:
@@ -63,12 +65,9 @@ def trajectory(found: "Intervention", scope: str | None) -> go.Figure:
 
 
 def _curve(found: "Intervention", run: str, values: np.ndarray) -> Curve:
-    mean = values[found.index(run)]
-    nothing = np.full_like(mean, np.nan)
     scope, _, control = run.partition(" ")
-    return Curve.from_interval(
-        named(run), mean, nothing, nothing, role=ROLES[scope], dashed=bool(control)
-    )
+    values = values[found.index(run)]
+    return Curve.from_interval(named(run), values, role=ROLES[scope], control=bool(control))
 
 
 def predictions(found: "Intervention", k: int) -> go.Figure:
@@ -90,8 +89,11 @@ def predictions(found: "Intervention", k: int) -> go.Figure:
             orientation="h",
             name=named(run),
             marker={"color": PALETTE[ROLES[run]], "line": {"width": 0}},
-            customdata=[shown(found.text(token)) for token in tokens],
-            hovertemplate="%{customdata}: %{x:.3f}<extra>%{fullData.name}</extra>",
+            customdata=[
+                f"{shown(found.text(token))}: {number(p)}"
+                for token, p in zip(tokens, probs, strict=True)
+            ],
+            hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(
         **house_layout("Next token, by run"),

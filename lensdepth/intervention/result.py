@@ -13,6 +13,7 @@ from lensdepth.arguments import checked
 from lensdepth.edits import CONTROL
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +171,7 @@ class Intervention:
         return pd.DataFrame(
             {
                 "run": [run for run in self.runs for _ in range(n_depths)],
-                "depth": list(range(n_depths)) * len(self.runs),
+                **depth_columns(list(range(n_depths)) * len(self.runs), self.n_layers),
                 **{
                     name: getattr(self, name).flatten().tolist()
                     for name in ("angle_from_base", "angle_to_source", "angle_progress", "norm")

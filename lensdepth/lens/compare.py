@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.lens import told
 from lensdepth.lens.profile import LensProfile
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-MEASURES = {
-    "kl": "KL(final ‖ lens), nats",
-    "entropy": "entropy, nats",
-    "top1_agreement": "share whose top token is final",
-}
+MEASURES = {key: ", ".join(told.MEASURES[key][:2]) for key in told.SUMMARY}
 """What is compared, with its unit."""
 
 

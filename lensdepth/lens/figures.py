@@ -10,19 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth import stats
-from lensdepth.plotting import (
-    INK,
-    MUTED,
-    PALETTE,
-    RULE,
-    Curve,
-    Panel,
-    depth_label,
-    house_layout,
-    inert,
-    relative_story,
-)
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
+from lensdepth.lens.told import MEASURES
+from lensdepth.plotting import Panel, relative_story
+from lensdepth.telling.curves import Curve
+from lensdepth.telling.depths import AXIS, described, fraction
+from lensdepth.telling.numbers import number, on_scale
+from lensdepth.telling.tokens import signed
 
 if TYPE_CHECKING:
     from lensdepth.lens.compare import LensComparison
@@ -30,8 +24,7 @@ if TYPE_CHECKING:
 
 CellValue = Literal["kl", "entropy", "probability", "rank"]
 UNITS: dict[str, str] = {
-    "kl": "KL(final ‖ lens), nats",
-    "entropy": "entropy, nats",
+    **{key: ", ".join(MEASURES[key][:2]) for key in ("kl", "entropy")},
     "probability": "probability of the token in the cell",
     "rank": "rank of the final prediction (0 is the top)",
 }
@@ -39,23 +32,6 @@ SHADES = ((0.0, "#F7F7F5"), (0.5, "#BFE0F4"), (1.0, "#6DBDEB"))
 """Pale at zero, and never so dark that the text in a cell cannot be read."""
 COLUMN, ROW, CHARACTERS = 74, 25, 10
 """Pixels of a cell, and what fits into it."""
-SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
-"""What white space looks like that would not show."""
-
-
-def signed(token: str, limit: int | None = None) -> str:
-    """A token with signs for white space, cut to `limit` characters.
-
-    `·` stands for a space in front; spaces inside or behind stay as they are.
-    """
-    text = "".join(SIGNS.get(c, c if c.isprintable() else "�") for c in token)
-    if not text.strip():
-        text = "·" * len(text) or "∅"
-    elif text.startswith(" "):
-        text = "·" + text[1:]
-    if limit is not None and len(text) > limit:
-        text = text[: limit - 1] + "…"
-    return text
 
 
 def shown(token: str, limit: int | None = None) -> str:
@@ -89,7 +65,7 @@ def _shading(values: Float[Tensor, "depth pos"], value: str) -> _Shading:
         )
     most = 1.0 if value == "probability" else largest or 1.0
     at = [most * i / 4 for i in range(5)]
-    return _Shading(z=bounded, most=most, at=at, labels=[f"{x:.2g}" for x in at])
+    return _Shading(z=bounded, most=most, at=at, labels=[on_scale(x) for x in at])
 
 
 def token_map(profile: "LensProfile", prompt: int, value: str) -> go.Figure:
@@ -164,13 +140,11 @@ def _hover(
     profile: "LensProfile", depth: int, place: int, token: str, tops: Tensor, probs: Tensor
 ) -> str:
     n_layers = profile.n_layers
-    block = depth_label(depth, n_layers)
-    after = "embedding" if block == "embed" else f"after block {block}"
     lines = [
         f"token {place}: <b>{shown(token)}</b>",
-        f"depth {depth} of {n_layers} ({depth / n_layers:.0%}), {after}",
+        described(depth, n_layers),
         *(
-            f"{prob:.3f}  {shown(profile.text(top))}"
+            f"{number(prob)}  {shown(profile.text(top))}"
             for top, prob in zip(tops.tolist(), probs.tolist(), strict=True)
         ),
     ]
@@ -178,7 +152,7 @@ def _hover(
 
 
 def _measures(read: dict[str, float]) -> str:
-    lines = [f"KL {read['kl']:.3g}, entropy {read['entropy']:.3g} nats"]
+    lines = [f"KL {number(read['kl'])}, entropy {number(read['entropy'])} nats"]
     if "rank" in read:
         lines.append(f"rank of the final prediction {read['rank']:.0f}")
     return "<br>" + "<br>".join(lines)
@@ -201,12 +175,12 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
         **axis,
         tickvals=list(range(n_layers + 1)),
         ticktext=[
-            f'{depth_label(d, n_layers)} <span style="color:{MUTED}">{d / n_layers:.2f}</span>'
+            f'{d} <span style="color:{MUTED}">· {fraction(d, n_layers)}</span>'
             for d in range(n_layers + 1)
         ],
     )
     figure.add_annotation(
-        text="after block · fraction of the depth",
+        text=AXIS,
         name="y_title",
         x=0,
         xref="paper",
@@ -253,21 +227,21 @@ def top_bars(
     (column,) = where
     probs = profile.top_log_probs[at, prompt, column, :k].exp().tolist()
     texts = [profile.text(t) for t in profile.top_tokens[at, prompt, column, :k].tolist()]
-    block = depth_label(at, profile.n_layers)
-    after = "of the embedding" if block == "embed" else f"after block {block}"
     own = shown(profile.text(int(profile.token[prompt, column])), 14)
-    title = f"Next token {after}, behind {own}"
+    title = f"Next token at depth {at} of {profile.n_layers}, behind {own}"
     figure = go.Figure(
         go.Bar(
             x=probs,
             y=list(range(len(probs))),
             orientation="h",
             marker={"color": PALETTE["lens"], "line": {"width": 0}},
-            text=[f"{p:.3f}" for p in probs],
+            text=[number(p) for p in probs],
             textposition="outside",
             cliponaxis=False,
-            customdata=[shown(text) for text in texts],
-            hovertemplate="%{customdata}: %{x:.4f}<extra></extra>",
+            customdata=[
+                f"{shown(text)}: {number(p)}" for text, p in zip(texts, probs, strict=True)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
         )
     )
     figure.update_layout(
@@ -292,20 +266,20 @@ def top_bars(
 
 def lenses_together(comparison: "LensComparison") -> go.Figure:
     """A panel a measure, a curve a lens, over relative depth."""
-    from lensdepth.lens.compare import MEASURES
+    from lensdepth.lens.compare import MEASURES as titles
 
     panels = []
-    for measure, title in MEASURES.items():
+    for measure, title in titles.items():
         values = getattr(comparison, measure)
         curves = []
         for i, name in enumerate(comparison.names):
             n_depths = int(comparison.n_layers[i]) + 1
             mine = values[i, :, :n_depths]
-            mine = mine[~mine.isnan().all(1)].numpy()
+            mine = mine[~mine.isnan().all(1)]
             curves.append(
-                Curve.from_interval(
+                Curve.of(
                     name,
-                    *stats.bootstrap_mean(mine),
+                    mine,
                     role=BAR_ROLES[i % len(BAR_ROLES)],
                     depths=comparison.relative_depth[i, :n_depths].numpy(),
                     dashed=i % 2 == 1,

@@ -112,21 +112,10 @@ class LensProfile:
 
     def plot(self) -> "Figure":
         """KL to the final distribution, entropy and top-1 agreement by depth, with 95 % bands."""
-        from lensdepth import plotting, stats
+        from lensdepth import plotting
+        from lensdepth.lens.told import SUMMARY, curves_of
 
-        panels = {
-            "KL(final ‖ lens), nats": self.kl,
-            "entropy, nats": self.entropy,
-            "top-1 agreement": self.top1_agreement,
-        }
-        curves = [
-            plotting.Curve.from_interval(
-                name, *stats.bootstrap_mean(self.mean_by_depth(values).numpy()), role=role
-            )
-            for (name, values), role in zip(
-                panels.items(), ("lens", "entropy", "agree"), strict=True
-            )
-        ]
+        curves = curves_of(self, SUMMARY)
         title = f"{self.name} by depth"
         return plotting.depth_panels(curves, n_layers=self.n_layers, title=title)
 

@@ -16,17 +16,18 @@ from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.locality.repair import repair_values
 from lensdepth.model import DepthModel
-from lensdepth.outcome import depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
-from lensdepth.stats import Interval, bootstrap_mean, bootstrap_statistic
+from lensdepth.stats import bootstrap_mean, bootstrap_statistic
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.loop import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
 from lensdepth.tasks.task import Task
+from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +182,7 @@ class LocalityProfile:
         places = repeat(self.depths, "depth -> (pair depth)", **sizes).numpy()
         columns: dict[str, object] = {
             "pair": repeat(torch.arange(n_pairs), "pair -> (pair depth)", **sizes).numpy(),
-            **depth_columns(places, self.stream, self.n_layers),
+            **depth_columns(places, self.n_layers, stream=self.stream),
             "local": self.local.flatten().numpy(),
             "whole": repeat(self.whole, "pair -> (pair depth)", **sizes).numpy(),
             "without": self.without.flatten().numpy(),
@@ -196,25 +197,15 @@ class LocalityProfile:
     def plot(self) -> "Figure":
         """Local effect and necessity by depth with 95 % bands, and the direct effect if known."""
         from lensdepth import plotting
+        from lensdepth.locality.told import curves
+        from lensdepth.telling.names import metric_words, position_name, stream_name
 
-        curves = [("local effect", self.local, "prediction", False)]
-        curves.append(("lost when left out", self.necessity, "input", False))
-        if self.direct is not None:
-            curves.append(("direct effect", self.direct, "direction", True))
+        where = f"{stream_name(self.stream)}, {position_name(self.position)}"
         return plotting.depth_figure(
-            [
-                plotting.Curve.from_interval(
-                    name,
-                    *bootstrap_mean(values.numpy()),
-                    role=role,
-                    depths=self.depths.numpy() + (self.stream != "resid_pre"),
-                    dashed=dashed,
-                )
-                for name, values, role, dashed in curves
-            ],
+            curves(self),
             n_layers=self.n_layers,
-            title=f"Local against global: {self.stream} at the {self.position} position",
-            y_title=f"change of {self.metric}" + ", nats" * (self.metric in ("logit_diff", "kl")),
+            title=f"Local against global: {where}",
+            y_title=metric_words(self.metric).unit,
         )
 
     def save(self, path: str | Path) -> None:

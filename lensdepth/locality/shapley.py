@@ -22,7 +22,6 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
-from lensdepth.outcome import depth_columns
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -32,6 +31,7 @@ from lensdepth.sweep.loop import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
 from lensdepth.tasks.task import Task
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ class ShapleyProfile:
         mean, low, high = stats.bootstrap_mean(self.values.numpy())
         return pd.DataFrame(
             {
-                **depth_columns(self.depths.numpy(), self.stream, self.n_layers),
+                **depth_columns(self.depths, self.n_layers, stream=self.stream),
                 "value": mean,
                 "low": low,
                 "high": high,
@@ -86,18 +86,20 @@ class ShapleyProfile:
 
     def plot(self) -> "Figure":
         """Mean value by depth with its 95 % band over pairs."""
-        from lensdepth import plotting, stats
+        from lensdepth import plotting
+        from lensdepth.telling.curves import Curve
+        from lensdepth.telling.names import has_blocks, position_name, stream_name
 
-        curve = plotting.Curve.from_interval(
+        curve = Curve.of(
             "Shapley value",
-            *stats.bootstrap_mean(self.values.numpy()),
+            self.values,
             role="prediction",
-            depths=self.depths.numpy() + (self.stream != "resid_pre"),
+            depths=self.depths.numpy() + has_blocks(self.stream),
         )
         return plotting.depth_figure(
             [curve],
             n_layers=self.n_layers,
-            title=f"Share of each depth: {self.stream} at the {self.position} position",
+            title=f"Share of each: {stream_name(self.stream)}, {position_name(self.position)}",
             y_title=f"Shapley value of {self.metric}",
         )
 

@@ -29,6 +29,7 @@ from lensdepth.sweep.roles import Mode, PositionName
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +113,8 @@ class TrajectoryProfile:
         edited = self.edited[row]
         columns = {
             "pair": pair.flatten().numpy(),
-            "edited": edited.flatten().numpy(),
-            "depth": depth.flatten().numpy(),
+            **depth_columns(edited.flatten(), self.n_layers, stream=self.stream, name="edited"),
+            **depth_columns(depth.flatten(), self.n_layers),
         }
         for name in (
             "angle_from_base",
@@ -130,18 +131,17 @@ class TrajectoryProfile:
     def plot(self) -> "Figure":
         """Mean progress in angle towards the source, by edited (up) and later depth (across)."""
         from lensdepth import stats
-        from lensdepth.heatmaps import Axis, effect_heatmap
-        from lensdepth.patching.figures import depth_axis
+        from lensdepth.heatmaps import depth_axis, effect_heatmap
+        from lensdepth.telling.names import position_name
 
         mean, low, high = stats.bootstrap_mean(self.angle_progress.numpy())
-        everywhere = torch.arange(self.n_layers + 1)
-        rows = depth_axis(self.stream, self.edited, self.n_layers)
-        columns = depth_axis("resid_pre", everywhere, self.n_layers)
+        rows = depth_axis(self.edited.tolist(), self.n_layers, stream=self.stream)
+        columns = depth_axis(range(self.n_layers + 1), self.n_layers)
         return effect_heatmap(
             mean,
-            rows=Axis(title=f"edited: {rows.title}", labels=rows.labels, names=rows.names),
-            columns=Axis(title="read after block", labels=columns.labels, names=columns.names),
-            title=f"Response of the trajectory at the {self.read} position",
+            rows=rows.of("edited"),
+            columns=columns.of("read"),
+            title=f"Response of the trajectory, {position_name(self.read)}",
             unit="share of the angle from base to source",
             signs=("away from the source", "towards the source"),
             low=low,

@@ -12,7 +12,7 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
-from lensdepth.outcome import Effects, depth_columns
+from lensdepth.outcome import Effects
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -23,6 +23,7 @@ from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
 from lensdepth.sweep.runs import Run
 from lensdepth.tasks.task import Task
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,21 +84,21 @@ class TransferProfile:
         """One row a pair, depth taken from and depth inserted at; `depth` is the latter."""
         frame = self.outcome.to_frame(self.stream, self.n_layers)
         places = frame["inserted"].to_numpy()
-        return frame.assign(**depth_columns(places, self.stream, self.n_layers))
+        return frame.assign(**depth_columns(places, self.n_layers))
 
     def plot(self) -> "Figure":
         """Mean transferred fraction by depth taken (up) and depth inserted (across)."""
         from lensdepth import stats
-        from lensdepth.heatmaps import Axis, effect_heatmap
-        from lensdepth.patching.figures import depth_axis
+        from lensdepth.heatmaps import depth_axis, effect_heatmap
+        from lensdepth.telling.names import position_name
 
         mean, low, high = stats.bootstrap_mean(self.transferred.numpy())
-        axis = depth_axis(self.stream, self.depths, self.n_layers)
+        axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
         return effect_heatmap(
             mean,
-            rows=Axis(title=f"taken: {axis.title}", labels=axis.labels, names=axis.names),
-            columns=Axis(title=f"put in: {axis.title}", labels=axis.labels, names=axis.names),
-            title=f"Cross-depth transfer at the {self.position} position",
+            rows=axis.of("taken"),
+            columns=axis.of("put in"),
+            title=f"Cross-depth transfer, {position_name(self.position)}",
             unit=f"transferred fraction of {self.metric}",
             signs=("away from the source", "towards the source"),
             low=low,

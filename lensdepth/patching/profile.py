@@ -196,28 +196,15 @@ class PatchProfile:
         """Efficacy by depth with 95 % bands where one or two positions were patched, else a map."""
         if not self.is_curves:
             return self.heatmap()
-        from lensdepth import plotting, stats
+        from lensdepth import plotting
+        from lensdepth.patching.told import efficacy_curves
+        from lensdepth.telling.names import metric_words, stream_name
 
-        curves = []
-        for position in self.positions:
-            for control in (None, *self.controls):
-                name = f"{position} position"
-                if control:
-                    name += f" ({control.replace('_', ' ')})"
-                curves.append(
-                    plotting.Curve.from_interval(
-                        name,
-                        *stats.bootstrap_mean(self.efficacy(position, control=control).numpy()),
-                        role=position if position in plotting.PALETTE else "full",
-                        depths=self.depths.numpy(),
-                        dashed=control is not None,
-                    )
-                )
         return plotting.depth_figure(
-            curves,
+            efficacy_curves(self),
             n_layers=self.n_layers,
-            title="Patching one residual state",
-            y_title="efficacy (share of pairs that give the source's answer)",
+            title=f"Patching one state: {stream_name(self.stream)}",
+            y_title=metric_words("success").unit,
             y_range=(-0.03, 1.03),
         )
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
-from lensdepth.outcome import Effects, depth_columns
+from lensdepth.outcome import Effects
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -32,6 +32,7 @@ from lensdepth.sweep.loop import Options, say_undefined
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
 from lensdepth.tasks.task import Task
+from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,24 +126,24 @@ class WindowProfile:
     def to_frame(self) -> "pd.DataFrame":
         """One row a pair and window; `depth` is where the window's last edit acts."""
         frame = self.outcome.to_frame(self.stream, self.n_layers)
-        return frame.assign(**depth_columns(frame["last"].to_numpy(), self.stream, self.n_layers))
+        return frame.assign(**depth_columns(frame["last"], self.n_layers))
 
     def plot(self) -> "Figure":
         """Mean effect by first (up) and last depth (across): the diagonal is local."""
         from lensdepth import stats
-        from lensdepth.heatmaps import Axis, effect_heatmap
-        from lensdepth.patching.figures import depth_axis, metric_unit
+        from lensdepth.heatmaps import depth_axis, effect_heatmap
+        from lensdepth.telling.names import metric_words, position_name, stream_name
 
         mean, low, high = stats.bootstrap_mean(self.effects.numpy())
-        axis = depth_axis(self.stream, self.depths, self.n_layers)
-        unit, less, more = metric_unit(self.metrics[0])
+        axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
+        words = metric_words(self.metrics[0])
         return effect_heatmap(
             mean,
-            rows=Axis(title="from " + axis.title, labels=axis.labels, names=axis.names),
-            columns=Axis(title="to " + axis.title, labels=axis.labels, names=axis.names),
-            title=f"Patching windows of {self.stream} at the {self.position} position",
-            unit=unit,
-            signs=(less, more),
+            rows=axis.of("first"),
+            columns=axis.of("last"),
+            title=f"Patching windows of {stream_name(self.stream)}, {position_name(self.position)}",
+            unit=words.unit,
+            signs=(words.less, words.more),
             low=low,
             high=high,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from lensdepth.analyses import ANALYSES
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
@@ -16,8 +17,9 @@ from lensdepth.report.measure import measure, summarize
 from lensdepth.report.measured import Measured
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
-from lensdepth.summary import Json
-from lensdepth.tasks.task import Task
+from lensdepth.tasks import Task
+from lensdepth.telling.curves import WHERE
+from lensdepth.telling.plain import Json
 from lensdepth.unfinished import complete, sweep, whole_name
 from lensdepth.writing import (
     check_writable,
@@ -29,6 +31,8 @@ from lensdepth.writing import (
 )
 
 PAGES = (".html", ".htm")
+IN_FRAME = ("lens", "patch", "steering", "ablation", "geometry")
+"""Analyses whose tables are joined in `Report.to_frame`."""
 OURS = {".parquet", ".json"}
 """What a folder of tables holds; a folder with anything else in it is never replaced."""
 
@@ -44,6 +48,16 @@ class Report(Measured):
     """Folder of Parquet tables and `summary.json`."""
     summary: Json
     """What `summary.json` holds."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """The tables by depth of all analyses side by side: one row a depth."""
+        frames = []
+        for one in ANALYSES:
+            result = getattr(self, one.key, None)
+            table = one.table(result) if result is not None and one.key in IN_FRAME else None
+            if table is not None:
+                frames.append(table.frame.set_index(list(WHERE)).add_prefix(f"{one.name}_"))
+        return frames[0].join(frames[1:]).copy().reset_index()
 
     def plot(self) -> Figure:
         """All analyses on one depth axis, with the transition zones."""
@@ -79,8 +93,8 @@ def build_report(
     """
     page, folder = report_place(out)
     check_output(page, folder, overwrite=overwrite)
-    measured = measure(model, task, seed=seed, batch_size=batch_size)
-    return write_report(measured, page, folder)
+    findings = measure(model, task, seed=seed, batch_size=batch_size)
+    return write_report(findings, page, folder)
 
 
 def report_place(out: str | Path) -> tuple[Path, Path]:
@@ -151,13 +165,13 @@ def _check_tables(folder: Path) -> None:
         raise FileExistsError(f"{said}, which is a file; move it, or write elsewhere.")
 
 
-def write_report(measured: Measured, page: Path, folder: Path) -> Report:
+def write_report(findings: Measured, page: Path, folder: Path) -> Report:
     """Write page and tables as one; if anything fails, what was there before is there still."""
-    summary = summarize(measured)
-    text = render(measured, tables_folder=folder.name)
+    summary = summarize(findings)
+    text = render(findings, tables_folder=folder.name)
     tables = {
         f"{name}.parquet": frame.to_parquet(index=False)
-        for name, frame in tables_of(measured).items()
+        for name, frame in tables_of(findings).items()
     }
     said = json.dumps(summary, indent=1, allow_nan=False)
     with whole_files(page, folder) as (new_page, new_folder):
@@ -166,29 +180,29 @@ def write_report(measured: Measured, page: Path, folder: Path) -> Report:
             write_bytes(new_folder / name, content)
         write_text(new_folder / "summary.json", said)
         write_text(new_page, text)
-    return Report(path=page, tables=folder, summary=summary, **vars(measured))
+    return Report(path=page, tables=folder, summary=summary, **vars(findings))
 
 
-def tables_of(measured: Measured) -> dict[str, pd.DataFrame]:
+def tables_of(findings: Measured) -> dict[str, pd.DataFrame]:
     """The whole table of each result by name, and the task's own."""
     results = {
-        "lens": measured.lens,
-        "patch": measured.patch,
-        "steering": measured.steering,
-        "steering_crossing": measured.steering_crossing,
-        "locality": measured.locality,
-        "ablation": measured.ablation,
-        "dose": measured.dose,
-        "decoding": measured.decoding,
-        "geometry": measured.geometry,
-        "claims": measured.claims,
-        "transition": measured.transition,
-        "crossing": measured.crossing,
+        "lens": findings.lens,
+        "patch": findings.patch,
+        "steering": findings.steering,
+        "steering_crossing": findings.steering_crossing,
+        "locality": findings.locality,
+        "ablation": findings.ablation,
+        "dose": findings.dose,
+        "decoding": findings.decoding,
+        "geometry": findings.geometry,
+        "claims": findings.claims,
+        "transition": findings.transition,
+        "crossing": findings.crossing,
     }
     frames = {name: r.to_frame() for name, r in results.items() if r is not None}
-    if measured.geometry is not None:
-        frames["geometry_maps"] = measured.geometry.map_frame()
-    task = measured.task.to_frame()
+    if findings.geometry is not None:
+        frames["geometry_maps"] = findings.geometry.map_frame()
+    task = findings.task.to_frame()
     # Labels come from users' files and may mix kinds, which Parquet's columns cannot.
     mixed = [name for name in task.columns if task[name].dtype == object]
     frames["task"] = task.astype(dict.fromkeys(mixed, "string"))

@@ -4,17 +4,20 @@ import html
 import json
 from typing import Any
 
-import numpy as np
 from plotly.graph_objects import Figure
 
-from lensdepth import plotting, stats
-from lensdepth.ablation.profile import AblationProfile
-from lensdepth.geometry.profile import GeometryProfile
-from lensdepth.plotting import Curve, Panel, Zone
+from lensdepth import colours, plotting
+from lensdepth.analyses import analysis
+from lensdepth.plotting import Panel, Zone
 from lensdepth.report.measured import Measured
+from lensdepth.telling.curves import Curve
+from lensdepth.telling.names import metric_words
 from lensdepth.transition.crossing import Crossing
+from lensdepth.transition.find import Transition
 
 SHARE = (-0.04, 1.06)
+SWAPPED = tuple(f"{edit}_transferred" for edit in ("full", "direction", "norm", "random_direction"))
+"""What the story shows of direction against norm."""
 
 
 def crossing_zone(crossing: Crossing | None) -> Zone | None:
@@ -24,23 +27,23 @@ def crossing_zone(crossing: Crossing | None) -> Zone | None:
     return Zone(name="control passes", low=crossing.low, at=crossing.depth, high=crossing.high)
 
 
-def lens_zone(findings: Measured) -> Zone | None:
+def lens_zone(transition: Transition | None) -> Zone | None:
     """The interval of the lens's transition, where there is one."""
-    found = findings.transition
-    if found is None or found.verdict != "transition":
+    if transition is None or transition.verdict != "transition":
         return None
     return Zone(
         name="lens switches",
-        low=found.location_low,
-        at=found.location,
-        high=found.location_high,
+        low=transition.location_low,
+        at=transition.location,
+        high=transition.location_high,
         role="lens_zone",
     )
 
 
 def story(findings: Measured) -> Figure:
     """Lens, patching, direction against norm, and geometry on one relative depth axis."""
-    zones = [z for z in (crossing_zone(findings.crossing), lens_zone(findings)) if z is not None]
+    found = (crossing_zone(findings.crossing), lens_zone(findings.transition))
+    zones = [zone for zone in found if zone is not None]
     return plotting.depth_story(
         story_panels(findings), n_layers=findings.n_layers, title="The depth story", zones=zones
     )
@@ -48,70 +51,37 @@ def story(findings: Measured) -> Figure:
 
 def story_panels(findings: Measured) -> list[Panel]:
     """Up to seven panels; three or four where the task has no pairs."""
-    lens, patch = findings.lens, findings.patch
+    lens = {curve.key: curve for curve in curves_of("lens", findings.lens)}
     panels = [
+        Panel(title=f"Lens: {lens['kl'].heading}", curves=[lens["kl"]]),
         Panel(
-            title="Lens: KL to the final distribution, nats",
-            curves=[_mean("KL", lens.mean_by_depth(lens.kl), "lens")],
-        ),
-        Panel(
-            title="Lens: share whose top token is final",
-            curves=[_mean("top-1", lens.mean_by_depth(lens.top1_agreement), "agree")],
+            title=f"Lens: {lens['top1_agreement'].heading}",
+            curves=[lens["top1_agreement"]],
             y_range=SHARE,
         ),
     ]
-    if patch is not None:
-        at = patch.depths.numpy()
-        curves = [_mean(f"at {name}", patch.efficacy(name), name, at) for name in patch.positions]
-        panels.append(Panel(title="Patching: share that switches", curves=curves, y_range=SHARE))
-    if findings.steering is not None:
-        found = findings.steering
-        at = found.depths.numpy()
-        curves = [_mean(f"at {name}", found.efficacy(name), name, at) for name in found.positions]
-        panels.append(Panel(title="Steering: share that switches", curves=curves, y_range=SHARE))
+    for key, ending in (("patch", "_efficacy"), ("steering", "_full")):
+        result = getattr(findings, key)
+        if result is not None:
+            curves = [c for c in curves_of(key, result) if c.key.endswith(ending)]
+            title = f"{analysis(key).title}: {metric_words('success').unit}"
+            panels.append(Panel(title=title, curves=curves, y_range=SHARE))
     if findings.ablation is not None:
-        panels.append(Panel(title="Swapping: fraction moved", curves=_parts(findings.ablation)))
+        curves = [c for c in curves_of("ablation", findings.ablation) if c.key in SWAPPED]
+        panels.append(Panel(title=f"Swapping: {curves[0].unit}", curves=curves))
     if findings.geometry is not None:
-        found = findings.geometry
-        coupling = [
-            _measured(found, "angle_js", "angle", "direction"),
-            _measured(found, "norm_js", "norm", "norm"),
-        ]
+        shape = {curve.key: curve for curve in curves_of("geometry", findings.geometry)}
+        coupling = [shape["angle_js"], shape["norm_js"]]
         panels += [
             Panel(title="Correlation with differences of prediction", curves=coupling),
-            Panel(
-                title="Effective rank of the cloud of states",
-                curves=[_measured(found, "effective_rank", "effective rank", "entropy")],
-            ),
+            Panel(title="Effective rank of the cloud", curves=[shape["effective_rank"]]),
         ]
     return panels
 
 
-def _mean(name: str, values: Any, role: str, depths: np.ndarray | None = None) -> Curve:
-    return Curve.from_interval(
-        name, *stats.bootstrap_mean(values.numpy()), role=role, depths=depths
-    )
-
-
-def _measured(profile: GeometryProfile, measure: str, name: str, role: str) -> Curve:
-    found = profile.of(measure)
-    bounds = (values.numpy() for values in (found.value, found.low, found.high))
-    return Curve.from_interval(name, *bounds, role=role)
-
-
-def _parts(profile: AblationProfile) -> list[Curve]:
-    names = {"full": "whole", "direction": "direction", "norm": "norm"}
-    names |= {"random_direction": "random"}
-    return [
-        Curve.from_interval(
-            name,
-            *stats.bootstrap_mean(profile.of(edit, profile.transferred).numpy()),
-            role="direction" if edit == "random_direction" else edit,
-            depths=profile.depths.numpy(),
-            dashed=edit == "random_direction",
-        )
-        for edit, name in names.items()
-    ]
+def curves_of(key: str, result: Any) -> list[Curve]:
+    """What a result has by depth, as its own room tells it."""
+    return analysis(key).curves(result)
 
 
 def with_zone(figure: Figure, zone: Zone | None) -> Figure:
@@ -194,4 +164,4 @@ def script_safe(text: str) -> str:
 
 def page_settings() -> str:
     """Colours for the dark page, as JSON for the script."""
-    return script_safe(json.dumps({"dark": plotting.dark_colours()}))
+    return script_safe(json.dumps({"dark": colours.dark_colours()}))

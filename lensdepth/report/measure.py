@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from lensdepth.ablation.decoding import decode_parts
 from lensdepth.ablation.dose import FACTORS, dose_response
 from lensdepth.ablation.sweep import ablation_sweep
+from lensdepth.analyses import ANALYSES
 from lensdepth.claims import evidence
 from lensdepth.claims.evaluate import evaluate_claims
 from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
@@ -23,22 +24,11 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.report.measured import Measured
+from lensdepth.report.story import switches_of
 from lensdepth.steering.sweep import steering_sweep
-from lensdepth.summary import (
-    Json,
-    ablation_summary,
-    claims_summary,
-    decoding_summary,
-    dose_summary,
-    geometry_summary,
-    lens_summary,
-    locality_summary,
-    patch_summary,
-    provenance_json,
-    steering_summary,
-    to_json,
-)
 from lensdepth.tasks.task import Task
+from lensdepth.tasks.told import counts, noun
+from lensdepth.telling.plain import Json, provenance_json, to_json
 from lensdepth.transition.change_point import ChangePoint, find_change_point
 from lensdepth.transition.commitment import find_commitment
 from lensdepth.transition.compare import compare_definitions
@@ -218,37 +208,16 @@ def summarize(measured: Measured) -> Json:
     task = measured.task
     summary: dict[str, Any] = {
         "provenance": provenance_json(measured.lens.provenance),
-        "task": {
-            "name": task.name,
-            "n": len(task),
-            "n_drawn": task.n_drawn,
-            "n_multi_token": task.n_multi_token,
-            "n_wrong": task.n_wrong,
-            "pairs": task.has_pairs,
-            "seed": task.seed,
-        },
+        "task": {"name": task.name, "kind": noun(task), "seed": task.seed},
+        "pairs": counts(task),
         "seed": measured.seed,
         "absent": measured.absent,
         "seconds": measured.seconds,
-        "lens": lens_summary(measured.lens, measured.transition),
         "switches": compare_definitions(measured.switches).to_dict("records"),
     }
-    if measured.patch is not None:
-        summary["patch"] = patch_summary(measured.patch, measured.crossing)
-    if measured.steering is not None:
-        summary["steer"] = steering_summary(
-            measured.steering, measured.steering_crossing, measured.sustained_crossing
-        )
-    if measured.locality is not None:
-        summary["locality"] = locality_summary(measured.locality)
-    if measured.ablation is not None:
-        summary["ablate"] = ablation_summary(measured.ablation)
-    if measured.dose is not None:
-        summary["dose"] = dose_summary(measured.dose)
-    if measured.decoding is not None:
-        summary["decoding"] = decoding_summary(measured.decoding)
-    if measured.geometry is not None:
-        summary["geometry"] = geometry_summary(measured.geometry)
-    if measured.claims is not None:
-        summary["claims"] = claims_summary(measured.claims)
+    for one in ANALYSES:
+        result = getattr(measured, one.key, None)
+        if result is not None:
+            _, found = switches_of(measured, one.key)
+            summary[one.name] = one.summary(result, *found)
     return to_json(summary)

@@ -2,21 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from lensdepth import plotting, stats
+from lensdepth import plotting
+from lensdepth.telling.curves import edited_curve
+from lensdepth.telling.names import SCOPES, metric_words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from lensdepth.steering.profile import SteeringProfile
 
-CENTRIC = {"input": "input-centric", "prediction": "output-centric"}
-SCOPES = {
-    "local": "at one depth", "suffix": "sustained from each depth on",
-    "prefix": "up to each depth", "all": "at every depth",
-}  # fmt: skip
 PARTS = {
     "full": "adding the whole difference", "direction": "turning as the difference would",
-    "norm": "stretching as the difference would", "random": "adding random vectors",
+    "norm": "stretching as the difference would", "random": "adding a random direction",
     "shuffled": "adding another pair's difference",
 }  # fmt: skip
 
@@ -26,24 +23,23 @@ def efficacy_figure(
 ) -> "Figure":
     """Efficacy by depth at each position with 95 % bands, and the random vector's, dashed."""
     scope = profile.scopes[0] if scope is None else scope
-    drawn = [(edit, CENTRIC, False)]
-    if edit != "random":
-        drawn.append(("random", {k: f"random vector, {k} position" for k in CENTRIC}, True))
     curves = [
-        plotting.Curve.from_interval(
-            names[position],
-            *stats.bootstrap_mean(profile.efficacy(position, edit=name, scope=scope).numpy()),
+        edited_curve(
+            position,
+            profile.efficacy(position, edit=name, scope=scope),
+            key=f"{position}_{name}",
             role=position,
             depths=profile.depths.numpy(),
-            dashed=dashed,
+            edit=None if name == "full" else name,
+            control=name != edit,
         )
-        for name, names, dashed in drawn
+        for name in dict.fromkeys((edit, "random"))
         for position in profile.positions
     ]
     return plotting.depth_figure(
         curves,
         n_layers=profile.n_layers,
         title=f"Steering {SCOPES[scope]}, {PARTS[edit]}",
-        y_title="share that gives the intended answer",
+        y_title=metric_words("success").unit,
         y_range=(-0.03, 1.03),
     )

@@ -70,6 +70,11 @@ class SteeringProfile:
         return tuple(map(str, self.outcome.coords["position"]))
 
     @property
+    def stream(self) -> str:
+        """What is steered."""
+        return "resid_pre"
+
+    @property
     def depths(self) -> Int[Tensor, " depth"]:
         return torch.tensor(self.outcome.coords["depth"])
 

@@ -6,19 +6,27 @@ to unit variance over depth, so that they count alike.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
+from lensdepth.storage import load_result, save_result
+from lensdepth.telling.numbers import p_value, percent
 from lensdepth.transition.find import ALPHA, whole_units
 
 if TYPE_CHECKING:
     import pandas as pd
+    from plotly.graph_objects import Figure
+
+ROLES = ("lens", "prediction", "input", "agree", "norm", "entropy")
+"""Colours of the profiles, in their order."""
 
 
 @checked
@@ -39,6 +47,9 @@ class ChangePoint:
     p: float
     """Permutation p-value: depths of each unit in any order, the same for all profiles."""
     seed: int
+    depths: Float[Tensor, " depth"]
+    curves: Float[Tensor, "profile depth"]
+    """Mean profiles as they were cut: about their mean over depth, at unit spread."""
 
     def to_frame(self) -> "pd.DataFrame":
         """One row."""
@@ -46,7 +57,37 @@ class ChangePoint:
 
         names = ("verdict", "location", "low", "high", "gain", "p", "reason")
         row = {"profiles": ", ".join(self.names)} | {name: getattr(self, name) for name in names}
+        row["relative_location"] = self.location / float(self.depths[-1])
         return pd.DataFrame([row])
+
+    def plot(self) -> "Figure":
+        """The mean profiles, scaled alike, and the interval of the cut."""
+        from lensdepth import plotting
+        from lensdepth.telling.curves import Curve
+
+        curves = [
+            Curve.from_interval(
+                name, curve.numpy(), role=ROLES[i % len(ROLES)], depths=self.depths.numpy()
+            )
+            for i, (name, curve) in enumerate(zip(self.names, self.curves, strict=True))
+        ]
+        known = not np.isnan(self.low)
+        return plotting.depth_figure(
+            curves,
+            n_layers=int(self.depths[-1]),
+            title=f"One cut of {len(self.names)} profiles: {self.verdict}",
+            y_title="profile about its mean, scaled to unit spread",
+            zone=(self.low, self.location, self.high) if known else None,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ChangePoint":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
 
 
 @checked
@@ -85,6 +126,8 @@ def find_change_point(
     cut, gain = _cut(observed)
     settled = {
         "names": tuple(named), "gain": gain, "seed": seed, "location": _middle(at, cut),
+        "depths": torch.tensor(at, dtype=torch.float32),
+        "curves": torch.tensor(_scaled(observed), dtype=torch.float32),
     }  # fmt: skip
     if min(map(len, units)) < 2:
         unknown = dict.fromkeys(("low", "high"), float("nan"))
@@ -98,7 +141,7 @@ def find_change_point(
     ]
     p = stats.permutation_p(gain, np.array(null))
     verdict: Literal["change", "cannot tell"] = "change" if p < ALPHA else "cannot tell"
-    reason = f"one cut explains {gain:.0%} of the change with depth (p = {p:.2g})"
+    reason = f"one cut explains {percent(gain)} of the change with depth ({p_value(p)})"
     return ChangePoint(
         verdict=verdict, reason=reason, low=float(low), high=float(high), p=p, **settled
     )
@@ -113,17 +156,23 @@ def _middle(at: Float[Array, " depth"], cut: int) -> float:
     return float(at[cut - 1] + at[cut]) / 2
 
 
+def _scaled(curves: Float[Array, "profile depth"]) -> Float[Array, "profile depth"]:
+    """Profiles about their means and of unit spread over depth; 0 where one does not move."""
+    centred = curves - curves.mean(1, keepdims=True)
+    spread = np.sqrt((centred**2).sum(1, keepdims=True))
+    moving = spread > 1e-12 * np.maximum(np.abs(curves).max(1, keepdims=True), 1.0)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=moving)
+
+
 def _cut(curves: Float[Array, "profile depth"]) -> tuple[int, float]:
     """First depth after the best cut, and the share of the variance that it explains."""
     # Compiled, and slow to import for those who never cut.
     from ruptures import KernelCPD
 
-    centred = curves - curves.mean(1, keepdims=True)
-    spread = np.sqrt((centred**2).sum(1, keepdims=True))
-    moving = spread[:, 0] > 1e-12 * np.maximum(np.abs(curves).max(1), 1.0)
-    if not moving.any():
+    scaled = _scaled(curves)
+    scaled = scaled[scaled.any(1)]
+    if not len(scaled):
         return 1, 0.0
-    scaled = centred[moving] / spread[moving]
     ends = KernelCPD(kernel="linear", min_size=1).fit_predict(scaled.T, n_bkps=1) or [1]
     cut = ends[0]
     sides = [scaled[:, :cut], scaled[:, cut:]]

@@ -1,6 +1,7 @@
 """Commitment: the first depth from which on the lens's first choice is the final answer."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile
+from lensdepth.storage import load_result, save_result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from plotly.graph_objects import Figure
 
 
 @checked
@@ -39,6 +42,31 @@ class Commitment:
         return pd.DataFrame(
             {"unit": np.arange(len(at)), "depth": at, "relative_depth": at / self.n_layers}
         )
+
+    def plot(self) -> "Figure":
+        """Share of the prompts that are settled by depth, and the interval of the median."""
+        from lensdepth import plotting
+        from lensdepth.telling.curves import Curve
+
+        settled = self.depths[:, None] <= torch.arange(self.n_layers + 1)
+        known = not np.isnan(self.low)
+        return plotting.depth_figure(
+            [Curve.of("settled", settled.float(), role="agree")],
+            n_layers=self.n_layers,
+            title="Where the lens's first choice is settled",
+            y_title="share of prompts whose first choice is final from there on",
+            y_range=(-0.03, 1.03),
+            zone=(self.low, self.location, self.high) if known else None,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Commitment":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
 
 
 @checked

@@ -1,13 +1,16 @@
 """Transitions side by side: do definitions agree, is one sharper, do they survive being many?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from lensdepth import stats
 from lensdepth.arguments import checked
+from lensdepth.storage import load_result, save_result
+from lensdepth.telling.numbers import Interval, p_value
 from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
 from lensdepth.transition.crossing import Crossing
@@ -16,6 +19,7 @@ from lensdepth.transition.sigmoid import fit_sigmoids
 
 if TYPE_CHECKING:
     import pandas as pd
+    from plotly.graph_objects import Figure
 
 Located = Transition | ChangePoint | Crossing | Commitment
 
@@ -31,6 +35,32 @@ class WidthComparison:
     sharper."""
     low: float
     high: float
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(self)])
+
+    def plot(self) -> "Figure":
+        """The difference with its interval, beside none."""
+        from lensdepth.plotting import interval_figure
+
+        found = Interval(value=self.difference, low=self.low, high=self.high)
+        return interval_figure(
+            {"first less second": found},
+            title=f"Two transitions: {self.verdict}",
+            x_title="difference of 10-90 % widths, depths",
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "WidthComparison":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
 
 
 @checked
@@ -87,7 +117,7 @@ def correct_many(found: Sequence[Transition]) -> list[Transition]:
     for one, p in zip(found, corrected, strict=True):
         changed = replace(one, p=float(p))
         if one.verdict == "transition" and p >= ALPHA:
-            reason = f"after correction for {len(found)} profiles it could be chance (p = {p:.2g})"
+            reason = f"after correction for {len(found)} profiles it could be chance ({p_value(p)})"
             changed = replace(changed, verdict="cannot tell", reason=reason)
         result.append(changed)
     return result

@@ -15,6 +15,8 @@ from lensdepth.arguments import checked
 from lensdepth.outside import cut
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
+from lensdepth.telling.names import has_blocks
+from lensdepth.telling.numbers import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,8 @@ class Controlled(Protocol):
     def provenance(self) -> Provenance: ...
     @property
     def positions(self) -> tuple[str, ...]: ...
+    @property
+    def stream(self) -> str: ...
     @property
     def depths(self) -> Int[Tensor, " depth"]: ...
     def efficacy(self, position: str) -> Float[Tensor, "pair depth"]: ...
@@ -72,12 +76,21 @@ class Crossing:
     """Efficacy that leads late: at the prediction position."""
     seed: int
 
+    @property
+    def n_layers(self) -> int:
+        """Of the model; the last depth, where the curves are bare arrays."""
+        if self.provenance is not None:
+            return self.provenance.model.n_layers
+        return int(self.depths[-1])
+
     def to_frame(self) -> "pd.DataFrame":
         """One row: the depth, its interval, and the verdict."""
         import pandas as pd
 
         names = ("verdict", "depth", "low", "high", "share", "reason")
-        return pd.DataFrame([{name: getattr(self, name) for name in names}])
+        row = {name: getattr(self, name) for name in names}
+        row["relative_depth"] = self.depth / self.n_layers
+        return pd.DataFrame([row])
 
     def plot(self) -> "Figure":
         """Both curves with bands and the interval of the crossing."""
@@ -95,7 +108,7 @@ class Crossing:
         found = self.verdict == "crossing"
         return plotting.depth_figure(
             curves,
-            n_layers=int(self.depths[-1]),
+            n_layers=self.n_layers,
             title="Crossing of input and output control",
             y_title="efficacy",
             y_range=(-0.03, 1.03),
@@ -154,7 +167,10 @@ def find_crossing(
                 f"find_crossing: a {type(first).__name__} has both curves and their depths; leave "
                 f"out {' and '.join(given)}, or give two curves in place of the profile."
             )
-        provenance, depths = first.provenance, first.depths.tolist()
+        provenance = first.provenance
+        # What a block puts out stands at the depth after it.
+        shift = has_blocks(first.stream)
+        depths = (first.depths + shift).tolist()
         first, second = first.efficacy("input"), first.efficacy("prediction")
     if second is None or second.shape != first.shape:
         got = None if second is None else tuple(second.shape)
@@ -188,11 +204,14 @@ def find_crossing(
         verdict = "cannot tell"
         reason = "the curves change places more than once, so control is not handed over once"
     elif share >= stats.LEVEL and not np.isnan(depth):
-        verdict, reason = "crossing", f"the curves cross in {share:.0%} of the resamples"
+        verdict, reason = "crossing", f"the curves cross in {percent(share)} of the resamples"
     elif share <= 1 - stats.LEVEL:
         verdict, reason = "none", _why_none(first, second)
     else:
-        verdict, reason = "cannot tell", f"the curves cross in {share:.0%} of the resamples only"
+        verdict, reason = (
+            "cannot tell",
+            f"the curves cross in {percent(share)} of the resamples only",
+        )
     return Crossing(
         provenance=provenance,
         verdict=verdict,  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
+from lensdepth.telling.numbers import number, p_value, percent
 from lensdepth.transition.nulls import depth_order_p, drift_p
 from lensdepth.transition.sigmoid import WIDTH_PER_SCALE, fit_sigmoids
 
@@ -73,6 +74,13 @@ class Transition:
         """Prompts or pairs."""
         return self.curve.shape[0]
 
+    @property
+    def n_layers(self) -> int:
+        """Of the model; the last depth, where the curves are bare arrays."""
+        if self.provenance is not None:
+            return self.provenance.model.n_layers
+        return int(self.depths[-1])
+
     def fitted(self, depth: Float[Array, " point"]) -> Float[Array, " point"]:
         """The sigmoid at the given depths."""
         scaled = (depth - self.location) / (self.width / WIDTH_PER_SCALE)
@@ -86,7 +94,9 @@ class Transition:
             "name", "verdict", "location", "location_low", "location_high", "width", "width_low",
             "width_high", "change", "r_squared", "p", "p_order", "p_drift", "n_units", "reason",
         )  # fmt: skip
-        return pd.DataFrame([{name: getattr(self, name) for name in names}])
+        row = {name: getattr(self, name) for name in names}
+        row["relative_location"] = self.location / self.n_layers
+        return pd.DataFrame([row])
 
     def plot(self) -> "Figure":
         """The profile with its band, the fitted sigmoid, and the interval of the location."""
@@ -116,7 +126,7 @@ class Transition:
             zone = (self.location_low, self.location, self.location_high)
         return plotting.depth_figure(
             curves,
-            n_layers=int(depths[-1]),
+            n_layers=self.n_layers,
             title=f"Transition of {self.name}: {self.verdict}",
             y_title=self.name,
             zone=zone,
@@ -239,18 +249,21 @@ def _judge(
     if still:
         return "none", f"the profile changes by less than {SMALLEST_CHANGE:.0%} of its size"
     if p_order >= ALPHA:
-        return "cannot tell", f"the change with depth could be chance (p = {p_order:.2g})"
+        return "cannot tell", f"the change with depth could be chance ({p_value(p_order)})"
     if width > WIDEST * span:
         return "none", "a drift over the whole depth, without a plateau on either side"
     if r_squared < 0.5:
-        return "cannot tell", f"a sigmoid explains only {r_squared:.0%} of the change with depth"
+        return (
+            "cannot tell",
+            f"a sigmoid explains only {percent(r_squared)} of the change with depth",
+        )
     if location < at[1]:
         return "none", "what changes has changed by the first depth after the embedding"
     if p_drift >= ALPHA:
-        return "cannot tell", f"a smooth drift explains the change as well (p = {p_drift:.2g})"
+        return "cannot tell", f"a smooth drift explains the change as well ({p_value(p_drift)})"
     if not uncertainty <= span / 2:
-        return "cannot tell", f"the location is uncertain by {uncertainty:.1f} depths"
-    return "transition", f"a sigmoid explains {r_squared:.0%} of the change with depth"
+        return "cannot tell", f"the location is uncertain by {number(uncertainty)} depths"
+    return "transition", f"a sigmoid explains {percent(r_squared)} of the change with depth"
 
 
 def whole_units(

@@ -1,22 +1,75 @@
-"""What geometry found, in sentences made from its numbers and from nothing else."""
+"""What geometry says: its measures as curves over depth, its summary and its sentences."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from lensdepth import stats
-from lensdepth.arguments import checked
-from lensdepth.geometry import GeometryProfile
-from lensdepth.prose.wording import Estimate, at_depth, counted, estimate, p_value
+from lensdepth.telling.curves import Curve, estimate
+from lensdepth.telling.depths import at_depth
+from lensdepth.telling.numbers import Interval, counted, p_value
+from lensdepth.telling.plain import Json, to_json
+
+if TYPE_CHECKING:
+    from lensdepth.geometry.profile import GeometryProfile
+
+MEASURES = {
+    "norm": ("norm", "norm"),
+    "step_angle": ("step angle, rad", "direction"),
+    "cosine": ("cosine", "full"),
+    "standardized_cosine": ("standardised cosine", "direction"),
+    "effective_rank": ("effective rank", "entropy"),
+    "participation_ratio": ("participation ratio", "prediction"),
+    "two_nn": ("two nearest neighbours", "input"),
+    "cka": ("CKA with the depth before", "agree"),
+    "angle_js": ("angle–JS ρ", "direction"),
+    "norm_js": ("norm–JS ρ", "norm"),
+    "angle_js_given_norm": ("angle–JS ρ, norm held", "direction"),
+    "norm_js_given_angle": ("norm–JS ρ, angle held", "norm"),
+}
+"""Measure -> name and colour of its curve."""
+CHIEF = ("norm", "step_angle", "effective_rank", "two_nn", "angle_js", "norm_js")
+"""What there is room for in a terminal."""
+TESTED = ("angle_js", "norm_js")
+"""Measures whose p-values stand beside them."""
 
 
-@checked
-def geometry_sentences(profile: GeometryProfile) -> list[str]:
+def curves(profile: "GeometryProfile", keys: tuple[str, ...] = tuple(MEASURES)) -> list[Curve]:
+    """Measures by depth with their intervals, and the p-values of the two correlations."""
+    found = []
+    for key in keys:
+        name, role = MEASURES[key]
+        one = profile.of(key)
+        bounds = (values.double().numpy() for values in (one.value, one.low, one.high))
+        found.append(Curve.from_interval(name, *bounds, key=key, role=role))
+        if key in TESTED and keys != CHIEF:
+            p = one.p.double().numpy()
+            found.append(Curve.from_interval("p", p, key=f"{key}_p", role=role, is_p=True))
+    return found
+
+
+def summary(profile: "GeometryProfile") -> Json:
+    """Each measure by depth with its interval."""
+    frame = profile.to_frame()
+    found: Json = {}
+    for measure, rows in frame.groupby("measure", sort=False):
+        found[str(measure)] = to_json(
+            {
+                column: rows[column].tolist()
+                for column in ("depth", "value", "low", "high", "p")
+                if not rows[column].isna().all()
+            }
+        )
+    return found
+
+
+def sentences(profile: "GeometryProfile") -> list[str]:
     """Coupling to the prediction and to contexts, then norm, turn, rank and change of the cloud."""
     n_layers = profile.n_layers
     said = [coupling_verdict(profile), *_held(profile), *_context(profile)]
     norm = [estimate(profile.norm[d]) for d in (0, n_layers)]
-    verb = "grows" if norm[1].mean > norm[0].mean else "shrinks"
+    verb = "grows" if norm[1].value > norm[0].value else "shrinks"
     turn = int(profile.step_angle.nanmean(1).nan_to_num(-1).argmax())
     angle = estimate(profile.step_angle[turn].rad2deg())
     said.append(
@@ -43,8 +96,7 @@ def geometry_sentences(profile: GeometryProfile) -> list[str]:
     return said
 
 
-@checked
-def coupling_verdict(profile: GeometryProfile) -> str:
+def coupling_verdict(profile: "GeometryProfile") -> str:
     """One or two sentences: do angles, and do norms, follow the predictions, and where most?"""
     rho = profile.angle_js
     if rho.isnan().all():
@@ -79,7 +131,7 @@ def coupling_verdict(profile: GeometryProfile) -> str:
     return text
 
 
-def _held(profile: GeometryProfile) -> list[str]:
+def _held(profile: "GeometryProfile") -> list[str]:
     """Angles with norms held, norms with angles held, where angles follow the predictions most."""
     if profile.angle_js.isnan().all():
         return []
@@ -87,7 +139,7 @@ def _held(profile: GeometryProfile) -> list[str]:
     angle, norm = (
         value_at(profile, name, peak) for name in ("angle_js_given_norm", "norm_js_given_angle")
     )
-    if math.isnan(angle.mean) or math.isnan(norm.mean):
+    if math.isnan(angle.value) or math.isnan(norm.value):
         return []
     return [
         f"Where differences of norm are held, angles correlate by {angle} there; where angles are "
@@ -95,7 +147,7 @@ def _held(profile: GeometryProfile) -> list[str]:
     ]
 
 
-def _context(profile: GeometryProfile) -> list[str]:
+def _context(profile: "GeometryProfile") -> list[str]:
     """The label that differences of norm follow most, over all labels and depths."""
     if not profile.contexts:
         return []
@@ -124,14 +176,14 @@ def _context(profile: GeometryProfile) -> list[str]:
     ]
 
 
-def value_at(profile: GeometryProfile, measure: str, depth: int) -> Estimate:
+def value_at(profile: "GeometryProfile", measure: str, depth: int) -> Interval:
     """The value of one measure at one depth, with the interval that the profile holds."""
     found = profile.of(measure)
-    mean, low, high = (values[depth].item() for values in (found.value, found.low, found.high))
-    return Estimate(mean=mean, low=low, high=high)
+    value, low, high = (values[depth].item() for values in (found.value, found.low, found.high))
+    return Interval(value=value, low=low, high=high)
 
 
-def holm_p(profile: GeometryProfile, measure: str) -> list[float]:
+def holm_p(profile: "GeometryProfile", measure: str) -> list[float]:
     """p-values by depth corrected over the depths where the correlation is defined; else 1."""
     found = profile.of(measure)
     defined = ~found.value.isnan()

@@ -2,11 +2,49 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lensdepth.arguments import checked
-from lensdepth.claims import ClaimTable, ClaimVerdict, Finding
+from lensdepth.telling.names import VERDICTS
+from lensdepth.telling.numbers import UNKNOWN, Interval
+from lensdepth.telling.plain import Json, to_json
+
+if TYPE_CHECKING:
+    from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding
 
 SIGNS = {"greater": ">", "less": "<", "equivalent": "±"}
+
+
+def summary(table: "ClaimTable") -> Json:
+    """Each claim's verdict, with the numbers of the statement that settles it."""
+    rows = []
+    for one in table.claims:
+        found = table.finding(one.decisive)
+        rows.append(
+            {
+                "claim": one.claim,
+                "title": one.title,
+                "verdict": one.verdict,
+                "effect": found.effect,
+                "low": found.low,
+                "high": found.high,
+                "p": one.p,
+                "decisive": one.decisive,
+                "unit": found.unit,
+                "threshold": found.threshold,
+                "n": found.n,
+                "reason": one.reason,
+            }
+        )
+    return to_json(
+        {
+            "claims": rows,
+            "accuracy": table.accuracy,
+            "n_pairs": table.n_pairs,
+            "n_prompts": table.n_prompts,
+            "located": table.located,
+            "handover": table.handover.tolist(),
+        }
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +61,11 @@ class FindingCells:
     reason: str
 
 
-@checked
-def finding_cells(found: Finding) -> FindingCells:
+def finding_cells(found: "Finding") -> FindingCells:
     """A finding, ready for a table."""
-    effect = interval = "–"
+    effect, interval = UNKNOWN, ""
     if found.effect is not None and found.low is not None and found.high is not None:
-        effect, interval = f"{found.effect:.2f}", f"[{found.low:.2f}, {found.high:.2f}]"
+        effect, interval = Interval(value=found.effect, low=found.low, high=found.high).cells
     aim = ""
     if found.expect is not None and found.threshold is not None:
         aim = f"{SIGNS[found.expect]} {found.threshold:g}"
@@ -39,28 +76,18 @@ def finding_cells(found: Finding) -> FindingCells:
         interval=interval,
         aim=aim,
         unit=found.unit,
-        n=str(found.n) if found.n else "–",
+        n=str(found.n) if found.n else UNKNOWN,
         reason=found.reason,
     )
 
 
-@checked
-def corrected_p(p: float | None) -> str:
-    """A p-value as the tables of verdicts show it."""
-    if p is None:
-        return "–"
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
-
-
-@checked
-def settled_by(table: ClaimTable, one: ClaimVerdict) -> str:
+def settled_by(table: "ClaimTable", one: "ClaimVerdict") -> str:
     """The word of the statement that settles a claim; a dash where none has a number."""
     found = table.finding(one.decisive)
-    return "–" if found.effect is None else one.decisive.split(" ", 1)[1]
+    return UNKNOWN if found.effect is None else one.decisive.split(" ", 1)[1]
 
 
-@checked
-def claim_reasons(table: ClaimTable) -> list[str]:
+def reasons(table: "ClaimTable") -> list[str]:
     """Why claims stay open, and which tests are weak."""
     said: dict[str, list[str]] = {}
     for one in table.claims:
@@ -69,10 +96,9 @@ def claim_reasons(table: ClaimTable) -> list[str]:
     return [f"{', '.join(claims)}: {reason}." for reason, claims in said.items()]
 
 
-@checked
-def claims_verdict(table: ClaimTable) -> str:
+def verdict(table: "ClaimTable") -> str:
     """One sentence on all claims."""
-    by_verdict: dict[str, list[str]] = {"supported": [], "contradicted": [], "cannot tell": []}
+    by_verdict: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for one in table.claims:
         by_verdict[one.verdict].append(one.claim)
     words = {
@@ -86,6 +112,11 @@ def claims_verdict(table: ClaimTable) -> str:
         if claims
     ]
     return f"Of the study's seven claims, {'; '.join(parts)}."
+
+
+def sentences(table: "ClaimTable") -> list[str]:
+    """The verdict on all, then why claims stay open."""
+    return [verdict(table), *reasons(table)]
 
 
 def _listed(parts: Sequence[str]) -> str:

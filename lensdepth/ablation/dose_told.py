@@ -1,0 +1,85 @@
+"""How much of a turn or of a change of norm does what: curves over depth, summary, sentences."""
+
+from typing import TYPE_CHECKING
+
+from lensdepth.telling.curves import Curve, estimate, mean_curve
+from lensdepth.telling.depths import at_depth
+from lensdepth.telling.names import edit_name
+from lensdepth.telling.numbers import number, percent
+from lensdepth.telling.plain import Json
+
+if TYPE_CHECKING:
+    from lensdepth.ablation.dose import DoseProfile
+
+ROLES = {"random_direction": "direction"}
+"""The control has the colour of what it is a control of."""
+
+
+def curves(profile: "DoseProfile") -> list[Curve]:
+    """Transferred fraction by depth: a curve a dose."""
+    rows = zip(profile.parts, profile.doses.tolist(), profile.transferred, strict=True)
+    return [
+        Curve.of(
+            f"{edit_name(part)}{' ×' * (part == 'norm')}, {dose:g}",
+            moved.T,
+            key=f"{part}_{dose:g}",
+            role=ROLES.get(part, part),
+            control=part in ROLES,
+            depths=profile.depths.numpy(),
+        )
+        for part, dose, moved in rows
+    ]
+
+
+def summary(profile: "DoseProfile") -> Json:
+    """Mean responses by part, `[dose][depth]`."""
+    found: Json = {}
+    for part in dict.fromkeys(profile.parts):
+        rows = [i for i, name in enumerate(profile.parts) if name == part]
+        found[part] = {
+            "doses": profile.doses[rows].tolist(),
+            "transferred": [mean_curve(profile.transferred[i]) for i in rows],
+            "kl": [mean_curve(profile.kl[i]) for i in rows],
+        }
+    return {"position": profile.position, "depths": profile.depths.tolist(), "parts": found}
+
+
+def sentences(profile: "DoseProfile") -> list[str]:
+    """How far a direction must turn, and what large changes of the norm do, where they may."""
+    depths = profile.depths.tolist()
+    at = [i for i, depth in enumerate(depths) if depth != profile.identity_depth]
+    said = []
+    if at and {"direction", "norm"} <= set(profile.parts):
+        last = depths[at[-1]]
+        doses, moved = profile.curve("direction", profile.transferred, last)
+        means = moved.nanmean(0)
+        reached = [i for i, mean in enumerate(means.tolist()) if mean >= 0.5]
+        where = at_depth(last, profile.n_layers)
+        if reached:
+            to = reached[0]
+            dose = float(doses[to])
+            if to and float(doses[to - 1]) < dose:
+                before, after = means[[to - 1, to]].tolist()
+                back = (after - 0.5) / (after - before) * (dose - float(doses[to - 1]))
+                dose -= back
+            said.append(
+                f"At {where}, about {percent(dose)} of the turn to the source moves half of the "
+                f"logit difference."
+            )
+        else:
+            said.append(f"At {where}, no dose of the turn moves half of the logit difference.")
+        rows = [i for i, part in enumerate(profile.parts) if part == "norm"]
+        mean = profile.kl[rows][:, :, at].nanmean(1)
+        dose, depth = divmod(int(mean.nan_to_num(-1).argmax()), len(at))
+        most = estimate(profile.kl[rows[dose], :, at[depth]])
+        where = at_depth(depths[at[depth]], profile.n_layers)
+        said.append(
+            f"Scaling the norm changes the prediction most at {where}: {number(most.value)} nats "
+            f"(KL) with the factor {profile.doses[rows[dose]]:g}. Whether the norm matters is a "
+            f"matter of how much it is changed."
+            if most.value >= 0.1
+            else f"No factor of the norm from "
+            f"{profile.doses[rows].min():g} to {profile.doses[rows].max():g} changes the "
+            f"prediction by more than {number(most.value)} nats (KL) at any depth before the last."
+        )
+    return said

@@ -1,0 +1,286 @@
+"""The analyses: what each is called, what it asks, how to read it, and where it is told.
+
+Report, command line and explorer go through this table, so that they say the same of a result;
+`load` opens any saved one. An analysis is a row here and a module `told` in its own room, with
+
+    curves(result)     what it has by depth, for tables and figures
+    summary(result)    the same and more as JSON with fixed keys
+    sentences(result)  what that says, in words
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from lensdepth.telling.curves import Curve, DepthTable, depth_table
+from lensdepth.telling.plain import Json
+from lensdepth.transition import told as switches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """One kind of result, for whoever shows it."""
+
+    key: str
+    """Of its section on a page, and of its files."""
+    name: str
+    """Of its summary in JSON."""
+    title: str
+    question: str
+    note: str = ""
+    """How to read its figure, in a teacher's words."""
+    result: str
+    """Module and class of the result."""
+    told: str
+    """The module that tells it."""
+    switches: tuple[str, ...] = ()
+    """What is looked for along its curves; each has a verdict in `transition.told`."""
+    by_depth: bool = True
+    """Whether its numbers make a table by depth."""
+
+    @property
+    def kind(self) -> type:
+        """The class of its result."""
+        module, name = self.result.split(":")
+        return getattr(import_module(module), name)
+
+    def curves(self, result: Any) -> list[Curve]:
+        """What the result has by depth."""
+        return import_module(self.told).curves(result)
+
+    def table(self, result: Any) -> DepthTable | None:
+        """The same as a table."""
+        return depth_table(self.curves(result), result.n_layers) if self.by_depth else None
+
+    def summary(self, result: Any, *found: Any, **options: Any) -> Json:
+        """The result as JSON, with what was found of its switches, in their order; None: nothing.
+
+        Args:
+            result: of this analysis.
+            found: transitions and crossings, one for each of `switches`.
+            options: of the room's own `summary`.
+        """
+        whole: Json = {}
+        for name, one in self._switched(found).items():
+            whole |= SUMMARIES[name](one)
+        return whole | import_module(self.told).summary(result, **options)
+
+    def sentences(self, result: Any, *found: Any, **options: Any) -> list[str]:
+        """The same in words."""
+        verdicts = [
+            VERDICTS[name](one, result.n_layers)
+            for name, one in self._switched(found).items()
+            if one is not None or name == "lens"
+        ]
+        return import_module(self.told).sentences(result, *verdicts, **options)
+
+    def _switched(self, found: tuple[Any, ...]) -> Mapping[str, Any]:
+        """What was found of each switch, None where it was not looked for."""
+        if not found:
+            return dict.fromkeys(self.switches)
+        return dict(zip(self.switches, found, strict=True))
+
+
+SUMMARIES = {
+    "lens": switches.lens_summary,
+    "patching": switches.patching_summary,
+    "steering": switches.patching_summary,
+    "sustained": switches.sustained_summary,
+}
+VERDICTS = {
+    "lens": switches.lens_verdict,
+    "patching": switches.patching_verdict,
+    "steering": switches.steering_verdict,
+    "sustained": switches.sustained_verdict,
+}
+
+ANALYSES = (
+    Analysis(
+        key="lens",
+        name="lens",
+        title="Logit lens",
+        question="What would the model answer if it stopped here?",
+        note=(
+            "What would the model answer if it stopped here? The state at each depth goes through "
+            "the model's own final norm and unembedding. Kullback-Leibler divergence (in nats) "
+            "says how far that answer is from the final one. At the last depth it is zero for "
+            "every model, because there the lens is the model. A high value earlier need not mean "
+            "that the answer is absent: it may be written in a form that the readout does not yet "
+            "read."
+        ),
+        result="lensdepth.lens.profile:LensProfile",
+        told="lensdepth.lens.told",
+        switches=("lens",),
+    ),
+    Analysis(
+        key="patch",
+        name="patch",
+        title="Patching",
+        question="Which token's state decides the answer, the input's or the last one's?",
+        note=(
+            "Run the model on one prompt of a pair, but put in one state from the other. If the "
+            "answer follows, that state decided it. Early on the input token's state decides; once "
+            "the information has moved on, only the last token's does. The ends hold by "
+            "construction: at the last depth the prediction position is all that the readout sees, "
+            "and the input position is not read any more. What can be found out is what happens "
+            "between."
+        ),
+        result="lensdepth.patching.profile:PatchProfile",
+        told="lensdepth.patching.told",
+        switches=("patching",),
+    ),
+    Analysis(
+        key="steering",
+        name="steer",
+        title="Steering",
+        question="Does it take another input or another answer to change the prediction?",
+        note=(
+            "Take the mean state of all prompts with one label, and of all with another: their "
+            "difference leads from the one to the other. Added at the input token it should make "
+            "the model read another input; added at the last token, give another answer. Early on "
+            "only the first can work, late only the second: where the curves cross, control passes "
+            "over. The means never include the prompts that are steered."
+        ),
+        result="lensdepth.steering.profile:SteeringProfile",
+        told="lensdepth.steering.told",
+        switches=(
+            "steering",
+            "sustained",
+        ),
+    ),
+    Analysis(
+        key="locality",
+        name="locality",
+        title="Local against global",
+        question="Does one block's attention do it, or do many together?",
+        note=(
+            "Put the attention output of one block, at the last token, from one run into the "
+            "other: its local effect. Put in those of all blocks at once, and of all but one: what "
+            "is then lost is what that block is needed for. Where one block could do it alone and "
+            "nothing is lost without it, others do the same work again; where single effects add "
+            "up to less than the whole, blocks work together. The dashed line is what the block "
+            "writes straight into the readout; what lies between it and the local effect is made "
+            "by later blocks."
+        ),
+        result="lensdepth.locality.compare:LocalityProfile",
+        told="lensdepth.locality.told",
+    ),
+    Analysis(
+        key="ablation",
+        name="ablate",
+        title="Direction against norm",
+        question="Which part of the last token's state carries the answer?",
+        note=(
+            "A state is a direction times a length. Replace one and keep the other: which part "
+            "brings the other run's answer along? 0 is the base run, 1 the source run. Judge "
+            "against the dashed controls: a turn by the same angle in a random direction already "
+            "disturbs the base run's answer, and that alone moves the logit difference."
+        ),
+        result="lensdepth.ablation.profile:AblationProfile",
+        told="lensdepth.ablation.told",
+    ),
+    Analysis(
+        key="dose",
+        name="dose",
+        title="Dose and response",
+        question="How far must a state turn, or its norm change, to move the prediction?",
+        note=(
+            "Each row is a depth. On the left the state is turned towards the source's direction, "
+            "a little, half, all the way; the dashed line turns it as far in a random direction. "
+            "On the right its length is multiplied, the direction kept. A flat line means that the "
+            "model does not care; at the last depth the final norm divides every length out, so "
+            "the line on the right must be flat there."
+        ),
+        result="lensdepth.ablation.dose:DoseProfile",
+        told="lensdepth.ablation.dose_told",
+        by_depth=False,
+    ),
+    Analysis(
+        key="decoding",
+        name="decoding",
+        title="What norm and direction carry",
+        question=(
+            "What can be read off the last token's state, off its norm alone and off its direction "
+            "alone?"
+        ),
+        note=(
+            "Linear readers are trained to tell a label from the length of a state alone, from its "
+            "direction alone, or from both, and tested on prompts that they have not seen. Below "
+            "the dashed line is what they reach with the labels shuffled. That something can be "
+            "read does not mean that the model reads it: the panels above say what moves the "
+            "prediction."
+        ),
+        result="lensdepth.ablation.decoded:DecodingProfile",
+        told="lensdepth.ablation.decoding_told",
+    ),
+    Analysis(
+        key="geometry",
+        name="geometry",
+        title="Geometry",
+        question="How do the states of different prompts lie to one another?",
+        note=(
+            "Take the last token's state of every prompt: a cloud of points at each depth. The "
+            "upper panels say how long the states are, how far each block turns them and how much "
+            "it adds. The mean cosine is near 1 where all states point the same way; standardised, "
+            "no single coordinate can bring that about. Then how many dimensions the cloud fills: "
+            "two counts from its spread, one from nearest neighbours. The rank correlations ask "
+            "whether prompts at a larger angle (or with norms further apart) also have more "
+            "different predictions. Intervals and tests go over prompts, as pairs that share a "
+            "prompt are not independent."
+        ),
+        result="lensdepth.geometry.profile:GeometryProfile",
+        told="lensdepth.geometry.told",
+    ),
+    Analysis(
+        key="claims",
+        name="claims",
+        title="The study's claims, tested here",
+        question=(
+            "Does what Haim & McNamee (arXiv 2602.04931) found in large models hold in this one, "
+            "on these prompts?"
+        ),
+        note=(
+            "A claim is several statements with a number each. A dot is the number found, its bar "
+            "the 95% interval by prompt, the upright stroke the threshold that was set before. A "
+            "claim is supported where every one of its dots lies clearly beyond its stroke, and "
+            "contradicted where one lies clearly short of it. Depths were chosen on other prompts "
+            "than those tested, and the last depth takes no part, for there the final norm settles "
+            "the matter."
+        ),
+        result="lensdepth.claims.result:ClaimTable",
+        told="lensdepth.claims.told",
+        by_depth=False,
+    ),
+    Analysis(
+        key="attribution",
+        name="attribute",
+        title="Direct logit attribution",
+        question="What does each part of the model add to the answer?",
+        result="lensdepth.circuit.attribution_profile:AttributionProfile",
+        told="lensdepth.circuit.attribution_told",
+        by_depth=False,
+    ),
+    Analysis(
+        key="circuit",
+        name="circuit",
+        title="Circuit",
+        question="Is a set of heads and MLPs enough?",
+        result="lensdepth.circuit.result:CircuitResult",
+        told="lensdepth.circuit.told",
+        by_depth=False,
+    ),
+)
+"""In the order in which a report has them; the last two are not in it."""
+
+
+def analysis(key: str) -> Analysis:
+    """The analysis of that key or name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for one in ANALYSES:
+        if key in (one.key, one.name):
+            return one
+    raise KeyError(f"there is no analysis {key!r}; there are {', '.join(a.key for a in ANALYSES)}.")

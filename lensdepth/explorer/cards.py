@@ -1,0 +1,220 @@
+"""What stands on the screen: each view's cards, a question each with how it is drawn."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lensdepth.analyses import analysis
+from lensdepth.explorer.questions import (
+    MODEL,
+    TASK,
+    Question,
+    ask,
+    given_answers,
+    intervention_of,
+    lens_of,
+    model_of,
+    pair_of,
+    task_of,
+)
+from lensdepth.explorer.state import Screen
+
+
+@dataclass(frozen=True)
+class Card:
+    """Something on the screen: a figure and a table of one result."""
+
+    name: str
+    title: str
+    question: Question
+    draw: str = "plot"
+    draw_options: tuple[tuple[str, Any], ...] = ()
+    table: str = "to_frame"
+    slow: bool = False
+    """Whether it is found in the background, and only when asked for."""
+    told: str = ""
+    """The analysis that says in words what was found; nothing for figures alone."""
+    click: str = ""
+    """What a click in the figure chooses: `cell`, `map`, `curve` or `head`."""
+
+
+def cards_of(screen: Screen) -> tuple[Card, ...]:
+    """Everything that a view shows, in order."""
+    return {
+        "read": _read, "poke": _poke, "sweep": _sweep, "circuit": _circuit, "compare": _compare,
+        "keep": lambda screen: (),
+    }[screen.view](screen)  # fmt: skip
+
+
+def token_map(screen: Screen) -> Card:
+    """The prompt's tokens by depth."""
+    return Card(
+        "map",
+        "Token by token, depth by depth",
+        lens_of(screen),
+        draw="plot_tokens",
+        draw_options=(("value", screen.value),),
+        slow=screen.lens == "tuned",
+        click="cell",
+    )
+
+
+def _read(screen: Screen) -> tuple[Card, ...]:
+    lens = lens_of(screen)
+    return (
+        token_map(screen),
+        Card("next", "The model's next token", lens, draw="plot_top"),
+        Card(
+            "cell",
+            f"At the chosen cell: depth {screen.at}, token {screen.position}",
+            lens,
+            draw="plot_top",
+            draw_options=(("position", screen.position), ("depth", screen.at)),
+        ),
+    )
+
+
+def _poke(screen: Screen) -> tuple[Card, ...]:
+    found = intervention_of(screen)
+    return (
+        Card("predictions", "Next token before and after", found, draw="plot_predictions"),
+        Card(
+            "trajectory",
+            "Where the last token's state goes",
+            found,
+            draw_options=(("scope", screen.focus),),
+            table="trajectory_frame",
+        ),
+    )
+
+
+def _sweep(screen: Screen) -> tuple[Card, ...]:
+    model = model_of(screen)
+    on_task = screen.on == "task"
+    pairs = task_of(screen, screen.pairs, keep="correct") if on_task else pair_of(screen)
+    if screen.sweep == "ablate":
+        swap = ask("ablation", "ablation_sweep", model, pairs)
+        return (
+            Card(
+                "ablation",
+                analysis("ablation").title,
+                swap,
+                slow=True,
+                told="ablation",
+                click="curve",
+            ),
+        )
+    if screen.sweep == "steer":
+        steering = ask("steering", "steering_sweep", model, pairs)
+        return (
+            Card(
+                "steering",
+                "Steering at the input and at the output",
+                steering,
+                slow=True,
+                told="steering",
+                click="curve",
+            ),
+        )
+    options = {} if screen.stream == "resid_pre" else {"stream": screen.stream}
+    tokens = ask(
+        "by_token", "patch_sweep", model, pairs,
+        positions="all", also=(), controls=(), **options,
+    )  # fmt: skip
+    by_token = Card(
+        "patch-map", "Every token at every depth", tokens, draw="heatmap", table="mean_frame",
+        slow=True, click="map",
+    )  # fmt: skip
+    if not on_task:
+        return (by_token,)
+    curves = ask("patch", "patch_sweep", model, pairs, **options)
+    return (
+        Card("patch", "Input against output", curves, slow=True, told="patch", click="curve"),
+        by_token,
+    )
+
+
+def crossing_of(screen: Screen) -> Question | None:
+    """Where the curves of a sweep cross, if it has such curves."""
+    if screen.view != "sweep" or screen.on != "task" or screen.sweep == "ablate":
+        return None
+    if screen.sweep == "patch" and screen.stream != "resid_pre":
+        return None
+    return ask("crossing", "find_crossing", _sweep(screen)[0].question)
+
+
+def _circuit(screen: Screen) -> tuple[Card, ...]:
+    model, pair = model_of(screen), pair_of(screen)
+    turned = given_answers(screen.foil, screen.target)
+    own = ask("own", "pair_task", screen.prompt, screen.source, model, **turned)
+    shown = [
+        Card(
+            "attribution",
+            "What each part adds to the answer",
+            ask("attribution", "attribute_logits", model, own),
+            table="mean_frame",
+            click="head",
+        ),
+        Card(
+            "heads",
+            "Patching heads, one by one, at the last token",
+            ask(
+                "heads", "patch_sweep", model, pair, stream="z", heads="all",
+                positions=("prediction",),
+            ),
+            draw="heatmap",
+            table="mean_frame",
+            click="head",
+        ),
+        Card(
+            "attention",
+            f"Where head {screen.looked} of block {screen.layer} looks",
+            ask(
+                "patterns", "attention_patterns", model, screen.prompt, layers=(screen.layer,)
+            ),
+            draw_options=(("layer", screen.layer), ("head", screen.looked)),
+        ),
+    ]  # fmt: skip
+    if screen.components:
+        components = patch_components_of(screen)
+        shown.append(
+            Card(
+                "components", "The pinned set against all the rest", components,
+                table="mean_frame",
+            )
+        )  # fmt: skip
+    return tuple(shown)
+
+
+def patch_components_of(screen: Screen) -> Question:
+    """What patching the pinned components does."""
+    return ask("circuit", "patch_components", model_of(screen), pair_of(screen), screen.components)
+
+
+def _compare(screen: Screen) -> tuple[Card, ...]:
+    if screen.against == "prompt":
+        first, second = lens_of(screen), lens_of(screen, prompt=screen.other_prompt)
+        lenses = [
+            ask(name, "logit_lens", model_of(screen), text)
+            for name, text in (("first", screen.prompt), ("second", screen.other_prompt))
+        ]
+        names = ("first prompt", "second prompt")
+    else:
+        other = ask("other", MODEL, screen.other_model)
+        first, second = lens_of(screen), lens_of(screen, model=screen.other_model)
+        lenses = [
+            ask("first", "logit_lens", model_of(screen), task_of(screen, screen.pairs)),
+            ask(
+                "second", "logit_lens", other,
+                ask("other_task", TASK, screen.task, other, n=screen.pairs, keep="all"),
+            ),
+        ]  # fmt: skip
+        names = (screen.model, screen.other_model)
+    together = ask("both", "compare_lenses", *lenses, names=names)
+    value = (("value", screen.value),)
+    return (
+        Card("both", "Both on one axis, from the embedding to the answer", together),
+        Card("first", f"Token by token: {names[0]}", first, draw="plot_tokens",
+                draw_options=value),
+        Card("second", f"Token by token: {names[1]}", second, draw="plot_tokens",
+                draw_options=value),
+    )  # fmt: skip

@@ -1,0 +1,117 @@
+"""What patching says: its curves over depth, its summary and its sentences."""
+
+from typing import TYPE_CHECKING
+
+from lensdepth import stats
+from lensdepth.colours import PALETTE
+from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
+from lensdepth.telling.names import at_position, has_blocks, position_name
+from lensdepth.telling.numbers import tiny
+from lensdepth.telling.plain import Json, to_json
+
+if TYPE_CHECKING:
+    from lensdepth.patching.profile import PatchProfile
+
+
+def efficacy_curves(profile: "PatchProfile") -> list[Curve]:
+    """Success at each position, and what each control has there."""
+    return [
+        edited_curve(
+            position,
+            profile.efficacy(position, control=control),
+            key=f"{position}_efficacy" if control is None else f"{position}_{control}",
+            role=position if position in PALETTE else "full",
+            edit=control,
+            control=control is not None,
+            depths=profile.depths.numpy() + has_blocks(profile.stream),
+            unit="efficacy",
+        )
+        for position in profile.positions
+        for control in (None, *profile.controls)
+    ]
+
+
+def curves(profile: "PatchProfile") -> list[Curve]:
+    """Efficacy, its controls and the transferred fraction at each position."""
+    return efficacy_curves(profile) + [
+        edited_curve(
+            position,
+            profile.transferred[:, :, i],
+            key=f"{position}_transferred",
+            role=position if position in PALETTE else "full",
+            depths=profile.depths.numpy() + has_blocks(profile.stream),
+            unit="transferred fraction",
+        )
+        for i, position in enumerate(profile.positions)
+    ]
+
+
+def summary(profile: "PatchProfile", *, curves: "PatchProfile | None" = None) -> Json:
+    """Efficacy by depth at each named position, and the mean effects.
+
+    Args:
+        profile: what was asked for.
+        curves: the sweep at the named positions, if it is another one.
+    """
+    named = profile if curves is None else curves
+    efficacy = named.positions if named.is_curves else ()
+    mean, low, high = stats.bootstrap_mean(profile.effects.numpy())
+    found: Json = {
+        "efficacy": {name: mean_curve(named.efficacy(name)) for name in efficacy},
+        "transferred": {
+            name: mean_curve(named.transferred[:, :, i]) for i, name in enumerate(efficacy)
+        },
+        "effects": {
+            "metric": profile.metric,
+            "stream": profile.stream,
+            "positions": list(profile.positions),
+            "tokens": list(profile.labels),
+            "heads": list(profile.heads),
+            "mean": mean.tolist(),
+            "low": low.tolist(),
+            "high": high.tolist(),
+        },
+        "depths": (profile.depths + has_blocks(profile.stream)).tolist(),
+        "mode": profile.mode,
+        "method": profile.method,
+        "rank_correlation": profile.rank_correlation,
+        "self_patch_error": profile.self_patch_error,
+    }
+    if has_blocks(profile.stream):
+        found["layers"] = profile.depths.tolist()
+    return to_json(found)
+
+
+def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
+    """What patching does at both ends, and the control.
+
+    Args:
+        profile: of one or two positions.
+        verdicts: sentences on where its curves cross, which go in front.
+    """
+    depths = (profile.depths + has_blocks(profile.stream)).tolist()
+    ends = []
+    for position in profile.positions:
+        efficacy = profile.efficacy(position)
+        early, late = (estimate(efficacy[:, i]).percent for i in (0, -1))
+        ends.append(
+            f"{at_position(position)} in {early} of the pairs at depth {depths[0]} and "
+            f"{late} at depth {depths[-1]}"
+        )
+    said = [*verdicts, f"The source's state brings about the source's answer {'; '.join(ends)}."]
+    if profile.control_success is None:
+        said.append("There is no control with another pair's state: that takes two pairs.")
+    else:
+        mean = profile.control_success.nanmean(0)
+        row, column = divmod(int(mean.argmax()), mean.shape[1])
+        most = estimate(profile.control_success[:, row, column])
+        said.append(
+            f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
+            f"({position_name(profile.positions[column])}, depth {depths[row]})."
+        )
+    error = profile.self_patch_error
+    said.append(
+        "A run's own state, put back, changes "
+        + (f"no logit by more than {tiny(error)}." if error > 0 else "nothing.")
+    )
+    return said

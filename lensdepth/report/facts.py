@@ -1,0 +1,78 @@
+"""What a report was made of: model, task, settings, and what to know before the numbers."""
+
+from lensdepth.analyses import ANALYSES
+from lensdepth.report.measured import Measured
+from lensdepth.tasks.told import left_out, noun
+from lensdepth.telling.numbers import counted, number
+
+
+def facts(findings: Measured) -> list[tuple[str, str]]:
+    """What was run and on what."""
+    provenance, task = findings.lens.provenance, findings.task
+    model = provenance.model
+    return [
+        (
+            "Model",
+            f"{model.name}: {model.architecture}, {model.n_layers} blocks, width {model.d_model}",
+        ),
+        ("Weights", f"{model.weights}, fingerprint {model.fingerprint}"),
+        ("Configuration", f"fingerprint {model.configuration}; tokenizer {model.tokenizer}"),
+        ("Run by", f"{_backend(model.backend)}, {model.dtype} on {model.device}"),
+        ("Task", f"{task.name}: {counted(len(task), noun(task))} of {task.n_drawn:,} drawn"),
+        ("Left out", left_out(task) or "none"),
+        ("Seed", f"{findings.seed} (task {task.seed})"),
+        ("Date", provenance.created.replace("T", " ").replace("+00:00", " UTC")),
+    ]
+
+
+def _backend(name: str) -> str:
+    return {"hooked": "HookedTransformer", "bridge": "TransformerBridge"}[name]
+
+
+def notices(findings: Measured) -> list[str]:
+    """What a reader must know before the numbers."""
+    notices = []
+    if findings.lens.provenance.model.weights == "processed":
+        notices.append(
+            "These weights are processed (norms folded in, or weights centred): the directions "
+            "and norms below are those of the processed weights, not of the model as trained."
+        )
+    if not findings.task.has_pairs:
+        notices.append(
+            "The task has plain prompts without pairs, so nothing here is causal: there are "
+            "only the lens and the geometry."
+        )
+    if len(findings.task) < 10:
+        notices.append(
+            f"There are only {counted(len(findings.task), 'prompt')} or pairs: intervals "
+            f"from so few are rough."
+            if len(findings.task) > 1
+            else "There is only one prompt or pair: no interval can be given."
+        )
+    return notices
+
+
+def settings(findings: Measured) -> list[dict[str, str]]:
+    """How each analysis was called and how long it took."""
+    results = {one.key: getattr(findings, one.key, None) for one in ANALYSES}
+    return [
+        {
+            "analysis": result.provenance.analysis,
+            "settings": ", ".join(
+                f"{k} = {' and '.join(map(str, v)) if isinstance(v, list) else v}"
+                for k, v in result.provenance.settings.items()
+            ),
+            "seed": str(result.provenance.seed),
+            "seconds": number(findings.seconds.get(key, float("nan"))),
+        }
+        for key, result in results.items()
+        if result is not None
+    ]
+
+
+def first_pairs(findings: Measured) -> list[tuple[str, ...]]:
+    """The first few prompts, with their answers."""
+    task = findings.task
+    if task.corrupted is None or task.target is None or task.foil is None:
+        return [(prompt,) for prompt in task.clean[:5]]
+    return list(zip(task.clean, task.target, task.corrupted, task.foil, strict=True))[:5]

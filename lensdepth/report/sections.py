@@ -1,0 +1,247 @@
+"""The sections of the page: sentences, figure, note, table and further figures of each analysis."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+from plotly.graph_objects import Figure
+
+from lensdepth.analyses import ANALYSES, Analysis
+from lensdepth.geometry.profile import GeometryProfile
+from lensdepth.plotting import Zone
+from lensdepth.report import figures
+from lensdepth.report.measured import Measured
+from lensdepth.report.story import NOTES, switches_of
+from lensdepth.telling.curves import DepthTable
+from lensdepth.telling.depths import between
+from lensdepth.telling.numbers import Interval, number
+from lensdepth.telling.tokens import signed
+from lensdepth.transition.compare import compare_definitions
+from lensdepth.transition.told import order_verdict
+
+N_EXAMPLES = 3
+"""Prompts whose lens is spelt out token by token."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exhibit:
+    """One more figure of a section, under a title of its own."""
+
+    key: str
+    title: str
+    note: str
+    """What to see in it."""
+    figure: Figure
+
+    @property
+    def figure_json(self) -> Markup:
+        return Markup(figures.exhibit_for_page(self.figure))
+
+    @property
+    def height(self) -> int:
+        return self.figure.layout.height
+
+    @property
+    def least_width(self) -> int:
+        """Pixels below which it is scrolled, not squeezed."""
+        return self.figure.layout.width or 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Section:
+    """One analysis on the page, or the reason why it is not there."""
+
+    key: str
+    title: str
+    question: str
+    note: str
+    """How to read its figure."""
+    sentences: list[str] = field(default_factory=list)
+    absent: str | None = None
+    figure: Figure | None = None
+    zones: list[dict[str, str]] = field(default_factory=list)
+    table: DepthTable | None = None
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    exhibits: list[Exhibit] = field(default_factory=list)
+    switches: list[tuple[str, ...]] = field(default_factory=list)
+    """Definition, depth, interval, verdict, what it agrees with."""
+
+    @property
+    def figure_json(self) -> Markup:
+        assert self.figure is not None
+        return Markup(figures.for_page(self.figure))
+
+    @property
+    def height(self) -> int:
+        assert self.figure is not None
+        return figures.height(self.figure)
+
+    @property
+    def y_title(self) -> str:
+        return "" if self.figure is None else figures.y_title(self.figure)
+
+    @property
+    def legend(self) -> list[dict[str, Any]]:
+        return [] if self.figure is None else figures.legend(self.figure)
+
+    @property
+    def alt(self) -> str:
+        """What the figure shows, for those who cannot see it."""
+        return f"{self.title} by depth. " + " ".join(self.sentences)
+
+
+def sections(findings: Measured) -> list[Section]:
+    """The story, then each analysis."""
+    reported = [one for one in ANALYSES if hasattr(findings, one.key) and one.key != "claims"]
+    return [_story(findings), *(_section(findings, one) for one in reported)]
+
+
+def _story(findings: Measured) -> Section:
+    zones = _zone_keys(findings, "crossing", "transition")
+    said = []
+    order = order_verdict(findings.crossing, findings.transition)
+    if not zones:
+        said = ["No switch was located, so no zone is drawn; each section says why."]
+    elif order is not None:
+        said.append(order)
+    return Section(
+        key="story",
+        title="The depth story",
+        question="Everything on one axis, from the embedding on the left to the answer on the "
+        "right.",
+        note=NOTES["story"],
+        sentences=said,
+        figure=figures.story(findings),
+        zones=zones,
+        switches=_switches(findings),
+    )
+
+
+def _switches(findings: Measured) -> list[tuple[str, ...]]:
+    """Where each definition puts the switch."""
+    rows = []
+    for row in compare_definitions(findings.switches).to_dict("records"):
+        at = Interval(value=row["depth"], low=row["low"], high=row["high"])
+        known = at.known and not math.isnan(at.value)
+        rows.append(
+            (
+                row["definition"],
+                number(at.value),
+                f"{number(at.low)} to {number(at.high)}" if known else "",
+                row["verdict"],
+                row["agrees_with"] or "none",
+            )
+        )
+    return rows
+
+
+def _section(findings: Measured, analysis: Analysis) -> Section:
+    key, result = analysis.key, getattr(findings, analysis.key)
+    head: dict[str, Any] = {"key": key, "title": analysis.title, "question": analysis.question}
+    if result is None:
+        return Section(**head, note=analysis.note, absent=findings.absent[key])
+    names, found = switches_of(findings, key)
+    said = analysis.sentences(result, *found)
+    if key == "lens" and "transition" in findings.absent:
+        said[0] = f"No transition was sought: {findings.absent['transition']}."
+    if key == "patch" and "crossing" in findings.absent:
+        said.insert(0, f"No crossing was sought: {findings.absent['crossing']}.")
+    zone = _zone(findings, names[0]) if names else None
+    return Section(
+        **head,
+        note=analysis.note,
+        sentences=said,
+        figure=figures.with_zone(result.plot(), zone),
+        table=analysis.table(result),
+        zones=_zone_keys(findings, *names[:1]),
+        examples=_examples(findings) if key == "lens" else [],
+        exhibits=_exhibits(findings, key),
+    )
+
+
+def _exhibits(findings: Measured, key: str) -> list[Exhibit]:
+    if key == "lens":
+        return [_token_map(findings)]
+    if key == "geometry" and findings.geometry is not None:
+        return _geometry_exhibits(findings.geometry)
+    return []
+
+
+def _token_map(findings: Measured) -> Exhibit:
+    profile, length = findings.tokens, int(findings.task.clean_tokens.lengths[0])
+    shown = profile.position.shape[1]
+    which = "Every token" if shown == length else f"The last {shown} of {length} tokens"
+    return Exhibit(
+        key="tokens",
+        title="One prompt, token by token",
+        note=f"{which} of the first prompt: {NOTES['tokens']}",
+        figure=profile.plot_tokens(),
+    )
+
+
+def _geometry_exhibits(profile: GeometryProfile) -> list[Exhibit]:
+    return [
+        Exhibit(
+            key=key,
+            title=title,
+            note=NOTES[key],
+            figure=draw(),
+        )
+        for key, title, draw in (
+            ("cka", "Which depths are alike", profile.plot_map),
+            (
+                "procrustes",
+                "Which depths are a rotation of one another",
+                lambda: profile.plot_map("procrustes"),
+            ),
+            ("coupling", "Angle against prediction, depth by depth", profile.plot_coupling),
+        )
+    ]
+
+
+def _zone(findings: Measured, name: str) -> Zone | None:
+    """The strip of one switch, by its field of the findings."""
+    found = getattr(findings, name)
+    if name == "transition":
+        return figures.lens_zone(found)
+    return figures.crossing_zone(found)
+
+
+ZONES = {
+    "crossing": "Control passes",
+    "steering_crossing": "The curves cross",
+    "transition": "The lens switches",
+}
+
+
+def _zone_keys(findings: Measured, *names: str) -> list[dict[str, str]]:
+    """What the shaded strips of a figure are."""
+    zones = [(_zone(findings, name), ZONES[name]) for name in names]
+    return [
+        {
+            "role": zone.role,
+            "text": f"{text} at {between(zone.at, zone.low, zone.high, findings.n_layers)}",
+        }
+        for zone, text in zones
+        if zone is not None
+    ]
+
+
+def _examples(findings: Measured) -> list[dict[str, Any]]:
+    """Top token and its probability at each depth, for the first prompts."""
+    profile = findings.lens
+    return [
+        {
+            "prompt": findings.task.clean[i],
+            "tokens": [
+                {
+                    "text": signed(profile.text(int(profile.top_tokens[depth, i, -1, 0]))),
+                    "probability": number(profile.top_log_probs[depth, i, -1, 0].exp().item()),
+                    "final": bool(profile.top1_agreement[depth, i, -1]),
+                }
+                for depth in range(profile.n_layers + 1)
+            ],
+        }
+        for i in range(min(N_EXAMPLES, len(findings.task)))
+    ]

@@ -1,0 +1,133 @@
+"""What steering says: its curves over depth, its summary and its sentences."""
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
+from lensdepth.telling.names import CONTROLS, at_position, position_name
+from lensdepth.telling.numbers import counted
+from lensdepth.telling.plain import Json, to_json
+
+if TYPE_CHECKING:
+    from lensdepth.steering.profile import SteeringProfile
+
+FEW = 3
+"""A centroid of fewer prompts is called rough."""
+
+
+def curves(
+    profile: "SteeringProfile", *, edits: tuple[str, ...] | None = None, scope: str | None = None
+) -> list[Curve]:
+    """Efficacy of the whole difference, of its parts and of the controls at each position.
+
+    Args:
+        profile: what was steered.
+        edits: which of its edits; all by default.
+        scope: one of its scopes; the first by default.
+    """
+    chosen = profile.edits if edits is None else edits
+    return [
+        edited_curve(
+            position,
+            profile.efficacy(position, edit=edit, scope=scope),
+            key=f"{position}_{edit}",
+            role=position,
+            # What is added goes without saying; parts of it and controls do not.
+            edit=None if edit == "full" else edit,
+            control=edit in CONTROLS,
+            depths=profile.depths.numpy(),
+            unit="efficacy",
+        )
+        for position in profile.positions
+        for edit in chosen
+    ]
+
+
+def summary(profile: "SteeringProfile") -> Json:
+    """Efficacy, probability and divergence by scope, edit and position."""
+
+    def by_edit(values: Float[Tensor, "edit scope position depth pair"], scope: str) -> Json:
+        return {
+            edit: {
+                name: mean_curve(profile.of(values, name, edit=edit, scope=scope))
+                for name in profile.positions
+            }
+            for edit in profile.edits
+        }
+
+    return to_json(
+        {
+            "scopes": {
+                scope: {
+                    "efficacy": by_edit(profile.success, scope),
+                    "probability": by_edit(profile.prob, scope),
+                    "kl_to_source": by_edit(profile.kl_to_source, scope),
+                }
+                for scope in profile.scopes
+            },
+            "base": {
+                "efficacy": float(profile.base_success.mean()),
+                "probability": float(profile.base_prob.mean()),
+                "kl_to_source": float(profile.base_kl_to_source.mean()),
+            },
+            "strength": profile.strength,
+            "budget": profile.budget,
+            "n_folds": profile.n_folds,
+            "smallest_centroid": profile.smallest_centroid,
+            "depths": profile.depths.tolist(),
+            "mode": profile.mode,
+        }
+    )
+
+
+def alone(profile: "SteeringProfile") -> str:
+    """One sentence on steering at one position, which has no curves to cross."""
+    position = profile.positions[0]
+    name = "output-centric" if position == "prediction" else "input-centric"
+    best = profile.efficacy(position)
+    depth = int(best.mean(0).argmax())
+    return (
+        f"Steering is {name} alone here; it works best at depth {int(profile.depths[depth])}, "
+        f"in {estimate(best[:, depth]).percent} of the pairs."
+    )
+
+
+def sentences(profile: "SteeringProfile", *verdicts: str) -> list[str]:
+    """By which part steering works, the controls, and what its centroids are made of.
+
+    Args:
+        profile: what was steered.
+        verdicts: where its curves cross, at one depth and sustained; in front the first.
+    """
+    first, *others = verdicts or (alone(profile),)
+    said = [first]
+    parts, controls = [], []
+    for name in profile.positions:
+        depth = int(profile.efficacy(name).mean(0).argmax())
+
+        def works(edit: str, name: str = name, depth: int = depth) -> str:
+            return estimate(profile.efficacy(name, edit=edit)[:, depth]).percent
+
+        parts.append(
+            f"{at_position(name)} (depth {int(profile.depths[depth])}) the whole difference "
+            f"works in {works('full')} of the pairs, its turn alone in {works('direction')}, its "
+            f"change of norm alone in {works('norm')}"
+        )
+        control = f"a random direction of the same norm in {works('random')}"
+        if "shuffled" in profile.edits:
+            control += f", another pair's difference in {works('shuffled')}"
+        controls.append(f"{control} ({position_name(name)})")
+    said.append(f"Where each works best: {'; '.join(parts)}.")
+    said.append(f"Controls there: {'; '.join(controls)}.")
+    said += others
+    fewest = profile.smallest_centroid
+    text = (
+        f"Centroids are taken over {counted(fewest, 'prompt')} or more each, never the steered "
+        f"ones ({profile.n_folds} folds of prompts)."
+    )
+    if fewest < FEW:
+        text += " So few prompts hold much that is not their label's: add prompts."
+    said.append(text)
+    return said

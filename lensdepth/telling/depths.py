@@ -1,0 +1,100 @@
+"""Depth has one name: the same d on axis, hover and menu, in tables, JSON and sentences.
+
+Depth 0 is the embedding, depth d the state after block d - 1, depth L the one that the readout
+takes. Blocks have numbers of their own only where a block itself is meant.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from lensdepth.telling.names import has_blocks
+from lensdepth.telling.numbers import number, percent
+
+AXIS = "depth · fraction of the depth"
+"""Title of an axis whose ticks are `tick`."""
+MEANING = (
+    "Depth 0 is the embedding, depth d the state after block d − 1; blocks are numbered from 0."
+)
+
+
+def depth_columns(
+    places: Any, n_layers: int, *, stream: str = "resid_pre", name: str = "depth"
+) -> dict[str, Any]:
+    """Columns that say where along the depth the rows of a frame are.
+
+    Args:
+        places: of each row: residual depths, or blocks where the stream is of what blocks put out.
+        n_layers: of the model.
+        stream: which of both.
+        name: of the column of depths.
+    Returns:
+        `depth` and `relative_depth`, and `layer` for blocks; with another name `name`,
+        `relative_<name>` and `<name>_layer`.
+    """
+    places = np.asarray(places)
+    depth = places + has_blocks(stream)
+    found = {name: depth, f"relative_{name}": depth / n_layers}
+    if has_blocks(stream):
+        found["layer" if name == "depth" else f"{name}_layer"] = places
+    return found
+
+
+def explained(depth: float | int, n_layers: int) -> str:
+    """What stands at a depth: `the embedding`, `after block 6`, `after block 9, the last`.
+
+    Between two depths it is the nearer one that is meant.
+    """
+    nearest = round(depth)
+    if nearest <= 0:
+        return "the embedding"
+    return f"after {block(nearest - 1)}" + (", the last" if nearest >= n_layers else "")
+
+
+def of_depths(depth: float | int, n_layers: int) -> str:
+    """`depth 7 of 10`; a place between two depths as every number is written."""
+    return f"depth {int(depth) if depth == int(depth) else number(depth)} of {n_layers}"
+
+
+def described(depth: float | int, n_layers: int) -> str:
+    """For a hover: `depth 7 of 10 (70%), after block 6`."""
+    where = f"{of_depths(depth, n_layers)} ({percent(depth / n_layers)})"
+    return f"{where}, {explained(int(depth), n_layers)}" if depth == int(depth) else where
+
+
+def at_depth(depth: int, n_layers: int) -> str:
+    """For a sentence: `depth 7 (after block 6)`."""
+    return f"depth {depth} ({explained(depth, n_layers)})"
+
+
+def in_menu(depth: int, n_layers: int) -> str:
+    """For a menu: `7: after block 6`."""
+    return f"{depth}: {explained(depth, n_layers)}"
+
+
+def fraction(depth: float | int, n_layers: int) -> str:
+    """Relative depth, without trailing zeros: `0.5`."""
+    return f"{depth / n_layers:.2f}".rstrip("0").rstrip(".") or "0"
+
+
+def block(layer: int) -> str:
+    """A block where it is a block that is meant."""
+    return f"block {layer}"
+
+
+def block_at(layer: int) -> str:
+    """For a hover over what a block puts out: `block 6 (into depth 7)`."""
+    return f"{block(layer)} (into depth {layer + 1})"
+
+
+def between(at: float | int, low: float | int, high: float | int, n_layers: int) -> str:
+    """Where along the depth, with its interval, short."""
+    return f"depth {number(at)} of {n_layers}, 95% interval {number(low)} to {number(high)}"
+
+
+def place(at: float | int, low: float | int, high: float | int, n_layers: int) -> str:
+    """The same for a sentence, with the fraction and the nearest depth."""
+    return (
+        f"depth {number(at)} of {n_layers} (95% interval {number(low)} to {number(high)}), "
+        f"{percent(at / n_layers)} of the way, nearest {at_depth(round(at), n_layers)}"
+    )

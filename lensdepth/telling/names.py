@@ -1,0 +1,119 @@
+"""The words for edits, controls, positions, streams, metrics and scopes: one for each thing.
+
+Figures, tables, menus and sentences take them from here; keys of JSON and columns of frames are
+the identifiers themselves.
+"""
+
+from dataclasses import dataclass
+
+EDITS = {
+    "full": "whole state",
+    "state": "whole state",
+    "direction": "direction",
+    "norm": "norm",
+    "rotate": "rotated",
+    "scale": "norm scaled",
+    "mean": "mean of other prompts",
+    "add": "vector added",
+}
+"""Edits, and the parts of a state that they replace or that something is read off."""
+
+CONTROLS = {
+    "shuffled_source": "another pair",
+    "shuffled": "another pair",
+    "random": "random direction",
+    "random_direction": "random direction",
+    "random_full": "random state",
+    "random_norm": "another pair's norm",
+}
+"""What an edit is compared with."""
+
+POSITIONS = {"input": "input position", "prediction": "prediction position"}
+
+STREAMS = {
+    "resid_pre": "residual stream",
+    "resid_mid": "residual stream after attention",
+    "resid_post": "residual stream after the block",
+    "attn_out": "attention output",
+    "mlp_out": "MLP output",
+    "z": "head outputs",
+}
+
+SCOPES = {
+    "local": "at one depth",
+    "suffix": "from each depth on",
+    "prefix": "up to each depth",
+    "all": "at every depth",
+    "window": "in the whole window",
+}
+
+RUNS = {"local": "here", "suffix": "from here on", "window": "whole window"}
+"""The runs of one intervention, by scope."""
+
+VERDICTS = ("supported", "contradicted", "cannot tell")
+"""On claims and hypotheses, in the order in which they are listed."""
+
+
+@dataclass(frozen=True)
+class MetricWords:
+    """What an axis says of a metric's effect, and what its two signs mean."""
+
+    unit: str
+    less: str
+    more: str
+
+
+METRICS = {
+    "logit_diff": MetricWords(
+        "change of logit(target) − logit(foil), nats", "towards foil", "towards target"
+    ),
+    "log_prob": MetricWords(
+        "change of log p(answer of the source), nats", "away from it", "towards it"
+    ),
+    "answer_probability": MetricWords(
+        "change of p(answer of the source)", "away from it", "towards it"
+    ),
+    "kl": MetricWords("KL(base ‖ edited), nats", "", "other prediction"),
+    "kl_to_source": MetricWords(
+        "change of KL(source ‖ edited), nats", "towards the source", "away from the source"
+    ),
+    "js": MetricWords("Jensen–Shannon divergence, nats", "", "other prediction"),
+    "flip": MetricWords("share whose most likely token changes", "", "changed"),
+    "success": MetricWords("share that gives the source's answer", "less often", "more often"),
+    "transferred": MetricWords(
+        "transferred fraction (0 = base run, 1 = source run)",
+        "away from the source",
+        "towards the source",
+    ),
+}
+
+
+def edit_name(edit: str) -> str:
+    """An edit, a part or a control as readers know it; a user's own by its own name."""
+    return CONTROLS.get(edit) or EDITS.get(edit) or edit.replace("_", " ")
+
+
+def position_name(position: str) -> str:
+    """`input position`; of one given by its index or as a span, what it is called."""
+    return POSITIONS.get(position, f"position {position}")
+
+
+def at_position(position: str) -> str:
+    """In a sentence: `at the input position`, `at position 3`."""
+    the = "the " if position in POSITIONS else ""
+    return f"at {the}{position_name(position)}"
+
+
+def stream_name(stream: str) -> str:
+    """What is edited or read."""
+    return STREAMS.get(stream, stream)
+
+
+def metric_words(metric: str) -> MetricWords:
+    """Unit and signs of a metric's effect; a user's own has no signs that are known."""
+    return METRICS.get(metric) or MetricWords(f"change of {metric}", "less", "more")
+
+
+def has_blocks(stream: str) -> bool:
+    """Whether sites of this stream belong to blocks; else they are residual depths."""
+    return stream != "resid_pre"

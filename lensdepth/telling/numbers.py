@@ -1,0 +1,122 @@
+"""The one way in which a number is written, whoever shows it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MINUS = "−"
+UNKNOWN = "–"
+"""Stands where there is no number."""
+SMALLEST_P = 0.001
+
+
+def number(x: float | int) -> str:
+    """Two decimals below 10, one below 100, else none; never a minus before a zero.
+
+    >>> [number(x) for x in (0.12345, -12.345, 123.45, float("nan"))]
+    ['0.12', '−12.3', '123', '–']
+    """
+    return _written(x, lambda size: f"{size:.{_digits(size)}f}")
+
+
+def change(x: float | int) -> str:
+    """The same with its sign, for what went up or down."""
+    text = number(x)
+    return f"+{text}" if x > 0 and _has_digits(text) else text
+
+
+def percent(share: float | int) -> str:
+    """A share of one in whole per cent: `52%`."""
+    text = _written(100 * share, lambda size: f"{size:.0f}")
+    return text if text == UNKNOWN else f"{text}%"
+
+
+def on_scale(x: float | int) -> str:
+    """The label of a tick, two digits: what stands there is a place on a scale, no result."""
+    return f"{x:.2g}".replace("-", MINUS)
+
+
+def tiny(x: float | int) -> str:
+    """The size of an error that should be nothing: `3e−07`."""
+    return f"{x:.0e}".replace("-", MINUS)
+
+
+def p_text(p: float | int | None) -> str:
+    """A p-value alone, for a cell: `0.031`, `< 0.001`, a dash where there is none."""
+    if p is None or math.isnan(p):
+        return UNKNOWN
+    if p < SMALLEST_P:
+        return f"< {SMALLEST_P}"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_value(p: float | int) -> str:
+    """A p-value in a sentence: `p = 0.031`, `p < 0.001`."""
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 pair`, `1,200 pairs`."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A number with its 95 % interval over units; low and high are NaN where there is none.
+
+    Written without the interval where that varies by less than the last digit shown.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return _joined(*self.cells)
+
+    @property
+    def cells(self) -> tuple[str, str]:
+        """The number, and `low to high` or nothing: for a table."""
+        return self._cells(number)
+
+    @property
+    def percent(self) -> str:
+        """The same as percentages: `50% (40 to 60%)`."""
+        value, bounds = self._cells(percent)
+        return _joined(value, bounds.replace("% to", " to"))
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+    def __neg__(self) -> "Interval":
+        return Interval(value=-self.value, low=-self.high, high=-self.low)
+
+    def _cells(self, write: Callable[[float], str]) -> tuple[str, str]:
+        value = write(self.value)
+        bounds = [write(self.low), write(self.high)]
+        if not self.known or math.isnan(self.value) or bounds == [value, value]:
+            return value, ""
+        return value, " to ".join(bounds)
+
+
+def _joined(value: str, bounds: str) -> str:
+    return f"{value} ({bounds})" if bounds else value
+
+
+def _written(x: float | int, write: Callable[[float], str]) -> str:
+    if math.isnan(x):
+        return UNKNOWN
+    text = "∞" if math.isinf(x) else write(abs(x))
+    return MINUS + text if x < 0 and _has_digits(text) else text
+
+
+def _digits(size: float | int) -> int:
+    # What rounds up to 10 or to 100 is written as they are.
+    return 2 if round(size, 2) < 10 else 1 if round(size, 1) < 100 else 0
+
+
+def _has_digits(text: str) -> bool:
+    return text.strip("0.") != ""
