@@ -163,7 +163,7 @@ ANALYSES = (
             "writes straight into the readout; what lies between it and the local effect is made "
             "by later blocks."
         ),
-        result="lensdepth.locality.compare:LocalityProfile",
+        result="lensdepth.locality.profile:LocalityProfile",
         told="lensdepth.locality.told",
     ),
     Analysis(
@@ -192,7 +192,7 @@ ANALYSES = (
             "model does not care; at the last depth the final norm divides every length out, so "
             "the line on the right must be flat there."
         ),
-        result="lensdepth.ablation.dose:DoseProfile",
+        result="lensdepth.ablation.dose_profile:DoseProfile",
         told="lensdepth.ablation.dose_told",
         by_depth=False,
     ),

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from lensdepth.arguments.wording import HUGGING_FACE, is_hugging_face
-from lensdepth.outside import shown
+from lensdepth.outside import HUGGING_FACE, is_hugging_face, shown
 from lensdepth.provenance import Backend
 
 

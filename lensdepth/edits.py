@@ -180,8 +180,8 @@ SWAPS = (polar.full_swap, polar.direction_swap, polar.norm_swap, polar.self_swap
 """Edits that change nothing where source and base agree."""
 SWEPT = tuple(name for name, one in EDITS.items() if one.needs != "reference" and name != "random")
 """Those that need no more than base and source, and so go by their name in every sweep."""
-STRONG = tuple(name for name, one in EDITS.items() if one.low < one.high)
-"""Those with a strength to choose."""
+STRONG_EDITS = {name: one for name, one in EDITS.items() if one.low < one.high}
+"""Those with a strength to choose: what `intervene` makes, and the explorer offers."""
 
 
 @cache
@@ -216,8 +216,8 @@ def strong_edit(name: str, strength: float | None, *, caller: str) -> tuple[floa
     Raises:
         ValueError: there is no such edit, or its strength is out of range.
     """
-    if name not in STRONG:
-        raise ValueError(f"{caller}: edit must be one of {', '.join(STRONG)}, got {name!r}.")
+    if name not in STRONG_EDITS:
+        raise ValueError(f"{caller}: edit must be one of {', '.join(STRONG_EDITS)}, got {name!r}.")
     kind = EDITS[name]
     value = kind.default if strength is None else float(strength)
     if not kind.low <= value <= kind.high:

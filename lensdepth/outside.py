@@ -6,6 +6,7 @@ type: `outside` turns it into one readable line. Names and messages from outside
 """
 
 from types import TracebackType
+from typing import Any
 
 SPACES = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
 LONGEST_NAME = 120
@@ -19,6 +20,10 @@ _PARTS_OF_FUNCTIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 """Frames of their own (the first three up to Python 3.11) in which a function calls out."""
 _SAYS_ENOUGH = (OSError, ValueError, RuntimeError)
 """Errors whose message alone tells what happened; of others the type belongs to it."""
+HUGGING_FACE = (
+    "save it and its tokenizer, both by save_pretrained(folder), and take load_model(folder)"
+)
+"""What to do with a model of transformers."""
 
 
 class outside:
@@ -117,3 +122,13 @@ def reason(error: BaseException) -> str:
     if not text:
         return type(error).__name__
     return text if isinstance(error, _SAYS_ENOUGH) else f"{type(error).__name__}: {text}"
+
+
+def bases(value: Any) -> set[str]:
+    """Names of a value's classes, by which those of other libraries are known unimported."""
+    return {kind.__name__ for kind in type(value).__mro__}
+
+
+def is_hugging_face(value: Any) -> bool:
+    """Whether it is a model of Hugging Face that TransformerLens has not wrapped."""
+    return "PreTrainedModel" in bases(value)

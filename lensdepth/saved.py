@@ -16,7 +16,7 @@ OTHERS = (
     "lensdepth.lens.compare:LensComparison",
     "lensdepth.lens.tuned:TunedLens",
     "lensdepth.locality.shapley:ShapleyProfile",
-    "lensdepth.locality.trajectory:TrajectoryProfile",
+    "lensdepth.locality.trajectory_profile:TrajectoryProfile",
     "lensdepth.locality.transfer:TransferProfile",
     "lensdepth.patching.windows:WindowProfile",
     "lensdepth.transition.change_point:ChangePoint",

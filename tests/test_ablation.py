@@ -282,7 +282,7 @@ def test_the_random_direction_is_seeded_and_does_not_depend_on_the_batch(
     profile: AblationProfile,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lensdepth.sweep.loop.STATE_BYTES", 40_000)
+    monkeypatch.setattr("lensdepth.sweep.blocks.STATE_BYTES", 40_000)
     again = ablation_sweep(trained, capitals, max_memory=100_000)
     other = ablation_sweep(trained, capitals, seed=1)
     torch.testing.assert_close(again.logit_diff, profile.logit_diff, atol=1e-4, rtol=1e-4)
@@ -295,7 +295,7 @@ def test_means_do_not_depend_on_blocks(
     trained: DepthModel, capitals: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ablation_sweep(trained, capitals, to="mean", coordinates="final_norm")
-    monkeypatch.setattr("lensdepth.sweep.loop.STATE_BYTES", 5_000)
+    monkeypatch.setattr("lensdepth.sweep.blocks.STATE_BYTES", 5_000)
     parts = ablation_sweep(trained, capitals, to="mean", coordinates="final_norm")
     torch.testing.assert_close(whole.logit_diff, parts.logit_diff, atol=1e-4, rtol=1e-4)
 

@@ -21,7 +21,7 @@ from lensdepth import (
     transfer_matrix,
 )
 from lensdepth.claims.hypothesis import Condition
-from lensdepth.edits import EDITS, STRONG, SWEPT, edit_of, named_edit, reflect, strong_edit
+from lensdepth.edits import EDITS, STRONG_EDITS, SWEPT, edit_of, named_edit, reflect, strong_edit
 
 D = 8
 
@@ -58,7 +58,7 @@ def test_every_edit_is_one_function_and_says_what_it_does() -> None:
     for name, kind in EDITS.items():
         assert edit_of(name) is edit_of(name)
         assert kind.does
-        assert (name in STRONG) == bool(kind.unit)
+        assert (name in STRONG_EDITS) == bool(kind.unit)
     assert named_edit("reflect", caller="test") == ("reflect", edit_of("reflect"))
     with pytest.raises(ValueError, match="edit must be one of full, direction, norm, self, refl"):
         named_edit("mirror", caller="test")

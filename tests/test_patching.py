@@ -442,7 +442,7 @@ def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
 ) -> None:
     """In every block of pairs, the checks before the sweep included."""
     from lensdepth.replay import chunk
-    from lensdepth.sweep import loop
+    from lensdepth.sweep import blocks
 
     model = DepthModel(
         load_tiny("llama", backend).model, tokenizer=load_tiny("llama", backend).tokenizer
@@ -451,7 +451,7 @@ def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
     expected = patch_sweep(model, task, engine="hooks")
     attend = chunk.attend
     monkeypatch.setattr(chunk, "attend", lambda *parts: 1.1 * attend(*parts))
-    monkeypatch.setattr(loop, "STATE_BYTES", 1)  # a block a pair
+    monkeypatch.setattr(blocks, "STATE_BYTES", 1)  # a block a pair
     model.known.replay_checked.clear()
     found = patch_sweep(model, task)
     torch.testing.assert_close(found.values, expected.values, atol=1e-4, rtol=1e-4)

@@ -223,7 +223,7 @@ def test_blocks_of_pairs_give_the_same_numbers(
     profile: SteeringProfile,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lensdepth.sweep.loop.STATE_BYTES", 20_000)
+    monkeypatch.setattr("lensdepth.sweep.blocks.STATE_BYTES", 20_000)
     again = steering_sweep(trained, months)
     torch.testing.assert_close(again.logit_diff, profile.logit_diff, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(again.kl_to_source, profile.kl_to_source, atol=1e-3, rtol=1e-3)

@@ -11,7 +11,7 @@ from torch import Tensor
 import lensdepth
 from lensdepth import DepthModel, Task, load_task, metrics, patch_sweep
 from lensdepth.passes import Passes
-from lensdepth.sweep import loop
+from lensdepth.sweep import blocks
 from lensdepth.sweep.readings import METRICS
 from lensdepth.sweep.runs import Run, RunSets
 
@@ -96,7 +96,7 @@ def test_a_metric_of_ones_own_goes_into_every_sweep(
         seen.extend(pairs.tolist())
         return margin(logits, pairs)
 
-    monkeypatch.setattr(loop, "STATE_BYTES", 20_000)
+    monkeypatch.setattr(blocks, "STATE_BYTES", 20_000)
     parts = run(name, trained, months, **options, **{**read, "metric": told})
     assert set(seen) == set(range(len(months)))
     assert whole.provenance.settings["metric"] == "margin"

@@ -5,8 +5,9 @@ asks what can be read off either part. `given` makes the states that go in, and 
 """
 
 from lensdepth.ablation.decoding import DecodingProfile, decode_parts
-from lensdepth.ablation.dose import DoseProfile, dose_response
-from lensdepth.ablation.given import CONTROLS, EDITS, Reference
+from lensdepth.ablation.dose import dose_response
+from lensdepth.ablation.dose_profile import DoseProfile
+from lensdepth.ablation.parts import CONTROLS, EDITS, Reference
 from lensdepth.ablation.profile import AblationProfile, Effect
 from lensdepth.ablation.sweep import ablation_sweep
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import get_args
 
-from lensdepth.ablation.given import Reference
+from lensdepth.ablation.parts import Reference
 from lensdepth.coordinates import CoordinateName
 from lensdepth.provenance import text_fingerprint
 from lensdepth.sweep.spans import Span

@@ -9,7 +9,7 @@ from lensdepth.telling.numbers import number, percent
 from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
-    from lensdepth.ablation.dose import DoseProfile
+    from lensdepth.ablation.dose_profile import DoseProfile
 
 ROLES = {"random_direction": "direction"}
 """The control has the colour of what it is a control of."""

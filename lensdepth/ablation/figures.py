@@ -15,7 +15,7 @@ from lensdepth.telling.names import SCOPES, edit_name, metric_words, position_na
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from lensdepth.ablation.dose import DoseProfile
+    from lensdepth.ablation.dose_profile import DoseProfile
     from lensdepth.ablation.profile import AblationProfile
 
 ROLES = {"random_full": "full", "random_direction": "direction", "random_norm": "norm"}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from einops import rearrange
@@ -10,26 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.ablation.parts import CONTROLS, EDITS, Reference
 from lensdepth.coordinates import Coordinates
 from lensdepth.edits import edit_of
 from lensdepth.model import DepthModel
+from lensdepth.sweep.blocks import pair_blocks
 from lensdepth.sweep.controls import other_pairs, pair_noise, shuffled_sources
-from lensdepth.sweep.loop import pair_blocks
 from lensdepth.sweep.roles import Roles
 from lensdepth.sweep.spans import Span
 from lensdepth.sweep.states import states_at
 from lensdepth.tokens import number_texts
-
-Reference = Literal["source", "mean", "shuffled", "random"]
-"""What a state is replaced by: `source` the pair's own source state; `mean` the mean direction and
-the mean norm of a reference set; `shuffled` another pair's source state; `random` a direction as
-far away as the source's, with a norm drawn from the same prompts."""
-
-EDITS = ("full", "direction", "norm")
-CONTROLS = ("random_full", "random_direction", "random_norm")
-"""Matched controls: `random_direction` is as far away in angle as what the edit puts in,
-`random_norm` is the norm of a source prompt drawn from the others, and `random_full` is as far
-away in angle as what the full edit puts in, and has its norm."""
 
 States = Float[Tensor, "depth pair token d_model"]
 

@@ -12,7 +12,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import stats
-from lensdepth.ablation.given import CONTROLS, Reference
+from lensdepth.ablation.parts import CONTROLS, Reference
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
 from lensdepth.outcome import Effects

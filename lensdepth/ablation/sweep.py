@@ -28,18 +28,17 @@ from lensdepth.ablation.checks import (
 )
 from lensdepth.ablation.given import (
     GivenParts,
-    Means,
-    Reference,
     edit_names,
     given_parts,
     partners,
-    reference_means,
     states_of,
     strangers,
 )
+from lensdepth.ablation.parts import Reference
+from lensdepth.ablation.places import Spot, prepare_places
 from lensdepth.ablation.profile import ALSO, AblationProfile, AtEnd
 from lensdepth.arguments import checked
-from lensdepth.coordinates import CoordinateName, Coordinates, coordinates_of
+from lensdepth.coordinates import CoordinateName
 from lensdepth.model import DepthModel
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
@@ -191,48 +190,6 @@ def _at_end(span: Span, roles: Roles) -> AtEnd:
     if not last.any():
         return "never"
     return "always" if last.any(1).all() else "sometimes"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Spot:
-    """A span with the coordinates of its states, by depth, and the means behind them."""
-
-    span: Span
-    coordinates: Coordinates
-    means: Means | None
-
-
-def prepare_places(
-    model: DepthModel,
-    roles: Roles,
-    spans: Sequence[Span],
-    hooks: Sequence[str],
-    positions: PatchPositions,
-    *,
-    to: Reference,
-    coordinates: CoordinateName,
-    reference: Task | None,
-    caller: str,
-) -> list[Spot]:
-    """Coordinates and means at each span; nothing is run where neither is needed."""
-    kind = model.info.normalization
-    if to != "mean" and coordinates != "centred":
-        plain = coordinates_of(coordinates, kind)
-        return [Spot(span=span, coordinates=plain, means=None) for span in spans]
-    givers, at = roles, list(spans)
-    if reference is not None:
-        named = named_positions(reference, positions)
-        givers = assign_roles(reference, roles.mode, positions=named, caller=caller)
-        at = resolve_spans(givers, positions, caller=caller)
-    places = []
-    for span, given in zip(spans, at, strict=True):
-        uncentred = coordinates_of("raw" if coordinates == "centred" else coordinates, kind)
-        means = reference_means(model, givers, hooks, given, uncentred, polar_mean=to == "mean")
-        center = means.state[:, None, None] if coordinates == "centred" else None
-        places.append(
-            Spot(span=span, coordinates=coordinates_of(coordinates, kind, center), means=means)
-        )
-    return places
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,7 +22,7 @@ from lensdepth.arguments.fit import (
     is_protocol,
     number_kind,
 )
-from lensdepth.outside import cut, shown, visible
+from lensdepth.outside import HUGGING_FACE, bases, cut, is_hugging_face, shown, visible
 
 LONGEST_VALUE = 60
 """Most characters of a value in a message."""
@@ -68,9 +68,6 @@ NAMES = {"DepthModel": "'calendar'", "Task": "'months'"}
 KNOWN_AS = {"PromptModel": "DepthModel", "Table": "Dataset"}
 """What is asked for by its members, users know by a class that has them."""
 TRANSFORMER_LENS = {"HookedTransformer", "TransformerBridge"}
-HUGGING_FACE = (
-    "save it and its tokenizer, both by save_pretrained(folder), and take load_model(folder)"
-)
 PLAIN: dict[Any, tuple[str, str]] = {
     None: ("None", "None"),
     types.NoneType: ("None", "None"),
@@ -173,11 +170,11 @@ def hint(kind: Any, value: Any) -> str:
     """What to do about it, after a semicolon; nothing where that is not known."""
     own = _own_kinds(kind)
     if list in alternatives(kind):
-        if _bases(value) & {"DatasetDict", "IterableDatasetDict"}:
+        if bases(value) & {"DatasetDict", "IterableDatasetDict"}:
             return f"; take one of its splits: {cut(visible(', '.join(map(str, value))))}"
         if isinstance(value, Mapping) and any(isinstance(one, list) for one in value.values()):
             return "; pandas.DataFrame(columns) makes one"
-        if isinstance(value, Mapping) or "Pair" in _bases(value):
+        if isinstance(value, Mapping) or "Pair" in bases(value):
             return "; put it into a list"
     if is_hugging_face(value) and {"DepthModel", "Path"} & set(own):
         return f"; {HUGGING_FACE}"
@@ -189,16 +186,7 @@ def hint(kind: Any, value: Any) -> str:
         if name in MADE_BY:
             word = shown(str(value), LONGEST_VALUE) if isinstance(value, str | PurePath) else None
             return f"; {MADE_BY[name].format(word or NAMES.get(name))} makes one"
-    return "; DepthModel(model) wraps it" if _bases(value) & TRANSFORMER_LENS else ""
-
-
-def is_hugging_face(value: Any) -> bool:
-    """Whether it is a model of Hugging Face that TransformerLens has not wrapped."""
-    return "PreTrainedModel" in _bases(value)
-
-
-def _bases(value: Any) -> set[str]:
-    return {base.__name__ for base in type(value).__mro__}
+    return "; DepthModel(model) wraps it" if bases(value) & TRANSFORMER_LENS else ""
 
 
 def _own_kinds(kind: Any) -> list[str]:

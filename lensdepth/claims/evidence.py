@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lensdepth.ablation.dose import DoseProfile
+from lensdepth.ablation.dose_profile import DoseProfile
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.geometry.reading import Reading
-from lensdepth.locality.compare import LocalityProfile
-from lensdepth.locality.trajectory import TrajectoryProfile
+from lensdepth.locality.profile import LocalityProfile
+from lensdepth.locality.trajectory_profile import TrajectoryProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.provenance import ModelInfo, other_than
 from lensdepth.steering.profile import SteeringProfile

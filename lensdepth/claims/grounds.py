@@ -11,7 +11,7 @@ from lensdepth.claims.evidence import FACTORS, Evidence, norm_doses
 from lensdepth.claims.states import Geometry, mean_cosine
 from lensdepth.claims.zones import Zones, deal_groups, find_zones
 from lensdepth.geometry.reading import Reading
-from lensdepth.locality.compare import LocalityProfile
+from lensdepth.locality.profile import LocalityProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task

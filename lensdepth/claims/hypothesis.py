@@ -9,11 +9,11 @@ from jaxtyping import Bool
 from numpy import ndarray as Array
 
 from lensdepth import edits
-from lensdepth.ablation import given as ablation
+from lensdepth.ablation import parts as ablation
 from lensdepth.claims.verdict import Expectation
 from lensdepth.outside import shown
 from lensdepth.site import Stream
-from lensdepth.steering import sweep as steering
+from lensdepth.steering import parts as steering
 from lensdepth.sweep.choices import Scope
 from lensdepth.sweep.roles import POSITION_NAMES
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
 
+from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer import questions
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.notes import VIEWS
@@ -13,7 +14,6 @@ from lensdepth.explorer.panels import message
 from lensdepth.explorer.settle import Setting, describe, settle
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
-from lensdepth.intervention import EDITS
 from lensdepth.outside import visible
 from lensdepth.telling.depths import block, in_menu
 from lensdepth.telling.names import has_blocks, stream_name
@@ -136,7 +136,7 @@ def _asked(search: object, values: Mapping[str, Any], triggered: set[str], shelf
         for name, field in CONTROLS.items()
         if values[name] is not None or field in OPTIONAL
     }
-    if "strength" in given and given["strength"] == EDITS[before.edit].default:
+    if "strength" in given and given["strength"] == STRONG_EDITS[before.edit].default:
         given["strength"] = None
     screen = changed(before, given, shelf.offers)
     if "model" in triggered:
@@ -246,7 +246,7 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     """Everything that follows from a screen."""
     screen = setting.screen
     query = screen.query()
-    kind = EDITS[screen.edit]
+    kind = STRONG_EDITS[screen.edit]
     strength = kind.default if screen.strength is None else screen.strength
     values = {name: getattr(screen, field) for name, field in CONTROLS.items()}
     values |= {"strength": strength, "components": list(screen.components)}

@@ -6,9 +6,9 @@ from typing import Any
 from dash import dcc, html
 
 from lensdepth.colours import dark_colours
+from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.state import LONGEST_PROMPT, PAIRS, Offers
-from lensdepth.intervention import EDITS
 
 GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
 CARDS = {
@@ -184,7 +184,7 @@ def poke() -> list[Any]:
                           "head"),
                 ]),
                 field("Edit", choose("edit", [
-                    {"label": kind.action, "value": name} for name, kind in EDITS.items()
+                    {"label": kind.action, "value": name} for name, kind in STRONG_EDITS.items()
                 ]), "edit"),
                 html.P(id="edit-does", className="small"),
                 field("Strength", dcc.Slider(

@@ -25,9 +25,9 @@ from lensdepth import (
     patch_sweep,
     steering_sweep,
 )
+from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.shelf import Answer, Shelf, in_background
 from lensdepth.explorer.state import Screen
-from lensdepth.intervention import EDITS
 from lensdepth.lens import compare_lenses
 from lensdepth.progress import Watcher
 
@@ -214,7 +214,7 @@ def lens_of(screen: Screen, *, prompt: str | None = None, model: str | None = No
 def intervention_of(screen: Screen) -> Question:
     """What Poke shows."""
     assert screen.depth is not None
-    kind = EDITS[screen.edit]
+    kind = STRONG_EDITS[screen.edit]
     options: dict[str, Any] = {"depth": screen.depth, "positions": screen.places}
     if screen.last is not None and screen.last != screen.depth:
         options["window"] = tuple(sorted((screen.depth, screen.last)))

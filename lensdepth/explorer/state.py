@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl, urlencode
 
-from lensdepth.intervention import EDITS
+from lensdepth.edits import STRONG_EDITS
 from lensdepth.lens.figures import CellValue
 from lensdepth.outside import shown
 from lensdepth.site import Stream
@@ -144,7 +144,7 @@ def _written(value: object) -> str:
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "view": get_args(View), "lens": get_args(Lens), "value": get_args(CellValue),
-    "stream": get_args(Stream), "edit": tuple(EDITS), "focus": get_args(Focus),
+    "stream": get_args(Stream), "edit": tuple(STRONG_EDITS), "focus": get_args(Focus),
     "sweep": get_args(Sweep), "on": get_args(On), "against": get_args(Against),
 }  # fmt: skip
 NUMBERS = ("depth", "last", "position", "to", "head", "pairs", "layer", "looked")

@@ -7,7 +7,7 @@ from lensdepth.telling.names import has_blocks
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
-    from lensdepth.locality.compare import LocalityProfile
+    from lensdepth.locality.profile import LocalityProfile
 
 
 def curves(profile: "LocalityProfile") -> list[Curve]:

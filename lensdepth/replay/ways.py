@@ -75,7 +75,7 @@ def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
     for index, edits in enumerate(plan.edit_sets):
         reaching = [e for e in edits if _depth_needed(e) <= last]
         prompts = plan.only[index].nonzero()[:, 0]
-        for rows in prompts.split(prompts_at_once(plan)):
+        for rows in prompts.split(prompts_at_once(*_bounds(plan))):
             if not len(rows):
                 continue
             resid = edited_states(
@@ -121,7 +121,7 @@ def by_replay(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterator[Part]:
 
 def _blocks_of_prompts(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterator[Part]:
     runs, idle = plan_runs(plan.edit_sets, plan.read, plan.only, plan.depths[-1])
-    pending = list(torch.arange(len(plan.batch)).split(prompts_at_once(plan)))[::-1]
+    pending = list(torch.arange(len(plan.batch)).split(prompts_at_once(*_bounds(plan))))[::-1]
     while pending:
         prompts = pending.pop()
         mine = runs[(runs.prompts >= prompts[0]) & (runs.prompts <= prompts[-1])]
@@ -149,7 +149,7 @@ def _changed(
     plan: Plan, replayed: Replayed, base: BaseRun, runs: Runs, first: int, grad: bool
 ) -> Iterator[Part]:
     device = plan.model.device
-    pending = list(runs.chunks(tokens_at_once(plan)))[::-1]
+    pending = list(runs.chunks(tokens_at_once(*_bounds(plan))))[::-1]
     while pending:
         chunk_runs = pending.pop()
         try:
@@ -182,7 +182,7 @@ def _unchanged(
     sets, rows = idle.nonzero(as_tuple=True)
     if not len(sets):
         return
-    for some in torch.arange(len(sets)).split(tokens_at_once(plan)):
+    for some in torch.arange(len(sets)).split(tokens_at_once(*_bounds(plan))):
         read = plan.read[prompts[rows[some]]].clamp(min=0).to(plan.model.device)
         at = rows[some].to(plan.model.device)[:, None]
         with _mode(grad):
@@ -193,3 +193,8 @@ def _unchanged(
 def _mode(grad: bool) -> contextlib.AbstractContextManager[object]:
     # Who asks for gradients has left inference mode (`Passes.differentiating`).
     return torch.enable_grad() if grad else torch.inference_mode()
+
+
+def _bounds(plan: Plan) -> tuple[DepthModel, int, int | None]:
+    """What decides how much goes through at a time."""
+    return plan.model, plan.batch.tokens.shape[1], plan.max_memory

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from lensdepth.ablation.decoded import DecodingProfile
-from lensdepth.ablation.dose import DoseProfile
+from lensdepth.ablation.dose_profile import DoseProfile
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.result import ClaimTable
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
-from lensdepth.locality.compare import LocalityProfile
+from lensdepth.locality.profile import LocalityProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task

@@ -10,7 +10,7 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.model import DepthModel
 from lensdepth.steering.labels import Labelled, Pool, centroid_sizes, members, outside
-from lensdepth.sweep.loop import pair_blocks
+from lensdepth.sweep.blocks import pair_blocks
 
 COINCIDE = 1e-5
 """Centroids closer than this, beside the mean norm of the states, are one point."""

@@ -7,7 +7,7 @@ curves cross, control passes from the input to the output (claim C2).
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -23,6 +23,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.steering.centroids import Vectors, steering_vectors
 from lensdepth.steering.labels import deal_folds, label_prompts, pool_prompts, rows
+from lensdepth.steering.parts import CONTROLS, EDITS
 from lensdepth.steering.profile import ALSO, SteeringProfile
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
 from lensdepth.sweep.controls import other_pairs, pair_noise
@@ -32,13 +33,6 @@ from lensdepth.sweep.roles import POSITION_NAMES, Mode, PositionName, Roles, ass
 from lensdepth.sweep.runs import Run
 from lensdepth.tasks.task import Task
 
-EDITS: dict[str, Callable[[polar.Edit], polar.Edit]] = {
-    "full": lambda add: add,
-    "direction": polar.keep_norm,
-    "norm": polar.keep_direction,
-}
-"""What of the state is changed as adding the vector would change it."""
-CONTROLS = ("random", "shuffled")
 STRONGEST = 1e6
 """Beyond it states overflow in float32, and nothing is learned from it before."""
 

@@ -21,17 +21,17 @@ from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, Label, axes_in_order
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.replay.engine import replay
+from lensdepth.replay.measure import replay_measure
 from lensdepth.replay.plan import Engine
-from lensdepth.sweep.readings import Block, Metric, check_metrics, measure_runs
+from lensdepth.sweep.blocks import pair_blocks
+from lensdepth.sweep.readings import Block, Metric, check_metrics
 from lensdepth.sweep.roles import Mode, Roles
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
-STATE_BYTES = 2**28
-"""States that are held at a time; pairs go through in blocks that fit."""
 SELF_PATCH_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.1}
 """Largest change of a logit that putting a run's own states back may cause, as a share of the
 largest logit (or of 1, if that is more); 1e-5 in float32 and wider."""
@@ -134,7 +134,7 @@ def run_sweep(
         block = Block(model=model, roles=roles.of(rows), start=rows.start)
         planned = plan(rows)
         sets = RunSets(planned.runs, len(block.roles.base))
-        read = measure_runs(
+        read = _measured(
             block,
             sets,
             options.asked,
@@ -165,10 +165,38 @@ def run_sweep(
     )
 
 
-def pair_blocks(n_pairs: int, n_numbers: int) -> list[slice]:
-    """Pairs that go through together, so that their states fit."""
-    size = max(1, STATE_BYTES // (4 * n_numbers))
-    return [slice(start, min(start + size, n_pairs)) for start in range(0, n_pairs, size)]
+def _measured(
+    block: Block,
+    sets: RunSets,
+    asked: Sequence[str | Metric],
+    *,
+    engine: Engine,
+    max_memory: int | None,
+    description: str,
+) -> Float[Tensor, "metric set pair"]:
+    """The metrics of every set of edits; NaN where a set was not run."""
+    roles, columns = block.roles, None
+    if all(metric == "logit_diff" for metric in asked):
+        # Two columns of the unembedding are far less work than the whole vocabulary.
+        columns = torch.stack([roles.target, roles.foil], dim=1)
+
+    def measure(logits: Tensor, pairs: Tensor) -> dict[str, Tensor]:
+        if columns is not None:
+            return {"0": logits[:, 0] - logits[:, 1]}
+        return {str(i): values for i, values in enumerate(block.read(asked, logits, pairs))}
+
+    found = replay_measure(
+        block.model,
+        roles.base,
+        sets.sets,
+        measure,
+        columns=columns,
+        only=sets.only,
+        engine=engine,
+        max_memory=max_memory,
+        description=description,
+    )
+    return torch.stack([found[str(i)] for i in range(len(asked))])
 
 
 def say_undefined(effects: Effects, options: Options) -> None:

@@ -15,10 +15,7 @@ from torch import Tensor
 from lensdepth import metrics
 from lensdepth.finite import first_row
 from lensdepth.model import DepthModel
-from lensdepth.replay.measure import replay_measure
-from lensdepth.replay.plan import Engine
 from lensdepth.sweep.roles import Roles
-from lensdepth.sweep.runs import RunSets
 
 Metric = Callable[[Float[Tensor, "run d_vocab"], Int[Tensor, " run"]], Float[Tensor, " run"]]
 """(next-token logits of some runs, which pair of the task each belongs to) -> one number a run."""
@@ -168,37 +165,3 @@ def checked_metric(metric: Metric, logits: Tensor, pairs: Tensor) -> Tensor:
             f"pair {pair}; a mean would leave it out or be lost in it. Give a finite number."
         )
     return values.detach() if not logits.requires_grad else values
-
-
-def measure_runs(
-    block: Block,
-    sets: RunSets,
-    asked: Sequence[str | Metric],
-    *,
-    engine: Engine,
-    max_memory: int | None,
-    description: str,
-) -> Float[Tensor, "metric set pair"]:
-    """The metrics of every set of edits; NaN where a set was not run."""
-    roles, columns = block.roles, None
-    if all(metric == "logit_diff" for metric in asked):
-        # Two columns of the unembedding are far less work than the whole vocabulary.
-        columns = torch.stack([roles.target, roles.foil], dim=1)
-
-    def measure(logits: Tensor, pairs: Tensor) -> dict[str, Tensor]:
-        if columns is not None:
-            return {"0": logits[:, 0] - logits[:, 1]}
-        return {str(i): values for i, values in enumerate(block.read(asked, logits, pairs))}
-
-    found = replay_measure(
-        block.model,
-        roles.base,
-        sets.sets,
-        measure,
-        columns=columns,
-        only=sets.only,
-        engine=engine,
-        max_memory=max_memory,
-        description=description,
-    )
-    return torch.stack([found[str(i)] for i in range(len(asked))])

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lensdepth.claims import Condition, Hypothesis
+from lensdepth.claims.hypothesis import Condition, Hypothesis
 from lensdepth.teaching.exercise import Exercise, Mistake
 
 

@@ -1,0 +1,219 @@
+"""What comparing single depths with all of them found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from einops import repeat
+from jaxtyping import Float, Int
+from numpy import ndarray as Array
+from torch import Tensor
+
+from lensdepth.arguments import checked
+from lensdepth.provenance import Provenance
+from lensdepth.stats import bootstrap_mean, bootstrap_statistic
+from lensdepth.storage import load_result, save_result
+from lensdepth.sweep.roles import Mode
+from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.numbers import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+
+@checked
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LocalityProfile:
+    """Local effects e(l), the global effect E(W), and E(W without l), by pair."""
+
+    provenance: Provenance
+    mode: Mode
+    stream: str
+    edit: str
+    position: str
+    metric: str
+    depths: Int[Tensor, " depth"]
+    """The window W: residual depths at `resid_pre`, block numbers at the other streams."""
+    base_value: Float[Tensor, " pair"]
+    source_value: Float[Tensor, " pair"]
+    local: Float[Tensor, "pair depth"]
+    """e(l): change of the metric when one depth is edited."""
+    whole: Float[Tensor, " pair"]
+    """E(W): change when all depths of the window are edited in one run."""
+    without: Float[Tensor, "pair depth"]
+    """E(W without l)."""
+    direct: Float[Tensor, "pair depth"] | None
+    """Direct effect on the logit difference, later layers and final scale as in the base run;
+    None for edits elsewhere than at the prediction position."""
+    total: Float[Tensor, "pair depth"] | None
+    """Total effect on the logit difference; `local`, where that is the metric."""
+    total_at_base_scale: Float[Tensor, "pair depth"] | None
+    """The same, were the final norm's scale that of the base run."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    @property
+    def gap(self) -> Float[Tensor, " pair"]:
+        """Additivity gap E(W) - sum of e(l): positive is synergy, negative is redundancy."""
+        return self.whole - self.local.sum(1)
+
+    @property
+    def necessity(self) -> Float[Tensor, "pair depth"]:
+        """E(W) - E(W without l): what is lost when one depth is left out."""
+        return self.whole[:, None] - self.without
+
+    @property
+    def best_depth(self) -> int:
+        """Depth whose mean local effect goes furthest in the direction of the global one."""
+        sign = torch.sign(self.whole.nanmean())
+        return int(self.depths[int((sign * self.local.nanmean(0)).argmax())])
+
+    def sufficiency(self, *, n_resamples: int = 1000, seed: int = 0) -> Interval:
+        """Local sufficiency max e(l) / E(W), of means over pairs.
+
+        Each resample takes its own best depth. That the best of several is taken on the pairs
+        themselves makes the number larger than on new pairs, the more so the fewer there are.
+        """
+
+        def share(local: Array, whole: Array) -> Array:
+            best = (np.sign(whole)[:, None] * local).max(1)
+            return _ratio(best, np.abs(whole))
+
+        return bootstrap_statistic(
+            share, self.local.numpy(), self.whole.numpy(), n_resamples=n_resamples, seed=seed
+        )
+
+    def undone(self, depth: int, *, n_resamples: int = 1000, seed: int = 0) -> Interval | None:
+        """Share of a local edit's direct effect that the later layers and the final norm undo.
+
+        1 - total / direct, of means over pairs: 0 where nothing is undone, 1 where everything is,
+        negative where the later layers add to it. None where direct effects were not measured.
+        """
+        if self.direct is None or self.total is None:
+            return None
+        at = self._index(depth)
+        return bootstrap_statistic(
+            lambda direct, total: 1 - _ratio(total, direct),
+            self.direct[:, at].numpy(),
+            self.total[:, at].numpy(),
+            n_resamples=n_resamples,
+            seed=seed,
+        )
+
+    def undone_by_norm(
+        self, depth: int, *, n_resamples: int = 1000, seed: int = 0
+    ) -> Interval | None:
+        """The part of `undone` that the changed scale of the final norm explains."""
+        if self.direct is None or self.total is None or self.total_at_base_scale is None:
+            return None
+        at = self._index(depth)
+        return bootstrap_statistic(
+            lambda direct, by_norm: _ratio(by_norm, direct),
+            self.direct[:, at].numpy(),
+            (self.total_at_base_scale - self.total)[:, at].numpy(),
+            n_resamples=n_resamples,
+            seed=seed,
+        )
+
+    def _index(self, depth: int) -> int:
+        if depth not in self.depths.tolist():
+            raise ValueError(
+                f"LocalityProfile: depth {depth} is not in the window {self.depths.tolist()}."
+            )
+        return self.depths.tolist().index(depth)
+
+    def summary(self) -> dict[str, object]:
+        """The comparison in numbers; intervals are over pairs."""
+        best = self.best_depth
+        return {
+            "window": self.depths.tolist(),
+            "whole": _mean(self.whole),
+            "gap": _mean(self.gap),
+            "best_depth": best,
+            "sufficiency": self.sufficiency(),
+            "undone_at_best": self.undone(best),
+            "undone_by_norm_at_best": self.undone_by_norm(best),
+        }
+
+    def describe(self) -> str:
+        """The same in words."""
+        best, gap = self.best_depth, _mean(self.gap)
+        place = f"{'depth' if self.stream == 'resid_pre' else 'block'} {best}"
+        kind = "neither synergy nor redundancy is seen"
+        if not np.isnan(gap.low) and gap.low > 0:
+            kind = "the depths work together (synergy)"
+        elif not np.isnan(gap.high) and gap.high < 0:
+            kind = "the depths do the same work again (redundancy)"
+        said = [
+            f"All {len(self.depths)} depths together change {self.metric} by {_mean(self.whole)}.",
+            f"The best single one, {place}, reaches {self.sufficiency()} of that.",
+            f"The whole less the sum of its parts is {gap}: {kind}.",
+        ]
+        undone, by_norm = self.undone(best), self.undone_by_norm(best)
+        if undone is not None and by_norm is not None:
+            said.append(
+                f"Of the edit's direct effect at {place}, what comes after undoes a share of "
+                f"{undone} (negative: it adds to it), the scale of the final norm {by_norm} of "
+                f"that."
+            )
+        return " ".join(said)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a pair and depth."""
+        import pandas as pd
+
+        n_pairs, n_depths = self.local.shape
+        sizes = {"pair": n_pairs, "depth": n_depths}
+        places = repeat(self.depths, "depth -> (pair depth)", **sizes).numpy()
+        columns: dict[str, object] = {
+            "pair": repeat(torch.arange(n_pairs), "pair -> (pair depth)", **sizes).numpy(),
+            **depth_columns(places, self.n_layers, stream=self.stream),
+            "local": self.local.flatten().numpy(),
+            "whole": repeat(self.whole, "pair -> (pair depth)", **sizes).numpy(),
+            "without": self.without.flatten().numpy(),
+            "necessity": self.necessity.flatten().numpy(),
+        }
+        for name in ("direct", "total", "total_at_base_scale"):
+            values = getattr(self, name)
+            if values is not None:
+                columns[name] = values.flatten().numpy()
+        return pd.DataFrame(columns)
+
+    def plot(self) -> "Figure":
+        """Local effect and necessity by depth with 95 % bands, and the direct effect if known."""
+        from lensdepth import plotting
+        from lensdepth.locality.told import curves
+        from lensdepth.telling.names import metric_words, position_name, stream_name
+
+        where = f"{stream_name(self.stream)}, {position_name(self.position)}"
+        return plotting.depth_figure(
+            curves(self),
+            n_layers=self.n_layers,
+            title=f"Local against global: {where}",
+            y_title=metric_words(self.metric).unit,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LocalityProfile":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """NaN where the denominator is nothing to speak of."""
+    safe = np.where(np.abs(denominator) > 1e-6, denominator, np.nan)
+    return numerator / safe
+
+
+def _mean(values: Float[Tensor, " pair"]) -> Interval:
+    mean, low, high = bootstrap_mean(values.numpy())
+    return Interval(value=float(mean), low=float(low), high=float(high))

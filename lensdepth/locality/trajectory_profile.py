@@ -1,0 +1,141 @@
+"""Where the traces of local edits go in the depths after them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth.arguments import checked
+from lensdepth.provenance import Provenance
+from lensdepth.storage import load_result, save_result
+from lensdepth.sweep.roles import Mode
+from lensdepth.telling.depths import depth_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+
+@checked
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrajectoryProfile:
+    """Angles and norms after a local edit; NaN at depths before it."""
+
+    provenance: Provenance
+    mode: Mode
+    stream: str
+    """What is edited; what is read is always the residual stream."""
+    edit: str
+    position: str
+    """Where the edit is made."""
+    read: str
+    """Where the states are read."""
+    edited: Int[Tensor, " edit"]
+    """Residual depths that are edited, one at a time; block numbers at the other streams."""
+    angle_from_base: Float[Tensor, "pair edit depth"]
+    """Radians between the edited run's state and the base run's."""
+    angle_to_source: Float[Tensor, "pair edit depth"]
+    """Radians between the edited run's state and the source run's."""
+    angle_base_source: Float[Tensor, "pair depth"]
+    """Radians between the two unedited runs."""
+    norm: Float[Tensor, "pair edit depth"]
+    """Norm of the edited run's state."""
+    base_norm: Float[Tensor, "pair depth"]
+    source_norm: Float[Tensor, "pair depth"]
+    control_angle_from_base: Float[Tensor, "pair edit depth"]
+    """The same after turning the state as far in a random direction."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    @property
+    def reached(self) -> Int[Tensor, " edit"]:
+        """First residual depth that each edit changes: the edited one, or the block's output."""
+        return self.edited + (self.stream != "resid_pre")
+
+    @property
+    def angle_progress(self) -> Float[Tensor, "pair edit depth"]:
+        """1 - angle to source / angle between base and source: 0 at the base, 1 at the source."""
+        between = self.angle_base_source[:, None]
+        progress = 1 - self.angle_to_source / between
+        return torch.where(between > 1e-4, progress, torch.nan)
+
+    @property
+    def norm_progress(self) -> Float[Tensor, "pair edit depth"]:
+        """Share of the way from the base's norm to the source's; NaN where those are alike."""
+        base, source = self.base_norm[:, None], self.source_norm[:, None]
+        progress = (self.norm - base) / (source - base)
+        return torch.where((source - base).abs() > 1e-3 * base, progress, torch.nan)
+
+    @property
+    def persistence(self) -> Float[Tensor, "pair edit"]:
+        """Angle from the base trajectory at the last depth over that at the first one reached.
+
+        Below 1 the later layers undo the turn, above 1 they make more of it.
+        """
+        at = torch.stack(
+            [self.angle_from_base[:, i, d] for i, d in enumerate(self.reached.tolist())], dim=1
+        )
+        return torch.where(at > 1e-4, self.angle_from_base[:, :, -1] / at, torch.nan)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a pair, edited depth and later depth."""
+        import pandas as pd
+
+        n_pairs, _, n_depths = self.norm.shape
+        pair, row, depth = torch.meshgrid(
+            torch.arange(n_pairs),
+            torch.arange(len(self.edited)),
+            torch.arange(n_depths),
+            indexing="ij",
+        )
+        edited = self.edited[row]
+        columns = {
+            "pair": pair.flatten().numpy(),
+            **depth_columns(edited.flatten(), self.n_layers, stream=self.stream, name="edited"),
+            **depth_columns(depth.flatten(), self.n_layers),
+        }
+        for name in (
+            "angle_from_base",
+            "angle_to_source",
+            "angle_progress",
+            "norm",
+            "norm_progress",
+            "control_angle_from_base",
+        ):
+            columns[name] = getattr(self, name).flatten().numpy()
+        there = (depth >= self.reached[row]).flatten().numpy()
+        return pd.DataFrame(columns)[there].reset_index(drop=True)
+
+    def plot(self) -> "Figure":
+        """Mean progress in angle towards the source, by edited (up) and later depth (across)."""
+        from lensdepth import stats
+        from lensdepth.heatmaps import depth_axis, effect_heatmap
+        from lensdepth.telling.names import position_name
+
+        mean, low, high = stats.bootstrap_mean(self.angle_progress.numpy())
+        rows = depth_axis(self.edited.tolist(), self.n_layers, stream=self.stream)
+        columns = depth_axis(range(self.n_layers + 1), self.n_layers)
+        return effect_heatmap(
+            mean,
+            rows=rows.of("edited"),
+            columns=columns.of("read"),
+            title=f"Response of the trajectory, {position_name(self.read)}",
+            unit="share of the angle from base to source",
+            signs=("away from the source", "towards the source"),
+            low=low,
+            high=high,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TrajectoryProfile":
+        """Read what `save` wrote."""
+        return load_result(cls, path)

@@ -1,0 +1,13 @@
+"""What of a state a steering vector changes, and the controls."""
+
+from collections.abc import Callable
+
+from lensdepth import polar
+
+EDITS: dict[str, Callable[[polar.Edit], polar.Edit]] = {
+    "full": lambda add: add,
+    "direction": polar.keep_norm,
+    "norm": polar.keep_direction,
+}
+"""What of the state is changed as adding the vector would change it."""
+CONTROLS = ("random", "shuffled")
