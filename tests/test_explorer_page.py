@@ -207,7 +207,7 @@ def test_pointing_at_a_cell_shows_the_likeliest_tokens(page: Page, address: str)
     plot = drawn(page, "map")
     plot.scroll_into_view_if_needed()
     click_cell(page, plot, 2, 3)
-    expect(plot.locator(".hoverlayer")).to_contain_text(re.compile(r"0\.\d{3}"), timeout=WAIT)
+    expect(plot.locator(".hoverlayer")).to_contain_text(re.compile(r"0\.\d{2}"), timeout=WAIT)
 
 
 def test_a_poke_gives_the_librarys_numbers(page: Page, address: str, apart: DepthModel) -> None:
