@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import lensdepth
-
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lensdepth"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -92,6 +90,15 @@ LEVELS = (
 OUTSIDE = {"bundled": ("tasks", "bundled"), "bundled.card": None, "__init__": None}
 """What stands beside the levels: rooms it may import, None for all."""
 
+STUB = ast.parse((PACKAGE / "__init__.pyi").read_text())
+PUBLIC = {
+    alias.name: (node.module or alias.name).split(".")[0]
+    for node in STUB.body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+}
+"""Public name -> the room that it stands in."""
+
 FOR_SURFACES_ONLY = {"dash", "typer", "ray"}
 ORDER = {
     room: (level, place) for level, rooms in enumerate(LEVELS) for place, room in enumerate(rooms)
@@ -135,7 +142,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 def home(name: str) -> str:
     """The room that `lensdepth.<name>` stands in, `name` being a module or a public name."""
-    return lensdepth._HOME.get(name, name)
+    return PUBLIC.get(name, name)
 
 
 def import_faults(room: str, tree: ast.AST) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ SCORES = ("score", "low", "high", "null_mean", "null_high", "p")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecodingProfile:
     """How well each part tells each label, by depth; intervals are over prompts."""
+
+    MADE_BY: ClassVar[str] = "decode_parts(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     position: ReadPosition

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from einops import rearrange
@@ -30,6 +30,9 @@ PARTS = ("direction", "random_direction", "norm")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DoseProfile:
     """Outcome of turns and stretches of growing size, by depth and pair."""
+
+    MADE_BY: ClassVar[str] = "dose_response(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

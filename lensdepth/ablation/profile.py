@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ SMALLEST_WHOLE = 0.05
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AblationProfile:
     """Outcome of each edit by scope, position, depth and pair; what a pair lacks is NaN."""
+
+    MADE_BY: ClassVar[str] = "ablation_sweep(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

@@ -29,43 +29,23 @@ LONGEST_VALUE = 60
 LONGEST_KIND = 180
 """Most characters of what was needed."""
 MADE_BY = {
-    "AblationProfile": "ablation_sweep(model, task)",
-    "AttentionPatterns": "attention_patterns(model, prompts)",
-    "AttributionProfile": "attribute_logits(model, prompts)",
-    "CircuitResult": "patch_components(model, task, components)",
-    "ClaimTable": "evaluate_claims(model, task)",
     "Component": "parse_component(text, n_layers, n_heads)",
-    "DecodingProfile": "decode_parts(model, task)",
     "DepthModel": "load_model({})",
-    "DoseProfile": "dose_response(model, task)",
-    "Finding": "evaluate_claims(model, task).finding(key)",
-    "GeometryProfile": "geometry_profile(model, prompts)",
     "Hypothesis": "load_hypotheses(path)",
-    "HypothesisTable": "evaluate_hypotheses(model, task, hypotheses)",
-    "Intervention": "intervene(model, base, source, depth=d)",
-    "LensProfile": "logit_lens(model, prompts)",
-    "LocalityProfile": "compare_local_global(model, task)",
     "PatchProfile": "patch_sweep(model, task)",
     "Report": "build_report(model, task, out=folder)",
     "ResidualStream": "model.residual_stream(prompts)",
-    "ShapleyProfile": "shapley_depths(model, task)",
-    "SteeringProfile": "steering_sweep(model, task)",
     "Task": "load_task({}, model)",
-    "TrajectoryProfile": "trajectory_response(model, task)",
-    "TransferProfile": "transfer_matrix(model, task)",
-    "Transition": "find_transition(profile)",
-    "TunedLens": "fit_tuned_lens(model, prompts)",
-    "WindowProfile": "patch_windows(model, task)",
 }
-"""Kind -> the call that makes one; {} stands for a name, the given one where a name was given."""
-KNOWN_AS = {
-    "PromptModel": "DepthModel",
-    "Controlled": "PatchProfile or SteeringProfile",
-    "Steered": "SteeringProfile",
-}
-"""Protocol -> the classes that users know for having what it asks for."""
+"""Kind -> the call that makes one; {} stands for a name, the given one where a name was given. A
+result's class says it itself, as `MADE_BY`."""
 NAMES = {"DepthModel": "'calendar'", "Task": "'months'"}
-KNOWN_AS = {"PromptModel": "DepthModel", "Table": "Dataset"}
+KNOWN_AS = {
+    "Controlled": "PatchProfile or SteeringProfile",
+    "PromptModel": "DepthModel",
+    "Steered": "SteeringProfile",
+    "Table": "Dataset",
+}
 """What is asked for by its members, users know by a class that has them."""
 TRANSFORMER_LENS = {"HookedTransformer", "TransformerBridge"}
 PLAIN: dict[Any, tuple[str, str]] = {
@@ -182,10 +162,11 @@ def hint(kind: Any, value: Any) -> str:
         # Not of a tuple of a certain length: one member is none.
         if get_origin(part) in SEQUENCES and fit(value, get_args(part)[0]) is not MISFIT:
             return "; put it into a list"
-    for name in own:
-        if name in MADE_BY:
-            word = shown(str(value), LONGEST_VALUE) if isinstance(value, str | PurePath) else None
-            return f"; {MADE_BY[name].format(word or NAMES.get(name))} makes one"
+    calls = {name: call for name in own if (call := MADE_BY.get(name))}
+    calls |= {one.__name__: one.MADE_BY for one in _classes(kind) if hasattr(one, "MADE_BY")}
+    for name, call in calls.items():
+        word = shown(str(value), LONGEST_VALUE) if isinstance(value, str | PurePath) else None
+        return f"; {call.format(word or NAMES.get(name))} makes one"
     return "; DepthModel(model) wraps it" if bases(value) & TRANSFORMER_LENS else ""
 
 
@@ -194,6 +175,13 @@ def _own_kinds(kind: Any) -> list[str]:
     if get_origin(kind) is Literal or not get_args(kind):
         return _kind_name(kind).split(" or ")
     return [name for part in get_args(kind) for name in _own_kinds(part)]
+
+
+def _classes(kind: Any) -> list[Any]:
+    """The classes themselves."""
+    parts = () if get_origin(kind) is Literal else get_args(kind)
+    inner = [one for part in parts for one in _classes(part)]
+    return [kind, *inner] if isinstance(kind, type) else inner
 
 
 def _kind_name(kind: Any) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,9 @@ class AttributionProfile:
     In nats, before the cap or scale that some models put on their logits, with the scale of the
     final norm as each run has it. Without foils the mean logit of the vocabulary stands for them.
     """
+
+    MADE_BY: ClassVar[str] = "attribute_logits(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     targets: tuple[str, ...]

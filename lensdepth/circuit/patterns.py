@@ -7,7 +7,7 @@ prompts.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttentionPatterns:
     """Attention probabilities of some blocks."""
+
+    MADE_BY: ClassVar[str] = "attention_patterns(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     layers: Int[Tensor, " layer"]

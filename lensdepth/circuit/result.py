@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,9 @@ class CircuitResult:
     A faithful circuit transfers nearly as much as everything; a complete one leaves its complement
     nothing to transfer. What a pair does not have is NaN.
     """
+
+    MADE_BY: ClassVar[str] = "patch_components(model, task, components)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

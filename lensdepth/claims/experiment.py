@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -62,6 +62,9 @@ class HypothesisVerdict:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HypothesisTable:
     """Verdicts on somebody's own hypotheses."""
+
+    MADE_BY: ClassVar[str] = "evaluate_hypotheses(model, task, hypotheses)"
+    """The call that makes one."""
 
     provenance: Provenance
     hypotheses: tuple[HypothesisVerdict, ...]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One statement's number, beside what was expected of it."""
+
+    MADE_BY: ClassVar[str] = "evaluate_claims(model, task).finding(key)"
+    """The call that makes one."""
 
     key: str
     """Of a claim: `C5 beats norm`; of a hypothesis: its name."""
@@ -108,6 +111,9 @@ class ClaimVerdict:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClaimTable:
     """Verdicts with effects, intervals and corrected p-values."""
+
+    MADE_BY: ClassVar[str] = "evaluate_claims(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     claims: tuple[ClaimVerdict, ...]

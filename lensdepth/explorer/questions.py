@@ -6,50 +6,18 @@ page and program cannot differ.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lensdepth import (
-    ablation_sweep,
-    attention_patterns,
-    attribute_logits,
-    find_crossing,
-    find_transition,
-    fit_tuned_lens,
-    intervene,
-    load_task,
-    logit_lens,
-    pair_task,
-    patch_components,
-    patch_sweep,
-    steering_sweep,
-)
+import lensdepth
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.shelf import Answer, Shelf, in_background
 from lensdepth.explorer.state import Screen
-from lensdepth.lens import compare_lenses
 from lensdepth.progress import Watcher
 
 MODEL, TASK = "load_model", "load_task"
 """What the server looks up among its offers, by name."""
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "ablation_sweep": ablation_sweep,
-    "attention_patterns": attention_patterns,
-    "attribute_logits": attribute_logits,
-    "compare_lenses": compare_lenses,
-    "find_crossing": find_crossing,
-    "find_transition": find_transition,
-    "fit_tuned_lens": fit_tuned_lens,
-    "intervene": intervene,
-    "load_task": load_task,
-    "logit_lens": logit_lens,
-    "pair_task": pair_task,
-    "patch_components": patch_components,
-    "patch_sweep": patch_sweep,
-    "steering_sweep": steering_sweep,
-}
-"""All that a question may call."""
 ZONE_PROMPTS = 60
 """Prompts of the task whose lens says where the switch is."""
 EXAMPLES = 12
@@ -58,7 +26,7 @@ TUNED_STEPS = 100
 
 @dataclass(frozen=True)
 class Question:
-    """A call of a public function."""
+    """A call of a public function: one of `lensdepth.__all__`."""
 
     name: str
     """What its result is called in a program."""
@@ -137,7 +105,7 @@ def answer(question: Question, shelf: Shelf, watcher: Watcher | None = None) -> 
         options = {**offered, **options}
 
     def find() -> Any:
-        call = FUNCTIONS[question.function]
+        call = getattr(lensdepth, question.function)
         if question.model is None:
             return call(*arguments, **options)
         turn = shelf.turn(question.model)

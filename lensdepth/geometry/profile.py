@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -56,6 +56,9 @@ class GeometryProfile:
       bias-corrected distance correlation, on the squared scale.
     - the same with `hellinger`, and with each of `contexts`, in the place of `js`.
     """
+
+    MADE_BY: ClassVar[str] = "geometry_profile(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     norm: Float[Tensor, "depth prompt"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Intervention:
     """One edit of one prompt, in every scope beside its random control."""
+
+    MADE_BY: ClassVar[str] = "intervene(model, base, source, depth=d)"
+    """The call that makes one."""
 
     provenance: Provenance
     stream: str

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +26,9 @@ class LensProfile:
 
     Entries beyond a prompt (`position` -1) are NaN, or 0 in the integer fields.
     """
+
+    MADE_BY: ClassVar[str] = "logit_lens(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     position: Int[Tensor, "prompt pos"]

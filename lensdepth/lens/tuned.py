@@ -9,7 +9,7 @@ arXiv 2303.08112.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TunedLens:
     """One affine map a depth 0 ... L-1, fitted to say what the model will predict in the end."""
+
+    MADE_BY: ClassVar[str] = "fit_tuned_lens(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     kind: Literal["tuned", "jacobian"]

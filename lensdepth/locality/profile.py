@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LocalityProfile:
     """Local effects e(l), the global effect E(W), and E(W without l), by pair."""
+
+    MADE_BY: ClassVar[str] = "compare_local_global(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

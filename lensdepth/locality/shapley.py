@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from einops import rearrange, reduce
@@ -45,6 +45,9 @@ EXACT_UP_TO = 9
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShapleyProfile:
     """Shapley value of each depth, by pair."""
+
+    MADE_BY: ClassVar[str] = "shapley_depths(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

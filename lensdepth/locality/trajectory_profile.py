@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrajectoryProfile:
     """Angles and norms after a local edit; NaN at depths before it."""
+
+    MADE_BY: ClassVar[str] = "trajectory_response(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TransferProfile:
     """Effect of the state of depth a inserted at depth b, for all (a, b)."""
+
+    MADE_BY: ClassVar[str] = "transfer_matrix(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

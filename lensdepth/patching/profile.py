@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from einops import rearrange
@@ -29,6 +29,9 @@ WHOLE = "all"
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PatchProfile:
     """Outcome of editing one site at a time. What a pair does not have is NaN."""
+
+    MADE_BY: ClassVar[str] = "patch_sweep(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

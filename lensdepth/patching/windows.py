@@ -12,7 +12,7 @@ so its windows are as good as their last depth. Windows say more of component ou
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from einops import rearrange
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WindowProfile:
     """Outcome of editing every site of a window of depths in one run."""
+
+    MADE_BY: ClassVar[str] = "patch_windows(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

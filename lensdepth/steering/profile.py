@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +25,9 @@ ALSO: tuple[str, ...] = ("success", "answer_probability", "kl_to_source", "flip"
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SteeringProfile:
     """Outcome of adding a difference of centroids, or a part of it, to the base run."""
+
+    MADE_BY: ClassVar[str] = "steering_sweep(model, task)"
+    """The call that makes one."""
 
     provenance: Provenance
     mode: Mode

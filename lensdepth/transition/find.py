@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ WIDEST = 0.8
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transition:
     """Sigmoid a + b / (1 + exp(-(depth - location) / scale)) through the mean profile."""
+
+    MADE_BY: ClassVar[str] = "find_transition(profile)"
+    """The call that makes one."""
 
     name: str
     provenance: Provenance | None
