@@ -68,7 +68,7 @@ def test_a_frame_has_a_row_a_number(effects: Effects) -> None:
     assert (row["base_logit_diff"].item(), row["source_logit_diff"].item()) == (2.0, 4.0)
     assert row["effect"].item() == row["logit_diff"].item() - 2.0
     inside = effects.to_frame("attn_out", 6)
-    assert set(zip(inside.layer, inside.depth, strict=True)) == {(0, 1), (2, 3), (5, 6)}
+    assert set(zip(inside["layer"], inside["depth"], strict=True)) == {(0, 1), (2, 3), (5, 6)}
 
 
 def test_mean_frames_are_means_of_changes(effects: Effects) -> None:
