@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from lensdepth.arguments import checked
+
 Stream = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 INSIDE: tuple[Stream, ...] = ("resid_mid", "attn_out", "mlp_out", "z")
@@ -17,6 +19,7 @@ Axis = Literal["depth", "layer"]
 _HOOK = re.compile(r"blocks\.(\d+)\.(?:hook_(\w+)|attn\.hook_(z))$")
 
 
+@checked
 def site_hook(stream: Stream, layer: int) -> str:
     """Hook name of a stream in one block.
 
@@ -28,6 +31,7 @@ def site_hook(stream: Stream, layer: int) -> str:
     return f"blocks.{layer}.attn.hook_z" if stream == "z" else f"blocks.{layer}.hook_{stream}"
 
 
+@checked
 def depth_hook(depth: int, n_layers: int) -> str:
     """Hook name of a residual state: depth 0 enters block 0, depth d leaves block d - 1.
 

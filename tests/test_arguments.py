@@ -80,7 +80,7 @@ def public_functions() -> Iterator[Callable[..., Any]]:
             yield thing
 
 
-INTERNAL = {"DepthModel.adopt", "DepthModel.token_text", "DepthModel.warn_once"}
+INTERNAL = {"DepthModel.adopt", "DepthModel.token_text", "DepthModel.warn_once", "SiteEdit.of"}
 """Take anything, or are called by the library alone, in loops."""
 
 
@@ -169,15 +169,15 @@ def line_of(function: Callable[..., Any], *args: Any, **options: Any) -> str:
 
 def test_what_came_what_was_needed_and_what_to_do(trained: DepthModel, capitals: Task) -> None:
     assert line_of(patch_sweep, trained, "months") == (
-        "patch_sweep: pairs must be a Task, got the str 'months'; load_task('months', model) "
+        "patch_sweep: task must be a Task, got the str 'months'; load_task('months', model) "
         "makes one."
     )
     assert line_of(patch_sweep, "gpt2", capitals) == (
         "patch_sweep: model must be a DepthModel, got the str 'gpt2'; load_model('gpt2') makes one."
     )
     assert line_of(patch_sweep, capitals, trained) == (
-        "patch_sweep: model must be a DepthModel, got a Task; model and pairs are swapped: "
-        "patch_sweep(model, pairs)."
+        "patch_sweep: model must be a DepthModel, got a Task; model and task are swapped: "
+        "patch_sweep(model, task)."
     )
     assert line_of(load_task, trained, "months").endswith("load_task(name_or_path, model).")
     assert line_of(patch_sweep, DepthModel, capitals).startswith(
@@ -220,7 +220,8 @@ def test_a_commitment_of_another_profile_says_what_is_needed() -> None:
 
 def test_every_kind_that_functions_ask_for_has_a_call_that_makes_it() -> None:
     public = {name for name in lensdepth.__all__ if inspect.isclass(getattr(lensdepth, name))}
-    located = {"ChangePoint", "Commitment", "Crossing"}  # any of four, and Transition has one
+    # Any of four, and Transition has one; an edit is written down, not made by a call.
+    located = {"ChangePoint", "Commitment", "Crossing", "SiteEdit"}
     kinds = [kind for function in FUNCTIONS for kind in parameters(function).values()]
     asked = {one.__name__ for kind in kinds for one in named_in(kind)} & public
     assert {"DepthModel", "Task", "LensProfile", "TunedLens"} <= asked

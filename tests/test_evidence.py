@@ -215,6 +215,17 @@ def remade(evidence: Evidence, name: str, **changes: Any) -> Evidence:
     return replace(evidence, **{name: replace(getattr(evidence, name), **changes)})
 
 
+def relabelled(evidence: Evidence, name: str, **coords: tuple[Any, ...]) -> Evidence:
+    """One of the profiles with other labels on the axes of its numbers."""
+    outcome = getattr(evidence, name).outcome
+    return remade(evidence, name, outcome=replace(outcome, coords={**outcome.coords, **coords}))
+
+
+def without_success(evidence: Evidence) -> Evidence:
+    outcome = evidence.patch.outcome  # type: ignore[union-attr]
+    return remade(evidence, "patch", outcome=replace(outcome, metrics=("logit_diff", "flip", "kl")))
+
+
 def stamped(evidence: Evidence, name: str, **changes: Any) -> Evidence:
     known = getattr(evidence, name).provenance
     return remade(evidence, name, provenance=replace(known, **changes))
@@ -226,13 +237,13 @@ def stamped(evidence: Evidence, name: str, **changes: Any) -> Evidence:
         (lambda e, t: remade(e, "patch", edit="norm"), "patch of the evidence is of edit 'norm'"),
         (lambda e, t: remade(e, "patch", mode="noise"), "is of mode 'noise', and 'denoise' is"),
         (lambda e, t: remade(e, "patch", method="attribution"), "of method 'attribution'"),
-        (lambda e, t: remade(e, "patch", heads=(0,)), r"of heads \(0,\), and \(\) is needed"),
-        (lambda e, t: remade(e, "patch", positions=("prediction", "0")), "without input among"),
-        (lambda e, t: remade(e, "patch", metrics=("logit_diff", "flip", "kl")), "without success"),
+        (lambda e, t: relabelled(e, "patch", head=(0,)), r"of heads \(0,\), and \(\) is needed"),
+        (lambda e, t: relabelled(e, "patch", position=("prediction", "0")), "without input among"),
+        (lambda e, t: without_success(e), "without success"),
         (lambda e, t: remade(e, "ablation", to="mean"), "of to 'mean', and 'source' is needed"),
         (lambda e, t: remade(e, "ablation", coordinates="centred"), "of coordinates 'centred'"),
-        (lambda e, t: remade(e, "ablation", scopes=("suffix",)), "without local among its scopes"),
-        (lambda e, t: remade(e, "ablation", depths=torch.arange(1, 8)), "all of 0 to 6 are needed"),
+        (lambda e, t: relabelled(e, "ablation", scope=("suffix",)), "without local among"),
+        (lambda e, t: relabelled(e, "ablation", depth=tuple(range(1, 8))), "all of 0 to 6 are"),
         (lambda e, t: remade(e, "dose", position="input"), "of position 'input'"),
         (lambda e, t: remade(e, "dose", doses=e.dose.doses + 1), "without 0.5 among its factors"),
         (lambda e, t: remade(e, "steering", strength=2.0), "of strength 2.0, and 1.0 is needed"),

@@ -351,8 +351,8 @@ def test_what_is_offered_begins_with_what_was_named(tmp_path: Path) -> None:
     [
         (["--task", "moths"], "there is no task 'moths'. Did you mean months"),
         (["--prompts", "nowhere.csv"], "nowhere.csv"),
-        (["--backend", "best"], "--backend must be auto, hooked or bridge"),
-        (["--dtype", "int8"], "dtype must be one of"),
+        (["--backend", "best"], "'best' is not one of 'auto', 'hooked', 'bridge'"),
+        (["--dtype", "int8"], "'int8' is not one of 'float32'"),
         (["--port", "99999"], "less than or equal to 65535"),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
     ],

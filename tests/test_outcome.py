@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lensdepth.outcome import Effects, axes_in_order, depth_columns
+from lensdepth.outcome import Effects, axes_in_order
 from lensdepth.storage import load_result, save_result
+from lensdepth.telling.depths import depth_columns
 
 COORDS = {"edit": ("full", "norm"), "depth": (0, 2, 5), "position": ("input", "-1")}
 
@@ -81,7 +82,7 @@ def test_mean_frames_are_means_of_changes(effects: Effects) -> None:
 @given(st.integers(1, 40), st.sampled_from(("resid_pre", "resid_mid", "resid_post", "z")))
 def test_a_depth_is_the_state_behind(n_layers: int, stream: str) -> None:
     places = np.arange(n_layers)
-    columns = depth_columns(places, stream, n_layers)
+    columns = depth_columns(places, n_layers, stream=stream)
     behind = places if stream == "resid_pre" else places + 1
     assert columns["depth"].tolist() == behind.tolist()
     assert columns["relative_depth"].tolist() == (behind / n_layers).tolist()

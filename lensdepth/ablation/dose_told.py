@@ -21,7 +21,7 @@ def curves(profile: "DoseProfile") -> list[Curve]:
     return [
         Curve.of(
             f"{edit_name(part)}{' ×' * (part == 'norm')}, {dose:g}",
-            moved.T,
+            moved,
             key=f"{part}_{dose:g}",
             role=ROLES.get(part, part),
             control=part in ROLES,

@@ -236,13 +236,13 @@ def _distances(
     fitted: Float[Array, "sample row class"],
 ) -> Float[Array, "row test class"]:
     """Squared distances to the classes' mean fitted targets, but for what all classes share."""
-    member = rearrange(targets, "train row class_ -> row class_ train")
+    member = rearrange(targets, "train row kind -> row kind train")
     size = member.sum(-1, keepdims=True)
     inside = rearrange(fitted[fit.train], "train row d -> row train d")
     centroid = (member @ inside) / np.maximum(size, 1)
     outside = rearrange(fitted[fit.test], "test row d -> row test d")
     distance = (centroid**2).sum(-1)[:, None] - 2 * outside @ rearrange(
-        centroid, "row class_ d -> row d class_"
+        centroid, "row kind d -> row d kind"
     )
     # Features that say nothing put all centroids in one place; rounding must not choose there.
-    return np.where(rearrange(size, "row class_ 1 -> row 1 class_") > 0, distance.round(12), np.inf)
+    return np.where(rearrange(size, "row kind 1 -> row 1 kind") > 0, distance.round(12), np.inf)

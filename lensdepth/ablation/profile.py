@@ -148,12 +148,12 @@ class AblationProfile:
         Raises:
             ValueError: there is no such edit, scope or position.
         """
-        labels = {"edit": edit, "scope": scope or self.scopes[0]}
-        labels["position"] = position or self.positions[0]
+        labels = {"edit": edit, "scope": self.scopes[0] if scope is None else scope}
+        labels["position"] = self.positions[0] if position is None else position
         return self.outcome.pick(values, labels, "AblationProfile")
 
     def _at(self, position: str | None) -> int:
-        name = position or self.positions[0]
+        name = self.positions[0] if position is None else position
         return self.outcome.index("position", name, owner="AblationProfile")
 
     def identity_depth(
@@ -169,7 +169,7 @@ class AblationProfile:
         Raises:
             ValueError: there is no such scope or position.
         """
-        name = scope or self.scopes[0]
+        name = self.scopes[0] if scope is None else scope
         self.outcome.index("scope", name, owner="AblationProfile")
         # Up to L, or at every depth, the edit also acts at depths where the norm may matter.
         if self.n_layers not in self.depths.tolist() or name in ("prefix", "all"):

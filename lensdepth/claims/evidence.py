@@ -8,7 +8,7 @@ Whoever has measured some of them already, as a report has, hands them over:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from lensdepth.ablation.dose_profile import DoseProfile
 from lensdepth.ablation.profile import AblationProfile
@@ -35,6 +35,9 @@ class Evidence:
 
     They may hold more than the claims need (other doses, scopes or controls), never less.
     """
+
+    MADE_BY: ClassVar[str] = "complete_evidence(model, task)"
+    """The call that makes one."""
 
     patch: PatchProfile | None = None
     """`patch_sweep(model, task)`: the residual stream at both positions."""

@@ -191,7 +191,7 @@ def _c5(grounds: Grounds, word: str) -> Estimate:
 
 
 def _of(
-    found: AblationProfile, edit: str, values: Float[Tensor, "edit scope position depth pair"]
+    found: AblationProfile, edit: str, values: Float[Tensor, "edit scope pair depth position"]
 ) -> Float[Array, "pair depth"]:
     one = found.of(edit, values, scope="local", position="prediction")
     return one.double().numpy()

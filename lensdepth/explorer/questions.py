@@ -8,9 +8,9 @@ page and program cannot differ.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
-import lensdepth
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.shelf import Answer, Shelf, in_background
 from lensdepth.explorer.state import Screen
@@ -105,7 +105,7 @@ def answer(question: Question, shelf: Shelf, watcher: Watcher | None = None) -> 
         options = {**offered, **options}
 
     def find() -> Any:
-        call = getattr(lensdepth, question.function)
+        call = getattr(import_module("lensdepth"), question.function)
         if question.model is None:
             return call(*arguments, **options)
         turn = shelf.turn(question.model)

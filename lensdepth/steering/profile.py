@@ -170,7 +170,11 @@ class SteeringProfile:
         Raises:
             ValueError: there is no such position, edit or scope.
         """
-        labels = {"edit": edit, "scope": scope or self.scopes[0], "position": position}
+        labels = {
+            "edit": edit,
+            "scope": self.scopes[0] if scope is None else scope,
+            "position": position,
+        }
         for axis, label in labels.items():
             there = self.outcome.coords[axis]
             if label not in there:

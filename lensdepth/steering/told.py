@@ -48,7 +48,7 @@ def curves(
 def summary(profile: "SteeringProfile") -> Json:
     """Efficacy, probability and divergence by scope, edit and position."""
 
-    def by_edit(values: Float[Tensor, "edit scope position depth pair"], scope: str) -> Json:
+    def by_edit(values: Float[Tensor, "edit scope pair depth position"], scope: str) -> Json:
         return {
             edit: {
                 name: mean_curve(profile.of(values, name, edit=edit, scope=scope))
