@@ -16,9 +16,17 @@ from lensdepth.cli.options import (
     check_task,
     spread,
 )
+from lensdepth.outside import shown
+from lensdepth.telling.names import METRICS, STREAMS
 
 if TYPE_CHECKING:
+    from lensdepth.site import Stream as StreamWord
     from lensdepth.tasks import Task
+
+    MetricWord = str
+else:  # the words of the one table, which needs no torch
+    StreamWord = Literal[tuple(STREAMS)]
+    MetricWord = Literal[tuple(name for name in METRICS if name != "transferred")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +54,7 @@ class PatchOptions:
         ),
     ] = None
     stream: Annotated[
-        Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"],
+        StreamWord,
         typer.Option(help="What is patched.", rich_help_panel=PANEL),
     ] = "resid_pre"
     heads: Annotated[
@@ -54,12 +62,16 @@ class PatchOptions:
         typer.Option("--heads", help="At --stream z, head by head.", rich_help_panel=PANEL),
     ] = False
     metric: Annotated[
-        Literal["logit_diff", "log_prob", "kl", "js", "flip", "success"],
+        MetricWord,
         typer.Option(help="What an effect is measured by.", rich_help_panel=PANEL),
     ] = "logit_diff"
     edit: Annotated[
-        Literal["full", "direction", "norm"],
-        typer.Option(help="The whole state, or a part of it.", rich_help_panel=PANEL),
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What is done to the state: full, direction, norm, reflect ...",
+            rich_help_panel=PANEL,
+        ),
     ] = "full"
     mode: ModeOption = "denoise"
     attribution: Annotated[
@@ -111,6 +123,12 @@ def patch(
     """Put the source run's state into the base run, one site at a time, and see what follows."""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
+        from lensdepth.edits import SWEPT
+
+        if options.edit not in SWEPT:
+            raise ValueError(
+                f"--edit must be one of {', '.join(SWEPT)}, got {shown(options.edit)}."
+            )
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
