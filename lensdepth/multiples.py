@@ -47,7 +47,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Row:
+class PanelRow:
     """One row of panels."""
 
     label: str
@@ -59,7 +59,12 @@ class Row:
 
 
 def small_multiples(
-    rows: Sequence[Row], columns: Sequence[Column], *, title: str, y_title: str, rows_title: str
+    rows: Sequence[PanelRow],
+    columns: Sequence[Column],
+    *,
+    title: str,
+    y_title: str,
+    rows_title: str,
 ) -> go.Figure:
     """Panels that share the x axis of their column and the y axis of all.
 
@@ -135,7 +140,7 @@ def _add_response(
     )
 
 
-def _label_rows(figure: go.Figure, rows: Sequence[Row], rows_title: str) -> None:
+def _label_rows(figure: go.Figure, rows: Sequence[PanelRow], rows_title: str) -> None:
     for i, row in enumerate(rows, start=1):
         low, high = next(figure.select_yaxes(row=i, col=1)).domain
         _note(figure, f"<b>{inert(row.label)}</b>", y=(low + high) / 2, yanchor="middle")

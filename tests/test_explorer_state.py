@@ -15,7 +15,7 @@ import lensdepth
 from lensdepth import DepthModel
 from lensdepth.explorer import Offers, cards, questions, script
 from lensdepth.explorer.errors import LONGEST, readable
-from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, Jobs, Report
+from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, JobReport, Jobs
 from lensdepth.explorer.settle import describe, settle
 from lensdepth.explorer.shelf import Shelf, Turn, in_background
 from lensdepth.explorer.state import CHOICES, LONGEST_PROMPT, PAIRS, Screen, changed, parse
@@ -272,7 +272,7 @@ def _parts(gate: threading.Event, n: int = 3) -> Callable[[Watcher], None]:
     return run
 
 
-def _wait(jobs: Jobs, ticket: str, status: str) -> Report:
+def _wait(jobs: Jobs, ticket: str, status: str) -> JobReport:
     report = jobs.report(ticket)
     for _ in range(500):
         report = jobs.report(ticket)

@@ -7,7 +7,7 @@ import torch
 
 from lensdepth import plotting, stats
 from lensdepth.ablation.profile import Effect
-from lensdepth.multiples import Column, Response, Row, small_multiples
+from lensdepth.multiples import Column, PanelRow, Response, small_multiples
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import described
 from lensdepth.telling.names import SCOPES, edit_name, metric_words, position_name
@@ -101,7 +101,9 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
             for parts in there.values()
             if parts
         ]
-        rows.append(Row(label=str(depth), name=described(depth, profile.n_layers), cells=cells))
+        rows.append(
+            PanelRow(label=str(depth), name=described(depth, profile.n_layers), cells=cells)
+        )
     return small_multiples(
         rows,
         [columns[part] for part, parts in there.items() if parts],

@@ -20,7 +20,7 @@ from lensdepth.explorer.filling import (
     no_cards,
     screen_of,
 )
-from lensdepth.explorer.jobs import Jobs, Report
+from lensdepth.explorer.jobs import JobReport, Jobs
 from lensdepth.explorer.panels import message, notices, outcome_of, scope_cards
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
@@ -280,7 +280,7 @@ WAITS = "Waiting for its turn …"
 NO_NEWS = (no_update, no_update)
 
 
-def progress_text(report: Report) -> str:
+def progress_text(report: JobReport) -> str:
     """How far an analysis is, in words."""
     if report.status == "waiting":
         return WAITS

@@ -28,7 +28,7 @@ MOST_OVER, OVER_AGE = 200, 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class JobReport:
     """How far some work is."""
 
     status: Status
@@ -52,7 +52,7 @@ class Report:
         return self.done / self.total if self.total else 0.0
 
 
-UNKNOWN = Report(
+UNKNOWN = JobReport(
     status="unknown",
     message="The explorer does not know of this analysis any more: it was started anew, or much "
     "has been asked since. Run it again.",
@@ -63,7 +63,7 @@ UNKNOWN = Report(
 class _Work:
     key: str
     run: Callable[[Watcher], Any]
-    report: Report = Report(status="waiting")
+    report: JobReport = JobReport(status="waiting")
     wanted: set[str] = field(default_factory=set)
     """Its tickets."""
 
@@ -104,7 +104,7 @@ class Jobs:
         """What is waiting, in the order in which it came."""
         self._tickets: dict[str, _Ticket] = {}
         """Those that are not over."""
-        self._over: OrderedDict[str, tuple[float, Report]] = OrderedDict()
+        self._over: OrderedDict[str, tuple[float, JobReport]] = OrderedDict()
         """When those that are over ended, and how."""
 
     def start(self, key: str, run: Callable[[Watcher], Any], *, page: str = "") -> str:
@@ -127,7 +127,7 @@ class Jobs:
             self._replace(page)
             refusal = self._refusal() if work is None else ""
             if refusal:
-                self._remember(ticket, Report(status="refused", message=refusal))
+                self._remember(ticket, JobReport(status="refused", message=refusal))
                 return ticket
             if work is None:
                 work = self._work[key] = _Work(key=key, run=run, wanted={ticket})
@@ -136,7 +136,7 @@ class Jobs:
             self._man()
         return ticket
 
-    def report(self, ticket: str) -> Report:
+    def report(self, ticket: str) -> JobReport:
         """How far the work behind a ticket is. Asking is the sign that its page is there."""
         with self._lock:
             self._give_up_the_silent()
@@ -149,7 +149,7 @@ class Jobs:
     def cancel(self, ticket: str) -> None:
         """Give a ticket back; nobody waits for the work to notice."""
         with self._lock:
-            self._end(ticket, Report(status="cancelled"))
+            self._end(ticket, JobReport(status="cancelled"))
 
     def leave(self, ticket: str) -> None:
         """The page says goodbye: its ticket is given back unless it is heard of again soon."""
@@ -163,7 +163,7 @@ class Jobs:
         with self._lock:
             self._closed = True
             for ticket in list(self._tickets):
-                self._end(ticket, Report(status="cancelled", message="The explorer was closed."))
+                self._end(ticket, JobReport(status="cancelled", message="The explorer was closed."))
             threads = [t for t in self._threads if t is not threading.current_thread()]
         for thread in threads:
             thread.join()
@@ -186,15 +186,15 @@ class Jobs:
             return
         said = "Another analysis of this page took its place. Run it again."
         for ticket in [t for t, held in self._tickets.items() if held.page == page]:
-            self._end(ticket, Report(status="cancelled", message=said))
+            self._end(ticket, JobReport(status="cancelled", message=said))
 
     def _give_up_the_silent(self) -> None:
         now = self._clock()
         said = "This analysis was ended: its page had not been heard of for a while. Run it again."
         for ticket in [t for t, held in self._tickets.items() if held.until < now]:
-            self._end(ticket, Report(status="cancelled", message=said))
+            self._end(ticket, JobReport(status="cancelled", message=said))
 
-    def _end(self, ticket: str, report: Report) -> None:
+    def _end(self, ticket: str, report: JobReport) -> None:
         """A ticket is over; so is its work when this was the last one."""
         held = self._tickets.pop(ticket, None)
         if held is None:
@@ -208,7 +208,7 @@ class Jobs:
             if self._work.get(work.key) is work:
                 del self._work[work.key]
 
-    def _remember(self, ticket: str, report: Report) -> None:
+    def _remember(self, ticket: str, report: JobReport) -> None:
         now = self._clock()
         self._over[ticket] = now, report
         while len(self._over) > MOST_OVER or next(iter(self._over.values()))[0] < now - OVER_AGE:
@@ -226,9 +226,9 @@ class Jobs:
             self._threads.discard(thread)
             if not self._threads:
                 for work in list(self._line):
-                    self._finish(work, Report(status="failed", message=f"{error}."))
+                    self._finish(work, JobReport(status="failed", message=f"{error}."))
 
-    def _finish(self, work: _Work, report: Report) -> None:
+    def _finish(self, work: _Work, report: JobReport) -> None:
         """All tickets of a work are over."""
         for ticket in list(work.wanted):
             self._end(ticket, report)
@@ -253,19 +253,21 @@ class Jobs:
                 self._give_up_the_silent()
                 if not work.wanted:
                     raise Cancelled
-                work.report = Report(
+                work.report = JobReport(
                     status="running", what=what, done=done, total=total,
                     seconds=self._clock() - began,
                 )  # fmt: skip
 
-        report = Report(status="done")
+        report = JobReport(status="done")
         try:
             seen("starting", 0, 0)
             report = replace(report, result=work.run(seen))
         except Cancelled:
-            report = Report(status="cancelled", message="It ended before its time. Run it again.")
+            report = JobReport(
+                status="cancelled", message="It ended before its time. Run it again."
+            )
         except BaseException as error:  # whatever it is, the thread goes on and the page is told
-            report = Report(status="failed", message=self._told(error))
+            report = JobReport(status="failed", message=self._told(error))
         with self._lock:
             self._finish(work, replace(report, seconds=self._clock() - began))
 

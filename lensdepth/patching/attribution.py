@@ -19,7 +19,7 @@ from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.replay.engine import replay
 from lensdepth.sweep.loop import Options
-from lensdepth.sweep.readings import Block
+from lensdepth.sweep.readings import PairBlock
 from lensdepth.sweep.roles import Roles
 from lensdepth.sweep.spans import Span
 from lensdepth.sweep.states import states_at
@@ -49,7 +49,7 @@ def estimate(
     mine, here = roles.of(pairs), [span.of(pairs) for span in spans]
     given = states_at(model, mine.source, hooks, [span.source for span in here])
     own = states_at(model, mine.base, hooks, [span.base for span in here])
-    block = Block(model=model, roles=mine, start=pairs.start)
+    block = PairBlock(model=model, roles=mine, start=pairs.start)
     base, slopes = _gradients(block, here, hooks, options)
     n_heads = model.info.n_heads if heads else 1
     columns = []
@@ -70,7 +70,7 @@ def estimate(
 
 
 def _gradients(
-    block: Block, spans: Sequence[Span], hooks: Sequence[str], options: Options
+    block: PairBlock, spans: Sequence[Span], hooks: Sequence[str], options: Options
 ) -> tuple[Float[Tensor, " pair"], Float[Tensor, "hook pair token d_hook"]]:
     """The metric in the base run, and its slope along every activation at the spans.
 

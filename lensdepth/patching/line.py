@@ -18,7 +18,7 @@ from lensdepth.provenance import Provenance
 from lensdepth.site import Site, Stream
 from lensdepth.sweep.blocks import pair_blocks
 from lensdepth.sweep.choices import check_stream, stream_sites
-from lensdepth.sweep.loop import Options, Plan, Planned, run_sweep, sweep_provenance
+from lensdepth.sweep.loop import Options, Planned, Planner, run_sweep, sweep_provenance
 from lensdepth.sweep.roles import Roles, assign_roles
 from lensdepth.sweep.runs import Run
 from lensdepth.sweep.spans import Span, SpanTokens, resolve_spans, same_states
@@ -100,7 +100,7 @@ class DepthLine:
             lambda rows: Planned(runs=runs(rows)), {"set": range(len(sets))}, description
         )
 
-    def run(self, plan: Plan, coords: dict[str, Sequence[int]], description: str) -> Effects:
+    def run(self, plan: Planner, coords: dict[str, Sequence[int]], description: str) -> Effects:
         """Any plan on this line."""
         return run_sweep(
             self.model, self.roles, self.options, plan, coords,

@@ -24,7 +24,7 @@ from lensdepth.replay.engine import replay
 from lensdepth.replay.measure import replay_measure
 from lensdepth.replay.plan import Engine
 from lensdepth.sweep.blocks import pair_blocks
-from lensdepth.sweep.readings import Block, Metric, check_metrics
+from lensdepth.sweep.readings import Metric, PairBlock, check_metrics
 from lensdepth.sweep.roles import Mode, Roles
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at
@@ -36,7 +36,7 @@ SELF_PATCH_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.1}
 """Largest change of a logit that putting a run's own states back may cause, as a share of the
 largest logit (or of 1, if that is more); 1e-5 in float32 and wider."""
 SELF_PATCHED = 32
-"""Pairs whose own states are put back as a check."""
+"""PairBlock whose own states are put back as a check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +93,12 @@ class Planned:
     """Numbers that need no edited run, by name."""
 
 
-Plan = Callable[[slice], Planned]
+Planner = Callable[[slice], Planned]
 """From some pairs of the task to what is run on them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Measured:
+class Swept:
     """What a sweep found."""
 
     effects: Effects
@@ -109,12 +109,12 @@ def run_sweep(
     model: DepthModel,
     roles: Roles,
     options: Options,
-    plan: Plan,
+    plan: Planner,
     coords: Mapping[str, Sequence[Label]],
     *,
     n_numbers: int,
     description: str,
-) -> Measured:
+) -> Swept:
     """Run a plan block by block, and put its numbers under their labels.
 
     Args:
@@ -131,7 +131,7 @@ def run_sweep(
     shape = [len(labels) for labels in coords.values()]
     base, source, values, beside = [], [], [], []
     for rows in tqdm(blocks, desc=description, disable=quiet, leave=False):
-        block = Block(model=model, roles=roles.of(rows), start=rows.start)
+        block = PairBlock(model=model, roles=roles.of(rows), start=rows.start)
         planned = plan(rows)
         sets = RunSets(planned.runs, len(block.roles.base))
         read = _measured(
@@ -159,14 +159,14 @@ def run_sweep(
         source=torch.cat(source, dim=-1),
     )
     names = beside[0]
-    return Measured(
+    return Swept(
         effects=effects,
         beside={name: torch.cat([part[name] for part in beside], dim=-1) for name in names},
     )
 
 
 def _measured(
-    block: Block,
+    block: PairBlock,
     sets: RunSets,
     asked: Sequence[str | Metric],
     *,

@@ -22,7 +22,7 @@ Metric = Callable[[Float[Tensor, "run d_vocab"], Int[Tensor, " run"]], Float[Ten
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Block:
+class PairBlock:
     """Some pairs of a task, and the unedited runs that metrics compare with."""
 
     model: DepthModel
@@ -58,15 +58,15 @@ class Block:
 
     def _one(self, metric: str | Metric, logits: Tensor, pairs: Tensor) -> Tensor:
         if isinstance(metric, str):
-            return METRICS[metric].read(Reading(block=self, logits=logits, pairs=pairs))
+            return METRICS[metric].read(RunLogits(block=self, logits=logits, pairs=pairs))
         return checked_metric(metric, logits, pairs + self.start)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reading:
+class RunLogits:
     """Logits of some runs with all that a metric may hold them against."""
 
-    block: Block
+    block: PairBlock
     logits: Float[Tensor, "run d_vocab"]
     pairs: Int[Tensor, " run"]
 
@@ -96,7 +96,7 @@ class Reading:
 class NamedMetric:
     """How a metric is read."""
 
-    read: Callable[[Reading], Tensor]
+    read: Callable[[RunLogits], Tensor]
     has_slope: bool = False
     """Whether it has a slope at the base run: divergences have none there, flips none at all."""
 
