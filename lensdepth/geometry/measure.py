@@ -112,6 +112,7 @@ def geometry_profile(
                 "n_resamples": n_resamples,
                 "n_permutations": n_permutations,
                 "batch_size": batch_size,
+                "reading": None if reading is None else "given",
             },
             seed=seed,
         ),
