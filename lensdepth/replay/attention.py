@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -87,37 +86,37 @@ def _attend_group(
     kv_heads = k.shape[1]
     _, n_runs, n_queries = group.queries.shape
     # p prompt, r run, q query, k key, h group of heads, g head in its group, d d_head
-    mine = rearrange(q[group.queries], "p r q (h g) d -> p r h (g q) d", h=kv_heads)
-    own_v = rearrange(v[group.keys], "p r k h d -> p r h k d")
-    scores = mine @ rearrange(k[group.keys], "p r k h d -> p r h d k")
+    own_q = q[group.queries].unflatten(-2, (kv_heads, -1))  # p r q h g d
+    own_k, own_v = k[group.keys], v[group.keys]  # p r k h d
+    mine = own_q.permute(0, 1, 3, 4, 2, 5).flatten(3, 4)  # p r h (g q) d
+    scores = mine @ own_k.permute(0, 1, 3, 4, 2)  # p r h (g q) k
     base_k = base_v = None
     if group.start and past_k is not None and past_v is not None:
-        base_k = rearrange(past_k[group.prompts, : group.start], "p k h d -> p h d k")
-        base_v = rearrange(past_v[group.prompts, : group.start], "p k h d -> p h k d")
+        base_k = past_k[group.prompts, : group.start].permute(0, 2, 3, 1)  # p h d k
+        base_v = past_v[group.prompts, : group.start].transpose(1, 2)  # p h k d
         # The runs of a prompt share its past: one product for all of them.
-        past = rearrange(mine, "p r h gq d -> p h (r gq) d") @ base_k
-        past = rearrange(past, "p h (r gq) k -> p r h gq k", r=n_runs)
+        past = mine.transpose(1, 2).flatten(2, 3) @ base_k  # p h (r g q) k
+        past = past.unflatten(2, (n_runs, -1)).transpose(1, 2)
         scores = torch.cat([past, scores], dim=-1)
-    scores = rearrange(scores, "p r h (g q) k -> p r h g q k", q=n_queries) * rule.scale
+    scores = scores.unflatten(3, (-1, n_queries)) * rule.scale  # p r h g q k
     if rule.softcap is not None:
         scores = rule.softcap * torch.tanh(scores / rule.softcap)
     bias = _bias(group, rule, scores)
     if bias is not None:
         scores = scores + bias
-    weights = _softmax(scores, rule.sinks).to(v.dtype)
-    weights = rearrange(weights, "p r h g q k -> p r h (g q) k")
+    weights = _softmax(scores, rule.sinks).to(v.dtype).flatten(3, 4)  # p r h (g q) k
     if base_v is None:
-        z = weights @ own_v
+        z = weights @ own_v.transpose(2, 3)  # p r h (g q) d
     else:
-        z = weights[..., group.start :] @ own_v
-        past = rearrange(weights[..., : group.start], "p r h gq k -> p h (r gq) k") @ base_v
-        z = z + rearrange(past, "p h (r gq) d -> p r h gq d", r=n_runs)
-    return rearrange(z, "p r h (g q) d -> p r q (h g) d", q=n_queries)
+        z = weights[..., group.start :] @ own_v.transpose(2, 3)
+        past = weights[..., : group.start].transpose(1, 2).flatten(2, 3)  # p h (r g q) k
+        z = z + (past @ base_v).unflatten(2, (n_runs, -1)).transpose(1, 2)
+    return z.unflatten(3, (-1, n_queries)).permute(0, 1, 4, 2, 3, 5).flatten(3, 4)
 
 
 def _bias(group: Group, rule: AttentionRule, scores: Tensor) -> Tensor | None:
     """What to add to scores of shape `[prompt, run, kv_head, group, query, key]`."""
-    kv_heads = scores.shape[2]
+    kv_heads, size = scores.shape[2], scores.shape[3]
     first, last = (group.start if rule.bias is not None else 0), group.stop
     if rule.bias is None and group.positions is None:
         n = group.stop - group.start
@@ -132,10 +131,10 @@ def _bias(group: Group, rule: AttentionRule, scores: Tensor) -> Tensor | None:
     if group.positions is None:
         picked = rule.bias[:, first:last, :last]  # head q k
     else:
-        picked = rearrange(rule.bias[:, group.positions, :last], "n p r q k -> p r n q k")
+        picked = rule.bias[:, group.positions, :last].permute(1, 2, 0, 3, 4)  # p r head q k
     if picked.shape[-3] == 1:
         return picked.unsqueeze(-3).to(scores.dtype)
-    return rearrange(picked, "... (h g) q k -> ... h g q k", h=kv_heads).to(scores.dtype)
+    return picked.unflatten(-3, (kv_heads, size)).to(scores.dtype)
 
 
 def _softmax(scores: Tensor, sinks: Tensor | None) -> Tensor:
