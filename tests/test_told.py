@@ -267,7 +267,9 @@ def test_steering_says_where_the_curves_cross_or_that_they_do_not() -> None:
     few = replace(profile, centroid_sizes=torch.ones_like(profile.centroid_sizes))
     assert "add prompts" in analysis("steering").sentences(few, local, sustained)[4]
     never = results.steering(None)
-    said = switches.steering_verdict(find_steering_crossing(never, n_resamples=50), never.n_layers)
+    nowhere = find_steering_crossing(never, n_resamples=50)
+    assert nowhere is not None
+    said = switches.steering_verdict(nowhere, never.n_layers)
     assert said == "The two steering curves do not cross: the prediction position never leads."
 
 
