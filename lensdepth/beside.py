@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lensdepth.fingerprints import MOST_IDS
 from lensdepth.outside import heading, outside, shown
 from lensdepth.weight_files import (
     check_blocks,
@@ -175,7 +176,7 @@ def check_plain(config: Any, name: str) -> None:
 
 
 def check_tokenizer(tokenizer: Any, name: str) -> None:
-    """Refuse a tokenizer that is empty or cannot give its special tokens.
+    """Refuse a tokenizer that is empty, counts beyond all models or lacks its special tokens.
 
     Raises:
         ValueError: its files contradict each other, or hold no tokens.
@@ -184,8 +185,16 @@ def check_tokenizer(tokenizer: Any, name: str) -> None:
         n_tokens = len(tokenizer)
         for special in ("unk_token_id", "bos_token_id", "eos_token_id"):
             getattr(tokenizer, special, None)
+        vocab = tokenizer.get_vocab()
     if n_tokens == 0:
         raise ValueError(f"load_model: the tokenizer of {shown(name)} has no tokens.")
+    # Whoever copies such a tokenizer goes through every id up to the largest, there or not.
+    token = max(vocab, key=vocab.__getitem__, default="")
+    if vocab and vocab[token] > MOST_IDS:
+        raise ValueError(
+            f"load_model: the tokenizer of {shown(name)} gives {shown(token)} the id "
+            f"{vocab[token]}, which no model has; look for damage in its files."
+        )
 
 
 def tell_of_vocabulary(folder: Path | None, tokenizer: Any, hf_model: Any, name: str) -> None:

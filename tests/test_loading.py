@@ -424,3 +424,11 @@ def test_a_tokenizer_has_a_fingerprint(tmp_path: Path, model_folder: Callable[[s
     (folder / "tokenizer.json").write_text(json.dumps(whole))
     assert load_model(folder).info.tokenizer != known
     assert len(known) == 16
+
+
+def test_a_tokenizer_counts_no_further_than_models_do(folder: Path) -> None:
+    """Copying it would go through two billion ids, and take the memory for them."""
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    whole["model"]["vocab"]["<eos>"] = 2**31
+    (folder / "tokenizer.json").write_text(json.dumps(whole))
+    assert "gives '<eos>' the id 2147483648, which no model has" in complaint(folder)
