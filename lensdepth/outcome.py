@@ -7,12 +7,12 @@ run (control, edit, scope, dose, set), the pair, and where (depth or layer, posi
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
@@ -62,6 +62,21 @@ class Effects:
     @property
     def n_pairs(self) -> int:
         return self.base.shape[1]
+
+    def names(self, axis: str) -> tuple[str, ...]:
+        """Labels of an axis that names things."""
+        return tuple(map(str, self.coords[axis]))
+
+    def places(self, axis: str) -> Int[Tensor, " place"]:
+        """Labels of an axis that counts."""
+        return torch.tensor(self.coords[axis])
+
+    def unedited(
+        self, run: Literal["base", "source"], metric: str, *, owner: str = "Effects"
+    ) -> Float[Tensor, " pair"]:
+        """A metric of the base or of the source run."""
+        values = self.base if run == "base" else self.source
+        return values[self.index("metric", metric, owner=owner)]
 
     def index(self, axis: str, label: Label, *, owner: str = "Effects") -> int:
         """Where a label stands on its axis.

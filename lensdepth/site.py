@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lensdepth.arguments import checked
+from lensdepth.telling.names import has_blocks
 
 Stream = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 INSIDE: tuple[Stream, ...] = ("resid_mid", "attn_out", "mlp_out", "z")
 """Streams inside a block; an edit there needs the block itself."""
-Axis = Literal["depth", "layer"]
 _HOOK = re.compile(r"blocks\.(\d+)\.(?:hook_(\w+)|attn\.hook_(z))$")
 
 
@@ -65,29 +65,19 @@ class Site:
         return site_hook(self.stream, self.place)
 
     @property
-    def axis(self) -> Axis:
-        """What its place counts."""
-        return axis_of(self.stream)
-
-    @property
     def depth(self) -> int:
         """The first residual depth that an edit here changes."""
         return depth_after(self.stream, self.place)
 
 
-def axis_of(stream: str) -> Axis:
-    """Whether places in a stream are depths or blocks."""
-    return "depth" if stream == "resid_pre" else "layer"
-
-
 def depth_after(stream: str, place: int) -> int:
     """The residual depth at, or first behind, a place in a stream."""
-    return place if stream == "resid_pre" else place + 1
+    return place + has_blocks(stream)
 
 
 def last_place(stream: str, n_layers: int) -> int:
     """The largest place in a stream: depth L, or block L - 1."""
-    return n_layers if stream == "resid_pre" else n_layers - 1
+    return n_layers - has_blocks(stream)
 
 
 @dataclass(frozen=True)

@@ -221,9 +221,11 @@ def relabelled(evidence: Evidence, name: str, **coords: tuple[Any, ...]) -> Evid
     return remade(evidence, name, outcome=replace(outcome, coords={**outcome.coords, **coords}))
 
 
-def without_success(evidence: Evidence) -> Evidence:
-    outcome = evidence.patch.outcome  # type: ignore[union-attr]
-    return remade(evidence, "patch", outcome=replace(outcome, metrics=("logit_diff", "flip", "kl")))
+def renamed(evidence: Evidence, name: str, **metrics: str) -> Evidence:
+    """One of the profiles with metrics under other names."""
+    outcome = getattr(evidence, name).outcome
+    names = tuple(metrics.get(metric, metric) for metric in outcome.metrics)
+    return remade(evidence, name, outcome=replace(outcome, metrics=names))
 
 
 def stamped(evidence: Evidence, name: str, **changes: Any) -> Evidence:
@@ -239,7 +241,10 @@ def stamped(evidence: Evidence, name: str, **changes: Any) -> Evidence:
         (lambda e, t: remade(e, "patch", method="attribution"), "of method 'attribution'"),
         (lambda e, t: relabelled(e, "patch", head=(0,)), r"of heads \(0,\), and \(\) is needed"),
         (lambda e, t: relabelled(e, "patch", position=("prediction", "0")), "without input among"),
-        (lambda e, t: without_success(e), "without success"),
+        (lambda e, t: renamed(e, "patch", success="flip"), "without success"),
+        (lambda e, t: renamed(e, "ablation", success="js"), "without success among its metrics"),
+        (lambda e, t: renamed(e, "dose", flip="js"), "without flip among its metrics"),
+        (lambda e, t: renamed(e, "steering", success="js"), "without success among its metrics"),
         (lambda e, t: remade(e, "ablation", to="mean"), "of to 'mean', and 'source' is needed"),
         (lambda e, t: remade(e, "ablation", coordinates="centred"), "of coordinates 'centred'"),
         (lambda e, t: relabelled(e, "ablation", scope=("suffix",)), "without local among"),

@@ -7,7 +7,6 @@ scaled, its direction kept.
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange
@@ -31,9 +30,6 @@ from lensdepth.sweep.runs import Run
 from lensdepth.sweep.spans import resolve_spans
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
-
-if TYPE_CHECKING:
-    pass
 
 ANGLES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)

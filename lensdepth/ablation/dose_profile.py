@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-ANGLES = (0.0, 0.25, 0.5, 0.75, 1.0)
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-PARTS = ("direction", "random_direction", "norm")
-
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,16 +48,21 @@ class DoseProfile:
         return self.provenance.model.n_layers
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What was read off, the main metric first."""
+        return self.outcome.metrics
+
+    @property
     def depths(self) -> Int[Tensor, " depth"]:
-        return torch.tensor(self.outcome.coords["depth"])
+        return self.outcome.places("depth")
 
     @property
     def base_logit_diff(self) -> Float[Tensor, " pair"]:
-        return self.outcome.base[self.outcome.index("metric", "logit_diff")]
+        return self.outcome.unedited("base", "logit_diff", owner="DoseProfile")
 
     @property
     def source_logit_diff(self) -> Float[Tensor, " pair"]:
-        return self.outcome.source[self.outcome.index("metric", "logit_diff")]
+        return self.outcome.unedited("source", "logit_diff", owner="DoseProfile")
 
     @property
     def logit_diff(self) -> Float[Tensor, "dose pair depth"]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
@@ -67,29 +66,34 @@ class AblationProfile:
         return self.provenance.model.n_layers
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What was read off, the main metric first."""
+        return self.outcome.metrics
+
+    @property
     def edits(self) -> tuple[str, ...]:
         """Edits, then their controls."""
-        return tuple(map(str, self.outcome.coords["edit"]))
+        return self.outcome.names("edit")
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        return tuple(map(str, self.outcome.coords["scope"]))
+        return self.outcome.names("scope")
 
     @property
     def positions(self) -> tuple[str, ...]:
-        return tuple(map(str, self.outcome.coords["position"]))
+        return self.outcome.names("position")
 
     @property
     def depths(self) -> Int[Tensor, " depth"]:
-        return torch.tensor(self.outcome.coords["depth"])
+        return self.outcome.places("depth")
 
     @property
     def base_logit_diff(self) -> Float[Tensor, " pair"]:
-        return self.outcome.base[self.outcome.index("metric", "logit_diff")]
+        return self.outcome.unedited("base", "logit_diff", owner="AblationProfile")
 
     @property
     def source_logit_diff(self) -> Float[Tensor, " pair"]:
-        return self.outcome.source[self.outcome.index("metric", "logit_diff")]
+        return self.outcome.unedited("source", "logit_diff", owner="AblationProfile")
 
     @property
     def logit_diff(self) -> Float[Tensor, "edit scope pair depth position"]:

@@ -83,12 +83,14 @@ NEEDED: dict[str, dict[str, Any]] = {
         "coordinates": "raw",
         "scopes": {"local"},
         "positions": {"prediction"},
+        "metrics": {"logit_diff", "success"},
     },
     "dose": {
         "mode": "denoise",
         "coordinates": "raw",
         "position": "prediction",
         "factors": set(FACTORS),
+        "metrics": {"flip"},
     },
     "steering": {
         "mode": "denoise",
@@ -96,6 +98,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "positions": {"input", "prediction"},
         "strength": 1.0,
         "budget": None,
+        "metrics": {"success"},
         "input_label": "input",
         "output_label": "answer",
     },

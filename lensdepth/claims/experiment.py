@@ -32,6 +32,7 @@ from lensdepth.claims.zones import FEWEST, chosen_on_others, deal_groups, find_z
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.provenance import Provenance, make_provenance
+from lensdepth.site import last_place
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks.task import Task
 
@@ -231,7 +232,7 @@ def check_labels(hypotheses: Sequence[Hypothesis], labels: "dict[str, pd.Series[
 
 def last_depth(one: Hypothesis, n_layers: int) -> int:
     """The last residual depth, or the last block of the other streams."""
-    return n_layers if one.first.stream == "resid_pre" else n_layers - 1
+    return last_place(one.first.stream, n_layers)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,7 +6,7 @@ from lensdepth.explorer import questions
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
 from lensdepth.model import DepthModel
-from lensdepth.site import Stream, site_hook
+from lensdepth.site import Stream, last_place, site_hook
 from lensdepth.tasks import Task
 from lensdepth.tasks.joining import follow
 from lensdepth.tasks.locate import answer_tokens, guess_joining
@@ -125,7 +125,7 @@ def _on_the_prompt(screen: Screen, model: DepthModel, n_tokens: int) -> Screen:
     last = n_tokens - 1
     position = last if not 0 <= screen.position <= last else screen.position
     to = position if screen.position < 0 else min(max(screen.to, position), last)
-    deepest = model.n_layers - (screen.stream != "resid_pre")
+    deepest = last_place(screen.stream, model.n_layers)
     # Two thirds up, most models have formed an answer that can still be changed.
     depth = (2 * model.n_layers + 2) // 3 if screen.depth is None else screen.depth
     depth = min(max(depth, 0), deepest)

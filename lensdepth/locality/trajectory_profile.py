@@ -13,6 +13,7 @@ from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
 from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.names import has_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ class TrajectoryProfile:
     @property
     def reached(self) -> Int[Tensor, " edit"]:
         """First residual depth that each edit changes: the edited one, or the block's output."""
-        return self.edited + (self.stream != "resid_pre")
+        return self.edited + has_blocks(self.stream)
 
     @property
     def angle_progress(self) -> Float[Tensor, "pair edit depth"]:

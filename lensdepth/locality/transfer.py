@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -58,7 +57,7 @@ class TransferProfile:
     @property
     def depths(self) -> Int[Tensor, " depth"]:
         """Residual depths at `resid_pre`, block numbers at the other streams."""
-        return torch.tensor(self.outcome.coords["taken"])
+        return self.outcome.places("taken")
 
     @property
     def base_value(self) -> Float[Tensor, " pair"]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -68,11 +67,11 @@ class PatchProfile:
     @property
     def depths(self) -> Int[Tensor, " depth"]:
         """Residual depths 0 ... L at `resid_pre`; blocks 0 ... L - 1 at the other streams."""
-        return torch.tensor(self.outcome.coords["depth"])
+        return self.outcome.places("depth")
 
     @property
     def positions(self) -> tuple[str, ...]:
-        return tuple(map(str, self.outcome.coords["position"]))
+        return self.outcome.names("position")
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -83,7 +82,7 @@ class PatchProfile:
     @property
     def controls(self) -> tuple[str, ...]:
         """The controls that were run."""
-        return tuple(map(str, self.outcome.coords["control"][1:]))
+        return self.outcome.names("control")[1:]
 
     @property
     def base_values(self) -> Float[Tensor, "metric pair"]:

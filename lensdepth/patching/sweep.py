@@ -33,7 +33,7 @@ from lensdepth.sweep.loop import (
     say_undefined,
     sweep_provenance,
 )
-from lensdepth.sweep.readings import METRICS, Metric
+from lensdepth.sweep.readings import METRICS, Metric, check_metrics
 from lensdepth.sweep.roles import Mode, Roles, assign_roles
 from lensdepth.sweep.runs import Cell, Run
 from lensdepth.sweep.spans import (
@@ -115,8 +115,8 @@ def patch_sweep(
     """
     caller = "patch_sweep"
     estimated = method == "attribution"
-    # The metrics by name first, so that what is said of other options can rely on them.
-    Options(caller=caller, metric=metric, also=() if estimated else also)
+    # First of all, so that what is said of other options can rely on it.
+    check_metrics([metric], caller=caller)
     check_stream(model, stream, caller=caller)
     sites = stream_sites(model, stream, depths, caller=caller)
     one_by_one = check_heads(model, stream, heads, caller=caller)

@@ -68,7 +68,7 @@ class WindowProfile:
     @property
     def depths(self) -> Int[Tensor, " depth"]:
         """Residual depths 0 ... L at `resid_pre`, block numbers at the other streams."""
-        return torch.tensor(self.outcome.coords["first"])
+        return self.outcome.places("first")
 
     @property
     def base_values(self) -> Float[Tensor, "metric pair"]:

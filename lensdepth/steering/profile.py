@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -61,16 +60,21 @@ class SteeringProfile:
         return self.provenance.model.n_layers
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What was read off, the main metric first."""
+        return self.outcome.metrics
+
+    @property
     def edits(self) -> tuple[str, ...]:
-        return tuple(map(str, self.outcome.coords["edit"]))
+        return self.outcome.names("edit")
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        return tuple(map(str, self.outcome.coords["scope"]))
+        return self.outcome.names("scope")
 
     @property
     def positions(self) -> tuple[str, ...]:
-        return tuple(map(str, self.outcome.coords["position"]))
+        return self.outcome.names("position")
 
     @property
     def stream(self) -> str:
@@ -79,15 +83,15 @@ class SteeringProfile:
 
     @property
     def depths(self) -> Int[Tensor, " depth"]:
-        return torch.tensor(self.outcome.coords["depth"])
+        return self.outcome.places("depth")
 
     def base(self, metric: str) -> Float[Tensor, " pair"]:
         """A metric of the unsteered base run: where steering starts from."""
-        return self.outcome.base[self.outcome.index("metric", metric, owner="SteeringProfile")]
+        return self.outcome.unedited("base", metric, owner="SteeringProfile")
 
     def source(self, metric: str) -> Float[Tensor, " pair"]:
         """The same of the source run, the genuinely changed prompt."""
-        return self.outcome.source[self.outcome.index("metric", metric, owner="SteeringProfile")]
+        return self.outcome.unedited("source", metric, owner="SteeringProfile")
 
     @property
     def base_success(self) -> Float[Tensor, " pair"]:
