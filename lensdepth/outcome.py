@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lensdepth import metrics
 from lensdepth.telling.depths import depth_columns
+from lensdepth.units import Units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +175,7 @@ class Effects:
         frame = pd.DataFrame(made)
         return frame[~np.isnan(spread(self.values[0], " ".join(shape)))].reset_index(drop=True)
 
-    def mean_frame(self, stream: str, n_layers: int, *, n_resamples: int = 1000) -> "pd.DataFrame":
+    def mean_frame(self, stream: str, n_layers: int, *, units: Units) -> "pd.DataFrame":
         """One row a run and place: mean effect over pairs, with its 95 % interval."""
         import pandas as pd
 
@@ -187,7 +188,7 @@ class Effects:
         for axis, at in zip(names, np.indices(shape).reshape(len(shape), -1), strict=True):
             places = pd.Series(list(self.coords[axis])).to_numpy()[at]
             made |= _columns(axis, places, stream, n_layers)
-        ends = stats.bootstrap_mean(effects.numpy(), n_resamples=n_resamples)
+        ends = stats.mean_interval(effects.numpy(), units=units)
         return pd.DataFrame(
             made | {n: x.ravel() for n, x in zip(("effect", "low", "high"), ends, strict=True)}
         )

@@ -1,8 +1,11 @@
 """What an analysis without pairs reads: a task, or prompts by themselves."""
 
+from collections.abc import Sequence
+
 from lensdepth.model import DepthModel
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, TokenBatch
+from lensdepth.units import Units, clean_only, default_units
 
 
 def gather_prompts(
@@ -17,3 +20,12 @@ def gather_prompts(
     given = [None] * len(batch) if isinstance(prompts, TokenBatch) else prompts
     texts = [p if isinstance(p, str) else str(batch.row(i)) for i, p in enumerate(given)]
     return None, texts, batch
+
+
+def units_of_prompts(task: Task | None, texts: Sequence[str]) -> Units:
+    """Which clean prompts go together; of prompts by themselves those that are the same."""
+    if task is not None:
+        return clean_only(task.units)
+    return default_units(
+        prompts=texts, corrupted=None, inputs=None, corrupted_inputs=None, labels={}
+    )

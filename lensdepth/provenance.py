@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from lensdepth.units import Units
+
 Backend = Literal["hooked", "bridge"]
 Weights = Literal["raw", "processed"]
 LARGEST_SEED = 2**32 - 1
@@ -65,6 +67,8 @@ class Provenance:
     versions: dict[str, str]
     created: str
     """UTC time, ISO 8601."""
+    units: Units = ()
+    """Which pairs (or prompts) go together; () in results of lensdepth 0.1."""
 
 
 def text_fingerprint(texts: Sequence[str]) -> str:
@@ -94,6 +98,7 @@ def make_provenance(
     task: str,
     prompts: Sequence[str],
     corrupted: Sequence[str] = (),
+    units: Units = (),
     settings: Mapping[str, Any],
     seed: int = 0,
 ) -> Provenance:
@@ -108,6 +113,7 @@ def make_provenance(
         seed=seed,
         versions=installed_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        units=units,
     )
 
 

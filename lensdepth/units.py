@@ -77,6 +77,11 @@ def take(units: Units, rows: Any) -> Units:
     )
 
 
+def clean_only(units: Units) -> Units:
+    """The groupings of the clean prompts alone, for what is measured without the others."""
+    return tuple(Grouping(name=one.name, values=one.values) for one in units)
+
+
 def given_units(
     units: "Sequence[Grouping | Sequence[Any]] | None", n_pairs: int, *, caller: str
 ) -> Units:

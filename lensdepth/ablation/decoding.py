@@ -32,6 +32,7 @@ from lensdepth.ablation.sweep import check_parts
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName, coordinates_of
 from lensdepth.model import DepthModel
+from lensdepth.prompts import units_of_prompts
 from lensdepth.provenance import make_provenance
 from lensdepth.sweep.choices import check_depths
 from lensdepth.tasks import Task
@@ -131,6 +132,7 @@ def decode_parts(
             model.info,
             task=task.name,
             prompts=task.clean,
+            units=units_of_prompts(task, task.clean),
             settings={
                 "position": position,
                 "depths": asked,

@@ -24,6 +24,7 @@ def curves(profile: "DoseProfile") -> list[Curve]:
             moved,
             key=f"{part}_{dose:g}",
             role=ROLES.get(part, part),
+            units=profile.provenance.units,
             control=part in ROLES,
             depths=profile.depths.numpy(),
         )
@@ -71,7 +72,7 @@ def sentences(profile: "DoseProfile") -> list[str]:
         rows = [i for i, part in enumerate(profile.parts) if part == "norm"]
         mean = profile.kl[rows][:, :, at].nanmean(1)
         dose, depth = divmod(int(mean.nan_to_num(-1).argmax()), len(at))
-        most = estimate(profile.kl[rows[dose], :, at[depth]])
+        most = estimate(profile.kl[rows[dose], :, at[depth]], units=profile.provenance.units)
         where = at_depth(depths[at[depth]], profile.n_layers)
         said.append(
             f"Scaling the norm changes the prediction most at {where}: {number(most.value)} nats "

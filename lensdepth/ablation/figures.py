@@ -49,6 +49,7 @@ def parts_figure(
             edit_name(edit),
             profile.of(edit, values, scope=scope, position=position),
             role=ROLES.get(edit, edit),
+            units=profile.provenance.units,
             depths=profile.depths.numpy(),
             control=edit in profile.controls,
         )
@@ -116,7 +117,9 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
 def _response(profile: "DoseProfile", values: torch.Tensor, part: str, depth: int) -> Response:
     doses, response = profile.curve(part, values, depth)
     order = doses.argsort()
-    mean, low, high = stats.bootstrap_mean(response[:, order].numpy())
+    mean, low, high = stats.mean_interval(
+        response[:, order].numpy(), units=profile.provenance.units
+    )
     return Response(
         name=edit_name(part),
         x=doses[order].double().numpy(),

@@ -18,6 +18,7 @@ from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
+from lensdepth.units import FEWEST_UNITS, Units, count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,7 +239,7 @@ class AblationProfile:
                 quantities[f"{part}_over_control"] = by_edit[part] - control
         quantities["interaction"] = by_edit["full"] - by_edit["direction"] - by_edit["norm"]
         rows = {
-            name: stats.bootstrap_mean(values, n_resamples=n_resamples, seed=seed)
+            name: stats.mean_interval(values, units=self.provenance.units)
             for name, values in quantities.items()
         }
         # Fractions of small differences between the two runs would rule a mean of fractions:
@@ -251,11 +252,13 @@ class AblationProfile:
             for part in ("full", "direction", "norm")
         }
         for part in ("direction", "norm"):
-            rows[f"{part}_share"] = _share(parts[part], parts["full"], n_resamples, seed)
+            rows[f"{part}_share"] = _share(
+                parts[part], parts["full"], n_resamples, seed, self.provenance.units
+            )
         if effect == "transferred":
             whole = np.broadcast_to(way.abs().double().numpy()[:, None], parts["full"].shape)
             rows |= {
-                f"{part}_of_means": _share(values, whole, n_resamples, seed)
+                f"{part}_of_means": _share(values, whole, n_resamples, seed, self.provenance.units)
                 for part, values in parts.items()
             }
         identity = self.identity_depth(scope=scope, position=position)
@@ -339,9 +342,10 @@ def _share(
     whole: Float[Array, "pair depth"],
     n_resamples: int,
     seed: int,
+    units: Units,
 ) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
     """Mean of a part over mean of the whole, with its interval, where the whole is not nothing."""
-    means = [stats.bootstrap_mean(x, n_resamples=1)[0] for x in (part, whole)]
+    means = [stats.mean_interval(x)[0] for x in (part, whole)]
     usable = np.abs(means[1]) >= SMALLEST_WHOLE * np.nanmax(np.abs(means[1]), initial=1e-12)
 
     def ratio(top: Array, bottom: Array) -> Array:
@@ -349,8 +353,8 @@ def _share(
             return np.where(usable & (bottom != 0), top / bottom, np.nan)
 
     value = ratio(*means)
-    if len(part) < 2:
+    if count(units, len(part)) < FEWEST_UNITS:
         unknown = np.full(value.shape, np.nan)
         return value, unknown, unknown
-    drawn = [stats.resampled_means(x, n_resamples=n_resamples, seed=seed) for x in (part, whole)]
+    drawn = stats.drawn_means(part, whole, units=units, n_resamples=n_resamples, seed=seed)
     return value, *stats.percentile_interval(ratio(*drawn))

@@ -33,6 +33,7 @@ def edit_curves(
             profile.of(edit, values, scope=scope, position=position),
             key=f"{edit}_{effect}",
             role=ROLES.get(edit, edit),
+            units=profile.provenance.units,
             control=edit in profile.controls,
             depths=profile.depths.numpy(),
             unit=UNITS.get(effect, "share"),
@@ -47,8 +48,23 @@ def curves(profile: "AblationProfile") -> list[Curve]:
     angle, ratio = profile.angle[..., 0].rad2deg(), profile.norm_ratio[..., 0]
     return [
         *edit_curves(profile),
-        Curve.of("angle", angle, key="angle", unit="degrees", role="direction", depths=depths),
-        Curve.of("norm ratio", ratio, key="norm_ratio", role="norm", depths=depths),
+        Curve.of(
+            "angle",
+            angle,
+            key="angle",
+            unit="degrees",
+            role="direction",
+            depths=depths,
+            units=profile.provenance.units,
+        ),
+        Curve.of(
+            "norm ratio",
+            ratio,
+            key="norm_ratio",
+            role="norm",
+            depths=depths,
+            units=profile.provenance.units,
+        ),
     ]
 
 
@@ -149,8 +165,11 @@ def verdict(profile: "AblationProfile") -> str:
         edit: profile.of(edit, profile.transferred)[:, index]
         for edit in ("full", "direction", "norm")
     }
-    full, direction, norm = (estimate(moved[edit]) for edit in ("full", "direction", "norm"))
-    gap = estimate(moved["direction"] - moved["norm"])
+    full, direction, norm = (
+        estimate(moved[edit], units=profile.provenance.units)
+        for edit in ("full", "direction", "norm")
+    )
+    gap = estimate(moved["direction"] - moved["norm"], units=profile.provenance.units)
     where = at_depth(int(profile.depths[index]), profile.n_layers)
     replaced = {
         "source": "replacing",
@@ -175,7 +194,7 @@ def verdict(profile: "AblationProfile") -> str:
     if gap.low > 0:
         return text + f"the direction moves more, by {gap}."
     if gap.high < 0:
-        return text + f"the norm moves more, by {estimate(moved['norm'] - moved['direction'])}."
+        return text + f"the norm moves more, by {-gap}."
     return text + f"which moves more cannot be told (difference {gap})."
 
 
@@ -185,8 +204,9 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
     if "random_direction" in profile.edits:
         direction = profile.of("direction", profile.transferred)[:, index]
         random = profile.of("random_direction", profile.transferred)[:, index]
-        lead = estimate(direction - random)
-        text = f"A random direction at the same angle moves {estimate(random)}; "
+        control = estimate(random, profile.provenance.units)
+        lead = estimate(direction - random, profile.provenance.units)
+        text = f"A random direction at the same angle moves {control}; "
         given = "the source's direction" if profile.to == "source" else "the direction put in"
         if lead.known and lead.low > 0:
             text += f"{given} beats this control by {lead}."
@@ -200,7 +220,9 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
     if spread < WEAK:
         text += ", which is little: a weak test of what norms can do"
     if "random_norm" in profile.edits:
-        shuffled = estimate(profile.of("random_norm", profile.transferred)[:, index])
+        shuffled = estimate(
+            profile.of("random_norm", profile.transferred)[:, index], units=profile.provenance.units
+        )
         text += f". Another pair's norm moves {shuffled}"
     said.append(text + ".")
     return said

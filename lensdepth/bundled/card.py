@@ -112,7 +112,7 @@ def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
         "angle–JS Spearman": geometry.angle_js.tolist(),
         "norm–JS Spearman": geometry.norm_js.tolist(),
         "effective rank": geometry.effective_rank.tolist(),
-        "norm": stats.bootstrap_mean(geometry.norm.T.numpy(), n_resamples=1)[0].tolist(),
+        "norm": stats.mean_interval(geometry.norm.T.numpy())[0].tolist(),
     }
     table = markdown_table(
         ("depth", *map(str, range(model.n_layers + 1))),

@@ -21,7 +21,7 @@ from lensdepth.arguments import checked, renamed
 from lensdepth.circuit.attribution_profile import AttributionProfile
 from lensdepth.circuit.frozen import LINEAR_TOLERANCE, attention_write, final_norm, output_weights
 from lensdepth.model import DepthModel
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, units_of_prompts
 from lensdepth.provenance import make_provenance
 from lensdepth.site import site_hook
 from lensdepth.sweep.choices import check_stream
@@ -104,6 +104,7 @@ def attribute_logits(
             model.info,
             task="prompts" if known is None else known.name,
             prompts=texts,
+            units=units_of_prompts(known, texts),
             settings={
                 "answers": "own" if own_answers else "given",
                 "foils": None if foil is None else "given",

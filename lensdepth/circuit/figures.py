@@ -150,7 +150,9 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
     labels.append("MLP")
     names.append("MLP")
     values = np.concatenate([part.numpy() for part in columns], axis=1)
-    mean, low, high = stats.bootstrap_mean(np.moveaxis(values, -1, 0))
+    mean, low, high = stats.mean_interval(
+        np.moveaxis(values, -1, 0), units=profile.provenance.units
+    )
     # One prompt has an answer that can be named; whatever else there is has many.
     alone = len(profile.targets) == 1
     what = profile.provenance.task

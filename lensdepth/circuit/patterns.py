@@ -16,7 +16,7 @@ from torch import Tensor
 from lensdepth.arguments import checked, renamed
 from lensdepth.hooks import check_hook
 from lensdepth.model import DepthModel
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, units_of_prompts
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import pattern_hook
 from lensdepth.storage import load_result, save_result
@@ -158,6 +158,7 @@ def attention_patterns(
             model.info,
             task="prompts" if known is None else known.name,
             prompts=texts,
+            units=units_of_prompts(known, texts),
             settings={"layers": asked, "batch_size": batch_size},
         ),
         layers=torch.tensor(asked),

@@ -131,7 +131,7 @@ class CircuitResult:
         frame.insert(1, "draw", pd.to_numeric(number).astype("Int64"))
         return frame.drop(columns="set")
 
-    def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
+    def mean_frame(self) -> "pd.DataFrame":
         """One row a run, with mean and 95 % interval over pairs of each number.
 
         A random set's number is, for each pair, the mean over all draws.
@@ -145,7 +145,7 @@ class CircuitResult:
             row: dict[str, object] = {"patched": name}
             for column in (*self.outcome.metrics, "transferred"):
                 values = wide.loc[name, column].to_numpy(dtype=float)
-                mean, low, high = stats.bootstrap_mean(values, n_resamples=n_resamples)
+                mean, low, high = stats.mean_interval(values, units=self.provenance.units)
                 row |= {column: float(mean), f"{column}_low": float(low)}
                 row[f"{column}_high"] = float(high)
             rows.append(row)

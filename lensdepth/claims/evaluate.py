@@ -106,6 +106,7 @@ def judge(
             task=task.name,
             prompts=task.clean,
             corrupted=task.corrupted or (),
+            units=task.units,
             settings={},
             seed=seed,
         ),
@@ -243,4 +244,4 @@ def _curve(
     if isinstance(on, str) or on.patch is None:
         nothing = np.full(n_layers + 1, np.nan)
         return nothing, nothing, nothing
-    return stats.bootstrap_mean(handover_curve(on))
+    return stats.mean_interval(handover_curve(on), units=on.patch.provenance.units)

@@ -154,6 +154,7 @@ def evaluate_hypotheses(
             task=task.name,
             prompts=task.clean,
             corrupted=task.corrupted,
+            units=task.units,
             settings={"hypotheses": [one.says for one in hypotheses]},
             seed=seed,
         ),

@@ -153,6 +153,15 @@ class TaskOptions:
             rich_help_panel=PROMPTS,
         ),
     ] = "auto"
+    units: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="What pairs go together by: a label, input or prompt; may be given several times.",
+            show_default="input words and every label that repeats",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
     keep: Annotated[
         Literal["all", "correct"] | None,
         typer.Option(

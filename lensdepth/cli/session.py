@@ -69,6 +69,7 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
         "template": "all" if templates and "all" in templates else templates,
         "on_multi_token": options.on_multi_token,
         "joining": options.joining,
+        "units": options.units or None,
     }
     source = Path(options.prompts) if options.prompts is not None else options.source
     if options.keep is not None:

@@ -17,10 +17,11 @@ from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_prompts
 from lensdepth.geometry.similarity import linear_cka, procrustes
 from lensdepth.model import DepthModel
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, units_of_prompts
 from lensdepth.provenance import make_provenance, other_than
 from lensdepth.tasks import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
+from lensdepth.units import Units, take
 
 DRAWN_PAIRS = 1000
 """Most pairs that are kept for a figure."""
@@ -99,12 +100,14 @@ def geometry_profile(
             at = j, i
             measured[name] = coupling.value[at], coupling.low[at], coupling.high[at], coupling.p[at]
     stacked = torch.tensor(np.array(list(measured.values())), dtype=torch.float32)
+    units = units_of_prompts(known, texts)
     return GeometryProfile(
         provenance=make_provenance(
             "geometry_profile",
             model.info,
             task=known.name if known is not None else "prompts",
             prompts=texts,
+            units=units,
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
                 "include_first": include_first,
@@ -124,7 +127,7 @@ def geometry_profile(
         low=stacked[:, 1],
         high=stacked[:, 2],
         p=stacked[:, 3],
-        **_maps(reading.states, halves, n_resamples, seed),
+        **_maps(reading.states, halves, take(units, chosen.numpy()), n_resamples, seed),
         **_draw_pairs(reading.states, predicted["js"], seed),
     )
 
@@ -209,12 +212,13 @@ def _measure_clouds(reading: Reading, halves: Int[Array, "resample half"]) -> di
 def _maps(
     states: Float[Tensor, "depth sample d_model"],
     halves: Int[Array, "resample half"],
+    units: Units,
     n_resamples: int,
     seed: int,
 ) -> dict[str, Tensor]:
     cka = dict(zip(("cka", "cka_low", "cka_high"), linear_cka(states, halves), strict=True))
     names = ("procrustes", "procrustes_low", "procrustes_high", "procrustes_chance")
-    turned = procrustes(states, n_resamples=n_resamples, seed=seed)
+    turned = procrustes(states, units=units, n_resamples=n_resamples, seed=seed)
     found = cka | dict(zip(names, turned, strict=True))
     return {name: torch.tensor(values, dtype=torch.float32) for name, values in found.items()}
 

@@ -68,10 +68,10 @@ def sentences(profile: "GeometryProfile") -> list[str]:
     """Coupling to the prediction and to contexts, then norm, turn, rank and change of the cloud."""
     n_layers = profile.n_layers
     said = [coupling_verdict(profile), *_held(profile), *_context(profile)]
-    norm = [estimate(profile.norm[d]) for d in (0, n_layers)]
+    norm = [estimate(profile.norm[d], units=profile.provenance.units) for d in (0, n_layers)]
     verb = "grows" if norm[1].value > norm[0].value else "shrinks"
     turn = int(profile.step_angle.nanmean(1).nan_to_num(-1).argmax())
-    angle = estimate(profile.step_angle[turn].rad2deg())
+    angle = estimate(profile.step_angle[turn].rad2deg(), units=profile.provenance.units)
     said.append(
         f"The norm {verb} from {norm[0]} at the embedding to {norm[1]} at depth {n_layers}. "
         f"Block {turn} turns the state most, by {angle} degrees."

@@ -19,7 +19,7 @@ from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, units_of_prompts
 from lensdepth.provenance import make_provenance
 from lensdepth.tasks import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
@@ -90,6 +90,7 @@ def logit_lens(
             model.info,
             task=known.name if known is not None else "prompts",
             prompts=texts,
+            units=units_of_prompts(known, texts),
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
                 "top_k": top_k,

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.stats import bootstrap_mean, bootstrap_statistic
+from lensdepth.stats import statistic_interval
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
+from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import depth_columns
 from lensdepth.telling.numbers import Interval
 
@@ -87,8 +88,13 @@ class LocalityProfile:
             best = (np.sign(whole)[:, None] * local).max(1)
             return _ratio(best, np.abs(whole))
 
-        return bootstrap_statistic(
-            share, self.local.numpy(), self.whole.numpy(), n_resamples=n_resamples, seed=seed
+        return statistic_interval(
+            share,
+            self.local.numpy(),
+            self.whole.numpy(),
+            units=self.provenance.units,
+            n_resamples=n_resamples,
+            seed=seed,
         )
 
     def undone(self, depth: int, *, n_resamples: int = 1000, seed: int = 0) -> Interval | None:
@@ -100,10 +106,11 @@ class LocalityProfile:
         if self.direct is None or self.total is None:
             return None
         at = self._index(depth)
-        return bootstrap_statistic(
+        return statistic_interval(
             lambda direct, total: 1 - _ratio(total, direct),
             self.direct[:, at].numpy(),
             self.total[:, at].numpy(),
+            units=self.provenance.units,
             n_resamples=n_resamples,
             seed=seed,
         )
@@ -115,10 +122,11 @@ class LocalityProfile:
         if self.direct is None or self.total is None or self.total_at_base_scale is None:
             return None
         at = self._index(depth)
-        return bootstrap_statistic(
+        return statistic_interval(
             lambda direct, by_norm: _ratio(by_norm, direct),
             self.direct[:, at].numpy(),
             (self.total_at_base_scale - self.total)[:, at].numpy(),
+            units=self.provenance.units,
             n_resamples=n_resamples,
             seed=seed,
         )
@@ -135,8 +143,8 @@ class LocalityProfile:
         best = self.best_depth
         return {
             "window": self.depths.tolist(),
-            "whole": _mean(self.whole),
-            "gap": _mean(self.gap),
+            "whole": estimate(self.whole, units=self.provenance.units),
+            "gap": estimate(self.gap, units=self.provenance.units),
             "best_depth": best,
             "sufficiency": self.sufficiency(),
             "undone_at_best": self.undone(best),
@@ -145,7 +153,8 @@ class LocalityProfile:
 
     def describe(self) -> str:
         """The same in words."""
-        best, gap = self.best_depth, _mean(self.gap)
+        best, units = self.best_depth, self.provenance.units
+        whole, gap = estimate(self.whole, units), estimate(self.gap, units)
         place = f"{'depth' if self.stream == 'resid_pre' else 'block'} {best}"
         kind = "neither synergy nor redundancy is seen"
         if not np.isnan(gap.low) and gap.low > 0:
@@ -153,7 +162,7 @@ class LocalityProfile:
         elif not np.isnan(gap.high) and gap.high < 0:
             kind = "the depths do the same work again (redundancy)"
         said = [
-            f"All {len(self.depths)} depths together change {self.metric} by {_mean(self.whole)}.",
+            f"All {len(self.depths)} depths together change {self.metric} by {whole}.",
             f"The best single one, {place}, reaches {self.sufficiency()} of that.",
             f"The whole less the sum of its parts is {gap}: {kind}.",
         ]
@@ -215,8 +224,3 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     """NaN where the denominator is nothing to speak of."""
     safe = np.where(np.abs(denominator) > 1e-6, denominator, np.nan)
     return numerator / safe
-
-
-def _mean(values: Float[Tensor, " pair"]) -> Interval:
-    mean, low, high = bootstrap_mean(values.numpy())
-    return Interval(value=float(mean), low=float(low), high=float(high))

@@ -75,7 +75,7 @@ class ShapleyProfile:
 
         from lensdepth import stats
 
-        mean, low, high = stats.bootstrap_mean(self.values.numpy())
+        mean, low, high = stats.mean_interval(self.values.numpy(), units=self.provenance.units)
         return pd.DataFrame(
             {
                 **depth_columns(self.depths, self.n_layers, stream=self.stream),
@@ -97,6 +97,7 @@ class ShapleyProfile:
             "Shapley value",
             self.values,
             role="prediction",
+            units=self.provenance.units,
             depths=self.depths.numpy() + has_blocks(self.stream),
         )
         return plotting.depth_figure(

@@ -94,7 +94,7 @@ class TransferProfile:
         from lensdepth.heatmaps import depth_axis, effect_heatmap
         from lensdepth.telling.names import position_name
 
-        mean, low, high = stats.bootstrap_mean(self.transferred.numpy())
+        mean, low, high = stats.mean_interval(self.transferred.numpy(), units=self.provenance.units)
         axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
         return effect_heatmap(
             mean,

@@ -180,11 +180,11 @@ class PatchProfile:
         shown = main if self.heads else main.at(head=WHOLE)
         return shown.to_frame(self.stream, self.n_layers, columns)
 
-    def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
+    def mean_frame(self) -> "pd.DataFrame":
         """One row a depth, position and head: mean effect over pairs with its 95 % interval."""
         main = self.outcome.at(control=MAIN)
         shown = main if self.heads else main.at(head=WHOLE)
-        frame = shown.mean_frame(self.stream, self.n_layers, n_resamples=n_resamples)
+        frame = shown.mean_frame(self.stream, self.n_layers, units=self.provenance.units)
         tokens = dict(zip(self.positions, self.labels, strict=True))
         frame.insert(frame.columns.get_loc("position") + 1, "token", frame.position.map(tokens))  # type: ignore[arg-type]
         return frame

@@ -21,6 +21,7 @@ def efficacy_curves(profile: "PatchProfile") -> list[Curve]:
             profile.efficacy(position, control=control),
             key=f"{position}_efficacy" if control is None else f"{position}_{control}",
             role=position if position in PALETTE else "full",
+            units=profile.provenance.units,
             edit=control,
             control=control is not None,
             depths=profile.depths.numpy() + has_blocks(profile.stream),
@@ -39,6 +40,7 @@ def curves(profile: "PatchProfile") -> list[Curve]:
             profile.transferred[:, :, i],
             key=f"{position}_transferred",
             role=position if position in PALETTE else "full",
+            units=profile.provenance.units,
             depths=profile.depths.numpy() + has_blocks(profile.stream),
             unit="transferred fraction",
         )
@@ -55,7 +57,7 @@ def summary(profile: "PatchProfile", *, curves: "PatchProfile | None" = None) ->
     """
     named = profile if curves is None else curves
     efficacy = named.positions if named.is_curves else ()
-    mean, low, high = stats.bootstrap_mean(profile.effects.numpy())
+    mean, low, high = stats.mean_interval(profile.effects.numpy(), units=profile.provenance.units)
     found: Json = {
         "efficacy": {name: mean_curve(named.efficacy(name)) for name in efficacy},
         "transferred": {
@@ -93,7 +95,9 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
     ends = []
     for position in profile.positions:
         efficacy = profile.efficacy(position)
-        early, late = (estimate(efficacy[:, i]).percent for i in (0, -1))
+        early, late = (
+            estimate(efficacy[:, i], units=profile.provenance.units).percent for i in (0, -1)
+        )
         ends.append(
             f"{at_position(position)} in {early} of the pairs at depth {depths[0]} and "
             f"{late} at depth {depths[-1]}"
@@ -104,7 +108,7 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
     else:
         mean = profile.control_success.nanmean(0)
         row, column = divmod(int(mean.argmax()), mean.shape[1])
-        most = estimate(profile.control_success[:, row, column])
+        most = estimate(profile.control_success[:, row, column], units=profile.provenance.units)
         said.append(
             f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
             f"({position_name(profile.positions[column])}, depth {depths[row]})."

@@ -137,7 +137,7 @@ class WindowProfile:
         from lensdepth.heatmaps import depth_axis, effect_heatmap
         from lensdepth.telling.names import metric_words, position_name, stream_name
 
-        mean, low, high = stats.bootstrap_mean(self.effects.numpy())
+        mean, low, high = stats.mean_interval(self.effects.numpy(), units=self.provenance.units)
         axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
         words = metric_words(self.metrics[0])
         return effect_heatmap(

@@ -157,10 +157,15 @@ def key_numbers(
         numbers.append(_place("Logit lens switches", transition, n_layers))
     if ablation is not None and (index := ablated.judged_index(ablation)) is not None:
         direction, norm = (
-            estimate(ablation.of(edit, ablation.transferred)[:, index])
+            estimate(
+                ablation.of(edit, ablation.transferred)[:, index], units=ablation.provenance.units
+            )
             for edit in ("direction", "norm")
         )
-        control = estimate(ablation.of("random_direction", ablation.transferred)[:, index])
+        control = estimate(
+            ablation.of("random_direction", ablation.transferred)[:, index],
+            units=ablation.provenance.units,
+        )
         stretch = (ablation.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
         detail = (
             f"of the logit difference at depth {ablation.depths[index]}; a random direction moves "

@@ -34,6 +34,7 @@ def curves(
             profile.efficacy(position, edit=edit, scope=scope),
             key=f"{position}_{edit}",
             role=position,
+            units=profile.provenance.units,
             # What is added goes without saying; parts of it and controls do not.
             edit=None if edit == "full" else edit,
             control=edit in CONTROLS,
@@ -90,7 +91,7 @@ def alone(profile: "SteeringProfile") -> str:
     depth = int(best.mean(0).argmax())
     return (
         f"Steering is {name} alone here; it works best at depth {int(profile.depths[depth])}, "
-        f"in {estimate(best[:, depth]).percent} of the pairs."
+        f"in {estimate(best[:, depth], units=profile.provenance.units).percent} of the pairs."
     )
 
 
@@ -108,7 +109,9 @@ def sentences(profile: "SteeringProfile", *verdicts: str) -> list[str]:
         depth = int(profile.efficacy(name).mean(0).argmax())
 
         def works(edit: str, name: str = name, depth: int = depth) -> str:
-            return estimate(profile.efficacy(name, edit=edit)[:, depth]).percent
+            return estimate(
+                profile.efficacy(name, edit=edit)[:, depth], units=profile.provenance.units
+            ).percent
 
         parts.append(
             f"{at_position(name)} (depth {int(profile.depths[depth])}) the whole difference "

@@ -219,6 +219,7 @@ def sweep_provenance(model: DepthModel, task: Task, options: Options) -> Provena
         task=task.name,
         prompts=task.clean,
         corrupted=task.corrupted or (),
+        units=task.units,
         settings=options.settings,
         seed=options.seed,
     )

@@ -47,6 +47,7 @@ def build_task(
     on_multi_token: OnMultiToken = "error",
     keep: Keep = "all",
     joining: Joining = "auto",
+    units: Sequence[str] | None = None,
 ) -> Task:
     """Find the tokens of text rows for one model.
 
@@ -58,6 +59,7 @@ def build_task(
         on_multi_token: what to do about pairs with an answer that is not one token.
         keep: "correct" leaves only pairs of which the model answers both prompts rightly.
         joining: see `load_task`.
+        units: see `load_task`.
     Raises:
         ValueError: a prompt is empty or too long, a pair has one and the same answer twice, answers
             are not one token or not the one that their id says, an input cannot be found, or no
@@ -153,8 +155,22 @@ def build_task(
         n_multi_token=n_multi_token,
         n_wrong=0,
         seed=seed,
+        unit_columns=None if units is None else tuple(units),
     )
+    _check_units(task, caller)
     return _keep_correct(task, model, caller) if keep == "correct" else task
+
+
+def _check_units(task: Task, caller: str) -> None:
+    there = [*map(str, task.labels.columns), "prompt"]
+    if task.inputs is not None:
+        there.append("input")
+    for name in task.unit_columns or ():
+        if name not in there:
+            raise ValueError(
+                f"{caller}: units name labels, input or prompt by which pairs go together; there "
+                f"is no {shown(name)}, there are {', '.join(there)}."
+            )
 
 
 def _column(rows: Sequence[Row], name: str) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from lensdepth.arguments import checked
 from lensdepth.tasks.columns import label_column
 from lensdepth.tasks.joining import Joined
 from lensdepth.tokens import TokenBatch
+from lensdepth.units import Grouping, Units, default_units
 
 
 @checked
@@ -56,6 +57,8 @@ class Task:
     n_wrong: int
     """Pairs left out because the model answers one of the two prompts wrongly."""
     seed: int
+    unit_columns: tuple[str, ...] | None = None
+    """Labels, `input` and `prompt` by which pairs go together; None for what `units` finds."""
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -79,6 +82,34 @@ class Task:
     def corrupted_prediction_positions(self) -> Int[Tensor, " pair"] | None:
         """Last token of each corrupted prompt."""
         return None if self.corrupted_tokens is None else self.corrupted_tokens.last
+
+    @property
+    def units(self) -> Units:
+        """What is independent: which pairs go together, by input word, template and the like.
+
+        By `unit_columns`, or where these are not given by input words in both roles (prompts where
+        there are none) and by every label that repeats and has at least 6 values.
+        """
+        columns = {str(name): self.labels[name].tolist() for name in self.labels}
+        if self.unit_columns is None:
+            return default_units(
+                prompts=self.clean,
+                corrupted=self.corrupted,
+                inputs=self.inputs,
+                corrupted_inputs=self.corrupted_inputs,
+                labels=columns,
+            )
+        both: dict[str, tuple[Sequence[str], Sequence[str] | None]] = {
+            "prompt": (self.clean, self.corrupted)
+        }
+        if self.inputs is not None:
+            both["input"] = self.inputs, self.corrupted_inputs
+        return tuple(
+            Grouping(name=name, values=tuple(both[name][0]), other=tuple(both[name][1] or ()))
+            if name in both and name not in columns
+            else Grouping(name=name, values=tuple(map(str, columns[name])))
+            for name in self.unit_columns
+        )
 
     def select(
         self, rows: int | slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor

@@ -20,6 +20,7 @@ from lensdepth.telling.depths import explained, fraction
 from lensdepth.telling.names import edit_name, position_name
 from lensdepth.telling.numbers import Interval, p_text
 from lensdepth.telling.plain import to_json
+from lensdepth.units import Units
 from lensdepth.writing import csv_text
 
 if TYPE_CHECKING:
@@ -61,15 +62,16 @@ class Curve:
         *,
         role: str,
         key: str = "",
+        units: Units,
         unit: str = "",
         depths: Any = None,
         control: bool = False,
         dashed: bool = False,
     ) -> "Curve":
-        """The mean over units with its bootstrap interval."""
+        """The mean over pairs with its interval, in which `units` go together."""
         return cls.from_interval(
             name,
-            *stats.bootstrap_mean(values.detach().cpu().numpy()),
+            *stats.mean_interval(values.detach().cpu().numpy(), units=units),
             role=role,
             key=key,
             unit=unit,
@@ -138,15 +140,15 @@ class Curve:
         return to_json(self.mean.tolist())
 
 
-def estimate(values: Float[Tensor, " unit"]) -> Interval:
-    """Mean over prompts or pairs with its interval."""
-    mean, low, high = stats.bootstrap_mean(values.detach().cpu().numpy())
+def estimate(values: Float[Tensor, " pair"], units: Units) -> Interval:
+    """Mean over prompts or pairs with its interval, in which `units` go together."""
+    mean, low, high = stats.mean_interval(values.detach().cpu().numpy(), units=units)
     return Interval(value=float(mean), low=float(low), high=float(high))
 
 
 def mean_curve(values: Float[Tensor, "unit depth"]) -> list[float | None]:
     """Means over units by depth as JSON has them; null where every unit is NaN."""
-    return to_json(stats.bootstrap_mean(values.detach().cpu().numpy(), n_resamples=1)[0].tolist())
+    return to_json(stats.mean_interval(values.detach().cpu().numpy())[0].tolist())
 
 
 def edited_curve(
@@ -155,6 +157,7 @@ def edited_curve(
     *,
     key: str,
     role: str,
+    units: Units,
     edit: str | None = None,
     control: bool = False,
     depths: Any = None,
@@ -164,7 +167,9 @@ def edited_curve(
     name = position_name(position)
     if edit is not None:
         name += f", {edit_name(edit)}"
-    return Curve.of(name, values, key=key, role=role, control=control, depths=depths, unit=unit)
+    return Curve.of(
+        name, values, key=key, role=role, units=units, control=control, depths=depths, unit=unit
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
