@@ -124,7 +124,7 @@ def _summed(
 
 def _less(
     sums: Float[Array, "row number"], twice: Float[Array, "other number"]
-) -> Float[Array, "row number"]:
+) -> Float[Array, "axis number"]:
     """A root of the difference of two squares, as far as that is one of a covariance."""
     if not len(twice):
         return sums

@@ -69,6 +69,8 @@ class Provenance:
     """UTC time, ISO 8601."""
     units: Units = ()
     """Which pairs (or prompts) go together; () in results of lensdepth 0.1."""
+    labels: Units = ()
+    """What is known of each: labels, and the input word."""
 
 
 def text_fingerprint(texts: Sequence[str]) -> str:
@@ -99,6 +101,7 @@ def make_provenance(
     prompts: Sequence[str],
     corrupted: Sequence[str] = (),
     units: Units = (),
+    labels: Units = (),
     settings: Mapping[str, Any],
     seed: int = 0,
 ) -> Provenance:
@@ -114,6 +117,7 @@ def make_provenance(
         versions=installed_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         units=units,
+        labels=labels,
     )
 
 

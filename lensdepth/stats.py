@@ -77,6 +77,15 @@ def median_interval(values: Float[Array, " pair"], *, units: Units = ()) -> Inte
     return Interval(value=middle, low=float(low), high=float(high))
 
 
+def p_most(outcomes: Float[Array, " pair"], *, units: Units = ()) -> float:
+    """One-sided p of "the share of outcomes that are 1 is a half at most", clustered over units."""
+    mean, influence, _ = influence_of(outcomes[:, None].astype(float))
+    variance, df = variance_of_sum(influence, units)
+    # Under the null outcomes differ, also where those found do not.
+    se = np.sqrt(max(float(variance[0]), 0.25 / len(outcomes)))
+    return float(distributions.t.sf((float(mean[0]) - 0.5) / se, df[0]))
+
+
 def statistic_interval(
     statistic: Callable[..., Float[Array, " row"]],
     *values: Float[Array, "pair ..."],

@@ -23,6 +23,7 @@ from lensdepth.prompts import gather_prompts, units_of_prompts
 from lensdepth.provenance import make_provenance
 from lensdepth.tasks import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
+from lensdepth.units import clean_only
 
 LOGITS_AT_ONCE = 2**22
 """Most logits of one readout: 16 MiB in float32, which still fits into a processor's cache."""
@@ -91,6 +92,7 @@ def logit_lens(
             task=known.name if known is not None else "prompts",
             prompts=texts,
             units=units_of_prompts(known, texts),
+            labels=() if known is None else clean_only(known.groupings),
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
                 "top_k": top_k,

@@ -220,6 +220,7 @@ def sweep_provenance(model: DepthModel, task: Task, options: Options) -> Provena
         prompts=task.clean,
         corrupted=task.corrupted or (),
         units=task.units,
+        labels=task.groupings,
         settings=options.settings,
         seed=options.seed,
     )

@@ -84,6 +84,17 @@ class Task:
         return None if self.corrupted_tokens is None else self.corrupted_tokens.last
 
     @property
+    def groupings(self) -> Units:
+        """Every label, and the input word: what is known of each pair."""
+        found = [
+            Grouping(name=str(name), values=tuple(map(str, self.labels[name])))
+            for name in self.labels
+        ]
+        if self.inputs is not None and "input" not in self.labels:
+            found.append(Grouping(name="input", values=self.inputs))
+        return tuple(found)
+
+    @property
     def units(self) -> Units:
         """What is independent: which pairs go together, by input word, template and the like.
 
