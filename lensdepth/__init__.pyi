@@ -227,6 +227,9 @@ from .transition import (
     Crossing as Crossing,
 )
 from .transition import (
+    OrderComparison as OrderComparison,
+)
+from .transition import (
     Transition as Transition,
 )
 from .transition import (

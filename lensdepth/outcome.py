@@ -123,6 +123,16 @@ class Effects:
         share = metrics.transferred_fraction(moved, self.base[at], self.source[at])
         return rearrange(share, f"{last} -> {names}")
 
+    def moved(self, metric: str | None = None) -> Tensor:
+        """Change of a metric towards the source run, as a share of the mean distance of both runs.
+
+        Unlike the transferred fraction it divides by one number, so that means over pairs are
+        fractions of means, and a pair with hardly any distance rules nothing.
+        """
+        at = self._main(metric)
+        way = self.source[at] - self.base[at]
+        return self.change(metric) * self._by_pair(way.sign()) / way.abs().nanmean()
+
     def _main(self, metric: str | None) -> int:
         return 0 if metric is None else self.index("metric", metric)
 

@@ -86,6 +86,15 @@ def p_most(outcomes: Float[Array, " pair"], *, units: Units = ()) -> float:
     return float(distributions.t.sf((float(mean[0]) - 0.5) / se, df[0]))
 
 
+def p_positive(values: Float[Array, " pair"], *, units: Units = ()) -> float:
+    """One-sided p of "the mean is 0 at most", clustered over units."""
+    mean, influence, _ = influence_of(values[:, None].astype(float))
+    variance, df = variance_of_sum(influence, units)
+    if variance[0] == 0:
+        return 0.0 if mean[0] > 0 else 1.0
+    return float(distributions.t.sf(float(mean[0]) / np.sqrt(variance[0]), df[0]))
+
+
 def statistic_interval(
     statistic: Callable[..., Float[Array, " row"]],
     *values: Float[Array, "pair ..."],

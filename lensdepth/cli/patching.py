@@ -134,7 +134,7 @@ def patch(
         pairs = session.open_task(task, depth_model, keep="correct")
         from lensdepth.analyses import analysis
         from lensdepth.patching import patch_sweep
-        from lensdepth.transition import find_crossing
+        from lensdepth.transition import find_crossing, find_holder
 
         positions = _positions(options, pairs)
         profile = patch_sweep(
@@ -164,7 +164,16 @@ def patch(
                 seed=task.seed,
                 max_memory=model.max_bytes,
             )
-        crossing = find_crossing(curves, seed=task.seed) if both <= {*curves.positions} else None
+        crossing = None
+        if both <= {*curves.positions}:
+            crossing = find_holder(
+                depth_model,
+                pairs,
+                find_crossing(curves, seed=task.seed),
+                mode=options.mode,
+                seed=task.seed,
+                max_memory=model.max_bytes,
+            )
         told = analysis("patch")
         summary = told.summary(profile, crossing, curves=curves)
 

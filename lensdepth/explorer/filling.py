@@ -115,7 +115,7 @@ def _decorate(card: Card, figure: Any, screen: Screen, shelf: Shelf) -> None:
         zone = questions.zone_of(screen)
         if questions.known(zone, shelf):
             found = questions.answer(zone, shelf).value
-            with_zone(figure, found, found.n_units)
+            with_zone(figure, found, found.n_pairs)
         with_site(figure, screen)
     crossing = crossing_of(screen)
     if card.click == "curve" and crossing is not None:

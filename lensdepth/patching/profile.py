@@ -146,6 +146,10 @@ class PatchProfile:
             raise ValueError("PatchProfile: efficacy is of whole streams; heads were patched here.")
         return self.of("success", control=control)[:, :, self.index(position)]
 
+    def moved(self, position: str) -> Float[Tensor, "pair depth"]:
+        """Change of the main metric at one position, as a share of the mean distance of the runs."""
+        return self._headless(self.outcome.at(control=MAIN).moved())[:, :, self.index(position)]
+
     @property
     def control_success(self) -> Float[Tensor, "pair depth position"] | None:
         """Success with another pair's source; None where that was not run or not read."""

@@ -34,6 +34,7 @@ from lensdepth.transition.commitment import find_commitment
 from lensdepth.transition.compare import compare_definitions
 from lensdepth.transition.crossing import find_crossing, find_steering_crossing
 from lensdepth.transition.find import find_transition
+from lensdepth.transition.holder import find_holder
 
 T = TypeVar("T")
 
@@ -144,7 +145,10 @@ def measure(
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
         crossing = steering_crossing = sustained_crossing = None
         if patch is not None:
-            crossing = stage("crossing", lambda: find_crossing(patch, seed=seed))
+            crossing = stage(
+                "crossing",
+                lambda: find_holder(model, task, find_crossing(patch, seed=seed), seed=seed),
+            )
         if steering is not None and "crossing" not in absent:
             steering_crossing, sustained_crossing = (
                 find_steering_crossing(steering, scope=scope, seed=seed)
@@ -164,7 +168,7 @@ def measure(
         steering=steering,
         steering_crossing=steering_crossing,
         sustained_crossing=sustained_crossing,
-        commitment=find_commitment(lens, seed=seed),
+        commitment=find_commitment(lens),
         change_point=change_point,
         locality=locality,
         ablation=ablation,
@@ -200,7 +204,7 @@ def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> C
     profiles = {"lens": lens.mean_by_depth(lens.kl)}
     if patch is not None:
         profiles |= {name: patch.efficacy(name) for name in patch.positions}
-    return find_change_point(profiles, n_resamples=200, seed=seed)
+    return find_change_point(profiles, units=lens.provenance.units, n_resamples=200, seed=seed)
 
 
 def summarize(measured: Measured) -> Json:

@@ -91,6 +91,7 @@ def render(findings: Measured, *, tables_folder: str) -> str:
             task=findings.task.name,
             lens=findings.lens,
             patch=findings.patch,
+            order=findings.order,
             **together(findings),
         ),
         keys=key_numbers(n_layers=findings.n_layers, **together(findings)),

@@ -100,7 +100,7 @@ def sections(findings: Measured) -> list[Section]:
 def _story(findings: Measured) -> Section:
     zones = _zone_keys(findings, "crossing", "transition")
     said = []
-    order = order_verdict(findings.crossing, findings.transition)
+    order = order_verdict(findings.order)
     if not zones:
         said = ["No switch was located, so no zone is drawn; each section says why."]
     elif order is not None:

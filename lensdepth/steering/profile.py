@@ -194,6 +194,12 @@ class SteeringProfile:
         """Success at one position: the profile that `find_transition` and `find_crossing` take."""
         return self.of(self.success, position, edit=edit, scope=scope)
 
+    def moved(
+        self, position: str, *, edit: str = "full", scope: str | None = None
+    ) -> Float[Tensor, "pair depth"]:
+        """Change of the main metric there, as a share of the mean distance of the runs."""
+        return self.of(self.outcome.moved(), position, edit=edit, scope=scope)
+
     def to_frame(self) -> "pd.DataFrame":
         """One row an edit, scope, position, depth and pair."""
         frame = self.outcome.to_frame(

@@ -42,6 +42,7 @@ class Controlled(Protocol):
     @property
     def depths(self) -> Int[Tensor, " depth"]: ...
     def efficacy(self, position: str) -> Float[Tensor, "pair depth"]: ...
+    def moved(self, position: str) -> Float[Tensor, "pair depth"]: ...
 
 
 @runtime_checkable
@@ -53,6 +54,9 @@ class Steered(Controlled, Protocol):
     @property
     def scopes(self) -> tuple[str, ...]: ...
     def efficacy(
+        self, position: str, *, edit: str = "full", scope: str | None = None
+    ) -> Float[Tensor, "pair depth"]: ...
+    def moved(
         self, position: str, *, edit: str = "full", scope: str | None = None
     ) -> Float[Tensor, "pair depth"]: ...
 
@@ -99,7 +103,7 @@ def find_crossing(
         >>> find_crossing(patch_sweep(model, task)).depth
     """
     caller = "find_crossing"
-    provenance = None
+    provenance, moved = None, []
     if not isinstance(first, Tensor):
         beside = {"second": second, "depths": depths}
         given = [name for name, value in beside.items() if value is not None]
@@ -112,6 +116,7 @@ def find_crossing(
         # What a block puts out stands at the depth after it.
         shift = has_blocks(first.stream)
         depths = (first.depths + shift).tolist()
+        moved = [first.moved(name) for name in ("input", "prediction")]
         first, second = first.efficacy("input"), first.efficacy("prediction")
     if second is None or second.shape != first.shape:
         got = None if second is None else tuple(second.shape)
@@ -138,6 +143,7 @@ def find_crossing(
         first.double().numpy(),
         second.double().numpy(),
         at,
+        moved=sum(one.double().numpy() for one in moved) if moved else None,
         units=grouped,
         labels=labels,
         provenance=provenance,
@@ -151,6 +157,7 @@ def _crossing(
     second: Float[Array, "pair depth"],
     at: Float[Array, " depth"],
     *,
+    moved: Float[Array, "pair depth"] | None,
     units: Units,
     labels: Units,
     provenance: Provenance | None,
@@ -159,17 +166,21 @@ def _crossing(
 ) -> Crossing:
     means = np.nanmean(first, axis=0), np.nanmean(second, axis=0)
     depth = last_crossing(means[0] - means[1], at)
-    held, leaves, arrives = held_between(*means, at)
+    together = [first + second, *([] if moved is None else [moved])]
+    totals = [np.nanmean(one, axis=0) for one in together]
+    held, leaves, arrives = held_between(*means, at, totals[0])
     low = high = share = float("nan")
     n_units = count(units, len(first))
     draws: list[Float[Array, "draw depth"]] = []
     if n_units >= FEWEST_UNITS:
-        draws = stats.drawn_means(first, second, units=units, n_resamples=n_resamples, seed=seed)
-        found = np.array([last_crossing(a - b, at) for a, b in zip(*draws, strict=True)])
+        draws = stats.drawn_means(
+            first, second, *together[1:], units=units, n_resamples=n_resamples, seed=seed
+        )
+        found = np.array([last_crossing(a - b, at) for a, b in zip(*draws[:2], strict=True)])
         share = float((~np.isnan(found)).mean())
         low, high = stats.corrected_interval(found, depth)
     verdict, reason = _judge(
-        means, draws, at, depth=depth, share=share, n_units=n_units, units=units
+        [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units
     )
     gap = verdict == "gap"
     return Crossing(
@@ -182,9 +193,11 @@ def _crossing(
         high=high,
         share=share,
         held=held,
+        moved=held_between(*means, at, totals[-1])[0] if len(totals) > 1 else float("nan"),
         leaves=leaves if gap else float("nan"),
         arrives=arrives if gap else float("nan"),
         held_by="",
+        held_by_share=float("nan"),
         depths=torch.from_numpy(at).float(),
         first=torch.from_numpy(first).float(),
         second=torch.from_numpy(second).float(),
@@ -202,7 +215,7 @@ def _crossing(
 
 
 def _judge(
-    means: tuple[Float[Array, " depth"], Float[Array, " depth"]],
+    means: list[Float[Array, " depth"]],
     draws: list[Float[Array, "draw depth"]],
     at: Float[Array, " depth"],
     *,
@@ -211,7 +224,7 @@ def _judge(
     n_units: int,
     units: Units,
 ) -> tuple[CrossingVerdict, str]:
-    first, second = means
+    first, second = means[:2]
     if n_units < FEWEST_UNITS:
         return "too few", too_few(n_units, units)
     if share <= 1 - stats.LEVEL:
@@ -227,15 +240,22 @@ def _judge(
         most = curve[side].max(initial=0.0)
         if most < HELD:
             return "none", f"the {name} position is never in control: it reaches {percent(most)}"
-    apart = np.array([held_between(a, b, at)[0] for a, b in zip(*draws, strict=True)])
-    apart = (apart[~np.isnan(apart)] >= HELD).mean()
-    held = held_between(first, second, at)[0]
+    # Where neither brings the answer about, both may move a part of it.
+    found = np.array([_most_held(curves, at) for curves in zip(*draws, strict=True)])
+    apart = (found[~np.isnan(found)] >= HELD).mean()
+    held = _most_held(means, at)
     tail = (1 - stats.LEVEL) / 2
     if held >= HELD and apart > tail:
         return "crossing", f"the curves cross in {percent(share)} of the draws"
     if held < HELD and apart < 1 - tail:
         return "gap", f"between, both positions together control {percent(max(held, 0.0))}"
     return "cannot tell", f"both together control {percent(held)} between, which is about a half"
+
+
+def _most_held(curves: Sequence[Float[Array, " depth"]], at: Float[Array, " depth"]) -> float:
+    """Least that is controlled on the way, by success of both or by what both move."""
+    first, second, *moved = curves
+    return max(held_between(first, second, at, total)[0] for total in (first + second, *moved))
 
 
 @checked
@@ -264,6 +284,10 @@ def find_steering_crossing(
     return _crossing(
         *(curve.double().numpy() for curve in curves),
         profile.depths.double().numpy(),
+        moved=sum(
+            profile.moved(name, edit=edit, scope=scope).double().numpy()
+            for name in ("input", "prediction")
+        ),
         units=profile.provenance.units,
         labels=profile.provenance.labels,
         provenance=profile.provenance,

@@ -10,8 +10,9 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
+from lensdepth.transition.handover import measured_around
 from lensdepth.transition.pairs import PairSwitches
-from lensdepth.transition.result import OF_PAIRS, measured_around
+from lensdepth.transition.result import OF_PAIRS
 from lensdepth.units import Units, count
 
 if TYPE_CHECKING:
@@ -39,14 +40,19 @@ class Crossing:
     share: float
     """Share of the draws in which the curves cross."""
     held: float
-    """Least that both positions control together between the last depth at which the first leads
-    and the first at which the second does; NaN where they do not change places."""
+    """Success of both positions together where it is least on the way from the last depth that the
+    first controls to the first that the second does; NaN where they do not change places."""
+    moved: float
+    """Share of the logit difference that both move together there, each patched by itself: where
+    neither brings the answer about, they may share it. NaN of bare curves."""
     leaves: float
     """Of a gap: where the first curve falls below HELD; NaN otherwise."""
     arrives: float
     """Of a gap: where the second curve rises above HELD; NaN otherwise."""
     held_by: str
-    """Of a gap: where control rests between, once that was looked for; "" otherwise."""
+    """Of a gap: where control rests between, once `find_holder` found it; "" otherwise."""
+    held_by_share: float
+    """Success of patching there, or where it is most; NaN where that was not looked for."""
     depths: Float[Tensor, " depth"]
     first: Float[Tensor, "unit depth"]
     """Efficacy that leads early: patching or steering at the input position."""
@@ -83,8 +89,8 @@ class Crossing:
         import pandas as pd
 
         names = (
-            "verdict", "depth", "low", "high", "share", "held", "leaves", "arrives", "held_by",
-            "n_pairs", "n_units", "reason",
+            "verdict", "depth", "low", "high", "share", "held", "moved", "leaves", "arrives", "held_by",
+            "held_by_share", "n_pairs", "n_units", "reason",
         )  # fmt: skip
         row = {name: getattr(self, name) for name in names}
         row["relative_depth"] = self.depth / self.n_layers

@@ -1,8 +1,10 @@
 """Two mean curves that change places: where, and who is in control on the way."""
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray as Array
+from torch import Tensor
 
 MARGIN = 0.05
 """Efficacy by which one curve must lead the other, on each side of a crossing."""
@@ -43,10 +45,20 @@ def last_crossing(difference: Float[Array, " depth"], at: Float[Array, " depth"]
 
 
 def held_between(
-    first: Float[Array, " depth"], second: Float[Array, " depth"], at: Float[Array, " depth"]
+    first: Float[Array, " depth"],
+    second: Float[Array, " depth"],
+    at: Float[Array, " depth"],
+    together: Float[Array, " depth"],
 ) -> tuple[float, float, float]:
-    """Least that both control together on the way from one to the other, and where the first falls
-    below HELD and the second rises above it; NaN where they do not change places."""
+    """Least that is held on the way from one to the other, and where the first falls below HELD and
+    the second rises above it; NaN where they do not change places.
+
+    Args:
+        first: success that leads early.
+        second: success that leads late.
+        at: their depths.
+        together: what both hold.
+    """
     depth = last_crossing(first - second, at)
     if np.isnan(depth):
         return depth, depth, depth
@@ -55,10 +67,9 @@ def held_between(
     after = np.flatnonzero(held & (at > depth))
     start = before[-1] if len(before) else np.flatnonzero(at < depth)[-1]
     end = after[0] if len(after) else np.flatnonzero(at > depth)[0]
-    together = (first + second)[start : end + 1]
     leaves = _passes(first, at, int(start)) if len(before) else float("nan")
     arrives = _passes(second, at, int(end) - 1) if len(after) else float("nan")
-    return float(together.min()), leaves, arrives
+    return float(together[start : end + 1].min()), leaves, arrives
 
 
 def _passes(curve: Float[Array, " depth"], at: Float[Array, " depth"], step: int) -> float:
@@ -66,3 +77,12 @@ def _passes(curve: Float[Array, " depth"], at: Float[Array, " depth"], step: int
     change = curve[step + 1] - curve[step]
     part = 0.5 if change == 0 else float(np.clip((HELD - curve[step]) / change, 0.0, 1.0))
     return float(at[step] + part * (at[step + 1] - at[step]))
+
+
+def measured_around(place: float, depths: Float[Tensor, " depth"]) -> tuple[float, float]:
+    """The measured depths before and after a place; NaN twice where there is none."""
+    if np.isnan(place):
+        return float("nan"), float("nan")
+    k = int(torch.searchsorted(depths.double(), place, right=False))
+    k = min(max(k, 1), len(depths) - 1)
+    return float(depths[k - 1]), float(depths[k])

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray as Array
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
+from lensdepth.transition.handover import measured_around
 from lensdepth.transition.pairs import PairSwitches
 from lensdepth.transition.sigmoid import unit_sigmoids
 from lensdepth.units import Units, count
@@ -68,8 +68,8 @@ class Transition:
     p_flat: float
     """Of "the profile does not change with depth"."""
     p_wide: float
-    """Of "10 to 90 % of a pair's change take a quarter of the depth or more, in half of the pairs at
-    least"; where pairs have no widths of their own, of the mean profile's change."""
+    """Of "10 to 90 % of a pair's change take a quarter of the depth or more, in half of the pairs
+    at least"; where pairs have no widths of their own, of the mean profile's change."""
     pairs: PairSwitches
     """Where each pair switches by itself."""
     seed: int
@@ -152,12 +152,3 @@ class Transition:
 
 OF_PAIRS = ("median", "low", "high", "first_quartile", "third_quartile", "near", "p_modes")
 """Numbers of `PairSwitches` that stand in frames."""
-
-
-def measured_around(place: float, depths: Float[Tensor, " depth"]) -> tuple[float, float]:
-    """The measured depths before and after a place; NaN twice where there is none."""
-    if np.isnan(place):
-        return float("nan"), float("nan")
-    k = int(torch.searchsorted(depths.double(), place, right=False))
-    k = min(max(k, 1), len(depths) - 1)
-    return float(depths[k - 1]), float(depths[k])
