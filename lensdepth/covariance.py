@@ -30,7 +30,9 @@ def influence_of(
 
 
 def variance_of_sum(
-    influence: Float[Array, "pair number"], units: Units
+    influence: Float[Array, "pair number"],
+    units: Units,
+    present: Int[Array, " number"] | None = None,
 ) -> tuple[Float[Array, " number"], Float[Array, " number"]]:
     """Clustered variance of each sum over pairs, and the degrees of freedom that it has.
 
@@ -40,21 +42,22 @@ def variance_of_sum(
     Args:
         influence: by pair, centred.
         units: which pairs go together.
+        present: how many pairs each number has; all by default.
     """
-    pairs = len(influence)
-    parts = [(influence**2).sum(0) * pairs / max(pairs - 1, 1)]
-    dfs = [float(pairs - 1)]
+    pairs = np.full(influence.shape[1], len(influence)) if present is None else present
+    parts = [(influence**2).sum(0) * pairs / np.maximum(pairs - 1, 1)]
+    dfs = [np.maximum(pairs - 1.0, 1.0)]
     for one in units:
         sums, twice, factor, df = _summed(influence, one)
         parts.append(factor * np.maximum((sums**2).sum(0) - (twice**2).sum(0), 0.0))
-        dfs.append(df)
+        dfs.append(np.full(influence.shape[1], df))
     found = np.stack(parts)
     most = found.argmax(0)
     kept = _added(found, most)
     total = kept.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        df = total**2 / (kept**2 / np.array(dfs)[:, None]).sum(0)
-    return total, np.where(total > 0, np.maximum(df, 1.0), min(dfs))
+        df = total**2 / (kept**2 / np.stack(dfs)).sum(0)
+    return total, np.where(total > 0, np.maximum(df, 1.0), np.stack(dfs).min(0))
 
 
 def _added(

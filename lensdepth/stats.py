@@ -20,7 +20,7 @@ LEVEL = 0.95
 
 
 def mean_interval(
-    values: Float[Array, "pair *shape"], *, units: Units = ()
+    values: Float[Array, "pair *shape"], *, units: Units = (), share: bool | None = None
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"], Float[Array, "*shape"]]:
     """Mean over pairs with its 95 % interval: (mean, low, high).
 
@@ -32,20 +32,19 @@ def mean_interval(
     Args:
         values: one row a pair.
         units: which pairs go together; () where each stands for itself.
+        share: whether these are outcomes, 0 or 1; None: where there are both and nothing else.
     """
     flat = values.reshape(len(values), -1).astype(float)
     mean, influence, present = influence_of(flat)
     low, high = np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)
     if count(units, len(flat)) >= FEWEST_UNITS:
-        variance, df = variance_of_sum(influence, units)
+        variance, df = variance_of_sum(influence, units, present)
         reach = distributions.t.ppf((1 + LEVEL) / 2, df)
         low, high = mean - reach * np.sqrt(variance), mean + reach * np.sqrt(variance)
-        binary = ((flat == 0) | (flat == 1) | np.isnan(flat)).all(0)
-        if binary.any():
-            low[binary], high[binary] = _wilson(
-                mean[binary], variance[binary], present[binary], reach[binary],
-                fewest=count(units, len(flat)),
-            )  # fmt: skip
+        zeros, ones = flat == 0, flat == 1
+        outcomes = bool((zeros | ones | np.isnan(flat)).all())
+        if outcomes and (share or (share is None and zeros.any() and ones.any())):
+            low, high = _wilson(mean, variance, present, reach, fewest=count(units, len(flat)))
         # A column with fewer numbers than units are needed has no interval either.
         unknown = present < FEWEST_UNITS
         low[unknown] = high[unknown] = np.nan
@@ -210,7 +209,8 @@ def _wilson(
         / (1 + z2)
         * np.sqrt(share * (1 - share) / np.maximum(n, 1) + z2 / np.maximum(n, 1) / 4)
     )
-    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+    # Rounding must not leave the share itself outside.
+    return np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0)
 
 
 def resample_counts(n: int, n_resamples: int, seed: int) -> Int[Array, "resample sample"]:

@@ -18,6 +18,7 @@ LEVELS = (
     (
         "outside",
         "finite",
+        "units",
         "provenance",
         "arguments",
         "devices",
@@ -30,6 +31,7 @@ LEVELS = (
         "polar",
         "coordinates",
         "telling",
+        "covariance",
         "stats",
         "telling.curves",
         "colours",
@@ -81,7 +83,7 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "claims", "analyses", "saved"),
+    ("transition", "gap", "claims", "analyses", "saved"),
     ("report", "explorer", "teaching"),
     ("cli", "__main__"),
 )

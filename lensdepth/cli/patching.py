@@ -133,8 +133,9 @@ def patch(
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
         from lensdepth.analyses import analysis
+        from lensdepth.gap import find_holder
         from lensdepth.patching import patch_sweep
-        from lensdepth.transition import find_crossing, find_holder
+        from lensdepth.transition import find_crossing
 
         positions = _positions(options, pairs)
         profile = patch_sweep(

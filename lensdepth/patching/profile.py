@@ -147,7 +147,7 @@ class PatchProfile:
         return self.of("success", control=control)[:, :, self.index(position)]
 
     def moved(self, position: str) -> Float[Tensor, "pair depth"]:
-        """Change of the main metric at one position, as a share of the mean distance of the runs."""
+        """Change of the main metric at one position, as a share of the runs' mean distance."""
         return self._headless(self.outcome.at(control=MAIN).moved())[:, :, self.index(position)]
 
     @property

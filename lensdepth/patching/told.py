@@ -96,7 +96,8 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
     for position in profile.positions:
         efficacy = profile.efficacy(position)
         early, late = (
-            estimate(efficacy[:, i], units=profile.provenance.units).percent for i in (0, -1)
+            estimate(efficacy[:, i], units=profile.provenance.units, share=True).percent
+            for i in (0, -1)
         )
         ends.append(
             f"{at_position(position)} in {early} of the pairs at depth {depths[0]} and "
@@ -108,7 +109,9 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
     else:
         mean = profile.control_success.nanmean(0)
         row, column = divmod(int(mean.argmax()), mean.shape[1])
-        most = estimate(profile.control_success[:, row, column], units=profile.provenance.units)
+        most = estimate(
+            profile.control_success[:, row, column], units=profile.provenance.units, share=True
+        )
         said.append(
             f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
             f"({position_name(profile.positions[column])}, depth {depths[row]})."

@@ -14,6 +14,7 @@ from lensdepth.analyses import ANALYSES
 from lensdepth.claims import evidence
 from lensdepth.claims.evaluate import evaluate_claims
 from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
+from lensdepth.gap import find_holder
 from lensdepth.geometry.measure import geometry_profile
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_states
@@ -34,7 +35,6 @@ from lensdepth.transition.commitment import find_commitment
 from lensdepth.transition.compare import compare_definitions
 from lensdepth.transition.crossing import find_crossing, find_steering_crossing
 from lensdepth.transition.find import find_transition
-from lensdepth.transition.holder import find_holder
 
 T = TypeVar("T")
 

@@ -91,7 +91,7 @@ def alone(profile: "SteeringProfile") -> str:
     depth = int(best.mean(0).argmax())
     return (
         f"Steering is {name} alone here; it works best at depth {int(profile.depths[depth])}, "
-        f"in {estimate(best[:, depth], units=profile.provenance.units).percent} of the pairs."
+        f"in {estimate(best[:, depth], units=profile.provenance.units, share=True).percent} of the pairs."
     )
 
 
@@ -110,7 +110,9 @@ def sentences(profile: "SteeringProfile", *verdicts: str) -> list[str]:
 
         def works(edit: str, name: str = name, depth: int = depth) -> str:
             return estimate(
-                profile.efficacy(name, edit=edit)[:, depth], units=profile.provenance.units
+                profile.efficacy(name, edit=edit)[:, depth],
+                units=profile.provenance.units,
+                share=True,
             ).percent
 
         parts.append(

@@ -71,7 +71,9 @@ class Curve:
         """The mean over pairs with its interval, in which `units` go together."""
         return cls.from_interval(
             name,
-            *stats.mean_interval(values.detach().cpu().numpy(), units=units),
+            *stats.mean_interval(
+                values.detach().cpu().numpy(), units=units, share=unit == "efficacy" or None
+            ),
             role=role,
             key=key,
             unit=unit,
@@ -140,9 +142,17 @@ class Curve:
         return to_json(self.mean.tolist())
 
 
-def estimate(values: Float[Tensor, " pair"], units: Units) -> Interval:
-    """Mean over prompts or pairs with its interval, in which `units` go together."""
-    mean, low, high = stats.mean_interval(values.detach().cpu().numpy(), units=units)
+def estimate(
+    values: Float[Tensor, " pair"], units: Units, *, share: bool | None = None
+) -> Interval:
+    """Mean over prompts or pairs with its interval, in which `units` go together.
+
+    Args:
+        values: one a pair.
+        units: which pairs go together.
+        share: whether these are outcomes, 0 or 1; see `stats.mean_interval`.
+    """
+    mean, low, high = stats.mean_interval(values.detach().cpu().numpy(), units=units, share=share)
     return Interval(value=float(mean), low=float(low), high=float(high))
 
 

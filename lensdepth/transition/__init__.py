@@ -20,7 +20,6 @@ from lensdepth.transition.compare import (
 from lensdepth.transition.crossing import find_crossing, find_steering_crossing
 from lensdepth.transition.crossing_result import Crossing
 from lensdepth.transition.find import find_transition
-from lensdepth.transition.holder import find_holder
 from lensdepth.transition.result import Transition
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "find_change_point",
     "find_commitment",
     "find_crossing",
-    "find_holder",
     "find_steering_crossing",
     "find_transition",
 ]

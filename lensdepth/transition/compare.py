@@ -86,18 +86,15 @@ def compare_widths(
             f"{first.n_pairs} and {second.n_pairs} pairs."
         )
     curves = [found.curve.double().numpy() for found in (first, second)]
-    found = [
-        fit_sigmoids(y.mean(0, keepdims=True), _at(t))["width"][0]
-        for y, t in zip(curves, (first, second), strict=True)
-    ]
     low = high = float("nan")
     if first.n_units >= FEWEST_UNITS:
         # One call draws the same units for both.
         drawn = stats.drawn_means(*curves, units=first.units, n_resamples=n_resamples, seed=seed)
         widths = [
-            fit_sigmoids(y, _at(t))["width"] for y, t in zip(drawn, (first, second), strict=True)
+            fit_sigmoids(y, one.depths.double().numpy())["width"]
+            for y, one in zip(drawn, (first, second), strict=True)
         ]
-        low, high = stats.corrected_interval(widths[0] - widths[1], float(found[0] - found[1]))
+        low, high = stats.corrected_interval(widths[0] - widths[1], first.width - second.width)
     verdict = "cannot tell"
     if high < 0:
         verdict = "first is sharper"

@@ -89,8 +89,8 @@ class Crossing:
         import pandas as pd
 
         names = (
-            "verdict", "depth", "low", "high", "share", "held", "moved", "leaves", "arrives", "held_by",
-            "held_by_share", "n_pairs", "n_units", "reason",
+            "verdict", "depth", "low", "high", "share", "held", "moved", "leaves", "arrives",
+            "held_by", "held_by_share", "n_pairs", "n_units", "reason",
         )  # fmt: skip
         row = {name: getattr(self, name) for name in names}
         row["relative_depth"] = self.depth / self.n_layers

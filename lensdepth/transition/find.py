@@ -32,7 +32,7 @@ LEAST_FIT = 0.9
 width to be that of the profile."""
 CLEAR_FIT = 0.8
 """The same of a pair's own profile, in the median: with less, it is noise that is fitted."""
-COMES_BACK = 0.2
+COMES_BACK = 0.4
 """Share of its change by which a profile may come back behind a switch."""
 
 
@@ -229,7 +229,6 @@ def _judge(
     span, change = float(at[-1] - at[0]), fitted["change"]
     total = ((mean - mean.mean()) ** 2).sum()
     left = total * (1 - fitted["r_squared"])
-    fit = 1 - max(left - noise, 0.0) / max(total - noise, 1e-12 * total)
     if still:
         return "none", f"the profile changes by less than {SMALLEST_CHANGE:.0%} of its size"
     if p_flat >= ALPHA:
@@ -239,7 +238,7 @@ def _judge(
     if fitted["location"] > at[-2]:
         return "none", "what changes does so in the last block alone, which decides nothing"
     back = comes_back(mean, change)
-    if back > COMES_BACK + 2 * np.sqrt(noise / len(at)) / abs(change):
+    if back > COMES_BACK:
         return "none", f"what changes comes back by {percent(back)} of the change"
     if p_wide < ALPHA and not np.isnan(fitted["pair_width"]):
         width = number(fitted["pair_width"])
@@ -250,6 +249,7 @@ def _judge(
     if not uncertainty <= span / 2:
         return "cannot tell", f"the location is uncertain by {number(uncertainty)} depths"
     explained = f"a sigmoid explains {percent(fitted['r_squared'])} of the change with depth"
+    fit = 1 - max(left - noise, 0.0) / max(total - noise, 1e-12 * total)
     if fit < 0.5:
         return "cannot tell", f"{explained} only"
     if fit < LEAST_FIT:
