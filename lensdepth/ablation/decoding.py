@@ -34,7 +34,7 @@ from lensdepth.coordinates import CoordinateName, coordinates_of
 from lensdepth.model import DepthModel
 from lensdepth.provenance import make_provenance
 from lensdepth.sweep.choices import check_depths
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 
 
 @checked

@@ -18,7 +18,7 @@ from torch import Tensor
 from lensdepth import metrics
 from lensdepth.ablation.probes import ROUNDING, Kind
 from lensdepth.model import DepthModel
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import told_apart
 
 ReadPosition = Literal["prediction", "input", "all"]

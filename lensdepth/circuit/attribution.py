@@ -25,9 +25,9 @@ from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
 from lensdepth.site import site_hook
 from lensdepth.sweep.choices import check_stream
-from lensdepth.tasks import Task
 from lensdepth.tasks.joining import Joined
 from lensdepth.tasks.locate import REMEDY, answer_tokens, settle_joining
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, TokenBatch
 
 Answers = Sequence[str | int]

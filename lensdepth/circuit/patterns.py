@@ -20,7 +20,7 @@ from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import pattern_hook
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import depth_columns
 from lensdepth.tokens import Prompts
 

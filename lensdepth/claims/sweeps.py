@@ -11,10 +11,10 @@ from lensdepth.ablation.profile import AblationProfile
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.claims.evidence import Evidence
 from lensdepth.claims.hypothesis import Condition, Hypothesis, InterventionKind
-from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
+from lensdepth.site import Stream
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.choices import Scope

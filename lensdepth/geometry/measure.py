@@ -19,7 +19,7 @@ from lensdepth.geometry.similarity import linear_cka, procrustes
 from lensdepth.model import DepthModel
 from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance, other_than
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 DRAWN_PAIRS = 1000

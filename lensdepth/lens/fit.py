@@ -24,7 +24,7 @@ from lensdepth.model import DepthModel
 from lensdepth.progress import counted
 from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, TokenBatch
 
 

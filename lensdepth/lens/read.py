@@ -21,7 +21,7 @@ from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
 from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 LOGITS_AT_ONCE = 2**22

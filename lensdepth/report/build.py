@@ -17,7 +17,7 @@ from lensdepth.report.measure import measure, summarize
 from lensdepth.report.measured import Measured
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.telling.curves import WHERE
 from lensdepth.telling.plain import Json
 from lensdepth.unfinished import complete, sweep, whole_name

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from lensdepth.sweep.roles import Roles
-from lensdepth.tasks import Task
 from lensdepth.tasks.rows import listed
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch, number_texts, pad_tokens, told_apart
 
 ATTEMPTS = 20

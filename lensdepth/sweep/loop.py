@@ -20,8 +20,7 @@ from lensdepth import metrics, polar
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, Label, axes_in_order
 from lensdepth.provenance import Provenance, make_provenance
-from lensdepth.replay.engine import replay
-from lensdepth.replay.measure import replay_measure
+from lensdepth.replay.engine import replay, replay_measure
 from lensdepth.replay.plan import Engine
 from lensdepth.sweep.blocks import pair_blocks
 from lensdepth.sweep.readings import Metric, PairBlock, check_metrics

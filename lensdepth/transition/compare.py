@@ -44,7 +44,7 @@ class WidthComparison:
 
     def plot(self) -> "Figure":
         """The difference with its interval, beside none."""
-        from lensdepth.plotting import interval_figure
+        from lensdepth.intervals import interval_figure
 
         found = Interval(value=self.difference, low=self.low, high=self.high)
         return interval_figure(
