@@ -12,7 +12,7 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.ablation.probes import Kind
 from lensdepth.ablation.quantities import ReadPosition
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.coordinates import CoordinateName
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -90,13 +90,34 @@ class DecodingProfile:
         return torch.tensor(np.array(rows), dtype=torch.float32).view(self.p.shape)
 
     def of(
-        self, label: str, part: str, values: Float[Tensor, "label part depth"]
+        self,
+        quantity: str | None = None,
+        part: str | None = None,
+        values: Float[Tensor, "label part depth"] | None = None,
+        *,
+        label: str | None = None,
     ) -> Float[Tensor, " depth"]:
-        """One label's values for one part: `profile.of("beta", "norm", profile.score)`.
+        """One quantity by depth: `of("low", label="beta", part="norm")`.
 
+        Args:
+            quantity: one of SCORES, or `"p_holm"`; the score by default.
+            part: one of `parts`; None stands for the first.
+            values: until 0.3, an array behind a label and a part: `of("beta", "norm", profile.p)`.
+            label: one of `labels`; None stands for the first.
         Raises:
-            ValueError: that label or part was not decoded.
+            ValueError: there is no such quantity, or that label or part was not decoded.
         """
+        if values is not None:
+            say_arrays_go("DecodingProfile")
+            label = quantity if label is None else label
+        elif quantity is None or quantity in (*SCORES, "p_holm"):
+            values = getattr(self, quantity or "score")
+        else:
+            raise ValueError(
+                f"DecodingProfile: quantity must be one of {', '.join(SCORES)}, p_holm, "
+                f"got {quantity!r}."
+            )
+        label, part = label or self.labels[0], part or self.parts[0]
         if label not in self.labels or part not in self.parts:
             why = f" ({self.skipped[label]})" if label in self.skipped else ""
             raise ValueError(

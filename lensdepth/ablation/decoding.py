@@ -88,7 +88,7 @@ def decode_parts(
     Source: claim C6 of Haim & McNamee, arXiv 2602.04931.
     Example:
         >>> profile = decode_parts(model, load_task("months", model), labels=["beta", "entropy"])
-        >>> profile.of("beta", "norm", profile.score)
+        >>> profile.of("score", label="beta", part="norm")
     """
     caller = "decode_parts"
     asked = check_depths(depths, model.n_layers, caller=caller)

@@ -12,7 +12,7 @@ from torch import Tensor
 from lensdepth.ablation.profile import AtEnd, Effect, holds_by_identity, named_effect
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
-from lensdepth.outcome import Effects
+from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
@@ -80,6 +80,17 @@ class DoseProfile:
     @property
     def success(self) -> Float[Tensor, "dose pair depth"]:
         return self.outcome.of("success", owner="DoseProfile")
+
+    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("kl", depth=3)`.
+
+        Args:
+            metric: one of the metrics, `"effect"` or `"transferred"`.
+            labels: of `dose`, a row of `doses`, and `depth`; None stands for the first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        return self.outcome.of(metric, owner="DoseProfile", **labels)
 
     @property
     def identity_depth(self) -> int | None:

@@ -115,7 +115,7 @@ def ablation_sweep(
     Source: claims C5 and C6 of Haim & McNamee, arXiv 2602.04931.
     Example:
         >>> profile = ablation_sweep(model, load_task("months", model))
-        >>> profile.of("norm", profile.transferred).mean(0)
+        >>> profile.of("transferred", edit="norm", scope="local", position="prediction").mean(0)
     """
     caller = "ablation_sweep"
     asked = check_depths(depths, model.n_layers, caller=caller)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lensdepth.ablation.figures import ROLES
+from lensdepth.ablation.profile import FIRST
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
 from lensdepth.telling.names import edit_name
@@ -26,11 +27,10 @@ def edit_curves(
     position: str | None = None,
 ) -> list[Curve]:
     """One effect of each edit, in one scope at one position."""
-    values = profile.effect(effect)
     return [
         Curve.of(
             edit_name(edit),
-            profile.of(edit, values, scope=scope, position=position),
+            profile.effect(effect, edit=edit, scope=scope, position=position),
             key=f"{edit}_{effect}",
             role=ROLES.get(edit, edit),
             control=edit in profile.controls,
@@ -60,9 +60,8 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
     position = profile.positions[0] if position is None else position
 
     def by_edit(effect: "Effect", scope: str) -> Json:
-        values = profile.effect(effect)
         return {
-            edit: mean_curve(profile.of(edit, values, scope=scope, position=position))
+            edit: mean_curve(profile.effect(effect, edit=edit, scope=scope, position=position))
             for edit in profile.edits
         }
 
@@ -74,7 +73,10 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
         return {end: found[end].tolist() for end in ("value", "low", "high")}
 
     judged = profile.judged(scope=first, position=position)
-    transferred = profile.transferred
+    transferred = {
+        edit: profile.of("transferred", edit=edit, scope=first, position=position)
+        for edit in profile.edits
+    }
     return to_json(
         {
             "transferred": by_edit("transferred", first),
@@ -85,8 +87,7 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
             "interaction": quantity("interaction"),
             "shares": {part: quantity(f"{part}_share") for part in ("direction", "norm")},
             "over_depths": {
-                edit: float(profile.of(edit, transferred, position=position)[:, judged].nanmean())
-                for edit in profile.edits
+                edit: float(moved[:, judged].nanmean()) for edit, moved in transferred.items()
             },
             "scopes": {scope: {"transferred": by_edit("transferred", scope)} for scope in others},
             "identity_depth": profile.identity_depth(scope=first, position=position),
@@ -146,7 +147,7 @@ def verdict(profile: "AblationProfile") -> str:
     if index is None:
         return "Direction and norm were compared at no depth before the final norm."
     moved = {
-        edit: profile.of(edit, profile.transferred)[:, index]
+        edit: profile.of("transferred", edit=edit, **FIRST)[:, index]
         for edit in ("full", "direction", "norm")
     }
     full, direction, norm = (estimate(moved[edit]) for edit in ("full", "direction", "norm"))
@@ -183,8 +184,10 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
     """How the source's direction does beside a random one, and how far the norm edit goes."""
     said = []
     if "random_direction" in profile.edits:
-        direction = profile.of("direction", profile.transferred)[:, index]
-        random = profile.of("random_direction", profile.transferred)[:, index]
+        direction, random = (
+            profile.of("transferred", edit=edit, **FIRST)[:, index]
+            for edit in ("direction", "random_direction")
+        )
         lead = estimate(direction - random)
         text = f"A random direction at the same angle moves {estimate(random)}; "
         given = "the source's direction" if profile.to == "source" else "the direction put in"
@@ -200,7 +203,8 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
     if spread < WEAK:
         text += ", which is little: a weak test of what norms can do"
     if "random_norm" in profile.edits:
-        shuffled = estimate(profile.of("random_norm", profile.transferred)[:, index])
+        found = profile.of("transferred", edit="random_norm", **FIRST)
+        shuffled = estimate(found[:, index])
         text += f". Another pair's norm moves {shuffled}"
     said.append(text + ".")
     return said

@@ -123,13 +123,12 @@ def effects_of(
     name = READ[0] if metric == "transferred" else metric
     position, scope = condition.position, condition.scope
     if isinstance(profile, PatchProfile):
-        found = profile.effects if name == READ[0] else profile.of(name)
-        return found[:, :, profile.index(position)].double().numpy()
-    if isinstance(profile, AblationProfile):
-        values = profile.effect(name)  # type: ignore[arg-type]
-        found = profile.of(condition.edit, values, scope=scope, position=position)
+        found = profile.of("effect" if name == READ[0] else name, position=position)
         return found.double().numpy()
-    found = profile.of(getattr(profile, name), position, edit=condition.edit, scope=scope)
+    if isinstance(profile, AblationProfile):
+        found = profile.effect(name, edit=condition.edit, scope=scope, position=position)
+        return found.double().numpy()
+    found = profile.of(name, edit=condition.edit, scope=scope, position=position)
     if name == READ[0]:
         found = found - profile.base_logit_diff[:, None]
     return found.double().numpy()

@@ -11,7 +11,7 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
-from lensdepth.outcome import Effects
+from lensdepth.outcome import Effects, Label
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -71,6 +71,17 @@ class TransferProfile:
     def values(self) -> Float[Tensor, "pair taken inserted"]:
         """The metric of the edited run."""
         return self.outcome.of()
+
+    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("effect", taken=2)`.
+
+        Args:
+            metric: one of the metrics, `"effect"` or `"transferred"`.
+            labels: of `taken` and `inserted`; None stands for the first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        return self.outcome.of(metric, owner="TransferProfile", **labels)
 
     @property
     def effects(self) -> Float[Tensor, "pair taken inserted"]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
-from lensdepth.outcome import Effects
+from lensdepth.outcome import Effects, Label
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -83,6 +83,17 @@ class WindowProfile:
     def values(self) -> Float[Tensor, "metric pair first last"]:
         """The edited runs."""
         return self.outcome.values
+
+    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("effect", first=2)`.
+
+        Args:
+            metric: one of the metrics, `"effect"` or `"transferred"`.
+            labels: of `first` and `last`; None stands for the first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        return self.outcome.of(metric, owner="WindowProfile", **labels)
 
     @property
     def effects(self) -> Float[Tensor, "pair first last"]:

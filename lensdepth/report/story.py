@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lensdepth.ablation import told as ablated
-from lensdepth.ablation.profile import AblationProfile
+from lensdepth.ablation.profile import FIRST, AblationProfile
 from lensdepth.geometry import told as shaped
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
@@ -156,11 +156,10 @@ def key_numbers(
     if transition is not None:
         numbers.append(_place("Logit lens switches", transition, n_layers))
     if ablation is not None and (index := ablated.judged_index(ablation)) is not None:
-        direction, norm = (
-            estimate(ablation.of(edit, ablation.transferred)[:, index])
-            for edit in ("direction", "norm")
+        direction, norm, control = (
+            estimate(ablation.of("transferred", edit=edit, **FIRST)[:, index])
+            for edit in ("direction", "norm", "random_direction")
         )
-        control = estimate(ablation.of("random_direction", ablation.transferred)[:, index])
         stretch = (ablation.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
         detail = (
             f"of the logit difference at depth {ablation.depths[index]}; a random direction moves "
