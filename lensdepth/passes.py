@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lensdepth import moving
 from lensdepth.backends import backend_of
+from lensdepth.bounds import bounds
 from lensdepth.fingerprints import configuration_fingerprint, settings_fingerprint
 from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, hooked
 from lensdepth.provenance import Backend, Weights
@@ -166,16 +167,28 @@ class Passes:
             there = f"heads are 0...{n_heads - 1}" if n_heads else "there are no heads"
             raise ValueError(f"{caller}: the edit at {hook!r} names head {head}; {there}.")
 
+    def token_bytes(self, longest: int) -> int:
+        """What a block makes of one token, in a pass whose longest prompt is so long."""
+        # A state, its projections and sums; the MLP's inner states; scores and weights in float32.
+        in_dtype = 10 * self.d_model + 4 * self.d_mlp
+        return in_dtype * self.dtype.itemsize + 4 * 4 * self.n_heads * longest
+
     def batches(self, batch: TokenBatch, batch_size: int | None) -> Iterator[slice]:
         """Rows of one forward pass each.
+
+        Without a batch size, that of the analysis at work (`bounds`), or as many as its memory
+        holds.
 
         Raises:
             ValueError: the batch size is not positive.
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        longest = batch.tokens.shape[1]
         budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
-        size = batch_size or max(1, budget // batch.tokens.shape[1])
+        if (memory := bounds().max_memory) is not None:
+            budget = min(budget, memory // self.token_bytes(longest))
+        size = batch_size or bounds().batch_size or max(1, budget // longest)
         for start in range(0, len(batch), size):
             yield slice(start, start + size)
 

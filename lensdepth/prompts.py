@@ -1,5 +1,8 @@
 """What an analysis without pairs reads: a task, or prompts by themselves."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from lensdepth.model import DepthModel
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, TokenBatch
@@ -17,3 +20,10 @@ def gather_prompts(
     given = [None] * len(batch) if isinstance(prompts, TokenBatch) else prompts
     texts = [p if isinstance(p, str) else str(batch.row(i)) for i, p in enumerate(given)]
     return None, texts, batch
+
+
+def origin_of(task: Task | None, texts: Sequence[str]) -> dict[str, Any]:
+    """What the provenance of such an analysis says of what it read: for `make_provenance`."""
+    if task is None:
+        return {"task": "prompts", "prompts": texts}
+    return {**task.origin, "prompts": texts, "corrupted": ()}

@@ -65,6 +65,9 @@ class Provenance:
     versions: dict[str, str]
     created: str
     """UTC time, ISO 8601."""
+    joining: str = ""
+    """How answers of the task follow where neither they nor the prompts tell: `literal` or `space`;
+    "" where there are none, and in results of lensdepth 0.1."""
 
 
 def text_fingerprint(texts: Sequence[str]) -> str:
@@ -94,6 +97,7 @@ def make_provenance(
     task: str,
     prompts: Sequence[str],
     corrupted: Sequence[str] = (),
+    joining: str = "",
     settings: Mapping[str, Any],
     seed: int = 0,
 ) -> Provenance:
@@ -108,6 +112,7 @@ def make_provenance(
         seed=seed,
         versions=installed_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        joining=joining,
     )
 
 

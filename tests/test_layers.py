@@ -43,6 +43,7 @@ LEVELS = (
         "generation",
         "turns",
         "progress",
+        "bounds",
     ),
     (
         "site",

@@ -42,6 +42,8 @@ class DoseProfile:
     """Radians between base and source: the whole turn."""
     outcome: Effects
     """By dose, pair and depth."""
+    at_end: AtEnd | None = None
+    """Whether what is edited is the token that is read; None where the position's name tells."""
 
     @property
     def n_layers(self) -> int:
@@ -95,7 +97,8 @@ class DoseProfile:
     @property
     def identity_depth(self) -> int | None:
         """Depth L, where no factor of the norm can matter; see `AblationProfile.identity_depth`."""
-        at_end: AtEnd = "always" if self.position == "prediction" else "never"
+        named: AtEnd = "always" if self.position == "prediction" else "never"
+        at_end = self.at_end or named
         normalization = self.provenance.model.normalization
         there = self.n_layers in self.depths.tolist()
         holds = there and holds_by_identity(at_end, normalization, self.coordinates)

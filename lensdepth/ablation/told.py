@@ -6,7 +6,7 @@ from lensdepth.ablation.figures import ROLES
 from lensdepth.ablation.profile import FIRST
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
-from lensdepth.telling.names import edit_name
+from lensdepth.telling.names import edit_name, metric_words
 from lensdepth.telling.numbers import percent, tiny
 from lensdepth.telling.plain import Json, to_json
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 WEAK = 0.2
 """A norm edit that changes norms by a smaller share is a weak test of what norms can do."""
-UNITS = {"transferred": "transferred fraction", "logit_diff": "nats", "kl": "nats"}
 """Of the effects; the others are shares of pairs."""
 
 
@@ -35,7 +34,7 @@ def edit_curves(
             role=ROLES.get(edit, edit),
             control=edit in profile.controls,
             depths=profile.depths.numpy(),
-            unit=UNITS.get(effect, "share"),
+            unit=metric_words(effect).scale,
         )
         for edit in profile.edits
     ]

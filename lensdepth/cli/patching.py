@@ -150,7 +150,7 @@ def patch(
             mode=options.mode,
             edit=options.edit,
             seed=task.seed,
-            max_memory=model.max_bytes,
+            **model.bounds,
         )
         # Control passes in the residual stream, whatever else is patched here.
         curves, both = profile, {"input", "prediction"}
@@ -162,7 +162,7 @@ def patch(
                 mode=options.mode,
                 controls=(),
                 seed=task.seed,
-                max_memory=model.max_bytes,
+                **model.bounds,
             )
         crossing = find_crossing(curves, seed=task.seed) if both <= {*curves.positions} else None
         told = analysis("patch")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, Label
 from lensdepth.patching.line import LinePosition, depth_line
@@ -130,6 +131,7 @@ class TransferProfile:
 
 @renamed(pairs="task")
 @checked
+@bounded
 def transfer_matrix(
     model: DepthModel,
     task: Task,
@@ -141,6 +143,7 @@ def transfer_matrix(
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> TransferProfile:
     """Insert the source's state of every depth at every depth of the base run.
@@ -156,13 +159,19 @@ def transfer_matrix(
         edit: "full" inserts the state as it is; "direction" keeps the norm found at the depth
             where it is inserted, since norms grow with depth.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Raises:
         ValueError: before any forward pass, as for `patch_sweep`.
     Source: across layers as in Ghandeharioun et al. 2024, "Patchscopes", arXiv 2401.06102.
     """
     options = Options(
-        caller="transfer_matrix", metric=metric, mode=mode, engine=engine, max_memory=max_memory
+        caller="transfer_matrix",
+        metric=metric,
+        mode=mode,
+        engine=engine,
+        batch_size=batch_size,
+        max_memory=max_memory,
     )
     line = depth_line(
         model, task, options, stream=stream, depths=depths, position=position, edit=edit

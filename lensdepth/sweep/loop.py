@@ -49,6 +49,7 @@ class Options:
     mode: Mode = "denoise"
     seed: int = 0
     engine: Engine = "auto"
+    batch_size: int | None = None
     max_memory: int | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
     """The options that only this sweep has, by name, as JSON values."""
@@ -78,6 +79,7 @@ class Options:
             "also": list(self.names[1:]),
             "mode": self.mode,
             "engine": self.engine,
+            "batch_size": self.batch_size,
             "max_memory": self.max_memory,
         }
         return {**shared, **self.own}
@@ -215,9 +217,7 @@ def sweep_provenance(model: DepthModel, task: Task, options: Options) -> Provena
     return make_provenance(
         options.caller,
         model.info,
-        task=task.name,
-        prompts=task.clean,
-        corrupted=task.corrupted or (),
+        **task.origin,
         settings=options.settings,
         seed=options.seed,
     )
