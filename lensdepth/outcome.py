@@ -147,7 +147,7 @@ class Effects:
     def _by_pair(self, values: Float[Tensor, " pair"]) -> Tensor:
         """Numbers by pair with axes of size 1 behind, so that they go with those of one metric."""
         n_behind = len(self.dims) - 1 - self.dims.index("pair")
-        return values.reshape(-1, *[1] * n_behind)
+        return rearrange(values, "pair -> pair" + " 1" * n_behind)
 
     def to_frame(
         self,

@@ -69,7 +69,7 @@ class PatchOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="What is done to the state: full, direction, norm, reflect ...",
+            help="What is done to the state: full, direction, norm ...",
             rich_help_panel=PANEL,
         ),
     ] = "full"

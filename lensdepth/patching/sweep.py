@@ -92,7 +92,7 @@ def patch_sweep(
         also: further metrics that are read off the same runs. `()` with `logit_diff` reads two
             columns of the unembedding and not the whole vocabulary.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
-        edit: one of `lensdepth.edits.SWEPT` ("full", "direction", "norm", "self", "reflect" ...)
+        edit: one of `lensdepth.edits.SWEPT` ("full", "direction", "norm" ...)
             or a function.
         controls: `"shuffled_source"` takes the state of another pair's source (another answer
             where possible; left out for a single pair), `"random_site"` patches another position

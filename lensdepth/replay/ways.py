@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lensdepth.finite import all_finite, first_row
@@ -86,7 +87,8 @@ def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
                 plan.read[rows].clamp(min=0),
                 grad=grad,
             )
-            yield _part(plan, torch.full_like(rows, index), rows, resid.transpose(0, 1))
+            resid = rearrange(resid, "depth run pos d_model -> run depth pos d_model")
+            yield _part(plan, torch.full_like(rows, index), rows, resid)
 
 
 def _part(plan: Plan, sets: Tensor, prompts: Tensor, resid: Tensor) -> Part:

@@ -29,7 +29,7 @@ MARGIN = 0.05
 
 @runtime_checkable
 class Controlled(Protocol):
-    """Success by position, depth and pair: what `patch_sweep` and `steering_sweep` give."""
+    """Success by position, depth and pair: a profile of patching or of steering."""
 
     @property
     def provenance(self) -> Provenance: ...
@@ -44,7 +44,7 @@ class Controlled(Protocol):
 
 @runtime_checkable
 class Steered(Controlled, Protocol):
-    """The same for several edits and scopes: what `steering_sweep` gives."""
+    """The same for several edits and scopes: a profile of steering."""
 
     @property
     def edits(self) -> tuple[str, ...]: ...
