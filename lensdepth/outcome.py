@@ -127,7 +127,9 @@ class Effects:
 
     def at(self, **labels: Label | None) -> "Effects":
         """The numbers at some labels, whose axes go."""
-        picked = torch.stack([self.pick(values, **labels) for values in self.values])
+        picked = torch.stack(
+            [self.pick(values, owner="Effects", **labels) for values in self.values]
+        )
         rest = {axis: there for axis, there in self.coords.items() if axis not in labels}
         return replace(self, coords=rest, values=picked)
 

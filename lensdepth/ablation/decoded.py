@@ -110,8 +110,9 @@ class DecodingProfile:
         if values is not None:
             say_arrays_go("DecodingProfile")
             label = quantity if label is None else label
+            numbers = values
         elif quantity is None or quantity in (*SCORES, "p_holm"):
-            values = getattr(self, quantity or "score")
+            numbers = getattr(self, quantity or "score")
         else:
             raise ValueError(
                 f"DecodingProfile: quantity must be one of {', '.join(SCORES)}, p_holm, "
@@ -124,7 +125,7 @@ class DecodingProfile:
                 f"DecodingProfile: {label!r} was not decoded from {part!r}{why}; labels are "
                 f"{', '.join(self.labels)}, parts {', '.join(self.parts)}."
             )
-        return values[self.labels.index(label), self.parts.index(part)]
+        return numbers[self.labels.index(label), self.parts.index(part)]
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a label, part and depth."""
@@ -177,7 +178,7 @@ class DecodingProfile:
         return plotting.depth_story(
             panels,
             n_layers=self.n_layers,
-            title=f"What each part of the state tells, {position_name(self.position)}",
+            title=f"What each part of the state tells, {position_name(str(self.position))}",
         )
 
     def save(self, path: str | Path) -> None:

@@ -230,7 +230,7 @@ class AblationProfile:
         here = {"scope": scope, "position": position}
         moved = self.effect(effect)
         by_edit = {
-            edit: self.outcome.pick(moved, edit=edit, **here).double().numpy()
+            edit: self.outcome.pick(moved, owner=OWNER, edit=edit, **here).double().numpy()
             for edit in self.edits
         }
         quantities = dict(by_edit)
@@ -250,7 +250,7 @@ class AblationProfile:
         towards = rearrange(way.sign(), "pair -> pair 1 1")
         changes = self.outcome.change() * towards if effect == "transferred" else moved
         parts = {
-            part: self.outcome.pick(changes, edit=part, **here).double().numpy()
+            part: self.outcome.pick(changes, owner=OWNER, edit=part, **here).double().numpy()
             for part in ("full", "direction", "norm")
         }
         for part in ("direction", "norm"):

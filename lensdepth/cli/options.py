@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
 
 import typer
 
@@ -21,6 +21,13 @@ SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
 DEFAULT_TASK = "months"
 MODEL, PROMPTS, OUTPUT = "Model", "Prompts", "Output"
 """Panels of the help."""
+
+
+class Limits(TypedDict):
+    """Arguments of every analysis."""
+
+    batch_size: int | None
+    max_memory: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +104,7 @@ class ModelOptions(HoldOptions):
     ] = None
 
     @property
-    def bounds(self) -> dict[str, int | None]:
+    def bounds(self) -> Limits:
         """The last two as every analysis takes them, the memory in bytes."""
         memory = None if self.max_memory is None else int(self.max_memory * 2**30)
         return {"batch_size": self.batch_size, "max_memory": memory}

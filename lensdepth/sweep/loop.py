@@ -35,7 +35,7 @@ SELF_PATCH_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.1}
 """Largest change of a logit that putting a run's own states back may cause, as a share of the
 largest logit (or of 1, if that is more); 1e-5 in float32 and wider."""
 SELF_PATCHED = 32
-"""PairBlock whose own states are put back as a check."""
+"""Pairs whose own states are put back as a check."""
 
 
 @dataclass(frozen=True, kw_only=True)
