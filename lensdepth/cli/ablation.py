@@ -103,6 +103,8 @@ class AblateOptions:
         special = "--dose" if self.dose else "--decode" if self.decode else None
         if special and (self.to != "source" or self.scope):
             raise ValueError(f"{special} has neither --to nor --scope.")
+        if special and is_index(self.position):
+            raise ValueError(f"{special} takes --position input or prediction.")
         if self.reference and (
             self.decode or (self.to != "mean" and self.coordinates != "centred")
         ):
