@@ -95,7 +95,7 @@ def covariance_root(
     whole = np.concatenate([s * r for s, r in zip(share, roots, strict=True) if s > 0])
     df = kept.sum() ** 2 / (kept**2 / np.array(dfs)).sum()
     # As many rows as numbers at most: the draws then cost no more with many pairs.
-    return np.linalg.qr(whole, mode="r"), max(float(df), 1.0)
+    return np.asarray(np.linalg.qr(whole, mode="r")), max(float(df), 1.0)
 
 
 def _summed(

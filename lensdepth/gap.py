@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.sweep.roles import Mode
@@ -19,6 +20,7 @@ from lensdepth.transition.handover import HELD
 TOGETHER = "all tokens between, together"
 
 
+@bounded
 @checked
 def find_holder(
     model: DepthModel,
@@ -27,6 +29,7 @@ def find_holder(
     *,
     mode: Mode = "denoise",
     seed: int = 0,
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> Crossing:
     """Look where control rests in a gap, between its two positions.
@@ -41,6 +44,7 @@ def find_holder(
         crossing: of patching. Whatever is no gap is given back as it is.
         mode: as in the sweep that it was found in.
         seed: as there.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: see `lensdepth.replay.replay`.
     Returns:
         The crossing with `held_by` and `held_by_share`, the most success that patching one of
@@ -63,7 +67,7 @@ def find_holder(
         return crossing
     found = patch_sweep(
         model, task, depths=inside, positions=spans, also=("success",), controls=(), mode=mode,
-        seed=seed, max_memory=max_memory,
+        seed=seed, batch_size=batch_size, max_memory=max_memory,
     )  # fmt: skip
     mean = np.nanmean(found.of("success").double().numpy(), axis=0)
     share = mean.max(0)

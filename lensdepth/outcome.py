@@ -27,10 +27,9 @@ ALONG = ("depth", "first", "last", "taken", "inserted")
 """Axes that count places in a stream."""
 WHERE = (*ALONG, "position", "head")
 """Axes that say where; all others say what was run."""
-VERBS = {
-    "metric": "read", "control": "run", "edit": "made", "scope": "made", "position": "made",
-}  # fmt: skip
-"""What was not done where a label is missing."""
+VERBS = {"control": "run", "edit": "made", "scope": "made", "position": "edited"}
+DONE = {"PatchProfile": "patched", "SteeringProfile": "steered"}
+"""What was not done where a label is missing, by axis; or by the profile, where it has a word."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,45 +78,70 @@ class Effects:
         values = self.base if run == "base" else self.source
         return values[self.index("metric", metric, owner=owner)]
 
-    def index(self, axis: str, label: Label, *, owner: str = "Effects") -> int:
-        """Where a label stands on its axis.
+    def index(self, axis: str, label: Label | None, *, owner: str = "Effects") -> int:
+        """Where a label stands on its axis; None stands for the first.
 
         Raises:
-            ValueError: it is not there.
+            ValueError: it is not there, or there is no such axis.
         """
+        if axis not in ("metric", *self.coords):
+            axes = ", ".join(self.coords)
+            raise ValueError(f"{owner}: there is no axis {axis!r} to choose on; there are {axes}.")
         there = self.metrics if axis == "metric" else self.coords[axis]
-        if label not in there:
-            names = ", ".join(map(str, there)) or "none"
-            verb = VERBS.get(axis, "there")
-            raise ValueError(f"{owner}: {axis} {label!r} was not {verb}; there are {names}.")
-        return there.index(label)
+        if label is None:
+            return 0
+        for one in (label, str(label)):  # a position counted from the end is called "-2"
+            if one in there:
+                return there.index(one)
+        names = ", ".join(map(str, there)) or "none"
+        verb = "read" if axis == "metric" else DONE.get(owner) or VERBS.get(axis, "there")
+        raise ValueError(f"{owner}: {axis} {label!r} was not {verb}; there are {names}.")
 
-    def of(self, metric: str | None = None, *, owner: str = "Effects", **labels: Label) -> Tensor:
-        """One metric, the main one by default, at some labels; the other axes stay in order."""
-        chosen = self.metrics[0] if metric is None else metric
-        return self.pick(self.values[self.index("metric", chosen, owner=owner)], labels, owner)
+    def of(
+        self, metric: str | None = None, *, owner: str = "Effects", **labels: Label | None
+    ) -> Tensor:
+        """One kind of number at some labels: `of("success", edit="norm", position="input")`.
 
-    def pick(self, values: Tensor, labels: Mapping[str, Label], owner: str = "Effects") -> Tensor:
-        """Of numbers with the axes of one metric, those at some labels."""
-        at = tuple(
-            self.index(axis, labels[axis], owner=owner) if axis in labels else slice(None)
-            for axis in self.dims[1:]
-        )
-        return values[at]
+        Axes of which no label is given stay, in the order of `dims`.
 
-    def at(self, **labels: Label) -> "Effects":
+        Args:
+            metric: one of `metrics`, the main one by default; or `"effect"`, the change of the
+                main one against the base run, or `"transferred"`, the transferred fraction of it,
+                as the columns of `to_frame` are called.
+            owner: whose numbers they are, for errors.
+            labels: by axis; None stands for an axis's first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        if metric == "effect" and metric not in self.metrics:
+            values = self.change()
+        elif metric == "transferred" and metric not in self.metrics:
+            values = self.transferred()
+        else:
+            values = self.values[self.index("metric", metric, owner=owner)]
+        return self.pick(values, owner=owner, **labels)
+
+    def pick(self, values: Tensor, *, owner: str = "Effects", **labels: Label | None) -> Tensor:
+        """Of numbers with the axes of one metric, those at some labels; see `of`."""
+        at = {axis: self.index(axis, label, owner=owner) for axis, label in labels.items()}
+        return values[tuple(at.get(axis, slice(None)) for axis in self.dims[1:])]
+
+    def at(self, **labels: Label | None) -> "Effects":
         """The numbers at some labels, whose axes go."""
-        picked = torch.stack([self.pick(values, labels) for values in self.values])
+        picked = torch.stack(
+            [self.pick(values, owner="Effects", **labels) for values in self.values]
+        )
         rest = {axis: there for axis, there in self.coords.items() if axis not in labels}
         return replace(self, coords=rest, values=picked)
 
     def change(self, metric: str | None = None) -> Tensor:
         """Change of a metric against the base run."""
-        return self.of(metric) - self._by_pair(self.base[self._main(metric)])
+        at = self.index("metric", metric)
+        return self.values[at] - self._by_pair(self.base[at])
 
     def transferred(self, metric: str | None = None) -> Tensor:
         """Transferred fraction of a metric: 0 at the base run, 1 at the source run."""
-        at, names = self._main(metric), " ".join(self.dims[1:])
+        at, names = self.index("metric", metric), " ".join(self.dims[1:])
         last = " ".join([*(d for d in self.dims[1:] if d != "pair"), "pair"])
         moved = rearrange(self.values[at], f"{names} -> {last}")
         share = metrics.transferred_fraction(moved, self.base[at], self.source[at])
@@ -129,17 +153,14 @@ class Effects:
         Unlike the transferred fraction it divides by one number, so that means over pairs are
         fractions of means, and a pair with hardly any distance rules nothing.
         """
-        at = self._main(metric)
+        at = self.index("metric", metric)
         way = self.source[at] - self.base[at]
         return self.change(metric) * self._by_pair(way.sign()) / way.abs().nanmean()
-
-    def _main(self, metric: str | None) -> int:
-        return 0 if metric is None else self.index("metric", metric)
 
     def _by_pair(self, values: Float[Tensor, " pair"]) -> Tensor:
         """Numbers by pair with axes of size 1 behind, so that they go with those of one metric."""
         n_behind = len(self.dims) - 1 - self.dims.index("pair")
-        return values.reshape(-1, *[1] * n_behind)
+        return rearrange(values, "pair -> pair" + " 1" * n_behind)
 
     def to_frame(
         self,

@@ -71,6 +71,9 @@ class Provenance:
     """Which pairs (or prompts) go together; () in results of lensdepth 0.1."""
     labels: Units = ()
     """What is known of each: labels, and the input word."""
+    joining: str = ""
+    """How answers of the task follow where neither they nor the prompts tell: `literal` or `space`;
+    "" where there are none, and in results of lensdepth 0.1."""
 
 
 def text_fingerprint(texts: Sequence[str]) -> str:
@@ -102,6 +105,7 @@ def make_provenance(
     corrupted: Sequence[str] = (),
     units: Units = (),
     labels: Units = (),
+    joining: str = "",
     settings: Mapping[str, Any],
     seed: int = 0,
 ) -> Provenance:
@@ -118,6 +122,7 @@ def make_provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         units=units,
         labels=labels,
+        joining=joining,
     )
 
 

@@ -39,7 +39,7 @@ def mean_interval(
     low, high = np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)
     if count(units, len(flat)) >= FEWEST_UNITS:
         variance, df = variance_of_sum(influence, units, present)
-        reach = distributions.t.ppf((1 + LEVEL) / 2, df)
+        reach = np.asarray(distributions.t.ppf((1 + LEVEL) / 2, df))
         low, high = mean - reach * np.sqrt(variance), mean + reach * np.sqrt(variance)
         zeros, ones = flat == 0, flat == 1
         outcomes = bool((zeros | ones | np.isnan(flat)).all())

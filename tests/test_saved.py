@@ -57,6 +57,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.patch_components(trained, task, "MLP1", n_random=2),
         lensdepth.intervene(trained, PROMPT, "Two months from May is", depth=1),
         _hypothesis(trained, task),
+        trained.residual_stream(list(task.clean)),
     ]  # fmt: skip
     return {type(one).__name__: one for one in some}
 

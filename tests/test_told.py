@@ -58,8 +58,8 @@ def test_a_crossing_is_placed_with_its_interval() -> None:
     assert "95% interval" in said[0]
     assert f"of {results.N_LAYERS}" in said[0]
     assert (
-        "at the input position in 100% (88 to 100%) of the pairs at depth 0 and 0% (0 to 12%) at depth 8"
-        in said[1]
+        "at the input position in 100% (88 to 100%) of the pairs at depth 0 and 0% (0 to 12%) at "
+        "depth 8" in said[1]
     )
     assert "Control: another pair's state brings it about in 10%" in said[2]
     assert said[3] == "A run's own state, put back, changes nothing."

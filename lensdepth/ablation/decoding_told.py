@@ -20,8 +20,8 @@ PERMUTED = "permuted labels, 95 %"
 def part_curve(profile: "DecodingProfile", label: str, part: str, *, name: str) -> Curve:
     """How well one label is read off one part."""
     score, low, high = (
-        profile.of(label, part, values).numpy()
-        for values in (profile.score, profile.low, profile.high)
+        profile.of(quantity, label=label, part=part).numpy()
+        for quantity in ("score", "low", "high")
     )
     return Curve.from_interval(
         name,
@@ -43,7 +43,7 @@ def curves(profile: "DecodingProfile") -> list[Curve]:
             part_curve(profile, label, part, name=f"{label}, {edit_name(part)}")
             for part in ("norm", "direction")
         ]
-        null = profile.of(label, "norm", profile.null_high).numpy()
+        null = profile.of("null_high", label=label, part="norm").numpy()
         found.append(
             Curve.from_interval(
                 f"{label}, {PERMUTED}",

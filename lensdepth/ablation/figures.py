@@ -43,11 +43,10 @@ def parts_figure(
         profile.scopes[0] if scope is None else scope,
         profile.positions[0] if position is None else position,
     )
-    values = profile.effect(effect)
     curves = [
         Curve.of(
             edit_name(edit),
-            profile.of(edit, values, scope=scope, position=position),
+            profile.effect(effect, edit=edit, scope=scope, position=position),
             role=ROLES.get(edit, edit),
             units=profile.provenance.units,
             depths=profile.depths.numpy(),
@@ -67,7 +66,8 @@ def parts_figure(
     identity = profile.identity_depth(scope=scope, position=position)
     if identity is not None:
         at = profile.depths.tolist().index(identity)
-        y = float(profile.of("norm", values, scope=scope, position=position)[:, at].nanmean())
+        still = profile.effect(effect, edit="norm", scope=scope, position=position)
+        y = float(still[:, at].nanmean())
         plotting.mark_depth(figure, identity, "arithmetic, not a finding", y=y)
     return figure
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.ablation.parts import CONTROLS, Reference
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.coordinates import CoordinateName
-from lensdepth.outcome import Effects
+from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
@@ -31,8 +31,12 @@ or a metric that was read: its change against the base run, success as it is."""
 
 AtEnd = Literal["always", "never", "sometimes"]
 
+FIRST: dict[str, None] = {"scope": None, "position": None}
+"""The labels of the first scope, at the first position."""
 SMALLEST_WHOLE = 0.05
 """Shares of a full effect smaller than this part of the largest one are not given."""
+
+OWNER = "AblationProfile"
 
 
 @checked
@@ -90,30 +94,30 @@ class AblationProfile:
 
     @property
     def base_logit_diff(self) -> Float[Tensor, " pair"]:
-        return self.outcome.unedited("base", "logit_diff", owner="AblationProfile")
+        return self.outcome.unedited("base", "logit_diff", owner=OWNER)
 
     @property
     def source_logit_diff(self) -> Float[Tensor, " pair"]:
-        return self.outcome.unedited("source", "logit_diff", owner="AblationProfile")
+        return self.outcome.unedited("source", "logit_diff", owner=OWNER)
 
     @property
     def logit_diff(self) -> Float[Tensor, "edit scope pair depth position"]:
-        return self.outcome.of("logit_diff", owner="AblationProfile")
+        return self.outcome.of("logit_diff", owner=OWNER)
 
     @property
     def kl(self) -> Float[Tensor, "edit scope pair depth position"]:
         """KL(base || edited) in nats."""
-        return self.outcome.of("kl", owner="AblationProfile")
+        return self.outcome.of("kl", owner=OWNER)
 
     @property
     def flip(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the edited run's most likely token is not the base run's."""
-        return self.outcome.of("flip", owner="AblationProfile")
+        return self.outcome.of("flip", owner=OWNER)
 
     @property
     def success(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the edited run's most likely token is the source run's answer."""
-        return self.outcome.of("success", owner="AblationProfile")
+        return self.outcome.of("success", owner=OWNER)
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -125,41 +129,39 @@ class AblationProfile:
         """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
         return self.outcome.transferred()
 
-    def effect(
-        self, name: Effect = "transferred"
-    ) -> Float[Tensor, "edit scope pair depth position"]:
-        """An effect by its name; 0 where the edit does nothing.
+    def effect(self, name: Effect = "transferred", **labels: Label | None) -> Tensor:
+        """An effect by its name, at some labels as for `of`; 0 where the edit does nothing.
 
         Raises:
-            ValueError: there is none of that name.
+            ValueError: there is no such effect, axis or label.
         """
-        return named_effect(self.outcome, name, owner="AblationProfile")
+        found = named_effect(self.outcome, name, owner=OWNER)
+        return self.outcome.pick(found, owner=OWNER, **labels)
 
     def of(
         self,
-        edit: str,
-        values: Float[Tensor, "edit scope pair depth position"],
-        *,
-        scope: str | None = None,
-        position: str | None = None,
-    ) -> Float[Tensor, "pair depth"]:
-        """One edit's values: `profile.of("norm", profile.transferred)`.
+        metric: str | None = None,
+        values: Float[Tensor, "edit scope pair depth position"] | None = None,
+        **labels: Label | None,
+    ) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("transferred", edit="norm")`.
 
         Args:
-            edit: one of `edits`.
-            values: any of the profile's arrays.
-            scope: one of `scopes`; the first by default.
-            position: one of `positions`; the first by default.
+            metric: one of `metrics`, `"effect"` or `"transferred"`.
+            values: until 0.3, an array behind an edit, `of("norm", profile.kl)`: its numbers in
+                the first scope at the first position, or those named.
+            labels: of `edit`, `scope`, `depth`, `position`; None stands for the first.
         Raises:
-            ValueError: there is no such edit, scope or position.
+            ValueError: there is no such metric, axis or label.
         """
-        labels = {"edit": edit, "scope": self.scopes[0] if scope is None else scope}
-        labels["position"] = self.positions[0] if position is None else position
-        return self.outcome.pick(values, labels, "AblationProfile")
+        if values is None:
+            return self.outcome.of(metric, owner=OWNER, **labels)
+        say_arrays_go(OWNER)
+        return self.outcome.pick(values, owner=OWNER, **{"edit": metric, **FIRST, **labels})
 
     def _at(self, position: str | None) -> int:
         name = self.positions[0] if position is None else position
-        return self.outcome.index("position", name, owner="AblationProfile")
+        return self.outcome.index("position", name, owner=OWNER)
 
     def identity_depth(
         self, *, scope: str | None = None, position: str | None = None
@@ -175,7 +177,7 @@ class AblationProfile:
             ValueError: there is no such scope or position.
         """
         name = self.scopes[0] if scope is None else scope
-        self.outcome.index("scope", name, owner="AblationProfile")
+        self.outcome.index("scope", name, owner=OWNER)
         # Up to L, or at every depth, the edit also acts at depths where the norm may matter.
         if self.n_layers not in self.depths.tolist() or name in ("prefix", "all"):
             return None
@@ -193,7 +195,7 @@ class AblationProfile:
         if depth is None:
             return float("nan")
         at = self.depths.tolist().index(depth)
-        moved = self.of("norm", self.outcome.change(), scope=scope, position=position)
+        moved = self.of("effect", edit="norm", scope=scope, position=position)
         return float(moved[:, at].abs().max())
 
     def judged(self, *, scope: str | None = None, position: str | None = None) -> list[int]:
@@ -226,9 +228,10 @@ class AblationProfile:
         """
         import pandas as pd
 
+        here = {"scope": scope, "position": position}
         moved = self.effect(effect)
         by_edit = {
-            edit: self.of(edit, moved, scope=scope, position=position).double().numpy()
+            edit: self.outcome.pick(moved, owner=OWNER, edit=edit, **here).double().numpy()
             for edit in self.edits
         }
         quantities = dict(by_edit)
@@ -248,7 +251,7 @@ class AblationProfile:
         towards = rearrange(way.sign(), "pair -> pair 1 1")
         changes = self.outcome.change() * towards if effect == "transferred" else moved
         parts = {
-            part: self.of(part, changes, scope=scope, position=position).double().numpy()
+            part: self.outcome.pick(changes, owner=OWNER, edit=part, **here).double().numpy()
             for part in ("full", "direction", "norm")
         }
         for part in ("direction", "norm"):

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from lensdepth.ablation.figures import ROLES
+from lensdepth.ablation.profile import FIRST
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
-from lensdepth.telling.names import edit_name
+from lensdepth.telling.names import edit_name, metric_words
 from lensdepth.telling.numbers import percent, tiny
 from lensdepth.telling.plain import Json, to_json
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 WEAK = 0.2
 """A norm edit that changes norms by a smaller share is a weak test of what norms can do."""
-UNITS = {"transferred": "transferred fraction", "logit_diff": "nats", "kl": "nats"}
 """Of the effects; the others are shares of pairs."""
 
 
@@ -26,17 +26,16 @@ def edit_curves(
     position: str | None = None,
 ) -> list[Curve]:
     """One effect of each edit, in one scope at one position."""
-    values = profile.effect(effect)
     return [
         Curve.of(
             edit_name(edit),
-            profile.of(edit, values, scope=scope, position=position),
+            profile.effect(effect, edit=edit, scope=scope, position=position),
             key=f"{edit}_{effect}",
             role=ROLES.get(edit, edit),
             units=profile.provenance.units,
             control=edit in profile.controls,
             depths=profile.depths.numpy(),
-            unit=UNITS.get(effect, "share"),
+            unit=metric_words(effect).scale,
         )
         for edit in profile.edits
     ]
@@ -76,9 +75,8 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
     position = profile.positions[0] if position is None else position
 
     def by_edit(effect: "Effect", scope: str) -> Json:
-        values = profile.effect(effect)
         return {
-            edit: mean_curve(profile.of(edit, values, scope=scope, position=position))
+            edit: mean_curve(profile.effect(effect, edit=edit, scope=scope, position=position))
             for edit in profile.edits
         }
 
@@ -90,7 +88,10 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
         return {end: found[end].tolist() for end in ("value", "low", "high")}
 
     judged = profile.judged(scope=first, position=position)
-    transferred = profile.transferred
+    transferred = {
+        edit: profile.of("transferred", edit=edit, scope=first, position=position)
+        for edit in profile.edits
+    }
     return to_json(
         {
             "transferred": by_edit("transferred", first),
@@ -101,8 +102,7 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
             "interaction": quantity("interaction"),
             "shares": {part: quantity(f"{part}_share") for part in ("direction", "norm")},
             "over_depths": {
-                edit: float(profile.of(edit, transferred, position=position)[:, judged].nanmean())
-                for edit in profile.edits
+                edit: float(moved[:, judged].nanmean()) for edit, moved in transferred.items()
             },
             "scopes": {scope: {"transferred": by_edit("transferred", scope)} for scope in others},
             "identity_depth": profile.identity_depth(scope=first, position=position),
@@ -162,7 +162,7 @@ def verdict(profile: "AblationProfile") -> str:
     if index is None:
         return "Direction and norm were compared at no depth before the final norm."
     moved = {
-        edit: profile.of(edit, profile.transferred)[:, index]
+        edit: profile.of("transferred", edit=edit, **FIRST)[:, index]
         for edit in ("full", "direction", "norm")
     }
     full, direction, norm = (
@@ -202,10 +202,12 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
     """How the source's direction does beside a random one, and how far the norm edit goes."""
     said = []
     if "random_direction" in profile.edits:
-        direction = profile.of("direction", profile.transferred)[:, index]
-        random = profile.of("random_direction", profile.transferred)[:, index]
-        control = estimate(random, profile.provenance.units)
-        lead = estimate(direction - random, profile.provenance.units)
+        direction, random = (
+            profile.of("transferred", edit=edit, **FIRST)[:, index]
+            for edit in ("direction", "random_direction")
+        )
+        units = profile.provenance.units
+        control, lead = estimate(random, units), estimate(direction - random, units)
         text = f"A random direction at the same angle moves {control}; "
         given = "the source's direction" if profile.to == "source" else "the direction put in"
         if lead.known and lead.low > 0:
@@ -220,9 +222,8 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
     if spread < WEAK:
         text += ", which is little: a weak test of what norms can do"
     if "random_norm" in profile.edits:
-        shuffled = estimate(
-            profile.of("random_norm", profile.transferred)[:, index], units=profile.provenance.units
-        )
+        found = profile.of("transferred", edit="random_norm", **FIRST)
+        shuffled = estimate(found[:, index], profile.provenance.units)
         text += f". Another pair's norm moves {shuffled}"
     said.append(text + ".")
     return said

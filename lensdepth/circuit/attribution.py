@@ -18,16 +18,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.circuit.attribution_profile import AttributionProfile
 from lensdepth.circuit.frozen import LINEAR_TOLERANCE, attention_write, final_norm, output_weights
 from lensdepth.model import DepthModel
-from lensdepth.prompts import gather_prompts, units_of_prompts
+from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import make_provenance
 from lensdepth.site import site_hook
 from lensdepth.sweep.choices import check_stream
-from lensdepth.tasks import Task
 from lensdepth.tasks.joining import Joined
 from lensdepth.tasks.locate import REMEDY, answer_tokens, settle_joining
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, TokenBatch
 
 Answers = Sequence[str | int]
@@ -35,6 +36,7 @@ Answers = Sequence[str | int]
 
 @renamed(prompts="task")
 @checked
+@bounded
 def attribute_logits(
     model: DepthModel,
     task: Task | Prompts,
@@ -42,6 +44,7 @@ def attribute_logits(
     answers: Answers | None = None,
     foils: Answers | None = None,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> AttributionProfile:
     """Split an answer's logit at each prompt's last token into what every component adds to it.
 
@@ -57,6 +60,7 @@ def attribute_logits(
             id; by default what the model itself finds most likely.
         foils: one for each plain prompt, to be compared with the answers.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         AttributionProfile; its parts add up to `logit_diff`.
     Raises:
@@ -102,13 +106,12 @@ def attribute_logits(
         provenance=make_provenance(
             caller,
             model.info,
-            task="prompts" if known is None else known.name,
-            prompts=texts,
-            units=units_of_prompts(known, texts),
+            **origin_of(known, texts),
             settings={
                 "answers": "own" if own_answers else "given",
                 "foils": None if foil is None else "given",
                 "batch_size": batch_size,
+                "max_memory": max_memory,
             },
         ),
         targets=tuple(model.token_text(token) for token in target.tolist()),

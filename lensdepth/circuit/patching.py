@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.circuit.components import Component, ComponentSet, named_components
 from lensdepth.circuit.result import ALSO, SETS, CircuitResult
 from lensdepth.model import DepthModel
@@ -46,6 +47,7 @@ STREAMS: tuple[Stream, ...] = ("z", "mlp_out")
 
 @renamed(pairs="task")
 @checked
+@bounded
 def patch_components(
     model: DepthModel,
     task: Task,
@@ -58,6 +60,7 @@ def patch_components(
     n_random: int = 10,
     seed: int = 0,
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> CircuitResult:
     """Give a set of components the source run's outputs; likewise all others, and all of them.
@@ -82,7 +85,8 @@ def patch_components(
         n_random: how many random sets; 0 leaves them out.
         seed: of the random sets.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         CircuitResult; its `transferred` is 0 at the base run, 1 at the source run.
     Raises:
@@ -119,6 +123,7 @@ def patch_components(
         mode=mode,
         seed=seed,
         engine=engine,
+        batch_size=batch_size,
         max_memory=max_memory,
         own={
             "components": [str(component) for component in named],

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.outcome import Effects
+from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
@@ -87,6 +87,17 @@ class CircuitResult:
     @property
     def random_success(self) -> Float[Tensor, "draw pair"]:
         return self.outcome.of("success", owner="CircuitResult")[len(SETS) :]
+
+    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("success", set="circuit")`.
+
+        Args:
+            metric: one of the metrics, `"effect"` or `"transferred"`.
+            labels: of `set`; None stands for the first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        return self.outcome.of(metric, owner="CircuitResult", **labels)
 
     @property
     def transferred(self) -> Float[Tensor, "set pair"]:

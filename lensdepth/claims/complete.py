@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from lensdepth.ablation.dose import dose_response
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.claims.evidence import FACTORS, N_FOLDS, PROFILES, STREAM, Evidence, reason_of
 from lensdepth.geometry.reading import read_states
 from lensdepth.locality.compare import compare_local_global
@@ -20,6 +21,7 @@ from lensdepth.tasks.task import Task
 
 
 @checked
+@bounded
 def complete_evidence(
     model: DepthModel,
     task: Task,
@@ -27,6 +29,7 @@ def complete_evidence(
     *,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> Evidence:
     """Run the sweeps that are absent by their public functions.
 
@@ -37,7 +40,8 @@ def complete_evidence(
         task: pairs with input positions.
         evidence: what has been measured on them already; see `check_evidence`.
         seed: of the sweeps' controls.
-        batch_size: prompts in one forward pass of the reading.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     """
     known = Evidence() if evidence is None else evidence
     positions = ("input", "prediction")

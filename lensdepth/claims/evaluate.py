@@ -7,6 +7,7 @@ from numpy import ndarray as Array
 
 from lensdepth import stats
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.claims.complete import complete_evidence
 from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
@@ -32,6 +33,7 @@ WEAK_NORMS = 0.05
 
 
 @checked
+@bounded
 def evaluate_claims(
     model: DepthModel,
     task: Task,
@@ -39,6 +41,7 @@ def evaluate_claims(
     evidence: Evidence | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> ClaimTable:
     """Test the claims C1 ... C7 of the study, each against its smallest effect that matters.
 
@@ -57,6 +60,7 @@ def evaluate_claims(
             centroids and random directions depend on which pairs there are.
         seed: of the groups of prompts and of the controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         ClaimTable, with a reason wherever a claim could not be tested.
     Raises:
@@ -103,10 +107,7 @@ def judge(
         provenance=make_provenance(
             "evaluate_claims",
             model,
-            task=task.name,
-            prompts=task.clean,
-            corrupted=task.corrupted or (),
-            units=task.units,
+            **task.origin,
             settings={},
             seed=seed,
         ),

@@ -48,7 +48,7 @@ class Evidence:
     dose: DoseProfile | None = None
     """`dose_response(model, task)`: norms halved and doubled among its doses."""
     steering: SteeringProfile | None = None
-    """`steering_sweep(model, task)`: at both positions."""
+    """Of steering at both positions."""
     locality: LocalityProfile | None = None
     """`compare_local_global(model, task, stream="attn_out")`."""
     trajectory: TrajectoryProfile | None = None

@@ -11,6 +11,7 @@ from numpy import ndarray as Array
 from tqdm.auto import tqdm
 
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.claims.estimate import Estimate, estimate, sharing
 from lensdepth.claims.evidence import Evidence, check_evidence
 from lensdepth.claims.hypothesis import Condition, Hypothesis, parse_depths
@@ -35,17 +36,11 @@ from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import last_place
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks.task import Task
+from lensdepth.telling.names import metric_words
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
-
-UNITS = {
-    "transferred": "transferred fraction",
-    "logit_diff": "nats",
-    "success": "share of pairs",
-    "kl": "nats",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +98,7 @@ class HypothesisTable:
 
 
 @checked
+@bounded
 def evaluate_hypotheses(
     model: DepthModel,
     task: Task,
@@ -110,6 +106,8 @@ def evaluate_hypotheses(
     *,
     evidence: Evidence | None = None,
     seed: int = 0,
+    batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> HypothesisTable:
     """Test each hypothesis on the task's pairs.
 
@@ -124,6 +122,8 @@ def evaluate_hypotheses(
         evidence: patches and ablations that were measured on this task already, as for
             `evaluate_claims`; whatever else is needed is measured here.
         seed: of groups, folds and controls.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         HypothesisTable.
     Raises:
@@ -151,10 +151,7 @@ def evaluate_hypotheses(
         provenance=make_provenance(
             "evaluate_hypotheses",
             model.info,
-            task=task.name,
-            prompts=task.clean,
-            corrupted=task.corrupted,
-            units=task.units,
+            **task.origin,
             settings={"hypotheses": [one.says for one in hypotheses]},
             seed=seed,
         ),
@@ -281,7 +278,7 @@ def _finding(
         one.name,
         found,
         says=one.says,
-        unit=UNITS[one.metric],
+        unit=metric_words(one.metric).scale,
         expect=one.expect,
         threshold=one.threshold,
         reason=reason if found is None else _bear_in_mind(one, n_layers),

@@ -183,17 +183,15 @@ def _c5(grounds: Grounds, word: str) -> Estimate:
     assert found is not None
     if word == "beats random":
         own, control = (
-            mean_over(_of(found, edit, found.success), zones.late)
+            mean_over(_of(found, edit, "success"), zones.late)
             for edit in ("direction", "random_direction")
         )
         return _mean(grounds, own - control)
     return _transferred(grounds, zones, {"direction": 1.0, "norm": -1.0})
 
 
-def _of(
-    found: AblationProfile, edit: str, values: Float[Tensor, "edit scope pair depth position"]
-) -> Float[Array, "pair depth"]:
-    one = found.of(edit, values, scope="local", position="prediction")
+def _of(found: AblationProfile, edit: str, effect: str) -> Float[Array, "pair depth"]:
+    one = found.effect(effect, edit=edit, scope="local", position="prediction")
     return one.double().numpy()
 
 
@@ -207,7 +205,7 @@ def _transferred(grounds: Grounds, zones: Zones, weights: dict[str, float]) -> E
     found = grounds.ablation
     assert found is not None
     moved = sum(
-        weight * mean_over(_of(found, edit, found.effect("logit_diff")), zones.late)
+        weight * mean_over(_of(found, edit, "logit_diff"), zones.late)
         for edit, weight in weights.items()
     )
     whole = (found.source_logit_diff - found.base_logit_diff).double().numpy()

@@ -81,7 +81,7 @@ def attribute(
             prompt if prompt is not None else pairs,  # type: ignore[arg-type]
             answers=None if answer is None else [answer],
             foils=None if foil is None else [foil],
-            batch_size=model.batch_size,
+            **model.bounds,
         )
         summary = analysis("attribution").summary(profile)
 
@@ -173,7 +173,7 @@ def circuit(
             mode=options.mode,
             n_random=options.random,
             seed=task.seed,
-            max_memory=model.max_bytes,
+            **model.bounds,
         )
         summary = analysis("circuit").summary(result)
 

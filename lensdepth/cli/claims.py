@@ -108,7 +108,7 @@ def claims(
     if options.dry_run:
         _dry_run(depth_model, pairs, hypotheses, options, output)
     elif hypotheses is not None:
-        _hypotheses(depth_model, pairs, hypotheses, options, task, output)
+        _hypotheses(depth_model, pairs, hypotheses, options, model, task, output)
     elif options.against:
         _models(depth_model, pairs, options, task, model, output)
     else:
@@ -190,7 +190,7 @@ def _claims(
         from lensdepth.analyses import analysis
         from lensdepth.claims import evaluate_claims
 
-        table = evaluate_claims(model, pairs, seed=task.seed, batch_size=options.batch_size)
+        table = evaluate_claims(model, pairs, seed=task.seed, **options.bounds)
         summary = analysis("claims").summary(table)
 
     def show() -> None:
@@ -207,6 +207,7 @@ def _hypotheses(
     pairs: "Task",
     hypotheses: "list[Hypothesis]",
     options: ClaimOptions,
+    loading: ModelOptions,
     task: TaskOptions,
     output: OutputOptions,
 ) -> None:
@@ -217,7 +218,7 @@ def _hypotheses(
 
         assert options.hypotheses is not None
         with _named_lines(options.hypotheses):
-            table = evaluate_hypotheses(model, pairs, hypotheses, seed=task.seed)
+            table = evaluate_hypotheses(model, pairs, hypotheses, seed=task.seed, **loading.bounds)
         sizes = {one.family: 0 for one in table.hypotheses}
         for one in table.hypotheses:
             sizes[one.family] += 1
@@ -258,11 +259,11 @@ def _models(
     from lensdepth.claims.models import ModelsTable, check_alike
 
     with quiet(debug=output.debug):
-        tables_of = [evaluate_claims(model, pairs, seed=task.seed, batch_size=loading.batch_size)]
+        tables_of = [evaluate_claims(model, pairs, seed=task.seed, **loading.bounds)]
         for name in options.against or ():
             other = session.open_model(replace(loading, model=name), debug=output.debug)
             theirs = session.open_task(task, other, keep="all")
-            found = evaluate_claims(other, theirs, seed=task.seed, batch_size=loading.batch_size)
+            found = evaluate_claims(other, theirs, seed=task.seed, **loading.bounds)
             tables_of.append(found)
             # Found out after each model, not when all have run.
             check_alike(tables_of, allow_mixed=options.mix_numerics)

@@ -69,7 +69,7 @@ class PatchOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="What is done to the state: full, direction, norm, reflect ...",
+            help="What is done to the state: full, direction, norm ...",
             rich_help_panel=PANEL,
         ),
     ] = "full"
@@ -151,7 +151,7 @@ def patch(
             mode=options.mode,
             edit=options.edit,
             seed=task.seed,
-            max_memory=model.max_bytes,
+            **model.bounds,
         )
         # Control passes in the residual stream, whatever else is patched here.
         curves, both = profile, {"input", "prediction"}
@@ -163,7 +163,7 @@ def patch(
                 mode=options.mode,
                 controls=(),
                 seed=task.seed,
-                max_memory=model.max_bytes,
+                **model.bounds,
             )
         crossing = None
         if both <= {*curves.positions}:
@@ -173,7 +173,6 @@ def patch(
                 find_crossing(curves, seed=task.seed),
                 mode=options.mode,
                 seed=task.seed,
-                max_memory=model.max_bytes,
             )
         told = analysis("patch")
         summary = told.summary(profile, crossing, curves=curves)

@@ -10,6 +10,7 @@ from plotly.graph_objects import Figure
 
 from lensdepth.analyses import ANALYSES
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
 from lensdepth.report import figures
@@ -17,7 +18,7 @@ from lensdepth.report.measure import measure, summarize
 from lensdepth.report.measured import Measured
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.telling.curves import WHERE
 from lensdepth.telling.plain import Json
 from lensdepth.unfinished import complete, sweep, whole_name
@@ -65,6 +66,7 @@ class Report(Measured):
 
 
 @checked
+@bounded
 def build_report(
     model: DepthModel,
     task: Task,
@@ -72,6 +74,7 @@ def build_report(
     out: str | Path,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Run every analysis and write one HTML page that opens offline, with its tables beside it.
@@ -83,6 +86,8 @@ def build_report(
             appear, or replace old ones, as one, whatever ends the run.
         seed: of every analysis.
         overwrite: replace a report that is there.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         Report.
     Raises:

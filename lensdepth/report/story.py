@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lensdepth.ablation import told as ablated
-from lensdepth.ablation.profile import AblationProfile
+from lensdepth.ablation.profile import FIRST, AblationProfile
 from lensdepth.geometry import told as shaped
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
@@ -157,15 +157,12 @@ def key_numbers(
     if transition is not None:
         numbers.append(_place("Logit lens switches", transition, n_layers))
     if ablation is not None and (index := ablated.judged_index(ablation)) is not None:
-        direction, norm = (
+        direction, norm, control = (
             estimate(
-                ablation.of(edit, ablation.transferred)[:, index], units=ablation.provenance.units
+                ablation.of("transferred", edit=edit, **FIRST)[:, index],
+                ablation.provenance.units,
             )
-            for edit in ("direction", "norm")
-        )
-        control = estimate(
-            ablation.of("random_direction", ablation.transferred)[:, index],
-            units=ablation.provenance.units,
+            for edit in ("direction", "norm", "random_direction")
         )
         stretch = (ablation.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
         detail = (

@@ -2,9 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from jaxtyping import Float
-from torch import Tensor
-
 from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
 from lensdepth.telling.names import CONTROLS, at_position, position_name
 from lensdepth.telling.numbers import counted
@@ -49,10 +46,10 @@ def curves(
 def summary(profile: "SteeringProfile") -> Json:
     """Efficacy, probability and divergence by scope, edit and position."""
 
-    def by_edit(values: Float[Tensor, "edit scope pair depth position"], scope: str) -> Json:
+    def by_edit(metric: str, scope: str) -> Json:
         return {
             edit: {
-                name: mean_curve(profile.of(values, name, edit=edit, scope=scope))
+                name: mean_curve(profile.of(metric, edit=edit, scope=scope, position=name))
                 for name in profile.positions
             }
             for edit in profile.edits
@@ -62,9 +59,9 @@ def summary(profile: "SteeringProfile") -> Json:
         {
             "scopes": {
                 scope: {
-                    "efficacy": by_edit(profile.success, scope),
-                    "probability": by_edit(profile.prob, scope),
-                    "kl_to_source": by_edit(profile.kl_to_source, scope),
+                    "efficacy": by_edit("success", scope),
+                    "probability": by_edit("answer_probability", scope),
+                    "kl_to_source": by_edit("kl_to_source", scope),
                 }
                 for scope in profile.scopes
             },
@@ -89,9 +86,10 @@ def alone(profile: "SteeringProfile") -> str:
     name = "output-centric" if position == "prediction" else "input-centric"
     best = profile.efficacy(position)
     depth = int(best.mean(0).argmax())
+    most = estimate(best[:, depth], profile.provenance.units, share=True)
     return (
         f"Steering is {name} alone here; it works best at depth {int(profile.depths[depth])}, "
-        f"in {estimate(best[:, depth], units=profile.provenance.units, share=True).percent} of the pairs."
+        f"in {most.percent} of the pairs."
     )
 
 

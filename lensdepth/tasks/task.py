@@ -6,6 +6,7 @@ prompt and foil on the corrupted one, read at the prediction position (each prom
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,18 @@ class Task:
     def prompts(self) -> tuple[str, ...]:
         """The clean (or plain) prompts."""
         return self.clean
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the provenance of a result says of its task: for `make_provenance`."""
+        return {
+            "task": self.name,
+            "prompts": self.clean,
+            "corrupted": self.corrupted or (),
+            "joining": self.joining or "",
+            "units": self.units,
+            "labels": self.groupings,
+        }
 
     @property
     def has_pairs(self) -> bool:

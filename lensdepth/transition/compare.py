@@ -47,7 +47,7 @@ class WidthComparison:
 
     def plot(self) -> "Figure":
         """The difference with its interval, beside none."""
-        from lensdepth.plotting import interval_figure
+        from lensdepth.intervals import interval_figure
 
         found = Interval(value=self.difference, low=self.low, high=self.high)
         return interval_figure(
@@ -136,7 +136,7 @@ class OrderComparison:
 
     def plot(self) -> "Figure":
         """The lead with its interval, beside none."""
-        from lensdepth.plotting import interval_figure
+        from lensdepth.intervals import interval_figure
 
         return interval_figure(
             {"first before second": Interval(value=self.lead, low=self.low, high=self.high)},

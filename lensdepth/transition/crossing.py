@@ -31,7 +31,7 @@ Array = np.ndarray
 
 @runtime_checkable
 class Controlled(Protocol):
-    """Success by position, depth and pair: what `patch_sweep` and `steering_sweep` give."""
+    """Success by position, depth and pair: a profile of patching or of steering."""
 
     @property
     def provenance(self) -> Provenance: ...
@@ -47,7 +47,7 @@ class Controlled(Protocol):
 
 @runtime_checkable
 class Steered(Controlled, Protocol):
-    """The same for several edits and scopes: what `steering_sweep` gives."""
+    """The same for several edits and scopes: a profile of steering."""
 
     @property
     def edits(self) -> tuple[str, ...]: ...
@@ -143,7 +143,7 @@ def find_crossing(
         first.double().numpy(),
         second.double().numpy(),
         at,
-        moved=sum(one.double().numpy() for one in moved) if moved else None,
+        moved=(moved[0] + moved[1]).double().numpy() if moved else None,
         units=grouped,
         labels=labels,
         provenance=provenance,
@@ -280,14 +280,19 @@ def find_steering_crossing(
     """
     if not {"input", "prediction"} <= set(profile.positions):
         return None
-    curves = (profile.efficacy(name, edit=edit, scope=scope) for name in ("input", "prediction"))
+    first, second = (
+        profile.efficacy(name, edit=edit, scope=scope).double().numpy()
+        for name in ("input", "prediction")
+    )
+    moved = [
+        profile.moved(name, edit=edit, scope=scope).double().numpy()
+        for name in ("input", "prediction")
+    ]
     return _crossing(
-        *(curve.double().numpy() for curve in curves),
+        first,
+        second,
         profile.depths.double().numpy(),
-        moved=sum(
-            profile.moved(name, edit=edit, scope=scope).double().numpy()
-            for name in ("input", "prediction")
-        ),
+        moved=moved[0] + moved[1],
         units=profile.provenance.units,
         labels=profile.provenance.labels,
         provenance=profile.provenance,
