@@ -26,6 +26,8 @@ ALONG = ("depth", "first", "last", "taken", "inserted")
 """Axes that count places in a stream."""
 WHERE = (*ALONG, "position", "head")
 """Axes that say where; all others say what was run."""
+ANSWERS = ("target_logit", "foil_logit")
+"""The two halves of the main metric `logit_diff`, where both were read off beside it."""
 VERBS = {
     "metric": "read", "control": "run", "edit": "made", "scope": "made", "position": "made",
 }  # fmt: skip

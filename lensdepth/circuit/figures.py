@@ -105,9 +105,11 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
     names = run_names(result)
     there = [n for n in names if n in frame.index and n not in ("base", "source")]
     colour = dict.fromkeys(names, PALETTE["full"]) | {
-        "circuit": PALETTE["prediction"],
-        "random": PALETTE["control"],
         "complement": PALETTE["input"],
+        **dict.fromkeys(
+            ("circuit", "shared", "circuit removed", "shared removed"), PALETTE["prediction"]
+        ),
+        **dict.fromkeys(("random", "random removed"), PALETTE["control"]),
     }
 
     def bars(column: str, title: str, marks: Sequence[float]) -> Bars:
@@ -123,12 +125,14 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
             marks=marks,
         )
 
+    panels = [bars("transferred", metric_words("transferred").unit, (1.0,))]
+    if result.judged != result.outcome.metrics[0]:
+        panels.insert(0, bars("brought", "of what the source's answer gains", (1.0,)))
+    if "success" in result.outcome.metrics:
+        panels.append(bars("success", metric_words("success").unit, (1.0,)))
     return horizontal_bars(
         [names[name] for name in there],
-        [
-            bars("transferred", metric_words("transferred").unit, (1.0,)),
-            bars("success", metric_words("success").unit, (1.0,)),
-        ],
+        panels,
         title=f"Patching {_listed(result.components)} ({result.mode})",
     )
 
