@@ -1,14 +1,15 @@
 """Enough? Needed? Answers that say no more than the runs do.
 
-A set is *enough* if, given the source run's outputs, it brings most of what the source's answer gains
-between the two runs; it is *needed* if most of that is lost when it gets the base run's outputs back.
-The answer's own logit is judged, not its difference from the base's answer: of two components that
-each write an answer by themselves, one alone brings the source's in full beside the base's, and of
-two that only write together, one alone merely takes the base's away; both move the difference by a
-half. What "most" and "little" are was set before anything was measured, four fifths and one fifth;
-an answer is given where the 95 % interval over pairs lies on one side of both. Beside it stands what random sets of the same make-up do: an
-answer that they share is none about this set. And where it all happens at tokens that differ between
-the two prompts, it is an exchange of the input by another way, and called a shortcut.
+A set is *enough* if, given the source run's outputs, it brings most of what the source's answer
+gains between the two runs; it is *needed* if most of that is lost when it gets the base run's
+outputs back in the source run. The answer's own logit is judged, not its difference from the
+base's answer: of two components that each write an answer by themselves, one alone brings the
+source's in full beside the base's, and of two that only write together, one alone merely takes the
+base's away; both move the difference by a half. What "most" and "little" are was set before
+anything was measured, four fifths and one fifth; an answer is given where the 95 % interval over
+pairs lies on one side of both. Beside it stands what random sets of the same make-up do: an answer
+that they share is none about this set. And where it all happens at tokens that differ between the
+two prompts, it is an exchange of the input by another way, and called a shortcut.
 """
 
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def answer(
         way: from the one run to the other.
     """
     whole, rest = share_of(moved, way), None if shared is None else share_of(shared, way)
-    null = np.array([share_of(one, way, n_resamples=1).value for one in drawn])
+    null = np.array([_quotient(one, way) for one in drawn])
     known = int((~moved.isnan()).sum())
     verdict = _verdict(whole, known)
     if rest is not None and whole.low > LITTLE and rest.high < whole.value / 2 and known >= FEWEST:
@@ -113,13 +114,18 @@ def share_of(
     known = ~moved.isnan()
     if not known.any():
         return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
-
-    def quotient(gone: Float[Array, " row"], whole: Float[Array, " row"]) -> Float[Array, " row"]:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(np.abs(whole) > SAME, gone / whole, np.nan)
-
     both = (part[known].double().numpy() for part in (moved, way))
-    return stats.bootstrap_statistic(quotient, *both, n_resamples=n_resamples)
+    return stats.bootstrap_statistic(_over, *both, n_resamples=n_resamples)
+
+
+def _quotient(moved: Float[Tensor, " pair"], way: Float[Tensor, " pair"]) -> float:
+    both = (part[~moved.isnan()].double().mean().numpy()[None] for part in (moved, way))
+    return float(_over(*both)[0])
+
+
+def _over(moved: Float[Array, " row"], way: Float[Array, " row"]) -> Float[Array, " row"]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.abs(way) > SAME, moved / way, np.nan)
 
 
 def _verdict(share: Interval, n_pairs: int) -> Verdict:

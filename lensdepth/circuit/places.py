@@ -1,8 +1,8 @@
 """A set of components with the tokens at which each of them is patched.
 
-A component is patched at its own tokens where it names some (`MLP7@input`), else where all are. The
-unit of a set is hence a component at a token: what is patched, its complement and the random sets of
-the same make-up are all counted in these.
+A component is patched at its own tokens where it names some (`MLP7@input`), else where all are.
+The unit of a set is hence a component at a token: what is patched, its complement and the random
+sets of the same make-up are all counted in these.
 """
 
 from collections.abc import Mapping, Sequence

@@ -65,7 +65,7 @@ class CircuitResult:
     """Set back in the source run, which is the edited one here, likewise: the set (`circuit`), at
     shared tokens alone, the random sets. Its base is the source run, its source the base run."""
     random_components: tuple[tuple[str, ...], ...]
-    """The control: sets of as many heads and MLPs at the same tokens, drawn from the whole model."""
+    """The control: as many heads and MLPs at the same tokens, drawn from the whole model."""
     all_drawn: bool
     """Whether these are fewer than were asked for, there being hardly any others."""
     self_patch_error: float
