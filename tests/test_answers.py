@@ -237,7 +237,7 @@ def test_random_sets_are_others(planted: Any) -> None:
     assert heads.enough.stands_out
     assert "20 random sets of the same make-up none brings as much" in told.sentences(heads)[1]
     # One of five cannot stand out, whatever it does.
-    five = patch_components(model, task, "L1H0,MLP3", n_random=5)
+    five = patch_components(*planted(both), "ATTN2", n_random=5)
     assert not five.enough.stands_out
     assert "too few sets to say that it stands out" in told.sentences(five)[1]
 
