@@ -105,9 +105,11 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
         mean = profile.control_success.nanmean(0)
         row, column = divmod(int(mean.argmax()), mean.shape[1])
         most = estimate(profile.control_success[:, row, column])
+        own = estimate(profile.efficacy(profile.positions[column])[:, row])
         said.append(
             f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
-            f"({position_name(profile.positions[column])}, depth {depths[row]})."
+            f"({position_name(profile.positions[column])}, depth {depths[row]}; the source's own "
+            f"in {own.percent} there)."
         )
     error = profile.self_patch_error
     said.append(
