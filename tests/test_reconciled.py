@@ -122,7 +122,8 @@ def test_labels_are_named_alike_in_sentence_table_and_figure() -> None:
     assert "more than chance of beta (the count; 0.60 against" in one.sentences(profile)[0]
     assert "more than chance of beta (0.60 against" in one.sentences(plain)[0]
     assert any(curve.name == "beta (the count), norm" for curve in one.curves(profile))
-    assert "beta (the count), " in str(profile.plot().layout.annotations)
+    figure: Any = profile.plot()
+    assert "beta (the count), " in str(figure.layout.annotations)
 
 
 def test_an_interval_that_reaches_chance_tells_nothing() -> None:

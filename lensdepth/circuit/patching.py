@@ -254,10 +254,11 @@ def component_run(
     states: list[Tensor] = []
     for layer in range(len(z)):
         # Heads side by side, as they are in z; an MLP as a whole.
-        for stream, written_there, chosen in (
+        parts: tuple[tuple[Stream, Tensor, Tensor], ...] = (
             ("z", z, members.heads[:, :, layer].repeat_interleave(d_head, dim=-1)),
             ("mlp_out", mlp_out, members.mlps[:, :, layer, None]),
-        ):
+        )
+        for stream, written_there, chosen in parts:
             if chosen.any():
                 hooks.append(site_hook(stream, layer))
                 states.append(written_there[layer].where(chosen, torch.nan))

@@ -117,10 +117,11 @@ def grouped(
         size: blocks of the model, and heads of each.
         caller: named in errors.
     """
-    groups, spans = [], {}
+    groups: list[Group] = []
+    spans: dict[str, Span] = {}
     for at in _wanted(named):
-        where = positions if at is None else "all" if at == "all" else [at]
-        if isinstance(positions, Mapping) and at in positions:
+        where: PatchPositions = positions if at is None else "all" if at == "all" else [at]
+        if isinstance(positions, Mapping) and isinstance(at, str) and at in positions:
             where = {at: positions[at]}
         found = resolve_spans(roles, where, caller=caller)
         spans |= {span.name: span for span in found}

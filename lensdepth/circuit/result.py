@@ -1,8 +1,9 @@
 """What patching a set of components did: the result, its table and its figure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -206,7 +207,7 @@ class CircuitResult:
         rows = []
         for name in frame["patched"].unique():
             row: dict[str, object] = {"patched": name}
-            found = {
+            found: dict[str, Sequence[Any]] = {
                 column: stats.bootstrap_mean(
                     wide.loc[name, column].to_numpy(dtype=float), n_resamples=n_resamples
                 )

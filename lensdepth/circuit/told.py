@@ -146,7 +146,8 @@ def _first(result: "CircuitResult") -> str:
         said = f", {number(float(result.transferred[0].nanmean()))} of the logit difference"
     if "success" not in result.outcome.metrics:
         return said
-    return f"{said}, and that answer comes first in {percent(float(result.success[0].nanmean()))}"
+    first = percent(float(result.success[0].nanmean()))
+    return f"{said}, and that answer comes first in {first} of the pairs"
 
 
 def _beside(answer: Answer, verb: str) -> str:

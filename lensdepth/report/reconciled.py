@@ -25,7 +25,7 @@ DEFINITIONS = {
     "lens and patching, one cut": "the one cut that parts all these curves best",
 }
 """Definition of the switch -> what it is the place of."""
-FOUND = ("transition", "crossing", "change", "commitment")
+FOUND = ("transition", "crossing")
 """Verdicts that name a place."""
 
 
@@ -68,7 +68,7 @@ def definitions(findings: "Measured") -> list[str]:
     lens, crossing = (found.get(n) for n in ("logit lens, sigmoid", "patching, crossing"))
     if lens is None or crossing is None:
         return said
-    by_lens, by_control = (one.verdict in FOUND for one in (lens, crossing))
+    by_lens, by_control = (getattr(one, "verdict", None) in FOUND for one in (lens, crossing))
     if by_control and not by_lens:
         said.append(
             "Patching finds a place and the lens none, and both may hold. Patching asks which "
