@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,17 @@ def test_an_answer_erased_is_none_brought(planted: Any) -> None:
     by_difference = patched(planted(both), "L2H0", also=(), n_random=0)
     assert by_difference.judged == "logit_diff"
     assert by_difference.enough.verdict == "in part"
+
+
+def test_an_answer_that_gains_nothing_is_not_judged_by(planted: Any) -> None:
+    """A share of a way backwards would be none; the difference of both answers is left."""
+    found = patched(planted(chain), "L1H0", n_random=0)
+    at = found.outcome.metrics.index("target_logit")
+    source = found.outcome.source.clone()
+    source[at] = found.outcome.base[at] - 1
+    other = replace(found, outcome=replace(found.outcome, source=source))
+    assert (found.judged, other.judged) == ("target_logit", "logit_diff")
+    assert other.enough.share.value == pytest.approx(float(found.transferred[0].mean()), abs=1e-3)
 
 
 def test_nothing_that_reaches_the_end_is_enough_elsewhere(planted: Any) -> None:

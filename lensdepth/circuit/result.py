@@ -138,10 +138,12 @@ class CircuitResult:
     def judged(self) -> str:
         """The metric that `enough` and `needed` go by: the logit of the source run's own answer
         (see `metrics.answer_logit`) where it was read beside the logit difference, so that an
-        answer erased passes for none brought; else the main metric."""
-        if self.outcome.metrics[0] != "logit_diff" or not set(ANSWERS) <= set(self.outcome.metrics):
-            return self.outcome.metrics[0]
-        return ANSWERS[0] if self.mode == "denoise" else ANSWERS[1]
+        answer erased passes for none brought; else, and where that answer gains nothing from base
+        to source run, the main metric."""
+        main, own = self.outcome.metrics[0], ANSWERS[0 if self.mode == "denoise" else 1]
+        if main != "logit_diff" or own not in self.outcome.metrics:
+            return main
+        return own if way_of(self.outcome, own).mean() > 0 else main
 
     @property
     def enough(self) -> Answer:

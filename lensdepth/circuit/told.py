@@ -174,7 +174,9 @@ def _others(result: "CircuitResult") -> list[str]:
     if every < MOST:
         return [
             f"All heads and MLPs together bring no more than {number(every)} there, so that no "
-            f"set can be enough: the rest comes by tokens that were not patched."
+            f"set can be enough: the rest comes by "
+            + ("the embedding there, or by " if result.patches_input else "")
+            + "tokens that were not patched."
         ]
     said = f"All others together bring {number(others)}"
     if others <= LITTLE:
