@@ -30,6 +30,8 @@ WHERE = (*ALONG, "position", "head")
 VERBS = {"control": "run", "edit": "made", "scope": "made", "position": "edited"}
 DONE = {"PatchProfile": "patched", "SteeringProfile": "steered"}
 """What was not done where a label is missing, by axis; or by the profile, where it has a word."""
+ANSWERS = ("target_logit", "foil_logit")
+"""The two halves of the main metric `logit_diff`, where both were read off beside it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

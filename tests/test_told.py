@@ -254,13 +254,14 @@ def test_doses_are_said_where_half_is_moved() -> None:
 def test_what_the_norm_tells_is_said_only_beyond_chance() -> None:
     said = analysis("decoding").sentences(results.decoding())
     assert said[0].startswith("The norm alone tells more than chance of beta (0.60 against 0.25")
-    assert "Of nothing decoded does the norm tell more than the direction" in said[1]
+    assert "Of nothing decoded does the norm clearly tell more than the direction" in said[1]
     assert analysis("decoding").sentences(results.decoding(p=0.5)) == [
-        "Of beta the norm alone tells nothing beyond chance; the direction does."
+        "Of beta the norm alone tells nothing that could be told from chance at any depth "
+        "(corrected for all parts and depths); the direction does."
     ]
     chance = replace(results.decoding(p=0.5), p=torch.full((1, 3, 9), 0.5))
     assert analysis("decoding").sentences(chance) == [
-        "Of beta neither the norm nor the direction tells anything beyond chance."
+        "Of beta neither the norm nor the direction tells anything that could be told from chance."
     ]
     ahead = replace(results.decoding(), difference_low=torch.full((1, 9), 0.1))
     assert "tells more than the direction of beta" in analysis("decoding").sentences(ahead)[1]
@@ -298,9 +299,9 @@ def test_blocks_are_said_to_work_together_or_again_only_beyond_chance() -> None:
         in (said[0])
     )
     assert "block 3, reaches 67% of that" in said[0]
-    assert "less than the whole, by 0.50 nats: blocks work together (synergy)" in said[0]
+    assert "less than the whole, by 0.50 nats, 17% of it: together they do more" in said[0]
     assert "Of block 3's effect of 2.00 nats, 0.50 is what it writes straight" in said[1]
     again = analysis("locality").sentences(results.locality(local=2.0, whole=1.5))[0]
-    assert "more than the whole, by 1.00 nats: blocks do the same work again" in again
+    assert "more than the whole, by 1.00 nats, 67% of it: some of what they do one by one" in again
     even = analysis("locality").sentences(results.locality(local=2.5, whole=3.0))[0]
     assert "add up to the whole as far as can be told" in even

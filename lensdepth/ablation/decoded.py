@@ -156,6 +156,7 @@ class DecodingProfile:
         """
         from lensdepth import plotting
         from lensdepth.ablation.decoding_told import PERMUTED, UNITS, part_curve
+        from lensdepth.tasks.meanings import label_name
         from lensdepth.telling.curves import Curve
         from lensdepth.telling.names import edit_name, position_name
 
@@ -174,7 +175,8 @@ class DecodingProfile:
                     depths=self.depths.numpy(),
                 )
             )
-            panels.append(plotting.Panel(title=f"{label}, {UNITS[kind]}", curves=curves))
+            title = f"{label_name(label, self.provenance.task)}, {UNITS[kind]}"
+            panels.append(plotting.Panel(title=title, curves=curves))
         return plotting.depth_story(
             panels,
             n_layers=self.n_layers,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.names import edit_name
 from lensdepth.telling.numbers import number
@@ -39,14 +40,15 @@ def curves(profile: "DecodingProfile") -> list[Curve]:
     """Score of the norm and of the direction for each label, and where chance ends."""
     found = []
     for label in profile.labels:
+        called = label_name(label, profile.provenance.task)
         found += [
-            part_curve(profile, label, part, name=f"{label}, {edit_name(part)}")
+            part_curve(profile, label, part, name=f"{called}, {edit_name(part)}")
             for part in ("norm", "direction")
         ]
         null = profile.of("null_high", label=label, part="norm").numpy()
         found.append(
             Curve.from_interval(
-                f"{label}, {PERMUTED}",
+                f"{called}, {PERMUTED}",
                 null,
                 key=f"{label}_null",
                 role="control",
@@ -78,12 +80,15 @@ def sentences(profile: "DecodingProfile") -> list[str]:
     """What can be read off the norm, against permuted labels, and off the direction."""
     p = profile.p_holm
     norm = profile.parts.index("norm")
+    names = [label_name(label, profile.provenance.task) for label in profile.labels]
+    # An interval over prompts that reaches down to chance tells nothing, however labels shuffle.
+    p = p.where(profile.low > profile.null_mean, 1.0)
     told, untold = [], []
-    for i, label in enumerate(profile.labels):
+    for i, label in enumerate(names):
         if float(p[i, norm].min()) < 0.05:
             depth = int(torch.where(p[i, norm] < 0.05, profile.score[i, norm], -1e9).argmax())
             told.append(
-                f"{label} ({number(float(profile.score[i, norm, depth]))} against "
+                f"{_opened(label)}{number(float(profile.score[i, norm, depth]))} against "
                 f"{number(float(profile.null_mean[i, norm, depth]))} by chance at depth "
                 f"{int(profile.depths[depth])})"
             )
@@ -93,21 +98,30 @@ def sentences(profile: "DecodingProfile") -> list[str]:
     if told:
         said.append(f"The norm alone tells more than chance of {'; '.join(told)}.")
     direction = p[:, profile.parts.index("direction")]
-    nor = [one for one in untold if float(direction[profile.labels.index(one)].min()) >= 0.05]
+    nor = [one for one in untold if float(direction[names.index(one)].min()) >= 0.05]
     if nor:
         said.append(
-            f"Of {', '.join(nor)} neither the norm nor the direction tells anything beyond chance."
+            f"Of {', '.join(nor)} neither the norm nor the direction tells anything that could be "
+            f"told from chance."
         )
     if len(untold) > len(nor):
         rest = ", ".join(one for one in untold if one not in nor)
-        said.append(f"Of {rest} the norm alone tells nothing beyond chance; the direction does.")
+        said.append(
+            f"Of {rest} the norm alone tells nothing that could be told from chance at any depth "
+            f"(corrected for all parts and depths); the direction does."
+        )
     ahead = [
         label
-        for i, label in enumerate(profile.labels)
+        for i, label in enumerate(names)
         if bool(((p[i, norm] < 0.05) & (profile.difference_low[i] > 0)).any())
     ]
     if ahead:
         said.append(f"At some depth the norm tells more than the direction of {', '.join(ahead)}.")
     elif told:
-        said.append("Of nothing decoded does the norm tell more than the direction at any depth.")
+        said.append("Of nothing decoded does the norm clearly tell more than the direction.")
     return said
+
+
+def _opened(label: str) -> str:
+    """A label and an open bracket; one that has a bracket already goes on in it."""
+    return f"{label[:-1]}; " if label.endswith(")") else f"{label} ("

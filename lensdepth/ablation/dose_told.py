@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from jaxtyping import Float
+from torch import Tensor
+
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
 from lensdepth.telling.names import edit_name
@@ -11,6 +14,8 @@ from lensdepth.telling.plain import Json
 if TYPE_CHECKING:
     from lensdepth.ablation.dose_profile import DoseProfile
 
+CHANGED = 0.1
+"""Nats (KL) below which the prediction is called as it was."""
 ROLES = {"random_direction": "direction"}
 """The control has the colour of what it is a control of."""
 
@@ -69,18 +74,46 @@ def sentences(profile: "DoseProfile") -> list[str]:
             )
         else:
             said.append(f"At {where}, no dose of the turn moves half of the logit difference.")
-        rows = [i for i, part in enumerate(profile.parts) if part == "norm"]
-        mean = profile.kl[rows][:, :, at].nanmean(1)
-        dose, depth = divmod(int(mean.nan_to_num(-1).argmax()), len(at))
-        most = estimate(profile.kl[rows[dose], :, at[depth]], units=profile.provenance.units)
-        where = at_depth(depths[at[depth]], profile.n_layers)
-        said.append(
-            f"Scaling the norm changes the prediction most at {where}: {number(most.value)} nats "
-            f"(KL) with the factor {profile.doses[rows[dose]]:g}. Whether the norm matters is a "
-            f"matter of how much it is changed."
-            if most.value >= 0.1
-            else f"No factor of the norm from "
-            f"{profile.doses[rows].min():g} to {profile.doses[rows].max():g} changes the "
-            f"prediction by more than {number(most.value)} nats (KL) at any depth before the last."
-        )
+        said.append(_norm(profile, at))
     return said
+
+
+def _norm(profile: "DoseProfile", at: list[int]) -> str:
+    """What scaling does most, in the number that is drawn, in KL and to the first choice."""
+    units = profile.provenance.units
+    rows = [i for i, part in enumerate(profile.parts) if part == "norm"]
+    factors = profile.doses[rows]
+
+    def largest(values: Float[Tensor, "dose pair depth"]) -> tuple[int, int]:
+        mean = values[rows][:, :, at].nanmean(1).abs()
+        dose, depth = divmod(int(mean.nan_to_num(-1).argmax()), len(at))
+        return rows[dose], at[depth]
+
+    def place(dose: int, depth: int) -> str:
+        where = at_depth(int(profile.depths[depth]), profile.n_layers)
+        return f"with the factor {profile.doses[dose]:g} at {where}"
+
+    drawn, other = largest(profile.transferred), largest(profile.kl)
+    moved, most = (
+        estimate(values[dose][:, depth], units)
+        for values, (dose, depth) in ((profile.transferred, drawn), (profile.kl, other))
+    )
+    drawn_text = (
+        f"the logit difference, which is drawn, moves by {moved} of the way at most, "
+        f"{place(*drawn)}"
+    )
+    if most.value < CHANGED:
+        return (
+            f"No factor of the norm from {factors.min():g} to {factors.max():g} changes the "
+            f"prediction by more than {number(most.value)} nats (KL) at any depth before the last; "
+            f"{drawn_text}."
+        )
+    dose, depth = other
+    flipped = estimate(profile.flip[dose][:, depth], units, share=True)
+    return (
+        f"Scaling the norm changes the prediction most at "
+        f"{at_depth(int(profile.depths[depth]), profile.n_layers)}: {number(most.value)} nats (KL) "
+        f"with the factor {profile.doses[dose]:g}, and the first choice in {flipped.percent} of "
+        f"the pairs. Of that {drawn_text}: what goes to or comes from other tokens than the two "
+        f"answers is in the one and not in the other."
+    )

@@ -15,7 +15,6 @@ from lensdepth import stats
 from lensdepth.circuit.told import run_names
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
 from lensdepth.heatmaps import Axis, depth_axis, effect_heatmap
-from lensdepth.telling.names import metric_words
 from lensdepth.telling.numbers import Interval, counted, number
 from lensdepth.telling.tokens import signed
 from lensdepth.tokens import told_apart
@@ -105,9 +104,11 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
     names = run_names(result)
     there = [n for n in names if n in frame.index and n not in ("base", "source")]
     colour = dict.fromkeys(names, PALETTE["full"]) | {
-        "circuit": PALETTE["prediction"],
-        "random": PALETTE["control"],
         "complement": PALETTE["input"],
+        **dict.fromkeys(
+            ("circuit", "shared", "circuit removed", "shared removed"), PALETTE["prediction"]
+        ),
+        **dict.fromkeys(("random", "random removed"), PALETTE["control"]),
     }
 
     def bars(column: str, title: str, marks: Sequence[float]) -> Bars:
@@ -123,12 +124,15 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
             marks=marks,
         )
 
+    # Side by side there is no room for whole units; 0 is the base run and 1 the source run in all.
+    panels = [bars("transferred", "transferred fraction", (1.0,))]
+    if result.judged != result.outcome.metrics[0]:
+        panels.insert(0, bars("brought", "of the answer's gain", (1.0,)))
+    if "success" in result.outcome.metrics:
+        panels.append(bars("success", "answer comes first", (1.0,)))
     return horizontal_bars(
         [names[name] for name in there],
-        [
-            bars("transferred", metric_words("transferred").unit, (1.0,)),
-            bars("success", metric_words("success").unit, (1.0,)),
-        ],
+        panels,
         title=f"Patching {_listed(result.components)} ({result.mode})",
     )
 

@@ -260,7 +260,10 @@ def circuit_table(result: "CircuitResult") -> Parts:
     rows = result.mean_frame().set_index("patched")
     table = Table(box=None, pad_edge=False)
     table.add_column("patched", no_wrap=True, style="bold")
-    heads = {"logit_diff": "logit difference", "transferred": "transferred", "success": "success"}
+    heads = {
+        "logit_diff": "logit difference", "transferred": "transferred",
+        "brought": "source's answer", "success": "success",
+    }  # fmt: skip
     for head in heads.values():
         table.add_column(head, justify="right", no_wrap=True)
     for key, name in run_names(result).items():
@@ -271,7 +274,7 @@ def circuit_table(result: "CircuitResult") -> Parts:
                 for c in heads
             ]
             table.add_row(Text(name), *cells)
-    return [table, "", " ".join(sentences(result))]
+    return [table, "", *sentences(result)]
 
 
 def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

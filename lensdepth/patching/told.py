@@ -109,12 +109,13 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
     else:
         mean = profile.control_success.nanmean(0)
         row, column = divmod(int(mean.argmax()), mean.shape[1])
-        most = estimate(
-            profile.control_success[:, row, column], units=profile.provenance.units, share=True
-        )
+        units = profile.provenance.units
+        most = estimate(profile.control_success[:, row, column], units, share=True)
+        own = estimate(profile.efficacy(profile.positions[column])[:, row], units, share=True)
         said.append(
             f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
-            f"({position_name(profile.positions[column])}, depth {depths[row]})."
+            f"({position_name(profile.positions[column])}, depth {depths[row]}; the source's own "
+            f"in {own.percent} there)."
         )
     error = profile.self_patch_error
     said.append(

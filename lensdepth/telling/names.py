@@ -74,6 +74,18 @@ METRICS = {
         "change of the logit difference", "nats",
         "change of logit(target) − logit(foil), nats", "towards foil", "towards target",
     ),
+    "target_logit": MetricWords(
+        "change of logit(target)", "nats",
+        "change of logit(target), against tokens that are no answer, nats",
+        "target lost",
+        "target gained",
+    ),
+    "foil_logit": MetricWords(
+        "change of logit(foil)", "nats",
+        "change of logit(foil), against tokens that are no answer, nats",
+        "foil lost",
+        "foil gained",
+    ),
     "log_prob": MetricWords(
         "change of the answer's log-probability", "nats",
         "change of log p(answer of the source), nats", "away from it", "towards it",
