@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from lensdepth.ablation.dose import dose_response
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.arguments import checked
+from lensdepth.claims.contrasts import contrast_sweep
 from lensdepth.claims.evidence import FACTORS, N_FOLDS, PROFILES, STREAM, Evidence, reason_of
 from lensdepth.geometry.reading import read_states
 from lensdepth.locality.compare import compare_local_global
@@ -51,6 +52,7 @@ def complete_evidence(
         ),
         "locality": lambda: compare_local_global(model, task, stream=STREAM),
         "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),
+        "contrasts": lambda: contrast_sweep(model, task, seed=seed),
     }
     found: dict[str, Any] = {}
     refused = dict(known.refused)

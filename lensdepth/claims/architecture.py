@@ -1,0 +1,108 @@
+"""What untrained twins of a model give, and what follows: a statement that holds by architecture.
+
+A statement that they pass says something of the architecture and of the prompts, and nothing of
+what a model learned. Their task is the user's own prompts with the twin's first choices as answers,
+so that every pair is "right"; pairs are those whose two answers differ.
+
+The rule, stated before any result. A twin passes a statement where its number, uncertainty aside,
+lies on the statement's side of the threshold; without a number it passes nothing. A statement is
+"by architecture" where any drawn twin passes it, or where the next one would with a chance above
+5 %, by the predictive distribution of the drawn numbers: Student's t, n - 1 degrees of freedom,
+about their mean, with their standard deviation times the root of 1 + 1 / n. Counting alone could
+not do it: after none of five, up to 45 % of all twins may pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats as distributions
+
+from lensdepth.claims.verdict import Expectation
+
+N_TWINS = 5
+OFTEN = 0.05
+"""Chance of a further twin passing, above which a statement is by architecture."""
+FEWEST_DRAWS = 3
+"""Numbers that a predictive distribution needs; fewer are counted alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """The numbers of the twins that could be measured."""
+
+    numbers: tuple[Mapping[str, float | None], ...] = ()
+    """One a twin: key of a statement -> its number, None where it has none."""
+    note: str = ""
+    """Why there are none, or fewer than asked for."""
+
+    def beside(self, key: str, expect: Expectation | None, threshold: float | None) -> "Beside":
+        """What stands beside a model's own number."""
+        found = [one.get(key) for one in self.numbers]
+        values = tuple(sorted(x for x in found if x is not None))
+        if expect is None or threshold is None or not found:
+            return Beside(n=len(found), values=values)
+        passed = sum(passes(x, expect, threshold) for x in values)
+        often = chance(values, expect, threshold) > OFTEN
+        return Beside(
+            n=len(found),
+            values=values,
+            passed=passed,
+            by_architecture=bool(passed or often),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """One statement's numbers on untrained twins."""
+
+    n: int = 0
+    """Twins that were measured."""
+    values: tuple[float, ...] = ()
+    """Their numbers, ascending; twins without one are not among them."""
+    passed: int = 0
+    """How many pass the statement."""
+    by_architecture: bool = False
+    """Whether untrained twins pass it too often for it to support anything."""
+
+    @property
+    def median(self) -> float | None:
+        """The middle of the twins' numbers."""
+        return float(np.median(self.values)) if self.values else None
+
+    @property
+    def low(self) -> float | None:
+        """The smallest of them."""
+        return self.values[0] if self.values else None
+
+    @property
+    def high(self) -> float | None:
+        """The largest of them."""
+        return self.values[-1] if self.values else None
+
+    @property
+    def share(self) -> float | None:
+        """Share of the twins that pass; None where none was measured."""
+        return self.passed / self.n if self.n else None
+
+
+def passes(value: float, expect: Expectation, threshold: float) -> bool:
+    """Whether a number lies on the statement's side of its threshold."""
+    if expect == "equivalent":
+        return abs(value) < threshold
+    return value > threshold if expect == "greater" else value < threshold
+
+
+def chance(values: Sequence[float], expect: Expectation, threshold: float) -> float:
+    """Chance that a further draw passes, by the draws' predictive distribution; 0 without one."""
+    n = len(values)
+    if n < FEWEST_DRAWS:
+        return 0.0
+    spread = float(np.std(values, ddof=1)) * np.sqrt(1 + 1 / n)
+    mean = float(np.mean(values))
+    if spread <= 1e-12 * max(1.0, abs(mean)):
+        return float(passes(mean, expect, threshold))
+    below = distributions.t(n - 1, mean, spread).cdf
+    if expect == "equivalent":
+        return float(below(threshold) - below(-threshold))
+    return float(1 - below(threshold) if expect == "greater" else below(threshold))

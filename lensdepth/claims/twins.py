@@ -1,0 +1,104 @@
+"""The task of an untrained twin: the user's prompts, with the twin's own first choices as answers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from lensdepth.claims.context import context_labels
+from lensdepth.model import DepthModel
+from lensdepth.tasks.task import Task
+from lensdepth.tokens import TokenBatch, pad_tokens
+
+MOST_PAIRS = 40
+"""Pairs that a twin is measured on: its numbers need no more, and cost as the model's own."""
+
+
+def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
+    """The task's prompts with the twin's own first choices as answers, where these differ.
+
+    First the task's own pairs; where too few of them have two answers, further ones are made of
+    prompts that differ in nothing but the input.
+
+    Raises:
+        ValueError: there are fewer than `fewest`.
+    """
+    assert task.corrupted is not None
+    assert task.corrupted_tokens is not None
+    assert task.inputs is not None
+    assert task.corrupted_inputs is not None
+    assert task.input_positions is not None
+    assert task.corrupted_input_positions is not None
+    n = len(task)
+    prompts = (*task.clean, *task.corrupted)
+    inputs = (*task.inputs, *task.corrupted_inputs)
+    batches = (task.clean_tokens, task.corrupted_tokens)
+    positions = torch.cat([task.input_positions, task.corrupted_input_positions])
+    answers = torch.cat([_first_choices(twin, batch) for batch in batches]).tolist()
+    frames = [text.replace(word, "\0") for text, word in zip(prompts, inputs, strict=True)]
+    own = [(i, n + i) for i in range(n)]
+    pairs = _answered_apart(own, prompts, answers, seed)
+    if len(pairs) < MOST_PAIRS:
+        other = [
+            (i, j)
+            for i in range(n)
+            for j in range(2 * n)
+            if i != j and frames[i] == frames[j] and inputs[i] != inputs[j]
+        ]
+        there = {(prompts[i], prompts[j]) for i, j in pairs}
+        more = _answered_apart(other, prompts, answers, seed)
+        pairs += [(i, j) for i, j in more if (prompts[i], prompts[j]) not in there]
+    if len(pairs) < fewest:
+        raise ValueError(
+            f"it answers {len(pairs)} pairs of these prompts in two ways, and {fewest} are needed"
+        )
+    clean, corrupted = (list(side) for side in zip(*pairs[:MOST_PAIRS], strict=True))
+    rows = [*(batches[0].row(i) for i in range(n)), *(batches[1].row(i) for i in range(n))]
+
+    def texts(values: Sequence[str], at: Sequence[int]) -> tuple[str, ...]:
+        return tuple(values[i] for i in at)
+
+    def tokens(at: Sequence[int]) -> TokenBatch:
+        return pad_tokens([rows[i] for i in at], pad_id=rows[0][0])
+
+    said = [twin.token_text(answer) for answer in answers]
+    context = [name for name in context_labels(task) if name in task.labels.columns]
+    return replace(
+        task,
+        name=f"{task.name}, own answers",
+        clean=texts(prompts, clean),
+        corrupted=texts(prompts, corrupted),
+        target=texts(said, clean),
+        foil=texts(said, corrupted),
+        clean_tokens=tokens(clean),
+        corrupted_tokens=tokens(corrupted),
+        target_ids=torch.tensor([answers[i] for i in clean]),
+        foil_ids=torch.tensor([answers[i] for i in corrupted]),
+        input_positions=positions[clean],
+        corrupted_input_positions=positions[corrupted],
+        inputs=texts(inputs, clean),
+        corrupted_inputs=texts(inputs, corrupted),
+        where=tuple(task.where[i] for i in clean),
+        labels=task.labels[context].iloc[clean].reset_index(drop=True),
+        n_drawn=len(clean),
+        n_multi_token=0,
+        n_wrong=0,
+    )
+
+
+def _first_choices(twin: DepthModel, batch: TokenBatch) -> torch.Tensor:
+    parts = [batch[slice(start, start + 32)] for start in range(0, len(batch), 32)]
+    return torch.cat([twin.logits(part)[:, -1].argmax(-1).cpu() for part in parts])
+
+
+def _answered_apart(
+    pairs: Sequence[tuple[int, int]], prompts: Sequence[str], answers: Sequence[int], seed: int
+) -> list[tuple[int, int]]:
+    """Those with two answers, each two prompts once, in an order of chance."""
+    apart: dict[tuple[str, str], tuple[int, int]] = {}
+    for i, j in pairs:
+        if answers[i] != answers[j]:
+            apart.setdefault((prompts[i], prompts[j]), (i, j))
+    kept = list(apart.values())
+    return [kept[k] for k in np.random.default_rng(seed).permutation(len(kept))]
