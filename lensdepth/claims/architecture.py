@@ -6,10 +6,15 @@ so that every pair is "right"; pairs are those whose two answers differ.
 
 The rule, stated before any result. A twin passes a statement where its number, uncertainty aside,
 lies on the statement's side of the threshold; without a number it passes nothing. A statement is
-"by architecture" where any drawn twin passes it, or where the next one would with a chance above
-5 %, by the predictive distribution of the drawn numbers: Student's t, n - 1 degrees of freedom,
-about their mean, with their standard deviation times the root of 1 + 1 / n. Counting alone could
-not do it: after none of five, up to 45 % of all twins may pass.
+"by architecture" where any drawn twin passes it, or where more than one in twenty would by a normal
+distribution with the drawn numbers' mean and standard deviation. Counting alone could not do it:
+after none of five, up to 45 % of all twins may pass.
+
+By itself such a statement supports nothing. A claim can be supported where one of its statements
+is not by architecture, or where the model's own number lies beyond the twins': where a further twin
+would come as far with a chance of 5 % at most. That is told by the predictive distribution:
+Student's t, n - 1 degrees of freedom, about the drawn numbers' mean, with their standard deviation
+times the root of 1 + 1 / n, which knows how little so few draws say.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,19 +41,25 @@ class Draws:
     note: str = ""
     """Why there are none, or fewer than asked for."""
 
-    def beside(self, key: str, expect: Expectation | None, threshold: float | None) -> "Beside":
+    def beside(
+        self, key: str, own: float | None, expect: Expectation | None, threshold: float | None
+    ) -> "Beside":
         """What stands beside a model's own number."""
         found = [one.get(key) for one in self.numbers]
         values = tuple(sorted(x for x in found if x is not None))
         if expect is None or threshold is None or not found:
             return Beside(n=len(found), values=values)
         passed = sum(passes(x, expect, threshold) for x in values)
-        often = chance(values, expect, threshold) > OFTEN
+        often = chance(values, expect, threshold, predictive=False) > OFTEN
+        far = None
+        if own is not None and expect != "equivalent" and len(values) >= FEWEST_DRAWS:
+            far = chance(values, expect, own)
         return Beside(
             n=len(found),
             values=values,
             passed=passed,
             by_architecture=bool(passed or often),
+            as_far=far,
         )
 
 
@@ -63,7 +74,15 @@ class Beside:
     passed: int = 0
     """How many pass the statement."""
     by_architecture: bool = False
-    """Whether untrained twins pass it too often for it to support anything."""
+    """Whether untrained twins pass it too often for it to support anything by itself."""
+    as_far: float | None = None
+    """Chance that a further twin comes as far as the model; None where it is not known."""
+
+    @property
+    def says_nothing(self) -> bool:
+        """By architecture, and the model's own number is not beyond the twins'."""
+        beyond = self.as_far is not None and self.as_far <= OFTEN
+        return self.by_architecture and not beyond
 
     @property
     def median(self) -> float | None:
@@ -93,16 +112,29 @@ def passes(value: float, expect: Expectation, threshold: float) -> bool:
     return value > threshold if expect == "greater" else value < threshold
 
 
-def chance(values: Sequence[float], expect: Expectation, threshold: float) -> float:
-    """Chance that a further draw passes, by the draws' predictive distribution; 0 without one."""
+def chance(
+    values: Sequence[float], expect: Expectation, threshold: float, *, predictive: bool = True
+) -> float:
+    """Chance that a further draw passes; 0 where the draws are too few to say.
+
+    Args:
+        values: the draws.
+        expect: on which side of the threshold a number passes.
+        threshold: what it is held against.
+        predictive: reckon with what so few draws leave open of mean and spread; else take both for
+            known.
+    """
     n = len(values)
     if n < FEWEST_DRAWS:
         return 0.0
-    spread = float(np.std(values, ddof=1)) * np.sqrt(1 + 1 / n)
-    mean = float(np.mean(values))
-    if spread <= 1e-12 * max(1.0, abs(mean)):
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    if spread <= 1e-9 * max(1.0, abs(mean)):
         return float(passes(mean, expect, threshold))
-    below = distributions.t(n - 1, mean, spread).cdf
+    law = (
+        distributions.t(n - 1, mean, spread * np.sqrt(1 + 1 / n))
+        if predictive
+        else distributions.norm(mean, spread)
+    )
     if expect == "equivalent":
-        return float(below(threshold) - below(-threshold))
-    return float(1 - below(threshold) if expect == "greater" else below(threshold))
+        return float(law.cdf(threshold) - law.cdf(-threshold))
+    return float(law.sf(threshold) if expect == "greater" else law.cdf(threshold))

@@ -52,9 +52,7 @@ def late_couplings(
         rows = _different(prompts, zones, group)
         if len(rows) < FEWEST:
             return None
-        js = distribution_distances(geometry.log_probs[torch.from_numpy(rows)])["js"]
-        distances = np.stack([state_distances(x[torch.from_numpy(rows)]) for x in geometry.states])
-        table = PairTable(distances, js[None])
+        table = _table(geometry, rows)
         early, late = zones.group_early[group], zones.group_late[group]
         found = table.all_pairs()
         if np.isnan(found[ANGLE, 0, late]).all():
@@ -73,6 +71,35 @@ def late_couplings(
         )
         for word in WORDS
     }
+
+
+def coupling_numbers(
+    prompts: Sequence[str],
+    geometry: Geometry,
+    early: Bool[Array, " depth"],
+    late: Bool[Array, " depth"],
+) -> dict[str, float] | None:
+    """The numbers of WORDS between all prompts, at given depths; None where they have none.
+
+    For what needs no interval and chose its depths elsewhere.
+    """
+    first: dict[str, int] = {}
+    for row, prompt in enumerate(prompts):
+        first.setdefault(prompt, row)
+    rows = np.array(list(first.values())[:MOST], dtype=int)
+    if len(rows) < FEWEST:
+        return None
+    found = _table(geometry, rows).all_pairs()
+    if np.isnan(found[ANGLE, 0, late]).all():
+        return None
+    return {word: number(_known(found), early, late) for word, number in WORDS.items()}
+
+
+def _table(geometry: Geometry, rows: Int[Array, " row"]) -> PairTable:
+    """Distances of states and of predictions between some prompts."""
+    at = torch.from_numpy(rows)
+    js = distribution_distances(geometry.log_probs[at])["js"]
+    return PairTable(np.stack([state_distances(x[at]) for x in geometry.states]), js[None])
 
 
 def _known(couplings: Float[Array, "coupling target depth"]) -> Float[Array, "coupling depth"]:

@@ -10,14 +10,16 @@ from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import N_TWINS, Draws
 from lensdepth.claims.complete import complete_evidence
+from lensdepth.claims.coupling import coupling_numbers
 from lensdepth.claims.deals import Number
 from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
-from lensdepth.claims.grounds import Grounds, lay_grounds
+from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
 from lensdepth.claims.measures import Unmeasured, handover_curve, measure
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
 from lensdepth.claims.twins import own_task
 from lensdepth.claims.verdict import Judged, all_of, decide
+from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
 from lensdepth.provenance import ModelInfo, make_provenance
@@ -65,7 +67,7 @@ def evaluate_claims(
         evidence: what has been measured on this task already; the rest is measured here. Where the
             model answers some pairs wrongly, all of it is measured here, on the others: controls,
             centroids and random directions depend on which pairs there are.
-        twins: how many untrained twins are drawn, each measured on 40 pairs at most; 0 for none,
+        twins: how many untrained twins are drawn, each measured on 60 pairs at most; 0 for none,
             and then nothing is known to be by architecture.
         seed: of the groups of prompts, of the controls and of the twins' weights.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -128,7 +130,7 @@ def draw_twins(
         try:
             twin = untrained(model, seed=seed + k)
             own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
-            whole = complete_evidence(twin, own, seed=seed, batch_size=batch_size)
+            whole = complete_evidence(twin, own, seed=seed, batch_size=batch_size, lean=True)
         except ValueError as refusal:
             notes[reason(refusal)] = None
             continue
@@ -136,10 +138,13 @@ def draw_twins(
         if grounds.zones is None:
             notes[grounds.absent["zones"]] = None
             continue
-        found = ((one.key, _number(one.key, grounds)[0]) for one in STATEMENTS)
-        numbers.append(
-            {key: None if number is None else number.found.value for key, number in found}
-        )
+        found = {one.key: _number(one.key, grounds)[0] for one in STATEMENTS}
+        values = {key: None if one is None else one.found.value for key, one in found.items()}
+        # Angles against predictions need no answers: of all prompts, more than the twin has pairs.
+        geometry = geometry_of(read_states(twin, task, batch_size=batch_size))
+        early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5
+        coupled = coupling_numbers(task.clean, geometry, early, late) or {}
+        numbers.append(values | {f"C4 {word}": value for word, value in coupled.items()})
     note = ""
     if notes:
         which = "no untrained twin" if not numbers else f"{n - len(numbers)} of {n} untrained twins"
@@ -234,7 +239,9 @@ def _finding(one: Statement, on: Grounds | str, draws: Draws) -> Finding:
         threshold=one.threshold,
         reason=why if found is None else _bear_in_mind(one, on),
         origin=one.origin,
-        twin=draws.beside(one.key, one.expect, one.threshold),
+        twin=draws.beside(
+            one.key, None if found is None else found.found.value, one.expect, one.threshold
+        ),
     )
 
 
@@ -275,7 +282,8 @@ def _beside(on: Grounds | str) -> list[Finding]:
 
 
 BY_ARCHITECTURE = (
-    "it holds by architecture: untrained twins of the model pass every statement of it as well"
+    "it holds by architecture: untrained twins of the model pass every statement of it as well, and "
+    "no number of the model's lies beyond theirs"
 )
 
 
@@ -307,7 +315,7 @@ def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
         reasons = dict.fromkeys(
             part.reason for part in (open_parts if verdict == "cannot tell" else []) or parts
         )
-        if verdict == "supported" and all(part.twin.by_architecture for part in parts):
+        if verdict == "supported" and all(part.twin.says_nothing for part in parts):
             verdict, reasons = "cannot tell", {BY_ARCHITECTURE: None} | reasons
         verdicts.append(
             ClaimVerdict(

@@ -105,7 +105,7 @@ def lay_grounds(
         patch=patch,
         zones=deals[0] if deals else None,
         deals=tuple(deals),
-        geometry=None if evidence.reading is None else _geometry(evidence.reading),
+        geometry=None if evidence.reading is None else geometry_of(evidence.reading),
         ablation=evidence.ablation,
         scaled=scaled,
         steering=evidence.steering,
@@ -117,7 +117,8 @@ def lay_grounds(
     )
 
 
-def _geometry(reading: Reading) -> Geometry:
+def geometry_of(reading: Reading) -> Geometry:
+    """What the claims read off the clean prompts' states."""
     states, read = reading.states.cpu(), reading.per_prompt
     return Geometry(
         states=states,

@@ -221,12 +221,13 @@ class ClaimTable:
                     "twin_high": one.twin.high,
                     "twin_passing": one.twin.share,
                     "by_architecture": one.twin.by_architecture,
+                    "twin_as_far": one.twin.as_far,
                     "reason": one.reason,
                 }
             )
         numbers = (
             "threshold", "effect", "low", "high", "p_claim", "deals_low", "deals_high",
-            "twin_median", "twin_low", "twin_high", "twin_passing",
+            "twin_median", "twin_low", "twin_high", "twin_passing", "twin_as_far",
         )  # fmt: skip
         return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
 

@@ -80,7 +80,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.5,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C1 width",
@@ -90,7 +90,7 @@ STATEMENTS = (
         expect="less",
         threshold=0.25,
         origin="variant",
-        bounds=(0, 1),
+        bounds=(0.0, 1.0),
     ),
     Statement(
         key="C2 input works early",
@@ -100,7 +100,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C2 output works late",
@@ -109,7 +109,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C2 input stops",
@@ -119,7 +119,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C2 output starts",
@@ -129,7 +129,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C2 crossing",
@@ -139,7 +139,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C3 similarity",
@@ -149,7 +149,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.1,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C3 dimensionality",
@@ -158,7 +158,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.1,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C3 curvature",
@@ -167,7 +167,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.1,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C4 late angle",
@@ -177,7 +177,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="study",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C4 late more than early",
@@ -186,7 +186,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="study",
-        bounds=(-2, 2),
+        bounds=(-2.0, 2.0),
     ),
     Statement(
         key="C4 angle more than norm",
@@ -196,7 +196,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.1,
         origin="variant",
-        bounds=(-2, 2),
+        bounds=(-2.0, 2.0),
     ),
     Statement(
         key="C5 beats random",
@@ -206,7 +206,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C5 beats a stretch",
@@ -234,7 +234,7 @@ STATEMENTS = (
         expect="less",
         threshold=0.1,
         origin="ours",
-        bounds=(0, 1),
+        bounds=(0.0, 1.0),
     ),
     Statement(
         key="C5 selective",
@@ -245,7 +245,7 @@ STATEMENTS = (
         expect="greater",
         threshold=0.2,
         origin="variant",
-        bounds=(-1, 1),
+        bounds=(-1.0, 1.0),
     ),
     Statement(
         key="C6 norm tells context",
@@ -282,7 +282,7 @@ STATEMENTS = (
         expect="less",
         threshold=0.1,
         origin="ours",
-        bounds=(0, 1),
+        bounds=(0.0, 1.0),
     ),
     Statement(
         key="C7 no single depth",

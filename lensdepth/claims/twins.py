@@ -1,5 +1,6 @@
 """The task of an untrained twin: the user's prompts, with the twin's own first choices as answers."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,15 +12,18 @@ from lensdepth.model import DepthModel
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch, pad_tokens
 
-MOST_PAIRS = 40
+MOST_PAIRS = 60
 """Pairs that a twin is measured on: its numbers need no more, and cost as the model's own."""
+OFTEN = 3
+"""Prompts that have each answer and each input, where that can be: steering takes centroids of
+other prompts than the two that it leads between."""
 
 
 def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
     """The task's prompts with the twin's own first choices as answers, where these differ.
 
-    First the task's own pairs; where too few of them have two answers, further ones are made of
-    prompts that differ in nothing but the input.
+    An untrained model answers most pairs in one way only, so that prompts are also paired that
+    differ in nothing but the input.
 
     Raises:
         ValueError: there are fewer than `fewest`.
@@ -37,23 +41,20 @@ def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
     positions = torch.cat([task.input_positions, task.corrupted_input_positions])
     answers = torch.cat([_first_choices(twin, batch) for batch in batches]).tolist()
     frames = [text.replace(word, "\0") for text, word in zip(prompts, inputs, strict=True)]
+    # Other prompts may stand in the corrupted one's place, if only the input differs.
     own = [(i, n + i) for i in range(n)]
-    pairs = _answered_apart(own, prompts, answers, seed)
-    if len(pairs) < MOST_PAIRS:
-        other = [
-            (i, j)
-            for i in range(n)
-            for j in range(2 * n)
-            if i != j and frames[i] == frames[j] and inputs[i] != inputs[j]
-        ]
-        there = {(prompts[i], prompts[j]) for i, j in pairs}
-        more = _answered_apart(other, prompts, answers, seed)
-        pairs += [(i, j) for i, j in more if (prompts[i], prompts[j]) not in there]
+    other = [
+        (i, j)
+        for i in range(n)
+        for j in range(2 * n)
+        if i != j and frames[i] == frames[j] and inputs[i] != inputs[j]
+    ]
+    pairs = _chosen(_answered_apart([*own, *other], prompts, answers, seed), [answers, inputs])
     if len(pairs) < fewest:
         raise ValueError(
             f"it answers {len(pairs)} pairs of these prompts in two ways, and {fewest} are needed"
         )
-    clean, corrupted = (list(side) for side in zip(*pairs[:MOST_PAIRS], strict=True))
+    clean, corrupted = (list(side) for side in zip(*pairs, strict=True))
     rows = [*(batches[0].row(i) for i in range(n)), *(batches[1].row(i) for i in range(n))]
 
     def texts(values: Sequence[str], at: Sequence[int]) -> tuple[str, ...]:
@@ -95,10 +96,48 @@ def _first_choices(twin: DepthModel, batch: TokenBatch) -> torch.Tensor:
 def _answered_apart(
     pairs: Sequence[tuple[int, int]], prompts: Sequence[str], answers: Sequence[int], seed: int
 ) -> list[tuple[int, int]]:
-    """Those with two answers, each two prompts once, in an order of chance."""
+    """Those with two answers, each two prompts once, in an order of chance.
+
+    Each clean prompt comes once before any comes again: what is measured on the clean prompts
+    needs many different ones.
+    """
     apart: dict[tuple[str, str], tuple[int, int]] = {}
     for i, j in pairs:
         if answers[i] != answers[j]:
             apart.setdefault((prompts[i], prompts[j]), (i, j))
     kept = list(apart.values())
-    return [kept[k] for k in np.random.default_rng(seed).permutation(len(kept))]
+    mixed = [kept[k] for k in np.random.default_rng(seed).permutation(len(kept))]
+    seen: Counter[str] = Counter()
+    turn = []
+    for i, j in mixed:
+        turn.append((seen[prompts[i]], (i, j)))
+        seen[prompts[i]] += 1
+    return [pair for _, pair in sorted(turn, key=lambda one: one[0])]
+
+
+def _chosen(
+    pairs: list[tuple[int, int]], labels: Sequence[Sequence[object]]
+) -> list[tuple[int, int]]:
+    """The first MOST_PAIRS in which no label is of too few prompts; without it, the first of all.
+
+    Args:
+        pairs: in the order in which they are taken.
+        labels: of every prompt, one after the other.
+    """
+    left = pairs
+    while left:
+        taken = left[:MOST_PAIRS]
+        members = {prompt for pair in taken for prompt in pair}
+        counts = [Counter(label[prompt] for prompt in members) for label in labels]
+        rare = {
+            pair
+            for pair in taken
+            for prompt in pair
+            for label, count in zip(labels, counts, strict=True)
+            if count[label[prompt]] < OFTEN
+        }
+        if not rare:
+            # Too few are left: better numbers without those of steering than none.
+            return taken if 2 * len(taken) >= min(MOST_PAIRS, len(pairs)) else pairs[:MOST_PAIRS]
+        left = [pair for pair in left if pair not in rare]
+    return pairs[:MOST_PAIRS]
