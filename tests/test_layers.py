@@ -66,6 +66,7 @@ LEVELS = (
         "conversion",
         "model",
         "loading",
+        "untrained",
         "replay",
         "tasks",
         "prompts",

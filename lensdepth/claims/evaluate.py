@@ -105,6 +105,8 @@ def evaluate_claims(
     )  # fmt: skip
 
 
+MOST_TRIES = 2
+"""Twins drawn for each one wanted, at most."""
 TWIN_DEALS = 4
 """Deals of a twin's prompts into groups: its numbers are not told more exactly than its draw."""
 
@@ -114,8 +116,8 @@ def draw_twins(
 ) -> Draws:
     """The statements' numbers on untrained twins of a model, on the same prompts.
 
-    A twin that cannot be made, or answers too few of these pairs in two ways, is left out, and the
-    note says why.
+    A twin that answers too few of these pairs in two ways is left out, and another one drawn in its
+    place; where there are too few all the same, or none can be made, the note says why.
 
     Args:
         model: it is left as it is.
@@ -126,9 +128,15 @@ def draw_twins(
     """
     numbers: list[dict[str, float | None]] = []
     notes: dict[str, None] = {}
-    for k in tqdm(range(n), desc="untrained twins", disable=None, leave=False):
+    for k in tqdm(range(MOST_TRIES * n), desc="untrained twins", disable=None, leave=False):
+        if len(numbers) == n:
+            break
         try:
             twin = untrained(model, seed=seed + k)
+        except ValueError as refusal:  # the next one would fare no better
+            notes[reason(refusal)] = None
+            break
+        try:
             own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
             whole = complete_evidence(twin, own, seed=seed, batch_size=batch_size, lean=True)
         except ValueError as refusal:
@@ -146,8 +154,8 @@ def draw_twins(
         coupled = coupling_numbers(task.clean, geometry, early, late) or {}
         numbers.append(values | {f"C4 {word}": value for word, value in coupled.items()})
     note = ""
-    if notes:
-        which = "no untrained twin" if not numbers else f"{n - len(numbers)} of {n} untrained twins"
+    if len(numbers) < n:
+        which = "no untrained twin" if not numbers else f"{len(numbers)} of {n} untrained twins"
         note = f"{which} could be measured: {'; '.join(notes)}"
     return Draws(numbers=tuple(numbers), note=note)
 

@@ -49,7 +49,8 @@ def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
         for j in range(2 * n)
         if i != j and frames[i] == frames[j] and inputs[i] != inputs[j]
     ]
-    pairs = _chosen(_answered_apart([*own, *other], prompts, answers, seed), [answers, inputs])
+    apart = _answered_apart([*own, *other], prompts, answers, seed)
+    pairs = _chosen(apart, [answers, inputs], fewest)
     if len(pairs) < fewest:
         raise ValueError(
             f"it answers {len(pairs)} pairs of these prompts in two ways, and {fewest} are needed"
@@ -116,16 +117,18 @@ def _answered_apart(
 
 
 def _chosen(
-    pairs: list[tuple[int, int]], labels: Sequence[Sequence[object]]
+    pairs: list[tuple[int, int]], labels: Sequence[Sequence[object]], fewest: int
 ) -> list[tuple[int, int]]:
     """The first MOST_PAIRS in which no label is of too few prompts; without it, the first of all.
 
     Args:
         pairs: in the order in which they are taken.
         labels: of every prompt, one after the other.
+        fewest: pairs that are left at least.
     """
     left = pairs
-    while left:
+    # Too few are no better: other numbers without those of steering.
+    while len(left) >= fewest:
         taken = left[:MOST_PAIRS]
         members = {prompt for pair in taken for prompt in pair}
         counts = [Counter(label[prompt] for prompt in members) for label in labels]
@@ -137,7 +140,6 @@ def _chosen(
             if count[label[prompt]] < OFTEN
         }
         if not rare:
-            # Too few are left: better numbers without those of steering than none.
-            return taken if 2 * len(taken) >= min(MOST_PAIRS, len(pairs)) else pairs[:MOST_PAIRS]
+            return taken
         left = [pair for pair in left if pair not in rare]
     return pairs[:MOST_PAIRS]

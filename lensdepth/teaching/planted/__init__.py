@@ -9,7 +9,7 @@ which the norm decides), and the tests and benchmarks hold the toolkit against t
 
 from lensdepth.teaching.planted.blank import D_MODEL, Architecture
 from lensdepth.teaching.planted.language import INPUTS, OUTPUTS, WORDINGS, N, prompt_file
-from lensdepth.teaching.planted.models import deaf, gate, switch
+from lensdepth.teaching.planted.models import deaf, gate, gradual, switch
 
 __all__ = [
     "D_MODEL",
@@ -20,6 +20,7 @@ __all__ = [
     "N",
     "deaf",
     "gate",
+    "gradual",
     "prompt_file",
     "switch",
 ]
