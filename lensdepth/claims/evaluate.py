@@ -297,9 +297,7 @@ BY_ARCHITECTURE = (
 
 def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
     """A verdict for each claim, from the findings of its statements."""
-    by_claim = {
-        claim: [one for one in findings if claim_of(one.key) == claim] for claim in TITLES
-    }
+    by_claim = {claim: [one for one in findings if claim_of(one.key) == claim] for claim in TITLES}
     judged, testable = {}, []
     for claim, parts in by_claim.items():
         # A part that could not be measured leaves a claim open, unless another speaks against it.

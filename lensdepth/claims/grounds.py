@@ -66,9 +66,7 @@ LEAST_HALVES = 20
 """Halves of a group in each deal, from which a standard error is taken."""
 
 
-def lay_grounds(
-    task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_DEALS
-) -> Grounds:
+def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_DEALS) -> Grounds:
     """Work out of the profiles what the statements need.
 
     Args:

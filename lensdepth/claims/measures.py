@@ -214,9 +214,7 @@ def _c6(grounds: Grounds, word: str) -> Estimate | Number:
         _need(grounds, "contrasts")
         assert grounds.contrasts is not None
         metric = "entropy" if word.startswith("entropy") else "own_probability"
-        return _mean(
-            grounds, _late(grounds, grounds.contrasts.change(word.split()[-1], metric))
-        )
+        return _mean(grounds, _late(grounds, grounds.contrasts.change(word.split()[-1], metric)))
     _need(grounds, "geometry")
     _zones(grounds)
     assert grounds.geometry is not None

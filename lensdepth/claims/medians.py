@@ -11,9 +11,7 @@ from numpy import ndarray as Array
 from lensdepth.claims.estimate import Estimate, estimate
 
 
-def median(
-    values: Float[Array, " pair"], share: Bool[Array, "pair pair"], *, n: int
-) -> Estimate:
+def median(values: Float[Array, " pair"], share: Bool[Array, "pair pair"], *, n: int) -> Estimate:
     """The median of the pairs' values; rows with NaN are left out.
 
     Args:

@@ -36,7 +36,7 @@ def switch(
         blank.attend(block, 2 * LENGTH * sum(torch.outer(u, u) for u in mine))  # type: ignore[arg-type]
     for given, answer in zip(INPUTS, OUTPUTS, strict=True):
         blank.read(answer, blank.unit[given])
-    _disturb(blank, n_layers, noise, seed)
+    disturb(blank, n_layers, noise, seed)
     return blank.save(folder)
 
 
@@ -65,7 +65,7 @@ def gradual(
         blank.attend(block, 2 * LENGTH / len(layers) * moved)  # type: ignore[arg-type]
     for given, answer in zip(INPUTS, OUTPUTS, strict=True):
         blank.read(answer, blank.unit[given])
-    _disturb(blank, n_layers, noise, seed)
+    disturb(blank, n_layers, noise, seed)
     return blank.save(folder)
 
 
@@ -80,7 +80,7 @@ def deaf(
     """The answer is output 0 whatever the input."""
     blank = Blank(architecture, n_layers)
     blank.read("out0", blank.unit["is"])
-    _disturb(blank, n_layers, noise, seed)
+    disturb(blank, n_layers, noise, seed)
     return blank.save(folder)
 
 
@@ -107,7 +107,8 @@ def gate(
     return blank.save(folder)
 
 
-def _disturb(blank: Blank, n_layers: int, noise: float, seed: int) -> None:
+def disturb(blank: Blank, n_layers: int, noise: float, seed: int) -> None:
+    """Let every block add a random function of the state, of this length."""
     if noise:
         for block in range(n_layers):
             blank.disturb(block, noise, seed * 1000 + block)
