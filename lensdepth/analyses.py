@@ -245,9 +245,9 @@ ANALYSES = (
             "the 95% interval by prompt, the upright stroke the threshold that was set before. A "
             "claim is supported where every one of its dots lies clearly beyond its stroke, and "
             "contradicted where one lies clearly short of it. What untrained models of the same "
-            "architecture show as well is no finding of this one. Depths were chosen on other prompts "
-            "than those tested, and the last depth takes no part, for there the final norm settles "
-            "the matter."
+            "architecture show as well is no finding of this one. Depths were chosen on other "
+            "prompts than those tested, and the last depth takes no part, for there the final norm "
+            "settles the matter."
         ),
         result="lensdepth.claims.result:ClaimTable",
         told="lensdepth.claims.told",

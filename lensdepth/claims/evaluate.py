@@ -290,8 +290,8 @@ def _beside(on: Grounds | str) -> list[Finding]:
 
 
 BY_ARCHITECTURE = (
-    "it holds by architecture: untrained twins of the model pass every statement of it as well, and "
-    "no number of the model's lies beyond theirs"
+    "it holds by architecture: untrained twins of the model pass every statement of it as well, "
+    "and no number of the model's lies beyond theirs"
 )
 
 

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 
 from lensdepth.ablation.profile import AblationProfile
+from lensdepth.claims.contrasts import Contrasts
 from lensdepth.claims.coupling import N_HALVES, late_couplings
 from lensdepth.claims.estimate import Estimate, sharing
-from lensdepth.claims.contrasts import Contrasts
 from lensdepth.claims.evidence import FACTORS, Evidence, norm_doses
 from lensdepth.claims.states import Geometry, mean_cosine
 from lensdepth.claims.zones import Zones, deal_groups, find_zones

@@ -1,4 +1,4 @@
-"""The task of an untrained twin: the user's prompts, with the twin's own first choices as answers."""
+"""The task of an untrained twin: the user's prompts, the twin's own first choices as answers."""
 
 from collections import Counter
 from collections.abc import Sequence
