@@ -5,7 +5,8 @@ what a model learned. Their task is the user's own prompts with the twin's first
 so that every pair is "right"; pairs are those whose two answers differ.
 
 The rule, stated before any result. A twin passes a statement where its number, uncertainty aside,
-lies on the statement's side of the threshold; without a number it passes nothing. A statement is
+lies on the statement's side of the threshold; where there is nothing to measure, such as no
+handover to time, it passes nothing. A statement is
 "by architecture" where any drawn twin passes it, or where more than one in twenty would by a normal
 distribution with the drawn numbers' mean and standard deviation. Counting alone could not do it:
 after none of five, up to 45 % of all twins may pass.
@@ -37,7 +38,8 @@ class Draws:
     """The numbers of the twins that could be measured."""
 
     numbers: tuple[Mapping[str, float | None], ...] = ()
-    """One a twin: key of a statement -> its number, None where it has none."""
+    """One a twin: key of a statement -> its number; None where there is nothing that it could be
+    about, such as no handover to time; a statement that could not be measured is not in it."""
     note: str = ""
     """Why there are none, or fewer than asked for."""
 
@@ -45,7 +47,7 @@ class Draws:
         self, key: str, own: float | None, expect: Expectation | None, threshold: float | None
     ) -> "Beside":
         """What stands beside a model's own number."""
-        found = [one.get(key) for one in self.numbers]
+        found = [one[key] for one in self.numbers if key in one]
         values = tuple(sorted(x for x in found if x is not None))
         if expect is None or threshold is None or not found:
             return Beside(n=len(found), values=values)
@@ -68,9 +70,9 @@ class Beside:
     """One statement's numbers on untrained twins."""
 
     n: int = 0
-    """Twins that were measured."""
+    """Twins on which the statement was measured."""
     values: tuple[float, ...] = ()
-    """Their numbers, ascending; twins without one are not among them."""
+    """Their numbers, ascending; those with nothing to measure have none, and pass nothing."""
     passed: int = 0
     """How many pass the statement."""
     by_architecture: bool = False

@@ -150,7 +150,9 @@ def rotated(
     What is orthogonal to both stays, and so does everything where the two are parallel.
     """
     u = polar.direction(first)
-    w = polar.direction(polar.project_off(second, u))
+    off = polar.project_off(polar.direction(second), u)
+    off = torch.where(off.norm(dim=-1, keepdim=True) > polar.UNDEFINED, off, 0.0)
+    w = polar.direction(off)
     theta = polar.angle(first, second).nan_to_num(0.0)[..., None]
     along, across = (x * u).sum(-1, keepdim=True), (x * w).sum(-1, keepdim=True)
     inside = theta.cos() * (along * u + across * w) + theta.sin() * (along * w - across * u)

@@ -14,7 +14,7 @@ from lensdepth.claims.coupling import coupling_numbers
 from lensdepth.claims.deals import Number
 from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
 from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
-from lensdepth.claims.measures import Unmeasured, handover_curve, measure
+from lensdepth.claims.measures import Nothing, Unmeasured, handover_curve, measure
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
 from lensdepth.claims.twins import own_task
@@ -146,8 +146,14 @@ def draw_twins(
         if grounds.zones is None:
             notes[grounds.absent["zones"]] = None
             continue
-        found = {one.key: _number(one.key, grounds)[0] for one in STATEMENTS}
-        values = {key: None if one is None else one.found.value for key, one in found.items()}
+        values: dict[str, float | None] = {}
+        for one in STATEMENTS:
+            try:
+                values[one.key] = measure(one.key, grounds).found.value
+            except Nothing:  # which passes nothing
+                values[one.key] = None
+            except Unmeasured:  # which says nothing of it
+                continue
         # Angles against predictions need no answers: of all prompts, more than the twin has pairs.
         geometry = geometry_of(read_states(twin, task, batch_size=batch_size))
         early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5

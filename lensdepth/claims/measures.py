@@ -33,6 +33,10 @@ class Unmeasured(Exception):
     """A statement has no number here; the message is why."""
 
 
+class Nothing(Unmeasured):
+    """There is nothing there that the statement could be about: it was looked for."""
+
+
 def measure(key: str, grounds: Grounds) -> Number:
     """The estimate of a statement, and how it moves with the deal where that has a say.
 
@@ -86,7 +90,7 @@ def _own_handover(grounds: Grounds) -> Float[Array, "pair depth"]:
     assert grounds.patch is not None
     mean = np.nanmean(handover_curve(grounds), axis=0)
     if abs(mean[-1] - mean[0]) < LEAST_HANDOVER:
-        raise Unmeasured("control does not pass from one position to the other in these pairs")
+        raise Nothing("control does not pass from one position to the other in these pairs")
     return handover(grounds.patch, "transferred")
 
 
@@ -259,7 +263,7 @@ def _c7(grounds: Grounds, word: str) -> Estimate:
         )
     share = np.nanmean(whole) / np.nanmean(difference)
     if abs(share) < LEAST_WINDOW:
-        raise Unmeasured(
+        raise Nothing(
             f"attention at the last token transfers {share:.2f} of the difference in all blocks "
             f"together, which is too little to take apart"
         )
@@ -298,7 +302,7 @@ def _through_others(
         means = np.stack([np.nanmean(x[chosen], axis=0) for x in (direct, total)])
         best = int(np.abs(means).max(0).argmax())
         if np.abs(means[:, best]).max() < LEAST_WINDOW * abs(np.nanmean(difference[chosen])):
-            raise Unmeasured("no block's attention at the last token does enough to take apart")
+            raise Nothing("no block's attention at the last token does enough to take apart")
         change = (total - direct)[:, best]
         made[mine] = np.sign(np.nanmean(change[chosen])) * change[mine]
         signs = np.sign(means[:, best])

@@ -19,8 +19,8 @@ def median(values: Float[Array, " pair"], share: Bool[Array, "pair pair"], *, n:
         share: which pairs go together, as for `estimate`.
         n: different prompts behind the pairs.
     Returns:
-        Estimate; its standard error is half of what one standard error of the share below takes of
-        the distribution, and never below 1 / pairs, as of `estimate`.
+        Estimate; its standard error is a quarter of what two standard errors of the share below
+        take of the distribution to either side, and never below 1 / pairs, as of `estimate`.
     """
     there = ~np.isnan(values)
     values, share = values[there], share[np.ix_(there, there)]
@@ -30,5 +30,5 @@ def median(values: Float[Array, " pair"], share: Bool[Array, "pair pair"], *, n:
     # Ties at the median count half, so that the share is 1/2 however many there are.
     below = (values < middle) + 0.5 * (values == middle)
     se = estimate(below.astype(float), share, n=n).se
-    low, high = np.quantile(values, [max(0.5 - se, 0.0), min(0.5 + se, 1.0)])
-    return Estimate(value=middle, se=max(float(high - low) / 2, 1 / len(values)), n=max(n, 2))
+    low, high = np.quantile(values, [max(0.5 - 2 * se, 0.0), min(0.5 + 2 * se, 1.0)])
+    return Estimate(value=middle, se=max(float(high - low) / 4, 1 / len(values)), n=max(n, 2))

@@ -50,7 +50,7 @@ def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
         if i != j and frames[i] == frames[j] and inputs[i] != inputs[j]
     ]
     apart = _answered_apart([*own, *other], prompts, answers, seed)
-    pairs = _chosen(apart, [answers, inputs], fewest)
+    pairs = _chosen(apart, prompts, [answers, inputs], fewest)
     if len(pairs) < fewest:
         raise ValueError(
             f"it answers {len(pairs)} pairs of these prompts in two ways, and {fewest} are needed"
@@ -117,12 +117,16 @@ def _answered_apart(
 
 
 def _chosen(
-    pairs: list[tuple[int, int]], labels: Sequence[Sequence[object]], fewest: int
+    pairs: list[tuple[int, int]],
+    prompts: Sequence[str],
+    labels: Sequence[Sequence[object]],
+    fewest: int,
 ) -> list[tuple[int, int]]:
     """The first MOST_PAIRS in which no label is of too few prompts; without it, the first of all.
 
     Args:
         pairs: in the order in which they are taken.
+        prompts: all of them; several may be one text.
         labels: of every prompt, one after the other.
         fewest: pairs that are left at least.
     """
@@ -130,8 +134,8 @@ def _chosen(
     # Too few are no better: other numbers without those of steering.
     while len(left) >= fewest:
         taken = left[:MOST_PAIRS]
-        members = {prompt for pair in taken for prompt in pair}
-        counts = [Counter(label[prompt] for prompt in members) for label in labels]
+        different = {prompts[prompt]: prompt for pair in taken for prompt in pair}.values()
+        counts = [Counter(label[prompt] for prompt in different) for label in labels]
         rare = {
             pair
             for pair in taken
