@@ -13,9 +13,10 @@ after none of five, up to 45 % of all twins may pass.
 
 By itself such a statement supports nothing. A claim can be supported where one of its statements
 is not by architecture, or where the model's own number lies beyond the twins': where a further twin
-would come as far with a chance of 5 % at most. That is told by the predictive distribution:
-Student's t, n - 1 degrees of freedom, about the drawn numbers' mean, with their standard deviation
-times the root of 1 + 1 / n, which knows how little so few draws say.
+would come as far with a chance of 5 % at most, over all of the claim's statements (Bonferroni).
+That is told by the predictive distribution: Student's t, n - 1 degrees of freedom, about the drawn
+numbers' mean, with their variance times 1 + 1 / n and the model's own squared standard error on
+top; so it knows how little so few draws say.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats as distributions
 
+from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.verdict import Expectation
 
 N_TWINS = 5
@@ -44,9 +46,23 @@ class Draws:
     """Why there are none, or fewer than asked for."""
 
     def beside(
-        self, key: str, own: float | None, expect: Expectation | None, threshold: float | None
+        self,
+        key: str,
+        own: Estimate | None,
+        expect: Expectation | None,
+        threshold: float | None,
+        *,
+        n_statements: int = 1,
     ) -> "Beside":
-        """What stands beside a model's own number."""
+        """What stands beside a model's own number.
+
+        Args:
+            key: of the statement.
+            own: the model's number.
+            expect: on which side of the threshold a number passes.
+            threshold: what it is held against.
+            n_statements: of the claim, each of which might lie beyond the twins by chance.
+        """
         found = [one[key] for one in self.numbers if key in one]
         values = tuple(sorted(x for x in found if x is not None))
         if expect is None or threshold is None or not found:
@@ -55,7 +71,7 @@ class Draws:
         often = chance(values, expect, threshold, predictive=False) > OFTEN
         far = None
         if own is not None and expect != "equivalent" and len(values) >= FEWEST_DRAWS:
-            far = chance(values, expect, own)
+            far = min(1.0, n_statements * chance(values, expect, own.value, se=own.se))
         return Beside(
             n=len(found),
             values=values,
@@ -78,7 +94,8 @@ class Beside:
     by_architecture: bool = False
     """Whether untrained twins pass it too often for it to support anything by itself."""
     as_far: float | None = None
-    """Chance that a further twin comes as far as the model; None where it is not known."""
+    """Chance that a further twin comes as far as the model, times the statements of the claim; None
+    where it is not known."""
 
     @property
     def says_nothing(self) -> bool:
@@ -115,7 +132,12 @@ def passes(value: float, expect: Expectation, threshold: float) -> bool:
 
 
 def chance(
-    values: Sequence[float], expect: Expectation, threshold: float, *, predictive: bool = True
+    values: Sequence[float],
+    expect: Expectation,
+    threshold: float,
+    *,
+    predictive: bool = True,
+    se: float = 0.0,
 ) -> float:
     """Chance that a further draw passes; 0 where the draws are too few to say.
 
@@ -125,15 +147,16 @@ def chance(
         threshold: what it is held against.
         predictive: reckon with what so few draws leave open of mean and spread; else take both for
             known.
+        se: standard error of the threshold, where that is another number.
     """
     n = len(values)
     if n < FEWEST_DRAWS:
         return 0.0
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    if spread <= 1e-9 * max(1.0, abs(mean)):
+    if np.hypot(spread, se) <= 1e-9 * max(1.0, abs(mean)):
         return float(passes(mean, expect, threshold))
     law = (
-        distributions.t(n - 1, mean, spread * np.sqrt(1 + 1 / n))
+        distributions.t(n - 1, mean, np.hypot(spread * np.sqrt(1 + 1 / n), se))
         if predictive
         else distributions.norm(mean, spread)
     )

@@ -254,7 +254,11 @@ def _finding(one: Statement, on: Grounds | str, draws: Draws) -> Finding:
         reason=why if found is None else _bear_in_mind(one, on),
         origin=one.origin,
         twin=draws.beside(
-            one.key, None if found is None else found.found.value, one.expect, one.threshold
+            one.key,
+            None if found is None else found.found,
+            one.expect,
+            one.threshold,
+            n_statements=len(of_claim(one.claim)),
         ),
     )
 
