@@ -152,13 +152,13 @@ def own_answers(case: Case, path: Path) -> Path:
 
 def with_words(folder: Path, seed: int) -> Path:
     """Each word gets something of its own: whatever it does to the answer, its prompts share."""
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     weight = model.get_input_embeddings().weight.data
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(weight.shape, generator=generator)
     drawn -= drawn.mean(1, keepdim=True)  # which LayerNorm would subtract
     weight += WORDS * weight.norm(dim=1).mean() / 3 * drawn / drawn.norm(dim=1, keepdim=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

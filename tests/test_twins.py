@@ -143,7 +143,8 @@ def judged(own: float, twins: tuple[float | None, ...]) -> tuple[str, Finding]:
         findings.append(
             make_finding(
                 one.key, found, says=one.says, unit=one.unit, expect=one.expect,
-                threshold=one.threshold, twin=draws.beside(one.key, found, one.expect, one.threshold),
+                threshold=one.threshold,
+                twin=draws.beside(one.key, found, one.expect, one.threshold),
             )
         )  # fmt: skip
     (verdict,) = (one.verdict for one in judge_claims(findings) if one.claim == "C7a")

@@ -97,8 +97,8 @@ def contrast_sweep(model: DepthModel, task: Task, *, seed: int = 0) -> Contrasts
         return base, source
 
     blocks = pair_blocks(len(task), 2 * len(hooks) * model.d_model)
-    sums = [sum(x.double().sum(1) for x in states(block)) for block in blocks]
-    mean = (sum(sums) / (2 * len(task))).float()[:, None]
+    sums = [torch.stack([x.double().sum(1) for x in states(block)]).sum(0) for block in blocks]
+    mean = (torch.stack(sums).sum(0) / (2 * len(task))).float()[:, None]
 
     def plan(block: slice) -> Planned:
         at = base_at[block][:, None]

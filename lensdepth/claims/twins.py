@@ -107,12 +107,13 @@ def _answered_apart(
         if answers[i] != answers[j]:
             apart.setdefault((prompts[i], prompts[j]), (i, j))
     kept = list(apart.values())
-    mixed = [kept[k] for k in np.random.default_rng(seed).permutation(len(kept))]
+    mixed = [kept[int(k)] for k in np.random.default_rng(seed).permutation(len(kept))]
     seen: Counter[str] = Counter()
-    turn = []
+    turn: list[tuple[int, tuple[int, int]]] = []
     for i, j in mixed:
-        turn.append((seen[prompts[i]], (i, j)))
-        seen[prompts[i]] += 1
+        text = prompts[i]
+        turn.append((seen[text], (i, j)))
+        seen[text] += 1
     return [pair for _, pair in sorted(turn, key=lambda one: one[0])]
 
 

@@ -50,7 +50,7 @@ class Blank:
     """
 
     def __init__(self, architecture: Architecture, n_layers: int) -> None:
-        self.architecture = architecture
+        self.architecture: Architecture = architecture
         self.tokenizer = tokenizer()
         self.model: Any = _zeros(architecture, n_layers, len(self.tokenizer))
         # All units are orthogonal to the vector of ones, so that LayerNorm subtracts nothing.
@@ -162,22 +162,29 @@ def _set_attention(
 
 
 def _zeros(architecture: Architecture, n_layers: int, d_vocab: int) -> Any:
-    shared = {"vocab_size": d_vocab, "tie_word_embeddings": False, "bos_token_id": 0}
-    sized = {
+    shared: dict[str, Any] = {
+        "vocab_size": d_vocab,
+        "tie_word_embeddings": False,
+        "bos_token_id": 0,
+    }
+    sized: dict[str, Any] = {
         "hidden_size": D_MODEL,
         "intermediate_size": D_MLP,
         "num_hidden_layers": n_layers,
         "num_attention_heads": N_HEADS,
         "max_position_embeddings": 16,
     }
-    grouped = {"num_key_value_heads": N_HEADS}
+    grouped: dict[str, Any] = {"num_key_value_heads": N_HEADS}
     if architecture == "llama":
         model: Any = LlamaForCausalLM(LlamaConfig(**sized, **grouped, **shared))
     elif architecture == "gpt_neox":
         model = GPTNeoXForCausalLM(GPTNeoXConfig(**sized, **shared, eos_token_id=0))
     elif architecture == "gemma2":
-        capped = {"final_logit_softcapping": SOFTCAP, "head_dim": D_MODEL // N_HEADS}
-        scored = {"query_pre_attn_scalar": D_MODEL // N_HEADS, "sliding_window": 16}
+        capped: dict[str, Any] = {
+            "final_logit_softcapping": SOFTCAP,
+            "head_dim": D_MODEL // N_HEADS,
+        }
+        scored: dict[str, Any] = {"query_pre_attn_scalar": D_MODEL // N_HEADS, "sliding_window": 16}
         model = Gemma2ForCausalLM(
             Gemma2Config(**sized, **grouped, **shared, **capped, **scored, eos_token_id=0)
         )
