@@ -248,16 +248,17 @@ ANALYSES = (
         name="claims",
         title="The study's claims, tested here",
         question=(
-            "Does what Haim & McNamee (arXiv 2602.04931) found in large models hold in this one, "
-            "on these prompts?"
+            "Does what Haim & McNamee (arXiv 2602.04931, versions of February and May 2026) found "
+            "in large models hold in this one, on these prompts?"
         ),
         note=(
             "A claim is several statements with a number each. A dot is the number found, its bar "
             "the 95% interval by prompt, the upright stroke the threshold that was set before. A "
             "claim is supported where every one of its dots lies clearly beyond its stroke, and "
-            "contradicted where one lies clearly short of it. Depths were chosen on other prompts "
-            "than those tested, and the last depth takes no part, for there the final norm settles "
-            "the matter."
+            "contradicted where one lies clearly short of it. What untrained models of the same "
+            "architecture show as well is no finding of this one. Depths were chosen on other "
+            "prompts than those tested, and the last depth takes no part, for there the final norm "
+            "settles the matter."
         ),
         result="lensdepth.claims.result:ClaimTable",
         told="lensdepth.claims.told",

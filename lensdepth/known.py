@@ -32,6 +32,8 @@ class Known:
     told: dict[str, str] = field(default_factory=dict)
     """Fingerprints of the weights as TransformerLens holds them, and what `info` calls the same:
     of a loaded model, the fingerprint of its files' weights."""
+    configuration: Any = None
+    """The Hugging Face configuration that a loaded model was built from."""
 
     def remember(self, passes: Passes) -> None:
         """Before a cast: so that weights which come back unchanged are known again."""
@@ -47,7 +49,9 @@ class Known:
             weights = _weights(passes)
             weights = self.told.get(weights, weights)
             info = replace(info, dtype=_plain(passes.dtype), fingerprint=weights)
-        return Known(state=passes.state, info=info, told=self.told)
+        return Known(
+            state=passes.state, info=info, told=self.told, configuration=self.configuration
+        )
 
 
 class Knowledge:

@@ -72,6 +72,7 @@ LEVELS = (
         "conversion",
         "model",
         "loading",
+        "untrained",
         "replay",
         "tasks",
         "prompts",

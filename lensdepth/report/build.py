@@ -11,6 +11,7 @@ from plotly.graph_objects import Figure
 from lensdepth.analyses import ANALYSES
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
+from lensdepth.claims.architecture import N_TWINS
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
 from lensdepth.report import figures
@@ -72,6 +73,7 @@ def build_report(
     task: Task,
     *,
     out: str | Path,
+    twins: int = N_TWINS,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -84,6 +86,7 @@ def build_report(
         task: pairs; plain prompts give the lens and the geometry alone.
         out: the page, `NAME.html`; the tables go to the folder `NAME_tables` beside it. Both
             appear, or replace old ones, as one, whatever ends the run.
+        twins: untrained twins of the model that stand beside the claims' numbers; 0 for none.
         seed: of every analysis.
         overwrite: replace a report that is there.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -98,7 +101,7 @@ def build_report(
     """
     page, folder = report_place(out)
     check_output(page, folder, overwrite=overwrite)
-    findings = measure(model, task, seed=seed, batch_size=batch_size)
+    findings = measure(model, task, twins=twins, seed=seed, batch_size=batch_size)
     return write_report(findings, page, folder)
 
 

@@ -12,6 +12,7 @@ from lensdepth.ablation.dose import FACTORS, dose_response
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.analyses import ANALYSES
 from lensdepth.claims import evidence
+from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.evaluate import evaluate_claims
 from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
 from lensdepth.gap import find_holder
@@ -76,7 +77,12 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
 
 
 def measure(
-    model: DepthModel, task: Task, *, seed: int = 0, batch_size: int | None = None
+    model: DepthModel,
+    task: Task,
+    *,
+    twins: int = N_TWINS,
+    seed: int = 0,
+    batch_size: int | None = None,
 ) -> Measured:
     """Run each analysis by its public function, with a bar over the stages.
 
@@ -140,7 +146,9 @@ def measure(
             )  # fmt: skip
         claims = stage(
             "claims",
-            lambda: evaluate_claims(model, task, evidence=known, seed=seed, batch_size=batch_size),
+            lambda: evaluate_claims(
+                model, task, evidence=known, twins=twins, seed=seed, batch_size=batch_size
+            ),
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
         crossing = steering_crossing = sustained_crossing = None
