@@ -65,13 +65,12 @@ def test_a_code_of_orthogonal_answers_is_selective_and_stretches_move_as_far(
 
 def test_the_median_covers_and_a_tie_is_not_exact() -> None:
     rng, hits, n = np.random.default_rng(0), 0, 400
-    alone = np.eye(40, dtype=bool)
     for _ in range(n):
-        one = median(rng.exponential(size=40), alone, n=40)
+        one = median(rng.exponential(size=40), ())
         hits += one.low <= np.log(2) <= one.high
     assert 0.91 <= hits / n <= 0.99
-    assert median(np.full(40, 0.1), alone, n=40).se == pytest.approx(1 / 40)
-    assert median(np.array([0.1, np.nan, 0.3, 0.2]), np.eye(4, dtype=bool), n=4).value == 0.2
+    assert median(np.full(40, 0.1), ()).se == pytest.approx(1 / 40)
+    assert median(np.array([0.1, np.nan, 0.3, 0.2] * 3), ()).value == 0.2
 
 
 def test_change_of_either_sign_takes_its_depth() -> None:

@@ -253,6 +253,7 @@ def _finding(one: Statement, on: Grounds | str, draws: Draws) -> Finding:
         unit=one.unit,
         expect=one.expect,
         threshold=one.threshold,
+        bounds=one.bounds,
         reason=why if found is None else _bear_in_mind(one, on),
         origin=one.origin,
         twin=draws.beside(

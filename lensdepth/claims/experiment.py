@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
-from lensdepth.claims.estimate import Estimate, estimate, sharing
+from lensdepth.claims.estimate import Estimate, estimate
 from lensdepth.claims.evidence import Evidence, check_evidence
 from lensdepth.claims.hypothesis import Condition, Hypothesis, parse_depths
 from lensdepth.claims.result import Finding, make_finding
@@ -37,6 +37,7 @@ from lensdepth.site import last_place
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks.task import Task
 from lensdepth.telling.names import metric_words
+from lensdepth.units import take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -353,16 +354,12 @@ def _difference(first: Side, second: Side, at: Bool[Array, "pair depth"], task: 
         columns += [np.where(side.pairs, mean, 0.0), np.where(side.pairs, side.unit, 0.0)]
     either = first.pairs | second.pairs
     assert task.corrupted is not None
-    share = sharing(task.clean, task.corrupted)[np.ix_(either, either)]
-    prompts = {
-        p for pair, mine in zip(zip(task.clean, task.corrupted, strict=True), either, strict=True)
-        if mine for p in pair
-    }  # fmt: skip
+    units = take(task.units, either)
 
     def difference(mean: Float[Array, "4"]) -> float:
         return float(mean[0] / mean[1] - mean[2] / mean[3])
 
-    return estimate(np.stack(columns, axis=1)[either], share, difference, n=len(prompts))
+    return estimate(np.stack(columns, axis=1)[either], units, difference)
 
 
 def _verdicts(

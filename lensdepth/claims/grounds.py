@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray as Array
 
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.contrasts import Contrasts
 from lensdepth.claims.coupling import N_HALVES, late_couplings
-from lensdepth.claims.estimate import Estimate, sharing
+from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.evidence import FACTORS, Evidence, norm_doses
 from lensdepth.claims.states import Geometry, mean_cosine
 from lensdepth.claims.zones import Zones, deal_groups, find_zones
@@ -18,6 +18,7 @@ from lensdepth.locality.profile import LocalityProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
+from lensdepth.units import Units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +26,8 @@ class Grounds:
     """What the statements are measured on; what there is not is None, with a reason."""
 
     task: Task
-    share: Bool[Array, "pair pair"]
+    units: Units
+    """Which pairs go together."""
     n_prompts: int
     patch: PatchProfile | None
     zones: Zones | None
@@ -98,7 +100,7 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
         persistence = evidence.trajectory.persistence.double().numpy()
     return Grounds(
         task=task,
-        share=sharing(task.clean, task.corrupted),
+        units=task.units,
         n_prompts=len({*task.clean, *task.corrupted}),
         patch=patch,
         zones=deals[0] if deals else None,

@@ -1,6 +1,7 @@
 """The number behind each statement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -58,7 +59,7 @@ def _need(grounds: Grounds, *names: str) -> None:
 
 
 def _mean(grounds: Grounds, values: Float[Array, " pair"]) -> Estimate:
-    return estimate(values, grounds.share, n=grounds.n_prompts)
+    return estimate(values, grounds.units)
 
 
 def _zones(grounds: Grounds) -> Zones:
@@ -80,7 +81,7 @@ def _c1(grounds: Grounds, word: str) -> Estimate:
         return _mean(grounds, mean_over(curve, zones.late) - mean_over(curve, zones.early))
     own = _own_handover(grounds)
     if word == "width":
-        return median(widths(own), grounds.share, n=grounds.n_prompts)
+        return median(widths(own), grounds.units)
     at = middles(own)
     return _mean(grounds, np.abs(at - np.nanmedian(at)))
 
@@ -111,7 +112,7 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
     )
     if word == "crossing":
         leads = np.stack([early_in - early_out, late_out - late_in], axis=1)
-        return estimate(leads, grounds.share, lambda mean: float(mean.min()), n=grounds.n_prompts)
+        return estimate(leads, grounds.units, lambda mean: float(mean.min()))
     if word == "input works early":
         return _mean(grounds, early_in - success("input", "shuffled", zones.early))
     if word == "output works late":
@@ -165,9 +166,7 @@ def _c5(grounds: Grounds, word: str) -> Estimate:
     def beyond(mean: Float[Array, "3"]) -> float:
         return float((mean[0] - abs(mean[1])) / mean[2])
 
-    return estimate(
-        np.stack([turned, stretched, whole], axis=1), grounds.share, beyond, n=grounds.n_prompts
-    )
+    return estimate(np.stack([turned, stretched, whole], axis=1), grounds.units, beyond)
 
 
 def _late(grounds: Grounds, values: Float[Tensor, "pair depth"]) -> Float[Array, " pair"]:
@@ -234,11 +233,11 @@ def _c6(grounds: Grounds, word: str) -> Estimate | Number:
         drawn = within(projections(states, grounds.seed), last)
 
     def one(zones: Zones) -> Estimate:
-        found = norm_tells_context(norm, labels, zones.group, grounds.share, n=grounds.n_prompts)
+        found = norm_tells_context(norm, labels, zones.group, grounds.units)
         if drawn is None:
             return found
         bar = float(np.nanpercentile(shares_told(drawn, labels, zones.group), PERCENTILE))
-        return Estimate(value=found.value - bar, se=found.se, n=found.n)
+        return replace(found, value=found.value - bar)
 
     found = over_deals([one(zones) for zones in grounds.deals])
     if found is None:
@@ -309,13 +308,11 @@ def _through_others(
     def part(mean: Float[Array, "3"]) -> float:
         return float(mean[0] / max(mean[1], mean[2]))
 
-    return estimate(
-        np.concatenate([made[:, None], size], axis=1), grounds.share, part, n=grounds.n_prompts
-    )
+    return estimate(np.concatenate([made[:, None], size], axis=1), grounds.units, part)
 
 
 def _ratio(grounds: Grounds, part: Float[Array, " pair"], whole: Float[Array, " pair"]) -> Estimate:
-    return estimate(np.stack([part, whole], axis=1), grounds.share, ratio, n=grounds.n_prompts)
+    return estimate(np.stack([part, whole], axis=1), grounds.units, ratio)
 
 
 _BY_CLAIM: dict[str, Callable[[Grounds, str], Estimate | Number]] = {

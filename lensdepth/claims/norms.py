@@ -7,11 +7,12 @@ prompt. So the norm is held against random projections of the same states, by th
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from lensdepth.claims.estimate import Estimate, estimate, ratio
 from lensdepth.claims.zones import chosen_on_others
+from lensdepth.units import Units
 
 N_PROJECTIONS = 100
 """Random directions that the norm is held against."""
@@ -22,9 +23,7 @@ def norm_tells_context(
     norm: Float[Array, "pair depth"],
     labels: Mapping[str, Int[Array, " pair"]],
     group: Int[Array, "pair role"],
-    share: Bool[Array, "pair pair"],
-    *,
-    n: int,
+    units: Units,
 ) -> Estimate:
     """Out-of-sample share of variance, at the label and depth that other prompts choose.
 
@@ -35,7 +34,7 @@ def norm_tells_context(
     nothing. Depths between the first block's output and depth L - 1.
     """
     explained = _explained(norm[..., None], labels, group)
-    return estimate(explained[..., 0], share, ratio, n=n)
+    return estimate(explained[..., 0], units, ratio)
 
 
 def shares_told(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -71,6 +72,7 @@ def make_finding(
     unit: str,
     expect: Expectation | None = None,
     threshold: float | None = None,
+    bounds: tuple[float, float] | None = None,
     reason: str = "",
     origin: Origin | None = None,
     twin: Beside | None = None,
@@ -84,11 +86,13 @@ def make_finding(
         unit: of the number.
         expect: None for what judges nothing.
         threshold: what the number is held against.
+        bounds: range that the number cannot leave, and so its interval does not.
         reason: why there is no number, or what to bear in mind.
         origin: whose statement it is.
         twin: its numbers on untrained twins.
     """
     deals = found.deals if isinstance(found, Number) else None
+    least, most = bounds or (-np.inf, np.inf)
     if isinstance(found, Number):
         found = found.found
     judged = Judged(p_for=1.0, p_against=1.0)
@@ -101,8 +105,8 @@ def make_finding(
         expect=expect,
         threshold=threshold,
         effect=None if found is None else found.value,
-        low=None if found is None else found.low,
-        high=None if found is None else found.high,
+        low=None if found is None else float(max(found.low, least)),
+        high=None if found is None else float(min(found.high, most)),
         p_for=judged.p_for,
         p_against=judged.p_against,
         n=0 if found is None else found.n,
