@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray as Array
 
-FEWEST_UNITS = 6
+FEWEST_UNITS = 5
 """With fewer independent units there is no interval and no verdict: spread cannot be learned from
 them. A label with fewer values is taken as it is: what is found holds for these values."""
 CORRUPTED = "corrupted_"

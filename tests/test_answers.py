@@ -110,7 +110,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
             model = load_model(blank.save(folder / "m"))
             pairs = TO_NONE if plant is tie else SYMMETRIC
             file = prompt_file(folder / "p.csv", pairs, list(range(12)))
-            made[plant] = model, load_task(file, model, keep="correct")
+            made[plant] = model, load_task(file, model, keep="correct", units=[])
             assert len(made[plant][1]) == len(pairs)
         return made[plant]
 

@@ -80,7 +80,7 @@ def estimate(
         floor: least standard error; 1 / pairs by default, which is what it would be if one pair in
             all had come out the other way: outcomes that never differ are not known exactly.
     Returns:
-        Estimate; NaN where fewer than six units are left.
+        Estimate; NaN where fewer than five units are left.
     """
     flat = values.reshape(len(values), -1).astype(float)
     whole = ~np.isnan(flat).any(1)

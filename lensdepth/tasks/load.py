@@ -78,7 +78,7 @@ def load_task(
             All other answers follow as they are written.
         units: by what pairs go together and are not independent: names of labels, "input" (the
             input words of both prompts) and "prompt"; an empty list: by nothing. None takes input
-            words (prompts where there are none) and every label that repeats and has at least 6
+            words (prompts where there are none) and every label that repeats and has at least 5
             values; see `Task.units`.
         name: what the task is called in results and errors; None: the built-in task's name, the
             file's, or "pairs in memory".

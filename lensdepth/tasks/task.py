@@ -112,7 +112,7 @@ class Task:
         """What is independent: which pairs go together, by input word, template and the like.
 
         By `unit_columns`, or where these are not given by input words in both roles (prompts where
-        there are none) and by every label that repeats and has at least 6 values.
+        there are none) and by every label that repeats and has at least 5 values.
         """
         columns = {str(name): self.labels[name].tolist() for name in self.labels}
         if self.unit_columns is None:

@@ -47,7 +47,7 @@ class ChangePoint:
     gain: float
     """Share of the variance over depth that the cut explains, mean over profiles."""
     p: float
-    """Of so large a gain where no profile changes with depth and all stray as these units do."""
+    """Of so much explained where no profile changes with depth and all stray as these units do."""
     n_pairs: int
     n_units: int
     seed: int
@@ -117,7 +117,7 @@ def find_change_point(
         seed: of both.
     Returns:
         ChangePoint. Whatever is cut has a best cut: read p and the interval. "too few" where there
-            are fewer than 6 units.
+            are fewer than 5 units.
     Raises:
         ValueError: no profile, fewer than four depths, profiles of different pairs or depths, no
             pair without NaN, infinite values, units that do not fit.
@@ -156,11 +156,28 @@ def find_change_point(
     found = [_middle(at, _cut(np.stack(curves))[0]) for curves in zip(*drawn, strict=True)]
     low, high = stats.corrected_interval(np.array(found), settled["location"])
     flat = flat_draws(*profiles_of, units=grouped, n_resamples=n_resamples, seed=seed + 1)
-    null = [_cut(np.stack(curves))[1] for curves in zip(*flat, strict=True)]
-    p = stats.permutation_p(gain, np.array(null))
+    # In units of what noise alone moves, so that a small change that is sure counts as one.
+    noise = np.array([_squares(y).mean() for y in flat])
+    noise = np.where(noise > 0, noise, np.inf)
+    null = [_explained(np.stack(curves), noise) for curves in zip(*flat, strict=True)]
+    p = stats.permutation_p(_explained(observed, noise), np.array(null))
+    if not np.isfinite(noise).any():
+        p = 1 / (1 + n_resamples) if gain > 0 else 1.0
     verdict: Literal["change", "cannot tell"] = "change" if p < ALPHA else "cannot tell"
     reason = f"one cut explains {percent(gain)} of the change with depth ({p_value(p)})"
     return ChangePoint(verdict=verdict, reason=reason, low=low, high=high, p=p, **settled)
+
+
+def _squares(curves: Float[Array, "profile depth"]) -> Float[Array, " profile"]:
+    """Sums of squares about the mean over depth."""
+    return ((curves - curves.mean(1, keepdims=True)) ** 2).sum(1)
+
+
+def _explained(curves: Float[Array, "profile depth"], noise: Float[Array, " profile"]) -> float:
+    """Sum of squares that the best cut explains, each profile in units of its noise."""
+    cut, _ = _cut(curves)
+    left = _squares(curves[:, :cut]) + _squares(curves[:, cut:])
+    return float(((_squares(curves) - left) / noise).sum())
 
 
 def _middle(at: Float[Array, " depth"], cut: int) -> float:

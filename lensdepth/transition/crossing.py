@@ -94,7 +94,7 @@ def find_crossing(
         Crossing. "crossing" where at least 95 % of the draws cross, the second curve does not lead
         before the first one last does, and somebody is in control throughout; "gap" where they
         change places and nobody is in between; "none" where at most 5 % of the draws cross, or one
-        position never reaches 0.5; "too few" where there are fewer than 6 units; else "cannot
+        position never reaches 0.5; "too few" where there are fewer than 5 units; else "cannot
         tell".
     Raises:
         ValueError: shapes that differ, depths or units that do not fit them, a profile without

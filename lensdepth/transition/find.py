@@ -72,7 +72,7 @@ def find_transition(
         Transition. Its verdict is "transition"; "rise" (it changes, and that it does so in a
         switch is not shown); "none" (no change with depth, a change in the first or the last
         block alone, one that comes back, or a drift without plateaus); "cannot tell" (chance, or
-        too uncertain); or "too few" (fewer than 6 units).
+        too uncertain); or "too few" (fewer than 5 units).
     Raises:
         ValueError: fewer than four depths, no pair without NaN, infinite values, units that do
             not fit the pairs.

@@ -1,0 +1,162 @@
+"""How often intervals cover, nulls raise an alarm, and switches are found: simulated profiles.
+
+    python -m benchmarks.intervals --sets 200 --out out/bench/intervals.json
+
+Profiles are drawn, not measured: pairs that each switch at a place of their own (normal, or with
+heavy tails), with noise that neighbouring depths share, with lapses, alone or in units (words) that
+share most of where they switch. The truth is the same functional of a very large sample. Nulls are
+smooth rises of many shapes, bumps, drifts, one random path that all pairs share, and flat noise;
+what is called a transition or a change there is a false alarm.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray as Array
+from tqdm import tqdm
+
+from lensdepth.transition import find_change_point, find_crossing, find_transition
+
+N_LAYERS = 12
+DEPTHS = np.arange(N_LAYERS + 1)
+X = DEPTHS / N_LAYERS
+SIZES = ((8, 1), (15, 1), (30, 1), (60, 1), (7, 8), (12, 5), (24, 3))
+"""Units, and pairs in each."""
+WITHIN = 0.8
+"""Share of the variance of where pairs switch that their unit explains."""
+KINDS = ("spread", "heavy tails", "lapses", "depth noise")
+Rng = np.random.Generator
+Curves = tuple[Float[Array, "pair depth"], Float[Array, "pair depth"]]
+
+
+def shared_noise(n: int, rng: Rng, rho: float = 0.7) -> Float[Array, "pair depth"]:
+    """Unit variance, each depth following the one before."""
+    noise = rng.normal(size=(n, len(DEPTHS)))
+    for k in range(1, len(DEPTHS)):
+        noise[:, k] = rho * noise[:, k - 1] + np.sqrt(1 - rho**2) * noise[:, k]
+    return noise
+
+
+def draw(kind: str, n_units: int, size: int, rng: Rng) -> tuple[Curves, Array]:
+    """Curves that lead early and late, and each pair's unit."""
+    unit = np.repeat(np.arange(n_units), size)
+    draws = rng.standard_t(2, size=n_units + len(unit)) if kind == "heavy tails" else None
+    draws = 1.5 * rng.normal(size=n_units + len(unit)) if draws is None else 0.8 * draws
+    share = WITHIN if size > 1 else 0.0
+    place = 6 + np.sqrt(share) * draws[unit] + np.sqrt(1 - share) * draws[n_units:]
+    if kind == "depth noise":
+        late = 1 / (1 + np.exp(-(DEPTHS - place[:, None]) / 0.5))
+        first, second = (0.2 * shared_noise(len(unit), rng) for _ in range(2))
+        return (1 - late + first, late + second), unit
+    late = (place[:, None] <= DEPTHS).astype(float)
+    early = 1 - late
+    if kind == "lapses":
+        early, late = (np.where(rng.random(y.shape) < 0.05, 1 - y, y) for y in (early, late))
+    return (early, late), unit
+
+
+def coverage(kind: str, n_units: int, size: int, n_sets: int) -> dict[str, float]:
+    """Share of data sets whose intervals hold what a very large sample gives."""
+    rng = np.random.default_rng([KINDS.index(kind), n_units, size])
+    (early, late), _ = draw(kind, 20_000 // size, size, rng)
+    mean_early, mean_late = (torch.from_numpy(y.mean(0, keepdims=True)) for y in (early, late))
+    whole = find_transition(mean_late, n_resamples=2)
+    crossing = find_crossing(mean_early, mean_late, n_resamples=2)
+    truth = {"location": whole.location, "width": whole.width, "crossing": crossing.depth}
+    if kind != "depth noise":
+        rows = late[:2000]
+        truth["median"] = find_transition(torch.from_numpy(rows), n_resamples=2).pairs.median
+    hits: dict[str, list[bool]] = {name: [] for name in truth}
+    for seed in range(n_sets):
+        (early, late), unit = draw(kind, n_units, size, rng)
+        units = [unit.tolist()]
+        first, second = torch.from_numpy(early), torch.from_numpy(late)
+        found = find_transition(second, units=units, n_resamples=400, seed=seed)
+        passes = find_crossing(first, second, units=units, n_resamples=400, seed=seed)
+        bounds = {
+            "location": (found.location_low, found.location_high),
+            "width": (found.width_low, found.width_high),
+            "crossing": (passes.low, passes.high),
+            "median": (found.pairs.low, found.pairs.high),
+        }
+        for name, at in truth.items():
+            low, high = bounds[name]
+            hits[name].append(bool(low - 1e-9 <= at <= high + 1e-9))
+    return {name: float(np.mean(found)) for name, found in hits.items()}
+
+
+SHAPES: dict[str, Callable[[Rng], Array]] = {
+    "cubic": lambda rng: X**3,
+    "cubic S": lambda rng: 3 * X**2 - 2 * X**3,
+    "half-cosine": lambda rng: (1 - np.cos(np.pi * X)) / 2,
+    "kink": lambda rng: np.maximum(X - 0.5, 0) * 2,
+    "late bump": lambda rng: np.exp(-(((X - 0.85) / 0.1) ** 2)),
+    "straight line": lambda rng: X,
+    "quadratic": lambda rng: X**2,
+    "root": lambda rng: np.sqrt(X),
+    "wide sigmoid": lambda rng: 1 / (1 + np.exp(-(X - 0.5) / 0.5 * 4.394)),
+    "shared path": lambda rng: (path := np.cumsum(rng.normal(size=len(X)))) / np.ptp(path),
+    "flat": lambda rng: np.zeros(len(X)),
+}
+"""Profiles without a switch."""
+SWITCHES: dict[str, Callable[[Rng], Array]] = {
+    f"width {w}": lambda rng, w=w: 1 / (1 + np.exp(-(DEPTHS - rng.uniform(4, 8)) / w * 4.394))
+    for w in (0.5, 1.0, 2.0)
+}
+
+
+def verdicts(shape: Callable[[Rng], Array], n: int, noise: float, n_sets: int) -> Counter[str]:
+    """What is said of profiles of one shape, and how often a cut of them is called a change."""
+    said: Counter[str] = Counter()
+    for seed in range(n_sets):
+        rng = np.random.default_rng([seed, n, int(100 * noise)])
+        level = 0.2 * rng.normal(size=(n, 1))
+        y = torch.from_numpy(shape(rng) + noise * shared_noise(n, rng) + level)
+        said[find_transition(y, n_resamples=200, seed=seed).verdict] += 1
+        said["change"] += find_change_point(y, n_resamples=99, seed=seed).verdict == "change"
+    return said
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run it, print both tables, and write them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--sets", type=int, default=200)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    covered = {
+        f"{kind}, {n} × {size}": coverage(kind, n, size, options.sets)
+        for kind in tqdm(KINDS, disable=None)
+        for n, size in SIZES
+    }
+    names = ("location", "width", "crossing", "median")
+    print("| profiles, units × pairs | " + " | ".join(names) + " |")
+    print("| --- |" + " ---: |" * len(names))
+    for kind, found in covered.items():
+        cells = [f"{100 * found[name]:.1f} %" if name in found else "–" for name in names]
+        print(f"| {kind} | {' | '.join(cells)} |")
+    said = {
+        f"{name}, {n} pairs, noise {noise:g}": verdicts(shape, n, noise, options.sets // 2)
+        for name, shape in tqdm({**SHAPES, **SWITCHES}.items(), disable=None)
+        for n in (12, 30)
+        for noise in (0.1, 0.3)
+    }
+    print("\n| profile | transition | rise | none | open | change point: change |")
+    print("| --- |" + " ---: |" * 5)
+    for name, found in said.items():
+        shares = [found[v] for v in ("transition", "rise", "none", "cannot tell", "change")]
+        cells = [f"{100 * share / (options.sets // 2):.0f} %" for share in shares]
+        print(f"| {name} | {' | '.join(cells)} |")
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps({"coverage": covered, "verdicts": said}))
+
+
+if __name__ == "__main__":
+    main()
