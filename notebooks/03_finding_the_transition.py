@@ -90,8 +90,9 @@ guessed = f" You guessed {my_guess}." if isinstance(my_guess, int | float) else 
 if crossing.verdict == "crossing":
     seen = (
         f"One curve falls, the other rises; the shaded strip is where they change places, with its "
-        f"95 % interval: depth {crossing.depth:.2f} [{crossing.low:.2f}, {crossing.high:.2f}] of "
-        f"{model.n_layers}, a relative depth of {crossing.depth / model.n_layers:.2f}."
+        f"95 % interval: between depth {crossing.between[0]:.0f} and {crossing.between[1]:.0f} of "
+        f"{model.n_layers} (interpolated {crossing.depth:.2f}, 95 % interval {crossing.low:.2f} to "
+        f"{crossing.high:.2f}), a relative depth of {crossing.depth / model.n_layers:.2f}."
     )
 else:
     seen = f"Control is not seen to pass from the one to the other: {crossing.reason}."
@@ -124,44 +125,48 @@ compare_definitions(found).round(2)
 # **What to see.** Read the column `depth` with its interval, then `agrees_with`. Where intervals do
 # not meet, the definitions are about different things: whether an answer can be *moved* and whether
 # it can be *read* need not change at the same depth. So whoever says "the transition is at two
-# thirds of the depth" has to say which. (A depth with a fraction lies between two states: *in* a block.)
+# thirds of the depth" has to say which. (A depth with a fraction lies between two states: *in* a
+# block. How far in, nobody has measured.)
 #
-# ## How surely? The bootstrap
+# ## How surely? Pairs and units
 #
-# Another hundred prompts would give another number. How different? We cannot draw new prompts from
-# the world, but we can draw from ours, *with replacement*, again and again, and look at how much the
-# result scatters: the **bootstrap**. What is drawn is whole prompts, since all numbers of one prompt
-# hang together. See what happens with fewer of them:
+# Another hundred pairs would give another number. How different? As different as pairs are from one
+# another, if they were independent. They are not: pairs of one input word work or fail together, and
+# so may pairs of one wording. A hundred pairs of twelve words are twelve **units** rather than a
+# hundred; intervals here know which pairs go together. Below five units there is none. See what
+# happens with fewer pairs:
 
 # %%
 rows = []
 for n in sorted({5, 10, 20, 40, len(task)}):
     some = find_crossing(patch_sweep(model, task.select(slice(0, n)), also=["success"]))
-    row = {"pairs": min(n, len(task)), "depth": some.depth, "low": some.low, "high": some.high}
+    row = {"pairs": some.n_pairs, "units": some.n_units}
+    row |= {"depth": some.depth, "low": some.low, "high": some.high}
     rows.append(row | {"width of the interval": some.high - some.low, "verdict": some.verdict})
 pd.DataFrame(rows).drop_duplicates("pairs").round(2)
 
 # %% [markdown]
-# **What to see.** The interval tends to narrow, roughly with the square root of the number of pairs.
-# Where a handful of pairs gives no width at all, that is no certainty: all of them did the same, and
-# five that agree are still five.
+# **What to see.** The interval narrows with the number of units, and hardly with pairs that bring no
+# new ones. Where it has no width at all, all pairs did the same.
 #
 # ## Is there one at all? The null
 #
 # Every curve has a steepest place, and every fit gives a number. So before a location means anything,
 # ask what we would have found had there been nothing to find. Two ways of nothing:
 #
-# - **Order does not matter.** Shuffle the depths of each prompt; whatever is found then is chance.
-#   The share of shuffles that do as well is a **p-value**.
-# - **A smooth drift.** A straight line has a midpoint too, but no transition. A sigmoid has to beat
-#   it clearly.
+# - **Nothing changes.** The true profile is flat, and prompts stray from it as these prompts stray
+#   from their mean. The share of such profiles in which as much is found is a **p-value**.
+# - **A slow rise.** A straight line has a midpoint too, but it is no switch. One is *narrow*: most of
+#   the change takes less than a quarter of the depth. What changes and is not shown to be narrow is
+#   called a rise.
 
 # %%
 names = ("patching at the end: sigmoid", "lens divergence: sigmoid")
 pd.DataFrame(
     [
-        {"profile": name, "verdict": found[name].verdict, "p (order)": found[name].p_order,
-         "p (drift)": found[name].p_drift, "10–90 % width in depths": found[name].width,
+        {"profile": name, "verdict": found[name].verdict, "p (flat)": found[name].p_flat,
+         "p (wide)": found[name].p_wide, "10–90 % width in depths": found[name].width,
+         "of single pairs": found[name].pair_width,
          "reason": found[name].reason}
         for name in names
     ]
@@ -216,7 +221,9 @@ width = compare_widths(planted["sharp"], planted["spread"])
 say(
     f"**What to see.** A step, and a staircase. The sharp model: *{planted['sharp'].verdict}* at",
     f"{planted['sharp'].location:.2f}, 10–90 % width {planted['sharp'].width:.1f} depths. The spread one:",
-    f"*{planted['spread'].verdict}* ({planted['spread'].reason}). Compared, pair by pair of prompts:",
+    f"*{planted['spread'].verdict}* ({planted['spread'].reason}). The detector looks at single pairs",
+    f"too: half of the spread model's switch between depth {planted['spread'].pairs.first_quartile:.1f}",
+    f"and {planted['spread'].pairs.third_quartile:.1f}. The widths of the means compared:",
     f"*{width.verdict}*.",
 )
 
