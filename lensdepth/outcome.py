@@ -157,7 +157,9 @@ class Effects:
         """
         at = self.index("metric", metric)
         way = self.source[at] - self.base[at]
-        return self.change(metric) * self._by_pair(way.sign()) / way.abs().nanmean()
+        whole = way.abs().nanmean()
+        towards = self.change(metric) * self._by_pair(way.sign())
+        return towards / whole if whole > 0 else torch.full_like(towards, torch.nan)
 
     def _by_pair(self, values: Float[Tensor, " pair"]) -> Tensor:
         """Numbers by pair with axes of size 1 behind, so that they go with those of one metric."""

@@ -166,6 +166,8 @@ def _crossing(
 ) -> Crossing:
     means = np.nanmean(first, axis=0), np.nanmean(second, axis=0)
     depth = last_crossing(means[0] - means[1], at)
+    if moved is not None and np.isnan(moved).all():
+        moved = None  # base and source do not differ, so nothing is a share of their distance
     together = [first + second, *([] if moved is None else [moved])]
     totals = [np.nanmean(one, axis=0) for one in together]
     held, leaves, arrives = held_between(*means, at, totals[0])
