@@ -191,7 +191,8 @@ class SteeringProfile:
         self, position: str, *, edit: str = "full", scope: str | None = None
     ) -> Float[Tensor, "pair depth"]:
         """Change of the main metric there, as a share of the mean distance of the runs."""
-        return self.of(self.outcome.moved(), position, edit=edit, scope=scope)
+        labels = {"position": position, "edit": edit, "scope": scope or self.scopes[0]}
+        return self.outcome.pick(self.outcome.moved(), owner="SteeringProfile", **labels)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row an edit, scope, position, depth and pair."""
