@@ -36,6 +36,24 @@ def logit_diff(
     return _pick(wide, target) - _pick(wide, foil)
 
 
+def answer_logit(
+    logits: Float[Tensor, "*batch d_vocab"],
+    answer: Int[Tensor, "*batch"],
+    other: Int[Tensor, "*batch"],
+) -> Float[Tensor, "*batch"]:
+    """logit(answer) less the mean logit of all tokens but the two answers, in nats.
+
+    The two halves of `logit_diff`: `answer_logit(x, target, foil) - answer_logit(x, foil, target)`
+    is the logit difference, whatever the reference, and no common shift of the logits changes
+    them. Log-probabilities would add up as well, but a fall of the foil alone makes room for all
+    other tokens: it raises the target's log-probability while its logit stays where it was. The
+    mean of thousands of tokens that are no answer knows nothing of that.
+    """
+    wide = widen(logits)
+    own, others = _pick(wide, answer), wide.sum(-1) - _pick(wide, answer) - _pick(wide, other)
+    return own - others / max(1, wide.shape[-1] - 2)
+
+
 def token_log_prob(
     logits: Float[Tensor, "*batch d_vocab"], token: Int[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
@@ -125,5 +143,11 @@ def transferred_fraction(
 
     NaN where base and source have the same metric, since nothing could be transferred there.
     """
-    span = source - base
-    return torch.where(span.abs() > 1e-6, (edited - base) / span, torch.nan)
+    return share_of_way(edited - base, source - base)
+
+
+def share_of_way(
+    moved: Float[Tensor, "*shape pair"], way: Float[Tensor, " pair"]
+) -> Float[Tensor, "*shape pair"]:
+    """A change as a share of that from base to source; NaN where these do not differ."""
+    return torch.where(way.abs() > 1e-6, moved / way, torch.nan)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lensdepth import metrics
 from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.fractions import FRACTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,8 @@ ALONG = ("depth", "first", "last", "taken", "inserted")
 """Axes that count places in a stream."""
 WHERE = (*ALONG, "position", "head")
 """Axes that say where; all others say what was run."""
+ANSWERS = ("target_logit", "foil_logit")
+"""The two halves of the main metric `logit_diff`, where both were read off beside it."""
 VERBS = {
     "metric": "read", "control": "run", "edit": "made", "scope": "made", "position": "made",
 }  # fmt: skip
@@ -45,6 +48,8 @@ class Effects:
     """The unedited base run."""
     source: Float[Tensor, "metric pair"]
     """The source run; where a metric compares with the base run, it does here too."""
+    intended: Literal["target", "foil"] = "target"
+    """The source run's answer, which an edit should bring about: the target when denoising."""
 
     def __post_init__(self) -> None:
         sizes = tuple(self.n_pairs if d == "pair" else len(self.coords[d]) for d in self.dims[1:])
@@ -116,10 +121,65 @@ class Effects:
 
     def transferred(self, metric: str | None = None) -> Tensor:
         """Transferred fraction of a metric: 0 at the base run, 1 at the source run."""
-        at, names = self._main(metric), " ".join(self.dims[1:])
+        at = self._main(metric)
+        return self._share(metric, self.source[at] - self.base[at])
+
+    @property
+    def has_gains(self) -> bool:
+        """Whether it is known what a transferred fraction is made of."""
+        return self.metrics[0] == "logit_diff" and set(ANSWERS) <= set(self.metrics)
+
+    @property
+    def target_gain(self) -> Tensor:
+        """The part of the transferred fraction by which the source's answer rose.
+
+        Rise of its logit, against all tokens that are no answer, over the logit difference between
+        source and base run; with `foil_loss` it adds up to the transferred fraction. The source's
+        answer is the target when denoising and the foil when noising.
+
+        Raises:
+            ValueError: the main metric is another one, or its halves were not read.
+        """
+        return self._part("target_logit" if self.intended == "target" else "foil_logit")
+
+    @property
+    def foil_loss(self) -> Tensor:
+        """The part by which the base's answer fell: erased, whatever came in its place."""
+        return self._part("foil_logit" if self.intended == "target" else "target_logit")
+
+    def effect(self, name: str, *, owner: str = "Effects") -> Tensor:
+        """An effect by its name; 0 where an edit does nothing.
+
+        `transferred`, `target_gain` and `foil_loss`; or a metric's change, success as it is.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if name == "transferred":
+            return self.transferred()
+        if name in FRACTIONS:
+            return self.target_gain if name == "target_gain" else self.foil_loss
+        if name not in self.metrics:
+            raise ValueError(
+                f"{owner}: effect must be one of {', '.join((*FRACTIONS, *self.metrics))}, "
+                f"got {name!r}."
+            )
+        return self.of(name) if name == "success" else self.change(name)
+
+    def _part(self, answer: str) -> Tensor:
+        if not self.has_gains:
+            raise ValueError(
+                f"Effects: target gain and foil loss are parts of a logit difference, and need "
+                f"{' and '.join(ANSWERS)} beside it; read off were {', '.join(self.metrics)}."
+            )
+        way = self.source[0] - self.base[0]
+        return self._share(answer, way if answer == "target_logit" else -way)
+
+    def _share(self, metric: str | None, way: Float[Tensor, " pair"]) -> Tensor:
+        """A change as a share of the way from base to source."""
+        names = " ".join(self.dims[1:])
         last = " ".join([*(d for d in self.dims[1:] if d != "pair"), "pair"])
-        moved = rearrange(self.values[at], f"{names} -> {last}")
-        share = metrics.transferred_fraction(moved, self.base[at], self.source[at])
+        share = metrics.share_of_way(rearrange(self.change(metric), f"{names} -> {last}"), way)
         return rearrange(share, f"{last} -> {names}")
 
     def _main(self, metric: str | None) -> int:
@@ -169,6 +229,9 @@ class Effects:
         made["effect"] = spread(self.change(), " ".join(shape))
         if transferred:
             made["transferred"] = spread(self.transferred(), " ".join(shape))
+            if self.has_gains:
+                made["target_gain"] = spread(self.target_gain, " ".join(shape))
+                made["foil_loss"] = spread(self.foil_loss, " ".join(shape))
         for name, (axes, values) in (columns or {}).items():
             made[name] = spread(values, axes)
         frame = pd.DataFrame(made)

@@ -32,6 +32,7 @@ LEVELS = (
         "telling",
         "stats",
         "telling.curves",
+        "telling.fractions",
         "colours",
         "plotting",
         "heatmaps",

@@ -51,7 +51,7 @@ def test_a_crossing_is_placed_with_its_interval() -> None:
     assert said[0].startswith("Control passes from the input position to the prediction position")
     assert "95% interval" in said[0]
     assert f"of {results.N_LAYERS}" in said[0]
-    assert "at the input position in 100% of the pairs at depth 0 and 0% at depth 8" in said[1]
+    assert "at the input position in 100% of the pairs at depth 0 and 0% at depth 7" in said[1]
     assert "Control: another pair's state brings it about in 10%" in said[2]
     assert said[3] == "A run's own state, put back, changes nothing."
 
@@ -218,7 +218,7 @@ def test_a_global_edit_says_how_far_it_reaches_and_what_holds_by_construction() 
         return replace(made, outcome=replace(made.outcome, coords=coords))
 
     profile = reaching("prefix")
-    assert ablated.verdict(profile).startswith("Up to depth 8 (after block 7, the last)")
+    assert ablated.verdict(profile).startswith("Up to depth 7 (after block 6)")
     sustained = " ".join(ablated.sentences(reaching("suffix")))
     assert "From depth 7" in sustained
     assert "follows by construction" in sustained

@@ -1,5 +1,6 @@
 """Figures of direction against norm: by depth, and by dose."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from lensdepth.ablation.profile import Effect
 from lensdepth.multiples import Column, PanelRow, Response, small_multiples
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import described
+from lensdepth.telling.fractions import FRACTIONS, axis_title, known_beside
 from lensdepth.telling.names import SCOPES, edit_name, metric_words, position_name
 
 if TYPE_CHECKING:
@@ -69,6 +71,33 @@ def parts_figure(
         y = float(profile.of("norm", values, scope=scope, position=position)[:, at].nanmean())
         plotting.mark_depth(figure, identity, "arithmetic, not a finding", y=y)
     return figure
+
+
+def made_of_figure(
+    profile: "AblationProfile", *, scope: str | None = None, position: str | None = None
+) -> "Figure":
+    """What each edit's transferred fraction is made of: target gain, foil loss, and success."""
+    from lensdepth.ablation.told import edit_curves
+
+    panels = [
+        plotting.Panel(
+            title=axis_title(effect, profile.outcome.intended)
+            if effect in FRACTIONS
+            else metric_words(effect).unit,
+            curves=[
+                replace(curve, name=edit_name(edit))
+                for edit, curve in zip(
+                    profile.edits,
+                    edit_curves(profile, effect, scope=scope, position=position),
+                    strict=True,
+                )
+            ],
+        )
+        for effect in known_beside(profile.outcome)
+    ]
+    return plotting.depth_story(
+        panels, n_layers=profile.n_layers, title="What the transferred fraction is made of"
+    )
 
 
 def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":

@@ -5,6 +5,14 @@ from typing import TYPE_CHECKING
 from lensdepth.ablation.figures import ROLES
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
+from lensdepth.telling.fractions import (
+    BESIDE,
+    FRACTIONS,
+    effect_name,
+    in_brackets,
+    known_beside,
+    mostly_erased,
+)
 from lensdepth.telling.names import edit_name
 from lensdepth.telling.numbers import percent, tiny
 from lensdepth.telling.plain import Json, to_json
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
 WEAK = 0.2
 """A norm edit that changes norms by a smaller share is a weak test of what norms can do."""
 UNITS = {"transferred": "transferred fraction", "logit_diff": "nats", "kl": "nats"}
+UNITS |= dict.fromkeys(FRACTIONS[1:], "of the way")
 """Of the effects; the others are shares of pairs."""
 
 
@@ -27,9 +36,10 @@ def edit_curves(
 ) -> list[Curve]:
     """One effect of each edit, in one scope at one position."""
     values = profile.effect(effect)
+    what = effect_name(effect, profile.outcome.intended)
     return [
         Curve.of(
-            edit_name(edit),
+            edit_name(edit) + (f", {what}" if effect in BESIDE else ""),
             profile.of(edit, values, scope=scope, position=position),
             key=f"{edit}_{effect}",
             role=ROLES.get(edit, edit),
@@ -41,12 +51,24 @@ def edit_curves(
     ]
 
 
+def beside_curves(
+    profile: "AblationProfile", *, scope: str | None = None, position: str | None = None
+) -> list[Curve]:
+    """What stands beside transferred fractions: target gain, foil loss, success of each edit."""
+    return [
+        curve
+        for effect in known_beside(profile.outcome)
+        for curve in edit_curves(profile, effect, scope=scope, position=position)
+    ]
+
+
 def curves(profile: "AblationProfile") -> list[Curve]:
-    """Transferred fraction of each edit, and how far the edits go."""
+    """Transferred fraction of each edit, what it is made of, and how far the edits go."""
     depths = profile.depths.numpy()
     angle, ratio = profile.angle[..., 0].rad2deg(), profile.norm_ratio[..., 0]
     return [
         *edit_curves(profile),
+        *beside_curves(profile),
         Curve.of("angle", angle, key="angle", unit="degrees", role="direction", depths=depths),
         Curve.of("norm ratio", ratio, key="norm_ratio", role="norm", depths=depths),
     ]
@@ -66,6 +88,13 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
             for edit in profile.edits
         }
 
+    def gains(scope: str) -> Json:
+        return {
+            name: by_edit(name, scope)
+            for name in known_beside(profile.outcome)
+            if name in FRACTIONS
+        }
+
     first, *others = profile.scopes
     compared = profile.compare_parts(scope=first, position=position)
 
@@ -81,6 +110,7 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
             "kl": by_edit("kl", first),
             "flip": by_edit("flip", first),
             "success": by_edit("success", first),
+            **gains(first),
             "direction_minus_norm": quantity("difference"),
             "interaction": quantity("interaction"),
             "shares": {part: quantity(f"{part}_share") for part in ("direction", "norm")},
@@ -88,7 +118,10 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
                 edit: float(profile.of(edit, transferred, position=position)[:, judged].nanmean())
                 for edit in profile.edits
             },
-            "scopes": {scope: {"transferred": by_edit("transferred", scope)} for scope in others},
+            "scopes": {
+                scope: {"transferred": by_edit("transferred", scope), **gains(scope)}
+                for scope in others
+            },
             "identity_depth": profile.identity_depth(scope=first, position=position),
             "identity_error": profile.identity_error(scope=first, position=position),
             "position": position,
@@ -104,7 +137,7 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
 
 
 def judged_index(profile: "AblationProfile") -> int | None:
-    """Where in `depths` the parts are compared: the deepest that is no identity."""
+    """Where in `depths` the parts are compared: the deepest before depth L."""
     usable = profile.judged()
     return usable[-1] if usable else None
 
@@ -117,11 +150,6 @@ def sentences(profile: "AblationProfile") -> list[str]:
         said.append(verdict(profile))
         said += _controls(profile, index)
     identity = profile.identity_depth()
-    if profile.positions[0] == "prediction" and profile.scopes[0] in ("suffix", "all"):
-        said.append(
-            "These edits also set the last state, from which the logits are read, so what the full "
-            "and the direction edit do follows by construction; read the norm edit here."
-        )
     if identity is not None and profile.positions[0] == "input":
         said.append(
             f"At depth {identity} the input position is not read any more, so no edit there does "
@@ -141,33 +169,57 @@ def sentences(profile: "AblationProfile") -> list[str]:
 
 
 def verdict(profile: "AblationProfile") -> str:
-    """One sentence: which part moves more of the logit difference, with the gap's interval."""
+    """Which part moves more of the logit difference, with the gap's interval.
+
+    Only of the source's own states: what is put in else has no answer, and how far it goes towards
+    one says nothing; its parts are compared by how much they change the prediction.
+    """
     index = judged_index(profile)
     if index is None:
         return "Direction and norm were compared at no depth before the final norm."
-    moved = {
-        edit: profile.of(edit, profile.transferred)[:, index]
-        for edit in ("full", "direction", "norm")
-    }
-    full, direction, norm = (estimate(moved[edit]) for edit in ("full", "direction", "norm"))
-    gap = estimate(moved["direction"] - moved["norm"])
+    return (
+        _verdict_on_source(profile, index)
+        if profile.to == "source"
+        else _verdict_on_change(profile, index)
+    )
+
+
+REPLACED = {
+    "source": "replacing",
+    "mean": "setting to the mean",
+    "shuffled": "replacing by another pair's",
+    "random": "replacing at random",
+}
+
+
+def _reach(profile: "AblationProfile", index: int) -> str:
     where = at_depth(int(profile.depths[index]), profile.n_layers)
-    replaced = {
-        "source": "replacing",
-        "mean": "setting to the mean",
-        "shuffled": "replacing by another pair's",
-        "random": "replacing at random",
-    }[profile.to]
-    reach = {
+    return {
         "local": f"At {where}",
         "suffix": f"From {where} on",
         "prefix": f"Up to {where}",
         "all": "At every depth",
     }[profile.scopes[0]]
+
+
+BY_CONSTRUCTION = (
+    "the last state, from which the logits are read, is set too, so what the full and the "
+    "direction edit do follows by construction; read the norm edit here."
+)
+
+
+def _verdict_on_source(profile: "AblationProfile", index: int) -> str:
+    parts = {edit: profile.one(edit, index) for edit in ("full", "direction", "norm")}
+    moved = {edit: one.transferred() for edit, one in parts.items()}
+    full, direction, norm = (estimate(moved[edit]) for edit in ("full", "direction", "norm"))
+    gap = estimate(moved["direction"] - moved["norm"])
     text = (
-        f"{reach}, {replaced} only the direction moves {direction} of the logit difference, "
-        f"{replaced} only the norm {norm}, the whole state {full}: "
+        f"{_reach(profile, index)}, replacing only the direction moves {direction} of the logit "
+        f"difference{in_brackets(parts['direction'])}, replacing only the norm {norm}"
+        f"{in_brackets(parts['norm'])}, the whole state {full}: "
     )
+    if profile.sets_last_state():
+        return text + BY_CONSTRUCTION
     if not gap.known:
         return text + "one pair alone gives no interval, so the parts cannot be compared."
     if full.known and full.high < 0.1:
@@ -179,28 +231,81 @@ def verdict(profile: "AblationProfile") -> str:
     return text + f"which moves more cannot be told (difference {gap})."
 
 
+def _verdict_on_change(profile: "AblationProfile", index: int) -> str:
+    """The same where what goes in is not the source's: by KL and changed predictions."""
+    replaced = REPLACED[profile.to]
+    no_answer = (
+        "What goes in is not the source's state, so how far it moves towards the source's answer "
+        "says nothing of what a part carries"
+    )
+    if not {"kl", "flip"} <= set(profile.metrics):
+        return f"{no_answer}; read kl and flip to compare direction and norm."
+    parts = {edit: profile.one(edit, index) for edit in ("full", "direction", "norm")}
+
+    def changed(edit: str) -> str:
+        kl, flip = (estimate(parts[edit].of(name)) for name in ("kl", "flip"))
+        return f"{flip.percent} of the predictions (KL {kl} nats)"
+
+    text = (
+        f"{_reach(profile, index)}, {replaced} only the direction changes {changed('direction')}, "
+        f"{replaced} only the norm {changed('norm')}, the whole state {changed('full')}: "
+    )
+    gap = estimate(parts["direction"].of("kl") - parts["norm"].of("kl"))
+    if profile.sets_last_state():
+        return text + BY_CONSTRUCTION
+    if not gap.known:
+        text += "one pair alone gives no interval, so the parts cannot be compared"
+    elif gap.low > 0:
+        text += f"the direction changes more, by {gap} nats"
+    elif gap.high < 0:
+        text += f"the norm changes more, by {-gap} nats"
+    else:
+        text += f"which changes more cannot be told (difference {gap} nats)"
+    return f"{text}. {no_answer}."
+
+
 def _controls(profile: "AblationProfile", index: int) -> list[str]:
     """How the source's direction does beside a random one, and how far the norm edit goes."""
     said = []
-    if "random_direction" in profile.edits:
-        direction = profile.of("direction", profile.transferred)[:, index]
-        random = profile.of("random_direction", profile.transferred)[:, index]
-        lead = estimate(direction - random)
-        text = f"A random direction at the same angle moves {estimate(random)}; "
-        given = "the source's direction" if profile.to == "source" else "the direction put in"
+    on_source = profile.to == "source"
+    if profile.sets_last_state():
+        pass  # a direction put in where the logits are read beats every other by construction
+    elif "random_direction" in profile.edits and on_source:
+        direction, random = (profile.one(e, index) for e in ("direction", "random_direction"))
+        lead = estimate(direction.transferred() - random.transferred())
+        text = (
+            f"A random direction at the same angle moves {estimate(random.transferred())}"
+            f"{in_brackets(random)}"
+        )
+        if mostly_erased(random):
+            gain, loss = (effect_name(name, random.intended) for name in FRACTIONS[1:])
+            text += f", most of it {loss}: the base's answer is erased and the other not put in"
+            ahead = estimate(direction.target_gain - random.target_gain)
+            text += f" (the source's direction leads by {ahead} in {gain})"
+        text += "; "
         if lead.known and lead.low > 0:
-            text += f"{given} beats this control by {lead}."
+            text += f"the source's direction beats this control by {lead}."
         elif lead.known:
-            text += f"{given} does not beat this control ({lead})."
+            text += f"the source's direction does not beat this control ({lead})."
         else:
             text += "with one pair there is no interval of the difference."
         said.append(text)
+    elif "random_direction" in profile.edits and "kl" in profile.metrics:
+        kl = {e: profile.one(e, index).of("kl") for e in ("direction", "random_direction")}
+        lead = estimate(kl["direction"] - kl["random_direction"])
+        said.append(
+            f"A random direction at the same angle changes the prediction by "
+            f"{estimate(kl['random_direction'])} nats (KL); the direction put in changes it by "
+            f"{lead} nats more."
+        )
     spread = (profile.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
     text = f"The norm edit changes the norm by {percent(spread)} there (median)"
     if spread < WEAK:
         text += ", which is little: a weak test of what norms can do"
-    if "random_norm" in profile.edits:
-        shuffled = estimate(profile.of("random_norm", profile.transferred)[:, index])
-        text += f". Another pair's norm moves {shuffled}"
+    if "random_norm" in profile.edits and on_source:
+        shuffled = profile.one("random_norm", index)
+        text += (
+            f". Another pair's norm moves {estimate(shuffled.transferred())}{in_brackets(shuffled)}"
+        )
     said.append(text + ".")
     return said

@@ -1,6 +1,6 @@
 """What patching a set of components did: the result, its table and its figure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.outcome import Effects
+from lensdepth.outcome import ANSWERS, Effects
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Patched = Literal["circuit", "complement", "everything"]
 SETS: tuple[Patched, ...] = get_args(Patched)
 """The set itself, all heads and MLPs but these, and all of them."""
-ALSO: tuple[str, ...] = ("success",)
+ALSO: tuple[str, ...] = ("success", *ANSWERS)
 
 
 @checked
@@ -94,6 +94,16 @@ class CircuitResult:
         return self.outcome.transferred()[: len(SETS)]
 
     @property
+    def target_gain(self) -> Float[Tensor, "set pair"]:
+        """The part of it by which the source's answer rose: what was brought along."""
+        return self.outcome.target_gain[: len(SETS)]
+
+    @property
+    def foil_loss(self) -> Float[Tensor, "set pair"]:
+        """The part by which the base's answer fell: what was erased."""
+        return self.outcome.foil_loss[: len(SETS)]
+
+    @property
     def random_transferred(self) -> Float[Tensor, "draw pair"]:
         """The same of the random sets."""
         return self.outcome.transferred()[len(SETS) :]
@@ -112,12 +122,10 @@ class CircuitResult:
         """The base and the source run as sets of their own, in front of the others."""
         found = self.outcome
         unedited = torch.stack([found.base, found.source], dim=1)
-        return Effects(
-            metrics=found.metrics,
+        return replace(
+            found,
             coords={"set": ("base", "source", *found.coords["set"])},
             values=torch.cat([unedited, found.values], dim=1),
-            base=found.base,
-            source=found.source,
         )
 
     def to_frame(self) -> "pd.DataFrame":
@@ -143,7 +151,8 @@ class CircuitResult:
         rows = []
         for name in frame["patched"].unique():
             row: dict[str, object] = {"patched": name}
-            for column in (*self.outcome.metrics, "transferred"):
+            parts = ("target_gain", "foil_loss") if self.outcome.has_gains else ()
+            for column in (*self.outcome.metrics, "transferred", *parts):
                 values = wide.loc[name, column].to_numpy(dtype=float)
                 mean, low, high = stats.bootstrap_mean(values, n_resamples=n_resamples)
                 row |= {column: float(mean), f"{column}_low": float(low)}

@@ -28,7 +28,8 @@ def summary(result: "CircuitResult") -> Json:
     for row in result.mean_frame().to_dict("records"):
         runs[row["patched"]] = {
             name: {"mean": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
-            for name in ("logit_diff", "transferred", "success")
+            for name in ("logit_diff", "transferred", "target_gain", "foil_loss", "success")
+            if name in row
         }
     return to_json(
         {

@@ -134,6 +134,7 @@ def patch(
         pairs = session.open_task(task, depth_model, keep="correct")
         from lensdepth.analyses import analysis
         from lensdepth.patching import patch_sweep
+        from lensdepth.patching.sweep import ALSO
         from lensdepth.transition import find_crossing
 
         positions = _positions(options, pairs)
@@ -143,7 +144,7 @@ def patch(
             positions=positions,
             heads="all" if options.heads else None,
             metric=options.metric,
-            also=() if options.attribution else ("success", "kl"),
+            also=() if options.attribution else ALSO,
             method="attribution" if options.attribution else "exact",
             verify=options.verify,
             stream=options.stream,

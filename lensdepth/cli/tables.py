@@ -19,7 +19,8 @@ from lensdepth.cli.inventory import CHECKED
 from lensdepth.outside import visible
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import fraction
-from lensdepth.telling.names import has_blocks, position_name
+from lensdepth.telling.fractions import FRACTIONS
+from lensdepth.telling.names import has_blocks, part_names, position_name
 from lensdepth.telling.numbers import UNKNOWN, Interval, number, percent
 from lensdepth.telling.tokens import signed
 
@@ -260,7 +261,10 @@ def circuit_table(result: "CircuitResult") -> Parts:
     rows = result.mean_frame().set_index("patched")
     table = Table(box=None, pad_edge=False)
     table.add_column("patched", no_wrap=True, style="bold")
-    heads = {"logit_diff": "logit difference", "transferred": "transferred", "success": "success"}
+    heads = {"logit_diff": "logit difference", "transferred": "transferred"}
+    if result.outcome.has_gains:
+        heads |= dict(zip(FRACTIONS[1:], part_names(result.outcome.intended), strict=True))
+    heads["success"] = "success"
     for head in heads.values():
         table.add_column(head, justify="right", no_wrap=True)
     for key, name in run_names(result).items():

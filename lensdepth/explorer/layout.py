@@ -14,7 +14,7 @@ GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "rese
 CARDS = {
     "read": ("map", "next", "cell"),
     "poke": ("pick", "predictions", "trajectory"),
-    "sweep": ("patch", "patch-map", "ablation", "steering"),
+    "sweep": ("patch", "patch-map", "ablation", "made-of", "steering"),
     "circuit": ("attribution", "heads", "attention", "components"),
     "compare": ("both", "first", "second"),
     "keep": (),
@@ -32,6 +32,7 @@ TITLES = {
     "patch": "Input against output",
     "patch-map": "Every token at every depth",
     "ablation": "Direction against norm",
+    "made-of": "What the transferred fraction is made of",
     "steering": "Steering at the input and at the output",
     "attribution": "What each part adds to the answer",
     "heads": "Patching heads one by one",

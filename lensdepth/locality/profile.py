@@ -16,7 +16,8 @@ from lensdepth.provenance import Provenance
 from lensdepth.stats import bootstrap_mean, bootstrap_statistic
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
-from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.depths import before_last, depth_columns
+from lensdepth.telling.names import has_blocks
 from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
@@ -72,9 +73,25 @@ class LocalityProfile:
 
     @property
     def best_depth(self) -> int:
-        """Depth whose mean local effect goes furthest in the direction of the global one."""
-        sign = torch.sign(self.whole.nanmean())
-        return int(self.depths[int((sign * self.local.nanmean(0)).argmax())])
+        """Depth whose mean local effect goes furthest in the direction of the global one.
+
+        Never depth L: the whole state there is all that is read.
+        """
+        sign, at = torch.sign(self.whole.nanmean()), self.judged
+        return int(self.depths[at[int((sign * self.local[:, at].nanmean(0)).argmax())]])
+
+    @property
+    def judged(self) -> list[int]:
+        """Indices into `depths` that summaries compare: all but a whole state at depth L."""
+        places = self.depths + has_blocks(self.stream)
+        whole = self.stream in ("resid_pre", "resid_post")
+        return before_last(places.tolist(), self.n_layers) if whole else list(range(len(places)))
+
+    @property
+    def holds_last_state(self) -> bool:
+        """Whether the window holds a whole state at depth L, so that its effect at the last token
+        follows by construction."""
+        return len(self.judged) < len(self.depths)
 
     def sufficiency(self, *, n_resamples: int = 1000, seed: int = 0) -> Interval:
         """Local sufficiency max e(l) / E(W), of means over pairs.
@@ -88,7 +105,11 @@ class LocalityProfile:
             return _ratio(best, np.abs(whole))
 
         return bootstrap_statistic(
-            share, self.local.numpy(), self.whole.numpy(), n_resamples=n_resamples, seed=seed
+            share,
+            self.local[:, self.judged].numpy(),
+            self.whole.numpy(),
+            n_resamples=n_resamples,
+            seed=seed,
         )
 
     def undone(self, depth: int, *, n_resamples: int = 1000, seed: int = 0) -> Interval | None:
@@ -152,6 +173,11 @@ class LocalityProfile:
             kind = "the depths work together (synergy)"
         elif not np.isnan(gap.high) and gap.high < 0:
             kind = "the depths do the same work again (redundancy)"
+        if self.holds_last_state:
+            kind = (
+                f"depth {self.n_layers} is among them, whose state is what is read, so that this "
+                f"is arithmetic; leave it out"
+            )
         said = [
             f"All {len(self.depths)} depths together change {self.metric} by {_mean(self.whole)}.",
             f"The best single one, {place}, reaches {self.sufficiency()} of that.",

@@ -22,7 +22,7 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.model import DepthModel
-from lensdepth.outcome import Effects
+from lensdepth.outcome import ANSWERS, Effects
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -93,6 +93,16 @@ class WindowProfile:
     def transferred(self) -> Float[Tensor, "pair first last"]:
         """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
         return self.outcome.transferred()
+
+    @property
+    def target_gain(self) -> Float[Tensor, "pair first last"]:
+        """The part of it by which the source's answer rose."""
+        return self.outcome.target_gain
+
+    @property
+    def foil_loss(self) -> Float[Tensor, "pair first last"]:
+        """The part by which the base's answer fell."""
+        return self.outcome.foil_loss
 
     @property
     def local(self) -> Float[Tensor, "pair depth"]:
@@ -172,7 +182,7 @@ def patch_windows(
     position: LinePosition = "prediction",
     max_width: int | None = None,
     metric: str | Metric = "logit_diff",
-    also: Sequence[str | Metric] = (),
+    also: Sequence[str | Metric] = ANSWERS,
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
     engine: Engine = "auto",
@@ -188,7 +198,8 @@ def patch_windows(
         position: a name, an index, or a span.
         max_width: leave out windows of more depths than this.
         metric: one of METRICS, or a function.
-        also: further metrics that are read off the same runs.
+        also: further metrics that are read off the same runs. `()` with `logit_diff` reads two
+            columns of the unembedding and not the whole vocabulary.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
         edit: one of `lensdepth.edits.SWEPT` or a function. Edits at later depths act on what
             earlier ones produced.

@@ -12,6 +12,7 @@ from lensdepth.lens.told import accuracy
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import between
+from lensdepth.telling.names import part_names
 from lensdepth.telling.numbers import counted, number, p_value, percent
 from lensdepth.transition import told as switches
 from lensdepth.transition.crossing import Crossing
@@ -33,6 +34,13 @@ NOTES = {
         "next if it stopped there; the colour is the divergence from what it says in the end, so "
         "that pale cells have settled. A token that occurs twice has two columns. Point at a cell "
         "for its five likeliest tokens."
+    ),
+    "made_of": (
+        "The logit difference moves when the source's answer rises and when the base's falls; gain "
+        "and loss add up to the transferred fraction above. Each answer's logit is taken against "
+        "all tokens that are no answer. An edit that gains little and loses much has disturbed the "
+        "prediction and not replaced it; below stands how often the source's answer then comes "
+        "first."
     ),
     "cka": (
         "Each cell compares two depths: do prompts that lie close together at one lie close at the "
@@ -160,12 +168,18 @@ def key_numbers(
             estimate(ablation.of(edit, ablation.transferred)[:, index])
             for edit in ("direction", "norm")
         )
-        control = estimate(ablation.of("random_direction", ablation.transferred)[:, index])
+        control = ablation.one("random_direction", index)
         stretch = (ablation.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
         detail = (
             f"of the logit difference at depth {ablation.depths[index]}; a random direction moves "
-            f"{number(control.value)}"
+            f"{number(float(control.transferred().nanmean()))}"
         )
+        if control.has_gains:
+            gain, loss = part_names(control.intended)
+            detail += (
+                f" ({gain} {number(float(control.target_gain.nanmean()))}, {loss} "
+                f"{number(float(control.foil_loss.nanmean()))})"
+            )
         if stretch < ablated.WEAK:
             detail += f", and norms were changed by {percent(stretch)} only"
         numbers.append(
@@ -176,7 +190,7 @@ def key_numbers(
             )
         )
     if geometry is not None and not geometry.angle_js.isnan().all():
-        peak = int(geometry.angle_js.abs().nan_to_num(-1).argmax())
+        peak = shaped.peak_of(geometry.angle_js, geometry.n_layers)
         coupling = shaped.value_at(geometry, "angle_js", peak)
         p = shaped.holm_p(geometry, "angle_js")[peak]
         numbers.append(

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked
-from lensdepth.outcome import Effects
+from lensdepth.outcome import ANSWERS, Effects
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-ALSO: tuple[str, ...] = ("success", "answer_probability", "kl_to_source", "flip")
+ALSO: tuple[str, ...] = ("success", "answer_probability", "kl_to_source", "flip", *ANSWERS)
 
 
 @checked
@@ -145,6 +145,16 @@ class SteeringProfile:
     def flip(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the most likely token is not the base run's."""
         return self.outcome.of("flip", owner="SteeringProfile")
+
+    @property
+    def fractions(self) -> tuple[Float[Tensor, "edit scope pair depth position"], ...]:
+        """Transferred fraction of the logit difference, and its parts: the source's answer gained,
+        the base's lost."""
+        return (
+            self.outcome.transferred("logit_diff"),
+            self.outcome.target_gain,
+            self.outcome.foil_loss,
+        )
 
     @property
     def n_folds(self) -> int:

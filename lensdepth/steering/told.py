@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
+from lensdepth.telling.depths import before_last
+from lensdepth.telling.fractions import FRACTIONS
 from lensdepth.telling.names import CONTROLS, at_position, position_name
 from lensdepth.telling.numbers import counted
 from lensdepth.telling.plain import Json, to_json
@@ -57,6 +59,14 @@ def summary(profile: "SteeringProfile") -> Json:
             for edit in profile.edits
         }
 
+    def gains(scope: str) -> Json:
+        if not profile.outcome.has_gains:
+            return {}
+        return {
+            name: by_edit(effect, scope)
+            for name, effect in zip(FRACTIONS, profile.fractions, strict=True)
+        }
+
     return to_json(
         {
             "scopes": {
@@ -64,6 +74,7 @@ def summary(profile: "SteeringProfile") -> Json:
                     "efficacy": by_edit(profile.success, scope),
                     "probability": by_edit(profile.prob, scope),
                     "kl_to_source": by_edit(profile.kl_to_source, scope),
+                    **gains(scope),
                 }
                 for scope in profile.scopes
             },
@@ -82,12 +93,19 @@ def summary(profile: "SteeringProfile") -> Json:
     )
 
 
+def best_depth(profile: "SteeringProfile", position: str) -> int:
+    """Index of the depth where steering works most often, before depth L, where it writes the
+    answer straight into the readout."""
+    at = before_last(profile.depths.tolist(), profile.n_layers)
+    return at[int(profile.efficacy(position)[:, at].mean(0).argmax())]
+
+
 def alone(profile: "SteeringProfile") -> str:
     """One sentence on steering at one position, which has no curves to cross."""
     position = profile.positions[0]
     name = "output-centric" if position == "prediction" else "input-centric"
     best = profile.efficacy(position)
-    depth = int(best.mean(0).argmax())
+    depth = best_depth(profile, position)
     return (
         f"Steering is {name} alone here; it works best at depth {int(profile.depths[depth])}, "
         f"in {estimate(best[:, depth]).percent} of the pairs."
@@ -105,7 +123,7 @@ def sentences(profile: "SteeringProfile", *verdicts: str) -> list[str]:
     said = [first]
     parts, controls = [], []
     for name in profile.positions:
-        depth = int(profile.efficacy(name).mean(0).argmax())
+        depth = best_depth(profile, name)
 
         def works(edit: str, name: str = name, depth: int = depth) -> str:
             return estimate(profile.efficacy(name, edit=edit)[:, depth]).percent

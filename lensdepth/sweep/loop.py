@@ -157,6 +157,7 @@ def run_sweep(
         ),
         base=torch.cat(base, dim=-1),
         source=torch.cat(source, dim=-1),
+        intended="target" if roles.mode == "denoise" else "foil",
     )
     names = beside[0]
     return Swept(

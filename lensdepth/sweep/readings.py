@@ -105,6 +105,12 @@ METRICS: dict[str, NamedMetric] = {
     "logit_diff": NamedMetric(
         read=lambda x: metrics.logit_diff(x.logits, x.target, x.foil), has_slope=True
     ),
+    "target_logit": NamedMetric(
+        read=lambda x: metrics.answer_logit(x.logits, x.target, x.foil), has_slope=True
+    ),
+    "foil_logit": NamedMetric(
+        read=lambda x: metrics.answer_logit(x.logits, x.foil, x.target), has_slope=True
+    ),
     "log_prob": NamedMetric(
         read=lambda x: metrics.token_log_prob(x.logits, x.intended), has_slope=True
     ),
@@ -120,6 +126,9 @@ METRICS: dict[str, NamedMetric] = {
 """Metrics that go by a name.
 
 - `logit_diff`: logit(target) - logit(foil), in nats.
+- `target_logit`, `foil_logit`: logit of one of the two answers less the mean logit of all tokens
+  that are neither, in nats. `logit_diff` is their difference, so that beside it they tell a target
+  brought along from a foil erased (`Effects.target_gain`, `Effects.foil_loss`).
 - `log_prob`: log-probability of the intended answer, the source run's own, in nats.
 - `answer_probability`: probability of the intended answer.
 - `kl`: KL(base || edited) in nats.

@@ -67,6 +67,16 @@ METRICS = {
     "logit_diff": MetricWords(
         "change of logit(target) − logit(foil), nats", "towards foil", "towards target"
     ),
+    "target_logit": MetricWords(
+        "change of logit(target), against tokens that are no answer, nats",
+        "target lost",
+        "target gained",
+    ),
+    "foil_logit": MetricWords(
+        "change of logit(foil), against tokens that are no answer, nats",
+        "foil lost",
+        "foil gained",
+    ),
     "log_prob": MetricWords(
         "change of log p(answer of the source), nats", "away from it", "towards it"
     ),
@@ -85,7 +95,18 @@ METRICS = {
         "away from the source",
         "towards the source",
     ),
+    "target_gain": MetricWords(
+        "target gain, part of the transferred fraction", "target lost", "target gained"
+    ),
+    "foil_loss": MetricWords(
+        "foil loss, part of the transferred fraction", "foil gained", "foil lost"
+    ),
 }
+
+
+def part_names(intended: str) -> tuple[str, str]:
+    """What a transferred fraction is made of: the source's answer gained, the base's lost."""
+    return ("target gain", "foil loss") if intended == "target" else ("foil gain", "target loss")
 
 
 def edit_name(edit: str) -> str:

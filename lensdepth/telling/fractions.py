@@ -1,0 +1,75 @@
+"""A transferred fraction never stands alone: what of it was brought along, and what erased.
+
+The logit difference moves when the source's answer rises and when the base's falls. A state that is
+merely disturbed loses the base's answer and puts nothing in its place, and that alone can move half
+of the difference. So the gain of the one, the loss of the other and success stand beside it.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+from lensdepth.telling.curves import estimate
+from lensdepth.telling.names import METRICS, part_names
+
+if TYPE_CHECKING:
+    from lensdepth.outcome import Effects
+
+Fraction = Literal["transferred", "target_gain", "foil_loss"]
+FRACTIONS: tuple[Fraction, ...] = get_args(Fraction)
+"""Effects that are shares of the way from base to source; the last two add up to the first."""
+BESIDE = ("target_gain", "foil_loss", "success")
+"""What stands beside a transferred fraction, as columns, keys and effects."""
+UNIT = "of the way"
+
+
+def known_beside(outcome: "Effects") -> Sequence[str]:
+    """Those of BESIDE that were read off."""
+    return [
+        name
+        for name in BESIDE
+        if (outcome.has_gains if name in FRACTIONS else name in outcome.metrics)
+    ]
+
+
+def effect_name(effect: str, intended: str = "target") -> str:
+    """An effect of BESIDE as readers know it; when noising the foil gains and the target loses."""
+    names = dict(zip(FRACTIONS[1:], part_names(intended), strict=True))
+    return names.get(effect, effect.replace("_", " "))
+
+
+def fraction_name(effect: str, intended: str = "target") -> str:
+    """One of FRACTIONS as the unit of a column."""
+    return "transferred fraction" if effect == "transferred" else effect_name(effect, intended)
+
+
+def axis_title(effect: str, intended: str = "target") -> str:
+    """What an axis says of one of FRACTIONS."""
+    if effect == "transferred":
+        return METRICS[effect].unit
+    return f"{effect_name(effect, intended)}, part of the transferred fraction"
+
+
+def made_of(one: "Effects") -> str:
+    """What the fraction of one edit at one place is made of: `target gain 0.03, foil loss 0.42,
+    success 5%`; empty where that was not read off."""
+    said = []
+    if one.has_gains:
+        gain, loss = part_names(one.intended)
+        said = [f"{gain} {estimate(one.target_gain)}", f"{loss} {estimate(one.foil_loss)}"]
+    if "success" in one.metrics:
+        said.append(f"success {estimate(one.of('success')).percent}")
+    return ", ".join(said)
+
+
+def in_brackets(one: "Effects") -> str:
+    """The same behind a number, or nothing."""
+    said = made_of(one)
+    return f" ({said})" if said else ""
+
+
+def mostly_erased(one: "Effects") -> bool:
+    """Whether more of it is the base's answer lost than the source's gained, beyond chance."""
+    if not one.has_gains:
+        return False
+    gap = estimate(one.foil_loss - one.target_gain)
+    return gap.known and gap.low > 0
