@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from lensdepth.tasks.told import on_which_pairs
 from lensdepth.telling.curves import Curve, DepthTable, depth_table
 from lensdepth.telling.plain import Json
 from lensdepth.transition import told as switches
@@ -67,13 +68,14 @@ class Analysis:
         return whole | import_module(self.told).summary(result, **options)
 
     def sentences(self, result: Any, *found: Any, **options: Any) -> list[str]:
-        """The same in words."""
+        """The same in words, and on how many pairs, where some were left out."""
         verdicts = [
             VERDICTS[name](one, result.n_layers)
             for name, one in self._switched(found).items()
             if one is not None or name == "lens"
         ]
-        return import_module(self.told).sentences(result, *verdicts, **options)
+        said = import_module(self.told).sentences(result, *verdicts, **options)
+        return [*said, *on_which_pairs(result.provenance)]
 
     def _switched(self, found: tuple[Any, ...]) -> Mapping[str, Any]:
         """What was found of each switch, None where it was not looked for."""

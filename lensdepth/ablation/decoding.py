@@ -35,6 +35,7 @@ from lensdepth.model import DepthModel
 from lensdepth.provenance import make_provenance
 from lensdepth.sweep.choices import check_depths
 from lensdepth.tasks import Task
+from lensdepth.tasks.told import origin
 
 
 @checked
@@ -131,6 +132,7 @@ def decode_parts(
             model.info,
             task=task.name,
             prompts=task.clean,
+            pairs=origin(task),
             settings={
                 "position": position,
                 "depths": asked,

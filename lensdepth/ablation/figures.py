@@ -12,7 +12,7 @@ from lensdepth.multiples import Column, PanelRow, Response, small_multiples
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import described
 from lensdepth.telling.fractions import FRACTIONS, axis_title, known_beside
-from lensdepth.telling.names import SCOPES, edit_name, metric_words, position_name
+from lensdepth.telling.names import SCOPES, edit_name, metric_words, position_name, success_words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -63,7 +63,7 @@ def parts_figure(
         title=f"Direction against norm, {position_name(position)}{reach}"
         + PUT_IN[profile.to]
         + SEEN[profile.coordinates],
-        y_title=metric_words(effect).unit,
+        y_title=_axis(profile, effect),
     )
     identity = profile.identity_depth(scope=scope, position=position)
     if identity is not None:
@@ -81,9 +81,7 @@ def made_of_figure(
 
     panels = [
         plotting.Panel(
-            title=axis_title(effect, profile.outcome.intended)
-            if effect in FRACTIONS
-            else metric_words(effect).unit,
+            title=_axis(profile, effect),
             curves=[
                 replace(curve, name=edit_name(edit))
                 for edit, curve in zip(
@@ -98,6 +96,14 @@ def made_of_figure(
     return plotting.depth_story(
         panels, n_layers=profile.n_layers, title="What the transferred fraction is made of"
     )
+
+
+def _axis(profile: "AblationProfile | DoseProfile", effect: Effect) -> str:
+    """What the y axis says."""
+    if effect in FRACTIONS:
+        return axis_title(effect, profile.outcome.intended)
+    words = success_words(profile.provenance) if effect == "success" else metric_words(effect)
+    return words.unit
 
 
 def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
@@ -137,7 +143,7 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
         rows,
         [columns[part] for part, parts in there.items() if parts],
         title=f"Dose and response, {position_name(profile.position)}",
-        y_title=metric_words(effect).unit,
+        y_title=_axis(profile, effect),
         rows_title="depth",
     )
 

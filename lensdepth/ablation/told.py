@@ -293,11 +293,17 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
     elif "random_direction" in profile.edits and "kl" in profile.metrics:
         kl = {e: profile.one(e, index).of("kl") for e in ("direction", "random_direction")}
         lead = estimate(kl["direction"] - kl["random_direction"])
-        said.append(
+        text = (
             f"A random direction at the same angle changes the prediction by "
-            f"{estimate(kl['random_direction'])} nats (KL); the direction put in changes it by "
-            f"{lead} nats more."
+            f"{estimate(kl['random_direction'])} nats (KL); "
         )
+        if lead.known and lead.low > 0:
+            text += f"the direction put in changes it more, by {lead}."
+        elif lead.known and lead.high < 0:
+            text += f"the direction put in changes it less, by {-lead}."
+        else:
+            text += f"that the direction put in changes it more or less cannot be told ({lead})."
+        said.append(text)
     spread = (profile.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
     text = f"The norm edit changes the norm by {percent(spread)} there (median)"
     if spread < WEAK:

@@ -28,6 +28,7 @@ from lensdepth.sweep.choices import check_stream
 from lensdepth.tasks import Task
 from lensdepth.tasks.joining import Joined
 from lensdepth.tasks.locate import REMEDY, answer_tokens, settle_joining
+from lensdepth.tasks.told import origin
 from lensdepth.tokens import Prompts, TokenBatch
 
 Answers = Sequence[str | int]
@@ -104,6 +105,7 @@ def attribute_logits(
             model.info,
             task="prompts" if known is None else known.name,
             prompts=texts,
+            pairs=origin(known),
             settings={
                 "answers": "own" if own_answers else "given",
                 "foils": None if foil is None else "given",

@@ -15,7 +15,8 @@ from lensdepth import stats
 from lensdepth.circuit.told import run_names
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
 from lensdepth.heatmaps import Axis, depth_axis, effect_heatmap
-from lensdepth.telling.names import metric_words
+from lensdepth.telling.fractions import FRACTIONS, effect_name
+from lensdepth.telling.names import metric_words, success_words
 from lensdepth.telling.numbers import Interval, counted, number
 from lensdepth.telling.tokens import signed
 from lensdepth.tokens import told_apart
@@ -127,7 +128,12 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
         [names[name] for name in there],
         [
             bars("transferred", metric_words("transferred").unit, (1.0,)),
-            bars("success", metric_words("success").unit, (1.0,)),
+            *(
+                bars(part, effect_name(part, result.outcome.intended), (0.0,))
+                for part in FRACTIONS[1:]
+                if result.outcome.has_gains
+            ),
+            bars("success", success_words(result.provenance).unit, (1.0,)),
         ],
         title=f"Patching {_listed(result.components)} ({result.mode})",
     )

@@ -21,6 +21,7 @@ from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import pattern_hook
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks import Task
+from lensdepth.tasks.told import origin
 from lensdepth.telling.depths import depth_columns
 from lensdepth.tokens import Prompts
 
@@ -158,6 +159,7 @@ def attention_patterns(
             model.info,
             task="prompts" if known is None else known.name,
             prompts=texts,
+            pairs=origin(known),
             settings={"layers": asked, "batch_size": batch_size},
         ),
         layers=torch.tensor(asked),

@@ -19,6 +19,7 @@ from lensdepth.model import DepthModel
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.tasks.build import answered_rightly
 from lensdepth.tasks.task import Task
+from lensdepth.tasks.told import origin
 
 FEWEST_PAIRS = 30
 """Pairs with fewer than this settle nothing: depths are chosen on about a third of them."""
@@ -106,6 +107,7 @@ def judge(
             task=task.name,
             prompts=task.clean,
             corrupted=task.corrupted or (),
+            pairs=origin(task),
             settings={},
             seed=seed,
         ),
@@ -124,7 +126,9 @@ def judge(
 def _kept_share(task: Task) -> float:
     """Share of the drawn pairs that were not left out as wrong when the task was made."""
     drawn = task.n_drawn - task.n_multi_token
-    return 1 - task.n_wrong / drawn if drawn > 0 else 1.0
+    # What is not even preferred is wrong.
+    n_wrong = task.n_wrong + (task.n_unkept if task.keep == "preferred" else 0)
+    return 1 - n_wrong / drawn if drawn > 0 else 1.0
 
 
 def _cannot_test(model: DepthModel, task: Task, n_right: int, accuracy: float) -> str | None:

@@ -35,6 +35,7 @@ from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import last_place
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks.task import Task
+from lensdepth.tasks.told import origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,6 +155,7 @@ def evaluate_hypotheses(
             task=task.name,
             prompts=task.clean,
             corrupted=task.corrupted,
+            pairs=origin(task),
             settings={"hypotheses": [one.says for one in hypotheses]},
             seed=seed,
         ),

@@ -20,6 +20,7 @@ from lensdepth.model import DepthModel
 from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance, other_than
 from lensdepth.tasks import Task
+from lensdepth.tasks.told import origin
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 DRAWN_PAIRS = 1000
@@ -105,6 +106,7 @@ def geometry_profile(
             model.info,
             task=known.name if known is not None else "prompts",
             prompts=texts,
+            pairs=origin(known),
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
                 "include_first": include_first,

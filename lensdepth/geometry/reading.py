@@ -16,6 +16,7 @@ from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.tasks.task import Task
+from lensdepth.tasks.told import origin
 from lensdepth.tokens import TokenBatch
 
 NUMBERS_AT_ONCE = 2**24
@@ -101,7 +102,12 @@ def read_states(model: DepthModel, task: Task, *, batch_size: int | None = None)
         model, batch, batch.last, every, include_first=False, batch_size=batch_size
     )
     provenance = make_provenance(
-        "read_states", model.info, task=task.name, prompts=task.clean, settings={}
+        "read_states",
+        model.info,
+        task=task.name,
+        prompts=task.clean,
+        pairs=origin(task),
+        settings={},
     )
     return replace(reading, provenance=provenance)
 

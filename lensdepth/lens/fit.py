@@ -25,6 +25,7 @@ from lensdepth.progress import counted
 from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
 from lensdepth.tasks import Task
+from lensdepth.tasks.told import origin
 from lensdepth.tokens import Prompts, TokenBatch
 
 
@@ -104,6 +105,7 @@ def fit_tuned_lens(
             model.info,
             task=known.name if known is not None else "prompts",
             prompts=texts,
+            pairs=origin(known),
             settings=settings,
             seed=seed,
         ),

@@ -22,6 +22,7 @@ from lensdepth.not_finite import not_finite
 from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
 from lensdepth.tasks import Task
+from lensdepth.tasks.told import origin
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 LOGITS_AT_ONCE = 2**22
@@ -90,6 +91,7 @@ def logit_lens(
             model.info,
             task=known.name if known is not None else "prompts",
             prompts=texts,
+            pairs=origin(known),
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
                 "top_k": top_k,

@@ -214,13 +214,13 @@ class PatchProfile:
             return self.heatmap()
         from lensdepth import plotting
         from lensdepth.patching.told import efficacy_curves
-        from lensdepth.telling.names import metric_words, stream_name
+        from lensdepth.telling.names import stream_name, success_words
 
         return plotting.depth_figure(
             efficacy_curves(self),
             n_layers=self.n_layers,
             title=f"Patching one state: {stream_name(self.stream)}",
-            y_title=metric_words("success").unit,
+            y_title=success_words(self.provenance).unit,
             y_range=(-0.03, 1.03),
         )
 

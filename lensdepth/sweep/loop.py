@@ -29,6 +29,7 @@ from lensdepth.sweep.roles import Mode, Roles
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
+from lensdepth.tasks.told import origin
 
 logger = logging.getLogger(__name__)
 
@@ -220,6 +221,7 @@ def sweep_provenance(model: DepthModel, task: Task, options: Options) -> Provena
         task=task.name,
         prompts=task.clean,
         corrupted=task.corrupted or (),
+        pairs=origin(task),
         settings=options.settings,
         seed=options.seed,
     )

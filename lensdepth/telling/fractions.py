@@ -8,8 +8,11 @@ of the difference. So the gain of the one, the loss of the other and success sta
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
+from torch import Tensor
+
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.names import METRICS, part_names
+from lensdepth.telling.numbers import number, percent
 
 if TYPE_CHECKING:
     from lensdepth.outcome import Effects
@@ -19,7 +22,6 @@ FRACTIONS: tuple[Fraction, ...] = get_args(Fraction)
 """Effects that are shares of the way from base to source; the last two add up to the first."""
 BESIDE = ("target_gain", "foil_loss", "success")
 """What stands beside a transferred fraction, as columns, keys and effects."""
-UNIT = "of the way"
 
 
 def known_beside(outcome: "Effects") -> Sequence[str]:
@@ -50,21 +52,25 @@ def axis_title(effect: str, intended: str = "target") -> str:
 
 
 def made_of(one: "Effects") -> str:
-    """What the fraction of one edit at one place is made of: `target gain 0.03, foil loss 0.42,
-    success 5%`; empty where that was not read off."""
+    """What the fraction of one edit at one place is made of, of means: `target gain 0.03, foil loss
+    0.42, success 5%`; empty where that was not read off. Tables have the intervals."""
+
+    def mean(values: Tensor) -> float:
+        return float(values.nanmean())
+
     said = []
     if one.has_gains:
         gain, loss = part_names(one.intended)
-        said = [f"{gain} {estimate(one.target_gain)}", f"{loss} {estimate(one.foil_loss)}"]
+        said = [f"{gain} {number(mean(one.target_gain))}", f"{loss} {number(mean(one.foil_loss))}"]
     if "success" in one.metrics:
-        said.append(f"success {estimate(one.of('success')).percent}")
+        said.append(f"success {percent(mean(one.of('success')))}")
     return ", ".join(said)
 
 
 def in_brackets(one: "Effects") -> str:
     """The same behind a number, or nothing."""
     said = made_of(one)
-    return f" ({said})" if said else ""
+    return f" [{said}]" if said else ""
 
 
 def mostly_erased(one: "Effects") -> bool:

@@ -6,6 +6,8 @@ the identifiers themselves.
 
 from dataclasses import dataclass
 
+from lensdepth.provenance import Provenance
+
 EDITS = {
     "full": "whole state",
     "state": "whole state",
@@ -90,6 +92,7 @@ METRICS = {
     "js": MetricWords("Jensen–Shannon divergence, nats", "", "other prediction"),
     "flip": MetricWords("share whose most likely token changes", "", "changed"),
     "success": MetricWords("share that gives the source's answer", "less often", "more often"),
+    "preference": MetricWords("share that prefers the source's answer", "less often", "more often"),
     "transferred": MetricWords(
         "transferred fraction (0 = base run, 1 = source run)",
         "away from the source",
@@ -133,6 +136,12 @@ def stream_name(stream: str) -> str:
 def metric_words(metric: str) -> MetricWords:
     """Unit and signs of a metric's effect; a user's own has no signs that are known."""
     return METRICS.get(metric) or MetricWords(f"change of {metric}", "less", "more")
+
+
+def success_words(provenance: Provenance) -> MetricWords:
+    """What success means in a result: first choice, or preference where pairs were kept by it."""
+    kept = provenance.pairs.get("keep")
+    return METRICS["preference" if kept == "preferred" else "success"]
 
 
 def has_blocks(stream: str) -> bool:
