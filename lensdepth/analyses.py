@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from lensdepth.sweep.told import floor_notes, floors
 from lensdepth.tasks.told import on_which_pairs
 from lensdepth.telling.curves import Curve, DepthTable, depth_table
 from lensdepth.telling.plain import Json
@@ -65,7 +66,8 @@ class Analysis:
         whole: Json = {}
         for name, one in self._switched(found).items():
             whole |= SUMMARIES[name](one)
-        return whole | import_module(self.told).summary(result, **options)
+        whole |= import_module(self.told).summary(result, **options)
+        return whole | floors(result)
 
     def sentences(self, result: Any, *found: Any, **options: Any) -> list[str]:
         """The same in words, and on how many pairs, where some were left out."""
@@ -75,7 +77,11 @@ class Analysis:
             if one is not None or name == "lens"
         ]
         said = import_module(self.told).sentences(result, *verdicts, **options)
-        return [*said, *on_which_pairs(result.provenance)]
+        return [*said, *self.notes(result)]
+
+    def notes(self, result: Any) -> list[str]:
+        """What stands beside its numbers: on which pairs they are, and where rounding begins."""
+        return [*on_which_pairs(result.provenance), *floor_notes(result)]
 
     def _switched(self, found: tuple[Any, ...]) -> Mapping[str, Any]:
         """What was found of each switch, None where it was not looked for."""

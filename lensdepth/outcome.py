@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
@@ -50,8 +50,16 @@ class Effects:
     """The source run; where a metric compares with the base run, it does here too."""
     intended: Literal["target", "foil"] = "target"
     """The source run's answer, which an edit should bring about: the target when denoising."""
+    floor: tuple[float, ...] = ()
+    """How far each metric moves, by rounding, in runs that change nothing: smaller effects are
+    none. As measured in this model and dtype; empty where nobody did."""
 
     def __post_init__(self) -> None:
+        if self.floor and len(self.floor) != len(self.metrics):
+            raise ValueError(
+                f"Effects: floor must have a number for each of {', '.join(self.metrics)}, got "
+                f"{len(self.floor)}."
+            )
         sizes = tuple(self.n_pairs if d == "pair" else len(self.coords[d]) for d in self.dims[1:])
         if self.values.shape != (len(self.metrics), *sizes):
             raise ValueError(
@@ -122,7 +130,30 @@ class Effects:
     def transferred(self, metric: str | None = None) -> Tensor:
         """Transferred fraction of a metric: 0 at the base run, 1 at the source run."""
         at = self._main(metric)
-        return self._share(metric, self.source[at] - self.base[at])
+        way = self.source[at] - self.base[at]
+        return self._share(metric, torch.where(self.has_way, way, 0.0) if at == 0 else way)
+
+    @property
+    def has_way(self) -> Bool[Tensor, " pair"]:
+        """Whether base and source run differ, beyond rounding, so that something could be
+        transferred."""
+        return (self.source[0] - self.base[0]).abs() > max(1e-6, self.floor_of(self.metrics[0]))
+
+    def floor_of(self, effect: str) -> float:
+        """The size below which an effect is rounding, in its own unit; 0 where none is known.
+
+        Of a transferred fraction and its parts it is that of the logits over the median way from
+        base to source.
+        """
+        parts = {"target_gain": ANSWERS[0], "foil_loss": ANSWERS[1]}
+        name = self.metrics[0] if effect == "transferred" else parts.get(effect, effect)
+        if not self.floor or name not in self.metrics:
+            return 0.0
+        floor = self.floor[self.metrics.index(name)]
+        if effect not in FRACTIONS:
+            return floor
+        way = (self.source[0] - self.base[0]).abs().nanmedian().item()
+        return floor / way if way > 0 else 0.0
 
     @property
     def has_gains(self) -> bool:
@@ -172,7 +203,7 @@ class Effects:
                 f"Effects: target gain and foil loss are parts of a logit difference, and need "
                 f"{' and '.join(ANSWERS)} beside it; read off were {', '.join(self.metrics)}."
             )
-        way = self.source[0] - self.base[0]
+        way = torch.where(self.has_way, self.source[0] - self.base[0], 0.0)
         return self._share(answer, way if answer == "target_logit" else -way)
 
     def _share(self, metric: str | None, way: Float[Tensor, " pair"]) -> Tensor:

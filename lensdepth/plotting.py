@@ -7,7 +7,7 @@ fraction of the depth.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import plotly.graph_objects as go
@@ -46,6 +46,8 @@ class Zone:
     """Key into PALETTE."""
 
 
+FLOORS = 10
+"""A y axis reaches this many numerical floors at least, so that rounding is no curve."""
 KEYS_AFTER = "\u2003"
 """Stands between a panel's heading and its keys; a narrow page breaks the line here."""
 
@@ -119,6 +121,29 @@ def _add_curve(
     )
 
 
+@runtime_checkable
+class Banded(Protocol):
+    """Numbers with a band, as a figure draws them."""
+
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def low(self) -> np.ndarray: ...
+    @property
+    def high(self) -> np.ndarray: ...
+    @property
+    def floor(self) -> float: ...
+
+
+def above_floor(curves: Sequence[Banded]) -> tuple[float, float] | None:
+    """The range of an axis whose curves show nothing but rounding; None where they show more."""
+    largest = FLOORS * max((curve.floor for curve in curves), default=0.0)
+    seen = [np.nan_to_num(np.abs(x)) for c in curves for x in (c.mean, c.low, c.high) if len(x)]
+    if not seen or max(float(x.max()) for x in seen) >= largest:
+        return None
+    return -largest, largest
+
+
 def add_zone(figure: go.Figure, zone: Zone, *, scale: float = 1.0) -> None:
     """Shade the interval of a transition over every panel, with a line at its location."""
     colour = PALETTE[zone.role]
@@ -169,7 +194,7 @@ def depth_figure(
         _add_curve(figure, curve, n_layers=n_layers, alone=len(curves) == 1)
     if zone is not None:
         add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
-    figure.update_yaxes(range=y_range)
+    figure.update_yaxes(range=y_range or above_floor(curves))
     _add_heading(figure, inert(y_title), top=1.0, name="y_title")
     _style(figure, title, n_layers=n_layers, height=450, legend=len(curves) > 1)
     return figure
@@ -186,6 +211,7 @@ def depth_panels(
     figure = _stack(len(curves))
     for row, curve in enumerate(curves, start=1):
         _add_curve(figure, curve, n_layers=n_layers, alone=True, row=row, col=1)
+        figure.update_yaxes(range=above_floor([curve]), row=row, col=1)
         _add_heading(figure, f"<b>{inert(curve.heading)}</b>", top=_top(figure, row))
     if zone is not None:
         add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
@@ -215,7 +241,7 @@ def depth_story(
                 row=row,
                 col=1,
             )
-        figure.update_yaxes(range=panel.y_range, row=row, col=1)
+        figure.update_yaxes(range=panel.y_range or above_floor(panel.curves), row=row, col=1)
         heading = f"<b>{inert(panel.title)}</b>"
         if len(panel.curves) > 1:
             heading += KEYS_AFTER + "\u2002".join(_key(curve) for curve in panel.curves)

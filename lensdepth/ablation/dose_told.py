@@ -4,9 +4,15 @@ from typing import TYPE_CHECKING
 
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
-from lensdepth.telling.fractions import effect_name, in_brackets, known_beside, mostly_erased
+from lensdepth.telling.fractions import (
+    effect_name,
+    effect_of,
+    in_brackets,
+    known_beside,
+    mostly_erased,
+)
 from lensdepth.telling.names import edit_name
-from lensdepth.telling.numbers import number, percent
+from lensdepth.telling.numbers import below, number, percent
 from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
@@ -27,6 +33,7 @@ def curves(profile: "DoseProfile") -> list[Curve]:
             role=ROLES.get(part, part),
             control=part in ROLES,
             depths=profile.depths.numpy(),
+            floor=profile.outcome.floor_of("transferred"),
         )
         for part, dose, moved in rows
     ]
@@ -43,6 +50,7 @@ def _whole_turns(profile: "DoseProfile") -> list[Curve]:
             role=ROLES.get(part, part),
             control=part in ROLES,
             depths=profile.depths.numpy(),
+            floor=profile.outcome.floor_of(effect),
         )
         for i, (part, dose) in enumerate(zip(profile.parts, profile.doses.tolist(), strict=True))
         if dose == 1 and part != "norm"
@@ -97,8 +105,10 @@ def sentences(profile: "DoseProfile") -> list[str]:
         rows = [i for i, part in enumerate(profile.parts) if part == "norm"]
         mean = profile.kl[rows][:, :, at].nanmean(1)
         dose, depth = divmod(int(mean.nan_to_num(-1).argmax()), len(at))
-        most = estimate(profile.kl[rows[dose], :, at[depth]])
+        floor = profile.outcome.floor_of("kl")
+        most = estimate(profile.kl[rows[dose], :, at[depth]], floor=floor)
         where = at_depth(depths[at[depth]], profile.n_layers)
+        largest = below(floor)[2:] if most.is_rounding else number(most.value)
         said.append(
             f"Scaling the norm changes the prediction most at {where}: {number(most.value)} nats "
             f"(KL) with the factor {profile.doses[rows[dose]]:g}. Whether the norm matters is a "
@@ -106,7 +116,7 @@ def sentences(profile: "DoseProfile") -> list[str]:
             if most.value >= 0.1
             else f"No factor of the norm from "
             f"{profile.doses[rows].min():g} to {profile.doses[rows].max():g} changes the "
-            f"prediction by more than {number(most.value)} nats (KL) at any depth before the last."
+            f"prediction by more than {largest} nats (KL) at any depth before the last."
         )
     return said
 
@@ -120,7 +130,7 @@ def _whole_turn(profile: "DoseProfile", depth: int) -> str:
         if not at or not profile.outcome.has_gains:
             continue
         one = profile.outcome.at(dose=profile.outcome.coords["dose"][at[0]], depth=depth)
-        text = f"{name} moves {estimate(one.transferred())}{in_brackets(one)}"
+        text = f"{name} moves {effect_of(one)}{in_brackets(one)}"
         erased = "; that is mostly the base's answer erased" if mostly_erased(one) else ""
         said.append(text + erased)
     return f"; {', '.join(said)}" if said else ""

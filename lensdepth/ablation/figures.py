@@ -53,6 +53,7 @@ def parts_figure(
             role=ROLES.get(edit, edit),
             depths=profile.depths.numpy(),
             control=edit in profile.controls,
+            floor=profile.outcome.floor_of(effect),
         )
         for edit in profile.edits
     ]
@@ -132,7 +133,7 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
     for i in chosen.astype(int):
         depth = depths[i]
         cells = [
-            [_response(profile, values, part, depth) for part in parts]
+            [_response(profile, effect, values, part, depth) for part in parts]
             for parts in there.values()
             if parts
         ]
@@ -148,7 +149,9 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
     )
 
 
-def _response(profile: "DoseProfile", values: torch.Tensor, part: str, depth: int) -> Response:
+def _response(
+    profile: "DoseProfile", effect: Effect, values: torch.Tensor, part: str, depth: int
+) -> Response:
     doses, response = profile.curve(part, values, depth)
     order = doses.argsort()
     mean, low, high = stats.bootstrap_mean(response[:, order].numpy())
@@ -160,4 +163,5 @@ def _response(profile: "DoseProfile", values: torch.Tensor, part: str, depth: in
         high=high,
         role="direction" if part == "random_direction" else part,
         dashed=part == "random_direction",
+        floor=profile.outcome.floor_of(effect),
     )

@@ -9,6 +9,7 @@ from lensdepth.telling.fractions import (
     BESIDE,
     FRACTIONS,
     effect_name,
+    effect_of,
     in_brackets,
     known_beside,
     mostly_erased,
@@ -46,6 +47,7 @@ def edit_curves(
             control=edit in profile.controls,
             depths=profile.depths.numpy(),
             unit=UNITS.get(effect, "share"),
+            floor=profile.outcome.floor_of(effect),
         )
         for edit in profile.edits
     ]
@@ -211,8 +213,11 @@ BY_CONSTRUCTION = (
 def _verdict_on_source(profile: "AblationProfile", index: int) -> str:
     parts = {edit: profile.one(edit, index) for edit in ("full", "direction", "norm")}
     moved = {edit: one.transferred() for edit, one in parts.items()}
-    full, direction, norm = (estimate(moved[edit]) for edit in ("full", "direction", "norm"))
-    gap = estimate(moved["direction"] - moved["norm"])
+    floor = profile.outcome.floor_of("transferred")
+    full, direction, norm = (
+        estimate(moved[edit], floor=floor) for edit in ("full", "direction", "norm")
+    )
+    gap = estimate(moved["direction"] - moved["norm"], floor=floor)
     text = (
         f"{_reach(profile, index)}, replacing only the direction moves {direction} of the logit "
         f"difference{in_brackets(parts['direction'])}, replacing only the norm {norm}"
@@ -243,7 +248,8 @@ def _verdict_on_change(profile: "AblationProfile", index: int) -> str:
     parts = {edit: profile.one(edit, index) for edit in ("full", "direction", "norm")}
 
     def changed(edit: str) -> str:
-        kl, flip = (estimate(parts[edit].of(name)) for name in ("kl", "flip"))
+        kl = estimate(parts[edit].of("kl"), floor=profile.outcome.floor_of("kl"))
+        flip = estimate(parts[edit].of("flip"))
         return f"{flip.percent} of the predictions (KL {kl} nats)"
 
     text = (
@@ -274,8 +280,7 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
         direction, random = (profile.one(e, index) for e in ("direction", "random_direction"))
         lead = estimate(direction.transferred() - random.transferred())
         text = (
-            f"A random direction at the same angle moves {estimate(random.transferred())}"
-            f"{in_brackets(random)}"
+            f"A random direction at the same angle moves {effect_of(random)}{in_brackets(random)}"
         )
         if mostly_erased(random):
             gain, loss = (effect_name(name, random.intended) for name in FRACTIONS[1:])
@@ -295,7 +300,7 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
         lead = estimate(kl["direction"] - kl["random_direction"])
         text = (
             f"A random direction at the same angle changes the prediction by "
-            f"{estimate(kl['random_direction'])} nats (KL); "
+            f"{effect_of(profile.one('random_direction', index), 'kl')} nats (KL); "
         )
         if lead.known and lead.low > 0:
             text += f"the direction put in changes it more, by {lead}."
@@ -310,8 +315,6 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
         text += ", which is little: a weak test of what norms can do"
     if "random_norm" in profile.edits and on_source:
         shuffled = profile.one("random_norm", index)
-        text += (
-            f". Another pair's norm moves {estimate(shuffled.transferred())}{in_brackets(shuffled)}"
-        )
+        text += f". Another pair's norm moves {effect_of(shuffled)}{in_brackets(shuffled)}"
     said.append(text + ".")
     return said

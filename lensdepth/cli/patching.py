@@ -196,7 +196,7 @@ def patch(
                 f"Estimated and exact effects at the {options.verify} largest sites agree in rank "
                 f"by {number(profile.rank_correlation)} (Spearman)."
             )
-        tables.show(title, *parts, "", *said)
+        tables.show(title, *parts, "", *said, *told.notes(profile))
 
     def figure() -> Any:
         from lensdepth.report import figures

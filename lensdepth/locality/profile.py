@@ -56,6 +56,8 @@ class LocalityProfile:
     """Total effect on the logit difference; `local`, where that is the metric."""
     total_at_base_scale: Float[Tensor, "pair depth"] | None
     """The same, were the final norm's scale that of the base run."""
+    floor: float = 0.0
+    """Size below which an effect is rounding, in the metric's unit; 0 in results that lack it."""
 
     @property
     def n_layers(self) -> int:
@@ -166,7 +168,7 @@ class LocalityProfile:
 
     def describe(self) -> str:
         """The same in words."""
-        best, gap = self.best_depth, _mean(self.gap)
+        best, gap = self.best_depth, _mean(self.gap, self.floor)
         place = f"{'depth' if self.stream == 'resid_pre' else 'block'} {best}"
         kind = "neither synergy nor redundancy is seen"
         if not np.isnan(gap.low) and gap.low > 0:
@@ -179,7 +181,8 @@ class LocalityProfile:
                 f"is arithmetic; leave it out"
             )
         said = [
-            f"All {len(self.depths)} depths together change {self.metric} by {_mean(self.whole)}.",
+            f"All {len(self.depths)} depths together change {self.metric} by "
+            f"{_mean(self.whole, self.floor)}.",
             f"The best single one, {place}, reaches {self.sufficiency()} of that.",
             f"The whole less the sum of its parts is {gap}: {kind}.",
         ]
@@ -243,6 +246,6 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     return numerator / safe
 
 
-def _mean(values: Float[Tensor, " pair"]) -> Interval:
+def _mean(values: Float[Tensor, " pair"], floor: float = 0.0) -> Interval:
     mean, low, high = bootstrap_mean(values.numpy())
-    return Interval(value=float(mean), low=float(low), high=float(high))
+    return Interval(value=float(mean), low=float(low), high=float(high), floor=floor)

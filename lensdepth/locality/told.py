@@ -25,6 +25,7 @@ def curves(profile: "LocalityProfile") -> list[Curve]:
             role=role,
             depths=profile.depths.numpy() + has_blocks(profile.stream),
             dashed=key == "direct",
+            floor=profile.floor,
         )
         for key, name, values, role in drawn
         if values is not None
@@ -51,14 +52,14 @@ def sentences(profile: "LocalityProfile") -> list[str]:
     alone = profile.sufficiency().percent
     return [
         f"The attention of all {len(profile.depths)} blocks at the last token together moves the "
-        f"logit difference by {estimate(profile.whole)} nats; the best single one, block {best}, "
-        f"reaches {alone} of that. {_adding_up(profile)}",
+        f"logit difference by {estimate(profile.whole, floor=profile.floor)} nats; the best single "
+        f"one, block {best}, reaches {alone} of that. {_adding_up(profile)}",
         _direct(profile, best),
     ]
 
 
 def _adding_up(profile: "LocalityProfile") -> str:
-    gap = estimate(profile.gap)
+    gap = estimate(profile.gap, floor=profile.floor)
     if not gap.known or gap.low <= 0 <= gap.high:
         return f"Single effects add up to the whole as far as can be told (gap {gap} nats)."
     if gap.value > 0:
@@ -76,7 +77,9 @@ def _direct(profile: "LocalityProfile", best: int) -> str:
     if profile.direct is None or profile.total is None:
         return "What of it goes straight into the readout is not known here."
     at = profile.depths.tolist().index(best)
-    direct, total = estimate(profile.direct[:, at]), estimate(profile.total[:, at])
+    direct, total = (
+        estimate(values[:, at], floor=profile.floor) for values in (profile.direct, profile.total)
+    )
     return (
         f"Of block {best}'s effect of {total} nats, {direct} is what it writes straight into the "
         f"readout; the rest is made by the blocks after it and by the final norm's scale."

@@ -118,6 +118,7 @@ class TransferProfile:
             signs=("away from the source", "towards the source"),
             low=low,
             high=high,
+            floor=self.outcome.floor_of(effect),
         )
 
     def save(self, path: str | Path) -> None:

@@ -44,6 +44,7 @@ def curves(profile: "PatchProfile") -> list[Curve]:
             role=position if position in PALETTE else "full",
             depths=profile.depths.numpy() + has_blocks(profile.stream),
             unit=fraction_name(name, profile.outcome.intended),
+            floor=profile.outcome.floor_of(name),
         )
         for i, position in enumerate(profile.positions)
         for name in shown

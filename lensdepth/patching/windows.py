@@ -159,6 +159,7 @@ class WindowProfile:
             signs=(words.less, words.more),
             low=low,
             high=high,
+            floor=self.outcome.floor_of(self.metrics[0]),
         )
 
     def save(self, path: str | Path) -> None:

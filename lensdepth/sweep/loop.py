@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lensdepth import metrics, polar
+from lensdepth import polar
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, Label, axes_in_order
 from lensdepth.provenance import Provenance, make_provenance
@@ -24,6 +24,7 @@ from lensdepth.replay.engine import replay
 from lensdepth.replay.measure import replay_measure
 from lensdepth.replay.plan import Engine
 from lensdepth.sweep.blocks import pair_blocks
+from lensdepth.sweep.floor import measure_floor
 from lensdepth.sweep.readings import Metric, PairBlock, check_metrics
 from lensdepth.sweep.roles import Mode, Roles
 from lensdepth.sweep.runs import Run, RunSets
@@ -131,6 +132,7 @@ def run_sweep(
     quiet = None if len(blocks) > 1 else True
     shape = [len(labels) for labels in coords.values()]
     base, source, values, beside = [], [], [], []
+    floor: tuple[float, ...] = ()
     for rows in tqdm(blocks, desc=description, disable=quiet, leave=False):
         block = PairBlock(model=model, roles=roles.of(rows), start=rows.start)
         planned = plan(rows)
@@ -144,6 +146,10 @@ def run_sweep(
             description=description,
         )
         base.append(read[:, 0])
+        floor = floor or measure_floor(
+            block, sets, options.asked, options.names, read[:, 0],
+            engine=options.engine, max_memory=options.max_memory,
+        )  # fmt: skip
         every = torch.arange(len(block.roles.base))
         source.append(block.read(options.asked, block.source, every))
         values.append(sets.filled(read, shape))
@@ -159,6 +165,7 @@ def run_sweep(
         base=torch.cat(base, dim=-1),
         source=torch.cat(source, dim=-1),
         intended="target" if roles.mode == "denoise" else "foil",
+        floor=floor,
     )
     names = beside[0]
     return Swept(
@@ -203,8 +210,8 @@ def _measured(
 
 def say_undefined(effects: Effects, options: Options) -> None:
     """Say how many pairs have no transferred fraction, so that means are over the others."""
-    base, source = effects.base[0], effects.source[0]
-    n = int(metrics.transferred_fraction(base, base, source).isnan().sum())
+    base = effects.base[0]
+    n = int((~effects.has_way).sum())
     if n:
         logger.warning(
             "%s: base and source have the same %s in %d of %d pairs; these have no transferred "

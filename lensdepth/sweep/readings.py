@@ -156,6 +156,10 @@ METRICS: dict[str, NamedMetric] = {
 """
 
 
+SHARES = ("flip", "success", "preference")
+"""Those that are 0 or 1 for each pair, so that rounding does not show in their size."""
+
+
 def check_metrics(asked: Sequence[str | Metric], *, caller: str) -> tuple[str, ...]:
     """The names of the asked metrics; a function goes by its own.
 

@@ -52,6 +52,9 @@ class Curve:
     """Whether its table has columns for a band, known or not."""
     is_p: bool = False
     """Whether its numbers are p-values."""
+    floor: float = 0.0
+    """Size below which its numbers are rounding; figures reach further than that, and cells say
+    so. 0 where none is known."""
 
     @classmethod
     def of(
@@ -65,6 +68,7 @@ class Curve:
         depths: Any = None,
         control: bool = False,
         dashed: bool = False,
+        floor: float = 0.0,
     ) -> "Curve":
         """The mean over units with its bootstrap interval."""
         return cls.from_interval(
@@ -76,6 +80,7 @@ class Curve:
             depths=depths,
             control=control,
             dashed=dashed,
+            floor=floor,
         )
 
     @classmethod
@@ -93,6 +98,7 @@ class Curve:
         control: bool = False,
         dashed: bool = False,
         is_p: bool = False,
+        floor: float = 0.0,
     ) -> "Curve":
         """From (mean, low, high) as the functions of `stats` give them; without a band if not."""
         mean, banded = np.asarray(mean, dtype=float), low is not None
@@ -112,6 +118,7 @@ class Curve:
             dashed=dashed or control,
             banded=banded,
             is_p=is_p,
+            floor=floor,
         )
 
     @property
@@ -123,7 +130,9 @@ class Curve:
     def intervals(self) -> list[Interval]:
         """Its numbers, one a depth."""
         rows = zip(self.mean.tolist(), self.low.tolist(), self.high.tolist(), strict=True)
-        return [Interval(value=value, low=low, high=high) for value, low, high in rows]
+        return [
+            Interval(value=value, low=low, high=high, floor=self.floor) for value, low, high in rows
+        ]
 
     @property
     def cells(self) -> list[tuple[str, str]]:
@@ -138,10 +147,10 @@ class Curve:
         return to_json(self.mean.tolist())
 
 
-def estimate(values: Float[Tensor, " unit"]) -> Interval:
-    """Mean over prompts or pairs with its interval."""
+def estimate(values: Float[Tensor, " unit"], *, floor: float = 0.0) -> Interval:
+    """Mean over prompts or pairs with its interval; what is smaller than the floor is rounding."""
     mean, low, high = stats.bootstrap_mean(values.detach().cpu().numpy())
-    return Interval(value=float(mean), low=float(low), high=float(high))
+    return Interval(value=float(mean), low=float(low), high=float(high), floor=floor)
 
 
 def mean_curve(values: Float[Tensor, "unit depth"]) -> list[float | None]:
@@ -159,12 +168,15 @@ def edited_curve(
     control: bool = False,
     depths: Any = None,
     unit: str = "",
+    floor: float = 0.0,
 ) -> Curve:
     """A curve of one position, and of one edit or control there: `input position, norm`."""
     name = position_name(position)
     if edit is not None:
         name += f", {edit_name(edit)}"
-    return Curve.of(name, values, key=key, role=role, control=control, depths=depths, unit=unit)
+    return Curve.of(
+        name, values, key=key, role=role, control=control, depths=depths, unit=unit, floor=floor
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

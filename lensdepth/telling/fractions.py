@@ -8,11 +8,9 @@ of the difference. So the gain of the one, the loss of the other and success sta
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
-from torch import Tensor
-
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.names import METRICS, part_names
-from lensdepth.telling.numbers import number, percent
+from lensdepth.telling.numbers import Interval, percent
 
 if TYPE_CHECKING:
     from lensdepth.outcome import Effects
@@ -55,16 +53,23 @@ def made_of(one: "Effects") -> str:
     """What the fraction of one edit at one place is made of, of means: `target gain 0.03, foil loss
     0.42, success 5%`; empty where that was not read off. Tables have the intervals."""
 
-    def mean(values: Tensor) -> float:
-        return float(values.nanmean())
+    def mean(effect: str) -> str:
+        value, none = float(one.effect(effect).nanmean()), float("nan")
+        floor = one.floor_of(effect)
+        return str(Interval(value=value, low=none, high=none, floor=floor))
 
     said = []
     if one.has_gains:
         gain, loss = part_names(one.intended)
-        said = [f"{gain} {number(mean(one.target_gain))}", f"{loss} {number(mean(one.foil_loss))}"]
+        said = [f"{gain} {mean('target_gain')}", f"{loss} {mean('foil_loss')}"]
     if "success" in one.metrics:
-        said.append(f"success {percent(mean(one.of('success')))}")
+        said.append(f"success {percent(float(one.of('success').nanmean()))}")
     return ", ".join(said)
+
+
+def effect_of(one: "Effects", effect: str = "transferred") -> Interval:
+    """One effect of one edit at one place: mean over pairs, with interval and floor."""
+    return estimate(one.effect(effect), floor=one.floor_of(effect))
 
 
 def in_brackets(one: "Effects") -> str:

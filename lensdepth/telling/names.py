@@ -98,12 +98,6 @@ METRICS = {
         "away from the source",
         "towards the source",
     ),
-    "target_gain": MetricWords(
-        "target gain, part of the transferred fraction", "target lost", "target gained"
-    ),
-    "foil_loss": MetricWords(
-        "foil loss, part of the transferred fraction", "foil gained", "foil lost"
-    ),
 }
 
 
