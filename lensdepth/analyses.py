@@ -261,6 +261,21 @@ ANALYSES = (
         by_depth=False,
     ),
     Analysis(
+        key="mistakes",
+        name="mistakes",
+        title="Right and wrong answers",
+        question="Do wrong answers form at other depths than right ones?",
+        note=(
+            "Every answer is the model's own first choice, right or wrong. From which depth on "
+            "does it stand? Each curve is the share of one kind that stands by a depth. Right and "
+            "wrong are then dealt out anew within words and templates: only a gap between the "
+            "curves that such deals do not make says that wrong answers form elsewhere."
+        ),
+        result="lensdepth.mistakes.profile:MistakeProfile",
+        told="lensdepth.mistakes.told",
+        by_depth=False,
+    ),
+    Analysis(
         key="attribution",
         name="attribute",
         title="Direct logit attribution",
@@ -279,7 +294,7 @@ ANALYSES = (
         by_depth=False,
     ),
 )
-"""In the order in which a report has them; the last two are not in it."""
+"""In the order in which a report has them; the last three are not in it."""
 
 
 def analysis(key: str) -> Analysis:

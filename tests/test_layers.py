@@ -82,7 +82,7 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "claims", "analyses", "saved"),
+    ("transition", "mistakes", "claims", "analyses", "saved"),
     ("report", "explorer", "teaching"),
     ("cli", "__main__"),
 )

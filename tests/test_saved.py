@@ -45,6 +45,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.find_crossing(patch, n_resamples=20),
         lensdepth.find_change_point(lens.mean_by_depth(lens.kl), n_resamples=20),
         lensdepth.find_commitment(lens, n_resamples=20),
+        lensdepth.compare_mistakes(trained, task),
         lensdepth.fit_tuned_lens(trained, list(task.clean), n_steps=1),
         lensdepth.compare_local_global(trained, task, stream="attn_out"),
         lensdepth.shapley_depths(trained, task, stream="mlp_out"),
