@@ -6,7 +6,7 @@ put back, with another last digit of its logits. The largest such change of a me
 this model and dtype; an effect below it is rounding, whatever its digits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,9 +22,9 @@ from lensdepth.sweep.runs import RunSets
 MARGIN = 2.0
 """Of the largest change that was seen: elsewhere than in the few runs that are measured, rounding
 was up to 1.8 times as large (self-patches at 44 sites of 40 pairs, both dtypes)."""
-PAIRS, SETS, ALONE = 8, 8, 2
-"""Pairs whose own states are put back, in how many of a sweep's runs, and pairs run by
-themselves."""
+PAIRS, STILL, SETS, ALONE, DIGITS = 32, 8, 8, 2, 4
+"""Pairs that are looked at; of these, those whose own states are put back, in how many of a sweep's
+runs; those run by themselves; and how often last digits are drawn."""
 
 
 def measure_floor(
@@ -55,7 +55,8 @@ def measure_floor(
         [replace(edit.of(few), edit=polar.self_swap, source=None) for edit in sets.sets[i]]
         for i in some
     ]
-    only = torch.cat([sets.only[:1], sets.only[list(some)]])[:, few]
+    only = torch.cat([sets.only[:1], sets.only[list(some)]])[:, few].clone()
+    only[1:, STILL:] = False
 
     def measure(logits: Tensor, pairs: Tensor) -> dict[str, Tensor]:
         return {str(i): values for i, values in enumerate(mine.read(asked, logits, pairs))}
@@ -74,7 +75,7 @@ def measure_floor(
     n = only.shape[1]
     unchanged += [
         mine.read(asked, logits, torch.arange(n))[:, None]
-        for logits in (mine.base, _last_digits(mine.base, block.model.dtype))
+        for logits in (mine.base, *_last_digits(mine.base, block.model.dtype))
     ]
     for pair in range(min(ALONE, n)):
         alone = torch.full((len(asked), 1, n), torch.nan, dtype=torch.float32)
@@ -90,10 +91,11 @@ def measure_floor(
 
 def _last_digits(
     logits: Float[Tensor, "pair d_vocab"], dtype: torch.dtype
-) -> Float[Tensor, "pair d_vocab"]:
-    """Logits with their last digit in the model's dtype drawn anew."""
+) -> Iterator[Float[Tensor, "pair d_vocab"]]:
+    """Logits with their last digit in the model's dtype drawn anew, several times."""
     half = dtype in (torch.float16, torch.bfloat16)
     eps = torch.finfo(dtype if half else torch.float32).eps
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.rand(logits.shape, generator=generator, dtype=torch.float32) * 2 - 1
-    return logits * (1 + eps * drawn)
+    for _ in range(DIGITS):
+        drawn = torch.rand(logits.shape, generator=generator, dtype=torch.float32) * 2 - 1
+        yield logits * (1 + eps * drawn)
