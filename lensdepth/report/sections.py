@@ -163,7 +163,7 @@ def _section(findings: Measured, analysis: Analysis) -> Section:
 def _exhibits(findings: Measured, key: str) -> list[Exhibit]:
     if key == "lens":
         return [_token_map(findings)]
-    if key == "ablation" and findings.ablation is not None:
+    if key == "ablation" and findings.ablation is not None and findings.ablation.outcome.has_gains:
         return [
             Exhibit(
                 key="made_of",

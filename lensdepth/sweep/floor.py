@@ -22,7 +22,7 @@ from lensdepth.sweep.runs import RunSets
 MARGIN = 2.0
 """Of the largest change that was seen: elsewhere than in the few runs that are measured, rounding
 was up to 1.8 times as large (self-patches at 44 sites of 40 pairs, both dtypes)."""
-PAIRS, STILL, SETS, ALONE, DIGITS = 32, 8, 8, 2, 4
+PAIRS, STILL, SETS, ALONE, DIGITS = 32, 8, 8, 1, 3
 """Pairs that are looked at; of these, those whose own states are put back, in how many of a sweep's
 runs; those run by themselves; and how often last digits are drawn."""
 
