@@ -457,7 +457,7 @@ def test_rounding_is_written_as_rounding() -> None:
         floor=(2e-6, 1e-7, 0.0),
     )  # fmt: skip
     quiet = replace(profile, outcome=outcome)
-    drawn = quiet.heatmap().data[0]
+    drawn: Any = quiet.heatmap().data[0]
     assert (drawn.zmin, drawn.zmax) == (pytest.approx(-2e-5), pytest.approx(2e-5))
     assert "<b>< 2e−6</b>" in drawn.text[0][0]
     assert outcome.floor_of("transferred") == pytest.approx(1e-6)

@@ -128,12 +128,12 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
         [names[name] for name in there],
         [
             bars("transferred", metric_words("transferred").unit, (1.0,)),
+            bars("success", success_words(result.provenance).unit, (1.0,)),
             *(
                 bars(part, effect_name(part, result.outcome.intended), (0.0,))
                 for part in FRACTIONS[1:]
                 if result.outcome.has_gains
             ),
-            bars("success", success_words(result.provenance).unit, (1.0,)),
         ],
         title=f"Patching {_listed(result.components)} ({result.mode})",
     )

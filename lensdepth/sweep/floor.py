@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.progress import unwatched
 from lensdepth.replay.measure import replay_measure
 from lensdepth.replay.plan import Engine
 from lensdepth.sweep.readings import SHARES, Metric, PairBlock
@@ -61,16 +62,17 @@ def measure_floor(
     def measure(logits: Tensor, pairs: Tensor) -> dict[str, Tensor]:
         return {str(i): values for i, values in enumerate(mine.read(asked, logits, pairs))}
 
-    found = replay_measure(
-        block.model,
-        mine.roles.base,
-        [[], *still],
-        measure,
-        only=only,
-        engine=engine,
-        max_memory=max_memory,
-        description="measuring the floor",
-    )
+    with unwatched():
+        found = replay_measure(
+            block.model,
+            mine.roles.base,
+            [[], *still],
+            measure,
+            only=only,
+            engine=engine,
+            max_memory=max_memory,
+            description="measuring the floor",
+        )
     unchanged = [torch.stack([found[str(i)] for i in range(len(asked))])]
     n = only.shape[1]
     unchanged += [

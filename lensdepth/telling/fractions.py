@@ -33,8 +33,9 @@ def known_beside(outcome: "Effects") -> Sequence[str]:
 
 def effect_name(effect: str, intended: str = "target") -> str:
     """An effect of BESIDE as readers know it; when noising the foil gains and the target loses."""
-    names = dict(zip(FRACTIONS[1:], part_names(intended), strict=True))
-    return names.get(effect, effect.replace("_", " "))
+    if effect in FRACTIONS[1:]:
+        return part_names(intended)[FRACTIONS.index(effect) - 1]
+    return effect.replace("_", " ")
 
 
 def fraction_name(effect: str, intended: str = "target") -> str:
