@@ -12,7 +12,8 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 
 from lensdepth.colours import INK, MUTED, PALETTE, PAPER, RULE, inert, rgba
-from lensdepth.plotting import FLOORS, Zone
+from lensdepth.plotting import Zone
+from lensdepth.telling.curves import FLOORS
 from lensdepth.telling.depths import block_at, described
 from lensdepth.telling.names import has_blocks
 from lensdepth.telling.numbers import Interval, on_scale

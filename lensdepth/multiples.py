@@ -13,7 +13,8 @@ from numpy import ndarray as Array
 from plotly.subplots import make_subplots
 
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
-from lensdepth.plotting import LEGEND_HEIGHT, above_floor
+from lensdepth.plotting import LEGEND_HEIGHT
+from lensdepth.telling.curves import above_floor
 from lensdepth.telling.numbers import Interval
 
 ROW_HEIGHT, ROW_GAP = 62, 14

@@ -7,7 +7,7 @@ fraction of the depth.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
 from lensdepth.telling import depths
-from lensdepth.telling.curves import Curve
+from lensdepth.telling.curves import Curve, above_floor
 from lensdepth.telling.numbers import Interval
 
 LEGEND_HEIGHT = 46
@@ -46,8 +46,6 @@ class Zone:
     """Key into PALETTE."""
 
 
-FLOORS = 10
-"""A y axis reaches this many numerical floors at least, so that rounding is no curve."""
 KEYS_AFTER = "\u2003"
 """Stands between a panel's heading and its keys; a narrow page breaks the line here."""
 
@@ -119,29 +117,6 @@ def _add_curve(
         meta={"role": curve.role, "dashed": curve.dashed},
         **where,
     )
-
-
-@runtime_checkable
-class Banded(Protocol):
-    """Numbers with a band, as a figure draws them."""
-
-    @property
-    def mean(self) -> np.ndarray: ...
-    @property
-    def low(self) -> np.ndarray: ...
-    @property
-    def high(self) -> np.ndarray: ...
-    @property
-    def floor(self) -> float: ...
-
-
-def above_floor(curves: Sequence[Banded]) -> tuple[float, float] | None:
-    """The range of an axis whose curves show nothing but rounding; None where they show more."""
-    largest = FLOORS * max((curve.floor for curve in curves), default=0.0)
-    seen = [np.nan_to_num(np.abs(x)) for c in curves for x in (c.mean, c.low, c.high) if len(x)]
-    if not seen or max(float(x.max()) for x in seen) >= largest:
-        return None
-    return -largest, largest
 
 
 def add_zone(figure: go.Figure, zone: Zone, *, scale: float = 1.0) -> None:

@@ -13,7 +13,8 @@ from numpy import ndarray as Array
 import lensdepth
 from lensdepth.analyses import analysis
 from lensdepth.mistakes import compare_mistakes, null
-from lensdepth.mistakes.compare import FEWEST, _compared
+from lensdepth.mistakes.compare import FEWEST
+from lensdepth.mistakes.compare import compared as found_in
 from lensdepth.model import DepthModel
 from lensdepth.tasks import load_task
 
@@ -21,7 +22,7 @@ Draw = tuple[Array, Array, dict[str, Array]]
 
 
 def compared(drawn: Draw, n: int = 199) -> tuple[Any, ...]:
-    return _compared(*drawn, n_permutations=n, n_resamples=100, seed=0)
+    return found_in(*drawn, n_permutations=n, n_resamples=100, seed=0)
 
 
 def test_deals_keep_units_together() -> None:

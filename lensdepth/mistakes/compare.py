@@ -95,7 +95,7 @@ def compare_mistakes(
         depths = find_commitment(lens, n_resamples=1).depths
     else:
         depths = _by_patching(model, task, own, seed)
-    found = _compared(
+    found = compared(
         depths.double().numpy(), wrong.numpy(), groupings,
         n_permutations=n_permutations, n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
@@ -190,7 +190,7 @@ def _by_patching(model: DepthModel, task: Task, own: Tensor, seed: int) -> Float
     return depths
 
 
-def _compared(
+def compared(
     depths: Float[Array, " pair"],
     wrong: Bool[Array, " pair"],
     groupings: Mapping[str, Array],
@@ -199,7 +199,16 @@ def _compared(
     n_resamples: int,
     seed: int,
 ) -> tuple[Verdict, str, float, float, float, float]:
-    """Verdict, reason, difference, its interval, and p."""
+    """Verdict, reason, difference, its interval, and p: see `compare_mistakes`.
+
+    Args:
+        depths: of each answer; NaN where it could not be seen.
+        wrong: of each.
+        groupings: unit of each by number, by name of the grouping.
+        n_permutations: deals of right and wrong.
+        n_resamples: resamples of units.
+        seed: of both.
+    """
     seen = ~np.isnan(depths)
     depth, kind = depths[seen], wrong[seen]
     n_wrong, unknown = int(kind.sum()), float("nan")

@@ -6,20 +6,28 @@ put back, with another last digit of its logits. The largest such change of a me
 this model and dtype; an effect below it is rounding, whatever its digits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lensdepth import polar
-from lensdepth.progress import unwatched
-from lensdepth.replay.measure import replay_measure
-from lensdepth.replay.plan import Engine
+from lensdepth.hooks import SiteEdit
 from lensdepth.sweep.readings import SHARES, Metric, PairBlock
 from lensdepth.sweep.runs import RunSets
 
+Replayed = Callable[
+    [
+        PairBlock,
+        Sequence[Sequence[SiteEdit]],
+        Bool[Tensor, "set pair"],
+        Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ],
+    dict[str, Tensor],
+]
+"""Pairs, sets of edits, on which pairs each runs, what is measured -> that by set and pair."""
 MARGIN = 2.0
 """Of the largest change that was seen: elsewhere than in the few runs that are measured, rounding
 was up to 1.8 times as large (self-patches at 44 sites of 40 pairs, both dtypes)."""
@@ -34,9 +42,7 @@ def measure_floor(
     asked: Sequence[str | Metric],
     names: Sequence[str],
     base: Float[Tensor, "metric pair"],
-    *,
-    engine: Engine,
-    max_memory: int | None,
+    replayed: Replayed,
 ) -> tuple[float, ...]:
     """The floor of each metric, in its unit; 0 for those that are shares of pairs.
 
@@ -46,8 +52,7 @@ def measure_floor(
         asked: metrics.
         names: of these.
         base: the metrics of the base run, as the sweep has them.
-        engine: of the sweep.
-        max_memory: of the sweep.
+        replayed: runs sets of edits on some pairs by the sweep's own engine.
     """
     few = slice(0, min(PAIRS, base.shape[1]))
     mine = PairBlock(model=block.model, roles=block.roles.of(few), start=block.start)
@@ -62,17 +67,7 @@ def measure_floor(
     def measure(logits: Tensor, pairs: Tensor) -> dict[str, Tensor]:
         return {str(i): values for i, values in enumerate(mine.read(asked, logits, pairs))}
 
-    with unwatched():
-        found = replay_measure(
-            block.model,
-            mine.roles.base,
-            [[], *still],
-            measure,
-            only=only,
-            engine=engine,
-            max_memory=max_memory,
-            description="measuring the floor",
-        )
+    found = replayed(mine, [[], *still], only, measure)
     unchanged = [torch.stack([found[str(i)] for i in range(len(asked))])]
     n = only.shape[1]
     unchanged += [

@@ -12,19 +12,21 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from lensdepth import polar
+from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, Label, axes_in_order
+from lensdepth.progress import unwatched
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.replay.engine import replay
 from lensdepth.replay.measure import replay_measure
 from lensdepth.replay.plan import Engine
 from lensdepth.sweep.blocks import pair_blocks
-from lensdepth.sweep.floor import measure_floor
+from lensdepth.sweep.floor import Replayed, measure_floor
 from lensdepth.sweep.readings import Metric, PairBlock, check_metrics
 from lensdepth.sweep.roles import Mode, Roles
 from lensdepth.sweep.runs import Run, RunSets
@@ -146,10 +148,9 @@ def run_sweep(
             description=description,
         )
         base.append(read[:, 0])
-        floor = floor or measure_floor(
-            block, sets, options.asked, options.names, read[:, 0],
-            engine=options.engine, max_memory=options.max_memory,
-        )  # fmt: skip
+        if not floor:
+            asked, names = options.asked, options.names
+            floor = measure_floor(block, sets, asked, names, read[:, 0], _unwatched_by(options))
         every = torch.arange(len(block.roles.base))
         source.append(block.read(options.asked, block.source, every))
         values.append(sets.filled(read, shape))
@@ -172,6 +173,30 @@ def run_sweep(
         effects=effects,
         beside={name: torch.cat([part[name] for part in beside], dim=-1) for name in names},
     )
+
+
+def _unwatched_by(options: Options) -> Replayed:
+    """How the floor is measured: as the sweep is, but as no part of what is watched."""
+
+    def replayed(
+        block: PairBlock,
+        sets: Sequence[Sequence[SiteEdit]],
+        only: Bool[Tensor, "set pair"],
+        measure: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        with unwatched():
+            return replay_measure(
+                block.model,
+                block.roles.base,
+                sets,
+                measure,
+                only=only,
+                engine=options.engine,
+                max_memory=options.max_memory,
+                description="measuring the floor",
+            )
+
+    return replayed
 
 
 def _measured(

@@ -7,7 +7,7 @@ they become a table by depth, and `plotting` draws them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import quote
 
 import numpy as np
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WHERE = ("depth", "after", "relative_depth")
 """Columns of every table by depth: d, what stands there in words, d / L."""
+FLOORS = 10
+"""A y axis reaches this many numerical floors at least, so that rounding is no curve."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,6 +147,29 @@ class Curve:
     def means(self) -> list[float | None]:
         """Its numbers as JSON has them: null where there is none."""
         return to_json(self.mean.tolist())
+
+
+@runtime_checkable
+class Banded(Protocol):
+    """Numbers with a band, as a figure draws them."""
+
+    @property
+    def mean(self) -> Array: ...
+    @property
+    def low(self) -> Array: ...
+    @property
+    def high(self) -> Array: ...
+    @property
+    def floor(self) -> float: ...
+
+
+def above_floor(curves: Sequence[Banded]) -> tuple[float, float] | None:
+    """The range of an axis whose curves show nothing but rounding; None where they show more."""
+    largest = FLOORS * max((curve.floor for curve in curves), default=0.0)
+    seen = [np.nan_to_num(np.abs(x)) for c in curves for x in (c.mean, c.low, c.high) if len(x)]
+    if not seen or max(float(x.max()) for x in seen) >= largest:
+        return None
+    return -largest, largest
 
 
 def estimate(values: Float[Tensor, " unit"], *, floor: float = 0.0) -> Interval:
