@@ -14,8 +14,9 @@ import numpy as np
 from numpy import ndarray as Array
 
 from lensdepth.mistakes.compare import compared
+from lensdepth.units import Grouping, Units
 
-Draw = tuple[Array, Array, dict[str, Array]]
+Draw = tuple[Array, Array, Units]
 DRAWS = 400
 
 
@@ -33,7 +34,10 @@ def clustered(
             leaning = leaning + clumping * rng.normal(0, 1.5, n)[group]
             depth = depth + rng.normal(0, 1.5, n)[group]
         wrong = rng.random(len(word)) < 1 / (1 + np.exp(-leaning))
-        units = {"word": word} | ({"template": template} if n_templates > 1 else {})
+        named = {"word": word} | ({"template": template} if n_templates > 1 else {})
+        units = tuple(
+            Grouping(name=name, values=tuple(map(str, one))) for name, one in named.items()
+        )
         return np.round(depth + delay * wrong), wrong, units
 
     return draw
@@ -44,7 +48,10 @@ def verdicts(draw: Callable[[np.random.Generator], Draw], n_draws: int = DRAWS) 
     said: dict[str, int] = {}
     for seed in range(n_draws):
         drawn = draw(np.random.default_rng(seed))
-        verdict = compared(*drawn, n_permutations=199, n_resamples=50, seed=seed)[0]
+        depth, wrong, units = drawn
+        verdict = compared(
+            depth, wrong, units, units, n_permutations=199, n_resamples=50, seed=seed
+        )[0]
         said[verdict] = said.get(verdict, 0) + 1
     return {verdict: n / n_draws for verdict, n in sorted(said.items())}
 

@@ -1,21 +1,26 @@
-"""How often verdicts on the study's claims are wrong, both ways.
+"""How often verdicts on the study's claims are wrong, both ways, by kind of model and by statement.
 
-    python -m benchmarks.verdicts --seeds 60 --out out/bench/verdicts.json
+    python -m benchmarks.verdicts --seeds 5 --out out/bench/verdicts.json
 
 Models that nothing should be found on: random weights on a task that they do not do; models trained
 until they know shuffled labels by heart, on the true ones; and, harder, random weights on a task
 made of their own answers, which they therefore "do". Models with known answers: hand-set weights
-(`teaching/planted`) in which one block moves the input (sharp), the first one does (copied), six do
-(spread), or the norm decides (gate). Counted are verdicts "supported" in the former and wrong
-verdicts in the latter.
+(`teaching/planted`) of Llama, GPT-2 (LayerNorm), GPT-NeoX (parallel blocks) and Gemma 2 (soft cap)
+in turn. One block moves the input (sharp; with effects of words and fillers besides), the first one
+does (copied), six do a part each (gradual), pairs switch at two depths (mixture), the input rests
+at a third token (relay) or is read at two (two positions), a later block takes half of it away
+(inhibition) or adds as much (amplification), two blocks do the same (redundant), or the norm
+decides (gate).
+
+Counted are claims that come out supported in the former, and of what the construction settles in
+the latter: verdicts and statements that come out the wrong way, and those left open.
 """
 
 import argparse
 import json
 import logging
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,24 +28,56 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from lensdepth import evaluate_claims, load_model, load_task
+from lensdepth.claims.statements import TITLES
 from lensdepth.teaching import planted
 from lensdepth.teaching.planted.language import tokenizer as word_tokenizer
 
 N_LAYERS, D_MODEL = 6, 32
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
 KINDS = [pair for a in range(6) for b in range(6) for pair in ((a, b + 6), (b + 6, a))]
+WITHIN = [(a, (a + k) % 6 + 6 * (a >= 6)) for a in range(12) for k in (1, 2, 4)]
 STEPS = 120
-EXPECTED: dict[str, dict[str, str]] = {
-    "sharp": {"C1": "supported", "C2": "supported", "C5": "supported", "C3": "contradicted",
-              "C7": "contradicted"},
-    "copied": {"C1": "contradicted", "C2": "contradicted"},
-    "spread": {"C1": "contradicted", "C2": "supported"},
-    "gate": {"C5": "contradicted", "C6": "contradicted"},
+YES, NO = "supported", "contradicted"
+_SHARP = {
+    "C1": YES, "C2": YES, "C5": YES, "C1 handover": YES, "C1 width": YES,
+    "C2 input works early": YES, "C2 output works late": YES, "C2 input stops": YES,
+    "C2 output starts": YES, "C2 crossing": YES, "C5 beats random": YES,
+    "C5 beats a stretch": YES, "C5 norm does nothing": YES, "C5 norm halved or doubled": YES,
 }  # fmt: skip
-"""What is right on the planted models, of the claims that their construction settles."""
+_LOCAL = {"C7a": NO, "C7b": NO, "C7c": NO}
+EXPECTED: dict[str, dict[str, str]] = {
+    "sharp": _SHARP | _LOCAL | {"C3": NO, "C3 similarity": NO, "C5 selective": YES},
+    "sharp, words": _SHARP | {"C7a": NO, "C7c": NO},
+    "copied": {"C1": NO, "C2": NO, "C1 handover": NO, "C2 crossing": NO},
+    "gradual": {"C1": NO, "C1 width": NO, "C1 handover": YES, "C7 no single depth": YES,
+                "C7c": NO},
+    "mixture": {"C1 width": YES, "C1": YES, "C5 beats random": YES},
+    "gate": {"C5": NO, "C6": NO, "C5 norm does nothing": NO, "C6 norm decides nothing": NO,
+             "C1 width": YES},
+    "relay": {"C1": NO, "C1 width": NO, "C7a": NO},
+    "two positions": {"C1": NO, "C1 width": NO, "C7a": NO},
+    "inhibition": {"C1": YES, "C1 width": YES, "C7 through others": YES, "C7 not additive": YES},
+    "amplification": {"C1": YES, "C1 width": YES, "C7 through others": YES,
+                      "C7 not additive": YES},
+    "redundant": {"C1": NO, "C1 width": NO, "C7 no single depth": YES, "C7b": NO, "C7c": NO},
+}  # fmt: skip
+"""What is right on the planted models, of the claims and statements that their construction
+settles."""
+NOTHING = ("random", "shuffled labels", "random, own answers")
+"""Kinds on which no claim should be supported."""
+ARCHITECTURES: tuple[planted.Architecture, ...] = ("llama", "gpt2", "gpt_neox", "gemma2")
+WORDS = 0.6
+"""Length of what each word's embedding has of its own, where words and fillers have effects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,52 +150,69 @@ def own_answers(case: Case, path: Path) -> Path:
     return path
 
 
+def with_words(folder: Path, seed: int) -> Path:
+    """Each word gets something of its own: whatever it does to the answer, its prompts share."""
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    weight = model.get_input_embeddings().weight.data
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(weight.shape, generator=generator)
+    drawn -= drawn.mean(1, keepdim=True)  # which LayerNorm would subtract
+    weight += WORDS * weight.norm(dim=1).mean() / 3 * drawn / drawn.norm(dim=1, keepdim=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def build(kind: str, folder: Path, seed: int) -> Case:
     """One model of a kind."""
     rng = np.random.default_rng(seed)
-    architecture: planted.Architecture = "llama" if seed % 2 else "gpt2"
     noise = float(rng.choice([0.05, 0.15, 0.3]))
+    given: dict[str, Any] = {
+        "n_layers": 8, "noise": noise, "seed": seed, "architecture": ARCHITECTURES[seed % 4],
+    }  # fmt: skip
+    layer = int(rng.integers(2, 6))
+    gated: planted.Architecture = "llama" if seed % 2 else "gpt2"
     made: dict[str, Callable[[], Path]] = {
         "random": lambda: random_model(folder, seed, train=False),
         "random, own answers": lambda: random_model(folder, seed, train=False),
         "shuffled labels": lambda: random_model(folder, seed, train=True),
-        "sharp": lambda: planted.switch(
-            folder, n_layers=8, layer=int(rng.integers(2, 6)), noise=noise, seed=seed,
-            architecture=architecture,
-        ),
-        "copied": lambda: planted.switch(
-            folder, n_layers=8, layer=0, noise=noise, seed=seed, architecture=architecture
-        ),
-        "spread": lambda: planted.switch(
-            folder, n_layers=8, layer={i: 1 + i % 6 for i in range(12)}, noise=noise, seed=seed,
-            architecture=architecture,
+        "sharp": lambda: planted.switch(folder, layer=layer, **given),
+        "sharp, words": lambda: with_words(planted.switch(folder, layer=layer, **given), seed),
+        "copied": lambda: planted.switch(folder, layer=0, **given),
+        "gradual": lambda: planted.gradual(folder, layers=range(1, 7), **given),
+        "mixture": lambda: planted.switch(
+            folder, layer={i: 2 if i < 6 else 5 for i in range(12)}, **given
         ),
         "gate": lambda: planted.gate(
             folder, n_layers=8, stretch=int(rng.integers(1, 4)), weigh=int(rng.integers(4, 7)),
-            architecture=architecture,
+            architecture=gated,
         ),
     }  # fmt: skip
-    gated = kind == "gate"
-    return Case(
-        kind=kind,
-        folder=made[kind](),
-        pairs=KINDS if gated else PAIRS,
-        outputs=[0] * 6 + [1] * 6 if gated else list(range(12)),
-    )
+    ways: Any = kind  # those that are not made above
+    path = made[kind]() if kind in made else planted.planted_way(folder, ways, **given)
+    pairs = {"gate": KINDS, "mixture": WITHIN}.get(kind, PAIRS)
+    outputs = [0] * 6 + [1] * 6 if kind == "gate" else list(range(12))
+    return Case(kind=kind, folder=path, pairs=pairs, outputs=outputs)
 
 
 def verdicts_of(case: Case, path: Path, seed: int) -> dict[str, str]:
-    """The verdicts; none where there are too few pairs to make a task of."""
+    """Of claims the verdict, of statements how they stand; none where there are too few pairs."""
     file = path / "prompts.csv"
     if case.kind == "random, own answers":
         own_answers(case, file)
         if len(file.read_text().splitlines()) < 3:
-            return dict.fromkeys((f"C{i}" for i in range(1, 8)), "cannot tell")
+            return dict.fromkeys(TITLES, "cannot tell")
     else:
-        planted.prompt_file(file, case.pairs, case.outputs, planted.WORDINGS)
+        framed = case.kind in ("relay", "two positions", "inhibition", "amplification",
+                               "redundant", "sharp, words")  # fmt: skip
+        wordings = planted.FRAMED if framed else planted.WORDINGS
+        planted.prompt_file(file, case.pairs, case.outputs, wordings)
     model = load_model(case.folder)
-    table = evaluate_claims(model, load_task(file, model, on_multi_token="drop"), seed=seed)
-    return {one.claim: one.verdict for one in table.claims}
+    task = load_task(file, model, n=None, on_multi_token="drop")
+    table = evaluate_claims(model, task, seed=seed)
+    found: dict[str, str] = {one.claim: one.verdict for one in table.claims}
+    return found | {one.key: one.stands for one in table.findings if one.expect is not None}
 
 
 def run(kind: str, n: int) -> list[dict[str, str]]:
@@ -171,46 +225,48 @@ def run(kind: str, n: int) -> list[dict[str, str]]:
     return found
 
 
+def share(found: list[dict[str, str]], keys: Mapping[str, str], wrong: bool) -> dict[str, int]:
+    """How many models have a verdict the wrong way, or left open, by claim and statement."""
+    return {
+        key: sum(
+            one[key] == "cannot tell" if not wrong else one[key] not in (right, "cannot tell")
+            for one in found
+        )
+        for key, right in keys.items()
+    }
+
+
 def row(kind: str, found: list[dict[str, str]]) -> str:
     """One line of the table."""
-    counts = Counter(verdict for one in found for verdict in one.values())
-    total = sum(counts.values())
-    by_claim = defaultdict(int)
-    for one in found:
-        for claim, verdict in one.items():
-            by_claim[claim] += verdict == "supported"
-    most = max(by_claim, key=lambda claim: by_claim[claim])
-    often = f"{most} {by_claim[most] / len(found):.0%}" if by_claim[most] else "–"
-    expected = EXPECTED.get(kind, {})
-    wrong = sum(
-        one[claim] not in (right, "cannot tell")
-        for one in found
-        for claim, right in expected.items()
-    )
-    missed = sum(one[claim] == "cannot tell" for one in found for claim in expected)
+    expected = EXPECTED.get(kind)
+    if expected is None:
+        expected = dict.fromkeys(TITLES, NO)
+    wrong, left = share(found, expected, True), share(found, expected, False)
     asked = len(found) * len(expected)
-    settled = f"{wrong / asked:.1%} | {missed / asked:.1%}" if asked else "– | –"
+    n_wrong, n_open = sum(wrong.values()), sum(left.values())
+    named = ", ".join(f"{key} {n}" for key, n in wrong.items() if n) or "–"
+    opened = ", ".join(f"{key} {n}" for key, n in left.items() if n and kind in EXPECTED) or "–"
     return (
-        f"| {kind} | {len(found)} | {counts['supported'] / total:.1%} | "
-        f"{counts['contradicted'] / total:.1%} | {often} | {settled} |"
+        f"| {kind} | {len(found)} | {len(expected)} | {n_wrong / asked:.1%} | {named} | "
+        f"{n_open / asked:.1%} | {opened} |"
     )
 
 
 def main() -> None:
     """Print the table and write every verdict."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=60, help="models of each kind")
+    parser.add_argument("--seeds", type=int, default=20, help="models of each kind")
+    parser.add_argument("--kinds", nargs="+", choices=(*NOTHING, *EXPECTED), metavar="KIND")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    kinds = ("random", "shuffled labels", "random, own answers", *EXPECTED)
     print(
-        "| models | n | supported | contradicted | most often supported | wrong | cannot tell |\n"
-        "| --- | ---: | ---: | ---: | --- | ---: | ---: |"
+        "| models | n | settled | wrong | which | left open | which |\n"
+        "| --- | ---: | ---: | ---: | --- | ---: | --- |"
     )
     every = {}
-    for kind in kinds:
+    for kind in options.kinds or (*NOTHING, *EXPECTED):
         every[kind] = run(kind, options.seeds)
         print(row(kind, every[kind]), flush=True)
     if options.out is not None:

@@ -79,6 +79,9 @@ from .claims import (
 from .edits import (
     EDITS as EDITS,
 )
+from .gap import (
+    find_holder as find_holder,
+)
 from .geometry import (
     GeometryProfile as GeometryProfile,
 )
@@ -233,10 +236,16 @@ from .transition import (
     Crossing as Crossing,
 )
 from .transition import (
+    OrderComparison as OrderComparison,
+)
+from .transition import (
     Transition as Transition,
 )
 from .transition import (
     compare_definitions as compare_definitions,
+)
+from .transition import (
+    compare_order as compare_order,
 )
 from .transition import (
     compare_widths as compare_widths,

@@ -148,7 +148,9 @@ ANALYSES = (
             "difference leads from the one to the other. Added at the input token it should make "
             "the model read another input; added at the last token, give another answer. Early on "
             "only the first can work, late only the second: where the curves cross, control passes "
-            "over. The means never include the prompts that are steered."
+            "over. The means never include the prompts that are steered. At the last depth the "
+            "input token is not read any more, and what is added to the last token goes straight "
+            "into the readout: there the curves end as they must."
         ),
         result="lensdepth.steering.profile:SteeringProfile",
         told="lensdepth.steering.told",
@@ -167,9 +169,10 @@ ANALYSES = (
             "other: its local effect. Put in those of all blocks at once, and of all but one: what "
             "is then lost is what that block is needed for. Where one block could do it alone and "
             "nothing is lost without it, others do the same work again; where single effects add "
-            "up to less than the whole, blocks work together. The dashed line is what the block "
-            "writes straight into the readout; what lies between it and the local effect is made "
-            "by later blocks."
+            "up to less than the whole, they do more together than one by one. All of them at once "
+            "are the source run itself, by construction, where both prompts end in the same token. "
+            "The dashed line is what the block writes straight into the readout; what lies between "
+            "it and the local effect is made by what comes after it and by the final norm."
         ),
         result="lensdepth.locality.profile:LocalityProfile",
         told="lensdepth.locality.told",
@@ -183,7 +186,9 @@ ANALYSES = (
             "A state is a direction times a length. Replace one and keep the other: which part "
             "brings the other run's answer along? 0 is the base run, 1 the source run. Judge "
             "against the dashed controls: a turn by the same angle in a random direction already "
-            "disturbs the base run's answer, and that alone moves the logit difference."
+            "disturbs the base run's answer, and that alone moves the logit difference. Flat by "
+            "construction: all edits at depth 0 where both prompts end in the same token, whose "
+            "states are the same, and the norm at the last depth, marked with a ring."
         ),
         result="lensdepth.ablation.profile:AblationProfile",
         told="lensdepth.ablation.told",
@@ -196,9 +201,11 @@ ANALYSES = (
         note=(
             "Each row is a depth. On the left the state is turned towards the source's direction, "
             "a little, half, all the way; the dashed line turns it as far in a random direction. "
-            "On the right its length is multiplied, the direction kept. A flat line means that the "
-            "model does not care; at the last depth the final norm divides every length out, so "
-            "the line on the right must be flat there."
+            "On the right its length is multiplied, the direction kept. A flat line means that "
+            "this change, made here, does not move one answer towards the other. Two are flat by "
+            "construction: at depth 0 where both prompts end in the same token, for there is "
+            "nothing to turn, and on the right at the last depth, for the final norm divides every "
+            "length out."
         ),
         result="lensdepth.ablation.dose_profile:DoseProfile",
         told="lensdepth.ablation.dose_told",
@@ -217,7 +224,9 @@ ANALYSES = (
             "direction alone, or from both, and tested on prompts that they have not seen. Below "
             "the dashed line is what they reach with the labels shuffled. That something can be "
             "read does not mean that the model reads it: the panels above say what moves the "
-            "prediction."
+            "prediction. Nor is what cannot be read not there: the readers are linear, and see few "
+            "prompts. At depth 0 nothing can be read where all prompts end in the same token, by "
+            "construction."
         ),
         result="lensdepth.ablation.decoded:DecodingProfile",
         told="lensdepth.ablation.decoding_told",
@@ -230,12 +239,14 @@ ANALYSES = (
         note=(
             "Take the last token's state of every prompt: a cloud of points at each depth. The "
             "upper panels say how long the states are, how far each block turns them and how much "
-            "it adds. The mean cosine is near 1 where all states point the same way; standardised, "
-            "no single coordinate can bring that about. Then how many dimensions the cloud fills: "
-            "two counts from its spread, one from nearest neighbours. The rank correlations ask "
+            "it adds. The mean cosine is near 1 where all states point the same way; centred or "
+            "standardised it lies near 0 everywhere, by construction, for such states add up to "
+            "nothing. Then how many dimensions the cloud fills: two counts from its spread, one "
+            "from nearest neighbours. The rank correlations ask "
             "whether prompts at a larger angle (or with norms further apart) also have more "
             "different predictions. Intervals and tests go over prompts, as pairs that share a "
-            "prompt are not independent."
+            "prompt are not independent. By construction, too, the turn that is left to the last "
+            "depth ends at 0, and each depth is wholly like itself."
         ),
         result="lensdepth.geometry.profile:GeometryProfile",
         told="lensdepth.geometry.told",
@@ -245,16 +256,17 @@ ANALYSES = (
         name="claims",
         title="The study's claims, tested here",
         question=(
-            "Does what Haim & McNamee (arXiv 2602.04931) found in large models hold in this one, "
-            "on these prompts?"
+            "Does what Haim & McNamee (arXiv 2602.04931, versions of February and May 2026) found "
+            "in large models hold in this one, on these prompts?"
         ),
         note=(
             "A claim is several statements with a number each. A dot is the number found, its bar "
             "the 95% interval by prompt, the upright stroke the threshold that was set before. A "
             "claim is supported where every one of its dots lies clearly beyond its stroke, and "
-            "contradicted where one lies clearly short of it. Depths were chosen on other prompts "
-            "than those tested, and the last depth takes no part, for there the final norm settles "
-            "the matter."
+            "contradicted where one lies clearly short of it. What untrained models of the same "
+            "architecture show as well is no finding of this one. Depths were chosen on other "
+            "prompts than those tested, and the last depth takes no part, for there the final norm "
+            "settles the matter."
         ),
         result="lensdepth.claims.result:ClaimTable",
         told="lensdepth.claims.told",

@@ -14,9 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.polar import Edit
-from lensdepth.site import STREAMS, Stream, depth_hook, site_hook
-
-__all__ = ["SiteEdit", "Stream", "depth_hook", "hooked", "site_hook"]
+from lensdepth.telling.names import STREAMS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

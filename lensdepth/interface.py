@@ -1,4 +1,4 @@
-"""What of a `DepthModel` its own parts need, so that they can stand below it."""
+"""What of a `DepthModel` its own parts and the engine need, so that they can stand below it."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +25,11 @@ class ReadModel(Protocol):
         ...
 
     @property
+    def known(self) -> Any:
+        """What was found out about it as it is: its `Known`."""
+        ...
+
+    @property
     def info(self) -> Any:
         """Its `ModelInfo`."""
         ...
@@ -39,6 +44,10 @@ class ReadModel(Protocol):
 
     def readout(self, resid: Any) -> Tensor:
         """Logits of residual states."""
+        ...
+
+    def check_weights(self) -> None:
+        """Refuse weights that became NaN or infinite."""
         ...
 
     def warn_once(self, topic: str, message: str) -> None:

@@ -4,21 +4,25 @@ It holds for the model as it is. On another device or in another dtype, whoever 
 found out anew.
 """
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from lensdepth.fingerprints import fingerprint, tokenizer_fingerprint
+from lensdepth.moving import State
 from lensdepth.passes import Passes
 from lensdepth.provenance import ModelInfo
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
 class Known:
     """What is known of one model in one state."""
 
-    state: tuple[torch.device, torch.dtype, int]
+    state: State
     """Of the model, as `Passes.state`."""
     replay_checked: dict[str, int] = field(default_factory=dict)
     """Streams at which the replay engine was compared with plain hooks, the longest prompts of
@@ -28,6 +32,8 @@ class Known:
     told: dict[str, str] = field(default_factory=dict)
     """Fingerprints of the weights as TransformerLens holds them, and what `info` calls the same:
     of a loaded model, the fingerprint of its files' weights."""
+    configuration: Any = None
+    """The Hugging Face configuration that a loaded model was built from."""
 
     def remember(self, passes: Passes) -> None:
         """Before a cast: so that weights which come back unchanged are known again."""
@@ -43,7 +49,43 @@ class Known:
             weights = _weights(passes)
             weights = self.told.get(weights, weights)
             info = replace(info, dtype=_plain(passes.dtype), fingerprint=weights)
-        return Known(state=passes.state, info=info, told=self.told)
+        return Known(
+            state=passes.state, info=info, told=self.told, configuration=self.configuration
+        )
+
+
+class Knowledge:
+    """What is known of a wrapped model as it is now, and what was said of it already.
+
+    Args:
+        passes: of the model.
+    """
+
+    def __init__(self, passes: Passes) -> None:
+        self._passes = passes
+        self._known = Known(state=passes.state)
+        self._said: set[str] = set()
+
+    @property
+    def now(self) -> Known:
+        """Of the model as it is now, whoever moved or cast it since."""
+        if self._known.state != self._passes.state:
+            with self._passes.lock:
+                self._known = self._known.renewed(self._passes)
+        return self._known
+
+    def info(self, tokenizer: Any, *, double_bos: bool) -> ModelInfo:
+        """See `described`; the fingerprint is taken only once."""
+        known = self.now
+        if known.info is None:
+            known.info = described(self._passes, tokenizer, double_bos=double_bos)
+        return known.info
+
+    def say_once(self, topic: str, message: str) -> None:
+        """Log a warning about the model, the first time that its topic comes up."""
+        if topic not in self._said:
+            self._said.add(topic)
+            logger.warning("%s: %s", self._passes.name, message)
 
 
 def described(

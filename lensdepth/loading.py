@@ -1,5 +1,6 @@
 """`load_model`: from a name or a folder to a `DepthModel`."""
 
+import copy
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lensdepth.devices import parse_device, parse_dtype
 from lensdepth.known import described
 from lensdepth.model import DepthModel
 
-_LOADING = threading.Lock()
+LOADING = threading.Lock()
 """One model is loaded at a time: transformers changes torch's default dtype meanwhile."""
 
 
@@ -52,13 +53,14 @@ def load_model(
         )
     numbers = parse_dtype(dtype)
     # Weights that are made in inference mode can never be differentiated.
-    with _LOADING, torch.inference_mode(False):
+    with LOADING, torch.inference_mode(False):
         checkpoint = load_checkpoint(
             name_or_path,
             device=parse_device(device),
             dtype=numbers,
             trust_remote_code=trust_remote_code,
         )
+        configuration = copy.deepcopy(checkpoint.hf_model.config)
         model, _ = convert(checkpoint, backend, numbers)
     wrapped = DepthModel(
         model,
@@ -75,4 +77,5 @@ def load_model(
         weights=checkpoint.fingerprint,
         configuration=checkpoint.configuration,
     )
+    wrapped.known.configuration = configuration
     return wrapped

@@ -15,12 +15,11 @@ Any number of threads may use a model, its wrappers and its sweeps at once, and 
 get one after another: they take turns, pass by pass. `steer` holds in its own context alone.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -31,21 +30,18 @@ from lensdepth.adoption import kept_while_moved, wrapped_once
 from lensdepth.arguments import checked
 from lensdepth.devices import parse_move
 from lensdepth.finite import check_still_finite
-from lensdepth.hooks import SiteEdit, Stream
-from lensdepth.known import Known, check_decoder, described
+from lensdepth.hooks import SiteEdit
+from lensdepth.known import Knowledge, Known, check_decoder
+from lensdepth.moving import is_in
 from lensdepth.passes import Passes
 from lensdepth.polar import Edit
 from lensdepth.provenance import Backend, ModelInfo
 from lensdepth.readout import Readout
 from lensdepth.residual import ResidualStream
+from lensdepth.site import Stream
 from lensdepth.standing import StandingPositions, as_steered, standing_edits, steered
 from lensdepth.tokenizing import tokenized
 from lensdepth.tokens import Positions, Prompts, TokenBatch, token_text
-
-if TYPE_CHECKING:
-    from lensdepth.loading import load_model as load_model
-
-logger = logging.getLogger(__name__)
 
 
 class DepthModel:
@@ -82,10 +78,9 @@ class DepthModel:
         self.n_layers, self.d_model = self.passes.n_layers, self.passes.d_model
         self.d_vocab, self.n_ctx = self.passes.d_vocab, self.passes.n_ctx
         self.double_bos, self.hook_points = double_bos, self.passes.hook_points
-        self._warned: set[str] = set()
         check_decoder(self.passes)
         self.ending = Readout(self.passes)
-        self._known = Known(state=self.passes.state)
+        self._knowledge = Knowledge(self.passes)
 
     @classmethod
     def adopt(cls, model: Any) -> "DepthModel | None":
@@ -105,10 +100,7 @@ class DepthModel:
     @property
     def known(self) -> Known:
         """What was found out about the model as it is now."""
-        if self._known.state != self.passes.state:
-            with self.passes.lock:
-                self._known = self._known.renewed(self.passes)
-        return self._known
+        return self._knowledge.now
 
     @property
     def info(self) -> ModelInfo:
@@ -116,10 +108,8 @@ class DepthModel:
 
         While edits stand here (`steer`), the name says so.
         """
-        known = self.known
-        if known.info is None:
-            known.info = described(self.passes, self.tokenizer, double_bos=self.double_bos)
-        return replace(known.info, name=as_steered(known.info.name, self.passes.lock))
+        info = self._knowledge.info(self.tokenizer, double_bos=self.double_bos)
+        return replace(info, name=as_steered(info.name, self.passes.lock))
 
     @checked
     def to(
@@ -142,7 +132,7 @@ class DepthModel:
         """
         place, numbers = parse_move(device, dtype, caller="DepthModel.to")
         with self.passes.lock, kept_while_moved(self.model):
-            if numbers and not self.passes.is_in(numbers):
+            if numbers and not is_in(self.model, numbers):
                 self.known.remember(self.passes)
             self.passes.move(place, numbers)
         return self
@@ -153,9 +143,7 @@ class DepthModel:
 
     def warn_once(self, topic: str, message: str) -> None:
         """Log a warning about this model, the first time that its topic comes up."""
-        if topic not in self._warned:
-            self._warned.add(topic)
-            logger.warning("%s: %s", self.passes.name, message)
+        self._knowledge.say_once(topic, message)
 
     @checked
     def tokenize(self, prompts: Prompts) -> TokenBatch:

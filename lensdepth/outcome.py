@@ -18,6 +18,7 @@ from torch import Tensor
 from lensdepth import metrics
 from lensdepth.telling.depths import depth_columns
 from lensdepth.telling.fractions import FRACTIONS
+from lensdepth.units import Units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +28,11 @@ ALONG = ("depth", "first", "last", "taken", "inserted")
 """Axes that count places in a stream."""
 WHERE = (*ALONG, "position", "head")
 """Axes that say where; all others say what was run."""
+VERBS = {"control": "run", "edit": "made", "scope": "made", "position": "edited"}
+DONE = {"PatchProfile": "patched", "SteeringProfile": "steered"}
+"""What was not done where a label is missing, by axis; or by the profile, where it has a word."""
 ANSWERS = ("target_logit", "foil_logit")
 """The two halves of the main metric `logit_diff`, where both were read off beside it."""
-VERBS = {
-    "metric": "read", "control": "run", "edit": "made", "scope": "made", "position": "made",
-}  # fmt: skip
-"""What was not done where a label is missing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,45 +91,70 @@ class Effects:
         values = self.base if run == "base" else self.source
         return values[self.index("metric", metric, owner=owner)]
 
-    def index(self, axis: str, label: Label, *, owner: str = "Effects") -> int:
-        """Where a label stands on its axis.
+    def index(self, axis: str, label: Label | None, *, owner: str = "Effects") -> int:
+        """Where a label stands on its axis; None stands for the first.
 
         Raises:
-            ValueError: it is not there.
+            ValueError: it is not there, or there is no such axis.
         """
+        if axis not in ("metric", *self.coords):
+            axes = ", ".join(self.coords)
+            raise ValueError(f"{owner}: there is no axis {axis!r} to choose on; there are {axes}.")
         there = self.metrics if axis == "metric" else self.coords[axis]
-        if label not in there:
-            names = ", ".join(map(str, there)) or "none"
-            verb = VERBS.get(axis, "there")
-            raise ValueError(f"{owner}: {axis} {label!r} was not {verb}; there are {names}.")
-        return there.index(label)
+        if label is None:
+            return 0
+        for one in (label, str(label)):  # a position counted from the end is called "-2"
+            if one in there:
+                return there.index(one)
+        names = ", ".join(map(str, there)) or "none"
+        verb = "read" if axis == "metric" else DONE.get(owner) or VERBS.get(axis, "there")
+        raise ValueError(f"{owner}: {axis} {label!r} was not {verb}; there are {names}.")
 
-    def of(self, metric: str | None = None, *, owner: str = "Effects", **labels: Label) -> Tensor:
-        """One metric, the main one by default, at some labels; the other axes stay in order."""
-        chosen = self.metrics[0] if metric is None else metric
-        return self.pick(self.values[self.index("metric", chosen, owner=owner)], labels, owner)
+    def of(
+        self, metric: str | None = None, *, owner: str = "Effects", **labels: Label | None
+    ) -> Tensor:
+        """One kind of number at some labels: `of("success", edit="norm", position="input")`.
 
-    def pick(self, values: Tensor, labels: Mapping[str, Label], owner: str = "Effects") -> Tensor:
-        """Of numbers with the axes of one metric, those at some labels."""
-        at = tuple(
-            self.index(axis, labels[axis], owner=owner) if axis in labels else slice(None)
-            for axis in self.dims[1:]
-        )
-        return values[at]
+        Axes of which no label is given stay, in the order of `dims`.
 
-    def at(self, **labels: Label) -> "Effects":
+        Args:
+            metric: one of `metrics`, the main one by default; or `"effect"`, the change of the
+                main one against the base run, or `"transferred"`, the transferred fraction of it,
+                or one of its parts, as the columns of `to_frame` are called.
+            owner: whose numbers they are, for errors.
+            labels: by axis; None stands for an axis's first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        if metric == "effect" and metric not in self.metrics:
+            values = self.change()
+        elif metric in FRACTIONS and metric not in self.metrics:
+            values = self.effect(metric, owner=owner)
+        else:
+            values = self.values[self.index("metric", metric, owner=owner)]
+        return self.pick(values, owner=owner, **labels)
+
+    def pick(self, values: Tensor, *, owner: str = "Effects", **labels: Label | None) -> Tensor:
+        """Of numbers with the axes of one metric, those at some labels; see `of`."""
+        at = {axis: self.index(axis, label, owner=owner) for axis, label in labels.items()}
+        return values[tuple(at.get(axis, slice(None)) for axis in self.dims[1:])]
+
+    def at(self, **labels: Label | None) -> "Effects":
         """The numbers at some labels, whose axes go."""
-        picked = torch.stack([self.pick(values, labels) for values in self.values])
+        picked = torch.stack(
+            [self.pick(values, owner="Effects", **labels) for values in self.values]
+        )
         rest = {axis: there for axis, there in self.coords.items() if axis not in labels}
         return replace(self, coords=rest, values=picked)
 
     def change(self, metric: str | None = None) -> Tensor:
         """Change of a metric against the base run."""
-        return self.of(metric) - self._by_pair(self.base[self._main(metric)])
+        at = self.index("metric", metric)
+        return self.values[at] - self._by_pair(self.base[at])
 
     def transferred(self, metric: str | None = None) -> Tensor:
         """Transferred fraction of a metric: 0 at the base run, 1 at the source run."""
-        at = self._main(metric)
+        at = self.index("metric", metric)
         way = self.source[at] - self.base[at]
         return self._share(metric, torch.where(self.has_way, way, 0.0) if at == 0 else way)
 
@@ -213,13 +238,20 @@ class Effects:
         share = metrics.share_of_way(rearrange(self.change(metric), f"{names} -> {last}"), way)
         return rearrange(share, f"{last} -> {names}")
 
-    def _main(self, metric: str | None) -> int:
-        return 0 if metric is None else self.index("metric", metric)
+    def moved(self, metric: str | None = None) -> Tensor:
+        """Change of a metric towards the source run, as a share of the mean distance of both runs.
+
+        Unlike the transferred fraction it divides by one number, so that means over pairs are
+        fractions of means, and a pair with hardly any distance rules nothing.
+        """
+        at = self.index("metric", metric)
+        way = self.source[at] - self.base[at]
+        return self.change(metric) * self._by_pair(way.sign()) / way.abs().nanmean()
 
     def _by_pair(self, values: Float[Tensor, " pair"]) -> Tensor:
         """Numbers by pair with axes of size 1 behind, so that they go with those of one metric."""
         n_behind = len(self.dims) - 1 - self.dims.index("pair")
-        return values.reshape(-1, *[1] * n_behind)
+        return rearrange(values, "pair -> pair" + " 1" * n_behind)
 
     def to_frame(
         self,
@@ -268,7 +300,7 @@ class Effects:
         frame = pd.DataFrame(made)
         return frame[~np.isnan(spread(self.values[0], " ".join(shape)))].reset_index(drop=True)
 
-    def mean_frame(self, stream: str, n_layers: int, *, n_resamples: int = 1000) -> "pd.DataFrame":
+    def mean_frame(self, stream: str, n_layers: int, *, units: Units) -> "pd.DataFrame":
         """One row a run and place: mean effect over pairs, with its 95 % interval."""
         import pandas as pd
 
@@ -281,7 +313,7 @@ class Effects:
         for axis, at in zip(names, np.indices(shape).reshape(len(shape), -1), strict=True):
             places = pd.Series(list(self.coords[axis])).to_numpy()[at]
             made |= _columns(axis, places, stream, n_layers)
-        ends = stats.bootstrap_mean(effects.numpy(), n_resamples=n_resamples)
+        ends = stats.mean_interval(effects.numpy(), units=units)
         return pd.DataFrame(
             made | {n: x.ravel() for n, x in zip(("effect", "low", "high"), ends, strict=True)}
         )

@@ -1,9 +1,9 @@
 """Forward passes of a TransformerLens model, and all in which its two lines differ.
 
 HookedTransformer and TransformerBridge take other arguments, keep keys and values in other ways
-and hold their unembedding elsewhere; above this file nobody needs to know, and nobody else reads
-the model's `cfg`. Passes run in the model's dtype, without dropout, and without gradients unless
-asked for.
+and hold their unembedding elsewhere; above this file nobody needs to know, and nobody reads the
+model's `cfg` but the engine's blocks. Passes run in the model's dtype, without dropout, and without
+gradients unless asked for.
 
 Hooks stand on the model itself, so a pass has it to itself: one lock a model, whoever wraps it, is
 held from the first hook to the last number read, for one pass and not for a sweep of them.
@@ -13,27 +13,23 @@ import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensdepth import moving
 from lensdepth.backends import backend_of
+from lensdepth.bounds import bounds
 from lensdepth.fingerprints import configuration_fingerprint, settings_fingerprint
-from lensdepth.finite import advice
-from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, depth_hook, hooked
-from lensdepth.outside import outside, shown
+from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, hooked
 from lensdepth.provenance import Backend, Weights
+from lensdepth.site import depth_hook
 from lensdepth.tokens import TokenBatch
-from lensdepth.turns import as_evaluated, lock_of, owner_of
+from lensdepth.turns import as_evaluated, lock_of
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}
 """Largest number of tokens, padding included, in one forward pass of an automatic batch size."""
-
-
-_CASTS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""How often each model's weights were taken to another dtype, whichever wrapper did it."""
 
 
 class Passes:
@@ -69,10 +65,9 @@ class Passes:
         return next(self.model.parameters()).dtype
 
     @property
-    def state(self) -> tuple[torch.device, torch.dtype, int]:
+    def state(self) -> moving.State:
         """Device, dtype, and how often that changed: another one means other numbers."""
-        weight = next(self.model.parameters())
-        return weight.device, weight.dtype, _CASTS.get(owner_of(self.model), 0)
+        return moving.state_of(self.model)
 
     @property
     def architecture(self) -> str:
@@ -172,16 +167,28 @@ class Passes:
             there = f"heads are 0...{n_heads - 1}" if n_heads else "there are no heads"
             raise ValueError(f"{caller}: the edit at {hook!r} names head {head}; {there}.")
 
+    def token_bytes(self, longest: int) -> int:
+        """What a block makes of one token, in a pass whose longest prompt is so long."""
+        # A state, its projections and sums; the MLP's inner states; scores and weights in float32.
+        in_dtype = 10 * self.d_model + 4 * self.d_mlp
+        return in_dtype * self.dtype.itemsize + 4 * 4 * self.n_heads * longest
+
     def batches(self, batch: TokenBatch, batch_size: int | None) -> Iterator[slice]:
         """Rows of one forward pass each.
+
+        Without a batch size, that of the analysis at work (`bounds`), or as many as its memory
+        holds.
 
         Raises:
             ValueError: the batch size is not positive.
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        longest = batch.tokens.shape[1]
         budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
-        size = batch_size or max(1, budget // batch.tokens.shape[1])
+        if (memory := bounds().max_memory) is not None:
+            budget = min(budget, memory // self.token_bytes(longest))
+        size = batch_size or bounds().batch_size or max(1, budget // longest)
         for start in range(0, len(batch), size):
             yield slice(start, start + size)
 
@@ -300,16 +307,10 @@ class Passes:
         Raises:
             ValueError: the weights were made in inference mode, which forbids it for good.
         """
-        self._check_ordinary(caller, "be differentiated through it")
+        what = "be differentiated through it"
+        moving.check_ordinary(self.model, self.name, caller=caller, what=what)
         with torch.inference_mode(False), torch.enable_grad():
             yield
-
-    def _check_ordinary(self, caller: str, what: str) -> None:
-        if any(weight.is_inference() for weight in self.model.parameters()):
-            raise ValueError(
-                f"{caller}: {self.name!r} was made inside torch.inference_mode(), so nothing can "
-                f"{what}; make or load it outside."
-            )
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -320,66 +321,6 @@ class Passes:
         with self.lock, as_evaluated(self.model):
             yield
 
-    def is_in(self, dtype: torch.dtype) -> bool:
-        """Whether every weight has this dtype."""
-        return all(w.dtype == dtype for w in self.model.parameters() if w.is_floating_point())
-
     def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
-        """Put the model on a device and its weights into a dtype, in place, as if loaded so.
-
-        Passes at work end first. What the configuration alone decides, such as the frequencies
-        of rotary positions, keeps its precision or is computed anew. A move that fails half way,
-        for want of memory, is taken back.
-
-        Raises:
-            ValueError: a weight is beyond the range of the dtype, or the model cannot be moved.
-        """
-        self._check_ordinary("DepthModel.to", "change its weights")
-        if getattr(self.model.cfg, "n_devices", 1) > 1:
-            raise ValueError("DepthModel.to: this model is spread over several devices; load anew.")
-        with self.lock, torch.inference_mode(False), torch.no_grad():
-            before = self.device, self.dtype if dtype else None
-            if dtype:
-                self._check_range(dtype)
-                owner = owner_of(self.model)
-                _CASTS[owner] = _CASTS.get(owner, 0) + (not self.is_in(dtype))
-            try:
-                self._put(device, dtype)
-            except BaseException:
-                self._put(*before)
-                raise
-
-    def _check_range(self, dtype: torch.dtype) -> None:
-        largest = torch.finfo(dtype).max
-        for name, weight in self.model.named_parameters():
-            if weight.is_floating_point() and torch.finfo(weight.dtype).max > largest:
-                size = float(weight.abs().amax()) if weight.numel() else 0.0
-                if largest < size < float("inf"):
-                    raise ValueError(
-                        f"DepthModel.to: weight {shown(name)} holds numbers as large as "
-                        f"{size:.4g}. {advice(dtype)}"
-                    )
-
-    def _put(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
-        model, cfg, where = self.model, self.model.cfg, {"device": device, "dtype": dtype}
-        # Not cast: they are no weights, and come out of loading in a precision of their own.
-        tables = [
-            (module, name, buffer)
-            for module in owner_of(model).modules()
-            for name in module._non_persistent_buffers_set
-            if (buffer := module._buffers.get(name)) is not None
-        ]
-        with outside(f"DepthModel.to: {shown(self.name)} cannot be taken to {device or dtype}"):
-            if self.backend == "bridge":
-                model.original_model.to(**where)  # which says no, if it cannot
-            torch.nn.Module.to(model, **where)  # the model's own prints, and takes one of both
-        for module, name, buffer in tables:
-            module._buffers[name] = buffer.to(device)
-        cfg.device, cfg.dtype = str(device or self.device), dtype or cfg.dtype
-        for module in model.modules():
-            if (
-                dtype
-                and hasattr(module, "rotary_sin")
-                and not getattr(cfg, "use_dynamic_ntk_rope", 0)
-            ):
-                module._extend_rotary_embeddings(len(module.rotary_sin))
+        """Put the model on a device and its weights into a dtype; see `moving.move`."""
+        moving.move(self.model, self.name, device, dtype)

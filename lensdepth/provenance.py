@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from lensdepth.units import Units
+
 Backend = Literal["hooked", "bridge"]
 Weights = Literal["raw", "processed"]
 LARGEST_SEED = 2**32 - 1
@@ -68,6 +70,13 @@ class Provenance:
     pairs: dict[str, Any] = field(default_factory=dict)
     """Of a task: how many pairs (or prompts) were drawn and used, which were kept (`keep`), and how
     many were left out for what reason; empty where prompts were given alone."""
+    units: Units = ()
+    """Which pairs (or prompts) go together; () in results of lensdepth 0.1."""
+    labels: Units = ()
+    """What is known of each: labels, and the input word."""
+    joining: str = ""
+    """How answers of the task follow where neither they nor the prompts tell: `literal` or `space`;
+    "" where there are none, and in results of lensdepth 0.1."""
 
 
 def text_fingerprint(texts: Sequence[str]) -> str:
@@ -97,6 +106,9 @@ def make_provenance(
     task: str,
     prompts: Sequence[str],
     corrupted: Sequence[str] = (),
+    units: Units = (),
+    labels: Units = (),
+    joining: str = "",
     settings: Mapping[str, Any],
     seed: int = 0,
     pairs: Mapping[str, Any] | None = None,
@@ -113,6 +125,9 @@ def make_provenance(
         versions=installed_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         pairs=dict(pairs or {}),
+        units=units,
+        labels=labels,
+        joining=joining,
     )
 
 

@@ -15,10 +15,11 @@ from torch import Tensor
 from lensdepth.finite import NotFinite, all_finite, first_row
 from lensdepth.generation import CachedStep, Uncacheable, holding
 from lensdepth.hook_names import full_name
-from lensdepth.hooks import SiteEdit, site_hook
+from lensdepth.hooks import SiteEdit
 from lensdepth.interface import ReadModel
 from lensdepth.not_finite import not_finite
 from lensdepth.residual import ResidualStream
+from lensdepth.site import pattern_hook, site_hook
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 
@@ -135,7 +136,7 @@ def attention(
 ) -> Float[Tensor, "layer batch head query key"]:
     """See `DepthModel.attention`."""
     batch = model.tokenize(prompts)
-    hooks = [f"blocks.{layer}.attn.hook_pattern" for layer in layers]
+    hooks = [pattern_hook(layer) for layer in layers]
     n_pos = batch.tokens.shape[1]
     found = torch.full(
         (len(hooks), len(batch), model.passes.n_heads, n_pos, n_pos), torch.nan, dtype=torch.float32

@@ -5,6 +5,7 @@ last block and its logits is refused, never read wrongly.
 """
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -76,7 +77,7 @@ class Readout:
             else:
                 logits = self._logits(resid, columns, linear=linear)
         if not all_finite(logits):
-            row = first_row(logits.reshape(-1, logits.shape[-1]))
+            row = first_row(rearrange(logits, "... column -> (...) column"))
             what = "the logits of finite states are not finite"
             if not all_finite(resid):
                 what = "the states to be read hold NaN or infinite numbers"
@@ -154,13 +155,13 @@ class Readout:
         passes, model = self.passes, self.passes.model
         with passes.at_work():
             states = resid.to(device=passes.device, dtype=passes.dtype)
-            states = states.reshape(1, -1, resid.shape[-1])
+            states = rearrange(states, "... d_model -> 1 (...) d_model")
             if hasattr(model, "ln_final"):
                 states = model.ln_final(states)
             if columns is None:
                 logits = model.unembed(states)
             else:
-                ids = columns.to(passes.device).reshape(-1, columns.shape[-1])
+                ids = rearrange(columns.to(passes.device), "... column -> (...) column")
                 logits = self._columns(states[0], ids)[None]
             logits = logits.to(torch.promote_types(passes.dtype, torch.float32))
             if not linear:

@@ -19,6 +19,7 @@ OTHERS = (
     "lensdepth.locality.trajectory_profile:TrajectoryProfile",
     "lensdepth.locality.transfer:TransferProfile",
     "lensdepth.patching.windows:WindowProfile",
+    "lensdepth.residual:ResidualStream",
     "lensdepth.transition.change_point:ChangePoint",
     "lensdepth.transition.commitment:Commitment",
     "lensdepth.transition.compare:WidthComparison",

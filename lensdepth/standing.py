@@ -24,18 +24,16 @@ from lensdepth.hooks import (
     RESID_MID,
     Hook,
     SiteEdit,
-    Stream,
     apply_edit,
     carry,
     check_hook,
-    depth_hook,
     hooked,
     put_states,
-    site_hook,
 )
 from lensdepth.interface import ReadModel
 from lensdepth.passes import Passes
 from lensdepth.polar import Edit
+from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.turns import is_as_it_is
 
 logger = logging.getLogger(__name__)

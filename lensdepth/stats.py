@@ -1,7 +1,7 @@
-"""Uncertainty over prompts: bootstrap intervals, permutation p-values, Holm's correction.
+"""Uncertainty over units: intervals, draws of mean curves, permutation p-values, Holm's correction.
 
-The unit that is resampled is the prompt (or the pair of prompts), because numbers from one
-prompt are not independent of each other. All randomness comes from a seed.
+What is independent is the unit (a word, a template, a prompt), and not the pair; see `units`. All
+intervals and draws rest on one clustered covariance of means. All randomness comes from a seed.
 """
 
 from collections.abc import Callable
@@ -9,34 +9,208 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
+from scipy import stats as distributions
 
+from lensdepth.covariance import EXACT, covariance_root, influence_of, variance_of_sum
 from lensdepth.telling.numbers import Interval
+from lensdepth.units import FEWEST_UNITS, Units, count, take
 
 LEVEL = 0.95
 """Coverage of every interval."""
 
 
-def bootstrap_statistic(
+def mean_interval(
+    values: Float[Array, "pair *shape"], *, units: Units = (), share: bool | None = None
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """Mean over pairs with its 95 % interval: (mean, low, high).
+
+    Student's t with the clustered standard error; for outcomes that are 0 or 1 Wilson's interval
+    (1927) with as many independent outcomes as that standard error tells, so that it stays within
+    [0, 1] and has a width at 0 and 1. Entries that are NaN are left out. Fewer than `FEWEST_UNITS`
+    units have a mean but no interval: low and high are then NaN.
+
+    Args:
+        values: one row a pair.
+        units: which pairs go together; () where each stands for itself.
+        share: whether these are outcomes, 0 or 1; None: where there are both and nothing else.
+    """
+    flat = values.reshape(len(values), -1).astype(float)
+    mean, influence, present = influence_of(flat)
+    low, high = np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)
+    if count(units, len(flat)) >= FEWEST_UNITS:
+        variance, df = variance_of_sum(influence, units, present)
+        reach = np.asarray(distributions.t.ppf((1 + LEVEL) / 2, df))
+        low, high = mean - reach * np.sqrt(variance), mean + reach * np.sqrt(variance)
+        zeros, ones = flat == 0, flat == 1
+        outcomes = bool((zeros | ones | np.isnan(flat)).all())
+        if outcomes and (share or (share is None and zeros.any() and ones.any())):
+            low, high = _wilson(mean, variance, present, reach, fewest=count(units, len(flat)))
+        # A column with fewer numbers than units are needed has no interval either.
+        unknown = present < FEWEST_UNITS
+        low[unknown] = high[unknown] = np.nan
+    shape = values.shape[1:]
+    return mean.reshape(shape), low.reshape(shape), high.reshape(shape)
+
+
+def median_interval(values: Float[Array, " pair"], *, units: Units = ()) -> Interval:
+    """Median over pairs with its 95 % interval, values that are NaN left out.
+
+    The interval lies between the quantiles that the uncertainty of the share below the median
+    gives (Woodruff 1952), clustered as elsewhere.
+    """
+    known = ~np.isnan(values)
+    kept = values[known]
+    if not len(kept):
+        return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
+    middle = float(np.median(kept))
+    # Ties at the median count half.
+    below = (kept < middle) + (kept == middle) / 2
+    whole = take(units, known)
+    if count(whole, len(kept)) < FEWEST_UNITS:
+        return Interval(value=middle, low=float("nan"), high=float("nan"))
+    variance, df = variance_of_sum(influence_of(below[:, None])[1], whole)
+    # Never surer than a half is of so many outcomes that differ.
+    se = np.sqrt(np.maximum(variance[0], 0.25 / len(kept)))
+    reach = min(float(distributions.t.ppf((1 + LEVEL) / 2, df[0]) * se), 0.5)
+    low, high = np.quantile(kept, [0.5 - reach, 0.5 + reach], method="closest_observation")
+    return Interval(value=middle, low=float(low), high=float(high))
+
+
+def p_most(outcomes: Float[Array, " pair"], *, units: Units = ()) -> float:
+    """One-sided p of "the share of outcomes that are 1 is a half at most", clustered over units."""
+    mean, influence, _ = influence_of(outcomes[:, None].astype(float))
+    variance, df = variance_of_sum(influence, units)
+    # Under the null outcomes differ, also where those found do not.
+    se = np.sqrt(max(float(variance[0]), 0.25 / len(outcomes)))
+    return float(distributions.t.sf((float(mean[0]) - 0.5) / se, df[0]))
+
+
+def p_positive(values: Float[Array, " pair"], *, units: Units = ()) -> float:
+    """One-sided p of "the mean is 0 at most", clustered over units."""
+    mean, influence, _ = influence_of(values[:, None].astype(float))
+    variance, df = variance_of_sum(influence, units)
+    if variance[0] == 0:
+        return 0.0 if mean[0] > 0 else 1.0
+    return float(distributions.t.sf(float(mean[0]) / np.sqrt(variance[0]), df[0]))
+
+
+def statistic_interval(
     statistic: Callable[..., Float[Array, " row"]],
-    *values: Float[Array, "sample ..."],
+    *values: Float[Array, "pair ..."],
+    units: Units = (),
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """A function of means over units, with its 95 % percentile bootstrap interval.
+    """A function of means over pairs, with its 95 % interval over draws of these means.
 
     Args:
         statistic: from means `[row, *shape]`, one argument each, to one number a row.
-        values: one array each, all of the same units, which are resampled together.
-        n_resamples: bootstrap resamples; one unit alone has no interval.
-        seed: of the resamples.
+        values: one array each, all of the same pairs.
+        units: which pairs go together.
+        n_resamples: draws of the means.
+        seed: of the draws.
     """
-    means = [bootstrap_mean(v, n_resamples=1)[0][None] for v in values]
-    value = float(statistic(*means)[0])
-    if len(values[0]) < 2:
+    value = float(
+        statistic(*(influence_of(_rows(v))[0].reshape(1, *v.shape[1:]) for v in values))[0]
+    )
+    if count(units, len(values[0])) < FEWEST_UNITS:
         return Interval(value=value, low=float("nan"), high=float("nan"))
-    drawn = [resampled_means(v, n_resamples=n_resamples, seed=seed) for v in values]
-    low, high = percentile_interval(np.asarray(statistic(*drawn), dtype=float))
-    return Interval(value=value, low=float(low), high=float(high))
+    drawn = drawn_means(*values, units=units, n_resamples=n_resamples, seed=seed)
+    found = np.asarray(statistic(*drawn), dtype=float)
+    low, high = corrected_interval(found, value)
+    return Interval(value=value, low=low, high=high)
+
+
+def drawn_means(
+    *values: Float[Array, "pair ..."],
+    units: Units = (),
+    n_resamples: int = 1000,
+    seed: int = 0,
+    around: Float[Array, " number"] | None = None,
+) -> list[Float[Array, "resample ..."]]:
+    """Means as other samples of units might give them, for functions of whole curves.
+
+    Draws from a multivariate t distribution about the means, with their clustered covariance and
+    the degrees of freedom that the number of units leaves, less one for what a function bends.
+
+    Args:
+        values: one array a kind of number, all of the same pairs; they are drawn together.
+        units: which pairs go together.
+        n_resamples: draws.
+        seed: of the draws.
+        around: centre of the draws, all numbers in a row; the means by default. Where the centre
+            is what a null hypothesis says, these are draws of the null.
+    Returns:
+        One array of draws for each array of values.
+    Raises:
+        ValueError: there are fewer than two pairs, so that nothing can be said of their spread.
+    """
+    if len(values[0]) < 2:
+        raise ValueError(
+            f"draws of means: the spread between prompts needs at least 2 of them, got "
+            f"{len(values[0])}; add prompts."
+        )
+    flat = np.concatenate([_rows(v) for v in values], axis=1)
+    mean, influence, _ = influence_of(flat)
+    root, df = covariance_root(influence, units)
+    rng = np.random.default_rng(seed)
+    strayed = rng.normal(size=(n_resamples, len(root))) @ root
+    df = max(df - 1, 1.0)
+    strayed *= np.sqrt(df / rng.chisquare(df, size=(n_resamples, 1)))
+    drawn = (mean if around is None else around) + strayed
+    ends = np.cumsum([np.prod(v.shape[1:], dtype=int) for v in values])[:-1]
+    return [
+        part.reshape(n_resamples, *v.shape[1:])
+        for part, v in zip(np.split(drawn, ends, axis=1), values, strict=True)
+    ]
+
+
+def corrected_interval(samples: Float[Array, " resample"], value: float) -> tuple[float, float]:
+    """The 95 % interval of draws, corrected for the bias that they have about the value found.
+
+    Draws that are NaN are left out; NaN where all are. Source: Efron 1987, "Better Bootstrap
+    Confidence Intervals" (the bias correction of BCa, without its acceleration).
+    """
+    known = samples[~np.isnan(samples)]
+    if not len(known) or np.isnan(value):
+        return float("nan"), float("nan")
+    # Values closer than rounding are the same value.
+    close = EXACT + 1e-9 * np.abs(value)
+    less, same = (known < value - close).sum(), (np.abs(known - value) <= close).sum()
+    z0 = distributions.norm.ppf((less + same / 2 + 0.5) / (len(known) + 1))
+    z = distributions.norm.ppf((1 + LEVEL) / 2)
+    low, high = np.percentile(known, 100 * distributions.norm.cdf([2 * z0 - z, 2 * z0 + z]))
+    return float(low), float(high)
+
+
+def _rows(values: Float[Array, "pair ..."]) -> Float[Array, "pair number"]:
+    return values.reshape(len(values), -1).astype(float)
+
+
+def _wilson(
+    share: Float[Array, " number"],
+    variance: Float[Array, " number"],
+    present: Int[Array, " number"],
+    reach: Float[Array, " number"],
+    *,
+    fewest: int,
+) -> tuple[Float[Array, " number"], Float[Array, " number"]]:
+    """Wilson's interval for shares, with as many outcomes as their clustered variance tells."""
+    alone = share * (1 - share) / np.maximum(present, 1)
+    varies = alone > 0
+    # Where all outcomes are one, how pairs go together is learned from the numbers beside it.
+    together = max(variance[varies].sum() / alone[varies].sum(), 1.0) if varies.any() else np.inf
+    own = np.divide(variance, alone, out=np.full(share.shape, together), where=varies)
+    n = np.maximum(present / np.maximum(own, 1.0), np.minimum(fewest, present))
+    z2 = reach**2 / np.maximum(n, 1)
+    middle = (share + z2 / 2) / (1 + z2)
+    half = (
+        reach
+        / (1 + z2)
+        * np.sqrt(share * (1 - share) / np.maximum(n, 1) + z2 / np.maximum(n, 1) / 4)
+    )
+    # Rounding must not leave the share itself outside.
+    return np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0)
 
 
 def resample_counts(n: int, n_resamples: int, seed: int) -> Int[Array, "resample sample"]:
@@ -53,20 +227,6 @@ def resample_counts(n: int, n_resamples: int, seed: int) -> Int[Array, "resample
     return rng.multinomial(n, np.full(n, 1 / n), size=n_resamples)
 
 
-def resampled_means(
-    values: Float[Array, "sample *shape"], *, n_resamples: int = 1000, seed: int = 0
-) -> Float[Array, "resample *shape"]:
-    """Mean of each bootstrap resample; NaN entries are left out of the mean they would enter."""
-    counts = resample_counts(len(values), n_resamples, seed).astype(float)
-    flat = values.reshape(len(values), -1).astype(float)
-    present = ~np.isnan(flat)
-    total = counts @ np.where(present, flat, 0.0)
-    weight = counts @ present.astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(weight > 0, total / weight, np.nan)
-    return means.reshape(n_resamples, *values.shape[1:])
-
-
 def percentile_interval(
     samples: Float[Array, "resample *shape"],
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
@@ -78,23 +238,6 @@ def percentile_interval(
     if known.any():
         low[known], high[known] = np.nanpercentile(flat[:, known], [tail, 100 - tail], axis=0)
     return low.reshape(samples.shape[1:]), high.reshape(samples.shape[1:])
-
-
-def bootstrap_mean(
-    values: Float[Array, "sample *shape"], *, n_resamples: int = 1000, seed: int = 0
-) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """Mean over units with its 95 % percentile bootstrap interval: (mean, low, high).
-
-    One unit alone has a mean but no interval: low and high are then NaN.
-    Source: Efron 1979, "Bootstrap Methods".
-    """
-    present = ~np.isnan(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.asarray(np.where(present, values, 0.0).sum(0) / present.sum(0), dtype=float)
-    if len(values) < 2:
-        return mean, np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)
-    low, high = percentile_interval(resampled_means(values, n_resamples=n_resamples, seed=seed))
-    return mean, low, high
 
 
 def permutation_p(observed: float, null: Float[Array, " permutation"]) -> float:

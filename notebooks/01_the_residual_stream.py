@@ -46,9 +46,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth import load_model
-from lensdepth.circuit import attention_patterns
-from lensdepth.hooks import site_hook
+from lensdepth import attention_patterns, load_model, site_hook
 from lensdepth.teaching import check, depth_lines, pick_task, say, show, square_map
 
 model = load_model(MODEL)

@@ -101,13 +101,16 @@ say(
 my_guess = {"direction": ..., "norm": ...}  # two shares between 0 and 1
 
 # %%
+here = {"scope": "local", "position": "prediction"}  # one depth at a time, at the last token
 show(
     depth_lines(
         {
-            "the direction alone": parts.of("direction", parts.success),
-            "the norm alone": parts.of("norm", parts.success),
-            "control: a random turn by the same angle": parts.of("random_direction", parts.success),
-            "control: another pair's norm": parts.of("random_norm", parts.success),
+            "the direction alone": parts.of("success", edit="direction", **here),
+            "the norm alone": parts.of("success", edit="norm", **here),
+            "control: a random turn by the same angle": parts.of(
+                "success", edit="random_direction", **here
+            ),
+            "control: another pair's norm": parts.of("success", edit="random_norm", **here),
         },
         title="Which part of the state brings the answer along?",
         y_title="share of pairs whose answer becomes the other run's",
@@ -116,7 +119,7 @@ show(
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 late = max(model.n_layers - 2, 0)
-share = {name: parts.of(name, parts.success)[:, late].mean() for name in parts.edits}
+share = {name: parts.of("success", edit=name, **here)[:, late].mean() for name in parts.edits}
 guessed = ""
 if my_guess["direction"] is not ...:
     guessed = f" (you guessed {my_guess['direction']} and {my_guess['norm']})"
@@ -216,8 +219,8 @@ gate_parts = ablation_sweep(gate, gate_task)
 show(
     depth_lines(
         {
-            "the direction alone": gate_parts.of("direction", gate_parts.success),
-            "the norm alone": gate_parts.of("norm", gate_parts.success),
+            "the direction alone": gate_parts.of("success", edit="direction", **here),
+            "the norm alone": gate_parts.of("success", edit="norm", **here),
         },
         title="A planted model: the norm decides, for a while",
         y_title="share of pairs whose answer becomes the other run's",
@@ -225,8 +228,8 @@ show(
 )
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-by_norm = gate_parts.of("norm", gate_parts.success).mean(0) > 0.5
-by_direction = gate_parts.of("direction", gate_parts.success).mean(0) > 0.5
+by_norm = gate_parts.of("success", edit="norm", **here).mean(0) > 0.5
+by_direction = gate_parts.of("success", edit="direction", **here).mean(0) > 0.5
 say(
     "**What to see.** The norm alone carries the answer at depths",
     ", ".join(str(d) for d in by_norm.nonzero()[:, 0].tolist()) + ", the direction alone at",

@@ -141,7 +141,7 @@ show(
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 peak = int(at["full"].mean(0).argmax())
-flips = profile.of(profile.flip, "prediction", edit="shuffled")
+flips = profile.of("flip", position="prediction", edit="shuffled", scope=None)
 elsewhere = flips.nanmean(0)[peak]
 say(
     f"**What to see.** At depth {peak} the right vector brings the intended answer in",

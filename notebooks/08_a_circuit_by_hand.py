@@ -51,6 +51,7 @@ from torch import Tensor
 
 from lensdepth import load_model, load_task, patch_sweep
 from lensdepth.circuit import attention_patterns, attribute_logits, patch_components
+from lensdepth.circuit.told import sentences
 from lensdepth.teaching import check, depth_lines, pick_task, say, show, square_map
 
 model = load_model(MODEL)
@@ -215,6 +216,10 @@ say(
 #
 # Now the check of the whole account. Patch the strongest head, the strongest two, three, …, together:
 # how far does the answer move? The control: as many heads, drawn at random.
+#
+# All of this at the last token. At the word that differs between the prompts, a single early MLP would
+# seem to be a whole circuit: what it writes there says which word was read, and exchanging it is no more
+# than exchanging the word.
 
 # %%
 shares, control, flips = [], [], []
@@ -235,15 +240,28 @@ enough = next((n for n, share in zip(counts, shares, strict=True) if share >= 0.
 kept = ranked[: enough or counts[-1]]
 rest = patch_components(model, task, ranked[len(kept) :], positions=["prediction"], n_random=0)
 left = float(rest.transferred[0].mean())
+whole = patch_components(model, task, kept)
 guessed = "" if my_guess is ... else f" (you guessed {my_guess})"
 say(
     f"**What to see.** {len(kept)} of {moved.numel()} heads{guessed} move the answer by",
     f"{shares[len(kept) - 1]:.0%}; as many random ones by {control[len(kept) - 1]:.0%}.",
     f"Now the reverse: *all other* heads together, without these, move it by {left:.0%}.",
-    "So these are close to all there is at the end: enough, and needed."
+    "So these heads are close to all that heads bring to the end."
     if left < 0.2
     else "So these are not the only way: others carry a part too.",
 )
+
+# %% [markdown]
+# *Enough* and *needed* are two questions. Enough: given the other run's writes, do these heads bring its
+# answer? Needed: if they alone get the first run's writes back, in the other run, is that answer lost? Two
+# heads that do the same would each be enough, and neither needed; two that only work together would each
+# be needed, and neither enough.
+
+# %%
+show(whole.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+say("**What to see.**", *sentences(whole))
 
 # %% [markdown]
 # ## A test that could have failed: the other half of the question

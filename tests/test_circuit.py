@@ -31,7 +31,7 @@ from lensdepth import (
 )
 from lensdepth.circuit.components import ComponentSet, named_components
 from lensdepth.circuit.frozen import freeze
-from lensdepth.circuit.patching import together
+from lensdepth.circuit.places import together
 from lensdepth.cli import main
 from lensdepth.hooks import hooked
 from lensdepth.metrics import logit_diff
@@ -58,7 +58,7 @@ def months(trained: DepthModel) -> Task:
 
 @pytest.fixture(scope="module")
 def result(trained: DepthModel, months: Task) -> CircuitResult:
-    return patch_components(trained, months, ["L1H0", "MLP1"], n_random=3)
+    return patch_components(trained, months, ["L1H0", "MLP1"], positions="all", n_random=3)
 
 
 # What a component adds to a logit.
@@ -514,7 +514,9 @@ def test_a_set_of_components_equals_hooks_by_hand(
     aligned = (task.clean_tokens.lengths == task.corrupted_tokens.lengths).numpy()  # type: ignore[union-attr]
     task = task.select(aligned)
     assert len(task) > 1
-    found = patch_components(model, task, "L0H1,L2H3,MLP1,ATTN1", n_random=1, engine="replay")
+    found = patch_components(
+        model, task, "L0H1,L2H3,MLP1,ATTN1", positions="all", n_random=1, engine="replay"
+    )
     circuit = ComponentSet.of(named_components("L0H1,L2H3,MLP1,ATTN1", 3, 4, caller=""), 3, 4)
     target, foil = task.target_ids, task.foil_ids
     for i in range(len(task)):
@@ -524,6 +526,9 @@ def test_a_set_of_components_equals_hooks_by_hand(
             expected = logits[target[i]] - logits[foil[i]]  # type: ignore[index]
             torch.testing.assert_close(found.values[j, i], expected, rtol=1e-4, atol=1e-4)
             assert found.success[j, i] == float(logits.argmax() == target[i])  # type: ignore[index]
+        back = by_hand(model, source, base, circuit.heads, circuit.mlps)
+        expected = back[target[i]] - back[foil[i]]  # type: ignore[index]
+        torch.testing.assert_close(found.removed.of()[0, i], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("architecture", "backend"), EVERYWHERE)
@@ -531,11 +536,19 @@ def test_replay_equals_plain_hooks(load_tiny: Load, architecture: str, backend: 
     model = load_tiny(architecture, backend)
     task = load_task("months", model, n=5, template="all")  # ragged: two named positions
     found, slow = (
-        patch_components(model, task, "L0H1,L2H3,MLP1", n_random=2, engine=engine)
+        patch_components(
+            model,
+            task,
+            "L0H1,L2H3,MLP1",
+            positions=["input", "prediction"],
+            n_random=2,
+            engine=engine,
+        )
         for engine in ("auto", "hooks")
     )
     torch.testing.assert_close(found.values, slow.values, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.random_values, slow.random_values, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.removed.of(), slow.removed.of(), rtol=1e-4, atol=1e-4)
     assert found.values.std() > 1e-3
 
 
@@ -584,7 +597,9 @@ def test_a_pair_gives_the_same_numbers_alone(
 ) -> None:
     assert months.clean_tokens.lengths.unique().numel() > 1
     for i in (0, 3):
-        alone = patch_components(trained, months.select([i]), ["L1H0", "MLP1"], n_random=3)
+        alone = patch_components(
+            trained, months.select([i]), ["L1H0", "MLP1"], positions="all", n_random=3
+        )
         torch.testing.assert_close(alone.values[:, 0], result.values[:, i], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(
             alone.random_values[:, 0], result.random_values[:, i], rtol=1e-4, atol=1e-4
@@ -619,13 +634,21 @@ def test_a_circuit_result_as_a_table_a_figure_and_a_file(
     result: CircuitResult, months: Task, tmp_path: Path
 ) -> None:
     frame = result.to_frame()
-    assert len(frame) == len(months) * (2 + 3 + 3)
+    assert len(frame) == len(months) * (2 + (3 + 1 + 3) + (1 + 1 + 3))
     row = frame[(frame.patched == "complement") & (frame.pair == 4)].iloc[0]
     assert row.logit_diff == pytest.approx(float(result.values[1, 4]))
     draw = frame[(frame.draw == 2) & (frame.pair == 4)].iloc[0]
     assert draw.logit_diff == pytest.approx(float(result.random_values[2, 4]))
     means = result.mean_frame().set_index("patched")
-    assert list(means.index) == ["base", "source", "circuit", "complement", "everything", "random"]
+    assert list(means.index) == [
+        *("base", "source", "circuit", "complement", "everything", "shared", "random"),
+        *("circuit removed", "shared removed", "random removed"),
+    ]
+    back = frame[(frame.patched == "circuit removed") & (frame.pair == 4)].iloc[0]
+    assert back.logit_diff == pytest.approx(float(result.removed.of()[0, 4]))
+    assert back.base_logit_diff == pytest.approx(float(result.base_values[4]))
+    assert back.transferred == pytest.approx(1 - float(result.lost[4]), abs=1e-6)
+    assert back.effect == pytest.approx(float(back.logit_diff - result.source_values[4]), abs=1e-5)
     assert means.loc["circuit", "transferred"] == pytest.approx(
         float(result.transferred[0].mean()), abs=1e-6
     )
@@ -634,7 +657,7 @@ def test_a_circuit_result_as_a_table_a_figure_and_a_file(
     )
     assert means.loc["base", "transferred"] == 0
     assert means.loc["source", "transferred"] == 1
-    for column in ("logit_diff", "transferred", "success"):
+    for column in ("logit_diff", "transferred", "brought", "success"):
         assert (means[f"{column}_low"] <= means[column]).all()
         assert (means[column] <= means[f"{column}_high"]).all()
     assert (means.logit_diff_high - means.logit_diff_low).min() > 0
@@ -642,8 +665,9 @@ def test_a_circuit_result_as_a_table_a_figure_and_a_file(
 
     figure: Any = result.plot()
     assert "the circuit (2 of" in figure.data[0].y[0]
-    assert figure.data[0].x[0] == pytest.approx(means.loc["circuit", "transferred"])
-    assert figure.data[1].x[0] == pytest.approx(means.loc["circuit", "success"])
+    assert figure.data[0].x[0] == pytest.approx(means.loc["circuit", "brought"])
+    assert figure.data[1].x[0] == pytest.approx(means.loc["circuit", "transferred"])
+    assert figure.data[2].x[0] == pytest.approx(means.loc["circuit", "success"])
     result.save(tmp_path / "c.safetensors")
     again = CircuitResult.load(tmp_path / "c.safetensors")
     assert again.random_components == result.random_components
@@ -718,14 +742,19 @@ def test_the_command_circuit(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     found = json.loads(run(capsys, *named, "--random", "2", "--json", "--out", str(saved)))
     result = CircuitResult.load(saved)
     runs = found["summary"]["runs"]
-    assert list(runs) == ["base", "source", "circuit", "complement", "everything", "random"]
+    assert list(runs) == [
+        *("base", "source", "circuit", "complement", "everything", "random"),
+        *("circuit removed", "random removed"),
+    ]
+    assert result.positions == ("prediction",)
+    assert found["summary"]["needed"]["share"] == pytest.approx(result.needed.share.value)
     assert runs["circuit"]["transferred"]["mean"] == pytest.approx(
         float(result.transferred[0].mean()), abs=1e-6
     )
     assert len(found["rows"]) == len(result.to_frame())
     printed = run(capsys, *named, "--position", "prediction", "--random", "0")
     assert "the circuit (2 of" in printed
-    assert "random sets" not in printed
+    assert "No random sets were drawn" in printed
     assert "names no component" in run(capsys, *named[:-1], "X", code=2)
     assert "--components is empty" in run(capsys, *named[:-1], ",", code=2)
     assert "--position must be" in run(capsys, *named, "--position", "end", code=2)

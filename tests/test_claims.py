@@ -10,6 +10,7 @@ import torch
 
 from lensdepth import ClaimTable, compare_models, evaluate_claims, load_model, load_task
 from lensdepth.claims.coupling import late_coupling
+from lensdepth.claims.estimate import rise_width
 from lensdepth.claims.evaluate import judge_claims
 from lensdepth.claims.norms import norm_tells_context
 from lensdepth.claims.plan import claim_sweeps
@@ -26,25 +27,30 @@ Build = Callable[[Path], Path]
 
 
 def evaluated(
-    folder: Path, path: Path, pairs: Sequence[tuple[int, int]], outputs: list[int], backend: Backend
+    folder: Path,
+    path: Path,
+    pairs: Sequence[tuple[int, int]],
+    outputs: list[int],
+    backend: Backend,
+    twins: int = 0,
 ) -> ClaimTable:
     model = load_model(folder, backend=backend)
     file = planted.prompt_file(path / "p.csv", list(pairs), outputs, planted.WORDINGS)
-    return evaluate_claims(model, load_task(file, model))
+    return evaluate_claims(model, load_task(file, model), twins=twins)
 
 
 @pytest.fixture(scope="module")
 def sharp(tmp_path_factory: pytest.TempPathFactory) -> ClaimTable:
     path = tmp_path_factory.mktemp("sharp")
     folder = planted.switch(path / "m", n_layers=7, layer=3, noise=0.15)
-    return evaluated(folder, path, PAIRS, list(range(12)), "bridge")
+    return evaluated(folder, path, PAIRS, list(range(12)), "bridge", twins=5)
 
 
 def test_a_sharp_switch_in_one_block(sharp: ClaimTable) -> None:
     verdicts = {one.claim: one.verdict for one in sharp.claims}
     assert [verdicts[c] for c in ("C1", "C2", "C5")] == ["supported"] * 3
     # One block does it all, and the states move with it: nothing is gradual or global here.
-    assert [verdicts[c] for c in ("C3", "C7")] == ["contradicted"] * 2
+    assert [verdicts[c] for c in ("C3", "C7a", "C7b", "C7c")] == ["contradicted"] * 4
     assert sharp.verdict("C6") == "cannot tell"
     assert sharp.finding("C1 width").effect == pytest.approx(0.8 / 7, abs=1e-6)
     assert (sharp.accuracy, sharp.located, sharp.n_pairs, sharp.n_prompts) == (1.0, 1.0, 144, 48)
@@ -64,12 +70,29 @@ def test_where_the_norm_decides(tmp_path: Path, backend: Backend) -> None:
 
 
 def test_a_switch_spread_over_six_blocks_is_not_sharp(tmp_path: Path) -> None:
-    blocks = {i: 1 + i % 6 for i in range(12)}
-    folder = planted.switch(tmp_path / "m", n_layers=8, layer=blocks, noise=0.15)
+    folder = planted.gradual(tmp_path / "m", n_layers=8, layers=range(1, 7), noise=0.15)
     found = evaluated(folder, tmp_path, PAIRS, list(range(12)), "bridge")
     assert found.verdict("C1") == "contradicted"
     assert found.finding("C1 handover").stands == "supported"
     assert found.finding("C7 no single depth").stands == "supported"
+    # Equal parts in six blocks of eight: with k of them patched the state is "is" (length 3) and
+    # 6 k / 6 of one input, 6 (1 - k / 6) of the other, and the logits are its parts over its norm.
+    part = np.arange(7) / 6
+    norm = np.sqrt(1 + 4 * (part**2 + (1 - part) ** 2))
+    by_hand = (1 + (2 * part - 1) * norm[-1] / norm) / 2
+    expected = rise_width(np.concatenate([[0], by_hand, [1]]))
+    assert found.finding("C1 width").effect == pytest.approx(expected, abs=0.02)
+
+
+def test_prompts_that_switch_at_different_depths_are_each_sharp(tmp_path: Path) -> None:
+    """The mean curve is as gradual as the prompts are different; no prompt is."""
+    blocks = {i: 2 if i < 6 else 5 for i in range(12)}
+    folder = planted.switch(tmp_path / "m", n_layers=8, layer=blocks, noise=0.15)
+    pairs = [(a, (a + k) % 6 + 6 * (a >= 6)) for a in range(12) for k in (1, 2, 4)]
+    found = evaluated(folder, tmp_path, pairs, list(range(12)), "bridge")
+    assert found.finding("C1 width").effect == pytest.approx(0.8 / 8, abs=0.01)
+    # Half of them three depths away from the median of either half.
+    assert found.finding("C1 spread").effect == pytest.approx(3 / 8 / 2, abs=0.03)
 
 
 def test_a_model_that_does_not_do_the_task_settles_nothing(tmp_path: Path) -> None:
@@ -106,7 +129,7 @@ def test_it_saves_loads_and_lists_every_statement(sharp: ClaimTable, tmp_path: P
 
 def test_models_side_by_side(sharp: ClaimTable, tiny_table: ClaimTable) -> None:
     frame = compare_models([sharp, sharp])
-    assert len(frame) == 14
+    assert len(frame) == 2 * len(TITLES)
     assert frame.handover_at.iloc[0] == pytest.approx(0.5)
     with pytest.raises(ValueError, match="of other tasks"):
         compare_models([sharp, tiny_table])
@@ -116,7 +139,7 @@ def test_models_side_by_side(sharp: ClaimTable, tiny_table: ClaimTable) -> None:
     other = replace(sharp, provenance=replace(sharp.provenance, model=model))
     with pytest.raises(ValueError, match=r"float32 and bfloat16.*--mix-numerics"):
         compare_models([sharp, other])
-    assert len(compare_models([sharp, other], allow_mixed=True)) == 14
+    assert len(compare_models([sharp, other], allow_mixed=True)) == 2 * len(TITLES)
 
 
 def test_no_pair_helps_to_choose_its_own_depths() -> None:
@@ -147,13 +170,12 @@ def test_the_norm_tells_a_label_only_where_it_does() -> None:
     rng, n = np.random.default_rng(0), 200
     label = np.arange(n) % 4
     group = np.stack([rng.integers(0, 5, n)] * 2, axis=1)
-    share = np.eye(n, dtype=bool)
     noise = rng.normal(0, 1, (n, 5))
     told = noise + np.array([0, 0, 2.0, 0, 0]) * label[:, None]
     # Labels spread by 2 explain 5 of the 6 parts of the variance.
-    found = norm_tells_context(told, {"a": label}, group, share, n=n)
+    found = norm_tells_context(told, {"a": label}, group, ())
     assert found.value == pytest.approx(5 / 6, abs=0.05)
-    assert norm_tells_context(noise, {"a": label}, group, share, n=n).value < 0.05
+    assert norm_tells_context(noise, {"a": label}, group, ()).value < 0.05
 
 
 def coupled(angles: bool) -> tuple[Geometry, Zones]:
@@ -239,10 +261,10 @@ def test_the_plan_counts_the_sweeps_that_are_run(tmp_path: Path) -> None:
             run[what] = run.get(what, 0) + total
 
     with watch(heard):
-        evaluate_claims(model, task)
+        evaluate_claims(model, task, twins=0)
     planned = dict(claim_sweeps(model.n_layers, len(task)))
-    names = ("patch at", "ablate", "halve", "steer", "attention alone")
-    told = ("patching", "ablating", "dosing", "steering", "local and global")
+    names = ("patch at", "ablate", "halve", "steer", "attention alone", "stretch")
+    told = ("patching", "ablating", "dosing", "steering", "local and global", "contrasting")
     assert set(run) == set(told)
     for name, what in zip(names, told, strict=True):
         expected = next(n for key, n in planned.items() if key.startswith(name))

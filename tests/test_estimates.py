@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats as distributions
 
-from lensdepth.claims.estimate import Estimate, estimate, ratio, rise_width, sharing
+from lensdepth.claims.estimate import Estimate, estimate, ratio, rise_width
 from lensdepth.claims.power import prompts_needed
 from lensdepth.claims.result import Finding
 from lensdepth.claims.verdict import Expectation, Judged, all_of, decide, judge
+from lensdepth.units import Grouping
 
 
 def finding(effect: float, se: float, n: int, expect: Expectation, threshold: float) -> Finding:
@@ -18,13 +19,9 @@ def finding(effect: float, se: float, n: int, expect: Expectation, threshold: fl
     )  # fmt: skip
 
 
-def alone(n: int) -> np.ndarray:
-    return np.eye(n, dtype=bool)
-
-
 def test_a_mean_of_independent_pairs_is_the_t_test() -> None:
     x = np.random.default_rng(0).normal(0.3, 1, 40)
-    found = estimate(x, alone(40), n=40, floor=0.0)
+    found = estimate(x, (), floor=0.0)
     test = distributions.ttest_1samp(x, 0.1, alternative="greater")
     assert found.p_above(0.1) == pytest.approx(test.pvalue)
     interval = distributions.ttest_1samp(x, 0).confidence_interval(0.95)
@@ -33,43 +30,38 @@ def test_a_mean_of_independent_pairs_is_the_t_test() -> None:
 
 def test_pairs_that_share_a_prompt_count_as_one() -> None:
     x = np.random.default_rng(0).normal(0, 1, 30)
-    clean = [f"a{i}" for i in range(30)]
-    doubled = sharing(clean * 2, [f"b{i}" for i in range(60)])
-    once = estimate(x, alone(30), n=30, floor=0.0)
-    twice = estimate(np.tile(x, 2), doubled, n=90, floor=0.0)
-    # The same numbers again are no news; n / (n - 1) is all that differs.
-    assert twice.se == pytest.approx(once.se * np.sqrt(29 / 59 * 2), rel=1e-9)
-
-
-def test_sharing_sees_a_prompt_in_either_role() -> None:
-    share = sharing(["a", "b", "c"], ["b", "d", "e"])
-    assert share.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
+    once = estimate(x, (), floor=0.0)
+    prompts = tuple(f"a{i}" for i in range(30)) * 2
+    twice = estimate(np.tile(x, 2), (Grouping(name="prompt", values=prompts),), floor=0.0)
+    # The same numbers again are no news.
+    assert (twice.se, twice.n) == (pytest.approx(once.se, rel=1e-9), 30)
+    assert twice.df == pytest.approx(29)
 
 
 def test_a_ratio_by_the_delta_method() -> None:
     rng = np.random.default_rng(1)
     bottom = rng.normal(5, 1, 400)
     top = 0.4 * bottom + rng.normal(0, 0.5, 400)
-    found = estimate(np.stack([top, bottom], 1), alone(400), ratio, n=400)
+    found = estimate(np.stack([top, bottom], 1), (), ratio)
     by_hand = top - found.value * bottom
     assert found.value == pytest.approx(top.mean() / bottom.mean())
     assert found.se == pytest.approx(by_hand.std(ddof=1) / 20 / bottom.mean(), rel=1e-4)
 
 
 def test_outcomes_that_never_differ_are_not_known_exactly() -> None:
-    assert estimate(np.ones(50), alone(50), n=50).se == pytest.approx(1 / 50)
+    assert estimate(np.ones(50), ()).se == pytest.approx(1 / 50)
 
 
 @pytest.mark.parametrize("members", [1, 4])
 def test_intervals_cover_and_tests_err_as_often_as_they_say(members: int) -> None:
     rng, covered, alarms, n_trials = np.random.default_rng(members), 0, 0, 600
     clusters = 40
-    names = [f"p{i // members}" for i in range(clusters * members)]
-    share = sharing(names, [f"q{i}" for i in range(clusters * members)])
+    names = tuple(f"p{i // members}" for i in range(clusters * members))
+    units = (Grouping(name="prompt", values=names),)
     for _ in range(n_trials):
         shared = np.repeat(rng.normal(0, 1, clusters), members)
         x = shared + rng.normal(0, 1, clusters * members)
-        found = estimate(x, share, n=clusters, floor=0.0)
+        found = estimate(x, units, floor=0.0)
         covered += found.low <= 0 <= found.high
         alarms += decide([judge(found, "greater", 0.0)])[0][0] == "supported"
     assert 0.92 <= covered / n_trials <= 0.98

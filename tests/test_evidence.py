@@ -32,6 +32,7 @@ from lensdepth import (
     steering_sweep,
     trajectory_response,
 )
+from lensdepth.claims.contrasts import contrast_sweep
 from lensdepth.claims.evidence import PROFILES, Evidence, check_evidence
 from lensdepth.claims.result import ClaimTable
 from lensdepth.claims.sweeps import needed_sweeps
@@ -118,7 +119,7 @@ def reported(
     model: DepthModel, task: Task, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Report, Work]:
     with watched() as work:
-        report = build_report(model, task, out=tmp_path_factory.mktemp("r") / "r.html")
+        report = build_report(model, task, twins=0, out=tmp_path_factory.mktemp("r") / "r.html")
     return report, work
 
 
@@ -149,6 +150,7 @@ def test_a_report_runs_each_of_its_analyses_once(
         decode_parts(model, task)
         read_states(model, task)
         trajectory_response(model, task, stream="attn_out")
+        contrast_sweep(model, task)
         answered_rightly(task, model)
     assert min(alone.prompts, alone.runs) > 0
     assert (work.prompts, work.runs) == (alone.prompts, alone.runs)
@@ -158,7 +160,7 @@ def test_a_report_runs_each_of_its_analyses_once(
 def test_the_claims_of_a_report_are_those_of_the_task(
     model: DepthModel, task: Task, reported: tuple[Report, Work]
 ) -> None:
-    own, theirs = claims_of(reported[0]), evaluate_claims(model, task)
+    own, theirs = claims_of(reported[0]), evaluate_claims(model, task, twins=0)
     assert own.claims == theirs.claims
     assert numbers(own) == pytest.approx(numbers(theirs), abs=1e-6)
 
@@ -172,8 +174,10 @@ def test_only_what_is_absent_is_measured(
         refused={"steering": "no labels"},
     )  # fmt: skip
     with watched() as work:
-        found = evaluate_claims(model, task, evidence=known)
-    assert work.names == ["read_states", "trajectory_response", "evaluate_claims"]
+        found = evaluate_claims(model, task, evidence=known, twins=0)
+    assert work.names == [
+        "read_states", "trajectory_response", "contrast_sweep", "evaluate_claims",
+    ]  # fmt: skip
     assert found.finding("C2 input stops").reason == "no labels"
     assert found.verdict("C1") == claims_of(report).verdict("C1") == "supported"
 
@@ -189,10 +193,10 @@ def test_pairs_answered_wrongly_are_left_out_and_nothing_of_them_is_taken(
     frame.to_csv(path, index=False)
     mixed = load_task(path, model)
     with watched() as work:
-        measured = measure(model, mixed)
+        measured = measure(model, mixed, twins=0)
     assert [one for one, n in Counter(work.analyses).items() if n > 1] == []
     assert claims_of(measured).n_pairs == len(task) - wrong.sum() < len(mixed)
-    alone = evaluate_claims(model, mixed.select(~wrong))
+    alone = evaluate_claims(model, mixed.select(~wrong), twins=0)
     assert numbers(claims_of(measured)) == pytest.approx(numbers(alone), abs=1e-6)
 
 

@@ -411,6 +411,11 @@ def test_the_circuit_of_a_pair(page: Page, address: str) -> None:
     details = page.locator("[id*='components'] details.numbers summary")
     details.click()
     expect(page.locator("[id*='components'] table")).to_contain_text("complement")
+    for said in ("at the prediction position", "Is the set enough?", "Is it needed?", ", here: ",
+                 "1 pair cannot speak for others."):  # fmt: skip
+        expect(page.locator("#view-circuit")).to_contain_text(said)
+    opened(page, address, f"?view=circuit&components=MLP0@input{PAIR}")
+    expect(page.locator("#view-circuit")).to_contain_text("Only by the input, here", timeout=WAIT)
 
 
 def test_two_prompts_and_two_models_are_compared(page: Page, address: str) -> None:

@@ -52,7 +52,9 @@ def _gone() -> DepthModel:
     view=st.sampled_from(CHOICES["view"]),
     pairs=st.sampled_from(PAIRS),
     run=st.booleans(),
-    components=st.lists(st.sampled_from(["L5H3", "MLP7", "ATTN2"]), unique=True),
+    components=st.lists(
+        st.sampled_from(["L5H3", "MLP7", "ATTN2", "MLP0@2", "L1H2@-1"]), unique=True
+    ),
 )
 def test_a_link_opens_the_screen_that_it_was_made_of(**values: Any) -> None:
     values["components"] = tuple(values["components"])

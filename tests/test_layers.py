@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -18,6 +19,7 @@ LEVELS = (
     (
         "outside",
         "finite",
+        "units",
         "provenance",
         "arguments",
         "devices",
@@ -30,11 +32,13 @@ LEVELS = (
         "polar",
         "coordinates",
         "telling",
+        "covariance",
         "stats",
         "telling.curves",
         "telling.fractions",
         "colours",
         "plotting",
+        "intervals",
         "heatmaps",
         "multiples",
         "tokens",
@@ -42,6 +46,7 @@ LEVELS = (
         "generation",
         "turns",
         "progress",
+        "bounds",
     ),
     (
         "site",
@@ -50,6 +55,7 @@ LEVELS = (
         "hooks",
         "hook_names",
         "backends",
+        "moving",
         "passes",
         "adoption",
         "readout",
@@ -67,6 +73,7 @@ LEVELS = (
         "conversion",
         "model",
         "loading",
+        "untrained",
         "replay",
         "tasks",
         "prompts",
@@ -82,7 +89,7 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "mistakes", "claims", "analyses", "saved"),
+    ("transition", "gap", "mistakes", "claims", "analyses", "saved"),
     ("report", "explorer", "teaching"),
     ("cli", "__main__"),
 )
@@ -199,6 +206,55 @@ def test_the_rules_of_the_house_hold(path: Path) -> None:
     room = room_of(path)
     assert room in ORDER or room in OUTSIDE, f"give {room} a place in LEVELS"
     assert faults(room, path.read_text()) == []
+
+
+LONGEST_CHAIN = 20
+"""Most files that one import may run through, one importing the next."""
+LONGEST_FILE = 400
+
+
+def imports_at_once() -> dict[str, set[str]]:
+    """The package's modules, and those of it that each imports when it is imported itself."""
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in SOURCES
+    }
+    found: dict[str, set[str]] = {}
+    for name, path in names.items():
+        asked = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                asked |= {one if one in names else str(node.module) for one in inner}
+            elif isinstance(node, ast.Import):
+                asked |= {alias.name for alias in node.names}
+        found[name] = asked & names.keys() - {name}
+    return found
+
+
+def longest_chain(below: dict[str, set[str]]) -> list[str]:
+    """The longest way down from one module to another; an error where modules go round in one."""
+    found: dict[str, list[str]] = {}
+    for name in TopologicalSorter(below).static_order():
+        found[name] = [name, *max((found[other] for other in below[name]), key=len, default=[])]
+    return max(found.values(), key=len)
+
+
+def test_the_way_through_the_house_is_short() -> None:
+    chain = longest_chain(imports_at_once())
+    assert len(chain) <= LONGEST_CHAIN, " > ".join(chain)
+
+
+def test_a_chain_is_counted_and_a_circle_found() -> None:
+    below = {"a": {"b", "c"}, "b": {"c"}, "c": set(), "d": {"c"}}
+    assert longest_chain(below) == ["a", "b", "c"]
+    with pytest.raises(CycleError):
+        longest_chain(below | {"c": {"a"}})
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
 
 
 SWEEPS = {"patching", "circuit", "locality", "ablation", "steering", "intervention", "replay"}

@@ -17,12 +17,15 @@ from lensdepth.mistakes.compare import FEWEST
 from lensdepth.mistakes.compare import compared as found_in
 from lensdepth.model import DepthModel
 from lensdepth.tasks import load_task
+from lensdepth.units import Grouping
 
 Draw = tuple[Array, Array, dict[str, Array]]
 
 
 def compared(drawn: Draw, n: int = 199) -> tuple[Any, ...]:
-    return found_in(*drawn, n_permutations=n, n_resamples=100, seed=0)
+    depth, wrong, named = drawn
+    units = tuple(Grouping(name=name, values=tuple(map(str, one))) for name, one in named.items())
+    return found_in(depth, wrong, units, units, n_permutations=n, n_resamples=100, seed=0)
 
 
 def test_deals_keep_units_together() -> None:
@@ -133,8 +136,8 @@ def test_answers_are_the_models_own(trained: DepthModel, half_wrong: Path, by: A
             "this task kept the correct pairs alone; make it with keep='all'",
         ),
         (
-            lambda m: compare_mistakes(m, load_task("capitals", m, n=9), units={"word": ["a"]}),
-            "units must have a label for each of the 9 pairs, got 1 for 'word'",
+            lambda m: compare_mistakes(m, load_task("capitals", m, n=9), units=[["a"]]),
+            "units must have a label for each of the 9 pairs; 'unit 1' has 1",
         ),
     ],
 )

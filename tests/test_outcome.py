@@ -1,15 +1,28 @@
 """Numbers under labels: selecting, changes, fractions and frames against what is done by hand."""
 
+import inspect
+import itertools
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import results
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lensdepth
 from lensdepth import metrics
+from lensdepth.ablation import AblationProfile, DoseProfile
+from lensdepth.circuit import CircuitResult
+from lensdepth.locality import TransferProfile
 from lensdepth.outcome import Effects, axes_in_order
+from lensdepth.patching import PatchProfile, WindowProfile
+from lensdepth.patching.profile import MAIN, WHOLE
+from lensdepth.steering import SteeringProfile
 from lensdepth.storage import load_result, save_result
 from lensdepth.telling.depths import depth_columns
 
@@ -74,10 +87,11 @@ def test_a_frame_has_a_row_a_number(effects: Effects) -> None:
 
 
 def test_mean_frames_are_means_of_changes(effects: Effects) -> None:
-    frame = effects.mean_frame("mlp_out", 6)
+    frame = effects.mean_frame("mlp_out", 6, units=())
     row = frame[(frame.edit == "full") & (frame.layer == 2) & (frame.position == "input")]
     assert row["effect"].item() == pytest.approx(effects.change()[0, :, 1, 0].mean().item())
-    assert row["low"].item() <= row["effect"].item() <= row["high"].item()
+    # Three pairs are too few for an interval.
+    assert np.isnan([row["low"].item(), row["high"].item()]).all()
 
 
 @given(st.integers(1, 40), st.sampled_from(("resid_pre", "resid_mid", "resid_post", "z")))
@@ -159,3 +173,105 @@ def test_what_was_not_read_is_not_told(effects: Effects) -> None:
     assert "target_gain" not in effects.to_frame("resid_pre", 5)
     with pytest.raises(ValueError, match="need target_logit and foil_logit beside it"):
         _ = effects.target_gain
+
+
+DEPTHS, POSITIONS = (0, 1, 2), ("input", "-2")
+PROFILES: dict[Any, dict[str, tuple[Any, ...]]] = {
+    PatchProfile: {
+        "control": (MAIN, "shuffled_source"),
+        "depth": DEPTHS,
+        "position": POSITIONS,
+        "head": (WHOLE,),
+    },
+    WindowProfile: {"first": DEPTHS, "last": DEPTHS},
+    TransferProfile: {"taken": DEPTHS, "inserted": DEPTHS},
+    CircuitResult: {"set": ("circuit", "complement", "everything", "random 0")},
+    AblationProfile: {
+        "edit": ("full", "norm"),
+        "scope": ("local", "suffix"),
+        "depth": DEPTHS,
+        "position": POSITIONS,
+    },
+    DoseProfile: {"dose": (0, 1), "depth": DEPTHS},
+    SteeringProfile: {
+        "edit": ("full", "random"),
+        "scope": ("local", "suffix"),
+        "depth": DEPTHS,
+        "position": POSITIONS,
+    },
+}
+"""Every profile that holds effects, with its axes."""
+
+
+def holding(kind: type, coords: dict[str, tuple[Any, ...]]) -> Any:
+    """A profile that has nothing but effects of three pairs, all different."""
+    shape = [3 if axis == "pair" else len(coords[axis]) for axis in axes_in_order(coords)]
+    numbers = torch.arange(2.0 * np.prod(shape)).view(2, *shape)
+    base, source = torch.tensor([[1.0, 2, 3], [0, 0, 0]]), torch.tensor([[3.0, 6, 9], [1, 1, 1]])
+    outcome = Effects(
+        metrics=("logit_diff", "success"), coords=coords, values=numbers, base=base, source=source
+    )
+    profile = object.__new__(kind)
+    object.__setattr__(profile, "outcome", outcome)
+    return profile
+
+
+def some_labels(coords: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """The last label of each subset of the axes."""
+    for n in range(len(coords) + 1):
+        for axes in itertools.combinations(coords, n):
+            yield {axis: coords[axis][-1] for axis in axes}
+
+
+def test_every_profile_that_holds_effects_is_asked_here() -> None:
+    public = [getattr(lensdepth, name) for name in lensdepth.__all__]
+    kinds = {kind for kind in public if isinstance(kind, type) and hasattr(kind, "MADE_BY")}
+    assert {k for k in kinds if any(f.name == "outcome" for f in fields(k))} == set(PROFILES)
+
+
+@pytest.mark.parametrize("kind", PROFILES, ids=lambda kind: kind.__name__)
+def test_every_profile_is_asked_in_one_way(kind: Any) -> None:
+    coords = PROFILES[kind]
+    profile, outcome = holding(kind, coords), holding(kind, coords).outcome
+    first, *_ = list(inspect.signature(kind.of).parameters)[1:]
+    assert first == "metric"
+    for metric, labels in itertools.product(
+        (None, "success", "effect", "transferred"), some_labels(coords)
+    ):
+        # A patch is the edit itself unless a control is named, and of whole streams without heads.
+        own = {"control": MAIN, "head": WHOLE} if kind is PatchProfile else {}
+        expected = outcome.of(metric, **(own | labels))
+        torch.testing.assert_close(profile.of(metric, **labels), expected)
+    by_hand = outcome.values[1]
+    for axis in reversed(coords):
+        by_hand = by_hand.select(outcome.dims.index(axis) - 1, 0)
+    everywhere = dict.fromkeys(coords)
+    assert profile.of("success", **everywhere).tolist() == by_hand.tolist()
+    for wrong, said in (
+        ({"metric": "js"}, "metric 'js' was not read; there are logit_diff, success"),
+        ({next(iter(coords)): "nowhere"}, "'nowhere' was not .*; there are"),
+        ({"block": 3}, "there is no axis 'block' to choose on; there are"),
+    ):
+        with pytest.raises(ValueError, match=f"{kind.__name__}: .*{said}"):
+            profile.of(**wrong)
+
+
+def test_positions_counted_from_the_end_are_asked_as_numbers_too() -> None:
+    profile = holding(PatchProfile, PROFILES[PatchProfile])
+    assert torch.equal(profile.of(position=-2), profile.of(position="-2"))
+
+
+def test_the_old_form_of_asking_gives_the_same_with_a_warning() -> None:
+    ablation, steering, decoding = results.ablation(), results.steering(), results.decoding()
+    with pytest.warns(DeprecationWarning, match=r"AblationProfile.of: .* in lensdepth 0.3") as said:
+        old = ablation.of("norm", ablation.kl)
+    assert said[0].filename == __file__
+    new = ablation.of("kl", edit="norm", scope="local", position="prediction")
+    assert torch.equal(old, new)
+    with pytest.warns(DeprecationWarning, match=r"SteeringProfile.of: name what is wanted"):
+        old = steering.of(steering.prob, "input", edit="direction")
+    new = steering.of("answer_probability", edit="direction", scope="local", position="input")
+    assert torch.equal(old, new)
+    with pytest.warns(DeprecationWarning, match=r"DecodingProfile.of: name what is wanted"):
+        old = decoding.of("beta", "norm", decoding.p)
+    assert torch.equal(old, decoding.of("p", label="beta", part="norm"))

@@ -182,13 +182,13 @@ def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:
     written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
     assert text.index('<section id="claims"') < text.index('<section id="summary"')
-    said = "C2, C3, C4, C5 and C6 are supported; C1 is contradicted; C7 stays open."
+    said = "C2, C3, C4, C5, C6, C7a and C7b are supported; C1 is contradicted; C7c stays open."
     assert said in text
     row = text[text.index("<b>C1</b> sharp causal transition") :]
     row = row[: row.index("</tr>")]
     for shown in ("✗</i> contradicted", ">width<", "0.60<", "0.58 to 0.62", "< 0.25<", "< 0.001<"):
         assert shown in row
-    assert "C7: too few." in text
+    assert "C7c: too few." in text
     assert written.summary["claims"]["claims"][0]["verdict"] == "contradicted"
     assert set(pd.read_parquet(written.tables / "claims.parquet").statement) >= {"C1 width"}
 

@@ -17,7 +17,7 @@ from lensdepth.lens import compare_lenses
 from lensdepth.model import DepthModel
 from lensdepth.saved import RESULTS
 from lensdepth.tasks import Task, load_task
-from lensdepth.transition import compare_widths
+from lensdepth.transition import compare_order, compare_widths
 
 NO_FILE = {"Report", "Task"}
 """A report is a page with its tables, a task a prompt file."""
@@ -42,9 +42,10 @@ def made(trained: DepthModel) -> dict[str, Any]:
         results.dose(), results.ablation(),
         compare_lenses(lens, lens, names=("a", "b")),
         compare_widths(transition, transition, n_resamples=20),
+        compare_order(transition, transition),
         lensdepth.find_crossing(patch, n_resamples=20),
         lensdepth.find_change_point(lens.mean_by_depth(lens.kl), n_resamples=20),
-        lensdepth.find_commitment(lens, n_resamples=20),
+        lensdepth.find_commitment(lens),
         lensdepth.compare_mistakes(trained, task),
         lensdepth.fit_tuned_lens(trained, list(task.clean), n_steps=1),
         lensdepth.compare_local_global(trained, task, stream="attn_out"),
@@ -57,6 +58,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.patch_components(trained, task, "MLP1", n_random=2),
         lensdepth.intervene(trained, PROMPT, "Two months from May is", depth=1),
         _hypothesis(trained, task),
+        trained.residual_stream(list(task.clean)),
     ]  # fmt: skip
     return {type(one).__name__: one for one in some}
 

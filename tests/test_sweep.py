@@ -1,6 +1,7 @@
 """What all sweeps share: one signature, metrics by name and by function, blocks, provenance."""
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,17 @@ import torch
 from torch import Tensor
 
 import lensdepth
-from lensdepth import DepthModel, Task, load_task, metrics, patch_sweep
+from lensdepth import (
+    Condition,
+    DepthModel,
+    Hypothesis,
+    Task,
+    evaluate_hypotheses,
+    load_task,
+    metrics,
+    patch_sweep,
+)
+from lensdepth.bounds import bounds
 from lensdepth.passes import Passes
 from lensdepth.sweep import blocks
 from lensdepth.sweep.readings import METRICS
@@ -49,19 +60,106 @@ def run(name: str, model: DepthModel, task: Task, **options: Any) -> Any:
     return getattr(lensdepth, name)(model, task, **options)
 
 
-@pytest.mark.parametrize("name", sorted({*SWEEPS, *OTHERS}))
+ANALYSES = sorted(
+    name
+    for name in lensdepth.__all__
+    if inspect.isfunction(one := getattr(lensdepth, name))
+    and list(inspect.signature(one).parameters)[:2] == ["model", "task"]
+    and name != "text_span"
+)
+"""Every public function that measures a task on a model."""
+BY_PLACE = {"components", "hypotheses", "evidence"}
+"""What may go without its name behind model and task, where it is what the call is about."""
+OWN_DEFAULTS = {"positions", "scopes", "also", "n_folds"}
+"""Words that mean the same everywhere, and of which each analysis has what suits it."""
+
+
+def test_every_analysis_is_asked_here() -> None:
+    assert {*SWEEPS, *OTHERS} <= set(ANALYSES)
+    above = {"build_report", "complete_evidence", "evaluate_claims", "evaluate_hypotheses"}
+    assert set(ANALYSES) - {*SWEEPS, *OTHERS} == above
+
+
+@pytest.mark.parametrize("name", ANALYSES)
 def test_an_analysis_takes_a_model_a_task_and_options(name: str) -> None:
     parameters = list(inspect.signature(getattr(lensdepth, name)).parameters.values())
     by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert by_place[:2] == ["model", "task"]
-    assert set(by_place[2:]) <= {"components"}
+    assert set(by_place[2:]) <= BY_PLACE
     defaults = {p.name: p.default for p in parameters}
     shared = {
         "depths": None, "mode": "denoise", "seed": 0, "engine": "auto", "max_memory": None,
         "batch_size": None, "metric": "logit_diff", "edit": "full", "stream": "resid_pre",
-        "coordinates": "raw", "position": "prediction",
+        "coordinates": "raw", "position": "prediction", "reference": None,
     }  # fmt: skip
     assert all(defaults[word] == shared[word] for word in defaults.keys() & shared.keys())
+    assert {"batch_size", "max_memory"} <= defaults.keys()
+
+
+def test_a_word_means_one_thing_in_all_analyses() -> None:
+    """The same kind and, but for those that each has its own of, the same default."""
+    words: dict[str, dict[str, tuple[str, Any]]] = defaultdict(dict)
+    for name in ANALYSES:
+        for p in inspect.signature(getattr(lensdepth, name)).parameters.values():
+            words[p.name][name] = (str(p.annotation), p.default)
+    for word, by_name in words.items():
+        if word not in OWN_DEFAULTS | {"model", "task"}:
+            assert len({default for _, default in by_name.values()}) == 1, (word, by_name)
+        if word not in KINDS:
+            assert len({kind for kind, _ in by_name.values()}) == 1, (word, by_name)
+
+
+KINDS = {"task", "positions", "position"}
+"""Lenses take prompts too; what is read has positions of tokens, what is edited also spans."""
+
+
+def forward_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Prompts and tokens of every pass from now on."""
+    seen: list[tuple[int, int]] = []
+    for method in ("capture", "capture_whole"):
+        whole = getattr(Passes, method)
+
+        def counted(self: Passes, batch: Any, *rest: Any, whole: Any = whole, **more: Any) -> Any:
+            seen.append((len(batch), batch.tokens.shape[1]))
+            return whole(self, batch, *rest, **more)
+
+        monkeypatch.setattr(Passes, method, counted)
+    return seen
+
+
+@pytest.mark.parametrize("name", sorted({*SWEEPS, *OTHERS} - {"fit_tuned_lens"}))
+def test_batch_size_and_memory_bound_every_pass(
+    trained: DepthModel, months: Task, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = OTHERS[name] if name in OTHERS else SWEEPS[name][1]
+    seen = forward_sizes(monkeypatch)
+    found = run(name, trained, months, **options, batch_size=25)
+    assert max(n for n, _ in seen) == 25
+    assert found.provenance.settings["batch_size"] == 25
+    width = seen[0][1]
+    seen.clear()
+    # Twice what fifteen prompts need: replays leave half of it to what they keep.
+    memory = 2 * 15 * width * trained.passes.token_bytes(width)
+    run(name, trained, months, **options, max_memory=memory)
+    assert max(n for n, _ in seen) <= 30
+    assert len(seen) > 1
+    assert bounds() == (None, None)  # nothing is left of them
+    with pytest.raises(ValueError, match=f"{name}: max_memory must be a number of bytes, got 0"):
+        run(name, trained, months, **options, max_memory=0)
+
+
+def test_what_an_analysis_calls_keeps_to_its_bounds(
+    trained: DepthModel, months: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = forward_sizes(monkeypatch)
+    one = Hypothesis(
+        name="one",
+        first=Condition(intervention="patch", position="prediction"),
+        by=0.1,
+        depths="all",
+    )
+    evaluate_hypotheses(trained, months, [one], batch_size=5)
+    assert 0 < max(n for n, _ in seen) <= 5
 
 
 @pytest.mark.parametrize("name", sorted({*SWEEPS, *OTHERS}))
@@ -69,7 +167,9 @@ def test_provenance_holds_every_option_under_its_name(
     trained: DepthModel, months: Task, name: str
 ) -> None:
     options = OTHERS[name] if name in OTHERS else SWEEPS[name][1]
-    settings = run(name, trained, months, **options).provenance.settings
+    provenance = run(name, trained, months, **options).provenance
+    assert (provenance.joining, provenance.task) == (months.joining, "months")
+    settings = provenance.settings
     parameters = inspect.signature(getattr(lensdepth, name)).parameters
     asked = {p.name for p in parameters.values()} - {"model", "task", "seed"}
     assert asked <= settings.keys()
@@ -189,3 +289,30 @@ def test_the_old_name_of_the_task_is_taken_with_a_warning(
     monkeypatch.setattr(Passes, "forward", lambda *_: pytest.fail("a forward pass ran"))
     with pytest.raises(TypeError, match="pairs is the old name of task; give one of them"):
         function(trained, pairs=months, task=months, **options)
+
+
+AT_ONE_PLACE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "dose_response": ("position", "logit_diff", {"depths": [1, 3], "factors": (2.0,)}),
+    "decode_parts": ("position", "score", OTHERS["decode_parts"]),
+    "trajectory_response": ("read", "angle_to_source", {"depths": [1]}),
+    "compare_local_global": ("position", "local", {"depths": [1]}),
+}
+
+
+@pytest.mark.parametrize("name", AT_ONE_PLACE)
+def test_a_position_is_a_name_or_an_index_everywhere(
+    trained: DepthModel, months: Task, name: str
+) -> None:
+    option, array, options = AT_ONE_PLACE[name]
+    by_name, by_index = (
+        run(name, trained, months, **options, **{option: at}) for at in ("prediction", -1)
+    )
+    torch.testing.assert_close(
+        getattr(by_name, array), getattr(by_index, array), atol=1e-4, rtol=1e-4, equal_nan=True
+    )
+    if name == "dose_response":  # and so it is known what the final norm settles there
+        assert by_name.identity_depth == by_index.identity_depth == trained.n_layers
+        first = run(name, trained, months, **options, position=1)
+        assert first.at_end == "never"
+    with pytest.raises(ValueError, match=r"(99|read 99) lies outside"):
+        run(name, trained, months, **options, **{option: 99})

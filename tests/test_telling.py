@@ -127,10 +127,17 @@ def test_tokens_show_what_would_not_show() -> None:
 
 def test_curves_make_a_table() -> None:
     """Two pairs: means by hand, one value missing."""
-    values = torch.tensor([[0.0, 1.0], [1.0, float("nan")]])
-    first = edited_curve("input", values, key="in", role="input", unit="efficacy")
+    values = torch.tensor([[0.0, 1.0], [1.0, float("nan")]]).repeat(3, 1)
+    first = edited_curve("input", values, key="in", role="input", unit="efficacy", units=())
     second = edited_curve(
-        "input", values + 12, key="c", role="input", edit="shuffled", control=True, unit="efficacy"
+        "input",
+        values + 12,
+        key="c",
+        role="input",
+        edit="shuffled",
+        control=True,
+        unit="efficacy",
+        units=(),
     )
     p = Curve.from_interval("p", [0.0001, 0.2], key="p", role="input", is_p=True)
     assert first.means == [0.5, 1.0]
@@ -145,7 +152,7 @@ def test_curves_make_a_table() -> None:
     rows = table.rows
     assert [row[0][0] for row in rows] == ["0", "1"]
     assert [row[1][0] for row in rows] == ["the embedding", "after block 0, the last"]
-    assert rows[0][3] == ("0.50", "0.00 to 1.00")
+    assert rows[0][3] == ("0.50", "0.14 to 0.86")
     assert rows[1][4] == ("13.0", "")
     assert [row[5][0] for row in rows] == ["< 0.001", "0.20"]
     other = Curve.from_interval("x", [1.0], role="input")

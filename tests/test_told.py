@@ -19,7 +19,14 @@ from lensdepth.report.story import key_numbers, opening
 from lensdepth.telling.depths import at_depth, explained, place
 from lensdepth.telling.numbers import Interval, below, counted, number, p_value
 from lensdepth.telling.plain import to_json
-from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
+from lensdepth.transition import (
+    Crossing,
+    Transition,
+    compare_order,
+    find_crossing,
+    find_steering_crossing,
+    find_transition,
+)
 from lensdepth.transition import told as switches
 
 
@@ -42,9 +49,8 @@ def test_depths_are_named_by_the_block_whose_output_they_are() -> None:
     assert explained(4.6, 8) == "after block 4"
     assert explained(8.0, 8) == "after block 7, the last"
     assert at_depth(3, 8) == "depth 3 (after block 2)"
-    assert place(4.8, 4.2, 5.1, 10) == (
-        "depth 4.80 of 10 (95% interval 4.20 to 5.10), 48% of the way, nearest depth 5 "
-        "(after block 4)"
+    assert place(4.8, 4.2, 5.1, (4.0, 5.0), 10) == (
+        "between depth 4 and 5 of 10, 48% of the way (interpolated 4.80, 95% interval 4.20 to 5.10)"
     )
 
 
@@ -55,7 +61,10 @@ def test_a_crossing_is_placed_with_its_interval() -> None:
     assert said[0].startswith("Control passes from the input position to the prediction position")
     assert "95% interval" in said[0]
     assert f"of {results.N_LAYERS}" in said[0]
-    assert "at the input position in 100% of the pairs at depth 0 and 0% at depth 7" in said[1]
+    assert (
+        "at the input position in 100% (88 to 100%) of the pairs at depth 0 and 0% (0 to 12%) at "
+        "depth 7" in said[1]
+    )
     assert "Control: another pair's state brings it about in 10%" in said[2]
     assert said[3] == "A run's own state, put back, changes nothing."
 
@@ -82,8 +91,10 @@ def test_the_lens_says_where_or_that_there_is_none() -> None:
     profile = results.lens(5.0)
     found = find_transition(profile, n_resamples=100)
     said = analysis("lens").sentences(profile, found)
-    assert said[0].startswith("The divergence of the lens from the final distribution falls around")
-    assert "depth 5.0" in said[0]
+    assert said[0].startswith(
+        "The divergence of the lens from the final distribution falls between depth"
+    )
+    assert "interpolated 5.0" in said[0]
     assert "depth 5 (after block 4) is the first depth" in said[1]
     flat = results.lens(flat=True)
     none = find_transition(flat, n_resamples=100)
@@ -93,16 +104,17 @@ def test_the_lens_says_where_or_that_there_is_none() -> None:
     assert "No transition of the lens was sought" in switches.lens_verdict(None, 8)
 
 
-def test_the_order_of_two_switches_is_claimed_only_when_intervals_are_apart() -> None:
-    transition = find_transition(results.lens(6.0), n_resamples=100)
-    crossing = find_crossing(results.patch(3.0), n_resamples=100)
-    assert "The lens follows control by" in (switches.order_verdict(crossing, transition) or "")
-    early = replace(transition, location=1.0, location_low=0.9, location_high=1.1)
-    assert "The lens precedes control by" in (switches.order_verdict(crossing, early) or "")
-    wide = replace(transition, location_low=1.0, location_high=8.0)
-    assert "cannot be told" in (switches.order_verdict(crossing, wide) or "")
-    assert switches.order_verdict(replace(crossing, verdict="none"), transition) is None
-    assert switches.order_verdict(crossing, None) is None
+def test_the_order_of_two_switches_is_claimed_pair_by_pair() -> None:
+    late, early = (find_transition(results.lens(at), n_resamples=100) for at in (6.0, 2.0))
+    crossing = find_crossing(results.patch(4.0), n_resamples=100)
+    assert "the lens follows control" in (order_of(crossing, late) or "")
+    assert "the lens precedes control" in (order_of(crossing, early) or "")
+    assert "cannot be told" in (switches.order_verdict(compare_order(late, late)) or "")
+    assert switches.order_verdict(None) is None
+
+
+def order_of(crossing: Crossing, transition: Transition) -> str | None:
+    return switches.order_verdict(compare_order(crossing, transition))
 
 
 @pytest.mark.parametrize(
@@ -168,14 +180,15 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
         transition=transition,
         patch=patch,
         crossing=crossing,
+        order=None,
         steering=steering,
         ablation=ablation,
         geometry=geometry,
     )
     assert len(everything) == 3
-    assert "Steering puts it at depth 4.00 of 8" in everything[1]
+    assert "Steering puts it between depth 3 and 4" in everything[1]
     assert "on 30 pairs of the task 'toys'" in everything[0]
-    assert "most likely answer to 100% of the clean prompts" in everything[0]
+    assert "most likely answer to 100% (88 to 100%) of the clean prompts" in everything[0]
     numbers = key_numbers(
         n_layers=8,
         transition=transition,
@@ -198,6 +211,7 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
         transition=None,
         patch=None,
         crossing=None,
+        order=None,
         steering=None,
         ablation=None,
         geometry=None,
@@ -244,13 +258,14 @@ def test_doses_are_said_where_half_is_moved() -> None:
 def test_what_the_norm_tells_is_said_only_beyond_chance() -> None:
     said = analysis("decoding").sentences(results.decoding())
     assert said[0].startswith("The norm alone tells more than chance of beta (0.60 against 0.25")
-    assert "Of nothing decoded does the norm tell more than the direction" in said[1]
+    assert "Of nothing decoded does the norm clearly tell more than the direction" in said[1]
     assert analysis("decoding").sentences(results.decoding(p=0.5)) == [
-        "Of beta the norm alone tells nothing beyond chance; the direction does."
+        "Of beta the norm alone tells nothing that could be told from chance at any depth "
+        "(corrected for all parts and depths); the direction does."
     ]
     chance = replace(results.decoding(p=0.5), p=torch.full((1, 3, 9), 0.5))
     assert analysis("decoding").sentences(chance) == [
-        "Of beta neither the norm nor the direction tells anything beyond chance."
+        "Of beta neither the norm nor the direction tells anything that could be told from chance."
     ]
     ahead = replace(results.decoding(), difference_low=torch.full((1, 9), 0.1))
     assert "tells more than the direction of beta" in analysis("decoding").sentences(ahead)[1]
@@ -261,8 +276,12 @@ def test_steering_says_where_the_curves_cross_or_that_they_do_not() -> None:
     local = find_steering_crossing(profile, n_resamples=50)
     sustained = find_steering_crossing(profile, scope="suffix", n_resamples=50)
     said = analysis("steering").sentences(profile, local, sustained)
-    assert said[0].startswith("Steering passes from input-centric to output-centric at depth 4.00")
-    assert "its turn alone in 100%, its change of norm alone in 0%" in said[1]
+    assert said[0].startswith(
+        "Steering passes from input-centric to output-centric between depth 3 and 4"
+    )
+    assert (
+        "its turn alone in 100% (88 to 100%), its change of norm alone in 0% (0 to 12%)" in said[1]
+    )
     assert "a random direction of the same norm in 0%" in said[2]
     assert "there is no clear crossing" in said[3]
     assert "what is added piles up" in said[3]
@@ -284,10 +303,10 @@ def test_blocks_are_said_to_work_together_or_again_only_beyond_chance() -> None:
         in (said[0])
     )
     assert "block 3, reaches 67% of that" in said[0]
-    assert "less than the whole, by 0.50 nats: blocks work together (synergy)" in said[0]
+    assert "less than the whole, by 0.50 nats, 17% of it: together they do more" in said[0]
     assert "Of block 3's effect of 2.00 nats, 0.50 is what it writes straight" in said[1]
     again = analysis("locality").sentences(results.locality(local=2.0, whole=1.5))[0]
-    assert "more than the whole, by 1.00 nats: blocks do the same work again" in again
+    assert "more than the whole, by 1.00 nats, 67% of it: some of what they do one by one" in again
     even = analysis("locality").sentences(results.locality(local=2.5, whole=3.0))[0]
     assert "add up to the whole as far as can be told" in even
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.ablation.probes import Kind
 from lensdepth.ablation.quantities import ReadPosition
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.coordinates import CoordinateName
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -90,20 +90,42 @@ class DecodingProfile:
         return torch.tensor(np.array(rows), dtype=torch.float32).view(self.p.shape)
 
     def of(
-        self, label: str, part: str, values: Float[Tensor, "label part depth"]
+        self,
+        quantity: str | None = None,
+        part: str | None = None,
+        values: Float[Tensor, "label part depth"] | None = None,
+        *,
+        label: str | None = None,
     ) -> Float[Tensor, " depth"]:
-        """One label's values for one part: `profile.of("beta", "norm", profile.score)`.
+        """One quantity by depth: `of("low", label="beta", part="norm")`.
 
+        Args:
+            quantity: one of SCORES, or `"p_holm"`; the score by default.
+            part: one of `parts`; None stands for the first.
+            values: until 0.3, an array behind a label and a part: `of("beta", "norm", profile.p)`.
+            label: one of `labels`; None stands for the first.
         Raises:
-            ValueError: that label or part was not decoded.
+            ValueError: there is no such quantity, or that label or part was not decoded.
         """
+        if values is not None:
+            say_arrays_go("DecodingProfile")
+            label = quantity if label is None else label
+            numbers = values
+        elif quantity is None or quantity in (*SCORES, "p_holm"):
+            numbers = getattr(self, quantity or "score")
+        else:
+            raise ValueError(
+                f"DecodingProfile: quantity must be one of {', '.join(SCORES)}, p_holm, "
+                f"got {quantity!r}."
+            )
+        label, part = label or self.labels[0], part or self.parts[0]
         if label not in self.labels or part not in self.parts:
             why = f" ({self.skipped[label]})" if label in self.skipped else ""
             raise ValueError(
                 f"DecodingProfile: {label!r} was not decoded from {part!r}{why}; labels are "
                 f"{', '.join(self.labels)}, parts {', '.join(self.parts)}."
             )
-        return values[self.labels.index(label), self.parts.index(part)]
+        return numbers[self.labels.index(label), self.parts.index(part)]
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a label, part and depth."""
@@ -134,6 +156,7 @@ class DecodingProfile:
         """
         from lensdepth import plotting
         from lensdepth.ablation.decoding_told import PERMUTED, UNITS, part_curve
+        from lensdepth.tasks.meanings import label_name
         from lensdepth.telling.curves import Curve
         from lensdepth.telling.names import edit_name, position_name
 
@@ -152,11 +175,12 @@ class DecodingProfile:
                     depths=self.depths.numpy(),
                 )
             )
-            panels.append(plotting.Panel(title=f"{label}, {UNITS[kind]}", curves=curves))
+            title = f"{label_name(label, self.provenance.task)}, {UNITS[kind]}"
+            panels.append(plotting.Panel(title=title, curves=curves))
         return plotting.depth_story(
             panels,
             n_layers=self.n_layers,
-            title=f"What each part of the state tells, {position_name(self.position)}",
+            title=f"What each part of the state tells, {position_name(str(self.position))}",
         )
 
     def save(self, path: str | Path) -> None:

@@ -8,7 +8,6 @@ see `ablation_sweep`.
 """
 
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
 import torch
@@ -30,15 +29,17 @@ from lensdepth.ablation.quantities import (
 )
 from lensdepth.ablation.sweep import check_parts
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.coordinates import CoordinateName, coordinates_of
 from lensdepth.model import DepthModel
+from lensdepth.prompts import origin_of
 from lensdepth.provenance import make_provenance
 from lensdepth.sweep.choices import check_depths
-from lensdepth.tasks import Task
-from lensdepth.tasks.told import origin
+from lensdepth.tasks.task import Task
 
 
 @checked
+@bounded
 def decode_parts(
     model: DepthModel,
     task: Task,
@@ -52,6 +53,7 @@ def decode_parts(
     max_samples: int = 2000,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> DecodingProfile:
     """Decode labels and predictions from the norm, the direction and the whole state.
 
@@ -61,9 +63,9 @@ def decode_parts(
     Args:
         model: any wrapped model.
         task: pairs, of which the clean prompts are read, or plain prompts.
-        position: whose state is read: `"prediction"`, each prompt's own last token; `"input"`;
-            `"all"` but the first of each prompt, an attention sink. States that prompts share,
-            because they begin alike, are read once.
+        position: whose state is read: `"prediction"`, each prompt's own last token; `"input"`; an
+            index; `"all"` but the first of each prompt, an attention sink. States that prompts
+            share, because they begin alike, are read once.
         depths: residual depths 0 ... n_layers; all by default.
         coordinates: in which the parts are taken: `"raw"`; `"centred"`, from the mean of the read
             states at that depth; `"final_norm"`, less what a final LayerNorm subtracts.
@@ -79,6 +81,7 @@ def decode_parts(
         max_samples: most states to read; more are sampled.
         seed: of sample, folds, permutations and resamples.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         DecodingProfile. Labels that are constant, that repeat another one or that have too few
         prompts a class are in `skipped`. Where all states are equal, scores are at chance and p
@@ -89,7 +92,7 @@ def decode_parts(
     Source: claim C6 of Haim & McNamee, arXiv 2602.04931.
     Example:
         >>> profile = decode_parts(model, load_task("months", model), labels=["beta", "entropy"])
-        >>> profile.of("beta", "norm", profile.score)
+        >>> profile.of("score", label="beta", part="norm")
     """
     caller = "decode_parts"
     asked = check_depths(depths, model.n_layers, caller=caller)
@@ -130,15 +133,14 @@ def decode_parts(
         provenance=make_provenance(
             caller,
             model.info,
-            task=task.name,
-            prompts=task.clean,
-            pairs=origin(task),
+            **origin_of(task, task.clean),
             settings={
                 "position": position,
                 "depths": asked,
                 "coordinates": coordinates,
                 "labels": list(chosen),
                 "batch_size": batch_size,
+                "max_memory": max_memory,
                 "n_folds": n_folds,
                 "n_permutations": n_permutations,
                 "max_samples": max_samples,
@@ -160,13 +162,13 @@ def decode_parts(
 
 
 def _check_options(
-    task: Task, position: str, n_folds: int, n_permutations: int, max_samples: int, caller: str
+    task: Task,
+    position: ReadPosition,
+    n_folds: int,
+    n_permutations: int,
+    max_samples: int,
+    caller: str,
 ) -> None:
-    if position not in get_args(ReadPosition):
-        raise ValueError(
-            f"{caller}: position must be one of {', '.join(get_args(ReadPosition))}, got "
-            f"{position!r}."
-        )
     if position == "input" and task.input_positions is None:
         raise ValueError(
             f"{caller}: task {task.name!r} has no input position; add the column input, or read "

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import before_last
 from lensdepth.telling.names import edit_name
@@ -21,8 +22,8 @@ PERMUTED = "permuted labels, 95 %"
 def part_curve(profile: "DecodingProfile", label: str, part: str, *, name: str) -> Curve:
     """How well one label is read off one part."""
     score, low, high = (
-        profile.of(label, part, values).numpy()
-        for values in (profile.score, profile.low, profile.high)
+        profile.of(quantity, label=label, part=part).numpy()
+        for quantity in ("score", "low", "high")
     )
     return Curve.from_interval(
         name,
@@ -40,14 +41,15 @@ def curves(profile: "DecodingProfile") -> list[Curve]:
     """Score of the norm and of the direction for each label, and where chance ends."""
     found = []
     for label in profile.labels:
+        called = label_name(label, profile.provenance.task)
         found += [
-            part_curve(profile, label, part, name=f"{label}, {edit_name(part)}")
+            part_curve(profile, label, part, name=f"{called}, {edit_name(part)}")
             for part in ("norm", "direction")
         ]
-        null = profile.of(label, "norm", profile.null_high).numpy()
+        null = profile.of("null_high", label=label, part="norm").numpy()
         found.append(
             Curve.from_interval(
-                f"{label}, {PERMUTED}",
+                f"{called}, {PERMUTED}",
                 null,
                 key=f"{label}_null",
                 role="control",
@@ -82,12 +84,15 @@ def sentences(profile: "DecodingProfile") -> list[str]:
     p = profile.p_holm[..., at]
     score, null_mean = profile.score[..., at], profile.null_mean[..., at]
     norm = profile.parts.index("norm")
+    names = [label_name(label, profile.provenance.task) for label in profile.labels]
+    # An interval over prompts that reaches down to chance tells nothing, however labels shuffle.
+    p = p.where(profile.low[..., at] > null_mean, 1.0)
     told, untold = [], []
-    for i, label in enumerate(profile.labels):
+    for i, label in enumerate(names):
         if float(p[i, norm].min()) < 0.05:
             depth = int(torch.where(p[i, norm] < 0.05, score[i, norm], -1e9).argmax())
             told.append(
-                f"{label} ({number(float(score[i, norm, depth]))} against "
+                f"{_opened(label)}{number(float(score[i, norm, depth]))} against "
                 f"{number(float(null_mean[i, norm, depth]))} by chance at depth "
                 f"{int(profile.depths[at[depth]])})"
             )
@@ -97,21 +102,30 @@ def sentences(profile: "DecodingProfile") -> list[str]:
     if told:
         said.append(f"The norm alone tells more than chance of {'; '.join(told)}.")
     direction = p[:, profile.parts.index("direction")]
-    nor = [one for one in untold if float(direction[profile.labels.index(one)].min()) >= 0.05]
+    nor = [one for one in untold if float(direction[names.index(one)].min()) >= 0.05]
     if nor:
         said.append(
-            f"Of {', '.join(nor)} neither the norm nor the direction tells anything beyond chance."
+            f"Of {', '.join(nor)} neither the norm nor the direction tells anything that could be "
+            f"told from chance."
         )
     if len(untold) > len(nor):
         rest = ", ".join(one for one in untold if one not in nor)
-        said.append(f"Of {rest} the norm alone tells nothing beyond chance; the direction does.")
+        said.append(
+            f"Of {rest} the norm alone tells nothing that could be told from chance at any depth "
+            f"(corrected for all parts and depths); the direction does."
+        )
     ahead = [
         label
-        for i, label in enumerate(profile.labels)
+        for i, label in enumerate(names)
         if bool(((p[i, norm] < 0.05) & (profile.difference_low[i, at] > 0)).any())
     ]
     if ahead:
         said.append(f"At some depth the norm tells more than the direction of {', '.join(ahead)}.")
     elif told:
-        said.append("Of nothing decoded does the norm tell more than the direction at any depth.")
+        said.append("Of nothing decoded does the norm clearly tell more than the direction.")
     return said
+
+
+def _opened(label: str) -> str:
+    """A label and an open bracket; one that has a bracket already goes on in it."""
+    return f"{label[:-1]}; " if label.endswith(")") else f"{label} ("

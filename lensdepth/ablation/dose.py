@@ -14,9 +14,10 @@ from einops import rearrange
 from lensdepth import polar
 from lensdepth.ablation.checks import check_parts, check_reference, reference_settings
 from lensdepth.ablation.dose_profile import DoseProfile
-from lensdepth.ablation.places import prepare_places
+from lensdepth.ablation.places import at_end, prepare_places
 from lensdepth.ablation.profile import ALSO
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.coordinates import CoordinateName
 from lensdepth.model import DepthModel
 from lensdepth.replay.plan import Engine
@@ -25,9 +26,9 @@ from lensdepth.sweep.choices import check_depths
 from lensdepth.sweep.controls import pair_noise
 from lensdepth.sweep.loop import Options, Planned, run_sweep, say_undefined, sweep_provenance
 from lensdepth.sweep.readings import Metric
-from lensdepth.sweep.roles import Mode, PositionName, assign_roles
+from lensdepth.sweep.roles import Mode, assign_roles
 from lensdepth.sweep.runs import Run
-from lensdepth.sweep.spans import resolve_spans
+from lensdepth.sweep.spans import named_positions, resolve_spans
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
 
@@ -37,13 +38,14 @@ PARTS = ("direction", "random_direction", "norm")
 
 
 @checked
+@bounded
 def dose_response(
     model: DepthModel,
     task: Task,
     *,
     angles: Sequence[float] = ANGLES,
     factors: Sequence[float] = FACTORS,
-    position: PositionName = "prediction",
+    position: str | int = "prediction",
     depths: Sequence[int] | None = None,
     coordinates: CoordinateName = "raw",
     reference: Task | None = None,
@@ -52,6 +54,7 @@ def dose_response(
     mode: Mode = "denoise",
     seed: int = 0,
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> DoseProfile:
     """Turn a state by shares of its angle to the source's, and scale its norm, depth by depth.
@@ -62,7 +65,7 @@ def dose_response(
         angles: shares of the angle between base and source, 0 ... 1 (0 the base, 1 the source's
             direction); beyond 1 the turn goes on past the source.
         factors: of the norm, above 0.
-        position: where to edit.
+        position: where to edit: `"input"`, `"prediction"`, or an index.
         depths: residual depths 0 ... n_layers; all by default.
         coordinates: in which direction and norm are taken; see `ablation_sweep`.
         reference: pairs whose source runs give the center of centred coordinates;
@@ -72,7 +75,8 @@ def dose_response(
         mode: "denoise" edits the corrupted run, "noise" the clean one.
         seed: of the random directions.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         DoseProfile. At depth L the norm's curve is flat by the final norm (see
         `AblationProfile.identity_depth`).
@@ -85,7 +89,8 @@ def dose_response(
     _check_doses(angles, factors, caller)
     check_parts("source", coordinates, len(task), caller=caller)
     check_reference(reference, to="source", coordinates=coordinates, caller=caller)
-    roles = assign_roles(task, mode, positions=(position,), caller=caller)
+    named = named_positions(task, (position,))
+    roles = assign_roles(task, mode, positions=named, caller=caller)
     spans = resolve_spans(roles, (position,), caller=caller)
     parts = [name for name in PARTS[:2] for _ in angles] + ["norm" for _ in factors]
     edits = [polar.rotate_part(share) for _ in PARTS[:2] for share in angles]
@@ -98,6 +103,7 @@ def dose_response(
         mode=mode,
         seed=seed,
         engine=engine,
+        batch_size=batch_size,
         max_memory=max_memory,
         own={
             "angles": list(angles),
@@ -128,7 +134,6 @@ def dose_response(
         turned = polar.rotate_by(y, place.coordinates.tangent(noise), theta.nan_to_num(0.0))
         control = place.coordinates.outer(turned, base)
         towards = {"direction": source, "random_direction": control, "norm": base}
-        everyone = torch.ones(len(mine.base), dtype=torch.bool)
         runs = [
             Run(
                 cells=[(i, d)],
@@ -136,7 +141,7 @@ def dose_response(
                 tokens=at.base,
                 states=[towards[part][d]],
                 edit=inside[d].edit(dose),
-                there=everyone,
+                there=at.present,
             )
             for i, (part, dose) in enumerate(zip(parts, edits, strict=True))
             for d, hook in enumerate(hooks)
@@ -152,7 +157,8 @@ def dose_response(
         provenance=sweep_provenance(model, task, options),
         mode=mode,
         coordinates=coordinates,
-        position=position,
+        position=place.span.name,
+        at_end=at_end(place.span, roles),
         parts=tuple(parts),
         doses=torch.tensor([*angles, *angles, *factors], dtype=torch.float32),
         angle=rearrange(read.beside["angle"], "depth pair -> pair depth"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from lensdepth.ablation.profile import AtEnd, Effect, holds_by_identity
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
-from lensdepth.outcome import Effects
+from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
@@ -42,6 +42,8 @@ class DoseProfile:
     """Radians between base and source: the whole turn."""
     outcome: Effects
     """By dose, pair and depth."""
+    at_end: AtEnd | None = None
+    """Whether what is edited is the token that is read; None where the position's name tells."""
 
     @property
     def n_layers(self) -> int:
@@ -81,10 +83,22 @@ class DoseProfile:
     def success(self) -> Float[Tensor, "dose pair depth"]:
         return self.outcome.of("success", owner="DoseProfile")
 
+    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("kl", depth=3)`.
+
+        Args:
+            metric: one of the metrics, `"effect"` or `"transferred"`.
+            labels: of `dose`, a row of `doses`, and `depth`; None stands for the first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        return self.outcome.of(metric, owner="DoseProfile", **labels)
+
     @property
     def identity_depth(self) -> int | None:
         """Depth L, where no factor of the norm can matter; see `AblationProfile.identity_depth`."""
-        at_end: AtEnd = "always" if self.position == "prediction" else "never"
+        named: AtEnd = "always" if self.position == "prediction" else "never"
+        at_end = self.at_end or named
         normalization = self.provenance.model.normalization
         there = self.n_layers in self.depths.tolist()
         holds = there and holds_by_identity(at_end, normalization, self.coordinates)

@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from jaxtyping import Float
+from torch import Tensor
+
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
 from lensdepth.telling.fractions import (
@@ -18,6 +21,8 @@ from lensdepth.telling.plain import Json
 if TYPE_CHECKING:
     from lensdepth.ablation.dose_profile import DoseProfile
 
+CHANGED = 0.1
+"""Nats (KL) below which the prediction is called as it was."""
 ROLES = {"random_direction": "direction"}
 """The control has the colour of what it is a control of."""
 
@@ -31,6 +36,7 @@ def curves(profile: "DoseProfile") -> list[Curve]:
             moved,
             key=f"{part}_{dose:g}",
             role=ROLES.get(part, part),
+            units=profile.provenance.units,
             control=part in ROLES,
             depths=profile.depths.numpy(),
             floor=profile.outcome.floor_of("transferred"),
@@ -48,6 +54,7 @@ def _whole_turns(profile: "DoseProfile") -> list[Curve]:
             profile.effect(effect)[i],
             key=f"{part}_{dose:g}_{effect}",
             role=ROLES.get(part, part),
+            units=profile.provenance.units,
             control=part in ROLES,
             depths=profile.depths.numpy(),
             floor=profile.outcome.floor_of(effect),
@@ -102,35 +109,62 @@ def sentences(profile: "DoseProfile") -> list[str]:
                 f"At {where}, no dose of the turn moves half of the logit difference"
                 f"{_whole_turn(profile, last)}."
             )
-        rows = [i for i, part in enumerate(profile.parts) if part == "norm"]
-        mean = profile.kl[rows][:, :, at].nanmean(1)
-        dose, depth = divmod(int(mean.nan_to_num(-1).argmax()), len(at))
-        floor = profile.outcome.floor_of("kl")
-        most = estimate(profile.kl[rows[dose], :, at[depth]], floor=floor)
-        where = at_depth(depths[at[depth]], profile.n_layers)
-        largest = below(floor)[2:] if most.is_rounding else number(most.value)
-        said.append(
-            f"Scaling the norm changes the prediction most at {where}: {number(most.value)} nats "
-            f"(KL) with the factor {profile.doses[rows[dose]]:g}. Whether the norm matters is a "
-            f"matter of how much it is changed."
-            if most.value >= 0.1
-            else f"No factor of the norm from "
-            f"{profile.doses[rows].min():g} to {profile.doses[rows].max():g} changes the "
-            f"prediction by more than {largest} nats (KL) at any depth before the last."
-        )
+        said.append(_norm(profile, at))
     return said
 
 
 def _whole_turn(profile: "DoseProfile", depth: int) -> str:
     """What the whole turn, and as large a one in a random direction, are made of."""
-    said = []
+    said, units = [], profile.provenance.units
     for part, name in (("direction", "the whole turn"), ("random_direction", "a random one")):
         rows = zip(profile.parts, profile.doses.tolist(), strict=True)
         at = [i for i, row in enumerate(rows) if row == (part, 1.0)]
         if not at or not profile.outcome.has_gains:
             continue
         one = profile.outcome.at(dose=profile.outcome.coords["dose"][at[0]], depth=depth)
-        text = f"{name} moves {effect_of(one)}{in_brackets(one)}"
-        erased = "; that is mostly the base's answer erased" if mostly_erased(one) else ""
+        text = f"{name} moves {effect_of(one, units)}{in_brackets(one)}"
+        erased = "; that is mostly the base's answer erased" if mostly_erased(one, units) else ""
         said.append(text + erased)
     return f"; {', '.join(said)}" if said else ""
+
+
+def _norm(profile: "DoseProfile", at: list[int]) -> str:
+    """What scaling does most, in the number that is drawn, in KL and to the first choice."""
+    units = profile.provenance.units
+    rows = [i for i, part in enumerate(profile.parts) if part == "norm"]
+    factors = profile.doses[rows]
+
+    def largest(values: Float[Tensor, "dose pair depth"]) -> tuple[int, int]:
+        mean = values[rows][:, :, at].nanmean(1).abs()
+        dose, depth = divmod(int(mean.nan_to_num(-1).argmax()), len(at))
+        return rows[dose], at[depth]
+
+    def place(dose: int, depth: int) -> str:
+        where = at_depth(int(profile.depths[depth]), profile.n_layers)
+        return f"with the factor {profile.doses[dose]:g} at {where}"
+
+    drawn, other = largest(profile.transferred), largest(profile.kl)
+    moved, most = (
+        estimate(profile.effect(name)[dose][:, depth], units, floor=profile.outcome.floor_of(name))
+        for name, (dose, depth) in (("transferred", drawn), ("kl", other))
+    )
+    drawn_text = (
+        f"the logit difference, which is drawn, moves by {moved} of the way at most, "
+        f"{place(*drawn)}"
+    )
+    if most.value < CHANGED:
+        largest_kl = below(most.floor)[2:] if most.is_rounding else number(most.value)
+        return (
+            f"No factor of the norm from {factors.min():g} to {factors.max():g} changes the "
+            f"prediction by more than {largest_kl} nats (KL) at any depth before the last; "
+            f"{drawn_text}."
+        )
+    dose, depth = other
+    flipped = estimate(profile.flip[dose][:, depth], units, share=True)
+    return (
+        f"Scaling the norm changes the prediction most at "
+        f"{at_depth(int(profile.depths[depth]), profile.n_layers)}: {number(most.value)} nats (KL) "
+        f"with the factor {profile.doses[dose]:g}, and the first choice in {flipped.percent} of "
+        f"the pairs. Of that {drawn_text}: what goes to or comes from other tokens than the two "
+        f"answers is in the one and not in the other."
+    )

@@ -45,12 +45,12 @@ def parts_figure(
         profile.scopes[0] if scope is None else scope,
         profile.positions[0] if position is None else position,
     )
-    values = profile.effect(effect)
     curves = [
         Curve.of(
             edit_name(edit),
-            profile.of(edit, values, scope=scope, position=position),
+            profile.effect(effect, edit=edit, scope=scope, position=position),
             role=ROLES.get(edit, edit),
+            units=profile.provenance.units,
             depths=profile.depths.numpy(),
             control=edit in profile.controls,
             floor=profile.outcome.floor_of(effect),
@@ -69,7 +69,8 @@ def parts_figure(
     identity = profile.identity_depth(scope=scope, position=position)
     if identity is not None:
         at = profile.depths.tolist().index(identity)
-        y = float(profile.of("norm", values, scope=scope, position=position)[:, at].nanmean())
+        still = profile.effect(effect, edit="norm", scope=scope, position=position)
+        y = float(still[:, at].nanmean())
         plotting.mark_depth(figure, identity, "arithmetic, not a finding", y=y)
     return figure
 
@@ -154,7 +155,9 @@ def _response(
 ) -> Response:
     doses, response = profile.curve(part, values, depth)
     order = doses.argsort()
-    mean, low, high = stats.bootstrap_mean(response[:, order].numpy())
+    mean, low, high = stats.mean_interval(
+        response[:, order].numpy(), units=profile.provenance.units
+    )
     return Response(
         name=edit_name(part),
         x=doses[order].double().numpy(),

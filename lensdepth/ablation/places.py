@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lensdepth.ablation.given import Means, reference_means
 from lensdepth.ablation.parts import Reference
+from lensdepth.ablation.profile import AtEnd
 from lensdepth.coordinates import CoordinateName, Coordinates, coordinates_of
 from lensdepth.model import DepthModel
 from lensdepth.sweep.roles import Roles, assign_roles
@@ -52,3 +53,11 @@ def prepare_places(
             Spot(span=span, coordinates=coordinates_of(coordinates, kind, center), means=means)
         )
     return places
+
+
+def at_end(span: Span, roles: Roles) -> AtEnd:
+    """Whether the last token, from which the logits are read, is what is edited."""
+    last = (span.base == roles.base.last[:, None])[span.present]
+    if not last.any():
+        return "never"
+    return "always" if last.any(1).all() else "sometimes"

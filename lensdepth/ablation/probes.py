@@ -223,9 +223,9 @@ def predict_classes(
     guess = np.empty_like(rows)
     one_hot = np.eye(n_classes)
     for fit in fits:
-        targets = one_hot[rows.T[fit.train]]  # train row class
-        fitted = fit.fitted(targets.reshape(len(fit.train), -1))
-        fitted = fitted.reshape(len(fitted), *targets.shape[1:])
+        targets = one_hot[rows.T[fit.train]]
+        fitted = fit.fitted(rearrange(targets, "train row class -> train (row class)"))
+        fitted = rearrange(fitted, "test (row class) -> test row class", row=len(rows))
         guess[:, fit.test] = _distances(fit, targets, fitted).argmin(-1)
     return guess
 

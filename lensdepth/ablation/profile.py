@@ -12,12 +12,13 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.ablation.parts import CONTROLS, Reference
-from lensdepth.arguments import checked
+from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.coordinates import CoordinateName
-from lensdepth.outcome import ANSWERS, Effects
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
+from lensdepth.units import FEWEST_UNITS, Units, count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,12 @@ base run, success as it is."""
 
 AtEnd = Literal["always", "never", "sometimes"]
 
+FIRST: dict[str, None] = {"scope": None, "position": None}
+"""The labels of the first scope, at the first position."""
 SMALLEST_WHOLE = 0.05
 """Shares of a full effect smaller than this part of the largest one are not given."""
+
+OWNER = "AblationProfile"
 
 
 @checked
@@ -90,30 +95,30 @@ class AblationProfile:
 
     @property
     def base_logit_diff(self) -> Float[Tensor, " pair"]:
-        return self.outcome.unedited("base", "logit_diff", owner="AblationProfile")
+        return self.outcome.unedited("base", "logit_diff", owner=OWNER)
 
     @property
     def source_logit_diff(self) -> Float[Tensor, " pair"]:
-        return self.outcome.unedited("source", "logit_diff", owner="AblationProfile")
+        return self.outcome.unedited("source", "logit_diff", owner=OWNER)
 
     @property
     def logit_diff(self) -> Float[Tensor, "edit scope pair depth position"]:
-        return self.outcome.of("logit_diff", owner="AblationProfile")
+        return self.outcome.of("logit_diff", owner=OWNER)
 
     @property
     def kl(self) -> Float[Tensor, "edit scope pair depth position"]:
         """KL(base || edited) in nats."""
-        return self.outcome.of("kl", owner="AblationProfile")
+        return self.outcome.of("kl", owner=OWNER)
 
     @property
     def flip(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the edited run's most likely token is not the base run's."""
-        return self.outcome.of("flip", owner="AblationProfile")
+        return self.outcome.of("flip", owner=OWNER)
 
     @property
     def success(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the edited run's most likely token is the source run's answer."""
-        return self.outcome.of("success", owner="AblationProfile")
+        return self.outcome.of("success", owner=OWNER)
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -135,41 +140,39 @@ class AblationProfile:
         """The part by which the base's answer fell: what was erased."""
         return self.outcome.foil_loss
 
-    def effect(
-        self, name: Effect = "transferred"
-    ) -> Float[Tensor, "edit scope pair depth position"]:
-        """An effect by its name; 0 where the edit does nothing.
+    def effect(self, name: Effect = "transferred", **labels: Label | None) -> Tensor:
+        """An effect by its name, at some labels as for `of`; 0 where the edit does nothing.
 
         Raises:
-            ValueError: there is none of that name.
+            ValueError: there is no such effect, axis or label.
         """
-        return self.outcome.effect(name, owner="AblationProfile")
+        found = named_effect(self.outcome, name, owner=OWNER)
+        return self.outcome.pick(found, owner=OWNER, **labels)
 
     def of(
         self,
-        edit: str,
-        values: Float[Tensor, "edit scope pair depth position"],
-        *,
-        scope: str | None = None,
-        position: str | None = None,
-    ) -> Float[Tensor, "pair depth"]:
-        """One edit's values: `profile.of("norm", profile.transferred)`.
+        metric: str | None = None,
+        values: Float[Tensor, "edit scope pair depth position"] | None = None,
+        **labels: Label | None,
+    ) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("transferred", edit="norm")`.
 
         Args:
-            edit: one of `edits`.
-            values: any of the profile's arrays.
-            scope: one of `scopes`; the first by default.
-            position: one of `positions`; the first by default.
+            metric: one of `metrics`, `"effect"` or `"transferred"`.
+            values: until 0.3, an array behind an edit, `of("norm", profile.kl)`: its numbers in
+                the first scope at the first position, or those named.
+            labels: of `edit`, `scope`, `depth`, `position`; None stands for the first.
         Raises:
-            ValueError: there is no such edit, scope or position.
+            ValueError: there is no such metric, axis or label.
         """
-        labels = {"edit": edit, "scope": self.scopes[0] if scope is None else scope}
-        labels["position"] = self.positions[0] if position is None else position
-        return self.outcome.pick(values, labels, "AblationProfile")
+        if values is None:
+            return self.outcome.of(metric, owner=OWNER, **labels)
+        say_arrays_go(OWNER)
+        return self.outcome.pick(values, owner=OWNER, **{"edit": metric, **FIRST, **labels})
 
     def _at(self, position: str | None) -> int:
         name = self.positions[0] if position is None else position
-        return self.outcome.index("position", name, owner="AblationProfile")
+        return self.outcome.index("position", name, owner=OWNER)
 
     def identity_depth(
         self, *, scope: str | None = None, position: str | None = None
@@ -185,7 +188,7 @@ class AblationProfile:
             ValueError: there is no such scope or position.
         """
         name = self.scopes[0] if scope is None else scope
-        self.outcome.index("scope", name, owner="AblationProfile")
+        self.outcome.index("scope", name, owner=OWNER)
         # Up to L, or at every depth, the edit also acts at depths where the norm may matter.
         if self.n_layers not in self.depths.tolist() or name in ("prefix", "all"):
             return None
@@ -203,7 +206,7 @@ class AblationProfile:
         if depth is None:
             return float("nan")
         at = self.depths.tolist().index(depth)
-        moved = self.of("norm", self.outcome.change(), scope=scope, position=position)
+        moved = self.of("effect", edit="norm", scope=scope, position=position)
         return float(moved[:, at].abs().max())
 
     def judged(self, *, scope: str | None = None, position: str | None = None) -> list[int]:
@@ -263,9 +266,10 @@ class AblationProfile:
         """
         import pandas as pd
 
+        here = {"scope": scope, "position": position}
         moved = self.effect(effect)
         by_edit = {
-            edit: self.of(edit, moved, scope=scope, position=position).double().numpy()
+            edit: self.outcome.pick(moved, owner=OWNER, edit=edit, **here).double().numpy()
             for edit in self.edits
         }
         quantities = dict(by_edit)
@@ -276,7 +280,7 @@ class AblationProfile:
                 quantities[f"{part}_over_control"] = by_edit[part] - control
         quantities["interaction"] = by_edit["full"] - by_edit["direction"] - by_edit["norm"]
         rows = {
-            name: stats.bootstrap_mean(values, n_resamples=n_resamples, seed=seed)
+            name: stats.mean_interval(values, units=self.provenance.units)
             for name, values in quantities.items()
         }
         # Fractions of small differences between the two runs would rule a mean of fractions:
@@ -285,15 +289,17 @@ class AblationProfile:
         towards = rearrange(way.sign(), "pair -> pair 1 1")
         changes = self.outcome.change() * towards if effect == "transferred" else moved
         parts = {
-            part: self.of(part, changes, scope=scope, position=position).double().numpy()
+            part: self.outcome.pick(changes, owner=OWNER, edit=part, **here).double().numpy()
             for part in ("full", "direction", "norm")
         }
         for part in ("direction", "norm"):
-            rows[f"{part}_share"] = _share(parts[part], parts["full"], n_resamples, seed)
+            rows[f"{part}_share"] = _share(
+                parts[part], parts["full"], n_resamples, seed, self.provenance.units
+            )
         if effect == "transferred":
             whole = np.broadcast_to(way.abs().double().numpy()[:, None], parts["full"].shape)
             rows |= {
-                f"{part}_of_means": _share(values, whole, n_resamples, seed)
+                f"{part}_of_means": _share(values, whole, n_resamples, seed, self.provenance.units)
                 for part, values in parts.items()
             }
         identity = self.identity_depth(scope=scope, position=position)
@@ -372,9 +378,10 @@ def _share(
     whole: Float[Array, "pair depth"],
     n_resamples: int,
     seed: int,
+    units: Units,
 ) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
     """Mean of a part over mean of the whole, with its interval, where the whole is not nothing."""
-    means = [stats.bootstrap_mean(x, n_resamples=1)[0] for x in (part, whole)]
+    means = [stats.mean_interval(x)[0] for x in (part, whole)]
     usable = np.abs(means[1]) >= SMALLEST_WHOLE * np.nanmax(np.abs(means[1]), initial=1e-12)
 
     def ratio(top: Array, bottom: Array) -> Array:
@@ -382,8 +389,8 @@ def _share(
             return np.where(usable & (bottom != 0), top / bottom, np.nan)
 
     value = ratio(*means)
-    if len(part) < 2:
+    if count(units, len(part)) < FEWEST_UNITS:
         unknown = np.full(value.shape, np.nan)
         return value, unknown, unknown
-    drawn = [stats.resampled_means(x, n_resamples=n_resamples, seed=seed) for x in (part, whole)]
+    drawn = stats.drawn_means(part, whole, units=units, n_resamples=n_resamples, seed=seed)
     return value, *stats.percentile_interval(ratio(*drawn))

@@ -18,10 +18,11 @@ from torch import Tensor
 from lensdepth import metrics
 from lensdepth.ablation.probes import ROUNDING, Kind
 from lensdepth.model import DepthModel
-from lensdepth.tasks import Task
-from lensdepth.tokens import told_apart
+from lensdepth.tasks.task import Task
+from lensdepth.tokens import resolve_positions, told_apart
 
-ReadPosition = Literal["prediction", "input", "all"]
+ReadPosition = Literal["prediction", "input", "all"] | int
+"""An index counts from each prompt's start, a negative one from its end."""
 
 MOST_CLASSES = 12
 """A column of numbers with more different values than this is decoded as a number."""
@@ -74,6 +75,9 @@ def choose_reads(task: Task, position: ReadPosition, max_samples: int, seed: int
     elif position == "input":
         assert task.input_positions is not None, "the caller has looked"
         asked = [[at] for at in task.input_positions.tolist()]
+    elif isinstance(position, int):
+        at = resolve_positions(batch, torch.full((len(task),), position))
+        asked = at.tolist()
     else:
         # The first position is an attention sink.
         asked = [list(range(1, length)) for length in batch.lengths.tolist()]

@@ -35,9 +35,10 @@ from lensdepth.ablation.given import (
     strangers,
 )
 from lensdepth.ablation.parts import Reference
-from lensdepth.ablation.places import Spot, prepare_places
-from lensdepth.ablation.profile import ALSO, AblationProfile, AtEnd
+from lensdepth.ablation.places import Spot, at_end, prepare_places
+from lensdepth.ablation.profile import ALSO, AblationProfile
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.coordinates import CoordinateName
 from lensdepth.model import DepthModel
 from lensdepth.replay.plan import Engine
@@ -54,12 +55,13 @@ from lensdepth.sweep.loop import (
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode, Roles, assign_roles
 from lensdepth.sweep.runs import Run
-from lensdepth.sweep.spans import PatchPositions, Span, named_positions, resolve_spans
+from lensdepth.sweep.spans import PatchPositions, named_positions, resolve_spans
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
 
 
 @checked
+@bounded
 def ablation_sweep(
     model: DepthModel,
     task: Task,
@@ -75,6 +77,7 @@ def ablation_sweep(
     mode: Mode = "denoise",
     seed: int = 0,
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> AblationProfile:
     """Replace the whole state, its direction alone and its norm alone, depth by depth.
@@ -102,7 +105,8 @@ def ablation_sweep(
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
         seed: of the random directions and of the shuffling.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         AblationProfile. Controls: `random_direction`, as far away in angle; `random_norm`, another
         pair's; `random_full`, as far away with the same norm. A single pair has no `random_norm`,
@@ -115,7 +119,7 @@ def ablation_sweep(
     Source: claims C5 and C6 of Haim & McNamee, arXiv 2602.04931.
     Example:
         >>> profile = ablation_sweep(model, load_task("months", model))
-        >>> profile.of("norm", profile.transferred).mean(0)
+        >>> profile.of("transferred", edit="norm", scope="local", position="prediction").mean(0)
     """
     caller = "ablation_sweep"
     asked = check_depths(depths, model.n_layers, caller=caller)
@@ -138,6 +142,7 @@ def ablation_sweep(
         mode=mode,
         seed=seed,
         engine=engine,
+        batch_size=batch_size,
         max_memory=max_memory,
         own={
             "positions": [span.name for span in spans],
@@ -174,7 +179,7 @@ def ablation_sweep(
         to=to,
         coordinates=coordinates,
         n_reference=min(shared) if shared else 0,
-        at_end=tuple(_at_end(span, roles) for span in spans),
+        at_end=tuple(at_end(span, roles) for span in spans),
         outcome=read.effects,
         angle=rearrange(read.beside["angle"], "position depth pair -> pair depth position"),
         norm_ratio=rearrange(
@@ -182,14 +187,6 @@ def ablation_sweep(
         ),
         self_patch_error=error,
     )
-
-
-def _at_end(span: Span, roles: Roles) -> AtEnd:
-    """Whether the last token, from which the logits are read, is what is edited."""
-    last = (span.base == roles.base.last[:, None])[span.present]
-    if not last.any():
-        return "never"
-    return "always" if last.any(1).all() else "sometimes"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,6 +13,7 @@ from lensdepth.telling.fractions import (
     in_brackets,
     known_beside,
     mostly_erased,
+    scale_of,
 )
 from lensdepth.telling.names import edit_name
 from lensdepth.telling.numbers import percent, tiny
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 WEAK = 0.2
 """A norm edit that changes norms by a smaller share is a weak test of what norms can do."""
-UNITS = {"transferred": "transferred fraction", "logit_diff": "nats", "kl": "nats"}
-UNITS |= dict.fromkeys(FRACTIONS[1:], "of the way")
-"""Of the effects; the others are shares of pairs."""
 
 
 def edit_curves(
@@ -36,17 +34,17 @@ def edit_curves(
     position: str | None = None,
 ) -> list[Curve]:
     """One effect of each edit, in one scope at one position."""
-    values = profile.effect(effect)
     what = effect_name(effect, profile.outcome.intended)
     return [
         Curve.of(
             edit_name(edit) + (f", {what}" if effect in BESIDE else ""),
-            profile.of(edit, values, scope=scope, position=position),
+            profile.effect(effect, edit=edit, scope=scope, position=position),
             key=f"{edit}_{effect}",
             role=ROLES.get(edit, edit),
+            units=profile.provenance.units,
             control=edit in profile.controls,
             depths=profile.depths.numpy(),
-            unit=UNITS.get(effect, "share"),
+            unit=scale_of(effect),
             floor=profile.outcome.floor_of(effect),
         )
         for edit in profile.edits
@@ -71,8 +69,23 @@ def curves(profile: "AblationProfile") -> list[Curve]:
     return [
         *edit_curves(profile),
         *beside_curves(profile),
-        Curve.of("angle", angle, key="angle", unit="degrees", role="direction", depths=depths),
-        Curve.of("norm ratio", ratio, key="norm_ratio", role="norm", depths=depths),
+        Curve.of(
+            "angle",
+            angle,
+            key="angle",
+            unit="degrees",
+            role="direction",
+            depths=depths,
+            units=profile.provenance.units,
+        ),
+        Curve.of(
+            "norm ratio",
+            ratio,
+            key="norm_ratio",
+            role="norm",
+            depths=depths,
+            units=profile.provenance.units,
+        ),
     ]
 
 
@@ -84,9 +97,8 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
     position = profile.positions[0] if position is None else position
 
     def by_edit(effect: "Effect", scope: str) -> Json:
-        values = profile.effect(effect)
         return {
-            edit: mean_curve(profile.of(edit, values, scope=scope, position=position))
+            edit: mean_curve(profile.effect(effect, edit=edit, scope=scope, position=position))
             for edit in profile.edits
         }
 
@@ -105,7 +117,10 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
         return {end: found[end].tolist() for end in ("value", "low", "high")}
 
     judged = profile.judged(scope=first, position=position)
-    transferred = profile.transferred
+    transferred = {
+        edit: profile.of("transferred", edit=edit, scope=first, position=position)
+        for edit in profile.edits
+    }
     return to_json(
         {
             "transferred": by_edit("transferred", first),
@@ -117,8 +132,7 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
             "interaction": quantity("interaction"),
             "shares": {part: quantity(f"{part}_share") for part in ("direction", "norm")},
             "over_depths": {
-                edit: float(profile.of(edit, transferred, position=position)[:, judged].nanmean())
-                for edit in profile.edits
+                edit: float(moved[:, judged].nanmean()) for edit, moved in transferred.items()
             },
             "scopes": {
                 scope: {"transferred": by_edit("transferred", scope), **gains(scope)}
@@ -213,11 +227,11 @@ BY_CONSTRUCTION = (
 def _verdict_on_source(profile: "AblationProfile", index: int) -> str:
     parts = {edit: profile.one(edit, index) for edit in ("full", "direction", "norm")}
     moved = {edit: one.transferred() for edit, one in parts.items()}
-    floor = profile.outcome.floor_of("transferred")
+    units, floor = profile.provenance.units, profile.outcome.floor_of("transferred")
     full, direction, norm = (
-        estimate(moved[edit], floor=floor) for edit in ("full", "direction", "norm")
+        estimate(moved[edit], units, floor=floor) for edit in ("full", "direction", "norm")
     )
-    gap = estimate(moved["direction"] - moved["norm"], floor=floor)
+    gap = estimate(moved["direction"] - moved["norm"], units, floor=floor)
     text = (
         f"{_reach(profile, index)}, replacing only the direction moves {direction} of the logit "
         f"difference{in_brackets(parts['direction'])}, replacing only the norm {norm}"
@@ -232,7 +246,7 @@ def _verdict_on_source(profile: "AblationProfile", index: int) -> str:
     if gap.low > 0:
         return text + f"the direction moves more, by {gap}."
     if gap.high < 0:
-        return text + f"the norm moves more, by {estimate(moved['norm'] - moved['direction'])}."
+        return text + f"the norm moves more, by {-gap}."
     return text + f"which moves more cannot be told (difference {gap})."
 
 
@@ -246,17 +260,17 @@ def _verdict_on_change(profile: "AblationProfile", index: int) -> str:
     if not {"kl", "flip"} <= set(profile.metrics):
         return f"{no_answer}; read kl and flip to compare direction and norm."
     parts = {edit: profile.one(edit, index) for edit in ("full", "direction", "norm")}
+    units = profile.provenance.units
 
     def changed(edit: str) -> str:
-        kl = estimate(parts[edit].of("kl"), floor=profile.outcome.floor_of("kl"))
-        flip = estimate(parts[edit].of("flip"))
+        kl, flip = (effect_of(parts[edit], units, name) for name in ("kl", "flip"))
         return f"{flip.percent} of the predictions (KL {kl} nats)"
 
     text = (
         f"{_reach(profile, index)}, {replaced} only the direction changes {changed('direction')}, "
         f"{replaced} only the norm {changed('norm')}, the whole state {changed('full')}: "
     )
-    gap = estimate(parts["direction"].of("kl") - parts["norm"].of("kl"))
+    gap = estimate(parts["direction"].of("kl") - parts["norm"].of("kl"), units)
     if profile.sets_last_state():
         return text + BY_CONSTRUCTION
     if not gap.known:
@@ -273,19 +287,20 @@ def _verdict_on_change(profile: "AblationProfile", index: int) -> str:
 def _controls(profile: "AblationProfile", index: int) -> list[str]:
     """How the source's direction does beside a random one, and how far the norm edit goes."""
     said = []
-    on_source = profile.to == "source"
+    on_source, units = profile.to == "source", profile.provenance.units
     if profile.sets_last_state():
         pass  # a direction put in where the logits are read beats every other by construction
     elif "random_direction" in profile.edits and on_source:
         direction, random = (profile.one(e, index) for e in ("direction", "random_direction"))
-        lead = estimate(direction.transferred() - random.transferred())
+        lead = estimate(direction.transferred() - random.transferred(), units)
         text = (
-            f"A random direction at the same angle moves {effect_of(random)}{in_brackets(random)}"
+            f"A random direction at the same angle moves {effect_of(random, units)}"
+            f"{in_brackets(random)}"
         )
-        if mostly_erased(random):
+        if mostly_erased(random, units):
             gain, loss = (effect_name(name, random.intended) for name in FRACTIONS[1:])
             text += f", most of it {loss}: the base's answer is erased and the other not put in"
-            ahead = estimate(direction.target_gain - random.target_gain)
+            ahead = estimate(direction.target_gain - random.target_gain, units)
             text += f" (the source's direction leads by {ahead} in {gain})"
         text += "; "
         if lead.known and lead.low > 0:
@@ -297,10 +312,10 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
         said.append(text)
     elif "random_direction" in profile.edits and "kl" in profile.metrics:
         kl = {e: profile.one(e, index).of("kl") for e in ("direction", "random_direction")}
-        lead = estimate(kl["direction"] - kl["random_direction"])
+        lead = estimate(kl["direction"] - kl["random_direction"], units)
         text = (
             f"A random direction at the same angle changes the prediction by "
-            f"{effect_of(profile.one('random_direction', index), 'kl')} nats (KL); "
+            f"{effect_of(profile.one('random_direction', index), units, 'kl')} nats (KL); "
         )
         if lead.known and lead.low > 0:
             text += f"the direction put in changes it more, by {lead}."
@@ -315,6 +330,6 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
         text += ", which is little: a weak test of what norms can do"
     if "random_norm" in profile.edits and on_source:
         shuffled = profile.one("random_norm", index)
-        text += f". Another pair's norm moves {effect_of(shuffled)}{in_brackets(shuffled)}"
+        text += f". Another pair's norm moves {effect_of(shuffled, units)}{in_brackets(shuffled)}"
     said.append(text + ".")
     return said

@@ -101,18 +101,22 @@ def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
     ablation = ablation_sweep(model, task, seed=seed)
     geometry = geometry_profile(model, task, seed=seed)
     transition, crossing = find_transition(lens, seed=seed), find_crossing(patch, seed=seed)
+
+    def swap(edit: str) -> list[float | None]:
+        return mean_curve(ablation.of("success", edit=edit, scope="local", position="prediction"))
+
     curves = {
         "lens KL, nats": mean_curve(lens.mean_by_depth(lens.kl)),
         "lens top-1": mean_curve(lens.mean_by_depth(lens.top1_agreement)),
         "patch at the input": mean_curve(patch.efficacy("input")),
         "patch at the prediction": mean_curve(patch.efficacy("prediction")),
-        "direction swap": mean_curve(ablation.of("direction", ablation.success)),
-        "norm swap": mean_curve(ablation.of("norm", ablation.success)),
-        "random direction": mean_curve(ablation.of("random_direction", ablation.success)),
+        "direction swap": swap("direction"),
+        "norm swap": swap("norm"),
+        "random direction": swap("random_direction"),
         "angle–JS Spearman": geometry.angle_js.tolist(),
         "norm–JS Spearman": geometry.norm_js.tolist(),
         "effective rank": geometry.effective_rank.tolist(),
-        "norm": stats.bootstrap_mean(geometry.norm.T.numpy(), n_resamples=1)[0].tolist(),
+        "norm": stats.mean_interval(geometry.norm.T.numpy())[0].tolist(),
     }
     table = markdown_table(
         ("depth", *map(str, range(model.n_layers + 1))),

@@ -18,17 +18,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.circuit.attribution_profile import AttributionProfile
 from lensdepth.circuit.frozen import LINEAR_TOLERANCE, attention_write, final_norm, output_weights
 from lensdepth.model import DepthModel
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import make_provenance
 from lensdepth.site import site_hook
 from lensdepth.sweep.choices import check_stream
-from lensdepth.tasks import Task
 from lensdepth.tasks.joining import Joined
 from lensdepth.tasks.locate import REMEDY, answer_tokens, settle_joining
-from lensdepth.tasks.told import origin
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, TokenBatch
 
 Answers = Sequence[str | int]
@@ -36,6 +36,7 @@ Answers = Sequence[str | int]
 
 @renamed(prompts="task")
 @checked
+@bounded
 def attribute_logits(
     model: DepthModel,
     task: Task | Prompts,
@@ -43,6 +44,7 @@ def attribute_logits(
     answers: Answers | None = None,
     foils: Answers | None = None,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> AttributionProfile:
     """Split an answer's logit at each prompt's last token into what every component adds to it.
 
@@ -58,6 +60,7 @@ def attribute_logits(
             id; by default what the model itself finds most likely.
         foils: one for each plain prompt, to be compared with the answers.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         AttributionProfile; its parts add up to `logit_diff`.
     Raises:
@@ -103,13 +106,12 @@ def attribute_logits(
         provenance=make_provenance(
             caller,
             model.info,
-            task="prompts" if known is None else known.name,
-            prompts=texts,
-            pairs=origin(known),
+            **origin_of(known, texts),
             settings={
                 "answers": "own" if own_answers else "given",
                 "foils": None if foil is None else "given",
                 "batch_size": batch_size,
+                "max_memory": max_memory,
             },
         ),
         targets=tuple(model.token_text(token) for token in target.tolist()),

@@ -134,13 +134,13 @@ class AttributionProfile:
         layer = pd.Series(layers, dtype="Int64")
         return {"layer": layer, "depth": layer + 1, "relative_depth": (layer + 1) / self.n_layers}
 
-    def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
+    def mean_frame(self) -> "pd.DataFrame":
         """One row a component, the largest first: mean over prompts with its 95 % interval."""
         import pandas as pd
 
         from lensdepth import stats
 
-        mean, low, high = stats.bootstrap_mean(self.values.T.numpy(), n_resamples=n_resamples)
+        mean, low, high = stats.mean_interval(self.values.T.numpy(), units=self.provenance.units)
         kinds = [_place(name) for name in self.components]
         frame = pd.DataFrame(
             {

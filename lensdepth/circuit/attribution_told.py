@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def summary(profile: "AttributionProfile") -> Json:
     """The whole, and each component's mean part with its interval, the largest first."""
-    whole = estimate(profile.logit_diff)
+    whole = estimate(profile.logit_diff, units=profile.provenance.units)
     parts = profile.mean_frame()[["component", "value", "low", "high"]]
     return to_json(
         {

@@ -1,9 +1,9 @@
 """Heads, MLPs and whole attention layers: their names, and sets of them.
 
 >>> parse_component("L5H3", n_layers=12, n_heads=12)
-Component(kind='head', layer=5, head=3)
->>> str(parse_component("mlp7", n_layers=12, n_heads=12))
-'MLP7'
+Component(kind='head', layer=5, head=3, at=None)
+>>> str(parse_component("mlp7@input", n_layers=12, n_heads=12))
+'MLP7@input'
 """
 
 import re
@@ -16,6 +16,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.outside import shown
 
 Kind = Literal["head", "attn", "mlp"]
 _FORMS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
@@ -23,6 +24,7 @@ _FORMS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("attn", re.compile(r"ATTN(\d+)", re.IGNORECASE)),
     ("mlp", re.compile(r"MLP(\d+)", re.IGNORECASE)),
 )
+_INDEX = re.compile(r"-?\d{1,9}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Component:
     layer: int
     head: int | None = None
     """Of a `head`; None of the others."""
+    at: str | int | None = None
+    """The tokens at which it is patched: `input`, `prediction`, `all`, an index; None where the
+    others are."""
 
     def __post_init__(self) -> None:
         if (self.kind == "head") != (self.head is not None):
@@ -43,15 +48,20 @@ class Component:
             )
 
     def __str__(self) -> str:
-        """`L5H3`, `ATTN4` or `MLP7`, which `parse_component` reads."""
-        if self.kind == "head":
-            return f"L{self.layer}H{self.head}"
-        return f"{self.kind.upper()}{self.layer}"
+        """`L5H3`, `ATTN4` or `MLP7@input`, which `parse_component` reads."""
+        name = (
+            f"L{self.layer}H{self.head}"
+            if self.kind == "head"
+            else f"{self.kind.upper()}{self.layer}"
+        )
+        return name if self.at is None else f"{name}@{self.at}"
 
 
 @checked
 def parse_component(text: str, n_layers: int, n_heads: int) -> Component:
     """The component of a name: `L5H3` (a head), `MLP7`, or `ATTN4` (all heads of a block).
+
+    Behind an `@` may stand where it is patched: `MLP7@input`, `L5H3@-1`.
 
     Args:
         text: the name; capitals or not.
@@ -60,16 +70,18 @@ def parse_component(text: str, n_layers: int, n_heads: int) -> Component:
     Raises:
         ValueError: it is no such name, or the model has no such block or head.
     """
-    name = text.strip()
+    name, placed, where = (part.strip() for part in text.partition("@"))
     for kind, form in _FORMS:
-        if found := form.fullmatch(name):
-            numbers = [int(number) for number in found.groups()]
-            component = Component(kind, *numbers)
+        if (found := form.fullmatch(name)) and bool(placed) == bool(where):
+            layer, *head = (int(number) for number in found.groups())
+            at = (int(where) if _INDEX.fullmatch(where) else where) if placed else None
+            component = Component(kind, layer, *head, at=at)
             check_component(component, n_layers, n_heads)
             return component
     raise ValueError(
-        f"parse_component: {name!r} names no component; write L5H3 for head 3 of block 5, MLP7 "
-        f"for the MLP of block 7, ATTN4 for all heads of block 4."
+        f"parse_component: {shown(text.strip())} names no component; write L5H3 for head 3 of "
+        f"block 5, MLP7 for the MLP of block 7, ATTN4 for all heads of block 4, and MLP7@input for "
+        f"one that is patched at the input position."
     )
 
 

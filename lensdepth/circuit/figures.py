@@ -15,8 +15,7 @@ from lensdepth import stats
 from lensdepth.circuit.told import run_names
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
 from lensdepth.heatmaps import Axis, depth_axis, effect_heatmap
-from lensdepth.telling.fractions import FRACTIONS, effect_name
-from lensdepth.telling.names import metric_words, success_words
+from lensdepth.telling.fractions import effect_name
 from lensdepth.telling.numbers import Interval, counted, number
 from lensdepth.telling.tokens import signed
 from lensdepth.tokens import told_apart
@@ -106,9 +105,11 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
     names = run_names(result)
     there = [n for n in names if n in frame.index and n not in ("base", "source")]
     colour = dict.fromkeys(names, PALETTE["full"]) | {
-        "circuit": PALETTE["prediction"],
-        "random": PALETTE["control"],
         "complement": PALETTE["input"],
+        **dict.fromkeys(
+            ("circuit", "shared", "circuit removed", "shared removed"), PALETTE["prediction"]
+        ),
+        **dict.fromkeys(("random", "random removed"), PALETTE["control"]),
     }
 
     def bars(column: str, title: str, marks: Sequence[float]) -> Bars:
@@ -124,17 +125,19 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
             marks=marks,
         )
 
+    # Side by side there is no room for whole units; 0 is the base run and 1 the source run in all.
+    panels = [bars("transferred", "transferred fraction", (1.0,))]
+    if result.judged != result.outcome.metrics[0]:
+        panels.insert(0, bars("brought", "of the answer's gain", (1.0,)))
+    panels += [
+        bars(part, effect_name(part, result.outcome.intended), (0.0,))
+        for part in result.fractions[1:]
+    ]
+    if "success" in result.outcome.metrics:
+        panels.append(bars("success", "answer comes first", (1.0,)))
     return horizontal_bars(
         [names[name] for name in there],
-        [
-            bars("transferred", metric_words("transferred").unit, (1.0,)),
-            bars("success", success_words(result.provenance).unit, (1.0,)),
-            *(
-                bars(part, effect_name(part, result.outcome.intended), (0.0,))
-                for part in FRACTIONS[1:]
-                if result.outcome.has_gains
-            ),
-        ],
+        panels,
         title=f"Patching {_listed(result.components)} ({result.mode})",
     )
 
@@ -156,7 +159,9 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
     labels.append("MLP")
     names.append("MLP")
     values = np.concatenate([part.numpy() for part in columns], axis=1)
-    mean, low, high = stats.bootstrap_mean(np.moveaxis(values, -1, 0))
+    mean, low, high = stats.mean_interval(
+        np.moveaxis(values, -1, 0), units=profile.provenance.units
+    )
     # One prompt has an answer that can be named; whatever else there is has many.
     alone = len(profile.targets) == 1
     what = profile.provenance.task

@@ -14,14 +14,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.hooks import check_hook
 from lensdepth.model import DepthModel
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import pattern_hook
 from lensdepth.storage import load_result, save_result
-from lensdepth.tasks import Task
-from lensdepth.tasks.told import origin
+from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import depth_columns
 from lensdepth.tokens import Prompts
 
@@ -124,12 +124,14 @@ class AttentionPatterns:
 
 @renamed(prompts="task")
 @checked
+@bounded
 def attention_patterns(
     model: DepthModel,
     task: Task | Prompts,
     *,
     layers: Sequence[int] | None = None,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> AttentionPatterns:
     """Attention probabilities of every head on every prompt.
 
@@ -138,6 +140,7 @@ def attention_patterns(
         task: a task (its clean prompts), one prompt or several, as text or token ids.
         layers: these blocks; all by default.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Raises:
         ValueError: an empty prompt, a block that is not there, or a model without such a hook.
         RuntimeError: the hook never ran.
@@ -157,10 +160,8 @@ def attention_patterns(
         provenance=make_provenance(
             "attention_patterns",
             model.info,
-            task="prompts" if known is None else known.name,
-            prompts=texts,
-            pairs=origin(known),
-            settings={"layers": asked, "batch_size": batch_size},
+            **origin_of(known, texts),
+            settings={"layers": asked, "batch_size": batch_size, "max_memory": max_memory},
         ),
         layers=torch.tensor(asked),
         patterns=model.attention(batch, asked, batch_size=batch_size),

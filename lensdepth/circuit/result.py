@@ -1,8 +1,9 @@
 """What patching a set of components did: the result, its table and its figure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -10,10 +11,13 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.outcome import ANSWERS, Effects
+from lensdepth.circuit.answers import Answer, answer, share_of
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
+from lensdepth.telling.fractions import FRACTIONS
+from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +29,21 @@ SETS: tuple[Patched, ...] = get_args(Patched)
 ALSO: tuple[str, ...] = ("success", *ANSWERS)
 
 
+def way_of(runs: Effects, metric: str) -> Float[Tensor, " pair"]:
+    """How far the runs' source is from their base."""
+    return runs.unedited("source", metric) - runs.unedited("base", metric)
+
+
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CircuitResult:
-    """Logit difference and success with a set of components patched, its complement, everything.
+    """What a set of components does: is it enough, and is it needed?
 
-    A faithful circuit transfers nearly as much as everything; a complete one leaves its complement
-    nothing to transfer. What a pair does not have is NaN.
+    Enough is a set that, given the source run's outputs, brings most of the change from the base
+    run to the source run. Needed is one without which most of it is lost: in the source run it gets
+    the base run's outputs back. Neither follows from the other: of two components that do the same,
+    either is enough and none needed; of two that only work together, either is needed and none
+    enough. What a pair does not have is NaN.
     """
 
     MADE_BY: ClassVar[str] = "patch_components(model, task, components)"
@@ -49,9 +61,15 @@ class CircuitResult:
     positions: tuple[str, ...]
     """Where they are patched, all in one run."""
     outcome: Effects
-    """By set (those of SETS, then the random ones) and pair."""
+    """Patched into the base run, by set and pair: those of SETS, the set at the tokens alone that
+    both prompts share (`shared`, where it is patched at others too), the random sets."""
+    removed: Effects
+    """Set back in the source run, which is the edited one here, likewise: the set (`circuit`), at
+    shared tokens alone, the random sets. Its base is the source run, its source the base run."""
     random_components: tuple[tuple[str, ...], ...]
-    """The control: sets of as many heads and MLPs, drawn from the whole model."""
+    """The control: as many heads and MLPs at the same tokens, drawn from the whole model."""
+    all_drawn: bool
+    """Whether these are fewer than were asked for, there being hardly any others."""
     self_patch_error: float
     """Largest change of any logit when the base run's own outputs are put back, in the first
     pairs; must be 0 up to rounding."""
@@ -82,11 +100,22 @@ class CircuitResult:
     @property
     def random_values(self) -> Float[Tensor, "draw pair"]:
         """The main metric with the random sets."""
-        return self.outcome.of()[len(SETS) :]
+        return self.outcome.of()[self._first_random :]
 
     @property
     def random_success(self) -> Float[Tensor, "draw pair"]:
-        return self.outcome.of("success", owner="CircuitResult")[len(SETS) :]
+        return self.outcome.of("success", owner="CircuitResult")[self._first_random :]
+
+    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("success", set="circuit")`.
+
+        Args:
+            metric: one of the metrics, `"effect"` or `"transferred"`.
+            labels: of `set`; None stands for the first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        return self.outcome.of(metric, owner="CircuitResult", **labels)
 
     @property
     def transferred(self) -> Float[Tensor, "set pair"]:
@@ -106,43 +135,100 @@ class CircuitResult:
     @property
     def random_transferred(self) -> Float[Tensor, "draw pair"]:
         """The same of the random sets."""
-        return self.outcome.transferred()[len(SETS) :]
+        return self.outcome.transferred()[self._first_random :]
+
+    @property
+    def fractions(self) -> tuple[str, ...]:
+        """The transferred fraction, and what it is made of where that was read off."""
+        return FRACTIONS if self.outcome.has_gains else FRACTIONS[:1]
+
+    @property
+    def lost(self) -> Float[Tensor, " pair"]:
+        """Share of the main metric's change that the source run loses when the set gets the base
+        run's outputs back: 0 none, 1 all of it."""
+        return self.removed.transferred()[0]
+
+    @property
+    def n_random(self) -> int:
+        return len(self.random_components)
+
+    @property
+    def _first_random(self) -> int:
+        return len(self.outcome.coords["set"]) - self.n_random
+
+    @property
+    def patches_input(self) -> bool:
+        """Whether the set is patched at tokens that differ between base and source."""
+        return "shared" in self.outcome.coords["set"]
+
+    @property
+    def judged(self) -> str:
+        """The metric that `enough` and `needed` go by: the logit of the source run's own answer
+        (see `metrics.answer_logit`) where it was read beside the logit difference, so that an
+        answer erased passes for none brought; else, and where that answer gains nothing from base
+        to source run, the main metric."""
+        main, own = self.outcome.metrics[0], ANSWERS[0 if self.mode == "denoise" else 1]
+        if main != "logit_diff" or own not in self.outcome.metrics:
+            return main
+        return own if way_of(self.outcome, own).mean() > 0 else main
+
+    @property
+    def enough(self) -> Answer:
+        """Whether the set brings most of the change, and more than random sets do."""
+        return self._answer(self.outcome)
+
+    @property
+    def needed(self) -> Answer:
+        """Whether most of the change is lost without the set, and more than without random sets."""
+        return self._answer(self.removed)
+
+    def _answer(self, runs: Effects) -> Answer:
+        moved, names = runs.change(self.judged), runs.names("set")
+        return answer(
+            moved[0],
+            moved[names.index("shared")] if self.patches_input else None,
+            moved[len(names) - self.n_random :],
+            way_of(runs, self.judged),
+            self.provenance.units,
+        )
 
     @property
     def random_p(self) -> float:
-        """Share of random sets whose mean transferred fraction reaches the circuit's, itself
-        counted in; NaN without random sets."""
-        if not len(self.random_values):
-            return float("nan")
-        null = self.random_transferred.nanmean(1).numpy()
-        return stats.permutation_p(float(self.transferred[0].nanmean()), null)
-
-    @property
-    def _with_unedited(self) -> Effects:
-        """The base and the source run as sets of their own, in front of the others."""
-        found = self.outcome
-        unedited = torch.stack([found.base, found.source], dim=1)
-        return replace(
-            found,
-            coords={"set": ("base", "source", *found.coords["set"])},
-            values=torch.cat([unedited, found.values], dim=1),
-        )
+        """Share of sets that bring as much as the circuit, itself counted in; NaN without random
+        ones."""
+        return self.enough.p
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a pair and run: base, source, each of SETS and each random set."""
+        """One row a pair and run: base, source, what was patched in, and what was set back.
+
+        `patched` names the run; those of the source run end in "removed", `effect` is their change
+        against it, and their `transferred` is what is left of 1, in parts as of the others.
+        """
         import pandas as pd
 
-        frame = self._with_unedited.to_frame("resid_pre", self.n_layers)
-        drawn = frame["set"].str.startswith("random ")
-        number = frame["set"].str.removeprefix("random ").where(drawn)
-        frame.insert(0, "patched", frame["set"].where(~drawn, "random"))
-        frame.insert(1, "draw", pd.to_numeric(number).astype("Int64"))
+        found = self.outcome
+        unedited = replace(
+            found,
+            coords={"set": ("base", "source", *found.coords["set"])},
+            values=torch.cat([torch.stack([found.base, found.source], 1), found.values], dim=1),
+        )
+        # Base and source of a pair stay what they are, whichever of them is edited.
+        set_back = replace(self.removed, base=found.base, source=found.source)
+        there, back = (one.to_frame("resid_pre", self.n_layers) for one in (unedited, set_back))
+        main = found.metrics[0]
+        back["effect"] = back[main] - back[f"source_{main}"]
+        frame = pd.concat([there, back], ignore_index=True)
+        named = frame["set"].str.extract(r"^(\D+?)(?: (\d+))?$")
+        named.loc[len(there) :, 0] += " removed"
+        frame.insert(0, "patched", named[0])
+        frame.insert(1, "draw", pd.to_numeric(named[1]).astype("Int64"))
         return frame.drop(columns="set")
 
-    def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
+    def mean_frame(self) -> "pd.DataFrame":
         """One row a run, with mean and 95 % interval over pairs of each number.
 
-        A random set's number is, for each pair, the mean over all draws.
+        A random set's number is, for each pair, the mean over all draws. `brought` is the share of
+        the way by which `enough` and `needed` are judged.
         """
         import pandas as pd
 
@@ -151,14 +237,39 @@ class CircuitResult:
         rows = []
         for name in frame["patched"].unique():
             row: dict[str, object] = {"patched": name}
-            parts = ("target_gain", "foil_loss") if self.outcome.has_gains else ()
-            for column in (*self.outcome.metrics, "transferred", *parts):
-                values = wide.loc[name, column].to_numpy(dtype=float)
-                mean, low, high = stats.bootstrap_mean(values, n_resamples=n_resamples)
-                row |= {column: float(mean), f"{column}_low": float(low)}
-                row[f"{column}_high"] = float(high)
+            found: dict[str, Sequence[Any]] = {
+                column: stats.mean_interval(
+                    wide.loc[name, column].to_numpy(dtype=float), units=self.provenance.units
+                )
+                for column in (*self.outcome.metrics, *self.fractions)
+            }
+            brought = self.brought(str(name))
+            found["brought"] = brought.value, brought.low, brought.high
+            for column, ends in found.items():
+                for end, value in zip(("", "_low", "_high"), ends, strict=True):
+                    row[column + end] = float(value)
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def brought(self, run: str) -> Interval:
+        """Share of the way from base to source run that runs of one name have gone, in `judged`.
+
+        A quotient of means over pairs, since single pairs may have next to no way.
+
+        Args:
+            run: as in the column `patched` of `mean_frame`.
+        """
+        if run in ("base", "source"):
+            at = float(run == "source")
+            return Interval(value=at, low=at, high=at)
+        runs = self.removed if run.endswith("removed") else self.outcome
+        kind = run.removesuffix(" removed")
+        mine = [name.partition(" ")[0] == kind for name in runs.names("set")]
+        moved = runs.change(self.judged)[torch.tensor(mine)].mean(0)
+        share = share_of(moved, way_of(runs, self.judged), self.provenance.units)
+        if runs is self.outcome:
+            return share
+        return Interval(value=1 - share.value, low=1 - share.high, high=1 - share.low)
 
     def plot(self) -> "Figure":
         """Transferred fraction and success of each run as bars, with 95 % intervals."""

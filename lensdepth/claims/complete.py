@@ -9,6 +9,8 @@ from tqdm.auto import tqdm
 from lensdepth.ablation.dose import dose_response
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
+from lensdepth.claims.contrasts import contrast_sweep
 from lensdepth.claims.evidence import FACTORS, N_FOLDS, PROFILES, STREAM, Evidence, reason_of
 from lensdepth.geometry.reading import read_states
 from lensdepth.locality.compare import compare_local_global
@@ -20,6 +22,7 @@ from lensdepth.tasks.task import Task
 
 
 @checked
+@bounded
 def complete_evidence(
     model: DepthModel,
     task: Task,
@@ -27,6 +30,8 @@ def complete_evidence(
     *,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
+    lean: bool = False,
 ) -> Evidence:
     """Run the sweeps that are absent by their public functions.
 
@@ -37,23 +42,30 @@ def complete_evidence(
         task: pairs with input positions.
         evidence: what has been measured on them already; see `check_evidence`.
         seed: of the sweeps' controls.
-        batch_size: prompts in one forward pass of the reading.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
+        lean: run what statements need alone: no controls of patches, no trajectory. What comes out
+            serves no other purpose.
     """
     known = Evidence() if evidence is None else evidence
     positions = ("input", "prediction")
+    also: dict[str, Any] = {"also": ("success",)} if lean else {}
+    bare: dict[str, Any] = {**also, "controls": ()} if lean else {}
     runs: dict[str, Callable[[], Any]] = {
-        "patch": lambda: patch_sweep(model, task, positions=positions, seed=seed),
+        "patch": lambda: patch_sweep(model, task, positions=positions, seed=seed, **bare),
         "reading": lambda: read_states(model, task, batch_size=batch_size),
-        "ablation": lambda: ablation_sweep(model, task, seed=seed),
+        "ablation": lambda: ablation_sweep(model, task, seed=seed, **also),
         "dose": lambda: dose_response(model, task, angles=(), factors=FACTORS, seed=seed),
         "steering": lambda: steering_sweep(
-            model, task, scopes=("local",), n_folds=N_FOLDS, seed=seed
+            model, task, scopes=("local",), n_folds=N_FOLDS, seed=seed, **also
         ),
         "locality": lambda: compare_local_global(model, task, stream=STREAM),
         "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),
+        "contrasts": lambda: contrast_sweep(model, task, seed=seed),
     }
     found: dict[str, Any] = {}
-    refused = dict(known.refused)
+    refused = {"trajectory": "it is not asked for"} if lean else {}
+    refused |= known.refused
     if "locality" in refused:
         refused.setdefault("trajectory", refused["locality"])
     absent = [name for name in PROFILES if name not in known.profiles and name not in refused]

@@ -1,22 +1,21 @@
-"""Numbers with a standard error that knows which pairs share a prompt.
+"""Numbers with a standard error that knows which pairs go together.
 
-Every estimate is a function of means over pairs. Two pairs that share a prompt are not independent,
-and one prompt can stand in many pairs, so the variance adds up the products of all pairs of pairs
-that have a prompt in common.
-
-Source: Aronow, Samii & Assenova 2015, "Cluster-Robust Variance Estimation for Dyadic Data"; the
-function's part by the delta method.
+Every estimate is a function of means over pairs. Pairs that share a word, a template or a prompt
+are not independent, so the variance is the clustered one of `covariance`, over a task's units; the
+function's part comes by the delta method.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray as Array
 from scipy import stats as distributions
 
+from lensdepth.covariance import variance_of_sum
 from lensdepth.stats import LEVEL
+from lensdepth.units import FEWEST_UNITS, Units, count, take
 
 LEAST_P = 1e-6
 """Further out the tail of Student's t says nothing about means of so few prompts."""
@@ -31,7 +30,9 @@ class Estimate:
     value: float
     se: float
     n: int
-    """Different prompts."""
+    """Independent units."""
+    df: float | None = None
+    """Degrees of freedom of the standard error; n - 1 by default."""
 
     @property
     def low(self) -> float:
@@ -44,8 +45,12 @@ class Estimate:
         return self.value + self._reach
 
     @property
+    def _df(self) -> float:
+        return float(self.n - 1) if self.df is None else self.df
+
+    @property
     def _reach(self) -> float:
-        return self.se * float(distributions.t.ppf((1 + LEVEL) / 2, self.n - 1))
+        return self.se * float(distributions.t.ppf((1 + LEVEL) / 2, self._df))
 
     def p_above(self, threshold: float) -> float:
         """One-sided p against "the number is at most this"."""
@@ -56,46 +61,32 @@ class Estimate:
         return self._tail((threshold - self.value) / self.se)
 
     def _tail(self, t: float) -> float:
-        return max(float(distributions.t.sf(t, self.n - 1)), LEAST_P)
-
-
-def sharing(*prompts: Sequence[str]) -> Bool[Array, "pair pair"]:
-    """Which pairs have a prompt in common, in whichever role.
-
-    Args:
-        prompts: the prompts of every pair, role by role: `sharing(task.clean, task.corrupted)`.
-    """
-    names = {text: i for i, text in enumerate(dict.fromkeys(p for role in prompts for p in role))}
-    member = np.zeros((len(prompts[0]), len(names)), dtype=np.int64)
-    for role in prompts:
-        member[np.arange(len(role)), [names[text] for text in role]] = 1
-    return member @ member.T > 0
+        return max(float(distributions.t.sf(t, self._df)), LEAST_P)
 
 
 def estimate(
     values: Float[Array, "pair *shape"],
-    share: Bool[Array, "pair pair"],
+    units: Units,
     function: Callable[[Float[Array, "*shape"]], float] | None = None,
     *,
-    n: int,
     floor: float | None = None,
 ) -> Estimate:
     """A function of the mean over pairs, with its standard error.
 
     Args:
         values: one row a pair; rows with NaN are left out.
-        share: which pairs have a prompt in common.
+        units: which pairs go together.
         function: from the mean row to a number; the mean itself by default.
-        n: different prompts behind the pairs.
         floor: least standard error; 1 / pairs by default, which is what it would be if one pair in
             all had come out the other way: outcomes that never differ are not known exactly.
     Returns:
-        Estimate; NaN where fewer than two pairs are left.
+        Estimate; NaN where fewer than six units are left.
     """
     flat = values.reshape(len(values), -1).astype(float)
     whole = ~np.isnan(flat).any(1)
-    flat, share = flat[whole], share[np.ix_(whole, whole)]
-    if len(flat) < 2:
+    flat, units = flat[whole], take(units, whole)
+    n = count(units, len(flat))
+    if n < FEWEST_UNITS:
         return Estimate(value=float("nan"), se=float("nan"), n=max(n, 2))
 
     def at(mean: Float[Array, " number"]) -> float:
@@ -104,9 +95,10 @@ def estimate(
 
     mean = flat.mean(0)
     influence = (flat - mean) @ _gradient(at, mean, flat.std(0))
-    variance = _variance(influence, share)
+    variance, df = variance_of_sum(influence[:, None] / len(flat), units)
     least = 1 / len(flat) if floor is None else floor
-    return Estimate(value=at(mean), se=max(float(np.sqrt(variance)), least), n=max(n, 2))
+    se = max(float(np.sqrt(variance[0])), least)
+    return Estimate(value=at(mean), se=se, n=n, df=float(df[0]))
 
 
 def _gradient(
@@ -121,13 +113,6 @@ def _gradient(
         step[i] = STEP * spread
         slopes[i] = (function(at + step) - function(at - step)) / (2 * step[i])
     return slopes
-
-
-def _variance(influence: Float[Array, " pair"], share: Bool[Array, "pair pair"]) -> float:
-    """Of the mean of the influences, never less than if all pairs were independent."""
-    n = len(influence)
-    independent = float(influence @ influence)
-    return max(float(influence @ share @ influence), independent) / (n * (n - 1))
 
 
 def ratio(mean: Float[Array, "2"]) -> float:

@@ -4,22 +4,29 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray as Array
+from tqdm.auto import tqdm
 
 from lensdepth import stats
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
+from lensdepth.claims.architecture import N_TWINS, Draws
 from lensdepth.claims.complete import complete_evidence
-from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.coupling import coupling_numbers
+from lensdepth.claims.deals import Number
 from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
-from lensdepth.claims.grounds import Grounds, lay_grounds
-from lensdepth.claims.measures import Unmeasured, handover_curve, measure
+from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
+from lensdepth.claims.measures import Nothing, Unmeasured, handover_curve, measure
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
-from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, of_claim
+from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
+from lensdepth.claims.twins import own_task
 from lensdepth.claims.verdict import Judged, all_of, decide
+from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
+from lensdepth.outside import reason
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.tasks.build import answered_rightly
 from lensdepth.tasks.task import Task
-from lensdepth.tasks.told import origin
+from lensdepth.untrained import untrained
 
 FEWEST_PAIRS = 30
 """Pairs with fewer than this settle nothing: depths are chosen on about a third of them."""
@@ -33,13 +40,16 @@ WEAK_NORMS = 0.05
 
 
 @checked
+@bounded
 def evaluate_claims(
     model: DepthModel,
     task: Task,
     *,
     evidence: Evidence | None = None,
+    twins: int = N_TWINS,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> ClaimTable:
     """Test the claims C1 ... C7 of the study, each against its smallest effect that matters.
 
@@ -49,6 +59,10 @@ def evaluate_claims(
     the claims by Holm's method. Depths are chosen on pairs that share no prompt with the pair
     tested. Depth L, where the final norm settles what a norm can do, takes no part.
 
+    Beside every number stand those of untrained twins (`lensdepth.untrained`), on these prompts
+    with their own answers. What twins pass as well is by architecture: a claim all of whose
+    statements are cannot be supported.
+
     Args:
         model: any wrapped model.
         task: pairs; those with `keep="correct"` are what the claims are about, and pairs that the
@@ -56,36 +70,116 @@ def evaluate_claims(
         evidence: what has been measured on this task already; the rest is measured here. Where the
             model answers some pairs wrongly, all of it is measured here, on the others: controls,
             centroids and random directions depend on which pairs there are.
-        seed: of the groups of prompts and of the controls.
+        twins: how many untrained twins are drawn, each measured on 60 pairs at most; 0 for none,
+            and then nothing is known to be by architecture.
+        seed: of the groups of prompts, of the controls and of the twins' weights.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         ClaimTable, with a reason wherever a claim could not be tested.
     Raises:
-        ValueError: the task has plain prompts alone, or the evidence is of another model, other
-            prompts, another seed or other options.
-    Source: Haim & McNamee, arXiv 2602.04931.
+        ValueError: the task has plain prompts alone, a negative number of twins, or the evidence
+            is of another model, other prompts, another seed or other options.
+    Source: Haim & McNamee, arXiv 2602.04931, versions 1 and 2; `lensdepth.claims.statements` says
+        of each statement whose it is.
     Example:
         >>> evaluate_claims(model, load_task("months", model)).verdict("C1")
     """
     check_pairs(task, caller="evaluate_claims")
+    if twins < 0:
+        raise ValueError(f"evaluate_claims: twins must be 0 or more, got {twins}.")
     if evidence is not None:
         check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_claims")
     model.check_weights()
     clean, corrupted = answered_rightly(task, model)
     right = (clean & corrupted).numpy()
     accuracy = float(right.mean()) * _kept_share(task)
-    reason = _cannot_test(model, task, int(right.sum()), accuracy)
-    if reason is not None:
+    why = _cannot_test(model, task, int(right.sum()), accuracy)
+    if why is not None:
         kept = task.select(right) if right.any() else task
-        return judge(model.info, kept, reason, accuracy=accuracy, n=int(right.sum()), seed=seed)
+        n = int(right.sum())
+        return judge(model.info, kept, why, accuracy=accuracy, n=n, seed=seed, twins=twins)
     kept, known = (task, evidence) if right.all() else (task.select(right), None)
     whole = complete_evidence(model, kept, known, seed=seed, batch_size=batch_size)
     grounds = lay_grounds(kept, whole, seed=seed)
-    return judge(model.info, kept, grounds, accuracy=accuracy, n=len(kept), seed=seed)
+    draws = draw_twins(model, kept, twins, seed=seed, batch_size=batch_size)
+    return judge(
+        model.info, kept, grounds, accuracy=accuracy, n=len(kept), seed=seed, twins=twins,
+        draws=draws,
+    )  # fmt: skip
+
+
+MOST_TRIES = 2
+"""Twins drawn for each one wanted, at most."""
+TWIN_DEALS = 4
+"""Deals of a twin's prompts into groups: its numbers are not told more exactly than its draw."""
+
+
+def draw_twins(
+    model: DepthModel, task: Task, n: int, *, seed: int, batch_size: int | None = None
+) -> Draws:
+    """The statements' numbers on untrained twins of a model, on the same prompts.
+
+    A twin that answers too few of these pairs in two ways is left out, and another one drawn in its
+    place; where there are too few all the same, or none can be made, the note says why.
+
+    Args:
+        model: it is left as it is.
+        task: pairs that it answers rightly.
+        n: twins to draw; the k-th has the weights of seed + k.
+        seed: of the weights, the groups and the controls.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+    """
+    numbers: list[dict[str, float | None]] = []
+    notes: dict[str, None] = {}
+    for k in tqdm(range(MOST_TRIES * n), desc="untrained twins", disable=None, leave=False):
+        if len(numbers) == n:
+            break
+        try:
+            twin = untrained(model, seed=seed + k)
+        except ValueError as refusal:  # the next one would fare no better
+            notes[reason(refusal)] = None
+            break
+        try:
+            own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
+            whole = complete_evidence(twin, own, seed=seed, batch_size=batch_size, lean=True)
+        except ValueError as refusal:
+            notes[reason(refusal)] = None
+            continue
+        grounds = lay_grounds(own, whole, seed=seed, n_deals=TWIN_DEALS)
+        if grounds.zones is None:
+            notes[grounds.absent["zones"]] = None
+            continue
+        values: dict[str, float | None] = {}
+        for one in STATEMENTS:
+            try:
+                values[one.key] = measure(one.key, grounds).found.value
+            except Nothing:  # which passes nothing
+                values[one.key] = None
+            except Unmeasured:  # which says nothing of it
+                continue
+        # Angles against predictions need no answers: of all prompts, more than the twin has pairs.
+        geometry = geometry_of(read_states(twin, task, batch_size=batch_size))
+        early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5
+        coupled = coupling_numbers(task.clean, geometry, early, late) or {}
+        numbers.append(values | {f"C4 {word}": value for word, value in coupled.items()})
+    note = ""
+    if len(numbers) < n:
+        which = "no untrained twin" if not numbers else f"{len(numbers)} of {n} untrained twins"
+        note = f"{which} could be measured: {'; '.join(notes)}"
+    return Draws(numbers=tuple(numbers), note=note)
 
 
 def judge(
-    model: ModelInfo, task: Task, on: Grounds | str, *, accuracy: float, n: int, seed: int
+    model: ModelInfo,
+    task: Task,
+    on: Grounds | str,
+    *,
+    accuracy: float,
+    n: int,
+    seed: int,
+    twins: int = 0,
+    draws: Draws | None = None,
 ) -> ClaimTable:
     """Every statement's number and every claim's verdict; nothing is run.
 
@@ -96,19 +190,19 @@ def judge(
         accuracy: share of the drawn pairs that the model answers rightly.
         n: number of pairs that it answers rightly.
         seed: of the groups of prompts and of the controls.
+        twins: how many were asked for.
+        draws: the numbers of those that were measured.
     """
-    findings = [_finding(one, on) for one in STATEMENTS]
+    draws = Draws() if draws is None else draws
+    findings = [_finding(one, on, draws) for one in STATEMENTS]
     located = 0.0 if isinstance(on, str) or on.zones is None else on.zones.located
     curve = _curve(on, model.n_layers)
     return ClaimTable(
         provenance=make_provenance(
             "evaluate_claims",
             model,
-            task=task.name,
-            prompts=task.clean,
-            corrupted=task.corrupted or (),
-            pairs=origin(task),
-            settings={},
+            **task.origin,
+            settings={"twins": twins},
             seed=seed,
         ),
         claims=tuple(judge_claims(findings)),
@@ -120,6 +214,8 @@ def judge(
         handover=torch.from_numpy(curve[0]).float(),
         handover_low=torch.from_numpy(curve[1]).float(),
         handover_high=torch.from_numpy(curve[2]).float(),
+        n_twins=len(draws.numbers),
+        twins_note=draws.note,
     )
 
 
@@ -150,7 +246,7 @@ def _cannot_test(model: DepthModel, task: Task, n_right: int, accuracy: float) -
     return None
 
 
-def _finding(one: Statement, on: Grounds | str) -> Finding:
+def _finding(one: Statement, on: Grounds | str, draws: Draws) -> Finding:
     found, why = _number(one.key, on)
     return make_finding(
         one.key,
@@ -159,11 +255,20 @@ def _finding(one: Statement, on: Grounds | str) -> Finding:
         unit=one.unit,
         expect=one.expect,
         threshold=one.threshold,
+        bounds=one.bounds,
         reason=why if found is None else _bear_in_mind(one, on),
+        origin=one.origin,
+        twin=draws.beside(
+            one.key,
+            None if found is None else found.found,
+            one.expect,
+            one.threshold,
+            n_statements=len(of_claim(one.claim)),
+        ),
     )
 
 
-def _number(key: str, on: Grounds | str) -> tuple[Estimate | None, str]:
+def _number(key: str, on: Grounds | str) -> tuple[Number | None, str]:
     """A statement's number, or why there is none."""
     if isinstance(on, str):
         return None, on
@@ -175,7 +280,7 @@ def _number(key: str, on: Grounds | str) -> tuple[Estimate | None, str]:
 
 def _bear_in_mind(one: Statement, on: Grounds | str) -> str:
     """What makes a number weaker than it looks."""
-    if one.key in ("C5 norm does nothing", "C5 beats norm", "C6 norm decides nothing"):
+    if one.key in ("C5 norm does nothing", "C6 norm decides nothing"):
         assert isinstance(on, Grounds)
         assert on.ablation is not None
         assert on.zones is not None
@@ -199,11 +304,15 @@ def _beside(on: Grounds | str) -> list[Finding]:
     return rows
 
 
+BY_ARCHITECTURE = (
+    "it holds by architecture: untrained twins of the model pass every statement of it as well, "
+    "and no number of the model's lies beyond theirs"
+)
+
+
 def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
     """A verdict for each claim, from the findings of its statements."""
-    by_claim = {
-        claim: [one for one in findings if one.key.split(" ", 1)[0] == claim] for claim in TITLES
-    }
+    by_claim = {claim: [one for one in findings if claim_of(one.key) == claim] for claim in TITLES}
     judged, testable = {}, []
     for claim, parts in by_claim.items():
         # A part that could not be measured leaves a claim open, unless another speaks against it.
@@ -227,6 +336,8 @@ def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
         reasons = dict.fromkeys(
             part.reason for part in (open_parts if verdict == "cannot tell" else []) or parts
         )
+        if verdict == "supported" and all(part.twin.says_nothing for part in parts):
+            verdict, reasons = "cannot tell", {BY_ARCHITECTURE: None} | reasons
         verdicts.append(
             ClaimVerdict(
                 claim=claim,
@@ -247,4 +358,4 @@ def _curve(
     if isinstance(on, str) or on.patch is None:
         nothing = np.full(n_layers + 1, np.nan)
         return nothing, nothing, nothing
-    return stats.bootstrap_mean(handover_curve(on))
+    return stats.mean_interval(handover_curve(on), units=on.patch.provenance.units)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from lensdepth.ablation.dose_profile import DoseProfile
 from lensdepth.ablation.profile import AblationProfile
+from lensdepth.claims.contrasts import Contrasts
 from lensdepth.geometry.reading import Reading
 from lensdepth.locality.profile import LocalityProfile
 from lensdepth.locality.trajectory_profile import TrajectoryProfile
@@ -48,11 +49,13 @@ class Evidence:
     dose: DoseProfile | None = None
     """`dose_response(model, task)`: norms halved and doubled among its doses."""
     steering: SteeringProfile | None = None
-    """`steering_sweep(model, task)`: at both positions."""
+    """Of steering at both positions."""
     locality: LocalityProfile | None = None
     """`compare_local_global(model, task, stream="attn_out")`."""
     trajectory: TrajectoryProfile | None = None
     """`trajectory_response(model, task, stream="attn_out")`."""
+    contrasts: Contrasts | None = None
+    """`lensdepth.claims.contrasts.contrast_sweep(model, task)`."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Name of a profile -> why there can be none of these prompts."""
 
@@ -74,7 +77,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "method": "exact",
         "heads": (),
         "positions": {"input", "prediction"},
-        "metrics": {"success"},
+        "metrics": {"logit_diff", "success"},
     },
     "reading": {},
     "ablation": {
@@ -104,6 +107,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     },
     "locality": _ATTENTION | {"metric": "logit_diff"},
     "trajectory": _ATTENTION | {"read": "prediction"},
+    "contrasts": {"mode": "denoise"},
 }
 """Profile -> option -> what it must be, or in braces what must be among it."""
 
@@ -162,6 +166,8 @@ def _difference(name: str, profile: Any, model: ModelInfo, task: Task, seed: int
                 return f"without {', '.join(lacking)} among its {option}"
         elif given != wanted:
             return f"of {option} {given!r}, and {wanted!r} is needed"
+    if name == "contrasts":
+        return ""
     depths = profile.edited if name == "trajectory" else getattr(profile, "depths", None)
     n_places = model.n_layers + (name not in ("locality", "trajectory"))
     if depths is not None and depths.tolist() != list(range(n_places)):

@@ -11,7 +11,8 @@ from numpy import ndarray as Array
 from tqdm.auto import tqdm
 
 from lensdepth.arguments import checked
-from lensdepth.claims.estimate import Estimate, estimate, sharing
+from lensdepth.bounds import bounded
+from lensdepth.claims.estimate import Estimate, estimate
 from lensdepth.claims.evidence import Evidence, check_evidence
 from lensdepth.claims.hypothesis import Condition, Hypothesis, parse_depths
 from lensdepth.claims.result import Finding, make_finding
@@ -35,18 +36,12 @@ from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import last_place
 from lensdepth.storage import load_result, save_result
 from lensdepth.tasks.task import Task
-from lensdepth.tasks.told import origin
+from lensdepth.telling.names import metric_words
+from lensdepth.units import take
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
-
-UNITS = {
-    "transferred": "transferred fraction",
-    "logit_diff": "nats",
-    "success": "share of pairs",
-    "kl": "nats",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +99,7 @@ class HypothesisTable:
 
 
 @checked
+@bounded
 def evaluate_hypotheses(
     model: DepthModel,
     task: Task,
@@ -111,6 +107,8 @@ def evaluate_hypotheses(
     *,
     evidence: Evidence | None = None,
     seed: int = 0,
+    batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> HypothesisTable:
     """Test each hypothesis on the task's pairs.
 
@@ -125,6 +123,8 @@ def evaluate_hypotheses(
         evidence: patches and ablations that were measured on this task already, as for
             `evaluate_claims`; whatever else is needed is measured here.
         seed: of groups, folds and controls.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         HypothesisTable.
     Raises:
@@ -152,10 +152,7 @@ def evaluate_hypotheses(
         provenance=make_provenance(
             "evaluate_hypotheses",
             model.info,
-            task=task.name,
-            prompts=task.clean,
-            corrupted=task.corrupted,
-            pairs=origin(task),
+            **task.origin,
             settings={"hypotheses": [one.says for one in hypotheses]},
             seed=seed,
         ),
@@ -282,7 +279,7 @@ def _finding(
         one.name,
         found,
         says=one.says,
-        unit=UNITS[one.metric],
+        unit=metric_words(one.metric).scale,
         expect=one.expect,
         threshold=one.threshold,
         reason=reason if found is None else _bear_in_mind(one, n_layers),
@@ -357,16 +354,12 @@ def _difference(first: Side, second: Side, at: Bool[Array, "pair depth"], task: 
         columns += [np.where(side.pairs, mean, 0.0), np.where(side.pairs, side.unit, 0.0)]
     either = first.pairs | second.pairs
     assert task.corrupted is not None
-    share = sharing(task.clean, task.corrupted)[np.ix_(either, either)]
-    prompts = {
-        p for pair, mine in zip(zip(task.clean, task.corrupted, strict=True), either, strict=True)
-        if mine for p in pair
-    }  # fmt: skip
+    units = take(task.units, either)
 
     def difference(mean: Float[Array, "4"]) -> float:
         return float(mean[0] / mean[1] - mean[2] / mean[3])
 
-    return estimate(np.stack(columns, axis=1)[either], share, difference, n=len(prompts))
+    return estimate(np.stack(columns, axis=1)[either], units, difference)
 
 
 def _verdicts(

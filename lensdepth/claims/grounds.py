@@ -1,12 +1,15 @@
 """The evidence in numbers by pair, with the depths that other pairs choose: computed, not run."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray as Array
 
 from lensdepth.ablation.profile import AblationProfile
-from lensdepth.claims.estimate import sharing
+from lensdepth.claims.contrasts import Contrasts
+from lensdepth.claims.coupling import N_HALVES, late_couplings
+from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.evidence import FACTORS, Evidence, norm_doses
 from lensdepth.claims.states import Geometry, mean_cosine
 from lensdepth.claims.zones import Zones, deal_groups, find_zones
@@ -15,6 +18,7 @@ from lensdepth.locality.profile import LocalityProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
+from lensdepth.units import Units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,10 +26,14 @@ class Grounds:
     """What the statements are measured on; what there is not is None, with a reason."""
 
     task: Task
-    share: Bool[Array, "pair pair"]
+    units: Units
+    """Which pairs go together."""
     n_prompts: int
     patch: PatchProfile | None
     zones: Zones | None
+    deals: tuple[Zones, ...]
+    """Zones of the prompts dealt into groups again and again; the first are `zones`. What depends
+    on the deal is averaged over them."""
     geometry: Geometry | None
     ablation: AblationProfile | None
     scaled: Float[Array, "pair depth"] | None
@@ -33,35 +41,56 @@ class Grounds:
     steering: SteeringProfile | None
     locality: LocalityProfile | None
     persistence: Float[Array, "pair block"] | None
+    contrasts: Contrasts | None
+    seed: int
+    """Of the deals, and of the random projections that the norm is held against."""
     absent: dict[str, str]
     """Name of a field -> why it is None."""
+
+    @cached_property
+    def couplings(self) -> list[dict[str, Estimate] | None]:
+        """Of the clean prompts, for each deal: the numbers of C4, or None."""
+        assert self.geometry is not None
+        n_halves = max(N_HALVES // len(self.deals), LEAST_HALVES)
+        return [
+            late_couplings(self.task.clean, self.geometry, zones, n_halves=n_halves)
+            for zones in self.deals
+        ]
 
 
 FROM = {"geometry": "reading", "scaled": "dose", "persistence": "trajectory"}
 """Field -> the profile that it is computed from."""
 
 
-def lay_grounds(task: Task, evidence: Evidence, *, seed: int) -> Grounds:
+N_DEALS = 20
+"""Deals of the prompts into groups, over which C4 and C6 are averaged."""
+LEAST_HALVES = 20
+"""Halves of a group in each deal, from which a standard error is taken."""
+
+
+def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_DEALS) -> Grounds:
     """Work out of the profiles what the statements need.
 
     Args:
         task: the pairs that the profiles are of.
         evidence: complete; see `complete_evidence`.
-        seed: of the groups of prompts.
+        seed: of the groups of prompts; the k-th deal is of seed + k.
+        n_deals: how often prompts are dealt into groups.
     """
     assert task.corrupted is not None
     absent = dict(evidence.refused)
     absent |= {name: absent[one] for name, one in FROM.items() if one in absent}
-    patch, zones = evidence.patch, None
+    patch, deals = evidence.patch, []
     if patch is not None:
         at_input, at_end = (
             patch.efficacy(name).double().numpy() for name in ("input", "prediction")
         )
-        group = deal_groups(task.clean, task.corrupted, seed=seed)
-        try:
-            zones = find_zones(at_input, at_end, group)
-        except ValueError as refusal:
-            absent["zones"] = str(refusal)
+        for deal in range(n_deals):
+            group = deal_groups(task.clean, task.corrupted, seed=seed + deal)
+            try:
+                deals.append(find_zones(at_input, at_end, group))
+            except ValueError as refusal:  # an unlucky deal is no reason, all of them are
+                absent.setdefault("zones", str(refusal))
     scaled = persistence = None
     if evidence.dose is not None:
         doses = norm_doses(evidence.dose)
@@ -71,21 +100,25 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int) -> Grounds:
         persistence = evidence.trajectory.persistence.double().numpy()
     return Grounds(
         task=task,
-        share=sharing(task.clean, task.corrupted),
+        units=task.units,
         n_prompts=len({*task.clean, *task.corrupted}),
         patch=patch,
-        zones=zones,
-        geometry=None if evidence.reading is None else _geometry(evidence.reading),
+        zones=deals[0] if deals else None,
+        deals=tuple(deals),
+        geometry=None if evidence.reading is None else geometry_of(evidence.reading),
         ablation=evidence.ablation,
         scaled=scaled,
         steering=evidence.steering,
         locality=evidence.locality,
         persistence=persistence,
+        contrasts=evidence.contrasts,
+        seed=seed,
         absent=absent,
     )
 
 
-def _geometry(reading: Reading) -> Geometry:
+def geometry_of(reading: Reading) -> Geometry:
+    """What the claims read off the clean prompts' states."""
     states, read = reading.states.cpu(), reading.per_prompt
     return Geometry(
         states=states,

@@ -16,15 +16,10 @@ from lensdepth.site import Stream
 from lensdepth.steering import parts as steering
 from lensdepth.sweep.choices import Scope
 from lensdepth.sweep.roles import POSITION_NAMES
+from lensdepth.telling.names import metric_words
 
 InterventionKind = Literal["ablate", "patch", "steer"]
 MetricName = Literal["transferred", "logit_diff", "success", "kl"]
-WORDS = {
-    "transferred": "transferred fraction",
-    "logit_diff": "change of the logit difference",
-    "success": "success",
-    "kl": "KL",
-}
 NAMED_DEPTHS = ("all", "early", "late", "best")
 """`early` and `late`: before and after the crossing of patching; `best`: where the difference is
 largest in the expected direction. All three are found on pairs that share no prompt with the pair
@@ -118,7 +113,7 @@ class Hypothesis:
         """In words."""
         first = _described(self.first)
         second = "no intervention" if self.second is None else _described(self.second)
-        name = WORDS[self.metric]
+        name = metric_words(self.metric).name
         where = self.depths if isinstance(self.depths, str) else str(self.depths).strip("()")
         by = f"{self.by:g}"
         if self.expect == "equivalent":

@@ -1,24 +1,31 @@
 """The number behind each statement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth.ablation.profile import AblationProfile
-from lensdepth.claims.coupling import late_coupling
-from lensdepth.claims.estimate import Estimate, estimate, ratio, rise_width
+from lensdepth.claims.context import context_labels, last_tokens
+from lensdepth.claims.deals import Number, over_deals
+from lensdepth.claims.estimate import Estimate, estimate, ratio
+from lensdepth.claims.gradual import change_width, handover, middles, participation, widths
 from lensdepth.claims.grounds import Grounds
-from lensdepth.claims.norms import norm_tells_context
+from lensdepth.claims.medians import median
+from lensdepth.claims.norms import (
+    PERCENTILE,
+    norm_tells_context,
+    projections,
+    shares_told,
+    within,
+)
 from lensdepth.claims.zones import Zones, chosen_on_others, mean_over
 
 LEAST_HANDOVER = 0.2
 """With less than this share of the pairs changing hands, there is no handover to time."""
-OFTEN = 4
-"""Pairs that share a label's value, for half of the pairs at least: else means say nothing."""
 LEAST_WINDOW = 0.1
 """Share of the whole difference that all blocks together must transfer, to be taken apart."""
 
@@ -27,17 +34,22 @@ class Unmeasured(Exception):
     """A statement has no number here; the message is why."""
 
 
-def measure(key: str, grounds: Grounds) -> Estimate:
-    """The estimate of a statement.
+class Nothing(Unmeasured):
+    """There is nothing there that the statement could be about: it was looked for."""
+
+
+def measure(key: str, grounds: Grounds) -> Number:
+    """The estimate of a statement, and how it moves with the deal where that has a say.
 
     Raises:
         Unmeasured: with the reason.
     """
     claim, word = key.split(" ", 1)
     found = _BY_CLAIM[claim](grounds, word)
-    if np.isnan(found.value) or np.isnan(found.se):
+    number = found if isinstance(found, Number) else Number(found=found)
+    if np.isnan(number.found.value) or np.isnan(number.found.se):
         raise Unmeasured("too few pairs have a number here")
-    return found
+    return number
 
 
 def _need(grounds: Grounds, *names: str) -> None:
@@ -47,7 +59,7 @@ def _need(grounds: Grounds, *names: str) -> None:
 
 
 def _mean(grounds: Grounds, values: Float[Array, " pair"]) -> Estimate:
-    return estimate(values, grounds.share, n=grounds.n_prompts)
+    return estimate(values, grounds.units)
 
 
 def _zones(grounds: Grounds) -> Zones:
@@ -57,30 +69,30 @@ def _zones(grounds: Grounds) -> Zones:
 
 
 def handover_curve(grounds: Grounds) -> Float[Array, "pair depth"]:
-    """Half of 1 + success at the prediction position - success at the input position.
-
-    0 where the input decides alone, 1 where the last token does.
-    """
+    """Half of 1 + success at the prediction position - success at the input position."""
     assert grounds.patch is not None
-    at_input, at_end = (
-        grounds.patch.efficacy(name).double().numpy() for name in ("input", "prediction")
-    )
-    return (1 + at_end - at_input) / 2
+    return handover(grounds.patch, "success")
 
 
 def _c1(grounds: Grounds, word: str) -> Estimate:
     zones = _zones(grounds)
-    curve = handover_curve(grounds)
     if word == "handover":
+        curve = handover_curve(grounds)
         return _mean(grounds, mean_over(curve, zones.late) - mean_over(curve, zones.early))
-    _check_handover(curve)
-    return estimate(curve, grounds.share, rise_width, n=grounds.n_prompts)
+    own = _own_handover(grounds)
+    if word == "width":
+        return median(widths(own), grounds.units)
+    at = middles(own)
+    return _mean(grounds, np.abs(at - np.nanmedian(at)))
 
 
-def _check_handover(curve: Float[Array, "pair depth"]) -> None:
-    mean = np.nanmean(curve, axis=0)
+def _own_handover(grounds: Grounds) -> Float[Array, "pair depth"]:
+    """Each pair's own, in transferred logit difference, where control passes in these pairs."""
+    assert grounds.patch is not None
+    mean = np.nanmean(handover_curve(grounds), axis=0)
     if abs(mean[-1] - mean[0]) < LEAST_HANDOVER:
-        raise Unmeasured("control does not pass from one position to the other in these pairs")
+        raise Nothing("control does not pass from one position to the other in these pairs")
+    return handover(grounds.patch, "transferred")
 
 
 def _c2(grounds: Grounds, word: str) -> Estimate:
@@ -89,83 +101,41 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
     assert steered is not None
 
     def success(position: str, edit: str, where: Bool[Array, "pair depth"]) -> Array:
-        found = steered.efficacy(position, edit=edit, scope="local")
-        return mean_over(found.double().numpy(), where)
+        found = steered.efficacy(position, edit=edit, scope="local").double().numpy()
+        if np.isnan(found).all():
+            raise Unmeasured("all pairs lead to one label, so there is no vector to another")
+        return mean_over(found, where)
 
-    position = "input" if word.startswith("input") else "prediction"
-    before, after = (success(position, "full", zone) for zone in (zones.early, zones.late))
+    (early_in, late_in), (early_out, late_out) = (
+        [success(name, "full", zone) for zone in (zones.early, zones.late)]
+        for name in ("input", "prediction")
+    )
+    if word == "crossing":
+        leads = np.stack([early_in - early_out, late_out - late_in], axis=1)
+        return estimate(leads, grounds.units, lambda mean: float(mean.min()))
     if word == "input works early":
-        return _mean(grounds, before - success(position, "random", zones.early))
+        return _mean(grounds, early_in - success("input", "shuffled", zones.early))
     if word == "output works late":
-        return _mean(grounds, after - success(position, "random", zones.late))
-    return _mean(grounds, before - after if position == "input" else after - before)
+        return _mean(grounds, late_out - success("prediction", "shuffled", zones.late))
+    return _mean(grounds, early_in - late_in if word == "input stops" else late_out - early_out)
 
 
 def _c3(grounds: Grounds, word: str) -> Estimate:
     _need(grounds, "patch", "geometry")
     assert grounds.geometry is not None
-    handed = handover_curve(grounds)
-    _check_handover(handed)
-    if word == "dimensionality":
-        spread = spread_terms(grounds.geometry.states)
-        terms = np.concatenate([handed[:, None], spread], axis=1)
-
-        def wider(mean: Float[Array, "3 depth"]) -> float:
-            ratio_by_depth = mean[1] ** 2 / mean[2]
-            # The last token's embedding is often the same for all: from no spread to some is no
-            # reorganisation.
-            spread_out = mean[1] > 0
-            if not spread_out.any():
-                return float("nan")
-            ratio_by_depth[~spread_out] = ratio_by_depth[spread_out][0]
-            return _path_width(np.abs(np.diff(ratio_by_depth))) - rise_width(mean[0])
-
-        return estimate(terms, grounds.share, wider, n=grounds.n_prompts)
-    zones = _zones(grounds)
-    steps = np.diff(getattr(grounds.geometry, word), axis=1)
-    # The direction of each change is that of other prompts, so that noise adds up to nothing.
-    sign = np.zeros_like(steps)
-    for mine, chosen in chosen_on_others(zones.group):
-        sign[mine] = np.sign(np.nanmean(steps[chosen], axis=0))
-    # One column more, so that both parts have the same length.
-    padded = np.concatenate([sign * steps, np.zeros((len(steps), 1))], axis=1)
-
-    def difference(mean: Float[Array, "2 depth"]) -> float:
-        return _path_width(mean[1][:-1]) - rise_width(mean[0])
-
-    return estimate(
-        np.stack([handed, padded], axis=1), grounds.share, difference, n=grounds.n_prompts
+    handed = change_width(_own_handover(grounds))
+    curves = (
+        participation(grounds.geometry.states)
+        if word == "dimensionality"
+        else getattr(grounds.geometry, word)
     )
+    return _mean(grounds, change_width(curves) - handed)
 
 
-def _path_width(steps: Float[Array, " layer"]) -> float:
-    """Fraction of the depth in which 10 to 90 % of all change happens."""
-    return rise_width(np.concatenate([[0.0], np.cumsum(steps)]))
-
-
-def spread_terms(states: Float[Tensor, "depth pair d_model"]) -> Float[Array, "pair 2 depth"]:
-    """By pair, two terms whose means a and b give the participation ratio a^2 / b of the states.
-
-    a: squared distance from the mean state, the trace of the covariance. b: mean squared product
-    with the other states, the trace of its square; as each pair of states counts for both, the
-    deviations are doubled, which makes the variance of the mean right (Hoeffding 1948).
-    """
-    x = states.double()
-    x = x - x.mean(1, keepdim=True)
-    trace = x.square().sum(-1)
-    square = (x @ x.transpose(1, 2)).square().mean(-1)
-    square = square.mean(1, keepdim=True) + 2 * (square - square.mean(1, keepdim=True))
-    # Rounding leaves some spread where all prompts have one state.
-    none = trace.mean(1, keepdim=True) < 1e-9 * states.double().square().sum(-1).mean(1)[:, None]
-    trace, square = trace.masked_fill(none, 0.0), square.masked_fill(none, 1.0)
-    return torch.stack([trace, square]).permute(2, 0, 1).numpy()
-
-
-def _c4(grounds: Grounds, word: str) -> Estimate:
+def _c4(grounds: Grounds, word: str) -> Number:
     _need(grounds, "geometry")
-    zones = _zones(grounds)
-    assert grounds.geometry is not None
-    found = late_coupling(grounds.task.clean, grounds.geometry, zones, word)
+    _zones(grounds)
+    found = over_deals([None if deal is None else deal[word] for deal in grounds.couplings])
     if found is None:
         raise Unmeasured("too few different prompts in a group, or predictions that do not differ")
     return found
@@ -175,84 +145,104 @@ def _c5(grounds: Grounds, word: str) -> Estimate:
     if word == "norm does nothing":
         return _norm_swap(grounds)
     if word == "norm halved or doubled":
-        _need(grounds, "scaled")
-        assert grounds.scaled is not None
-        return _mean(grounds, mean_over(grounds.scaled, _zones(grounds).late))
+        return _norm_scaled(grounds)
+    if word == "selective":
+        return _selective(grounds)
     _need(grounds, "ablation")
     zones, found = _zones(grounds), grounds.ablation
     assert found is not None
     if word == "beats random":
         own, control = (
-            mean_over(_of(found, edit, found.success), zones.late)
+            mean_over(_of(found, edit, "success"), zones.late)
             for edit in ("direction", "random_direction")
         )
         return _mean(grounds, own - control)
-    return _transferred(grounds, zones, {"direction": 1.0, "norm": -1.0})
+    _need(grounds, "contrasts")
+    assert grounds.contrasts is not None
+    turned = mean_over(_of(found, "direction", "logit_diff"), zones.late)
+    stretched = _late(grounds, grounds.contrasts.change("stretched", "logit_diff"))
+    whole = (found.source_logit_diff - found.base_logit_diff).double().numpy()
+
+    def beyond(mean: Float[Array, "3"]) -> float:
+        return float((mean[0] - abs(mean[1])) / mean[2])
+
+    return estimate(np.stack([turned, stretched, whole], axis=1), grounds.units, beyond)
 
 
-def _of(
-    found: AblationProfile, edit: str, values: Float[Tensor, "edit scope pair depth position"]
-) -> Float[Array, "pair depth"]:
-    one = found.of(edit, values, scope="local", position="prediction")
+def _late(grounds: Grounds, values: Float[Tensor, "pair depth"]) -> Float[Array, " pair"]:
+    """The mean over late depths of numbers that depths 0 and L lack."""
+    return mean_over(values.double().nan_to_num(0.0).numpy(), _zones(grounds).late)
+
+
+def _of(found: AblationProfile, edit: str, effect: str) -> Float[Array, "pair depth"]:
+    one = found.effect(effect, edit=edit, scope="local", position="prediction")
     return one.double().numpy()
 
 
 def _norm_swap(grounds: Grounds) -> Estimate:
+    """What the swap moves at late depths over the whole difference, of means over pairs."""
     _need(grounds, "ablation")
-    return _transferred(grounds, _zones(grounds), {"norm": 1.0})
-
-
-def _transferred(grounds: Grounds, zones: Zones, weights: dict[str, float]) -> Estimate:
-    """Sum of weighted effects over the whole difference, of means over pairs, at late depths."""
-    found = grounds.ablation
+    zones, found = _zones(grounds), grounds.ablation
     assert found is not None
-    moved = sum(
-        weight * mean_over(_of(found, edit, found.effect("logit_diff")), zones.late)
-        for edit, weight in weights.items()
-    )
+    moved = mean_over(_of(found, "norm", "logit_diff"), zones.late)
     whole = (found.source_logit_diff - found.base_logit_diff).double().numpy()
-    return estimate(
-        np.stack([np.asarray(moved), whole], axis=1), grounds.share, ratio, n=grounds.n_prompts
-    )
+    return _ratio(grounds, moved, whole)
 
 
-def _c6(grounds: Grounds, word: str) -> Estimate:
+def _norm_scaled(grounds: Grounds) -> Estimate:
+    _need(grounds, "scaled")
+    assert grounds.scaled is not None
+    return _mean(grounds, mean_over(grounds.scaled, _zones(grounds).late))
+
+
+def _selective(grounds: Grounds) -> Estimate:
+    _need(grounds, "contrasts")
+    assert grounds.contrasts is not None
+    misled = grounds.contrasts.of("misled", "flip")
+    alone = misled[:, 1:-1].isnan().all(1).numpy()
+    if alone.all():
+        raise Unmeasured("no pair has a pair of other answers beside it, to be misled by")
+    turned = _late(grounds, grounds.contrasts.of("turned", "success"))
+    return _mean(grounds, np.where(alone, np.nan, turned - _late(grounds, misled)))
+
+
+def _c6(grounds: Grounds, word: str) -> Estimate | Number:
     if word == "norm decides nothing":
         return _norm_swap(grounds)
+    if word == "halved or doubled":
+        return _norm_scaled(grounds)
+    if word.startswith(("entropy", "confidence")):
+        _need(grounds, "contrasts")
+        assert grounds.contrasts is not None
+        metric = "entropy" if word.startswith("entropy") else "own_probability"
+        return _mean(grounds, _late(grounds, grounds.contrasts.change(word.split()[-1], metric)))
     _need(grounds, "geometry")
-    zones = _zones(grounds)
+    _zones(grounds)
     assert grounds.geometry is not None
-    labels = context_labels(grounds)
+    labels = context_labels(grounds.task)
     if not labels:
         raise Unmeasured(
-            "the task has no context label: a label column whose values repeat and leave the "
-            "answer open"
+            "the task has no context label: a label column whose values repeat, leave the answer "
+            "open, and neither fix the last token nor follow from it"
         )
-    return norm_tells_context(
-        grounds.geometry.norm, labels, zones.group, grounds.share, n=grounds.n_prompts
-    )
+    last = last_tokens(grounds.task)
+    norm = within(grounds.geometry.norm[..., None], last)[..., 0]
+    drawn = None
+    if word == "beats projections":
+        states = grounds.geometry.states.double().numpy()
+        drawn = within(projections(states, grounds.seed), last)
 
+    def one(zones: Zones) -> Estimate:
+        found = norm_tells_context(norm, labels, zones.group, grounds.units)
+        if drawn is None:
+            return found
+        bar = float(np.nanpercentile(shares_told(drawn, labels, zones.group), PERCENTILE))
+        return replace(found, value=found.value - bar)
 
-def context_labels(grounds: Grounds) -> dict[str, Int[Array, " pair"]]:
-    """Labels of the clean prompts that do not settle the answer, as numbers of their values."""
-    task = grounds.task
-    columns = {name: task.labels[name].astype(str).tolist() for name in task.labels.columns}
-    if task.inputs is not None:
-        columns.setdefault("input", list(task.inputs))
-    kept: dict[str, Array] = {}
-    for name, values in columns.items():
-        if name.startswith("corrupted_"):
-            continue
-        kinds, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-        repeats = len(kinds) > 1 and counts[counts >= OFTEN].sum() >= len(values) / 2
-        answers = {kind: set() for kind in range(len(kinds))}
-        for kind, answer in zip(index.tolist(), task.target or (), strict=True):
-            answers[kind].add(answer)
-        open_answer = any(len(found) > 1 for found in answers.values())
-        twin = any(np.array_equal(index, other) for other in kept.values())
-        if repeats and open_answer and not twin:
-            kept[name] = index
-    return kept
+    found = over_deals([one(zones) for zones in grounds.deals])
+    if found is None:
+        raise Unmeasured("too few pairs have a number here")
+    return found
 
 
 def _c7(grounds: Grounds, word: str) -> Estimate:
@@ -260,47 +250,72 @@ def _c7(grounds: Grounds, word: str) -> Estimate:
     zones, found = _zones(grounds), grounds.locality
     assert found is not None
     local, whole = found.local.double().numpy(), found.whole.double().numpy()
-    best = np.zeros(len(whole), dtype=int)
     difference = (found.source_value - found.base_value).double().numpy()
+    if word == "through others":
+        if found.direct is None or found.total is None:
+            raise Unmeasured("direct effects are not known in this model")
+        total = found.total if found.total_at_base_scale is None else found.total_at_base_scale
+        return _through_others(
+            grounds, zones, found.direct.double().numpy(), total.double().numpy(), difference
+        )
     share = np.nanmean(whole) / np.nanmean(difference)
     if abs(share) < LEAST_WINDOW:
-        raise Unmeasured(
+        raise Nothing(
             f"attention at the last token transfers {share:.2f} of the difference in all blocks "
             f"together, which is too little to take apart"
         )
+    best = np.zeros(len(whole), dtype=int)
     for mine, chosen in chosen_on_others(zones.group):
         sign = np.sign(np.nanmean(whole[chosen]))
         best[mine] = int((sign * np.nanmean(local[chosen], axis=0)).argmax())
     rows = np.arange(len(whole))
-    if word == "through others":
-        if found.direct is None or found.total is None:
-            raise Unmeasured("direct effects are not known in this model")
-        direct, total = (x.double().numpy()[rows, best] for x in (found.direct, found.total))
-        return _changed(grounds, zones, total - direct, total)
     if word == "persistence":
         _need(grounds, "persistence")
         assert grounds.persistence is not None
         return _mean(grounds, grounds.persistence[rows, best])
     if word == "no single depth":
         return _ratio(grounds, whole - local[rows, best], whole)
-    return _changed(grounds, zones, whole - local.sum(1), whole)
-
-
-def _changed(
-    grounds: Grounds, zones: Zones, part: Float[Array, " pair"], whole: Float[Array, " pair"]
-) -> Estimate:
-    """Size of a part, of either sign, as a share of the whole: other pairs say which sign."""
-    sign = np.zeros(len(part))
+    gap = whole - local.sum(1)
+    sign = np.zeros(len(gap))
     for mine, chosen in chosen_on_others(zones.group):
-        sign[mine] = np.sign(np.nanmean(part[chosen]))
-    return _ratio(grounds, sign * part, np.sign(np.nanmean(whole)) * whole)
+        sign[mine] = np.sign(np.nanmean(gap[chosen]))
+    return _ratio(grounds, sign * gap, np.sign(np.nanmean(whole)) * whole)
+
+
+def _through_others(
+    grounds: Grounds,
+    zones: Zones,
+    direct: Float[Array, "pair block"],
+    total: Float[Array, "pair block"],
+    difference: Float[Array, " pair"],
+) -> Estimate:
+    """What later blocks make or undo of a block's effect, over the larger of its two effects.
+
+    Making and undoing count alike; other pairs say which of both it is, and of which block: the one
+    with the largest effect, direct or total. The final norm's scale is that of the base run.
+    """
+    made, size = np.zeros(len(direct)), np.zeros((len(direct), 2))
+    for mine, chosen in chosen_on_others(zones.group):
+        means = np.stack([np.nanmean(x[chosen], axis=0) for x in (direct, total)])
+        best = int(np.abs(means).max(0).argmax())
+        if np.abs(means[:, best]).max() < LEAST_WINDOW * abs(np.nanmean(difference[chosen])):
+            raise Nothing("no block's attention at the last token does enough to take apart")
+        change = (total - direct)[:, best]
+        made[mine] = np.sign(np.nanmean(change[chosen])) * change[mine]
+        signs = np.sign(means[:, best])
+        size[mine] = np.stack([signs[0] * direct[mine, best], signs[1] * total[mine, best]], axis=1)
+
+    def part(mean: Float[Array, "3"]) -> float:
+        return float(mean[0] / max(mean[1], mean[2]))
+
+    return estimate(np.concatenate([made[:, None], size], axis=1), grounds.units, part)
 
 
 def _ratio(grounds: Grounds, part: Float[Array, " pair"], whole: Float[Array, " pair"]) -> Estimate:
-    return estimate(np.stack([part, whole], axis=1), grounds.share, ratio, n=grounds.n_prompts)
+    return estimate(np.stack([part, whole], axis=1), grounds.units, ratio)
 
 
-_BY_CLAIM: dict[str, Callable[[Grounds, str], Estimate]] = {
+_BY_CLAIM: dict[str, Callable[[Grounds, str], Estimate | Number]] = {
     "C1": _c1,
     "C2": _c2,
     "C3": _c3,

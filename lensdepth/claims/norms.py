@@ -1,22 +1,29 @@
-"""How much of the norm's variance a context label explains on prompts that taught nothing."""
+"""How much of the norm's variance a context label explains on prompts that taught nothing.
+
+By itself that says little of norms: almost any number read off a state tells something of its
+prompt. So the norm is held against random projections of the same states, by the same procedure.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from lensdepth.claims.estimate import Estimate, estimate, ratio
 from lensdepth.claims.zones import chosen_on_others
+from lensdepth.units import Units
+
+N_PROJECTIONS = 100
+"""Random directions that the norm is held against."""
+PERCENTILE = 95
 
 
 def norm_tells_context(
     norm: Float[Array, "pair depth"],
     labels: Mapping[str, Int[Array, " pair"]],
     group: Int[Array, "pair role"],
-    share: Bool[Array, "pair pair"],
-    *,
-    n: int,
+    units: Units,
 ) -> Estimate:
     """Out-of-sample share of variance, at the label and depth that other prompts choose.
 
@@ -26,43 +33,92 @@ def norm_tells_context(
     error / squared distance from the learned mean: 0 on average or less where the label says
     nothing. Depths between the first block's output and depth L - 1.
     """
-    error, spread = (np.full(len(norm), np.nan) for _ in range(2))
-    depths = range(1, norm.shape[1] - 1)
+    explained = _explained(norm[..., None], labels, group)
+    return estimate(explained[..., 0], units, ratio)
+
+
+def shares_told(
+    values: Float[Array, "pair depth number"],
+    labels: Mapping[str, Int[Array, " pair"]],
+    group: Int[Array, "pair role"],
+) -> Float[Array, " number"]:
+    """`norm_tells_context` of many numbers at once, each with a label and depth of its own."""
+    mean = _explained(values, labels, group).mean(0)
+    return mean[0] / mean[1]
+
+
+def projections(
+    states: Float[Array, "depth pair d_model"], seed: int
+) -> Float[Array, "pair depth projection"]:
+    """The states along N_PROJECTIONS random directions, the same ones at every depth."""
+    drawn = np.random.default_rng(seed).normal(size=(states.shape[-1], N_PROJECTIONS))
+    along = drawn / np.linalg.norm(drawn, axis=0)
+    return (states @ along).transpose(1, 0, 2)
+
+
+def within(
+    values: Float[Array, "pair depth number"], kind: Int[Array, " pair"]
+) -> Float[Array, "pair depth number"]:
+    """Deviations from the mean over the pairs of the same kind."""
+    members = np.eye(kind.max() + 1)[kind]
+    flat = values.reshape(len(values), -1)
+    means = (members.T @ flat) / members.sum(0)[:, None]
+    return (flat - means[kind]).reshape(values.shape)
+
+
+def _explained(
+    values: Float[Array, "pair depth number"],
+    labels: Mapping[str, Int[Array, " pair"]],
+    group: Int[Array, "pair role"],
+) -> Float[Array, "pair 2 number"]:
+    """By pair and number, what a label explains of the squared distance, and that distance.
+
+    Of the squared distance from the learned mean; error and distance are of the same depth.
+    """
+    inner = values[:, 1:-1]
+    n_numbers = values.shape[2]
+    found = np.full((len(values), 2, n_numbers), np.nan)
     for mine, chosen in chosen_on_others(group):
-        scored = {
-            (name, depth): _left_out_share(norm[chosen, depth], label[chosen])
-            for name, label in labels.items()
-            for depth in depths
-        }
-        name, depth = max(scored, key=lambda at: scored[at])
-        means = _class_means(norm[chosen, depth], labels[name][chosen], labels[name])
-        error[mine] = ((norm[:, depth] - means) ** 2)[mine]
-        spread[mine] = ((norm[:, depth] - norm[chosen, depth].mean()) ** 2)[mine]
-    # Norms at different depths have different sizes: each pair counts in units of its own depth.
-    explained = np.stack([spread - error, spread], axis=1)
-    return estimate(explained, share, ratio, n=n)
+        scored = np.stack(
+            [_left_out_share(inner[chosen], label[chosen]) for label in labels.values()]
+        )
+        # The best label and depth of each number.
+        best = scored.reshape(-1, n_numbers).argmax(0)
+        which, depth = np.divmod(best, inner.shape[1])
+        numbers = np.arange(n_numbers)
+        here, there = inner[mine][:, depth, numbers], inner[chosen][:, depth, numbers]
+        predicted = np.empty_like(here)
+        for i, label in enumerate(labels.values()):
+            at = which == i
+            predicted[:, at] = _class_means(there[:, at], label[chosen], label[mine])
+        spread = (here - there.mean(0)) ** 2
+        error = (here - predicted) ** 2
+        found[mine] = np.stack([spread - error, spread], axis=1)
+    return found
 
 
 def _class_means(
-    values: Float[Array, " chosen"], label: Int[Array, " chosen"], asked: Int[Array, " pair"]
-) -> Float[Array, " pair"]:
+    values: Float[Array, "chosen number"], label: Int[Array, " chosen"], asked: Int[Array, " mine"]
+) -> Float[Array, "mine number"]:
     """The mean of each asked class; that of all where a class was not seen."""
     size = int(max(label.max(), asked.max())) + 1
-    count = np.bincount(label, minlength=size)
-    total = np.bincount(label, weights=values, minlength=size)
-    means = np.where(count > 0, total / np.maximum(count, 1), values.mean())
+    members = np.eye(size)[label]
+    count = members.sum(0)[:, None]
+    means = np.where(count > 0, members.T @ values / np.maximum(count, 1), values.mean(0))
     return means[asked]
 
 
-def _left_out_share(values: Float[Array, " chosen"], label: Int[Array, " chosen"]) -> float:
+def _left_out_share(
+    values: Float[Array, "chosen depth number"], label: Int[Array, " chosen"]
+) -> Float[Array, "depth number"]:
     """Share of variance that class means explain, each value left out of its own."""
-    count, n = np.bincount(label)[label], len(values)
-    own = _class_means(values, label, label)
-    seen: Bool[Array, " chosen"] = count > 1
-    total = values.sum()
+    n, flat = len(values), values.reshape(len(values), -1)
+    count = np.bincount(label)[label][:, None]
+    own, total = _class_means(flat, label, label), flat.sum(0)
     without = np.where(
-        seen, (own * count - values) / np.maximum(count - 1, 1), (total - values) / (n - 1)
+        count > 1, (own * count - flat) / np.maximum(count - 1, 1), (total - flat) / (n - 1)
     )
-    center = (total - values) / (n - 1)
-    spread = ((values - center) ** 2).sum()
-    return float(1 - ((values - without) ** 2).sum() / spread) if spread > 0 else -np.inf
+    spread = ((flat - (total - flat) / (n - 1)) ** 2).sum(0)
+    error = ((flat - without) ** 2).sum(0)
+    share = np.where(spread > 0, 1 - error / np.where(spread > 0, spread, 1.0), -np.inf)
+    return share.reshape(values.shape[1:])

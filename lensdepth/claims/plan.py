@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lensdepth.arguments import checked
+from lensdepth.claims.architecture import N_TWINS
+from lensdepth.claims.contrasts import EDITS as CONTRASTS
 from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses
 from lensdepth.claims.hypothesis import EDITS, Hypothesis
 from lensdepth.claims.sweeps import needed_sweeps
+from lensdepth.claims.twins import MOST_PAIRS
 from lensdepth.model import DepthModel
 from lensdepth.replay.memory import CPU_MEMORY
 from lensdepth.tasks import Task
@@ -74,22 +77,30 @@ def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothes
     return _plan(model, task, sweeps)
 
 
-def claim_sweeps(n_layers: int, n_pairs: int) -> list[tuple[str, int]]:
+def claim_sweeps(n_layers: int, n_pairs: int, *, twins: int = 0) -> list[tuple[str, int]]:
     """Name and number of edited runs of the sweeps behind the claims, for a model of this depth.
 
     Args:
         n_layers: blocks.
         n_pairs: pairs that the model answers rightly.
+        twins: untrained twins; each runs them on as many pairs, 60 at most.
     """
     depths = n_layers + 1
-    return [
+    sweeps = [
         ("patch at input and prediction, with controls", 4 * depths * n_pairs),
         ("ablate at prediction", len(EDITS["ablate"]) * depths * n_pairs),
         ("halve and double norms at prediction", len(FACTORS) * depths * n_pairs),
         ("steer at input and prediction", 2 * len(EDITS["steer"]) * depths * n_pairs),
         ("attention alone, together, all but one", (2 * n_layers + 1) * n_pairs),
         ("attention, the trajectory after it", n_layers * n_pairs),
+        ("stretch and turn at prediction", len(CONTRASTS) * (n_layers - 1) * n_pairs),
     ]
+    if twins:
+        # No controls of patches and no trajectory.
+        spared = (2 * depths + n_layers) * n_pairs
+        each = (sum(n for _, n in sweeps) - spared) * min(n_pairs, MOST_PAIRS) // max(n_pairs, 1)
+        sweeps.append((f"the same on {twins} untrained twins, at most", twins * each))
+    return sweeps
 
 
 def plain_runs(n_sweeps: int, n_pairs: int) -> int:
@@ -103,14 +114,14 @@ def states_bytes(n_layers: int, d_model: int, n_tokens: int, n_pairs: int) -> in
 
 
 @checked
-def plan_claims(model: DepthModel, task: Task) -> Workload:
+def plan_claims(model: DepthModel, task: Task, *, twins: int = N_TWINS) -> Workload:
     """The sweeps that `evaluate_claims` would run, if the model answers all pairs rightly.
 
     Raises:
         ValueError: as `evaluate_claims`.
     """
     check_pairs(task, caller="plan_claims")
-    return _plan(model, task, claim_sweeps(model.n_layers, len(task)))
+    return _plan(model, task, claim_sweeps(model.n_layers, len(task), twins=twins))
 
 
 def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Workload:

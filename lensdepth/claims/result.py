@@ -1,14 +1,18 @@
 """What `evaluate_claims` gives: a verdict for each claim, and every number behind it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.claims.architecture import Beside
+from lensdepth.claims.deals import Number
 from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.statements import ORIGINS, Origin, claim_of
 from lensdepth.claims.verdict import ALPHA, Expectation, Judged, Verdict, judge
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
@@ -44,6 +48,13 @@ class Finding:
     """Different prompts."""
     reason: str
     """Why there is no number, or what to bear in mind."""
+    origin: Origin | None = None
+    """Of the study's claims: whose statement it is; see `statements.ORIGINS`."""
+    deals_low: float | None = None
+    """Smallest value over the deals of prompts into groups, where the number is their mean."""
+    deals_high: float | None = None
+    twin: Beside = field(default_factory=Beside)
+    """The same number on untrained twins of the model; `n` is 0 where none was measured."""
 
     @property
     def stands(self) -> Verdict:
@@ -55,13 +66,16 @@ class Finding:
 
 def make_finding(
     key: str,
-    found: Estimate | None,
+    found: Estimate | Number | None,
     *,
     says: str,
     unit: str,
     expect: Expectation | None = None,
     threshold: float | None = None,
+    bounds: tuple[float, float] | None = None,
     reason: str = "",
+    origin: Origin | None = None,
+    twin: Beside | None = None,
 ) -> Finding:
     """A number, or None, beside what was expected of it.
 
@@ -72,8 +86,15 @@ def make_finding(
         unit: of the number.
         expect: None for what judges nothing.
         threshold: what the number is held against.
+        bounds: range that the number cannot leave, and so its interval does not.
         reason: why there is no number, or what to bear in mind.
+        origin: whose statement it is.
+        twin: its numbers on untrained twins.
     """
+    deals = found.deals if isinstance(found, Number) else None
+    least, most = bounds or (-np.inf, np.inf)
+    if isinstance(found, Number):
+        found = found.found
     judged = Judged(p_for=1.0, p_against=1.0)
     if found is not None and expect is not None and threshold is not None:
         judged = judge(found, expect, threshold)
@@ -84,12 +105,16 @@ def make_finding(
         expect=expect,
         threshold=threshold,
         effect=None if found is None else found.value,
-        low=None if found is None else found.low,
-        high=None if found is None else found.high,
+        low=None if found is None else float(max(found.low, least)),
+        high=None if found is None else float(min(found.high, most)),
         p_for=judged.p_for,
         p_against=judged.p_against,
         n=0 if found is None else found.n,
         reason=reason,
+        origin=origin,
+        deals_low=None if deals is None else deals[0],
+        deals_high=None if deals is None else deals[1],
+        twin=Beside() if twin is None else twin,
     )
 
 
@@ -129,6 +154,10 @@ class ClaimTable:
     """Mean of half of 1 + patching success at the prediction position - that at the input."""
     handover_low: Float[Tensor, " depth"]
     handover_high: Float[Tensor, " depth"]
+    n_twins: int = 0
+    """Untrained twins that stand beside every statement."""
+    twins_note: str = ""
+    """Why there are none, or fewer than asked for."""
 
     @property
     def n_layers(self) -> int:
@@ -149,7 +178,7 @@ class ClaimTable:
         )
 
     def verdict(self, claim: str) -> Verdict:
-        """The verdict of `C1` ... `C7`.
+        """The verdict of `C1` ... `C6`, `C7a`, `C7b` or `C7c`.
 
         Raises:
             KeyError: there is no such claim.
@@ -168,7 +197,7 @@ class ClaimTable:
         verdicts = {one.claim: one for one in self.claims}
         rows = []
         for one in self.findings:
-            claim = verdicts[one.key.split(" ", 1)[0]]
+            claim = verdicts.get(claim_of(one.key), verdicts["C7a"])
             rows.append(
                 {
                     "claim": claim.claim,
@@ -177,6 +206,7 @@ class ClaimTable:
                     "statement": one.key,
                     "decisive": one.key == claim.decisive,
                     "says": one.says,
+                    "origin": None if one.origin is None else ORIGINS[one.origin],
                     "unit": one.unit,
                     "expect": one.expect,
                     "threshold": one.threshold,
@@ -187,10 +217,22 @@ class ClaimTable:
                     "p_against": one.p_against,
                     "p_claim": claim.p,
                     "n": one.n,
+                    "deals_low": one.deals_low,
+                    "deals_high": one.deals_high,
+                    "n_twins": one.twin.n,
+                    "twin_median": one.twin.median,
+                    "twin_low": one.twin.low,
+                    "twin_high": one.twin.high,
+                    "twin_passing": one.twin.share,
+                    "by_architecture": one.twin.by_architecture,
+                    "twin_as_far": one.twin.as_far,
                     "reason": one.reason,
                 }
             )
-        numbers = ("threshold", "effect", "low", "high", "p_claim")
+        numbers = (
+            "threshold", "effect", "low", "high", "p_claim", "deals_low", "deals_high",
+            "twin_median", "twin_low", "twin_high", "twin_passing", "twin_as_far",
+        )  # fmt: skip
         return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
 
     def plot(self) -> "Figure":

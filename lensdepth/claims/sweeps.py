@@ -11,10 +11,10 @@ from lensdepth.ablation.profile import AblationProfile
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.claims.evidence import Evidence
 from lensdepth.claims.hypothesis import Condition, Hypothesis, InterventionKind
-from lensdepth.hooks import Stream
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
+from lensdepth.site import Stream
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.choices import Scope
@@ -123,13 +123,12 @@ def effects_of(
     name = READ[0] if metric == "transferred" else metric
     position, scope = condition.position, condition.scope
     if isinstance(profile, PatchProfile):
-        found = profile.effects if name == READ[0] else profile.of(name)
-        return found[:, :, profile.index(position)].double().numpy()
-    if isinstance(profile, AblationProfile):
-        values = profile.effect(name)  # type: ignore[arg-type]
-        found = profile.of(condition.edit, values, scope=scope, position=position)
+        found = profile.of("effect" if name == READ[0] else name, position=position)
         return found.double().numpy()
-    found = profile.of(getattr(profile, name), position, edit=condition.edit, scope=scope)
+    if isinstance(profile, AblationProfile):
+        found = profile.effect(name, edit=condition.edit, scope=scope, position=position)
+        return found.double().numpy()
+    found = profile.of(name, edit=condition.edit, scope=scope, position=position)
     if name == READ[0]:
         found = found - profile.base_logit_diff[:, None]
     return found.double().numpy()

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lensdepth.claims.statements import ORIGINS, claim_of
 from lensdepth.telling.names import VERDICTS
-from lensdepth.telling.numbers import UNKNOWN, Interval
+from lensdepth.telling.numbers import UNKNOWN, Interval, number
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def summary(table: "ClaimTable") -> Json:
                 "unit": found.unit,
                 "threshold": found.threshold,
                 "n": found.n,
+                "origin": found.origin,
+                "n_twins": found.twin.n,
+                "twin_median": found.twin.median,
+                "twin_low": found.twin.low,
+                "twin_high": found.twin.high,
+                "twin_passing": found.twin.share,
+                "by_architecture": found.twin.by_architecture,
                 "reason": one.reason,
             }
         )
@@ -43,6 +51,8 @@ def summary(table: "ClaimTable") -> Json:
             "n_prompts": table.n_prompts,
             "located": table.located,
             "handover": table.handover.tolist(),
+            "n_twins": table.n_twins,
+            "twins_note": table.twins_note,
         }
     )
 
@@ -58,6 +68,12 @@ class FindingCells:
     aim: str
     unit: str
     n: str
+    origin: str
+    """Whose statement it is."""
+    twins: str
+    """Median and range of the number on untrained twins."""
+    architecture: str
+    """Whether it is by architecture; empty where it is not."""
     reason: str
 
 
@@ -77,8 +93,38 @@ def finding_cells(found: "Finding") -> FindingCells:
         aim=aim,
         unit=found.unit,
         n=str(found.n) if found.n else UNKNOWN,
-        reason=found.reason,
+        origin="" if found.origin is None else ORIGINS[found.origin],
+        twins=_twins(found),
+        architecture=_architecture(found),
+        reason=_beside_reason(found),
     )
+
+
+def _twins(found: "Finding") -> str:
+    """What untrained twins give: the median, and the range of those that have a number."""
+    twin = found.twin
+    if twin.n == 0:
+        return UNKNOWN
+    if twin.median is None or twin.low is None or twin.high is None:
+        return "no number"
+    median, between = Interval(value=twin.median, low=twin.low, high=twin.high).cells
+    return f"{median} ({between})"
+
+
+def _architecture(found: "Finding") -> str:
+    """What follows from the twins."""
+    if not found.twin.by_architecture:
+        return ""
+    return "by architecture" if found.twin.says_nothing else "by architecture, but beyond the twins"
+
+
+def _beside_reason(found: "Finding") -> str:
+    """What to bear in mind, and how the number moves with the deal of prompts into groups."""
+    if found.deals_low is None or found.deals_high is None:
+        return found.reason
+    low, high = (number(x) for x in (found.deals_low, found.deals_high))
+    deals = f"mean over deals of the prompts into groups, which give {low} to {high}"
+    return f"{found.reason}; {deals}" if found.reason else deals
 
 
 def settled_by(table: "ClaimTable", one: "ClaimVerdict") -> str:
@@ -96,6 +142,25 @@ def reasons(table: "ClaimTable") -> list[str]:
     return [f"{', '.join(claims)}: {reason}." for reason, claims in said.items()]
 
 
+def by_architecture(table: "ClaimTable") -> list[str]:
+    """Which statements untrained twins pass as well, and why there are no twins."""
+    lines = []
+    if table.twins_note:
+        without = "; statements are judged without them" * (table.n_twins == 0)
+        lines.append(f"{table.twins_note[0].upper()}{table.twins_note[1:]}{without}.")
+    flat = [one for one in table.findings if one.twin.by_architecture]
+    if flat:
+        named: dict[str, list[str]] = {}
+        for one in flat:
+            named.setdefault(claim_of(one.key), []).append(one.key.split(" ", 1)[1])
+        listed = "; ".join(f"{claim} {', '.join(words)}" for claim, words in named.items())
+        lines.append(
+            f"By architecture, as {table.n_twins} untrained twins of the model pass them too, on "
+            f"these prompts with their own answers, and so of no weight by themselves: {listed}."
+        )
+    return lines
+
+
 def verdict(table: "ClaimTable") -> str:
     """One sentence on all claims."""
     by_verdict: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
@@ -111,12 +176,12 @@ def verdict(table: "ClaimTable") -> str:
         for verdict, claims in by_verdict.items()
         if claims
     ]
-    return f"Of the study's seven claims, {'; '.join(parts)}."
+    return f"Of the study's claims, {'; '.join(parts)}."
 
 
 def sentences(table: "ClaimTable") -> list[str]:
-    """The verdict on all, then why claims stay open."""
-    return [verdict(table), *reasons(table)]
+    """The verdict on all, then why claims stay open, and what is by architecture."""
+    return [verdict(table), *reasons(table), *by_architecture(table)]
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -112,6 +112,11 @@ class AblateOptions:
         if self.decode and self.mode != "denoise":
             raise ValueError("--decode reads the clean prompts and has no --mode.")
 
+    @property
+    def place(self) -> str | int:
+        """The position as analyses take it."""
+        return int(self.position) if is_index(self.position) else self.position
+
 
 @app.command(
     epilog=examples(
@@ -188,15 +193,14 @@ def _sweep(
 ) -> Any:
     from lensdepth.ablation import ablation_sweep
 
-    position = int(options.position) if is_index(options.position) else options.position
     return ablation_sweep(
         model,
         pairs,
-        positions=(position,),
+        positions=(options.place,),
         to=options.to,
         scopes=options.scope or ("local",),  # type: ignore[arg-type]
         mode=options.mode,
-        max_memory=limits.max_bytes,
+        **limits.bounds,
         **shared,
     )
 
@@ -209,9 +213,9 @@ def _dose(
     return dose_response(
         model,
         pairs,
-        position=options.position,  # type: ignore[arg-type]
+        position=options.place,
         mode=options.mode,
-        max_memory=limits.max_bytes,
+        **limits.bounds,
         **shared,
     )
 
@@ -224,7 +228,7 @@ def _decode(
     return decode_parts(
         model,
         pairs,
-        position=options.position,  # type: ignore[arg-type]
-        batch_size=limits.batch_size,
+        position=options.place,  # type: ignore[arg-type]
+        **limits.bounds,
         **shared,
     )

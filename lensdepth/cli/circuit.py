@@ -81,7 +81,7 @@ def attribute(
             prompt if prompt is not None else pairs,  # type: ignore[arg-type]
             answers=None if answer is None else [answer],
             foils=None if foil is None else [foil],
-            batch_size=model.batch_size,
+            **model.bounds,
         )
         summary = analysis("attribution").summary(profile)
 
@@ -103,7 +103,7 @@ class CircuitOptions:
         typer.Option(
             metavar="NAMES",
             help="With commas: L5H3 is head 3 of block 5, MLP7 the MLP of block 7, ATTN4 all "
-            "heads of block 4.",
+            "heads of block 4; MLP0@input is patched at the input position alone.",
             rich_help_panel=PANEL,
         ),
     ]
@@ -111,10 +111,9 @@ class CircuitOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME|INDEX",
-            help="all, input, prediction, or an index (from the end if negative); may be given "
-            "several times, and all of them are patched in one run.",
-            show_default="all tokens where the prompts of each pair line up, else input and "
-            "prediction",
+            help="Of components that name none: all, input, prediction, or an index (from the end "
+            "if negative); may be given several times, and all of them are patched in one run.",
+            show_default="prediction",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -124,11 +123,12 @@ class CircuitOptions:
         typer.Option(
             "--random",
             metavar="N",
-            help="Random sets of as many heads and MLPs, as a control.",
+            help="Random sets of as many heads and MLPs, as a control; of fewer than 19 none can "
+            "stand out.",
             min=0,
             rich_help_panel=PANEL,
         ),
-    ] = 10
+    ] = 20
 
     def __post_init__(self) -> None:
         if not self.components.strip(" ,"):
@@ -139,7 +139,7 @@ class CircuitOptions:
 @app.command(
     epilog=examples(
         "circuit --components MLP7,MLP9,L7H0",
-        "circuit --components ATTN6,MLP7 --position prediction --out circuit.html",
+        "circuit --components MLP0@input,ATTN6,MLP7 --out circuit.html",
         "circuit --task ioi --components L4H1,L6H2 --json | jq .summary.runs",
     )
 )
@@ -151,7 +151,7 @@ def circuit(
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """Give a set of heads and MLPs the source run's outputs, then all others: is it enough?"""
+    """Give heads and MLPs the source run's outputs, and take them away: enough, and needed?"""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
         check_task(task, pairs=True)
@@ -173,7 +173,7 @@ def circuit(
             mode=options.mode,
             n_random=options.random,
             seed=task.seed,
-            max_memory=model.max_bytes,
+            **model.bounds,
         )
         summary = analysis("circuit").summary(result)
 

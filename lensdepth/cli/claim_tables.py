@@ -38,13 +38,13 @@ def _verdict(verdict: str) -> Text:
 
 def claims_table(table: "ClaimTable") -> Table:
     """One row a claim: its verdict and the statement that settles it."""
-    shown = _table("claim", "", "verdict", "settled by", "effect", "aim", "p", "prompts")
+    shown = _table("claim", "", "verdict", "settled by", "effect", "aim", "twins", "p", "prompts")
     for one in table.claims:
         found = table.finding(one.decisive)
         cells = told.finding_cells(found)
         shown.add_row(
             one.claim, Text(one.title), _verdict(one.verdict), told.settled_by(table, one),
-            _effect(found), cells.aim, p_text(one.p), cells.n,
+            _effect(found), cells.aim, cells.twins, p_text(one.p), cells.n,
         )  # fmt: skip
     return shown
 
@@ -53,8 +53,10 @@ def notes(table: "ClaimTable") -> list[str]:
     """What to bear in mind: why claims stay open, and what is weak."""
     return [
         *told.reasons(table),
+        *told.by_architecture(table),
         "p: two-sided against the aim, corrected over the claims (Holm). Intervals: 95 %, by "
-        "prompt, uncorrected. All statements: --json, --out FILE.csv; reasons: docs/claims.md.",
+        "prompt, uncorrected. twins: median and range of the number on untrained models of the "
+        "same architecture. All statements: --json, --out FILE.csv; reasons: docs/claims.md.",
     ]
 
 

@@ -53,6 +53,16 @@ class ClaimOptions:
             rich_help_panel=PANEL,
         ),
     ] = False
+    twins: Annotated[
+        int,
+        typer.Option(
+            "--twins",
+            metavar="N",
+            min=0,
+            help="Untrained twins of the model that stand beside every statement; 0 for none.",
+            rich_help_panel=PANEL,
+        ),
+    ] = 5
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -108,11 +118,11 @@ def claims(
     if options.dry_run:
         _dry_run(depth_model, pairs, hypotheses, options, output)
     elif hypotheses is not None:
-        _hypotheses(depth_model, pairs, hypotheses, options, task, output)
+        _hypotheses(depth_model, pairs, hypotheses, options, model, task, output)
     elif options.against:
         _models(depth_model, pairs, options, task, model, output)
     else:
-        _claims(depth_model, pairs, task, model, output)
+        _claims(depth_model, pairs, options, task, model, output)
 
 
 def _check_before_loading(
@@ -161,7 +171,7 @@ def _dry_run(
 
     with quiet(debug=output.debug):
         if hypotheses is None:
-            plan = plan_claims(model, pairs)
+            plan = plan_claims(model, pairs, twins=options.twins)
         else:
             assert options.hypotheses is not None
             with _named_lines(options.hypotheses):
@@ -182,6 +192,7 @@ def _show_plan(model: "DepthModel", pairs: "Task", plan: "Workload") -> None:
 def _claims(
     model: "DepthModel",
     pairs: "Task",
+    asked: ClaimOptions,
     task: TaskOptions,
     options: ModelOptions,
     output: OutputOptions,
@@ -190,7 +201,7 @@ def _claims(
         from lensdepth.analyses import analysis
         from lensdepth.claims import evaluate_claims
 
-        table = evaluate_claims(model, pairs, seed=task.seed, batch_size=options.batch_size)
+        table = evaluate_claims(model, pairs, twins=asked.twins, seed=task.seed, **options.bounds)
         summary = analysis("claims").summary(table)
 
     def show() -> None:
@@ -207,6 +218,7 @@ def _hypotheses(
     pairs: "Task",
     hypotheses: "list[Hypothesis]",
     options: ClaimOptions,
+    loading: ModelOptions,
     task: TaskOptions,
     output: OutputOptions,
 ) -> None:
@@ -217,7 +229,7 @@ def _hypotheses(
 
         assert options.hypotheses is not None
         with _named_lines(options.hypotheses):
-            table = evaluate_hypotheses(model, pairs, hypotheses, seed=task.seed)
+            table = evaluate_hypotheses(model, pairs, hypotheses, seed=task.seed, **loading.bounds)
         sizes = {one.family: 0 for one in table.hypotheses}
         for one in table.hypotheses:
             sizes[one.family] += 1
@@ -258,12 +270,14 @@ def _models(
     from lensdepth.claims.models import ModelsTable, check_alike
 
     with quiet(debug=output.debug):
-        tables_of = [evaluate_claims(model, pairs, seed=task.seed, batch_size=loading.batch_size)]
+        given: dict[str, Any] = {
+            "twins": options.twins, "seed": task.seed, **loading.bounds,
+        }  # fmt: skip
+        tables_of = [evaluate_claims(model, pairs, **given)]
         for name in options.against or ():
             other = session.open_model(replace(loading, model=name), debug=output.debug)
             theirs = session.open_task(task, other, keep="all")
-            found = evaluate_claims(other, theirs, seed=task.seed, batch_size=loading.batch_size)
-            tables_of.append(found)
+            tables_of.append(evaluate_claims(other, theirs, **given))
             # Found out after each model, not when all have run.
             check_alike(tables_of, allow_mixed=options.mix_numerics)
     mixed = check_alike(tables_of, allow_mixed=options.mix_numerics)

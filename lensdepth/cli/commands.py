@@ -65,7 +65,7 @@ def report(
             pairs,
             out=out,
             seed=task.seed,
-            batch_size=model.batch_size,
+            **model.bounds,
             overwrite=force,
         )
     if json:
@@ -117,6 +117,14 @@ def lens(
             rich_help_panel=PANEL,
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict/--no-strict",
+            help="Refuse a folder of --tuned that was fitted on another unembedding.",
+            rich_help_panel=PANEL,
+        ),
+    ] = True,
     value: Annotated[
         Literal["kl", "entropy", "probability", "rank"] | None,
         typer.Option(
@@ -133,6 +141,8 @@ def lens(
     check_out(output.out, force=output.force)
     if tuned is not None and not tuned.exists():
         raise FileNotFoundError(f"--tuned {str(tuned)!r}: there is no such file or folder.")
+    if tuned is None and not strict:
+        raise ValueError("--no-strict goes with --tuned.")
     if prompt is not None:
         check_prompt(prompt, task)
     by_token = prompt is not None and positions == "all"
@@ -146,7 +156,9 @@ def lens(
         from lensdepth.lens import logit_lens
         from lensdepth.transition import find_transition
 
-        translators = None if tuned is None else session.open_translators(tuned, depth_model)
+        translators = (
+            None if tuned is None else session.open_translators(tuned, depth_model, strict=strict)
+        )
         pairs = session.open_task(task, depth_model, keep="all") if prompt is None else None
         profile = logit_lens(
             depth_model,
@@ -154,7 +166,7 @@ def lens(
             positions=positions,
             top_k=min(max(top, 5), depth_model.d_vocab),
             translators=translators,
-            batch_size=model.batch_size,
+            **model.bounds,
         )
         curved = depth_model.n_layers >= 3 and not profile.kl.isinf().any()
         transition = find_transition(profile, seed=task.seed) if curved else None
@@ -238,7 +250,7 @@ def geometry(
             include_first=include_first,
             sample=sample,
             seed=task.seed,
-            batch_size=model.batch_size,
+            **model.bounds,
         )
         summary = analysis("geometry").summary(profile)
 

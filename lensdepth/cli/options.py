@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
 
 import typer
 
@@ -21,6 +21,13 @@ SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
 DEFAULT_TASK = "months"
 MODEL, PROMPTS, OUTPUT = "Model", "Prompts", "Output"
 """Panels of the help."""
+
+
+class Limits(TypedDict):
+    """Arguments of every analysis."""
+
+    batch_size: int | None
+    max_memory: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +86,7 @@ class ModelOptions(HoldOptions):
         int | None,
         typer.Option(
             metavar="N",
-            help="Prompts in one forward pass of lens and geometry.",
+            help="Prompts in one forward pass.",
             min=1,
             show_default="what fits",
             rich_help_panel=MODEL,
@@ -89,7 +96,7 @@ class ModelOptions(HoldOptions):
         float | None,
         typer.Option(
             metavar="GB",
-            help="Memory that patch and ablate plan with.",
+            help="Memory to plan with.",
             min=0.001,
             show_default="2 on a CPU, half of what is free on a GPU",
             rich_help_panel=MODEL,
@@ -97,9 +104,10 @@ class ModelOptions(HoldOptions):
     ] = None
 
     @property
-    def max_bytes(self) -> int | None:
-        """The memory in bytes."""
-        return None if self.max_memory is None else int(self.max_memory * 2**30)
+    def bounds(self) -> Limits:
+        """The last two as every analysis takes them, the memory in bytes."""
+        memory = None if self.max_memory is None else int(self.max_memory * 2**30)
+        return {"batch_size": self.batch_size, "max_memory": memory}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +161,15 @@ class TaskOptions:
             rich_help_panel=PROMPTS,
         ),
     ] = "auto"
+    units: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="What pairs go together by: a label, input or prompt; may be given several times.",
+            show_default="input words and every label that repeats",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
     keep: Annotated[
         Literal["all", "correct", "preferred", "wrong"] | None,
         typer.Option(

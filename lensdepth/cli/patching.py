@@ -69,7 +69,7 @@ class PatchOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="What is done to the state: full, direction, norm, reflect ...",
+            help="What is done to the state: full, direction, norm ...",
             rich_help_panel=PANEL,
         ),
     ] = "full"
@@ -133,6 +133,7 @@ def patch(
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
         from lensdepth.analyses import analysis
+        from lensdepth.gap import find_holder
         from lensdepth.patching import patch_sweep
         from lensdepth.patching.sweep import ALSO
         from lensdepth.transition import find_crossing
@@ -151,7 +152,7 @@ def patch(
             mode=options.mode,
             edit=options.edit,
             seed=task.seed,
-            max_memory=model.max_bytes,
+            **model.bounds,
         )
         # Control passes in the residual stream, whatever else is patched here.
         curves, both = profile, {"input", "prediction"}
@@ -163,9 +164,17 @@ def patch(
                 mode=options.mode,
                 controls=(),
                 seed=task.seed,
-                max_memory=model.max_bytes,
+                **model.bounds,
             )
-        crossing = find_crossing(curves, seed=task.seed) if both <= {*curves.positions} else None
+        crossing = None
+        if both <= {*curves.positions}:
+            crossing = find_holder(
+                depth_model,
+                pairs,
+                find_crossing(curves, seed=task.seed),
+                mode=options.mode,
+                seed=task.seed,
+            )
         told = analysis("patch")
         summary = told.summary(profile, crossing, curves=curves)
 

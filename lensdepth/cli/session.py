@@ -69,6 +69,7 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
         "template": "all" if templates and "all" in templates else templates,
         "on_multi_token": options.on_multi_token,
         "joining": options.joining,
+        "units": options.units or None,
     }
     source = Path(options.prompts) if options.prompts is not None else options.source
     if options.keep is not None:
@@ -96,12 +97,12 @@ def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
     return pd.DataFrame([row.labels for row in rows])
 
 
-def open_translators(path: Path, model: "DepthModel") -> "TunedLens":
-    """Read a lens in whichever of the three formats it is."""
+def open_translators(path: Path, model: "DepthModel", *, strict: bool) -> "TunedLens":
+    """Read a lens in whichever of the three formats it is; see `load_tuned_lens` for `strict`."""
     from lensdepth.lens import TunedLens, load_jacobian_lens, load_tuned_lens
 
     if path.is_dir():
-        return load_tuned_lens(path, model)
+        return load_tuned_lens(path, model, strict=strict)
     return load_jacobian_lens(path, model) if path.suffix == ".pt" else TunedLens.load(path)
 
 

@@ -121,7 +121,7 @@ def steer(
             output_label=options.output_label,
             mode=options.mode,
             seed=task.seed,
-            max_memory=model.max_bytes,
+            **model.bounds,
         )
         crossing, sustained = (
             find_steering_crossing(profile, scope=scope, seed=task.seed) for scope in profile.scopes

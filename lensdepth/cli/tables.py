@@ -19,7 +19,6 @@ from lensdepth.cli.inventory import CHECKED
 from lensdepth.outside import visible
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import fraction
-from lensdepth.telling.fractions import FRACTIONS
 from lensdepth.telling.names import has_blocks, part_names, position_name
 from lensdepth.telling.numbers import UNKNOWN, Interval, number, percent
 from lensdepth.telling.tokens import signed
@@ -263,10 +262,13 @@ def circuit_table(result: "CircuitResult") -> Parts:
     rows = result.mean_frame().set_index("patched")
     table = Table(box=None, pad_edge=False)
     table.add_column("patched", no_wrap=True, style="bold")
-    heads = {"logit_diff": "logit difference", "transferred": "transferred"}
-    if result.outcome.has_gains:
-        heads |= dict(zip(FRACTIONS[1:], part_names(result.outcome.intended), strict=True))
-    heads["success"] = "success"
+    # For the intervals of all there is no room; the files have those of the parts.
+    unknown = float("nan")
+    parts = dict(zip(result.fractions[1:], part_names(result.outcome.intended), strict=False))
+    heads = {
+        "logit_diff": "logit difference", "transferred": "transferred", **parts,
+        "brought": "source's answer", "success": "success",
+    }  # fmt: skip
     for head in heads.values():
         table.add_column(head, justify="right", no_wrap=True)
     for key, name in run_names(result).items():
@@ -276,8 +278,8 @@ def circuit_table(result: "CircuitResult") -> Parts:
                 with_interval(
                     Interval(
                         value=row[c],
-                        low=row[f"{c}_low"],
-                        high=row[f"{c}_high"],
+                        low=unknown if c in parts else row[f"{c}_low"],
+                        high=unknown if c in parts else row[f"{c}_high"],
                         # The logit difference itself is a level, no effect.
                         floor=0.0 if c == "logit_diff" else result.outcome.floor_of(c),
                     )
@@ -285,7 +287,7 @@ def circuit_table(result: "CircuitResult") -> Parts:
                 for c in heads
             ]
             table.add_row(Text(name), *cells)
-    return [table, "", " ".join(sentences(result))]
+    return [table, "", *sentences(result)]
 
 
 def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

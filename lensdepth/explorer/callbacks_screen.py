@@ -283,6 +283,7 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     heads = [(head, f"head {head}") for head in range(setting.n_heads)]
     parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]
     parts += [f"MLP{layer}" for layer in range(n)]
+    placed = [name for name in setting.screen.components if "@" in name]
     pairs = [(i, _pair_name(*pair)) for i, pair in enumerate(setting.examples)]
     found = {
         "depth": depths, "last": depths, "position": tokens, "to": tokens,
@@ -290,7 +291,8 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
         "head": heads if setting.screen.stream == "z" else [],
         "layer": [(layer, block(layer)) for layer in range(n)],
         "looked": heads,
-        "components": [(part, part) for part in parts],
+        # What is pinned at tokens of its own (MLP0@2) comes from the address alone.
+        "components": [(part, part) for part in [*parts, *placed]],
         "example": pairs,
     }  # fmt: skip
     return {

@@ -33,6 +33,8 @@ class Card:
     """Whether it is found in the background, and only when asked for."""
     told: str = ""
     """The analysis that says in words what was found; nothing for figures alone."""
+    says: bool = False
+    """Whether these words stand in the card, not above all of the view's."""
     click: str = ""
     """What a click in the figure chooses: `cell`, `map`, `curve` or `head`."""
 
@@ -186,14 +188,14 @@ def _circuit(screen: Screen) -> tuple[Card, ...]:
         shown.append(
             Card(
                 "components", "The pinned set against all the rest", components,
-                table="mean_frame",
+                table="mean_frame", told="circuit", says=True,
             )
         )  # fmt: skip
     return tuple(shown)
 
 
 def patch_components_of(screen: Screen) -> Question:
-    """What patching the pinned components does."""
+    """What patching the pinned components does, at the last token where they name no other."""
     return ask("circuit", "patch_components", model_of(screen), pair_of(screen), screen.components)
 
 

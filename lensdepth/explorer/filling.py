@@ -5,8 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dash import Output, no_update
+from dash import Output, html, no_update
 
+from lensdepth.analyses import analysis
 from lensdepth.explorer import questions
 from lensdepth.explorer.cards import Card, crossing_of
 from lensdepth.explorer.errors import readable
@@ -88,7 +89,7 @@ def fill(card: Card, screen: Screen, shelf: Shelf) -> Filled:
             _decorate(card, figure, screen, shelf)
             return Filled(
                 figure=as_json(figure, click_of(card, found.value)),
-                message=notices(found.notes),
+                message=[*notices(found.notes), *_said(card, found.value)],
                 numbers=numbers(table_of(card, found.value)),
                 title=card.title,
             )
@@ -96,6 +97,13 @@ def fill(card: Card, screen: Screen, shelf: Shelf) -> Filled:
         return shelf.answer(key, draw).value
     except Exception as error:
         return Filled(message=message(readable(error)), title=card.title)
+
+
+def _said(card: Card, found: Any) -> list[html.P]:
+    """What was found, in words, where it stands in the card itself."""
+    if not card.says:
+        return []
+    return [html.P(sentence) for sentence in analysis(card.told).sentences(found)]
 
 
 def _marks(card: Card, screen: Screen, shelf: Shelf) -> tuple[Any, ...]:
@@ -115,7 +123,7 @@ def _decorate(card: Card, figure: Any, screen: Screen, shelf: Shelf) -> None:
         zone = questions.zone_of(screen)
         if questions.known(zone, shelf):
             found = questions.answer(zone, shelf).value
-            with_zone(figure, found, found.n_units)
+            with_zone(figure, found, found.n_pairs)
         with_site(figure, screen)
     crossing = crossing_of(screen)
     if card.click == "curve" and crossing is not None:

@@ -90,10 +90,12 @@ NOTES = {
         "their attention on the first token when they have nothing to do."
     ),
     "components": (
-        "Is the pinned set the circuit? Give the set the source run's outputs and leave all the "
-        "rest: if the answer follows, the set is enough (its transferred fraction is its "
-        "faithfulness). Then the reverse: patch everything except the set. If that still works, "
-        "other parts do the same job. Random sets of the same size are the control."
+        "Is the pinned set the circuit? At the last token, give the set the source run's outputs "
+        "and leave all the rest: if the source's answer comes, the set is enough. Then go the "
+        "other way: in the source run give it the base run's outputs back; if the answer is lost, "
+        "the set is needed. A set can be the one without the other. Everything patched at the last "
+        "token is the source run by construction, and all others may make the set follow. Random "
+        "sets of the same make-up are the control. One pair of prompts shows nothing of others."
     ),
     "both": (
         "Two lenses over relative depth: 0 is the embedding and 1 the output, so that models with "

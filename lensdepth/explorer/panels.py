@@ -18,7 +18,7 @@ from lensdepth.heatmaps import add_level, outline
 from lensdepth.intervention import Intervention
 from lensdepth.lens.figures import shown
 from lensdepth.plotting import Zone, add_zone
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import between
 from lensdepth.telling.names import edit_name, has_blocks
 from lensdepth.telling.numbers import UNKNOWN, change, counted, number

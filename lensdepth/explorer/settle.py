@@ -7,9 +7,9 @@ from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
 from lensdepth.model import DepthModel
 from lensdepth.site import Stream, last_place, site_hook
-from lensdepth.tasks import Task
 from lensdepth.tasks.joining import follow
 from lensdepth.tasks.locate import answer_tokens, guess_joining
+from lensdepth.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

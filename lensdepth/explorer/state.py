@@ -4,6 +4,7 @@ Everything that comes from a browser passes through `parse` or `changed`, which 
 they do not know. Whether a depth or a token is there depends on the model; the library says so.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -29,7 +30,8 @@ MOST_PLACES = 64
 """Most tokens that are edited together, and most components that are pinned."""
 LARGEST = 100_000
 """Beyond every depth, position and head."""
-COMPONENT_LENGTH = 12
+COMPONENT = re.compile(r"[A-Za-z0-9]{1,12}(@-?[A-Za-z0-9]{1,12})?")
+"""What a component's name looks like, with the tokens at which it is patched: `L5H3`, `MLP0@2`."""
 SHORT = 40
 """Most characters of a value in a message."""
 PAIRS = (10, 20, 40, 100, 200)
@@ -267,8 +269,7 @@ def _components(value: object) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or len(names) > MOST_PLACES:
         raise ValueError(f"components must be at most {MOST_PLACES} names such as L5H3 or MLP7.")
     for name in names:
-        plain = isinstance(name, str) and name.isascii() and name.isalnum()
-        if not plain or len(name) > COMPONENT_LENGTH:
+        if not isinstance(name, str) or not COMPONENT.fullmatch(name):
             raise ValueError(
                 f"{shown(name, SHORT)} is no component; write L5H3 for a head, MLP7 or so."
             )

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from lensdepth.model import DepthModel
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch
 
 RESERVED = ("js", "hellinger", "input_token", "context_length")

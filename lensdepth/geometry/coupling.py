@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
@@ -26,8 +27,6 @@ from lensdepth.geometry.pairs import (
     unit,
 )
 
-DISTANCES = ("angle", "norm", "distance")
-"""Between states: angle, difference of norms, Euclidean distance."""
 COUPLINGS = (
     "angle_{}", "norm_{}", "distance_{}", "angle_{}_given_norm", "norm_{}_given_angle",
     "angle_{}_dcor", "norm_{}_dcor", "distance_{}_dcor",
@@ -140,12 +139,12 @@ def _couplings(
     t_centred: Float[Array, "target pair"],
 ) -> Float[Array, "coupling target depth"]:
     """Correlations of standardised rows."""
-    rho = (x @ t.T).T  # target distance depth
+    rho = rearrange(x @ t.T, "depth distance target -> distance target depth")
     between = np.einsum("dp,dp->d", x[:, 0], x[:, 1])
-    angle, norm = rho[:, 0], rho[:, 1]
+    angle, norm = rho[0], rho[1]
     given_norm, given_angle = partial(angle, norm, between), partial(norm, angle, between)
-    dcor = (x_centred @ t_centred.T).T
-    return np.stack([*rho.swapaxes(0, 1), given_norm, given_angle, *dcor.swapaxes(0, 1)])
+    dcor = rearrange(x_centred @ t_centred.T, "depth distance target -> distance target depth")
+    return np.stack([*rho, given_norm, given_angle, *dcor])
 
 
 def partial(

@@ -7,6 +7,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.geometry.anisotropy import measure_anisotropy
 from lensdepth.geometry.context import context_distances
 from lensdepth.geometry.coupling import couple, coupling_names
@@ -17,11 +18,11 @@ from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_prompts
 from lensdepth.geometry.similarity import linear_cka, procrustes
 from lensdepth.model import DepthModel
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import make_provenance, other_than
-from lensdepth.tasks import Task
-from lensdepth.tasks.told import origin
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
+from lensdepth.units import Units, take
 
 DRAWN_PAIRS = 1000
 """Most pairs that are kept for a figure."""
@@ -31,6 +32,7 @@ Bounds = tuple[Array, Array, Array, Array]
 
 @renamed(prompts="task")
 @checked
+@bounded
 def geometry_profile(
     model: DepthModel,
     task: Task | Prompts,
@@ -42,6 +44,7 @@ def geometry_profile(
     n_permutations: int | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
     reading: Reading | None = None,
 ) -> GeometryProfile:
     """Measure the residual states at one position of each prompt, depth by depth.
@@ -63,6 +66,7 @@ def geometry_profile(
             correction multiplies it by the number of tests.
         seed: of the sample, the halves and the permutations.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
         reading: what `lensdepth.geometry.reading.read_states` read of this task already; no prompt
             is run again.
     Returns:
@@ -100,13 +104,13 @@ def geometry_profile(
             at = j, i
             measured[name] = coupling.value[at], coupling.low[at], coupling.high[at], coupling.p[at]
     stacked = torch.tensor(np.array(list(measured.values())), dtype=torch.float32)
+    origin = origin_of(known, texts)
+    units = origin["units"]
     return GeometryProfile(
         provenance=make_provenance(
             "geometry_profile",
             model.info,
-            task=known.name if known is not None else "prompts",
-            prompts=texts,
-            pairs=origin(known),
+            **origin,
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
                 "include_first": include_first,
@@ -114,6 +118,7 @@ def geometry_profile(
                 "n_resamples": n_resamples,
                 "n_permutations": n_permutations,
                 "batch_size": batch_size,
+                "max_memory": max_memory,
                 "reading": None if reading is None else "given",
             },
             seed=seed,
@@ -126,7 +131,7 @@ def geometry_profile(
         low=stacked[:, 1],
         high=stacked[:, 2],
         p=stacked[:, 3],
-        **_maps(reading.states, halves, n_resamples, seed),
+        **_maps(reading.states, halves, take(units, chosen.numpy()), n_resamples, seed),
         **_draw_pairs(reading.states, predicted["js"], seed),
     )
 
@@ -211,12 +216,13 @@ def _measure_clouds(reading: Reading, halves: Int[Array, "resample half"]) -> di
 def _maps(
     states: Float[Tensor, "depth sample d_model"],
     halves: Int[Array, "resample half"],
+    units: Units,
     n_resamples: int,
     seed: int,
 ) -> dict[str, Tensor]:
     cka = dict(zip(("cka", "cka_low", "cka_high"), linear_cka(states, halves), strict=True))
     names = ("procrustes", "procrustes_low", "procrustes_high", "procrustes_chance")
-    turned = procrustes(states, n_resamples=n_resamples, seed=seed)
+    turned = procrustes(states, units=units, n_resamples=n_resamples, seed=seed)
     found = cka | dict(zip(names, turned, strict=True))
     return {name: torch.tensor(values, dtype=torch.float32) for name, values in found.items()}
 

@@ -169,14 +169,14 @@ class GeometryProfile:
             values = torch.cat(
                 [torch.full((1, values.shape[1]), torch.nan, dtype=torch.float32), values]
             )
-        return stats.bootstrap_mean(values.T.numpy())
+        return stats.mean_interval(values.T.numpy(), units=self.provenance.units)
 
     def _norm_spread(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Standard deviation of the norm over prompts."""
         norm = self.norm.T.double().numpy()
         # About the mean, so that the difference of two large numbers is not what is left.
         gap = norm - norm.mean(0)
-        means = stats.resampled_means(np.stack([gap, gap**2], axis=-1))
+        (means,) = stats.drawn_means(np.stack([gap, gap**2], axis=-1), units=self.provenance.units)
         drawn = np.sqrt(np.maximum(means[..., 1] - means[..., 0] ** 2, 0.0))
         return gap.std(0), *stats.percentile_interval(drawn)
 

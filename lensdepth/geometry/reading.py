@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lensdepth import metrics, polar
 from lensdepth.model import DepthModel
+from lensdepth.prompts import origin_of
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.tasks.task import Task
-from lensdepth.tasks.told import origin
 from lensdepth.tokens import TokenBatch
 
 NUMBERS_AT_ONCE = 2**24
@@ -102,12 +102,7 @@ def read_states(model: DepthModel, task: Task, *, batch_size: int | None = None)
         model, batch, batch.last, every, include_first=False, batch_size=batch_size
     )
     provenance = make_provenance(
-        "read_states",
-        model.info,
-        task=task.name,
-        prompts=task.clean,
-        pairs=origin(task),
-        settings={},
+        "read_states", model.info, **origin_of(task, task.clean), settings={}
     )
     return replace(reading, provenance=provenance)
 

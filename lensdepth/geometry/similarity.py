@@ -15,6 +15,7 @@ from lensdepth import stats
 from lensdepth.geometry.dimension import centred_cloud
 from lensdepth.geometry.halves import half_interval
 from lensdepth.geometry.pairs import u_centred, unit
+from lensdepth.units import Units
 
 Map = Float[Array, "depth depth"]
 
@@ -45,7 +46,7 @@ def linear_cka(
 
 
 def procrustes(
-    x: Float[Tensor, "depth sample d_model"], *, n_resamples: int, seed: int
+    x: Float[Tensor, "depth sample d_model"], *, units: Units, n_resamples: int, seed: int
 ) -> tuple[Map, Map, Map, Map]:
     """Share of variance that the best rotation and scale give: (value, low, high, chance).
 
@@ -60,7 +61,6 @@ def procrustes(
     maps = np.full((4, n_depths, n_depths), np.nan)
     size = torch.stack([cloud.square().sum(-1) for cloud in clouds], dim=1).numpy()
     mean_size = size.mean(0)
-    resampled_size = stats.resampled_means(size, n_resamples=n_resamples, seed=seed)
     for a in range(n_depths):
         if mean_size[a] == 0:
             continue
@@ -70,14 +70,18 @@ def procrustes(
             left, singular, right = torch.linalg.svd(clouds[a].T @ clouds[b], full_matrices=False)
             # What each prompt adds to the sum of singular values.
             part = ((clouds[a] @ left @ right) * clouds[b]).sum(-1, keepdim=True).numpy()
-            drawn = stats.resampled_means(part, n_resamples=n_resamples, seed=seed)[:, 0]
+            drawn, *sizes = stats.drawn_means(
+                part, size[:, a], size[:, b], units=units, n_resamples=n_resamples, seed=seed
+            )
             scale = n**2 * mean_size[a] * mean_size[b]
             shuffled = torch.linalg.svdvals(clouds[a].T @ clouds[b][shuffle]).sum()
-            # One prompt drawn over and over may have no length.
-            bottom = resampled_size[:, a] * resampled_size[:, b]
-            share = np.divide(drawn**2, bottom, out=np.full(len(drawn), np.nan), where=bottom > 0)
-            low, high = stats.percentile_interval(share)
-            found = (float(singular.sum() ** 2) / scale, low, high, float(shuffled**2) / scale)
+            value = float(singular.sum() ** 2) / scale
+            # A cloud drawn so small that it has no size has no share.
+            bottom = sizes[0] * sizes[1]
+            drawn = drawn[:, 0] ** 2
+            share = np.divide(drawn, bottom, out=np.full(len(drawn), np.nan), where=bottom > 0)
+            low, high = stats.corrected_interval(share, value)
+            found = (value, low, min(high, 1.0), float(shuffled**2) / scale)
             maps[:, a, b] = maps[:, b, a] = [float(number) for number in found]
     value, low, high, chance = maps
     return value, low, high, chance

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.curves import Curve, estimate
 from lensdepth.telling.depths import at_depth, before_last
 from lensdepth.telling.numbers import Interval, counted, p_value
@@ -70,10 +71,10 @@ def sentences(profile: "GeometryProfile") -> list[str]:
     """Coupling to the prediction and to contexts, then norm, turn, rank and change of the cloud."""
     n_layers = profile.n_layers
     said = [coupling_verdict(profile), *_held(profile), *_context(profile)]
-    norm = [estimate(profile.norm[d]) for d in (0, n_layers)]
+    norm = [estimate(profile.norm[d], units=profile.provenance.units) for d in (0, n_layers)]
     verb = "grows" if norm[1].value > norm[0].value else "shrinks"
     turn = int(profile.step_angle.nanmean(1).nan_to_num(-1).argmax())
-    angle = estimate(profile.step_angle[turn].rad2deg())
+    angle = estimate(profile.step_angle[turn].rad2deg(), units=profile.provenance.units)
     said.append(
         f"The norm {verb} from {norm[0]} at the embedding to {norm[1]} at depth {n_layers}. "
         f"Block {turn} turns the state most, by {angle} degrees."
@@ -87,6 +88,7 @@ def sentences(profile: "GeometryProfile") -> list[str]:
             f"{at_depth(most, n_layers)}, with an effective rank of "
             f"{value_at(profile, 'effective_rank', most)}" + f"; at the end it is {end}."
         )
+    said += _flat(profile)
     step = profile.of("cka").value
     if not step.isnan().all():
         least = int(step.nan_to_num(2).argmin())
@@ -95,6 +97,17 @@ def sentences(profile: "GeometryProfile") -> list[str]:
             f"another: linear CKA {value_at(profile, 'cka', least)} between before and after."
         )
     return said
+
+
+def _flat(profile: "GeometryProfile") -> list[str]:
+    """What cannot be otherwise where all prompts end in the same token: a cloud without extent."""
+    if not profile.effective_rank[0].isnan() or profile.effective_rank.isnan().all():
+        return []
+    return [
+        "At depth 0 all of these states are the same token's, so they have no extent: that their "
+        "raw cosine is 1 there, and that no dimension and no correlation is defined, is so by "
+        "construction."
+    ]
 
 
 def coupling_verdict(profile: "GeometryProfile") -> str:
@@ -119,13 +132,13 @@ def coupling_verdict(profile: "GeometryProfile") -> str:
         )
     elif rho[peak] > 0:
         text = (
-            f"Prompts whose states lie at larger angles have more different predictions, most so "
-            f"at {where}: rank correlation {coupling}, {corrected}."
+            f"Prompts whose states lie at larger angles tend to have more different predictions, "
+            f"most so at {where}: rank correlation {coupling}, {corrected}."
         )
     else:
         text = (
-            f"Prompts whose states lie at larger angles have more similar predictions, most so "
-            f"at {where}: rank correlation {coupling}, {corrected}."
+            f"Prompts whose states lie at larger angles tend to have more similar predictions, "
+            f"most so at {where}: rank correlation {coupling}, {corrected}."
         )
     if not profile.norm_js[peak].isnan():
         norms = value_at(profile, "norm_js", peak)
@@ -153,6 +166,7 @@ def _context(profile: "GeometryProfile") -> list[str]:
     """The label that differences of norm follow most, over all labels and depths."""
     if not profile.contexts:
         return []
+    task = profile.provenance.task
     rho = torch.stack([profile.of(f"norm_{name}").value for name in profile.contexts])
     p = torch.stack([profile.of(f"norm_{name}").p for name in profile.contexts]).double()
     # Depth L, whose states are what is read, decides no sentence.
@@ -165,15 +179,16 @@ def _context(profile: "GeometryProfile") -> list[str]:
     chance = (corrected >= 0.05) | ~defined
     if chance.all():
         return [
-            f"Differences of norm follow none of the prompts' labels "
-            f"({', '.join(profile.contexts)}) beyond chance at any depth."
+            f"That differences of norm follow any of the prompts' labels "
+            f"({', '.join(label_name(c, task) for c in profile.contexts)}) cannot be told from "
+            f"chance at any depth."
         ]
     row, depth = divmod(int(rho.abs().masked_fill(chance, -1).argmax()), rho.shape[1])
     name = profile.contexts[row]
     norm, angle = (value_at(profile, f"{what}_{name}", depth) for what in ("norm", "angle"))
     tests = counted(int(defined.sum()), "test")
     return [
-        f"Of what the prompts hold, differences of norm follow {name} most, at "
+        f"Of what the prompts hold, differences of norm follow {label_name(name, task)} most, at "
         f"{at_depth(depth, profile.n_layers)}: rank correlation {norm}, "
         f"{p_value(float(corrected[row, depth]))} after Holm's correction over {tests}; angles "
         f"follow it by {angle} there."

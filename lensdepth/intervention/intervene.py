@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lensdepth import metrics, polar
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.edits import CONTROL, EDITS, NamedEdit, at_random, strong_edit, with_noise
 from lensdepth.hooks import SiteEdit
 from lensdepth.intervention.places import map_positions
@@ -34,6 +35,7 @@ N_NAMED = 20
 
 
 @checked
+@bounded
 def intervene(
     model: DepthModel,
     base: str | Sequence[int],
@@ -51,6 +53,7 @@ def intervene(
     answers: tuple[str | int, str | int] | None = None,
     seed: int = 0,
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> Intervention:
     """Run one edit of one prompt, locally and globally, each beside its random control.
@@ -78,7 +81,8 @@ def intervene(
             that it has, or as token ids; None takes what the model says.
         seed: of the random directions.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         Intervention. An edit that leaves the direction alone has no control, since a random
         direction would not be matched to it.
@@ -172,6 +176,7 @@ def intervene(
                 "reference": None if others is None else len(others),
                 "answers": None if answers is None else list(answers),
                 "engine": engine,
+                "batch_size": batch_size,
                 "max_memory": max_memory,
             },
             seed=seed,

@@ -17,6 +17,7 @@ from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import AXIS, described, fraction
 from lensdepth.telling.numbers import number, on_scale
 from lensdepth.telling.tokens import signed
+from lensdepth.units import take
 
 if TYPE_CHECKING:
     from lensdepth.lens.compare import LensComparison
@@ -275,11 +276,13 @@ def lenses_together(comparison: "LensComparison") -> go.Figure:
         for i, name in enumerate(comparison.names):
             n_depths = int(comparison.n_layers[i]) + 1
             mine = values[i, :, :n_depths]
-            mine = mine[~mine.isnan().all(1)]
+            known = ~mine.isnan().all(1)
+            mine = mine[known]
             curves.append(
                 Curve.of(
                     name,
                     mine,
+                    units=take(comparison.provenance.units, known),
                     role=BAR_ROLES[i % len(BAR_ROLES)],
                     depths=comparison.relative_depth[i, :n_depths].numpy(),
                     dashed=i % 2 == 1,

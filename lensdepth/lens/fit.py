@@ -18,19 +18,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.lens.read import logit_lens, positions_at_once
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.progress import counted
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import make_provenance
-from lensdepth.tasks import Task
-from lensdepth.tasks.told import origin
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, TokenBatch
 
 
 @renamed(prompts="task")
 @checked
+@bounded
 def fit_tuned_lens(
     model: DepthModel,
     task: Task | Prompts,
@@ -42,6 +43,7 @@ def fit_tuned_lens(
     include_first: bool = False,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> TunedLens:
     """Fit one affine map a depth by KL(final || lens), at all positions of the prompts.
 
@@ -60,6 +62,7 @@ def fit_tuned_lens(
         include_first: fit position 0 too, an attention sink with a huge norm.
         seed: of the split and of the order of the prompts.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         TunedLens; `kl_before` and `kl_after` are of the held-out prompts.
     Raises:
@@ -84,6 +87,7 @@ def fit_tuned_lens(
         "held_out": held_out,
         "include_first": include_first,
         "batch_size": batch_size,
+        "max_memory": max_memory,
         "n_fitted": len(fitted),
         "n_held_out": n_held_out,
     }
@@ -103,9 +107,7 @@ def fit_tuned_lens(
         provenance=make_provenance(
             "fit_tuned_lens",
             model.info,
-            task=known.name if known is not None else "prompts",
-            prompts=texts,
-            pairs=origin(known),
+            **origin_of(known, texts),
             settings=settings,
             seed=seed,
         ),

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from lensdepth import metrics
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.finite import NotFinite
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
-from lensdepth.prompts import gather_prompts
+from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import make_provenance
-from lensdepth.tasks import Task
-from lensdepth.tasks.told import origin
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
 LOGITS_AT_ONCE = 2**22
@@ -31,6 +31,7 @@ LOGITS_AT_ONCE = 2**22
 
 @renamed(prompts="task")
 @checked
+@bounded
 def logit_lens(
     model: DepthModel,
     task: Task | Prompts,
@@ -39,6 +40,7 @@ def logit_lens(
     top_k: int = 5,
     translators: TunedLens | None = None,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> LensProfile:
     """Read every depth through the model's own readout.
 
@@ -50,6 +52,8 @@ def logit_lens(
         top_k: how many of the most likely tokens to keep.
         translators: a lens fitted on this model, whose map at a depth goes in front of the
             readout there; the profile's provenance says so.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         LensProfile; its `kl` at depth L is 0.
     Raises:
@@ -89,14 +93,13 @@ def logit_lens(
         provenance=make_provenance(
             "logit_lens",
             model.info,
-            task=known.name if known is not None else "prompts",
-            prompts=texts,
-            pairs=origin(known),
+            **origin_of(known, texts),
             settings={
                 "positions": positions if isinstance(positions, str) else "given",
                 "top_k": top_k,
                 "translators": None if translators is None else translators.described(),
                 "batch_size": batch_size,
+                "max_memory": max_memory,
             },
         ),
         position=position,

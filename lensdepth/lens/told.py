@@ -39,7 +39,11 @@ def curves_of(profile: "LensProfile", keys: Iterable[str]) -> list[Curve]:
         values = getattr(profile, key)
         if values is not None:
             by_depth = profile.mean_by_depth(values)
-            found.append(Curve.of(name, by_depth, key=key, unit=unit, role=role))
+            found.append(
+                Curve.of(
+                    name, by_depth, key=key, unit=unit, role=role, units=profile.provenance.units
+                )
+            )
     return found
 
 
@@ -57,7 +61,7 @@ def sentences(profile: "LensProfile", *verdicts: str) -> list[str]:
     """
     n_layers = profile.n_layers
     agreement = profile.mean_by_depth(profile.top1_agreement)
-    first = estimate(agreement[:, 0])
+    first = estimate(agreement[:, 0], units=profile.provenance.units, share=True)
     majority = _first_at_least(agreement, 0.5)
     text = f"At the embedding the lens's most likely token is the final one for {first.percent}"
     if majority == 0:
@@ -65,7 +69,7 @@ def sentences(profile: "LensProfile", *verdicts: str) -> list[str]:
     elif majority == n_layers:
         text += " of the prompts; at no depth before the last is it so for half of them."
     else:
-        then = estimate(agreement[:, majority])
+        then = estimate(agreement[:, majority], units=profile.provenance.units, share=True)
         text += (
             f" of the prompts; {at_depth(majority, n_layers)} is the first depth where it is for "
             f"half of them or more, {then.percent}."
@@ -77,7 +81,9 @@ def accuracy(profile: "LensProfile") -> Interval | None:
     """Share of the prompts whose target is the model's own most likely answer."""
     if profile.target_rank is None:
         return None
-    return estimate((profile.target_rank[-1] == 0).float().mean(-1))
+    return estimate(
+        (profile.target_rank[-1] == 0).float().mean(-1), units=profile.provenance.units, share=True
+    )
 
 
 def _first_at_least(values: Float[Tensor, "unit depth"], level: float) -> int:

@@ -119,7 +119,7 @@ class TunedLens:
             values = getattr(self, name)
             if values is not None:
                 ends = ("", "_low", "_high")
-                for end, column in zip(ends, stats.bootstrap_mean(values.numpy()), strict=True):
+                for end, column in zip(ends, stats.mean_interval(values.numpy()), strict=True):
                     frame[name + end] = column
         return frame
 
@@ -139,7 +139,7 @@ class TunedLens:
             found = {"logit lens": self.kl_before, f"{self.kind} lens": self.kl_after}
             curves = [
                 plotting.Curve.from_interval(
-                    name, *stats.bootstrap_mean(values.numpy()), role=role, dashed=name[0] == "l"
+                    name, *stats.mean_interval(values.numpy()), role=role, dashed=name[0] == "l"
                 )
                 for (name, values), role in zip(found.items(), ("control", "lens"), strict=True)
             ]

@@ -8,6 +8,7 @@ from einops import rearrange
 
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.locality.repair import repair_values
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
@@ -25,6 +26,7 @@ from lensdepth.locality.profile import LocalityProfile
 
 @renamed(pairs="task")
 @checked
+@bounded
 def compare_local_global(
     model: DepthModel,
     task: Task,
@@ -36,6 +38,7 @@ def compare_local_global(
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> LocalityProfile:
     """Edit each depth of a window alone, all of them, and all but one.
@@ -51,7 +54,8 @@ def compare_local_global(
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
         edit: one of `lensdepth.edits.SWEPT` or a function.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         LocalityProfile; direct effects and self-repair only at the prediction position.
     Raises:
@@ -60,6 +64,7 @@ def compare_local_global(
     """
     options = Options(
         caller="compare_local_global", metric=metric, mode=mode, engine=engine,
+        batch_size=batch_size,
         max_memory=max_memory,
     )  # fmt: skip
     line = depth_line(

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.stats import bootstrap_mean, bootstrap_statistic
+from lensdepth.stats import statistic_interval
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
+from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import before_last, depth_columns
 from lensdepth.telling.names import has_blocks
 from lensdepth.telling.numbers import Interval
@@ -106,10 +107,11 @@ class LocalityProfile:
             best = (np.sign(whole)[:, None] * local).max(1)
             return _ratio(best, np.abs(whole))
 
-        return bootstrap_statistic(
+        return statistic_interval(
             share,
             self.local[:, self.judged].numpy(),
             self.whole.numpy(),
+            units=self.provenance.units,
             n_resamples=n_resamples,
             seed=seed,
         )
@@ -123,10 +125,11 @@ class LocalityProfile:
         if self.direct is None or self.total is None:
             return None
         at = self._index(depth)
-        return bootstrap_statistic(
+        return statistic_interval(
             lambda direct, total: 1 - _ratio(total, direct),
             self.direct[:, at].numpy(),
             self.total[:, at].numpy(),
+            units=self.provenance.units,
             n_resamples=n_resamples,
             seed=seed,
         )
@@ -138,10 +141,11 @@ class LocalityProfile:
         if self.direct is None or self.total is None or self.total_at_base_scale is None:
             return None
         at = self._index(depth)
-        return bootstrap_statistic(
+        return statistic_interval(
             lambda direct, by_norm: _ratio(by_norm, direct),
             self.direct[:, at].numpy(),
             (self.total_at_base_scale - self.total)[:, at].numpy(),
+            units=self.provenance.units,
             n_resamples=n_resamples,
             seed=seed,
         )
@@ -153,13 +157,16 @@ class LocalityProfile:
             )
         return self.depths.tolist().index(depth)
 
+    def _mean(self, values: Float[Tensor, " pair"]) -> Interval:
+        return estimate(values, self.provenance.units, floor=self.floor)
+
     def summary(self) -> dict[str, object]:
         """The comparison in numbers; intervals are over pairs."""
         best = self.best_depth
         return {
             "window": self.depths.tolist(),
-            "whole": _mean(self.whole),
-            "gap": _mean(self.gap),
+            "whole": self._mean(self.whole),
+            "gap": self._mean(self.gap),
             "best_depth": best,
             "sufficiency": self.sufficiency(),
             "undone_at_best": self.undone(best),
@@ -168,7 +175,7 @@ class LocalityProfile:
 
     def describe(self) -> str:
         """The same in words."""
-        best, gap = self.best_depth, _mean(self.gap, self.floor)
+        best, whole, gap = self.best_depth, self._mean(self.whole), self._mean(self.gap)
         place = f"{'depth' if self.stream == 'resid_pre' else 'block'} {best}"
         kind = "neither synergy nor redundancy is seen"
         if not np.isnan(gap.low) and gap.low > 0:
@@ -181,8 +188,7 @@ class LocalityProfile:
                 f"is arithmetic; leave it out"
             )
         said = [
-            f"All {len(self.depths)} depths together change {self.metric} by "
-            f"{_mean(self.whole, self.floor)}.",
+            f"All {len(self.depths)} depths together change {self.metric} by {whole}.",
             f"The best single one, {place}, reaches {self.sufficiency()} of that.",
             f"The whole less the sum of its parts is {gap}: {kind}.",
         ]
@@ -244,8 +250,3 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     """NaN where the denominator is nothing to speak of."""
     safe = np.where(np.abs(denominator) > 1e-6, denominator, np.nan)
     return numerator / safe
-
-
-def _mean(values: Float[Tensor, " pair"], floor: float = 0.0) -> Interval:
-    mean, low, high = bootstrap_mean(values.numpy())
-    return Interval(value=float(mean), low=float(low), high=float(high), floor=floor)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
@@ -75,7 +76,7 @@ class ShapleyProfile:
 
         from lensdepth import stats
 
-        mean, low, high = stats.bootstrap_mean(self.values.numpy())
+        mean, low, high = stats.mean_interval(self.values.numpy(), units=self.provenance.units)
         return pd.DataFrame(
             {
                 **depth_columns(self.depths, self.n_layers, stream=self.stream),
@@ -97,6 +98,7 @@ class ShapleyProfile:
             "Shapley value",
             self.values,
             role="prediction",
+            units=self.provenance.units,
             depths=self.depths.numpy() + has_blocks(self.stream),
         )
         return plotting.depth_figure(
@@ -118,6 +120,7 @@ class ShapleyProfile:
 
 @renamed(pairs="task")
 @checked
+@bounded
 def shapley_depths(
     model: DepthModel,
     task: Task,
@@ -131,6 +134,7 @@ def shapley_depths(
     edit: str | polar.Edit = "full",
     seed: int = 0,
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> ShapleyProfile:
     """Divide the effect of a window among its depths.
@@ -148,7 +152,8 @@ def shapley_depths(
         edit: one of `lensdepth.edits.SWEPT` or a function.
         seed: of the orders.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Raises:
         ValueError: before any forward pass, as for `patch_sweep`; or an odd `n_permutations`.
     """
@@ -159,7 +164,7 @@ def shapley_depths(
         )
     options = Options(
         caller="shapley_depths", metric=metric, mode=mode, seed=seed, engine=engine,
-        max_memory=max_memory, own={"n_permutations": n_permutations},
+        batch_size=batch_size, max_memory=max_memory, own={"n_permutations": n_permutations},
     )  # fmt: skip
     line = depth_line(
         model, task, options, stream=stream, depths=depths, position=position, edit=edit

@@ -3,11 +3,16 @@
 from typing import TYPE_CHECKING
 
 from lensdepth.telling.curves import Curve, estimate, mean_curve
-from lensdepth.telling.names import has_blocks
+from lensdepth.telling.names import at_position, has_blocks, stream_name
+from lensdepth.telling.numbers import percent
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
     from lensdepth.locality.profile import LocalityProfile
+
+NATS = ("logit_diff", "log_prob", "kl", "kl_to_source", "js")
+SAME = 1e-4
+"""Share of the way within which two runs are the same up to rounding."""
 
 
 def curves(profile: "LocalityProfile") -> list[Curve]:
@@ -23,6 +28,7 @@ def curves(profile: "LocalityProfile") -> list[Curve]:
             values,
             key=key,
             role=role,
+            units=profile.provenance.units,
             depths=profile.depths.numpy() + has_blocks(profile.stream),
             dashed=key == "direct",
             floor=profile.floor,
@@ -49,27 +55,57 @@ def summary(profile: "LocalityProfile") -> Json:
 def sentences(profile: "LocalityProfile") -> list[str]:
     """The whole, the best single block, how effects add up, and what later blocks make of it."""
     best = profile.best_depth
+    whole = estimate(profile.whole, profile.provenance.units, floor=profile.floor)
     alone = profile.sufficiency().percent
+    n, places = len(profile.depths), "blocks" if has_blocks(profile.stream) else "depths"
+    what = "logit difference" if profile.metric == "logit_diff" else profile.metric
     return [
-        f"The attention of all {len(profile.depths)} blocks at the last token together moves the "
-        f"logit difference by {estimate(profile.whole, floor=profile.floor)} nats; the best single "
-        f"one, block {best}, reaches {alone} of that. {_adding_up(profile)}",
+        f"The {_edited(profile.stream)} of all {n} {places} {_place(profile.position)} "
+        f"together moves the {what} by {whole}{_unit(profile)}"
+        f"{_whole_way(profile)}; the best single one, {places[:-1]} {best}, reaches {alone} of "
+        f"that. {_adding_up(profile)}",
         _direct(profile, best),
     ]
 
 
+def _edited(stream: str) -> str:
+    return "attention" if stream == "attn_out" else stream_name(stream)
+
+
+def _place(position: str) -> str:
+    return "at the last token" if position == "prediction" else at_position(position)
+
+
+def _unit(profile: "LocalityProfile") -> str:
+    return " nats" if profile.metric in NATS else ""
+
+
+def _whole_way(profile: "LocalityProfile") -> str:
+    """Where all places together give the source run itself, which is no finding."""
+    way = (profile.source_value - profile.base_value).double()
+    off = (profile.whole.double() - way).abs().max()
+    sums = profile.stream in ("attn_out", "resid_pre")
+    if not sums or profile.position != "prediction" or not off <= SAME * way.abs().max():
+        return ""
+    return " (all the way to the source run: by construction, where both prompts end alike)"
+
+
 def _adding_up(profile: "LocalityProfile") -> str:
-    gap = estimate(profile.gap, floor=profile.floor)
+    units = profile.provenance.units
+    gap, unit = estimate(profile.gap, units, floor=profile.floor), _unit(profile)
     if not gap.known or gap.low <= 0 <= gap.high:
-        return f"Single effects add up to the whole as far as can be told (gap {gap} nats)."
+        return f"Single effects add up to the whole as far as can be told (gap {gap}{unit})."
+    of_whole = percent(abs(gap.value / estimate(profile.whole, units).value))
     if gap.value > 0:
         return (
-            f"Single effects add up to less than the whole, by {gap} nats: blocks work together "
-            f"(synergy)."
+            f"Single effects add up to less than the whole, by {gap}{unit}, {of_whole} of it: "
+            f"together they do more than one by one (synergy), through one another or through the "
+            f"final norm."
         )
     return (
-        f"Single effects add up to more than the whole, by {-gap} nats: blocks do "
-        f"the same work again (redundancy)."
+        f"Single effects add up to more than the whole, by {-gap}{unit}, {of_whole} of it: some "
+        f"of what they do one by one is done twice (redundancy), or is less where the final norm "
+        f"divides by more."
     )
 
 
@@ -78,9 +114,11 @@ def _direct(profile: "LocalityProfile", best: int) -> str:
         return "What of it goes straight into the readout is not known here."
     at = profile.depths.tolist().index(best)
     direct, total = (
-        estimate(values[:, at], floor=profile.floor) for values in (profile.direct, profile.total)
+        estimate(values[:, at], profile.provenance.units, floor=profile.floor)
+        for values in (profile.direct, profile.total)
     )
     return (
-        f"Of block {best}'s effect of {total} nats, {direct} is what it writes straight into the "
-        f"readout; the rest is made by the blocks after it and by the final norm's scale."
+        f"Of {'block' if has_blocks(profile.stream) else 'depth'} {best}'s effect of {total}"
+        f"{_unit(profile)}, {direct} is what it writes straight into the readout; the rest is made "
+        f"by what comes after it and by the final norm's scale."
     )

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import DepthLine, LinePosition, depth_line
 from lensdepth.replay.engine import replay
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
 from lensdepth.sweep.loop import Options
-from lensdepth.sweep.roles import Mode, PositionName
+from lensdepth.sweep.roles import Mode
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
@@ -32,6 +33,7 @@ from lensdepth.locality.trajectory_profile import TrajectoryProfile
 
 @renamed(pairs="task")
 @checked
+@bounded
 def trajectory_response(
     model: DepthModel,
     task: Task,
@@ -39,11 +41,12 @@ def trajectory_response(
     stream: Stream = "resid_pre",
     depths: Sequence[int] | None = None,
     position: LinePosition = "prediction",
-    read: PositionName = "prediction",
+    read: str | int = "prediction",
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
     seed: int = 0,
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> TrajectoryProfile:
     """Edit one depth at a time and follow the residual states of all later depths.
@@ -54,18 +57,20 @@ def trajectory_response(
         stream: what to edit, as for `patch_sweep`.
         depths: the depths, or blocks, to edit; all by default.
         position: where to edit: a name, an index, or a span.
-        read: where to follow the states, `"prediction"` or `"input"`.
+        read: where to follow the states: a name, or an index that every prompt has.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
         edit: one of `lensdepth.edits.SWEPT` or a function.
         seed: of the control's random directions.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Raises:
         ValueError: before any forward pass, as for `patch_sweep`.
     Source: DESIGN of claim C7, Haim & McNamee, arXiv 2602.04931.
     """
     options = Options(
-        caller="trajectory_response", mode=mode, seed=seed, engine=engine, max_memory=max_memory,
+        caller="trajectory_response", mode=mode, seed=seed, engine=engine,
+        batch_size=batch_size, max_memory=max_memory,
         own={"read": read},
     )  # fmt: skip
     line = depth_line(
@@ -74,6 +79,12 @@ def trajectory_response(
     other = depth_line(
         model, task, options, stream="resid_pre", depths=None, position=read, edit=edit
     )
+    if not other.span.present.all():
+        short = int((~other.span.present).sum())
+        raise ValueError(
+            f"trajectory_response: read {read} lies outside {short} of {len(task)} pairs; count "
+            f"from the end (-1), or name a position."
+        )
     parts = [_block(line, other, block, seed) for block in line.blocks()]
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return TrajectoryProfile(
@@ -82,7 +93,7 @@ def trajectory_response(
         stream=stream,
         edit=line.edit_name,
         position=line.span.name,
-        read=read,
+        read=other.span.name,
         edited=torch.tensor(line.depths),
         **joined,
     )

@@ -121,7 +121,9 @@ class TrajectoryProfile:
         from lensdepth.heatmaps import depth_axis, effect_heatmap
         from lensdepth.telling.names import position_name
 
-        mean, low, high = stats.bootstrap_mean(self.angle_progress.numpy())
+        mean, low, high = stats.mean_interval(
+            self.angle_progress.numpy(), units=self.provenance.units
+        )
         rows = depth_axis(self.edited.tolist(), self.n_layers, stream=self.stream)
         columns = depth_axis(range(self.n_layers + 1), self.n_layers)
         return effect_heatmap(

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
-from lensdepth.outcome import ANSWERS, Effects
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -73,6 +74,17 @@ class TransferProfile:
         """The metric of the edited run."""
         return self.outcome.of()
 
+    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("effect", taken=2)`.
+
+        Args:
+            metric: one of the metrics, `"effect"` or `"transferred"`.
+            labels: of `taken` and `inserted`; None stands for the first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        return self.outcome.of(metric, owner="TransferProfile", **labels)
+
     @property
     def effects(self) -> Float[Tensor, "pair taken inserted"]:
         """Change of the metric against the base run."""
@@ -105,7 +117,7 @@ class TransferProfile:
         from lensdepth.heatmaps import depth_axis, effect_heatmap
         from lensdepth.telling.names import position_name
 
-        mean, low, high = stats.bootstrap_mean(getattr(self, effect).numpy())
+        mean, low, high = stats.mean_interval(self.of(effect).numpy(), units=self.provenance.units)
         axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
         return effect_heatmap(
             mean,
@@ -133,6 +145,7 @@ class TransferProfile:
 
 @renamed(pairs="task")
 @checked
+@bounded
 def transfer_matrix(
     model: DepthModel,
     task: Task,
@@ -144,6 +157,7 @@ def transfer_matrix(
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> TransferProfile:
     """Insert the source's state of every depth at every depth of the base run.
@@ -159,15 +173,21 @@ def transfer_matrix(
         edit: "full" inserts the state as it is; "direction" keeps the norm found at the depth
             where it is inserted, since norms grow with depth.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Raises:
         ValueError: before any forward pass, as for `patch_sweep`.
     Source: across layers as in Ghandeharioun et al. 2024, "Patchscopes", arXiv 2401.06102.
     """
     options = Options(
-        caller="transfer_matrix", metric=metric, also=ANSWERS if metric == "logit_diff" else (),
-        mode=mode, engine=engine, max_memory=max_memory,
-    )  # fmt: skip
+        caller="transfer_matrix",
+        metric=metric,
+        also=ANSWERS if metric == "logit_diff" else (),
+        mode=mode,
+        engine=engine,
+        batch_size=batch_size,
+        max_memory=max_memory,
+    )
     line = depth_line(
         model, task, options, stream=stream, depths=depths, position=position, edit=edit
     )

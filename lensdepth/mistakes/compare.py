@@ -1,7 +1,8 @@
 """Right against wrong answers: where each stands, and whether that differs beyond chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.lens.read import logit_lens
 from lensdepth.mistakes import null
 from lensdepth.mistakes.profile import By, MistakeProfile, Verdict
@@ -19,15 +21,13 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.provenance import make_provenance
 from lensdepth.tasks.task import Task
-from lensdepth.tasks.told import origin
 from lensdepth.telling.numbers import counted
 from lensdepth.tokens import told_apart
 from lensdepth.transition.commitment import find_commitment
+from lensdepth.units import CORRUPTED, Grouping, Units, given_units, take
 
 FEWEST = 8
-"""Answers of each kind, and units in all, below which nothing is compared: with 4 units there are
-6 ways to deal two kinds out evenly, with 8 there are 70, and an interval that resamples fewer is
-known to be too narrow."""
+"""Answers of each kind below which nothing is compared."""
 FEWEST_DEALS = 40
 """Ways of dealing right and wrong out anew; of fewer, none could be found at the 5 % level on both
 sides."""
@@ -35,16 +35,18 @@ LEVEL = 0.05
 
 
 @checked
+@bounded
 def compare_mistakes(
     model: DepthModel,
     task: Task,
     *,
     by: By = "lens",
-    units: Mapping[str, Sequence[object]] | None = None,
+    units: Sequence[Grouping | Sequence[Any]] | None = None,
     n_permutations: int = 2000,
     n_resamples: int = 1000,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> MistakeProfile:
     """Whether the model's wrong answers form at other depths than its right ones.
 
@@ -59,16 +61,19 @@ def compare_mistakes(
             `find_commitment`. `"patch"`: from that depth on the last token's state, put into the
             corrupted run, makes the answer come first there; pairs whose prompts have one and the
             same answer show nothing and are left out.
-        units: what pairs go together by: a label per pair, by name. By default the task's inputs
-            and every label that repeats, but for those of the corrupted prompts.
+        units: which pairs go together, a list of groupings, each a label per pair. By default right
+            and wrong are dealt within input words and every label that repeats, few values or
+            many, but for those of the corrupted prompts; and the interval is over the task's units.
         n_permutations: deals of right and wrong within units.
-        n_resamples: resamples of units behind the interval.
+        n_resamples: draws of means behind the interval.
         seed: of both.
-        batch_size: prompts in one forward pass of the lens.
+        batch_size: prompts in one forward pass; None takes as many as fit.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
-        MistakeProfile. Of several groupings the largest p-value and the widest interval count.
-        "too few" below FEWEST answers of either kind, FEWEST units or FEWEST_DEALS deals, as where
-        all wrong answers come from one template and no right one does.
+        MistakeProfile. Of several groupings the largest p-value counts; the interval holds with all
+        of them crossed. "too few" below FEWEST answers of either kind or FEWEST_DEALS deals, as
+        where all wrong answers come from one template and no right one does; no interval below
+        `units.FEWEST_UNITS` units.
     Raises:
         ValueError: before any forward pass: a task without pairs, one that kept only right or only
             wrong pairs, or units that are not one label a pair.
@@ -87,16 +92,15 @@ def compare_mistakes(
             f"{caller}: right and wrong answers are compared, and this task kept the {task.keep} "
             f"pairs alone; make it with keep='all'."
         )
-    groupings = _groupings(task, units, caller)
+    asked = given_units(units, len(task), caller=caller)
+    origin = task.origin | {"units": asked or task.units}
+    groupings = {one.name: one for one in asked} or _groupings(task)
     lens = logit_lens(model, task, batch_size=batch_size)
     own = lens.top_tokens[-1, :, -1, 0]
     wrong = own != task.target_ids
-    if by == "lens":
-        depths = find_commitment(lens, n_resamples=1).depths
-    else:
-        depths = _by_patching(model, task, own, seed)
+    depths = find_commitment(lens).depths if by == "lens" else _by_patching(model, task, own, seed)
     found = compared(
-        depths.double().numpy(), wrong.numpy(), groupings,
+        depths.double().numpy(), wrong.numpy(), groupings.values(), origin["units"],
         n_permutations=n_permutations, n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
     verdict, reason, difference, low, high, p = found
@@ -104,16 +108,14 @@ def compare_mistakes(
         provenance=make_provenance(
             caller,
             model.info,
-            task=task.name,
-            prompts=task.clean,
-            corrupted=task.corrupted or (),
-            pairs=origin(task),
+            **origin,
             settings={
                 "by": by,
                 "units": list(groupings),
                 "n_permutations": n_permutations,
                 "n_resamples": n_resamples,
                 "batch_size": batch_size,
+                "max_memory": max_memory,
             },
             seed=seed,
         ),
@@ -128,43 +130,28 @@ def compare_mistakes(
         low=low,
         high=high,
         p=p,
-        units={name: int(codes.max()) + 1 for name, codes in groupings.items()},
+        units={one.name: len(set(one.values)) for one in groupings.values()},
     )
 
 
-def _groupings(
-    task: Task, units: Mapping[str, Sequence[object]] | None, caller: str
-) -> dict[str, Array]:
-    """Unit of each pair as a number, by grouping; each pair by itself where nothing repeats."""
-    if units is None:
-        found: dict[str, Sequence[object]] = {"prompt": task.clean}
-        if task.inputs is not None:
-            found["input"] = task.inputs
-        labels = task.labels
-        found |= {
-            str(name): labels[name].astype(str).tolist()
-            for name in labels.columns
-            if not str(name).startswith("corrupted_")
-        }
-    else:
-        found = dict(units)
-    wrong = [name for name, values in found.items() if len(values) != len(task)]
-    if wrong or not found:
-        raise ValueError(
-            f"{caller}: units must have a label for each of the {len(task)} pairs, got "
-            f"{len(found[wrong[0]]) if wrong else 0} for {wrong[0] if wrong else 'none'!r}."
-        )
-    codes = {name: pd.factorize(pd.Series(list(v)).astype(str))[0] for name, v in found.items()}
-    if units is not None:
-        return codes
+def _groupings(task: Task) -> dict[str, Grouping]:
+    """What right and wrong are dealt out within; each pair by itself where nothing repeats."""
+    prompts = Grouping(name="prompt", values=task.clean)
+    own = [one for one in task.groupings if not one.name.startswith(CORRUPTED)]
     # What stands once everywhere groups nothing, and what is the same everywhere holds nothing
     # apart; of labels that group alike one is enough.
-    kept: dict[str, Array] = {}
-    for name, one in codes.items():
-        n = int(one.max()) + 1
-        if 1 < n < len(task) and not any(np.array_equal(one, other) for other in kept.values()):
-            kept[name] = one
-    return kept or {"pair": np.arange(len(task))}
+    kept: dict[str, Grouping] = {}
+    for one in (prompts, *own):
+        alike = (np.array_equal(_codes(one), _codes(other)) for other in kept.values())
+        if 1 < len(set(one.values)) < len(task) and not any(alike):
+            kept[one.name] = one
+    pairs = Grouping(name="pair", values=tuple(map(str, range(len(task)))))
+    return kept or {pairs.name: pairs}
+
+
+def _codes(one: Grouping) -> Array:
+    """Unit of each pair as a number, in the order in which they come."""
+    return pd.factorize(np.array(one.values, dtype=object))[0]
 
 
 def _by_patching(model: DepthModel, task: Task, own: Tensor, seed: int) -> Float[Tensor, " pair"]:
@@ -186,14 +173,15 @@ def _by_patching(model: DepthModel, task: Task, own: Tensor, seed: int) -> Float
     stands = profile.efficacy("prediction")
     # At depth L the state is all that is read.
     stands[:, -1] = 1.0
-    depths[differ] = find_commitment(stands, n_resamples=1).depths
+    depths[differ] = find_commitment(stands).depths
     return depths
 
 
 def compared(
     depths: Float[Array, " pair"],
     wrong: Bool[Array, " pair"],
-    groupings: Mapping[str, Array],
+    groupings: Iterable[Grouping],
+    units: Units,
     *,
     n_permutations: int,
     n_resamples: int,
@@ -204,9 +192,10 @@ def compared(
     Args:
         depths: of each answer; NaN where it could not be seen.
         wrong: of each.
-        groupings: unit of each by number, by name of the grouping.
+        groupings: within which right and wrong are dealt out.
+        units: which pairs go together, for the interval.
         n_permutations: deals of right and wrong.
-        n_resamples: resamples of units.
+        n_resamples: draws of means.
         seed: of both.
     """
     seen = ~np.isnan(depths)
@@ -223,25 +212,21 @@ def compared(
             f"needed"
         )
         return "too few", reason, found, unknown, unknown, unknown
-    units = {name: pd.factorize(codes[seen])[0] for name, codes in groupings.items()}
-    for name, unit in units.items():
-        n_units, n_deals = int(unit.max()) + 1, null.n_deals(kind, unit)
-        _, mixed = null.kinds_of_units(kind, unit)
-        if n_deals < FEWEST_DEALS or (n_units < FEWEST and not mixed.any()):
+    within = {one.name: _codes(one) for one in take(tuple(groupings), seen)}
+    for name, unit in within.items():
+        n_deals = null.n_deals(kind, unit)
+        if n_deals < FEWEST_DEALS:
             reason = (
-                f"by {name} there are {n_units} units, and right and wrong answers can be dealt "
-                f"among them in {n_deals} ways only, so that the two cannot be told apart from "
-                f"{name}"
+                f"by {name} there are {int(unit.max()) + 1} units, and right and wrong answers can "
+                f"be dealt among them in {n_deals} ways only, so that the two cannot be told apart "
+                f"from {name}"
             )
             return "too few", reason, found, unknown, unknown, unknown
-    worst, low, high = 0.0, unknown, unknown
-    for unit in units.values():
+    worst = 0.0
+    for unit in within.values():
         drawn = null.difference(depth, null.deals(kind, unit, n_permutations, seed))
         worst = max(worst, stats.permutation_p(abs(found), np.abs(drawn)))
-        if int(unit.max()) + 1 >= FEWEST:
-            ends = _interval(depth, kind, unit, n_resamples, seed)
-            if np.isnan(low) or ends[1] - ends[0] > high - low:
-                low, high = ends
+    low, high = _interval(depth, kind, take(units, seen), n_resamples, seed)
     verdict: Verdict = "cannot tell"
     if worst < LEVEL:
         verdict = "later" if found > 0 else "earlier"
@@ -251,19 +236,19 @@ def compared(
 def _interval(
     depth: Float[Array, " pair"],
     wrong: Bool[Array, " pair"],
-    unit: Array,
+    units: Units,
     n_resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """95 % bounds of the difference, resampling whole units."""
-    kinds = np.stack([wrong, ~wrong]).astype(float)
-    sums = np.stack([np.bincount(unit, kind * depth) for kind in kinds], axis=1)
-    counts = np.stack([np.bincount(unit, kind) for kind in kinds], axis=1)
+    """95 % bounds of the difference, a function of four means over pairs."""
+    kinds = np.stack([wrong, ~wrong], axis=1).astype(float)
 
     def gap(top: Array, bottom: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
             means = top / bottom
         return means[:, 0] - means[:, 1]
 
-    found = stats.bootstrap_statistic(gap, sums, counts, n_resamples=n_resamples, seed=seed)
+    found = stats.statistic_interval(
+        gap, kinds * depth[:, None], kinds, units=units, n_resamples=n_resamples, seed=seed
+    )
     return found.low, found.high

@@ -12,6 +12,7 @@ from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.telling.numbers import Interval
+from lensdepth.units import Units, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,11 +51,11 @@ class MistakeProfile:
     """Mean depth of wrong answers less that of right ones; NaN where one kind is not there."""
     low: float
     high: float
-    """Its 95 % interval from resampling units, the widest over groupings; NaN with too few."""
+    """Its 95 % interval over units, all groupings crossed; NaN with too few."""
     p: float
     """Two-sided, against deals of right and wrong within units; the largest over groupings."""
     units: dict[str, int]
-    """What pairs go together by, and how many units that makes."""
+    """What right and wrong are dealt out within, and how many units that makes."""
 
     @property
     def n_layers(self) -> int:
@@ -73,7 +74,14 @@ class MistakeProfile:
         """
         if kind not in KINDS:
             raise ValueError(f"MistakeProfile: kind must be right or wrong, got {kind!r}.")
-        return self.depths[(self.wrong == (kind == "wrong")) & ~self.depths.isnan()]
+        return self.depths[self._seen(kind)]
+
+    def units_of(self, kind: str) -> Units:
+        """Which of these go together."""
+        return take(self.provenance.units, self._seen(kind).numpy())
+
+    def _seen(self, kind: str) -> Bool[Tensor, " pair"]:
+        return (self.wrong == (kind == "wrong")) & ~self.depths.isnan()
 
     def settled(self, kind: str) -> Float[Tensor, "answer depth"]:
         """1 from the depth on at which an answer stands."""

@@ -20,7 +20,14 @@ def seen_by(by: str) -> str:
 def curves(profile: "MistakeProfile") -> list[Curve]:
     """Share of right and of wrong answers that stand by each depth; of kinds that are there."""
     return [
-        Curve.of(f"{kind} answers", profile.settled(kind), key=kind, role=role, unit="share")
+        Curve.of(
+            f"{kind} answers",
+            profile.settled(kind),
+            key=kind,
+            role=role,
+            units=profile.units_of(kind),
+            unit="share",
+        )
         for kind, role in ROLES.items()
         if len(profile.of(kind))
     ]

@@ -31,7 +31,7 @@ def effect_map(profile: "PatchProfile") -> "Figure":
             for name, label in zip(profile.positions, profile.labels, strict=True)
         ]
         columns = Axis(title="position", labels=list(profile.labels), names=names)
-    mean, low, high = stats.bootstrap_mean(effects)
+    mean, low, high = stats.mean_interval(effects, units=profile.provenance.units)
     if profile.method == "attribution":
         title += ", first-order estimate"
     return effect_heatmap(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked
-from lensdepth.outcome import Effects
+from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
@@ -104,18 +104,24 @@ class PatchProfile:
         return rearrange(self.outcome.values[:, 1:], "m c p d s h -> c m p d s h")
 
     def of(
-        self, metric: str, *, control: str | None = None
-    ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
-        """One metric of the edited runs; without the head axis where no heads were named.
+        self, metric: str | None = None, *, control: str | None = None, **labels: Label | None
+    ) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("kl", position="input")`.
 
+        Args:
+            metric: one of `metrics`, `"effect"` or `"transferred"`.
+            control: one of `controls`; None for the edit itself.
+            labels: of `depth`, `position`, `head`. Where no heads were named, there is no axis of
+                them.
         Raises:
-            ValueError: it was not read off, or that control was not run.
+            ValueError: there is no such metric, axis or label, or that control was not run.
         """
         if control is not None and control not in self.controls:
             there = ", ".join(self.controls) or "none"
             raise ValueError(f"PatchProfile: control {control!r} was not run; there are {there}.")
-        found = self.outcome.of(metric, control=control or MAIN, owner="PatchProfile")
-        return self._headless(found)
+        whole = {} if self.heads else {"head": WHOLE}
+        chosen: dict[str, Label | None] = {"control": control or MAIN, **whole, **labels}
+        return self.outcome.of(metric, owner="PatchProfile", **chosen)
 
     def _headless(
         self, values: Float[Tensor, "pair depth position head"]
@@ -158,7 +164,11 @@ class PatchProfile:
         """
         if self.heads:
             raise ValueError("PatchProfile: efficacy is of whole streams; heads were patched here.")
-        return self.of("success", control=control)[:, :, self.index(position)]
+        return self.of("success", control=control, position=position)
+
+    def moved(self, position: str) -> Float[Tensor, "pair depth"]:
+        """Change of the main metric at one position, as a share of the runs' mean distance."""
+        return self._headless(self.outcome.at(control=MAIN).moved())[:, :, self.index(position)]
 
     @property
     def control_success(self) -> Float[Tensor, "pair depth position"] | None:
@@ -173,12 +183,7 @@ class PatchProfile:
         Raises:
             ValueError: that position was not patched.
         """
-        if position not in self.positions:
-            raise ValueError(
-                f"PatchProfile: position {position!r} was not patched; "
-                f"there are {', '.join(self.positions)}."
-            )
-        return self.positions.index(position)
+        return self.outcome.index("position", position, owner="PatchProfile")
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a pair, depth, position and head, with a column for each metric."""
@@ -194,11 +199,11 @@ class PatchProfile:
         shown = main if self.heads else main.at(head=WHOLE)
         return shown.to_frame(self.stream, self.n_layers, columns)
 
-    def mean_frame(self, *, n_resamples: int = 1000) -> "pd.DataFrame":
+    def mean_frame(self) -> "pd.DataFrame":
         """One row a depth, position and head: mean effect over pairs with its 95 % interval."""
         main = self.outcome.at(control=MAIN)
         shown = main if self.heads else main.at(head=WHOLE)
-        frame = shown.mean_frame(self.stream, self.n_layers, n_resamples=n_resamples)
+        frame = shown.mean_frame(self.stream, self.n_layers, units=self.provenance.units)
         tokens = dict(zip(self.positions, self.labels, strict=True))
         frame.insert(frame.columns.get_loc("position") + 1, "token", frame.position.map(tokens))  # type: ignore[arg-type]
         return frame

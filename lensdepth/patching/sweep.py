@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.edits import SWAPS, named_edit
 from lensdepth.model import DepthModel
 from lensdepth.outcome import ANSWERS, Effects
@@ -55,6 +56,7 @@ CONTROLS: tuple[Control, ...] = ("shuffled_source",)
 
 @renamed(pairs="task")
 @checked
+@bounded
 def patch_sweep(
     model: DepthModel,
     task: Task,
@@ -72,6 +74,7 @@ def patch_sweep(
     verify: int = 0,
     seed: int = 0,
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> PatchProfile:
     """Edit one site at a time with the source run's state, for every depth, position and head.
@@ -89,7 +92,7 @@ def patch_sweep(
         also: further metrics that are read off the same runs. `()` with `logit_diff` reads two
             columns of the unembedding and not the whole vocabulary.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
-        edit: one of `lensdepth.edits.SWEPT` ("full", "direction", "norm", "self", "reflect" ...)
+        edit: one of `lensdepth.edits.SWEPT` ("full", "direction", "norm" ...)
             or a function.
         controls: `"shuffled_source"` takes the state of another pair's source (another answer
             where possible; left out for a single pair), `"random_site"` patches another position
@@ -101,7 +104,8 @@ def patch_sweep(
             report how well the ranks agree.
         seed: of the controls.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         PatchProfile; `.effects` is `[pair, depth, position(, head)]`.
     Raises:
@@ -137,6 +141,7 @@ def patch_sweep(
         mode=mode,
         seed=seed,
         engine=engine,
+        batch_size=batch_size,
         max_memory=max_memory,
         own={
             "stream": stream,

@@ -23,6 +23,7 @@ def efficacy_curves(profile: "PatchProfile") -> list[Curve]:
             profile.efficacy(position, control=control),
             key=f"{position}_efficacy" if control is None else f"{position}_{control}",
             role=position if position in PALETTE else "full",
+            units=profile.provenance.units,
             edit=control,
             control=control is not None,
             depths=profile.depths.numpy() + has_blocks(profile.stream),
@@ -42,6 +43,7 @@ def curves(profile: "PatchProfile") -> list[Curve]:
             getattr(profile, name)[:, :, i],
             key=f"{position}_{name}",
             role=position if position in PALETTE else "full",
+            units=profile.provenance.units,
             depths=profile.depths.numpy() + has_blocks(profile.stream),
             unit=fraction_name(name, profile.outcome.intended),
             floor=profile.outcome.floor_of(name),
@@ -60,7 +62,7 @@ def summary(profile: "PatchProfile", *, curves: "PatchProfile | None" = None) ->
     """
     named = profile if curves is None else curves
     efficacy = named.positions if named.is_curves else ()
-    mean, low, high = stats.bootstrap_mean(profile.effects.numpy())
+    mean, low, high = stats.mean_interval(profile.effects.numpy(), units=profile.provenance.units)
     found: Json = {
         "efficacy": {name: mean_curve(named.efficacy(name)) for name in efficacy},
         **{
@@ -104,7 +106,10 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
     ends = []
     for position in profile.positions:
         efficacy = profile.efficacy(position)
-        early, late = (estimate(efficacy[:, i]).percent for i in (at[0], at[-1]))
+        early, late = (
+            estimate(efficacy[:, i], units=profile.provenance.units, share=True).percent
+            for i in (at[0], at[-1])
+        )
         ends.append(
             f"{at_position(position)} in {early} of the pairs at depth {depths[at[0]]} and "
             f"{late} at depth {depths[at[-1]]}"
@@ -115,11 +120,13 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
     else:
         mean = profile.control_success[:, at].nanmean(0)
         row, column = divmod(int(mean.nan_to_num(-1.0).argmax()), mean.shape[1])
-        row = at[row]
-        most = estimate(profile.control_success[:, row, column])
+        row, units = at[row], profile.provenance.units
+        most = estimate(profile.control_success[:, row, column], units, share=True)
+        own = estimate(profile.efficacy(profile.positions[column])[:, row], units, share=True)
         said.append(
             f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
-            f"({position_name(profile.positions[column])}, depth {depths[row]})."
+            f"({position_name(profile.positions[column])}, depth {depths[row]}; the source's own "
+            f"in {own.percent} there)."
         )
     error = profile.self_patch_error
     said.append(

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
+from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
-from lensdepth.outcome import ANSWERS, Effects
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -83,6 +84,17 @@ class WindowProfile:
     def values(self) -> Float[Tensor, "metric pair first last"]:
         """The edited runs."""
         return self.outcome.values
+
+    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("effect", first=2)`.
+
+        Args:
+            metric: one of the metrics, `"effect"` or `"transferred"`.
+            labels: of `first` and `last`; None stands for the first.
+        Raises:
+            ValueError: there is no such metric, axis or label.
+        """
+        return self.outcome.of(metric, owner="WindowProfile", **labels)
 
     @property
     def effects(self) -> Float[Tensor, "pair first last"]:
@@ -147,7 +159,7 @@ class WindowProfile:
         from lensdepth.heatmaps import depth_axis, effect_heatmap
         from lensdepth.telling.names import metric_words, position_name, stream_name
 
-        mean, low, high = stats.bootstrap_mean(self.effects.numpy())
+        mean, low, high = stats.mean_interval(self.effects.numpy(), units=self.provenance.units)
         axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
         words = metric_words(self.metrics[0])
         return effect_heatmap(
@@ -174,6 +186,7 @@ class WindowProfile:
 
 @renamed(pairs="task")
 @checked
+@bounded
 def patch_windows(
     model: DepthModel,
     task: Task,
@@ -187,6 +200,7 @@ def patch_windows(
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> WindowProfile:
     """Edit all depths of a window at one position in one run, for every window.
@@ -205,7 +219,8 @@ def patch_windows(
         edit: one of `lensdepth.edits.SWEPT` or a function. Edits at later depths act on what
             earlier ones produced.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Raises:
         ValueError: before any forward pass, as for `patch_sweep`.
     Source: windows of states as in Meng et al. 2022, arXiv 2202.05262, section 2.
@@ -214,7 +229,8 @@ def patch_windows(
     if max_width is not None and max_width < 1:
         raise ValueError(f"{caller}: max_width must be at least 1, got {max_width}.")
     options = Options(
-        caller=caller, metric=metric, also=also, mode=mode, engine=engine, max_memory=max_memory,
+        caller=caller, metric=metric, also=also, mode=mode, engine=engine,
+        batch_size=batch_size, max_memory=max_memory,
         own={"max_width": max_width},
     )  # fmt: skip
     line = depth_line(

@@ -5,8 +5,7 @@ change, `base` keeps the unedited run, and a `chunk` of runs goes through the mo
 (those of `hugging_face` or `hooked`) with `attention` of its own.
 """
 
-from lensdepth.replay.engine import replay
-from lensdepth.replay.measure import replay_measure
+from lensdepth.replay.engine import replay, replay_measure
 from lensdepth.replay.plan import Engine, Part
 
 __all__ = ["Engine", "Part", "replay", "replay_measure"]

@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lensdepth.model import DepthModel
+from lensdepth.interface import ReadModel
 from lensdepth.reading import embedded
 from lensdepth.replay.attention import AttentionRule, as_bias
 from lensdepth.replay.blocks import Attend, Blocks, Change, unset
@@ -16,10 +16,10 @@ from lensdepth.replay.copies import Unreplayable, bare_copy
 class HookedBlocks(Blocks):
     """The blocks of a HookedTransformer."""
 
-    def __init__(self, model: DepthModel) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self.attend: Attend = unset
         self.positions: Int[Tensor, " token"] | None = None
-        cfg = model.model.cfg
+        cfg = model.passes.model.cfg
         self._model = model
         for flag in ("use_logn_attn", "use_dynamic_ntk_rope", "load_in_4bit"):
             if getattr(cfg, flag, False):
@@ -29,7 +29,7 @@ class HookedBlocks(Blocks):
         if getattr(cfg, "n_devices", 1) > 1:
             raise Unreplayable("it is spread over several devices")
         self._copies: dict[int, nn.Module] = {}
-        self._blocks: list[Any] = [bare_copy(b, self._copies) for b in model.model.blocks]
+        self._blocks: list[Any] = [bare_copy(b, self._copies) for b in model.passes.model.blocks]
         for layer, block in enumerate(self._blocks):
             kind = type(block.attn)
             replayed = type(f"Replayed{kind.__name__}", (_HookedAttention, kind), {})
@@ -56,7 +56,7 @@ class HookedBlocks(Blocks):
 
     def watch(self, hook: str, change: Change) -> None:
         """See `Blocks.watch`."""
-        point = self._copies[id(self._model.hook_points[hook])]
+        point = self._copies[id(self._model.passes.hook_points[hook])]
 
         def after(module: nn.Module, args: Any, output: Tensor) -> Tensor:
             return change(output)

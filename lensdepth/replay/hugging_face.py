@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lensdepth.hooks import StopPass
-from lensdepth.model import DepthModel
+from lensdepth.interface import ReadModel
 from lensdepth.replay.attention import AttentionRule, as_bias
 from lensdepth.replay.blocks import Attend, Blocks, Change, unset
 from lensdepth.replay.copies import (
@@ -33,9 +33,9 @@ IMPLEMENTATION = "lensdepth_replay"
 class HuggingFaceBlocks(Blocks):
     """The Hugging Face blocks under a TransformerBridge."""
 
-    def __init__(self, model: DepthModel) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self.attend: Attend = unset
-        self._bridge = model.model
+        self._bridge = model.passes.model
         root = getattr(self._bridge, "original_model", None)
         if not isinstance(root, nn.Module):
             raise Unreplayable("its bridge holds no Hugging Face model")

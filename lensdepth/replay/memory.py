@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from lensdepth.bounds import bounds
 from lensdepth.interface import ReadModel
 from lensdepth.replay.runs import Runs
 
@@ -19,8 +20,9 @@ CPU_MEMORY = 2 * 2**30
 
 
 def _memory(model: ReadModel, max_memory: int | None) -> int:
-    if max_memory is not None:
-        return max_memory
+    given = bounds().max_memory if max_memory is None else max_memory
+    if given is not None:
+        return given
     device = model.passes.device
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
@@ -30,11 +32,9 @@ def _memory(model: ReadModel, max_memory: int | None) -> int:
 def tokens_at_once(model: ReadModel, longest: int, max_memory: int | None) -> int:
     """Length of a packed sequence: half of the memory goes to what a block makes of it."""
     passes = model.passes
-    # A state, its projections and sums; the MLP's inner states; scores and weights in float32.
-    in_dtype = 10 * passes.d_model + 4 * passes.d_mlp
-    each = in_dtype * model.dtype.itemsize + 4 * 4 * passes.n_heads * longest
     most = MAX_TOKENS.get(passes.device.type, MAX_TOKENS["cpu"])
-    return min(most, max(1, _memory(model, max_memory) // 2 // each))
+    half = _memory(model, max_memory) // 2
+    return min(most, max(1, half // passes.token_bytes(longest)))
 
 
 def prompts_at_once(model: ReadModel, longest: int, max_memory: int | None) -> int:
@@ -43,7 +43,8 @@ def prompts_at_once(model: ReadModel, longest: int, max_memory: int | None) -> i
     heads = 2 * passes.n_layers * passes.n_heads * passes.d_head
     kept = (passes.n_layers + 1) * passes.d_model + heads
     base = _memory(model, max_memory) // 2 // (kept * model.dtype.itemsize * longest)
-    return max(1, min(base, tokens_at_once(model, longest, max_memory) // longest))
+    fit = max(1, min(base, tokens_at_once(model, longest, max_memory) // longest))
+    return min(fit, bounds().batch_size or fit)
 
 
 def halves(work: Work, error: RuntimeError) -> list[Work]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth.hooks import SiteEdit
-from lensdepth.model import DepthModel
+from lensdepth.interface import ReadModel
 from lensdepth.reading import check_edit
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
@@ -32,7 +32,7 @@ class Part:
 class Plan:
     """Checked options of `replay`."""
 
-    model: DepthModel
+    model: ReadModel
     batch: TokenBatch
     edit_sets: list[list[SiteEdit]]
     asked: Int[Tensor, "batch pos"]
@@ -47,7 +47,7 @@ class Plan:
 
 
 def make_plan(
-    model: DepthModel,
+    model: ReadModel,
     base: Prompts,
     edit_sets: Sequence[Sequence[SiteEdit]],
     positions: Positions,
@@ -67,10 +67,11 @@ def make_plan(
         )
     if max_memory is not None and max_memory < 1:
         raise ValueError(f"replay: max_memory must be a number of bytes, got {max_memory}.")
-    asked = [model.n_layers] if depths is None else list(depths)
-    if not asked or asked != sorted(set(asked)) or not 0 <= asked[0] <= asked[-1] <= model.n_layers:
+    n_layers = model.passes.n_layers
+    asked = [n_layers] if depths is None else list(depths)
+    if not asked or asked != sorted(set(asked)) or not 0 <= asked[0] <= asked[-1] <= n_layers:
         raise ValueError(
-            f"replay: depths must ascend within 0...{model.n_layers} (n_layers), got {asked}."
+            f"replay: depths must ascend within 0...{n_layers} (n_layers), got {asked}."
         )
     batch = model.tokenize(base)
     model.check_weights()

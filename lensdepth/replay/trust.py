@@ -30,7 +30,7 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
     model = plan.model
     generator = torch.Generator().manual_seed(0)
     with model.passes.lock:
-        n_hooks = len(acting_functions(model.hook_points))
+        n_hooks = len(acting_functions(model.passes.hook_points))
     known = model.known
     if known.replay_checked.get("n_hooks") != n_hooks:
         known.replay_checked = {"n_hooks": n_hooks}
@@ -61,7 +61,7 @@ def check_blocks(plan: Plan, replayed: Replayed) -> None:
         read=plan.read[row],
         columns=plan.columns[row],
         only=plan.only[:, row],
-        depths=[model.n_layers],
+        depths=[model.passes.n_layers],
     )
     try:
         by_hooks = _all_logits(one, probes, None)

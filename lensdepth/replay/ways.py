@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lensdepth.finite import all_finite, first_row
 from lensdepth.hooks import SiteEdit, acting_functions
-from lensdepth.model import DepthModel
+from lensdepth.interface import ReadModel
 from lensdepth.not_finite import not_finite
 from lensdepth.reading import edited_states
 from lensdepth.replay.base import BaseRun, record
@@ -24,7 +25,7 @@ from lensdepth.replay.runs import Runs, pack_edits, plan_runs
 from lensdepth.site import INSIDE, block_site
 
 
-def blocks_of(model: DepthModel) -> Blocks:
+def blocks_of(model: ReadModel) -> Blocks:
     """The blocks of a wrapped model.
 
     Raises:
@@ -32,16 +33,16 @@ def blocks_of(model: DepthModel) -> Blocks:
     """
     with model.passes.lock:
         # Permanent ones are TransformerLens's own in some architectures; the check covers them.
-        foreign = [name for name, own in acting_functions(model.hook_points) if not own]
+        foreign = [name for name, own in acting_functions(model.passes.hook_points) if not own]
         if foreign:
             raise Unreplayable(f"functions are attached to its hooks, the first at {foreign[0]}")
-        return HookedBlocks(model) if model.backend == "hooked" else HuggingFaceBlocks(model)
+        return HookedBlocks(model) if model.passes.backend == "hooked" else HuggingFaceBlocks(model)
 
 
 class Replayed:
     """A model's blocks, whose inner hooks lead to the chunk at work."""
 
-    def __init__(self, model: DepthModel, hooks: Sequence[str]) -> None:
+    def __init__(self, model: ReadModel, hooks: Sequence[str]) -> None:
         self.blocks: Blocks = blocks_of(model)
         self.chunk: Chunk | None = None
         for hook in hooks:
@@ -86,7 +87,8 @@ def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
                 plan.read[rows].clamp(min=0),
                 grad=grad,
             )
-            yield _part(plan, torch.full_like(rows, index), rows, resid.transpose(0, 1))
+            resid = rearrange(resid, "depth run pos d_model -> run depth pos d_model")
+            yield _part(plan, torch.full_like(rows, index), rows, resid)
 
 
 def _part(plan: Plan, sets: Tensor, prompts: Tensor, resid: Tensor) -> Part:
@@ -128,7 +130,7 @@ def _blocks_of_prompts(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterato
         still = idle[:, prompts]
         if not len(mine) and not still.any():
             continue
-        tokens = plan.batch[prompts].tokens.to(plan.model.device)
+        tokens = plan.batch[prompts].tokens.to(plan.model.passes.device)
         joins = set(mine.depths.unique().tolist())
         try:
             with _mode(grad):
@@ -136,7 +138,7 @@ def _blocks_of_prompts(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterato
                     replayed.blocks,
                     tokens,
                     depths=joins | set(plan.depths),
-                    first_layer=min(joins, default=plan.model.n_layers),
+                    first_layer=min(joins, default=plan.model.passes.n_layers),
                 )
         except RuntimeError as error:
             pending += halves(prompts, error)
@@ -148,7 +150,7 @@ def _blocks_of_prompts(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterato
 def _changed(
     plan: Plan, replayed: Replayed, base: BaseRun, runs: Runs, first: int, grad: bool
 ) -> Iterator[Part]:
-    device = plan.model.device
+    device = plan.model.passes.device
     pending = list(runs.chunks(tokens_at_once(*_bounds(plan))))[::-1]
     while pending:
         chunk_runs = pending.pop()
@@ -183,8 +185,8 @@ def _unchanged(
     if not len(sets):
         return
     for some in torch.arange(len(sets)).split(tokens_at_once(*_bounds(plan))):
-        read = plan.read[prompts[rows[some]]].clamp(min=0).to(plan.model.device)
-        at = rows[some].to(plan.model.device)[:, None]
+        read = plan.read[prompts[rows[some]]].clamp(min=0).to(plan.model.passes.device)
+        at = rows[some].to(plan.model.passes.device)[:, None]
         with _mode(grad):
             resid = torch.stack([base.resid[depth][at, read] for depth in plan.depths], dim=1)
         yield _part(plan, sets[some], prompts[rows[some]], resid)
@@ -195,6 +197,6 @@ def _mode(grad: bool) -> contextlib.AbstractContextManager[object]:
     return torch.enable_grad() if grad else torch.inference_mode()
 
 
-def _bounds(plan: Plan) -> tuple[DepthModel, int, int | None]:
+def _bounds(plan: Plan) -> tuple[ReadModel, int, int | None]:
     """What decides how much goes through at a time."""
     return plan.model, plan.batch.tokens.shape[1], plan.max_memory

@@ -10,6 +10,8 @@ from plotly.graph_objects import Figure
 
 from lensdepth.analyses import ANALYSES
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
+from lensdepth.claims.architecture import N_TWINS
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
 from lensdepth.report import figures
@@ -17,7 +19,7 @@ from lensdepth.report.measure import measure, summarize
 from lensdepth.report.measured import Measured
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
-from lensdepth.tasks import Task
+from lensdepth.tasks.task import Task
 from lensdepth.telling.curves import WHERE
 from lensdepth.telling.plain import Json
 from lensdepth.unfinished import complete, sweep, whole_name
@@ -65,13 +67,16 @@ class Report(Measured):
 
 
 @checked
+@bounded
 def build_report(
     model: DepthModel,
     task: Task,
     *,
     out: str | Path,
+    twins: int = N_TWINS,
     seed: int = 0,
     batch_size: int | None = None,
+    max_memory: int | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Run every analysis and write one HTML page that opens offline, with its tables beside it.
@@ -81,8 +86,11 @@ def build_report(
         task: pairs; plain prompts give the lens and the geometry alone.
         out: the page, `NAME.html`; the tables go to the folder `NAME_tables` beside it. Both
             appear, or replace old ones, as one, whatever ends the run.
+        twins: untrained twins of the model that stand beside the claims' numbers; 0 for none.
         seed: of every analysis.
         overwrite: replace a report that is there.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         Report.
     Raises:
@@ -93,7 +101,7 @@ def build_report(
     """
     page, folder = report_place(out)
     check_output(page, folder, overwrite=overwrite)
-    findings = measure(model, task, seed=seed, batch_size=batch_size)
+    findings = measure(model, task, twins=twins, seed=seed, batch_size=batch_size)
     return write_report(findings, page, folder)
 
 

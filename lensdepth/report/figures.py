@@ -12,8 +12,8 @@ from lensdepth.plotting import Panel, Zone
 from lensdepth.report.measured import Measured
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.names import success_words
-from lensdepth.transition.crossing import Crossing
-from lensdepth.transition.find import Transition
+from lensdepth.transition.crossing_result import Crossing
+from lensdepth.transition.result import Transition
 
 SHARE = (-0.04, 1.06)
 SWAPPED = tuple(f"{edit}_transferred" for edit in ("full", "direction", "norm", "random_direction"))

@@ -12,8 +12,10 @@ from lensdepth.ablation.dose import FACTORS, dose_response
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.analyses import ANALYSES
 from lensdepth.claims import evidence
+from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.evaluate import evaluate_claims
 from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
+from lensdepth.gap import find_holder
 from lensdepth.geometry.measure import geometry_profile
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_states
@@ -75,7 +77,12 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
 
 
 def measure(
-    model: DepthModel, task: Task, *, seed: int = 0, batch_size: int | None = None
+    model: DepthModel,
+    task: Task,
+    *,
+    twins: int = N_TWINS,
+    seed: int = 0,
+    batch_size: int | None = None,
 ) -> Measured:
     """Run each analysis by its public function, with a bar over the stages.
 
@@ -139,12 +146,17 @@ def measure(
             )  # fmt: skip
         claims = stage(
             "claims",
-            lambda: evaluate_claims(model, task, evidence=known, seed=seed, batch_size=batch_size),
+            lambda: evaluate_claims(
+                model, task, evidence=known, twins=twins, seed=seed, batch_size=batch_size
+            ),
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
         crossing = steering_crossing = sustained_crossing = None
         if patch is not None:
-            crossing = stage("crossing", lambda: find_crossing(patch, seed=seed))
+            crossing = stage(
+                "crossing",
+                lambda: find_holder(model, task, find_crossing(patch, seed=seed), seed=seed),
+            )
         if steering is not None and "crossing" not in absent:
             steering_crossing, sustained_crossing = (
                 find_steering_crossing(steering, scope=scope, seed=seed)
@@ -164,7 +176,7 @@ def measure(
         steering=steering,
         steering_crossing=steering_crossing,
         sustained_crossing=sustained_crossing,
-        commitment=find_commitment(lens, seed=seed),
+        commitment=find_commitment(lens),
         change_point=change_point,
         locality=locality,
         ablation=ablation,
@@ -200,7 +212,7 @@ def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> C
     profiles = {"lens": lens.mean_by_depth(lens.kl)}
     if patch is not None:
         profiles |= {name: patch.efficacy(name) for name in patch.positions}
-    return find_change_point(profiles, n_resamples=200, seed=seed)
+    return find_change_point(profiles, units=lens.provenance.units, n_resamples=200, seed=seed)
 
 
 def summarize(measured: Measured) -> Json:

@@ -14,9 +14,9 @@ from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
 from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
-from lensdepth.transition.compare import Located
-from lensdepth.transition.crossing import Crossing
-from lensdepth.transition.find import Transition
+from lensdepth.transition.compare import Located, OrderComparison, compare_order
+from lensdepth.transition.crossing_result import Crossing
+from lensdepth.transition.result import Transition
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,6 +56,16 @@ class Measured:
     @property
     def n_layers(self) -> int:
         return self.lens.n_layers
+
+    @property
+    def order(self) -> OrderComparison | None:
+        """Whether control passes before the lens switches, pair by pair; None without both."""
+        control, lens = self.crossing, self.transition
+        if control is None or lens is None or control.n_pairs != lens.n_pairs:
+            return None
+        if control.verdict != "crossing" or lens.verdict not in ("transition", "rise"):
+            return None
+        return compare_order(control, lens)
 
     @property
     def switches(self) -> dict[str, Located]:

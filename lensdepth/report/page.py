@@ -35,7 +35,7 @@ class ClaimsPart:
 
 SHOWN_IN = {
     "C1": "patch", "C2": "steering", "C3": "geometry", "C4": "geometry", "C5": "ablation",
-    "C6": "decoding", "C7": "locality",
+    "C6": "decoding", "C7a": "locality", "C7b": "locality", "C7c": "locality",
 }  # fmt: skip
 """Claim -> key of the section whose figure shows it."""
 
@@ -61,7 +61,7 @@ def claims_part(findings: Measured) -> ClaimsPart:
             }
             for one in table.claims
         ],
-        reasons=told.reasons(table),
+        reasons=[*told.reasons(table), *told.by_architecture(table)],
         statements=[told.finding_cells(one) for one in table.findings],
         exhibit=Exhibit(
             key="claims",
@@ -91,6 +91,7 @@ def render(findings: Measured, *, tables_folder: str) -> str:
             task=findings.task.name,
             lens=findings.lens,
             patch=findings.patch,
+            order=findings.order,
             **together(findings),
         ),
         keys=key_numbers(n_layers=findings.n_layers, **together(findings)),

@@ -12,6 +12,7 @@ from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.plotting import Zone
 from lensdepth.report import figures
 from lensdepth.report.measured import Measured
+from lensdepth.report.reconciled import additivity, definitions
 from lensdepth.report.story import NOTES, switches_of
 from lensdepth.telling.curves import DepthTable
 from lensdepth.telling.depths import between
@@ -60,6 +61,8 @@ class Section:
     sentences: list[str] = field(default_factory=list)
     absent: str | None = None
     figure: Figure | None = None
+    footnotes: list[str] = field(default_factory=list)
+    """What the table of switches needs said."""
     zones: list[dict[str, str]] = field(default_factory=list)
     table: DepthTable | None = None
     examples: list[dict[str, Any]] = field(default_factory=list)
@@ -100,7 +103,7 @@ def sections(findings: Measured) -> list[Section]:
 def _story(findings: Measured) -> Section:
     zones = _zone_keys(findings, "crossing", "transition")
     said = []
-    order = order_verdict(findings.crossing, findings.transition)
+    order = order_verdict(findings.order)
     if not zones:
         said = ["No switch was located, so no zone is drawn; each section says why."]
     elif order is not None:
@@ -115,6 +118,7 @@ def _story(findings: Measured) -> Section:
         figure=figures.story(findings),
         zones=zones,
         switches=_switches(findings),
+        footnotes=definitions(findings),
     )
 
 
@@ -147,6 +151,8 @@ def _section(findings: Measured, analysis: Analysis) -> Section:
         said[0] = f"No transition was sought: {findings.absent['transition']}."
     if key == "patch" and "crossing" in findings.absent:
         said.insert(0, f"No crossing was sought: {findings.absent['crossing']}.")
+    if key == "locality" and (beside := additivity(findings)) is not None:
+        said.insert(1, beside)
     zone = _zone(findings, names[0]) if names else None
     return Section(
         **head,

@@ -4,19 +4,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lensdepth.ablation import told as ablated
-from lensdepth.ablation.profile import AblationProfile
+from lensdepth.ablation.profile import FIRST, AblationProfile
 from lensdepth.geometry import told as shaped
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.told import accuracy
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.telling.curves import estimate
-from lensdepth.telling.depths import between
+from lensdepth.telling.depths import measured_step
 from lensdepth.telling.names import part_names
 from lensdepth.telling.numbers import counted, number, p_value, percent
 from lensdepth.transition import told as switches
-from lensdepth.transition.crossing import Crossing
-from lensdepth.transition.find import Transition
+from lensdepth.transition.compare import OrderComparison
+from lensdepth.transition.crossing_result import Crossing
+from lensdepth.transition.result import Transition
 
 if TYPE_CHECKING:
     from lensdepth.report.measured import Measured
@@ -100,6 +101,7 @@ def opening(
     transition: Transition | None,
     patch: PatchProfile | None,
     crossing: Crossing | None,
+    order: OrderComparison | None,
     steering: Crossing | None,
     ablation: AblationProfile | None,
     geometry: GeometryProfile | None,
@@ -125,12 +127,11 @@ def opening(
         )
     where = [] if crossing is None else [switches.patching_verdict(crossing, n_layers)]
     if steering is not None and steering.verdict == "crossing":
-        at = between(steering.depth, steering.low, steering.high, n_layers)
-        where.append(f"Steering puts it at {at}.")
+        where.append(f"Steering puts it {measured_step(steering.between)}.")
     where.append(switches.lens_verdict(transition, n_layers))
-    order = switches.order_verdict(crossing, transition)
-    if order is not None:
-        where.append(order)
+    first = switches.order_verdict(order)
+    if first is not None:
+        where.append(first)
     which = [] if ablation is None else [ablated.verdict(ablation)]
     if geometry is not None:
         which.append(shaped.coupling_verdict(geometry))
@@ -165,7 +166,10 @@ def key_numbers(
         numbers.append(_place("Logit lens switches", transition, n_layers))
     if ablation is not None and (index := ablated.judged_index(ablation)) is not None:
         direction, norm = (
-            estimate(ablation.of(edit, ablation.transferred)[:, index])
+            estimate(
+                ablation.of("transferred", edit=edit, **FIRST)[:, index],
+                ablation.provenance.units,
+            )
             for edit in ("direction", "norm")
         )
         control = ablation.one("random_direction", index)
@@ -206,8 +210,14 @@ def key_numbers(
 def _place(label: str, found: Transition | Crossing, n_layers: int) -> KeyNumber:
     """Where a switch lies with its interval, or the verdict with its reason."""
     there = switches.located(found)
+    held = {"transition", "crossing"}
+    at = "" if there is None else f"{percent(there[1] / n_layers)} of the depth"
     return KeyNumber(
         label=label,
-        value=found.verdict if there is None else f"{percent(there[1] / n_layers)} of the depth",
+        value=at
+        if found.verdict in held
+        else f"{found.verdict} around {at}"
+        if at
+        else found.verdict,
         detail=switches.whereabouts(found, n_layers),
     )

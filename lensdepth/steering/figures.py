@@ -29,6 +29,7 @@ def efficacy_figure(
             profile.efficacy(position, edit=name, scope=scope),
             key=f"{position}_{name}",
             role=position,
+            units=profile.provenance.units,
             depths=profile.depths.numpy(),
             edit=None if name == "full" else name,
             control=name != edit,

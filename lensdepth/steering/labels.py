@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from lensdepth.sweep.roles import Roles
-from lensdepth.tasks import Task
 from lensdepth.tasks.rows import listed
+from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch, number_texts, pad_tokens, told_apart
 
 ATTEMPTS = 20
@@ -218,7 +219,7 @@ def outside(
     """For each pair, the sum over all groups but those of its two prompts, for its label."""
     base, source = group[pool.base], group[pool.source]
     own = sums[base, label]
-    apart = (base != source).view(-1, *[1] * (own.ndim - 1))
+    apart = rearrange(base != source, "pair -> pair" + " 1" * (own.ndim - 1))
     return sums.sum(0)[label] - own - torch.where(apart, sums[source, label], 0)
 
 

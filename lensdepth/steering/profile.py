@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth.arguments import checked
-from lensdepth.outcome import ANSWERS, Effects
+from lensdepth.arguments import checked, say_arrays_go
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
+from lensdepth.telling.fractions import FRACTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
 ALSO: tuple[str, ...] = ("success", "answer_probability", "kl_to_source", "flip", *ANSWERS)
+
+OWNER = "SteeringProfile"
 
 
 @checked
@@ -87,11 +90,11 @@ class SteeringProfile:
 
     def base(self, metric: str) -> Float[Tensor, " pair"]:
         """A metric of the unsteered base run: where steering starts from."""
-        return self.outcome.unedited("base", metric, owner="SteeringProfile")
+        return self.outcome.unedited("base", metric, owner=OWNER)
 
     def source(self, metric: str) -> Float[Tensor, " pair"]:
         """The same of the source run, the genuinely changed prompt."""
-        return self.outcome.unedited("source", metric, owner="SteeringProfile")
+        return self.outcome.unedited("source", metric, owner=OWNER)
 
     @property
     def base_success(self) -> Float[Tensor, " pair"]:
@@ -125,36 +128,32 @@ class SteeringProfile:
     @property
     def success(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the steered run's most likely token is the intended answer."""
-        return self.outcome.of("success", owner="SteeringProfile")
+        return self.outcome.of("success", owner=OWNER)
 
     @property
     def prob(self) -> Float[Tensor, "edit scope pair depth position"]:
         """Probability of the intended answer."""
-        return self.outcome.of("answer_probability", owner="SteeringProfile")
+        return self.outcome.of("answer_probability", owner=OWNER)
 
     @property
     def kl_to_source(self) -> Float[Tensor, "edit scope pair depth position"]:
         """KL(source || steered) in nats."""
-        return self.outcome.of("kl_to_source", owner="SteeringProfile")
+        return self.outcome.of("kl_to_source", owner=OWNER)
 
     @property
     def logit_diff(self) -> Float[Tensor, "edit scope pair depth position"]:
-        return self.outcome.of("logit_diff", owner="SteeringProfile")
+        return self.outcome.of("logit_diff", owner=OWNER)
 
     @property
     def flip(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the most likely token is not the base run's."""
-        return self.outcome.of("flip", owner="SteeringProfile")
+        return self.outcome.of("flip", owner=OWNER)
 
     @property
-    def fractions(self) -> tuple[Float[Tensor, "edit scope pair depth position"], ...]:
-        """Transferred fraction of the logit difference, and its parts: the source's answer gained,
-        the base's lost."""
-        return (
-            self.outcome.transferred("logit_diff"),
-            self.outcome.target_gain,
-            self.outcome.foil_loss,
-        )
+    def fractions(self) -> tuple[str, ...]:
+        """What `of` has besides the metrics: the transferred fraction of the logit difference, and
+        its parts, the source's answer gained and the base's lost; none where they were not read."""
+        return FRACTIONS if self.outcome.has_gains else ()
 
     @property
     def n_folds(self) -> int:
@@ -168,41 +167,39 @@ class SteeringProfile:
 
     def of(
         self,
-        values: Float[Tensor, "edit scope pair depth position"],
-        position: str,
-        *,
-        edit: str = "full",
-        scope: str | None = None,
-    ) -> Float[Tensor, "pair depth"]:
-        """One curve a pair: `profile.of(profile.prob, "input", edit="direction")`.
+        metric: str | Float[Tensor, "edit scope pair depth position"] | None = None,
+        position: Label | None = "all",
+        **labels: Label | None,
+    ) -> Tensor:
+        """Numbers at some labels, as `Effects.of` says it: `of("success", position="input")`.
 
         Args:
-            values: any of the profile's arrays.
-            position: one of `positions`.
-            edit: one of `edits`.
-            scope: one of `scopes`; the first by default.
+            metric: one of `metrics`, `"effect"` or `"transferred"`; until 0.3 also an array,
+                `of(profile.prob, "input")`: its numbers of the whole difference in the first
+                scope, or those named.
+            position: one of `positions`, None for the first; `"all"` leaves their axis.
+            labels: of `edit`, `scope`, `depth`; None stands for the first.
         Raises:
-            ValueError: there is no such position, edit or scope.
+            ValueError: there is no such metric, axis or label.
         """
-        labels = {
-            "edit": edit,
-            "scope": self.scopes[0] if scope is None else scope,
-            "position": position,
-        }
-        for axis, label in labels.items():
-            there = self.outcome.coords[axis]
-            if label not in there:
-                raise ValueError(
-                    f"SteeringProfile: {axis} {label!r} was not steered; there are "
-                    f"{', '.join(map(str, there))}."
-                )
-        return self.outcome.pick(values, labels, "SteeringProfile")
+        chosen = labels if position == "all" else {**labels, "position": position}
+        if not isinstance(metric, Tensor):
+            return self.outcome.of(metric, owner=OWNER, **chosen)
+        say_arrays_go(OWNER)
+        return self.outcome.pick(metric, owner=OWNER, **{"edit": "full", "scope": None, **chosen})
 
     def efficacy(
         self, position: str, *, edit: str = "full", scope: str | None = None
     ) -> Float[Tensor, "pair depth"]:
         """Success at one position: the profile that `find_transition` and `find_crossing` take."""
-        return self.of(self.success, position, edit=edit, scope=scope)
+        return self.of("success", edit=edit, scope=scope, position=position)
+
+    def moved(
+        self, position: str, *, edit: str = "full", scope: str | None = None
+    ) -> Float[Tensor, "pair depth"]:
+        """Change of the main metric there, as a share of the mean distance of the runs."""
+        at = {"edit": edit, "scope": scope, "position": position}
+        return self.outcome.pick(self.outcome.moved(), owner=OWNER, **at)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row an edit, scope, position, depth and pair."""

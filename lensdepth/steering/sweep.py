@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
@@ -38,6 +39,7 @@ STRONGEST = 1e6
 
 
 @checked
+@bounded
 def steering_sweep(
     model: DepthModel,
     task: Task,
@@ -55,6 +57,7 @@ def steering_sweep(
     mode: Mode = "denoise",
     seed: int = 0,
     engine: Engine = "auto",
+    batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> SteeringProfile:
     """Lead the base run from its label to the source's by the difference of their centroids.
@@ -83,7 +86,8 @@ def steering_sweep(
         mode: "denoise" steers the corrupted run towards the clean answer, "noise" the reverse.
         seed: of the folds and the controls.
         engine: see `lensdepth.replay.replay`.
-        max_memory: see `lensdepth.replay.replay`.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
         SteeringProfile; `find_crossing` takes it.
     Raises:
@@ -124,6 +128,7 @@ def steering_sweep(
         mode=mode,
         seed=seed,
         engine=engine,
+        batch_size=batch_size,
         max_memory=max_memory,
         own={
             "positions": list(where),

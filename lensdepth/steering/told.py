@@ -2,12 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from jaxtyping import Float
-from torch import Tensor
-
 from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
 from lensdepth.telling.depths import before_last
-from lensdepth.telling.fractions import FRACTIONS
 from lensdepth.telling.names import CONTROLS, at_position, position_name
 from lensdepth.telling.numbers import counted
 from lensdepth.telling.plain import Json, to_json
@@ -36,6 +32,7 @@ def curves(
             profile.efficacy(position, edit=edit, scope=scope),
             key=f"{position}_{edit}",
             role=position,
+            units=profile.provenance.units,
             # What is added goes without saying; parts of it and controls do not.
             edit=None if edit == "full" else edit,
             control=edit in CONTROLS,
@@ -50,31 +47,23 @@ def curves(
 def summary(profile: "SteeringProfile") -> Json:
     """Efficacy, probability and divergence by scope, edit and position."""
 
-    def by_edit(values: Float[Tensor, "edit scope pair depth position"], scope: str) -> Json:
+    def by_edit(metric: str, scope: str) -> Json:
         return {
             edit: {
-                name: mean_curve(profile.of(values, name, edit=edit, scope=scope))
+                name: mean_curve(profile.of(metric, edit=edit, scope=scope, position=name))
                 for name in profile.positions
             }
             for edit in profile.edits
-        }
-
-    def gains(scope: str) -> Json:
-        if not profile.outcome.has_gains:
-            return {}
-        return {
-            name: by_edit(effect, scope)
-            for name, effect in zip(FRACTIONS, profile.fractions, strict=True)
         }
 
     return to_json(
         {
             "scopes": {
                 scope: {
-                    "efficacy": by_edit(profile.success, scope),
-                    "probability": by_edit(profile.prob, scope),
-                    "kl_to_source": by_edit(profile.kl_to_source, scope),
-                    **gains(scope),
+                    "efficacy": by_edit("success", scope),
+                    "probability": by_edit("answer_probability", scope),
+                    "kl_to_source": by_edit("kl_to_source", scope),
+                    **{name: by_edit(name, scope) for name in profile.fractions},
                 }
                 for scope in profile.scopes
             },
@@ -106,9 +95,10 @@ def alone(profile: "SteeringProfile") -> str:
     name = "output-centric" if position == "prediction" else "input-centric"
     best = profile.efficacy(position)
     depth = best_depth(profile, position)
+    most = estimate(best[:, depth], profile.provenance.units, share=True)
     return (
         f"Steering is {name} alone here; it works best at depth {int(profile.depths[depth])}, "
-        f"in {estimate(best[:, depth]).percent} of the pairs."
+        f"in {most.percent} of the pairs."
     )
 
 
@@ -126,7 +116,11 @@ def sentences(profile: "SteeringProfile", *verdicts: str) -> list[str]:
         depth = best_depth(profile, name)
 
         def works(edit: str, name: str = name, depth: int = depth) -> str:
-            return estimate(profile.efficacy(name, edit=edit)[:, depth]).percent
+            return estimate(
+                profile.efficacy(name, edit=edit)[:, depth],
+                units=profile.provenance.units,
+                share=True,
+            ).percent
 
         parts.append(
             f"{at_position(name)} (depth {int(profile.depths[depth])}) the whole difference "

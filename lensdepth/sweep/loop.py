@@ -22,8 +22,7 @@ from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, Label, axes_in_order
 from lensdepth.progress import unwatched
 from lensdepth.provenance import Provenance, make_provenance
-from lensdepth.replay.engine import replay
-from lensdepth.replay.measure import replay_measure
+from lensdepth.replay.engine import replay, replay_measure
 from lensdepth.replay.plan import Engine
 from lensdepth.sweep.blocks import pair_blocks
 from lensdepth.sweep.floor import Replayed, measure_floor
@@ -32,7 +31,6 @@ from lensdepth.sweep.roles import Mode, Roles
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
-from lensdepth.tasks.told import origin
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +38,7 @@ SELF_PATCH_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.1}
 """Largest change of a logit that putting a run's own states back may cause, as a share of the
 largest logit (or of 1, if that is more); 1e-5 in float32 and wider."""
 SELF_PATCHED = 32
-"""PairBlock whose own states are put back as a check."""
+"""Pairs whose own states are put back as a check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +52,7 @@ class Options:
     mode: Mode = "denoise"
     seed: int = 0
     engine: Engine = "auto"
+    batch_size: int | None = None
     max_memory: int | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
     """The options that only this sweep has, by name, as JSON values."""
@@ -83,6 +82,7 @@ class Options:
             "also": list(self.names[1:]),
             "mode": self.mode,
             "engine": self.engine,
+            "batch_size": self.batch_size,
             "max_memory": self.max_memory,
         }
         return {**shared, **self.own}
@@ -250,10 +250,7 @@ def sweep_provenance(model: DepthModel, task: Task, options: Options) -> Provena
     return make_provenance(
         options.caller,
         model.info,
-        task=task.name,
-        prompts=task.clean,
-        corrupted=task.corrupted or (),
-        pairs=origin(task),
+        **task.origin,
         settings=options.settings,
         seed=options.seed,
     )

@@ -11,8 +11,8 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.sweep.roles import POSITION_NAMES, Roles
-from lensdepth.tasks import Task
 from lensdepth.tasks.locate import find_input, token_at
+from lensdepth.tasks.task import Task
 
 SpanTokens = tuple[Int[Tensor, "pair token"], Int[Tensor, "pair token"]]
 PatchPositions = Literal["all"] | Sequence[str | int] | Mapping[str, SpanTokens]

@@ -45,6 +45,7 @@ def build_task(
     on_multi_token: OnMultiToken = "error",
     keep: Keep = "all",
     joining: Joining = "auto",
+    units: Sequence[str] | None = None,
 ) -> Task:
     """Find the tokens of text rows for one model.
 
@@ -58,6 +59,7 @@ def build_task(
             "preferred" those of which it prefers each prompt's answer to the other's, "wrong"
             those that are not correct.
         joining: see `load_task`.
+        units: see `load_task`.
     Raises:
         ValueError: a prompt is empty or too long, a pair has one and the same answer twice, answers
             are not one token or not the one that their id says, an input cannot be found, or no
@@ -155,8 +157,22 @@ def build_task(
         n_multi_token=n_multi_token,
         n_wrong=0,
         seed=seed,
+        unit_columns=None if units is None else tuple(units),
     )
+    _check_units(task, caller)
     return task if keep == "all" else _kept(task, model, keep, caller)
+
+
+def _check_units(task: Task, caller: str) -> None:
+    there = [*map(str, task.labels.columns), "prompt"]
+    if task.inputs is not None:
+        there.append("input")
+    for name in task.unit_columns or ():
+        if name not in there:
+            raise ValueError(
+                f"{caller}: units name labels, input or prompt by which pairs go together; there "
+                f"is no {shown(name)}, there are {', '.join(there)}."
+            )
 
 
 def _column(rows: Sequence[Row], name: str) -> tuple[Any, ...]:

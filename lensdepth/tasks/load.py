@@ -50,6 +50,7 @@ def load_task(
     on_multi_token: OnMultiToken = "error",
     keep: Keep = "all",
     joining: Joining = "auto",
+    units: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Task:
     """Make a built-in task, or one of a prompt file or of pairs in memory, for one model.
@@ -78,6 +79,10 @@ def load_task(
             tasks; in a file or table in which any answer begins with a space it is "literal", in
             another a space, unless that keeps most of them from being one token; and it says so.
             All other answers follow as they are written.
+        units: by what pairs go together and are not independent: names of labels, "input" (the
+            input words of both prompts) and "prompt"; an empty list: by nothing. None takes input
+            words (prompts where there are none) and every label that repeats and has at least 6
+            values; see `Task.units`.
         name: what the task is called in results and errors; None: the built-in task's name, the
             file's, or "pairs in memory".
     Returns:
@@ -114,6 +119,7 @@ def load_task(
         on_multi_token=on_multi_token,
         keep=keep,
         joining=joining,
+        units=units,
     )
 
 

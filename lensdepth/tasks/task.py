@@ -6,7 +6,7 @@ prompt and foil on the corrupted one, read at the prediction position (each prom
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.tasks.columns import label_column
 from lensdepth.tasks.joining import Joined
+from lensdepth.tasks.told import kept
 from lensdepth.tokens import TokenBatch
+from lensdepth.units import Grouping, Units, default_units
 
 Keep = Literal["all", "correct", "preferred", "wrong"]
 """Pairs by the model's own answers. `correct`: its first choice is target on the clean and foil on
@@ -67,6 +69,8 @@ class Task:
     n_unkept: int = 0
     """Pairs left out by another `keep` than "correct": the model does not prefer the answers of
     one of the two prompts, or answers both rightly."""
+    unit_columns: tuple[str, ...] | None = None
+    """Labels, `input` and `prompt` by which pairs go together; None for what `units` finds."""
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -75,6 +79,19 @@ class Task:
     def prompts(self) -> tuple[str, ...]:
         """The clean (or plain) prompts."""
         return self.clean
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the provenance of a result says of its task: for `make_provenance`."""
+        return {
+            "task": self.name,
+            "prompts": self.clean,
+            "corrupted": self.corrupted or (),
+            "joining": self.joining or "",
+            "pairs": kept(self),
+            "units": self.units,
+            "labels": self.groupings,
+        }
 
     @property
     def has_pairs(self) -> bool:
@@ -90,6 +107,45 @@ class Task:
     def corrupted_prediction_positions(self) -> Int[Tensor, " pair"] | None:
         """Last token of each corrupted prompt."""
         return None if self.corrupted_tokens is None else self.corrupted_tokens.last
+
+    @property
+    def groupings(self) -> Units:
+        """Every label, and the input word: what is known of each pair."""
+        found = [
+            Grouping(name=str(name), values=tuple(map(str, self.labels[name])))
+            for name in self.labels
+        ]
+        if self.inputs is not None and "input" not in self.labels:
+            found.append(Grouping(name="input", values=self.inputs))
+        return tuple(found)
+
+    @property
+    def units(self) -> Units:
+        """What is independent: which pairs go together, by input word, template and the like.
+
+        By `unit_columns`, or where these are not given by input words in both roles (prompts where
+        there are none) and by every label that repeats and has at least 6 values.
+        """
+        columns = {str(name): self.labels[name].tolist() for name in self.labels}
+        if self.unit_columns is None:
+            return default_units(
+                prompts=self.clean,
+                corrupted=self.corrupted,
+                inputs=self.inputs,
+                corrupted_inputs=self.corrupted_inputs,
+                labels=columns,
+            )
+        both: dict[str, tuple[Sequence[str], Sequence[str] | None]] = {
+            "prompt": (self.clean, self.corrupted)
+        }
+        if self.inputs is not None:
+            both["input"] = self.inputs, self.corrupted_inputs
+        return tuple(
+            Grouping(name=name, values=tuple(both[name][0]), other=tuple(both[name][1] or ()))
+            if name in both and name not in columns
+            else Grouping(name=name, values=tuple(map(str, columns[name])))
+            for name in self.unit_columns
+        )
 
     def select(
         self, rows: int | slice | Sequence[int] | Sequence[bool] | np.ndarray | Tensor

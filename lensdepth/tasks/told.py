@@ -31,9 +31,9 @@ UNKEPT = {"preferred": "not answered preferably", "wrong": "answered rightly"}
 """Why pairs are left out by `keep`, wrong ones aside."""
 
 
-def origin(task: "Task | None") -> Json:
+def kept(task: "Task") -> Json:
     """The same for a result's provenance, with the kind of pairs that were kept."""
-    return {} if task is None else counts(task) | {"keep": task.keep}
+    return counts(task) | {"keep": task.keep}
 
 
 def left_out(task: "Task") -> str:

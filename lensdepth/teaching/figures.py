@@ -49,7 +49,7 @@ def depth_lines(
     for i, (name, one) in enumerate(arrays.items()):
         band = (one, np.full(n, np.nan), np.full(n, np.nan))
         if one.ndim == 2:
-            band = stats.bootstrap_mean(one)
+            band = stats.mean_interval(one)
         curves.append(
             plotting.Curve.from_interval(
                 name,

@@ -20,6 +20,7 @@ from lensdepth.telling.depths import explained, fraction
 from lensdepth.telling.names import edit_name, position_name
 from lensdepth.telling.numbers import Interval, p_text
 from lensdepth.telling.plain import to_json
+from lensdepth.units import Units
 from lensdepth.writing import csv_text
 
 if TYPE_CHECKING:
@@ -66,16 +67,19 @@ class Curve:
         *,
         role: str,
         key: str = "",
+        units: Units,
         unit: str = "",
         depths: Any = None,
         control: bool = False,
         dashed: bool = False,
         floor: float = 0.0,
     ) -> "Curve":
-        """The mean over units with its bootstrap interval."""
+        """The mean over pairs with its interval, in which `units` go together."""
         return cls.from_interval(
             name,
-            *stats.bootstrap_mean(values.detach().cpu().numpy()),
+            *stats.mean_interval(
+                values.detach().cpu().numpy(), units=units, share=unit == "efficacy" or None
+            ),
             role=role,
             key=key,
             unit=unit,
@@ -172,15 +176,28 @@ def above_floor(curves: Sequence[Banded]) -> tuple[float, float] | None:
     return -largest, largest
 
 
-def estimate(values: Float[Tensor, " unit"], *, floor: float = 0.0) -> Interval:
-    """Mean over prompts or pairs with its interval; what is smaller than the floor is rounding."""
-    mean, low, high = stats.bootstrap_mean(values.detach().cpu().numpy())
+def estimate(
+    values: Float[Tensor, " pair"],
+    units: Units,
+    *,
+    share: bool | None = None,
+    floor: float = 0.0,
+) -> Interval:
+    """Mean over prompts or pairs with its interval, in which `units` go together.
+
+    Args:
+        values: one a pair.
+        units: which pairs go together.
+        share: whether these are outcomes, 0 or 1; see `stats.mean_interval`.
+        floor: what is smaller is rounding.
+    """
+    mean, low, high = stats.mean_interval(values.detach().cpu().numpy(), units=units, share=share)
     return Interval(value=float(mean), low=float(low), high=float(high), floor=floor)
 
 
 def mean_curve(values: Float[Tensor, "unit depth"]) -> list[float | None]:
     """Means over units by depth as JSON has them; null where every unit is NaN."""
-    return to_json(stats.bootstrap_mean(values.detach().cpu().numpy(), n_resamples=1)[0].tolist())
+    return to_json(stats.mean_interval(values.detach().cpu().numpy())[0].tolist())
 
 
 def edited_curve(
@@ -189,6 +206,7 @@ def edited_curve(
     *,
     key: str,
     role: str,
+    units: Units,
     edit: str | None = None,
     control: bool = False,
     depths: Any = None,
@@ -200,7 +218,15 @@ def edited_curve(
     if edit is not None:
         name += f", {edit_name(edit)}"
     return Curve.of(
-        name, values, key=key, role=role, control=control, depths=depths, unit=unit, floor=floor
+        name,
+        values,
+        key=key,
+        role=role,
+        units=units,
+        control=control,
+        depths=depths,
+        unit=unit,
+        floor=floor,
     )
 
 

@@ -101,9 +101,17 @@ def between(at: float | int, low: float | int, high: float | int, n_layers: int)
     return f"depth {number(at)} of {n_layers}, 95% interval {number(low)} to {number(high)}"
 
 
-def place(at: float | int, low: float | int, high: float | int, n_layers: int) -> str:
-    """The same for a sentence, with the fraction and the nearest depth."""
+def measured_step(around: tuple[float, float]) -> str:
+    """A place no finer than it is known: `between depth 7 and 8`."""
+    return f"between depth {around[0]:g} and {around[1]:g}"
+
+
+def place(at: float, low: float, high: float, around: tuple[float, float], n_layers: int) -> str:
+    """For a sentence: the two measured depths, the fraction, and what is interpolated.
+
+    `between depth 4 and 5 of 10, 44% of the way (interpolated 4.42, 95% interval 4.38 to 4.46)`.
+    """
     return (
-        f"depth {number(at)} of {n_layers} (95% interval {number(low)} to {number(high)}), "
-        f"{percent(at / n_layers)} of the way, nearest {at_depth(round(at), n_layers)}"
+        f"{measured_step(around)} of {n_layers}, {percent(at / n_layers)} of the way "
+        f"(interpolated {number(at)}, 95% interval {number(low)} to {number(high)})"
     )

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from lensdepth.telling.curves import estimate
-from lensdepth.telling.names import METRICS, part_names
+from lensdepth.telling.names import METRICS, metric_words, part_names
 from lensdepth.telling.numbers import Interval, percent
+from lensdepth.units import Units
 
 if TYPE_CHECKING:
     from lensdepth.outcome import Effects
@@ -20,6 +21,8 @@ FRACTIONS: tuple[Fraction, ...] = get_args(Fraction)
 """Effects that are shares of the way from base to source; the last two add up to the first."""
 BESIDE = ("target_gain", "foil_loss", "success")
 """What stands beside a transferred fraction, as columns, keys and effects."""
+SHARES = ("success", "flip")
+"""Effects that are an outcome of each pair, 0 or 1."""
 
 
 def known_beside(outcome: "Effects") -> Sequence[str]:
@@ -68,9 +71,15 @@ def made_of(one: "Effects") -> str:
     return ", ".join(said)
 
 
-def effect_of(one: "Effects", effect: str = "transferred") -> Interval:
+def scale_of(effect: str) -> str:
+    """What the numbers of an effect are in."""
+    return "of the way" if effect in FRACTIONS[1:] else metric_words(effect).scale
+
+
+def effect_of(one: "Effects", units: Units, effect: str = "transferred") -> Interval:
     """One effect of one edit at one place: mean over pairs, with interval and floor."""
-    return estimate(one.effect(effect), floor=one.floor_of(effect))
+    share = effect in SHARES or None
+    return estimate(one.effect(effect), units, share=share, floor=one.floor_of(effect))
 
 
 def in_brackets(one: "Effects") -> str:
@@ -79,9 +88,9 @@ def in_brackets(one: "Effects") -> str:
     return f" [{said}]" if said else ""
 
 
-def mostly_erased(one: "Effects") -> bool:
+def mostly_erased(one: "Effects", units: Units) -> bool:
     """Whether more of it is the base's answer lost than the source's gained, beyond chance."""
     if not one.has_gains:
         return False
-    gap = estimate(one.foil_loss - one.target_gain)
+    gap = estimate(one.foil_loss - one.target_gain, units)
     return gap.known and gap.low > 0

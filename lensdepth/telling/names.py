@@ -58,47 +58,70 @@ VERDICTS = ("supported", "contradicted", "cannot tell")
 
 @dataclass(frozen=True)
 class MetricWords:
-    """What an axis says of a metric's effect, and what its two signs mean."""
+    """What is said of a metric's effect on edited runs."""
 
+    name: str
+    """In a sentence or a heading."""
+    scale: str
+    """What its numbers are in."""
     unit: str
+    """Both, on an axis."""
     less: str
+    """What its negative numbers mean."""
     more: str
 
 
 METRICS = {
     "logit_diff": MetricWords(
-        "change of logit(target) − logit(foil), nats", "towards foil", "towards target"
+        "change of the logit difference", "nats",
+        "change of logit(target) − logit(foil), nats", "towards foil", "towards target",
     ),
     "target_logit": MetricWords(
+        "change of logit(target)", "nats",
         "change of logit(target), against tokens that are no answer, nats",
         "target lost",
         "target gained",
     ),
     "foil_logit": MetricWords(
+        "change of logit(foil)", "nats",
         "change of logit(foil), against tokens that are no answer, nats",
         "foil lost",
         "foil gained",
     ),
     "log_prob": MetricWords(
-        "change of log p(answer of the source), nats", "away from it", "towards it"
+        "change of the answer's log-probability", "nats",
+        "change of log p(answer of the source), nats", "away from it", "towards it",
     ),
     "answer_probability": MetricWords(
-        "change of p(answer of the source)", "away from it", "towards it"
+        "change of the answer's probability", "probability",
+        "change of p(answer of the source)", "away from it", "towards it",
     ),
-    "kl": MetricWords("KL(base ‖ edited), nats", "", "other prediction"),
+    "kl": MetricWords("KL", "nats", "KL(base ‖ edited), nats", "", "other prediction"),
     "kl_to_source": MetricWords(
-        "change of KL(source ‖ edited), nats", "towards the source", "away from the source"
+        "change of the KL to the source", "nats",
+        "change of KL(source ‖ edited), nats", "towards the source", "away from the source",
     ),
-    "js": MetricWords("Jensen–Shannon divergence, nats", "", "other prediction"),
-    "flip": MetricWords("share whose most likely token changes", "", "changed"),
-    "success": MetricWords("share that gives the source's answer", "less often", "more often"),
-    "preference": MetricWords("share that prefers the source's answer", "less often", "more often"),
+    "js": MetricWords(
+        "Jensen–Shannon divergence", "nats",
+        "Jensen–Shannon divergence, nats", "", "other prediction",
+    ),
+    "flip": MetricWords(
+        "flips", "share of pairs", "share whose most likely token changes", "", "changed"
+    ),
+    "success": MetricWords(
+        "success", "share of pairs",
+        "share that gives the source's answer", "less often", "more often",
+    ),
+    "preference": MetricWords(
+        "preference", "share of pairs",
+        "share that prefers the source's answer", "less often", "more often",
+    ),
     "transferred": MetricWords(
+        "transferred fraction", "transferred fraction",
         "transferred fraction (0 = base run, 1 = source run)",
-        "away from the source",
-        "towards the source",
+        "away from the source", "towards the source",
     ),
-}
+}  # fmt: skip
 
 
 def part_names(intended: str) -> tuple[str, str]:
@@ -128,8 +151,9 @@ def stream_name(stream: str) -> str:
 
 
 def metric_words(metric: str) -> MetricWords:
-    """Unit and signs of a metric's effect; a user's own has no signs that are known."""
-    return METRICS.get(metric) or MetricWords(f"change of {metric}", "less", "more")
+    """A metric's words; a user's own has no signs that are known."""
+    change = f"change of {metric}"
+    return METRICS.get(metric) or MetricWords(change, metric, change, "less", "more")
 
 
 def success_words(provenance: Provenance) -> MetricWords:

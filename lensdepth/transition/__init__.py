@@ -10,22 +10,28 @@ from lensdepth.transition.change_point import ChangePoint, find_change_point
 from lensdepth.transition.commitment import Commitment, find_commitment
 from lensdepth.transition.compare import (
     Located,
+    OrderComparison,
     WidthComparison,
     compare_definitions,
+    compare_order,
     compare_widths,
     correct_many,
 )
-from lensdepth.transition.crossing import Crossing, find_crossing, find_steering_crossing
-from lensdepth.transition.find import Transition, find_transition
+from lensdepth.transition.crossing import find_crossing, find_steering_crossing
+from lensdepth.transition.crossing_result import Crossing
+from lensdepth.transition.find import find_transition
+from lensdepth.transition.result import Transition
 
 __all__ = [
     "ChangePoint",
     "Commitment",
     "Crossing",
     "Located",
+    "OrderComparison",
     "Transition",
     "WidthComparison",
     "compare_definitions",
+    "compare_order",
     "compare_widths",
     "correct_many",
     "find_change_point",

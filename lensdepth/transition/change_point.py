@@ -7,7 +7,7 @@ to unit variance over depth, so that they count alike.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.storage import load_result, save_result
 from lensdepth.telling.numbers import p_value, percent
-from lensdepth.transition.find import ALPHA, whole_units
+from lensdepth.transition.find import ALPHA, too_few, whole_units
+from lensdepth.transition.null import flat_draws
+from lensdepth.units import FEWEST_UNITS, Grouping, count, given_units, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +38,7 @@ class ChangePoint:
 
     names: tuple[str, ...]
     """The profiles that were cut together."""
-    verdict: Literal["change", "cannot tell"]
+    verdict: Literal["change", "cannot tell", "too few"]
     reason: str
     location: float
     """Middle between the last depth before the cut and the first one after it."""
@@ -45,7 +47,9 @@ class ChangePoint:
     gain: float
     """Share of the variance over depth that the cut explains, mean over profiles."""
     p: float
-    """Permutation p-value: depths of each unit in any order, the same for all profiles."""
+    """Of so large a gain where no profile changes with depth and all stray as these units do."""
+    n_pairs: int
+    n_units: int
     seed: int
     depths: Float[Tensor, " depth"]
     curves: Float[Tensor, "profile depth"]
@@ -55,7 +59,9 @@ class ChangePoint:
         """One row."""
         import pandas as pd
 
-        names = ("verdict", "location", "low", "high", "gain", "p", "reason")
+        names = (
+            "verdict", "location", "low", "high", "gain", "p", "n_pairs", "n_units", "reason",
+        )  # fmt: skip
         row = {"profiles": ", ".join(self.names)} | {name: getattr(self, name) for name in names}
         row["relative_location"] = self.location / float(self.depths[-1])
         return pd.DataFrame([row])
@@ -95,61 +101,66 @@ def find_change_point(
     profiles: Float[Tensor, "unit depth"] | Mapping[str, Float[Tensor, "unit depth"]],
     *,
     depths: Sequence[float] | None = None,
+    units: Sequence[Grouping | Sequence[Any]] | None = None,
     n_resamples: int = 500,
     seed: int = 0,
 ) -> ChangePoint:
     """The best single cut of one or many profiles over depth, by least squares.
 
     Args:
-        profiles: values `[unit, depth]`, or several such by name; units with a NaN are left out.
-            Profiles of equally many units are resampled together, as they are of the same prompts.
+        profiles: values `[pair, depth]`, or several such of the same pairs by name; pairs in which
+            any has a NaN are left out.
         depths: of the columns; 0, 1, ... by default.
-        n_resamples: bootstrap resamples, and permutations.
+        units: which pairs go together and are not independent: groupings, each a label per pair.
+            None: each pair by itself.
+        n_resamples: draws of the mean profiles, and of flat ones.
         seed: of both.
     Returns:
-        ChangePoint. Whatever is cut has a best cut: read p and the interval.
+        ChangePoint. Whatever is cut has a best cut: read p and the interval. "too few" where there
+            are fewer than 6 units.
     Raises:
-        ValueError: no profile, fewer than four depths, profiles of different depths, no unit
-            without NaN, infinite values.
+        ValueError: no profile, fewer than four depths, profiles of different pairs or depths, no
+            pair without NaN, infinite values, units that do not fit.
     Source: least-squares segmentation as in ruptures (Truong, Oudre & Vayatis 2020).
     """
     caller = "find_change_point"
     named = dict(profiles) if isinstance(profiles, Mapping) else {"profile": profiles}
     if not named:
         raise ValueError(f"{caller}: there is no profile.")
-    checked = [whole_units(values, depths, caller=caller) for values in named.values()]
-    at = checked[0][1]
-    if any(len(other) != len(at) for _, other in checked):
-        raise ValueError(f"{caller}: all profiles must have the same depths.")
-    units = [values.double().numpy() for values, _ in checked]
-    observed = np.stack([y.mean(0) for y in units])
+    shapes = {tuple(values.shape) for values in named.values()}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{caller}: all profiles must be of the same pairs and have the same depths; got "
+            f"{', '.join(map(str, sorted(shapes)))}."
+        )
+    (n_pairs, n_depths) = shapes.pop()
+    whole, at = whole_units(torch.cat(list(named.values()), dim=1), None, caller=caller)
+    kept = ~torch.cat(list(named.values()), dim=1).detach().cpu().isnan().any(1)
+    _, at = whole_units(whole[:, :n_depths], depths, caller=caller)
+    grouped = take(given_units(units, n_pairs, caller=caller), kept.numpy())
+    profiles_of = [y.double().numpy() for y in whole.split(n_depths, dim=1)]
+    observed = np.stack([y.mean(0) for y in profiles_of])
     cut, gain = _cut(observed)
+    n_units = count(grouped, len(whole))
     settled = {
         "names": tuple(named), "gain": gain, "seed": seed, "location": _middle(at, cut),
+        "n_pairs": len(whole), "n_units": n_units,
         "depths": torch.tensor(at, dtype=torch.float32),
         "curves": torch.tensor(_scaled(observed), dtype=torch.float32),
     }  # fmt: skip
-    if min(map(len, units)) < 2:
+    if n_units < FEWEST_UNITS:
         unknown = dict.fromkeys(("low", "high"), float("nan"))
-        reason = "one prompt alone gives no interval"
-        return ChangePoint(verdict="cannot tell", reason=reason, p=1.0, **unknown, **settled)
-    drawn = [stats.resampled_means(y, n_resamples=n_resamples, seed=seed) for y in units]
+        reason = too_few(n_units, grouped)
+        return ChangePoint(verdict="too few", reason=reason, p=1.0, **unknown, **settled)
+    drawn = stats.drawn_means(*profiles_of, units=grouped, n_resamples=n_resamples, seed=seed)
     found = [_middle(at, _cut(np.stack(curves))[0]) for curves in zip(*drawn, strict=True)]
-    low, high = stats.percentile_interval(np.array(found))
-    null = [
-        _cut(np.stack([_shuffled(y, seed + 1 + k) for y in units]))[1] for k in range(n_resamples)
-    ]
+    low, high = stats.corrected_interval(np.array(found), settled["location"])
+    flat = flat_draws(*profiles_of, units=grouped, n_resamples=n_resamples, seed=seed + 1)
+    null = [_cut(np.stack(curves))[1] for curves in zip(*flat, strict=True)]
     p = stats.permutation_p(gain, np.array(null))
     verdict: Literal["change", "cannot tell"] = "change" if p < ALPHA else "cannot tell"
     reason = f"one cut explains {percent(gain)} of the change with depth ({p_value(p)})"
-    return ChangePoint(
-        verdict=verdict, reason=reason, low=float(low), high=float(high), p=p, **settled
-    )
-
-
-def _shuffled(y: Float[Array, "unit depth"], seed: int) -> Float[Array, " depth"]:
-    # From one seed, so that units of several profiles that belong together stay together.
-    return np.random.default_rng(seed).permuted(y, axis=1).mean(0)
+    return ChangePoint(verdict=verdict, reason=reason, low=low, high=high, p=p, **settled)
 
 
 def _middle(at: Float[Array, " depth"], cut: int) -> float:

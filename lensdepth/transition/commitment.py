@@ -1,8 +1,9 @@
 """Commitment: the first depth from which on the lens's first choice is the final answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile
 from lensdepth.storage import load_result, save_result
+from lensdepth.units import Grouping, Units, count, given_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,13 @@ class Commitment:
     low: float
     high: float
     mean: float
-    seed: int
+    units: Units
+    """Which prompts go together."""
+
+    @property
+    def n_units(self) -> int:
+        """Independent prompts."""
+        return count(self.units, len(self.depths))
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a prompt."""
@@ -51,7 +59,7 @@ class Commitment:
         settled = self.depths[:, None] <= torch.arange(self.n_layers + 1)
         known = not np.isnan(self.low)
         return plotting.depth_figure(
-            [Curve.of("settled", settled.float(), role="agree")],
+            [Curve.of("settled", settled.float(), role="agree", units=self.units)],
             n_layers=self.n_layers,
             title="Where the lens's first choice is settled",
             y_title="share of prompts whose first choice is final from there on",
@@ -73,16 +81,15 @@ class Commitment:
 def find_commitment(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,
-    n_resamples: int = 1000,
-    seed: int = 0,
+    units: Sequence[Grouping | Sequence[Any]] | None = None,
 ) -> Commitment:
     """The depth at which each prompt's answer is settled, and their median with its interval.
 
     Args:
         profile: a lens profile (the last position read counts), or whether the first choice is
             the final one, 0 or 1, `[unit, depth]`, the last column 1.
-        n_resamples: bootstrap resamples over prompts.
-        seed: of the bootstrap.
+        units: which prompts go together and are not independent: groupings, each a label per
+            prompt. None: those of the profile's task, and of bare values each by itself.
     Raises:
         ValueError: values other than 0 and 1, or a prompt whose last depth is not its own answer.
     """
@@ -100,18 +107,16 @@ def find_commitment(
     # Counted from the end: how long the unbroken run of agreement is.
     run = agrees.flip(1).cumprod(1).sum(1)
     first = (agrees.shape[1] - run).double()
-    values = first.numpy()
-    low = high = float("nan")
-    if len(values) > 1:
-        counts = stats.resample_counts(len(values), n_resamples, seed)
-        medians = np.array([np.median(np.repeat(values, row)) for row in counts])
-        low, high = (float(b) for b in stats.percentile_interval(medians))
+    grouped = given_units(units, len(first), caller="find_commitment")
+    if units is None and isinstance(profile, LensProfile):
+        grouped = profile.provenance.units
+    middle = stats.median_interval(first.numpy(), units=grouped)
     return Commitment(
         depths=first.to(torch.float32),
         n_layers=agrees.shape[1] - 1,
-        location=float(np.median(values)),
-        low=low,
-        high=high,
-        mean=float(values.mean()),
-        seed=seed,
+        location=middle.value,
+        low=middle.low,
+        high=middle.high,
+        mean=float(first.mean()),
+        units=grouped,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 
 from lensdepth import stats
 from lensdepth.arguments import checked
@@ -13,9 +14,11 @@ from lensdepth.storage import load_result, save_result
 from lensdepth.telling.numbers import Interval, p_value
 from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
-from lensdepth.transition.crossing import Crossing
-from lensdepth.transition.find import ALPHA, Transition
+from lensdepth.transition.crossing_result import Crossing
+from lensdepth.transition.find import ALPHA
+from lensdepth.transition.result import Transition
 from lensdepth.transition.sigmoid import fit_sigmoids
+from lensdepth.units import FEWEST_UNITS, count, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +47,7 @@ class WidthComparison:
 
     def plot(self) -> "Figure":
         """The difference with its interval, beside none."""
-        from lensdepth.plotting import interval_figure
+        from lensdepth.intervals import interval_figure
 
         found = Interval(value=self.difference, low=self.low, high=self.high)
         return interval_figure(
@@ -77,20 +80,21 @@ def compare_widths(
     Raises:
         ValueError: they have different numbers of units, or one has fewer than two.
     """
-    if first.n_units != second.n_units or first.n_units < 2:
+    if first.n_pairs != second.n_pairs or first.n_pairs < 2:
         raise ValueError(
             f"compare_widths: both transitions must be of the same prompts, two or more; got "
-            f"{first.n_units} and {second.n_units} units."
+            f"{first.n_pairs} and {second.n_pairs} pairs."
         )
-    widths = [
-        fit_sigmoids(
-            # One seed draws the same units for both.
-            stats.resampled_means(found.curve.double().numpy(), n_resamples=n_resamples, seed=seed),
-            found.depths.double().numpy(),
-        )["width"]
-        for found in (first, second)
-    ]
-    low, high = (float(b) for b in stats.percentile_interval(widths[0] - widths[1]))
+    curves = [found.curve.double().numpy() for found in (first, second)]
+    low = high = float("nan")
+    if first.n_units >= FEWEST_UNITS:
+        # One call draws the same units for both.
+        drawn = stats.drawn_means(*curves, units=first.units, n_resamples=n_resamples, seed=seed)
+        widths = [
+            fit_sigmoids(y, one.depths.double().numpy())["width"]
+            for y, one in zip(drawn, (first, second), strict=True)
+        ]
+        low, high = stats.corrected_interval(widths[0] - widths[1], first.width - second.width)
     verdict = "cannot tell"
     if high < 0:
         verdict = "first is sharper"
@@ -101,6 +105,95 @@ def compare_widths(
         difference=first.width - second.width,
         low=low,
         high=high,
+    )
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class OrderComparison:
+    """Which of two switches of the same pairs comes first, pair by pair."""
+
+    verdict: Literal["first comes first", "second comes first", "cannot tell", "too few"]
+    lead: float
+    """Share of pairs whose first switch comes before the second less the share of the others."""
+    low: float
+    high: float
+    earlier: float
+    """Share of pairs whose first switch comes before the second."""
+    same: float
+    """Share whose switches lie between the same two measured depths."""
+    lag: float
+    """Median of second less first, in depths."""
+    n_pairs: int
+    """Pairs that have both."""
+    n_units: int
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(self)])
+
+    def plot(self) -> "Figure":
+        """The lead with its interval, beside none."""
+        from lensdepth.intervals import interval_figure
+
+        return interval_figure(
+            {"first before second": Interval(value=self.lead, low=self.low, high=self.high)},
+            title=f"Two switches: {self.verdict}",
+            x_title="share of pairs with the first one earlier, less share with it later",
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "OrderComparison":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
+
+
+@checked
+def compare_order(first: Transition | Crossing, second: Transition | Crossing) -> OrderComparison:
+    """Which of two switches comes first, from the same functional of the same pairs.
+
+    Each pair's two profiles are cut in two where that leaves least spread, which is known to a step
+    between two measured depths; pairs whose switches lie in one step have none first.
+
+    Args:
+        first: a switch of some pairs.
+        second: another switch of the same pairs, in the same order, at the same depths.
+    Raises:
+        ValueError: they have other numbers of pairs, or other depths.
+    """
+    if first.n_pairs != second.n_pairs or not torch.equal(first.depths, second.depths):
+        raise ValueError(
+            f"compare_order: both must be of the same pairs at the same depths; got "
+            f"{first.n_pairs} and {second.n_pairs} pairs, {len(first.depths)} and "
+            f"{len(second.depths)} depths."
+        )
+    lag = (second.pairs.depth - first.pairs.depth).double().numpy()
+    both = ~np.isnan(lag)
+    sign = np.sign(lag[both])
+    units = take(first.units, both)
+    n_units = count(units, len(sign))
+    lead, low, high = (float(x) for x in stats.mean_interval(sign, units=units))
+    verdict = "cannot tell" if n_units >= FEWEST_UNITS else "too few"
+    if low > 0:
+        verdict = "first comes first"
+    elif high < 0:
+        verdict = "second comes first"
+    return OrderComparison(
+        verdict=verdict,  # type: ignore[arg-type]
+        lead=lead,
+        low=low,
+        high=high,
+        earlier=float((sign > 0).mean()) if len(sign) else float("nan"),
+        same=float((sign == 0).mean()) if len(sign) else float("nan"),
+        lag=float(np.median(lag[both])) if len(sign) else float("nan"),
+        n_pairs=len(sign),
+        n_units=n_units,
     )
 
 
@@ -162,7 +255,8 @@ def _located(one: Located) -> tuple[str, str, float, float, float]:
     if isinstance(one, Commitment):
         return "commitment", "commitment", one.location, one.low, one.high
     if isinstance(one, Transition):
-        kind, found, place = "sigmoid", "transition", (one.location_low, one.location_high)
+        kind, found = "sigmoid", one.verdict if one.verdict == "rise" else "transition"
+        place = (one.location_low, one.location_high)
     elif isinstance(one, ChangePoint):
         kind, found, place = "change point", "change", (one.low, one.high)
     else:

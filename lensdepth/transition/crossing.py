@@ -1,9 +1,7 @@
 """Where control passes from one position to the other: two efficacy curves that change places."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,22 +12,26 @@ from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.outside import cut
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
 from lensdepth.telling.names import has_blocks
 from lensdepth.telling.numbers import percent
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from plotly.graph_objects import Figure
+from lensdepth.transition.crossing_result import Crossing, CrossingVerdict
+from lensdepth.transition.find import too_few
+from lensdepth.transition.handover import (
+    HELD,
+    held_between,
+    last_crossing,
+    leads_before,
+    why_none,
+)
+from lensdepth.transition.pairs import switch_of_pairs
+from lensdepth.units import FEWEST_UNITS, Grouping, Units, count, given_units
 
 Array = np.ndarray
-MARGIN = 0.05
-"""Efficacy by which one curve must lead the other, on each side of a crossing."""
 
 
 @runtime_checkable
 class Controlled(Protocol):
-    """Success by position, depth and pair: what `patch_sweep` and `steering_sweep` give."""
+    """Success by position, depth and pair: a profile of patching or of steering."""
 
     @property
     def provenance(self) -> Provenance: ...
@@ -40,11 +42,12 @@ class Controlled(Protocol):
     @property
     def depths(self) -> Int[Tensor, " depth"]: ...
     def efficacy(self, position: str) -> Float[Tensor, "pair depth"]: ...
+    def moved(self, position: str) -> Float[Tensor, "pair depth"]: ...
 
 
 @runtime_checkable
 class Steered(Controlled, Protocol):
-    """The same for several edits and scopes: what `steering_sweep` gives."""
+    """The same for several edits and scopes: a profile of steering."""
 
     @property
     def edits(self) -> tuple[str, ...]: ...
@@ -53,76 +56,9 @@ class Steered(Controlled, Protocol):
     def efficacy(
         self, position: str, *, edit: str = "full", scope: str | None = None
     ) -> Float[Tensor, "pair depth"]: ...
-
-
-@checked
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Crossing:
-    """Where control passes from one position to the other."""
-
-    provenance: Provenance | None
-    verdict: Literal["crossing", "none", "cannot tell"]
-    reason: str
-    depth: float
-    """Depth at which the second curve overtakes the first; NaN where it does not."""
-    low: float
-    high: float
-    share: float
-    """Share of bootstrap resamples in which the curves cross."""
-    depths: Float[Tensor, " depth"]
-    first: Float[Tensor, "unit depth"]
-    """Efficacy that leads early: patching or steering at the input position."""
-    second: Float[Tensor, "unit depth"]
-    """Efficacy that leads late: at the prediction position."""
-    seed: int
-
-    @property
-    def n_layers(self) -> int:
-        """Of the model; the last depth, where the curves are bare arrays."""
-        if self.provenance is not None:
-            return self.provenance.model.n_layers
-        return int(self.depths[-1])
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One row: the depth, its interval, and the verdict."""
-        import pandas as pd
-
-        names = ("verdict", "depth", "low", "high", "share", "reason")
-        row = {name: getattr(self, name) for name in names}
-        row["relative_depth"] = self.depth / self.n_layers
-        return pd.DataFrame([row])
-
-    def plot(self) -> "Figure":
-        """Both curves with bands and the interval of the crossing."""
-        from lensdepth import plotting
-
-        curves = [
-            plotting.Curve.from_interval(
-                f"{role} position",
-                *stats.bootstrap_mean(values.numpy()),
-                role=role,
-                depths=self.depths.numpy(),
-            )
-            for role, values in (("input", self.first), ("prediction", self.second))
-        ]
-        found = self.verdict == "crossing"
-        return plotting.depth_figure(
-            curves,
-            n_layers=self.n_layers,
-            title="Crossing of input and output control",
-            y_title="efficacy",
-            y_range=(-0.03, 1.03),
-            zone=(self.low, self.depth, self.high) if found else None,
-        )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Crossing":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
+    def moved(
+        self, position: str, *, edit: str = "full", scope: str | None = None
+    ) -> Float[Tensor, "pair depth"]: ...
 
 
 @checked
@@ -131,6 +67,7 @@ def find_crossing(
     second: Float[Tensor, "unit depth"] | None = None,
     *,
     depths: Sequence[float] | None = None,
+    units: Sequence[Grouping | Sequence[Any]] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Crossing:
@@ -138,27 +75,35 @@ def find_crossing(
 
     The difference of the two mean curves is interpolated linearly where it changes sign for the
     last time; a gap where both are equal counts by its middle. The first curve must lead by
-    0.05 somewhere before, and the second by 0.05 somewhere after.
+    0.05 somewhere before, and the second by 0.05 somewhere after. It is a crossing where somebody
+    is in control all the way: the first curve reaches 0.5 before, the second after, and at the
+    measured depths between both together. Where nobody is, control rests elsewhere: a gap.
 
     Args:
         first: a patch or steering profile with both positions (of steering, the whole difference
             at one depth), or the efficacy that leads early.
-        second: the efficacy that leads late, for the same units; not with a profile.
+        second: the efficacy that leads late, for the same pairs; not with a profile.
         depths: the depths of the columns, increasing; 0, 1, ... by default. Not with a profile,
             which has its own.
-        n_resamples: bootstrap resamples over units.
-        seed: of the bootstrap.
+        units: which pairs go together and are not independent: groupings, each a label per pair,
+            such as `[words, templates]`. None: those of the profile's task, and of bare curves
+            each pair by itself.
+        n_resamples: draws of both mean curves.
+        seed: of the draws.
     Returns:
-        Crossing. "crossing" where at least 95 % of the resamples cross, and the second curve does
-        not lead before the first one last does; "none" where at most 5 % cross; else "cannot
+        Crossing. "crossing" where at least 95 % of the draws cross, the second curve does not lead
+        before the first one last does, and somebody is in control throughout; "gap" where they
+        change places and nobody is in between; "none" where at most 5 % of the draws cross, or one
+        position never reaches 0.5; "too few" where there are fewer than 6 units; else "cannot
         tell".
     Raises:
-        ValueError: shapes that differ, depths that do not fit them, a profile without both
-            positions, or one with curves or depths beside it.
+        ValueError: shapes that differ, depths or units that do not fit them, a profile without
+            both positions, or one with curves or depths beside it.
     Example:
         >>> find_crossing(patch_sweep(model, task)).depth
     """
-    provenance = None
+    caller = "find_crossing"
+    provenance, moved = None, []
     if not isinstance(first, Tensor):
         beside = {"second": second, "depths": depths}
         given = [name for name, value in beside.items() if value is not None]
@@ -171,6 +116,7 @@ def find_crossing(
         # What a block puts out stands at the depth after it.
         shift = has_blocks(first.stream)
         depths = (first.depths + shift).tolist()
+        moved = [first.moved(name) for name in ("input", "prediction")]
         first, second = first.efficacy("input"), first.efficacy("prediction")
     if second is None or second.shape != first.shape:
         got = None if second is None else tuple(second.shape)
@@ -189,42 +135,127 @@ def find_crossing(
             f"find_crossing: depths must increase, one for each of the {first.shape[1]} columns; "
             f"got {len(at)} of them: {cut(str(at.tolist()))}."
         )
-    difference = (first - second).double().numpy()
-    depth = _last_crossing(np.nanmean(difference, axis=0), at)
+    grouped = given_units(units, len(first), caller=caller)
+    if units is None and provenance is not None:
+        grouped = provenance.units
+    labels = () if provenance is None else provenance.labels
+    return _crossing(
+        first.double().numpy(),
+        second.double().numpy(),
+        at,
+        moved=(moved[0] + moved[1]).double().numpy() if moved else None,
+        units=grouped,
+        labels=labels,
+        provenance=provenance,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
+
+
+def _crossing(
+    first: Float[Array, "pair depth"],
+    second: Float[Array, "pair depth"],
+    at: Float[Array, " depth"],
+    *,
+    moved: Float[Array, "pair depth"] | None,
+    units: Units,
+    labels: Units,
+    provenance: Provenance | None,
+    n_resamples: int,
+    seed: int,
+) -> Crossing:
+    means = np.nanmean(first, axis=0), np.nanmean(second, axis=0)
+    depth = last_crossing(means[0] - means[1], at)
+    together = [first + second, *([] if moved is None else [moved])]
+    totals = [np.nanmean(one, axis=0) for one in together]
+    held, leaves, arrives = held_between(*means, at, totals[0])
     low = high = share = float("nan")
-    if len(difference) > 1:
-        means = stats.resampled_means(difference, n_resamples=n_resamples, seed=seed)
-        found = np.array([_last_crossing(mean, at) for mean in means])
-        share = float((~np.isnan(found)).mean())
-        if share > 0:
-            low, high = (float(b) for b in stats.percentile_interval(found))
-    if np.isnan(share):
-        verdict, reason = "cannot tell", "one pair alone gives no interval"
-    elif share >= stats.LEVEL and _leads_before(np.nanmean(difference, axis=0)):
-        verdict = "cannot tell"
-        reason = "the curves change places more than once, so control is not handed over once"
-    elif share >= stats.LEVEL and not np.isnan(depth):
-        verdict, reason = "crossing", f"the curves cross in {percent(share)} of the resamples"
-    elif share <= 1 - stats.LEVEL:
-        verdict, reason = "none", _why_none(first, second)
-    else:
-        verdict, reason = (
-            "cannot tell",
-            f"the curves cross in {percent(share)} of the resamples only",
+    n_units = count(units, len(first))
+    draws: list[Float[Array, "draw depth"]] = []
+    if n_units >= FEWEST_UNITS:
+        draws = stats.drawn_means(
+            first, second, *together[1:], units=units, n_resamples=n_resamples, seed=seed
         )
+        found = np.array([last_crossing(a - b, at) for a, b in zip(*draws[:2], strict=True)])
+        share = float((~np.isnan(found)).mean())
+        low, high = stats.corrected_interval(found, depth)
+    verdict, reason = _judge(
+        [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units
+    )
+    gap = verdict == "gap"
     return Crossing(
         provenance=provenance,
-        verdict=verdict,  # type: ignore[arg-type]
+        units=units,
+        verdict=verdict,
         reason=reason,
         depth=float(depth),
         low=low,
         high=high,
         share=share,
+        held=held,
+        moved=held_between(*means, at, totals[-1])[0] if len(totals) > 1 else float("nan"),
+        leaves=leaves if gap else float("nan"),
+        arrives=arrives if gap else float("nan"),
+        held_by="",
+        held_by_share=float("nan"),
         depths=torch.from_numpy(at).float(),
-        first=first.float(),
-        second=second.float(),
+        first=torch.from_numpy(first).float(),
+        second=torch.from_numpy(second).float(),
+        pairs=switch_of_pairs(
+            np.nan_to_num(second - first),
+            at,
+            location=depth,
+            change=float(2 * HELD),
+            units=units,
+            labels=labels,
+            seed=seed,
+        ),
         seed=seed,
     )
+
+
+def _judge(
+    means: list[Float[Array, " depth"]],
+    draws: list[Float[Array, "draw depth"]],
+    at: Float[Array, " depth"],
+    *,
+    depth: float,
+    share: float,
+    n_units: int,
+    units: Units,
+) -> tuple[CrossingVerdict, str]:
+    first, second = means[:2]
+    if n_units < FEWEST_UNITS:
+        return "too few", too_few(n_units, units)
+    if share <= 1 - stats.LEVEL:
+        return "none", why_none(first, second)
+    if np.isnan(depth) or share < stats.LEVEL:
+        return "cannot tell", f"the curves cross in {percent(share)} of the draws only"
+    if leads_before(first - second):
+        return (
+            "cannot tell",
+            "the curves change places more than once, so control is not handed over once",
+        )
+    for name, curve, side in (("input", first, at < depth), ("prediction", second, at > depth)):
+        most = curve[side].max(initial=0.0)
+        if most < HELD:
+            return "none", f"the {name} position is never in control: it reaches {percent(most)}"
+    # Where neither brings the answer about, both may move a part of it.
+    found = np.array([_most_held(curves, at) for curves in zip(*draws, strict=True)])
+    apart = (found[~np.isnan(found)] >= HELD).mean()
+    held = _most_held(means, at)
+    tail = (1 - stats.LEVEL) / 2
+    if held >= HELD and apart > tail:
+        return "crossing", f"the curves cross in {percent(share)} of the draws"
+    if held < HELD and apart < 1 - tail:
+        return "gap", f"between, both positions together control {percent(max(held, 0.0))}"
+    return "cannot tell", f"both together control {percent(held)} between, which is about a half"
+
+
+def _most_held(curves: Sequence[Float[Array, " depth"]], at: Float[Array, " depth"]) -> float:
+    """Least that is controlled on the way, by success of both or by what both move."""
+    first, second, *moved = curves
+    return max(held_between(first, second, at, total)[0] for total in (first + second, *moved))
 
 
 @checked
@@ -249,38 +280,22 @@ def find_steering_crossing(
     """
     if not {"input", "prediction"} <= set(profile.positions):
         return None
-    curves = (profile.efficacy(name, edit=edit, scope=scope) for name in ("input", "prediction"))
-    found = find_crossing(
-        *curves, depths=profile.depths.tolist(), n_resamples=n_resamples, seed=seed
+    first, second = (
+        profile.efficacy(name, edit=edit, scope=scope).double().numpy()
+        for name in ("input", "prediction")
     )
-    return replace(found, provenance=profile.provenance)
-
-
-def _why_none(first: Float[Tensor, "unit depth"], second: Float[Tensor, "unit depth"]) -> str:
-    difference = (first - second).mean(0)
-    if difference.max() < MARGIN:
-        return "the input position never leads"
-    if difference.min() > -MARGIN:
-        return "the prediction position never leads"
-    return "the prediction position leads before the input position does"
-
-
-def _leads_before(difference: Float[Array, " depth"]) -> bool:
-    """Whether the second curve leads clearly somewhere before the first one last does."""
-    leads, trails = np.flatnonzero(difference > MARGIN), np.flatnonzero(difference < -MARGIN)
-    return bool(len(leads) and len(trails) and trails[0] < leads[-1])
-
-
-def _last_crossing(difference: Float[Array, " depth"], at: Float[Array, " depth"]) -> float:
-    """Depth of the last change from positive to negative; NaN where there is none."""
-    leads, trails = np.flatnonzero(difference > MARGIN), np.flatnonzero(difference < -MARGIN)
-    if not len(leads) or not len(trails) or trails[-1] < leads[0]:
-        return float("nan")
-    before = leads[leads < trails[-1]][-1]
-    # From the last clear lead, the sign may change within the margin: find where it does.
-    after = before + 1 + np.flatnonzero(difference[before + 1 :] < 0)[0]
-    positive = np.flatnonzero(difference[:after] > 0)[-1]
-    if after - positive > 1:
-        return float((at[positive] + at[after]) / 2)
-    step = difference[positive] / (difference[positive] - difference[after])
-    return float(at[positive] + step * (at[after] - at[positive]))
+    moved = [
+        profile.moved(name, edit=edit, scope=scope).double().numpy()
+        for name in ("input", "prediction")
+    ]
+    return _crossing(
+        first,
+        second,
+        profile.depths.double().numpy(),
+        moved=moved[0] + moved[1],
+        units=profile.provenance.units,
+        labels=profile.provenance.labels,
+        provenance=profile.provenance,
+        n_resamples=n_resamples,
+        seed=seed,
+    )

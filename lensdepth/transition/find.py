@@ -1,9 +1,7 @@
 """Where along the depth a profile switches, how sharply, and whether it switches at all."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,136 +11,29 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile
-from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
-from lensdepth.telling.numbers import number, p_value, percent
-from lensdepth.transition.nulls import depth_order_p, drift_p
-from lensdepth.transition.sigmoid import WIDTH_PER_SCALE, fit_sigmoids
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from plotly.graph_objects import Figure
+from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
+from lensdepth.transition.null import flat_draws
+from lensdepth.transition.pairs import switch_of_pairs
+from lensdepth.transition.result import Switch, Transition
+from lensdepth.transition.sigmoid import fit_sigmoids, unit_sigmoids
+from lensdepth.units import FEWEST_UNITS, Grouping, Units, count, given_units, named, take
 
 Array = np.ndarray
 ALPHA = 1 - stats.LEVEL
-"""A transition has smaller p-values."""
+"""A change with depth has a smaller p-value."""
 SMALLEST_CHANGE = 0.1
 """A profile that changes by less, beside its largest value, does not change with depth."""
+NARROW = 0.25
+"""10-90 % width, as a share of the depth, up to which a change is a switch: that of claim C1."""
 WIDEST = 0.8
-"""10-90 % width, as a share of the depth, beyond which a change has no plateaus."""
-
-
-@checked
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Transition:
-    """Sigmoid a + b / (1 + exp(-(depth - location) / scale)) through the mean profile."""
-
-    MADE_BY: ClassVar[str] = "find_transition(profile)"
-    """The call that makes one."""
-
-    name: str
-    provenance: Provenance | None
-    """Of the profile that was read; None for a bare array."""
-    verdict: Literal["transition", "none", "cannot tell"]
-    reason: str
-    """Why, in plain words."""
-    depths: Float[Tensor, " depth"]
-    curve: Float[Tensor, "unit depth"]
-    """The profile that was fitted, one row a prompt or pair."""
-    location: float
-    """Depth at half of the change; NaN where nothing could be fitted."""
-    location_low: float
-    location_high: float
-    width: float
-    """Depths over which the change goes from 10 to 90 %."""
-    width_low: float
-    width_high: float
-    change: float
-    """b: the profile after minus before."""
-    start: float
-    """a: the profile before."""
-    r_squared: float
-    """Share of the mean profile's variance over depth that the sigmoid explains."""
-    p: float
-    """The larger of the two below, both of which a transition must pass; after `correct_many`,
-    corrected for the number of profiles."""
-    p_order: float
-    """Permutation p-value of "the depth order makes no difference"."""
-    p_drift: float
-    """Bootstrap p-value of "the profile is a smooth drift"."""
-    seed: int
-
-    @property
-    def n_units(self) -> int:
-        """Prompts or pairs."""
-        return self.curve.shape[0]
-
-    @property
-    def n_layers(self) -> int:
-        """Of the model; the last depth, where the curves are bare arrays."""
-        if self.provenance is not None:
-            return self.provenance.model.n_layers
-        return int(self.depths[-1])
-
-    def fitted(self, depth: Float[Array, " point"]) -> Float[Array, " point"]:
-        """The sigmoid at the given depths."""
-        scaled = (depth - self.location) / (self.width / WIDTH_PER_SCALE)
-        return self.start + self.change * (1 + np.tanh(scaled / 2)) / 2
-
-    def to_frame(self) -> "pd.DataFrame":
-        """One row: location, width and their intervals, p-value and verdict."""
-        import pandas as pd
-
-        names = (
-            "name", "verdict", "location", "location_low", "location_high", "width", "width_low",
-            "width_high", "change", "r_squared", "p", "p_order", "p_drift", "n_units", "reason",
-        )  # fmt: skip
-        row = {name: getattr(self, name) for name in names}
-        row["relative_location"] = self.location / self.n_layers
-        return pd.DataFrame([row])
-
-    def plot(self) -> "Figure":
-        """The profile with its band, the fitted sigmoid, and the interval of the location."""
-        from lensdepth import plotting
-
-        depths = self.depths.numpy()
-        curves = [
-            plotting.Curve.from_interval(
-                self.name, *stats.bootstrap_mean(self.curve.numpy()), role="lens", depths=depths
-            )
-        ]
-        zone = None
-        if self.verdict == "transition":
-            fine = np.linspace(depths[0], depths[-1], 200)
-            blank = np.full(200, np.nan)
-            curves.append(
-                plotting.Curve.from_interval(
-                    "sigmoid",
-                    self.fitted(fine),
-                    blank,
-                    blank,
-                    role="full",
-                    depths=fine,
-                    dashed=True,
-                )
-            )
-            zone = (self.location_low, self.location, self.location_high)
-        return plotting.depth_figure(
-            curves,
-            n_layers=self.n_layers,
-            title=f"Transition of {self.name}: {self.verdict}",
-            y_title=self.name,
-            zone=zone,
-        )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Transition":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
+"""The same beyond which a change has no plateaus: a straight line has 0.8."""
+LEAST_FIT = 0.9
+"""Share of the mean profile's variance over depth, noise aside, that a sigmoid must explain for its
+width to be that of the profile."""
+CLEAR_FIT = 0.8
+"""The same of a pair's own profile, in the median: with less, it is noise that is fitted."""
+COMES_BACK = 0.4
+"""Share of its change by which a profile may come back behind a switch."""
 
 
 @checked
@@ -151,122 +42,229 @@ def find_transition(
     *,
     name: str | None = None,
     depths: Sequence[float] | None = None,
+    units: Sequence[Grouping | Sequence[Any]] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Transition:
-    """Locate the switch of one profile over depth by a sigmoid, with its uncertainty.
+    """Locate the switch of one profile over depth, with its uncertainty, and say if it is one.
 
-    The sigmoid is fitted by least squares to the mean over units, on a fine grid of locations and
-    widths (offset and height have a closed form), so that a fit never fails to converge. There is
-    a transition where the depth order matters (a permutation test), where a sigmoid beats a smooth
-    drift (a bootstrap test: a straight line has a midpoint too), and where both sides of it are
-    seen: what changes from the embedding to the first block alone is no switch along the depth.
+    A switch is narrow: 10 to 90 % of the change takes at most a quarter of the depth. A sigmoid is
+    fitted by least squares to the mean over pairs, on a fine grid of locations and widths (offset
+    and height have a closed form), so that a fit never fails to converge. That the profile changes
+    at all is tested against a flat one that strays as these units do. That the change is narrow is
+    shown where the interval of its width lies below a quarter of the depth: that of the mean
+    profile, or the median width of the pairs' own profiles where these are clear enough to have
+    one, since pairs that each switch sharply at other depths have a mean that rises slowly. A
+    change that is not shown to be narrow is a "rise", whatever its shape.
 
     Args:
         profile: a lens profile (its KL to the final distribution is read), or values
-            `[unit, depth]` of any measure, such as `patch_profile.efficacy("input")`. Units with
+            `[pair, depth]` of any measure, such as `patch_profile.efficacy("input")`. Pairs with
             a NaN are left out.
         name: what the values are, for titles.
         depths: the depths of the columns; 0, 1, ... by default.
-        n_resamples: bootstrap resamples, and permutations.
+        units: which pairs go together and are not independent: groupings, each a label per pair,
+            such as `[words, templates]`. None: those of the profile's task, and of bare values
+            each pair by itself.
+        n_resamples: draws of the mean profile, and of the null.
         seed: of both.
     Returns:
-        Transition. Its verdict is "transition"; "none" (no change with depth, a change in the
-        first block alone, or a drift without plateaus); or "cannot tell" (too few units, chance,
-        a smooth drift that explains as much, or too uncertain).
+        Transition. Its verdict is "transition"; "rise" (it changes, and that it does so in a
+        switch is not shown); "none" (no change with depth, a change in the first or the last
+        block alone, one that comes back, or a drift without plateaus); "cannot tell" (chance, or
+        too uncertain); or "too few" (fewer than 6 units).
     Raises:
-        ValueError: fewer than four depths, no unit without NaN, infinite values.
+        ValueError: fewer than four depths, no pair without NaN, infinite values, units that do
+            not fit the pairs.
     Example:
         >>> find_transition(logit_lens(model, task)).location
     """
+    caller = "find_transition"
     provenance = profile.provenance if isinstance(profile, LensProfile) else None
     if isinstance(profile, LensProfile):
         name = name or "KL(final ‖ lens), nats"
         values = profile.mean_by_depth(profile.kl)
     else:
         values = profile
-    values, at = whole_units(values, depths, caller="find_transition")
+    whole = ~values.detach().cpu().isnan().any(1)
+    if units is None and provenance is not None and len(provenance.prompts) == len(values):
+        grouped, labels = provenance.units, provenance.labels
+    else:
+        grouped, labels = given_units(units, len(values), caller=caller), ()
+    values, at = whole_units(values, depths, caller=caller)
+    grouped, labels = (take(x, whole.numpy()) for x in (grouped, labels))
     y = values.double().numpy()
     fit = fit_sigmoids(y.mean(0, keepdims=True), at)
-    shared = {
+    location, change = float(fit["location"][0]), float(fit["change"][0])
+    pairs = switch_of_pairs(
+        y, at, location=location, change=change, units=grouped, labels=labels, seed=seed
+    )
+    limit = NARROW * float(at[-1] - at[0])
+    own, p_own = _width_of_pairs(y, at, grouped, limit, seed)
+    found = {
         "name": name or "profile",
         "provenance": provenance,
+        "units": grouped,
         "depths": torch.from_numpy(at).float(),
         "curve": values.float(),
+        "pairs": pairs,
+        "pair_width": own.value,
+        "pair_width_low": own.low,
+        "pair_width_high": own.high,
         "seed": seed,
         **{
             key: float(fit[key][0]) for key in ("location", "width", "change", "start", "r_squared")
         },
     }
-    if len(y) < 2:
+    n_units = count(grouped, len(y))
+    if n_units < FEWEST_UNITS:
         ends = ("location_low", "location_high", "width_low", "width_high")
         return Transition(
-            verdict="cannot tell",
-            reason="one prompt alone gives no interval",
-            **dict.fromkeys(("p", "p_order", "p_drift"), 1.0),
+            verdict="too few",
+            reason=too_few(n_units, grouped),
+            **dict.fromkeys(("p", "p_flat", "p_wide"), 1.0),
             **dict.fromkeys(ends, float("nan")),
-            **shared,
+            **found,
         )
-    boot = fit_sigmoids(stats.resampled_means(y, n_resamples=n_resamples, seed=seed), at)
-    bounds = {key: stats.percentile_interval(boot[key]) for key in ("location", "width", "change")}
-    largest_change = max(abs(float(b)) for b in bounds["change"])
-    still = bool(largest_change < SMALLEST_CHANGE * max(np.abs(y.mean(0)).max(), 1e-12))
-    p_order = 1.0 if still else depth_order_p(y, at, n_resamples=n_resamples, seed=seed)
-    p_drift = 1.0 if still else drift_p(y, at, n_resamples=n_resamples, seed=seed)
+    (drawn,) = stats.drawn_means(y, units=grouped, n_resamples=n_resamples, seed=seed)
+    draws = fit_sigmoids(drawn, at)
+    ends = {
+        f"{key}_{end}": bound
+        for key in ("location", "width")
+        for end, bound in zip(
+            ("low", "high"),
+            stats.corrected_interval(draws[key], float(fit[key][0])),
+            strict=True,
+        )
+    }
+    still = _is_still(y, draws["change"])
+    p_flat = 1.0
+    if not still:
+        (flat,) = flat_draws(y, units=grouped, n_resamples=n_resamples, seed=seed)
+        p_flat = stats.permutation_p(
+            float(fit["explained"][0]), fit_sigmoids(flat, at)["explained"]
+        )
+    p_wide = p_own
+    if np.isnan(own.value):
+        p_wide = stats.permutation_p(limit, np.nan_to_num(draws["width"], nan=np.inf))
     verdict, reason = _judge(
+        y.mean(0),
+        at,
         still=still,
-        p_order=p_order,
-        p_drift=p_drift,
-        r_squared=shared["r_squared"],
-        location=shared["location"],
-        width=shared["width"],
-        uncertainty=float(bounds["location"][1] - bounds["location"][0]),
-        at=at,
+        p_flat=p_flat,
+        p_wide=p_wide,
+        fitted=found | ends,
+        noise=float(((drawn - drawn.mean(1, keepdims=True)).var(0)).sum()),
     )
     return Transition(
         verdict=verdict,
         reason=reason,
-        location_low=float(bounds["location"][0]),
-        location_high=float(bounds["location"][1]),
-        width_low=float(bounds["width"][0]),
-        width_high=float(bounds["width"][1]),
-        p=max(p_order, p_drift),
-        p_order=p_order,
-        p_drift=p_drift,
-        **shared,
+        p=max(p_flat, p_wide),
+        p_flat=p_flat,
+        p_wide=p_wide,
+        **ends,
+        **found,
     )
 
 
+def too_few(n_units: int, units: Units) -> str:
+    """Why so few units give no verdict, in words."""
+    if not units:
+        return f"{counted(n_units, 'pair')}; from {FEWEST_UNITS} on there is a verdict"
+    return (
+        f"{n_units} independent units ({named(units)}); from {FEWEST_UNITS} on there is a verdict"
+    )
+
+
+def _width_of_pairs(
+    y: Float[Array, "pair depth"],
+    at: Float[Array, " depth"],
+    units: Units,
+    limit: float,
+    seed: int,
+) -> tuple[Interval, float]:
+    """Median width of the pairs' own profiles, where these are clear enough to have one, and p of
+    "half of them or fewer are narrower than the limit".
+
+    Noise makes single profiles look sharper than they are. So each pair is also fitted as it would
+    look if it were a quarter wider than the limit, with its own noise, and narrow pairs must be
+    more than among these: the larger p counts.
+    """
+    own = fit_sigmoids(y, at)
+    moving = ~np.isnan(own["width"])
+    if not moving.any() or np.median(own["r_squared"][moving]) < CLEAR_FIT:
+        return Interval(value=float("nan"), low=float("nan"), high=float("nan")), 1.0
+    narrow = np.where(moving, own["width"] <= limit, 0.0)
+    location = np.where(moving, own["location"], at.mean())
+    start, change = own["start"][:, None], own["change"][:, None]
+    own_width = np.where(moving, own["width"], limit)
+    noise = y - start - change * unit_sigmoids(at, location, own_width)
+    # Four numbers of a sigmoid have been fitted, which takes noise away.
+    noise *= np.sqrt(len(at) / max(len(at) - 4, 1))
+    # The noise of one depth follows that of the depth before: it is turned round as a whole.
+    turned = np.random.default_rng(seed).choice([-1.0, 1.0], size=(len(y), 1)) * noise[:, ::-1]
+    wide = start + change * unit_sigmoids(at, location, np.full(len(y), 1.25 * limit)) + turned
+    as_wide = fit_sigmoids(wide, at)["width"] <= limit
+    p_noise = stats.p_positive(narrow - as_wide, units=units)
+    p = max(stats.p_most(narrow, units=units), p_noise)
+    return stats.median_interval(own["width"], units=units), p
+
+
+def _is_still(y: Float[Array, "pair depth"], changes: Float[Array, " draw"]) -> bool:
+    largest = np.abs(stats.percentile_interval(changes)).max()
+    return bool(largest < SMALLEST_CHANGE * max(np.abs(y.mean(0)).max(), 1e-12))
+
+
 def _judge(
+    mean: Float[Array, " depth"],
+    at: Float[Array, " depth"],
     *,
     still: bool,
-    p_order: float,
-    p_drift: float,
-    r_squared: float,
-    location: float,
-    width: float,
-    uncertainty: float,
-    at: Float[Array, " depth"],
-) -> tuple[Literal["transition", "none", "cannot tell"], str]:
-    span = float(at[-1] - at[0])
+    p_flat: float,
+    p_wide: float,
+    fitted: Mapping[str, Any],
+    noise: float,
+) -> tuple[Switch, str]:
+    """Verdict and reason; `noise` is the sum of squares about its mean that noise adds."""
+    span, change = float(at[-1] - at[0]), fitted["change"]
+    total = ((mean - mean.mean()) ** 2).sum()
+    left = total * (1 - fitted["r_squared"])
     if still:
         return "none", f"the profile changes by less than {SMALLEST_CHANGE:.0%} of its size"
-    if p_order >= ALPHA:
-        return "cannot tell", f"the change with depth could be chance ({p_value(p_order)})"
-    if width > WIDEST * span:
-        return "none", "a drift over the whole depth, without a plateau on either side"
-    if r_squared < 0.5:
-        return (
-            "cannot tell",
-            f"a sigmoid explains only {percent(r_squared)} of the change with depth",
-        )
-    if location < at[1]:
+    if p_flat >= ALPHA:
+        return "cannot tell", f"the change with depth could be chance ({p_value(p_flat)})"
+    if fitted["location"] < at[1]:
         return "none", "what changes has changed by the first depth after the embedding"
-    if p_drift >= ALPHA:
-        return "cannot tell", f"a smooth drift explains the change as well ({p_value(p_drift)})"
+    if fitted["location"] > at[-2]:
+        return "none", "what changes does so in the last block alone, which decides nothing"
+    back = comes_back(mean, change)
+    if back > COMES_BACK:
+        return "none", f"what changes comes back by {percent(back)} of the change"
+    if p_wide < ALPHA and not np.isnan(fitted["pair_width"]):
+        width = number(fitted["pair_width"])
+        return "transition", f"10 to 90% of a pair's change take {width} depths (median)"
+    if fitted["width"] > WIDEST * span:
+        return "none", "a drift over the whole depth, without a plateau on either side"
+    uncertainty = fitted["location_high"] - fitted["location_low"]
     if not uncertainty <= span / 2:
         return "cannot tell", f"the location is uncertain by {number(uncertainty)} depths"
-    return "transition", f"a sigmoid explains {percent(r_squared)} of the change with depth"
+    explained = f"a sigmoid explains {percent(fitted['r_squared'])} of the change with depth"
+    fit = 1 - max(left - noise, 0.0) / max(total - noise, 1e-12 * total)
+    if fit < 0.5:
+        return "cannot tell", f"{explained} only"
+    if fit < LEAST_FIT:
+        return "rise", f"{explained} only, so that its width is not that of the profile"
+    if p_wide < ALPHA and np.isnan(fitted["pair_width"]):
+        return "transition", f"{explained}, in {number(fitted['width'])} depths"
+    width = fitted["width"] if np.isnan(fitted["pair_width"]) else fitted["pair_width"]
+    known = "is not shown to take" if width <= NARROW * span else "does not take"
+    return "rise", f"10 to 90% of the change {known} less than {percent(NARROW)} of the depth"
+
+
+def comes_back(mean: Float[Array, " depth"], change: float) -> float:
+    """Most by which a profile goes against its change behind any depth, as a share of it."""
+    along = mean * np.sign(change)
+    return float((np.maximum.accumulate(along) - along).max() / abs(change))
 
 
 def whole_units(

@@ -6,40 +6,90 @@ room that the result is of.
 
 from typing import TYPE_CHECKING
 
-from lensdepth.telling.depths import between, place
-from lensdepth.telling.numbers import Interval, number
+import numpy as np
+
+from lensdepth.telling.depths import between, measured_step, place
+from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.telling.plain import Json, to_json
+from lensdepth.transition.handover import HELD, measured_around
 
 if TYPE_CHECKING:
-    from lensdepth.transition.crossing import Crossing
-    from lensdepth.transition.find import Transition
+    from lensdepth.transition.compare import OrderComparison
+    from lensdepth.transition.crossing_result import Crossing
+    from lensdepth.transition.pairs import PairSwitches
+    from lensdepth.transition.result import Transition
+
+NOT_OPEN = ("transition", "rise", "crossing")
+"""Verdicts that have a place."""
 
 
 def transition_summary(transition: "Transition") -> Json:
-    """Location and width with intervals; location is null unless there is a transition."""
-    found = transition.verdict == "transition"
+    """Location and width with intervals; location is null where the verdict has no place."""
+    found = transition.verdict in NOT_OPEN
+    numbers = {
+        "depth": transition.location,
+        "low": transition.location_low,
+        "high": transition.location_high,
+        "between": list(transition.between),
+        "width": transition.width,
+        "width_low": transition.width_low,
+        "width_high": transition.width_high,
+        "pair_width": transition.pair_width,
+        "pair_width_low": transition.pair_width_low,
+        "pair_width_high": transition.pair_width_high,
+    }
     return to_json(
         {
             "verdict": transition.verdict,
             "reason": transition.reason,
-            "depth": transition.location if found else None,
-            "low": transition.location_low if found else None,
-            "high": transition.location_high if found else None,
-            "width": transition.width if found else None,
-            "width_low": transition.width_low if found else None,
-            "width_high": transition.width_high if found else None,
+            **(numbers if found else dict.fromkeys(numbers)),
             "p": transition.p,
-            "p_order": transition.p_order,
-            "p_drift": transition.p_drift,
+            "p_flat": transition.p_flat,
+            "p_wide": transition.p_wide,
+            "n_pairs": transition.n_pairs,
+            "n_units": transition.n_units,
+            "pairs": pairs_summary(transition.pairs),
         }
     )
 
 
-def crossing_summary(crossing: "Crossing") -> Json | None:
-    """Depth with its interval, or null where the curves do not cross."""
-    if crossing.verdict != "crossing":
-        return None
-    return to_json({"depth": crossing.depth, "low": crossing.low, "high": crossing.high})
+def crossing_summary(crossing: "Crossing") -> Json:
+    """Verdict, depth with its interval, and what a gap has; null where there is no number."""
+    there, gap = crossing.verdict == "crossing", crossing.verdict == "gap"
+    found: Json = {
+        "verdict": crossing.verdict,
+        "reason": crossing.reason,
+        "depth": crossing.depth if there else None,
+        "low": crossing.low if there else None,
+        "high": crossing.high if there else None,
+        "between": list(crossing.between) if there else None,
+        "n_pairs": crossing.n_pairs,
+        "n_units": crossing.n_units,
+        "pairs": pairs_summary(crossing.pairs),
+    }
+    if gap:
+        found |= {
+            "leaves": crossing.leaves,
+            "arrives": crossing.arrives,
+            "held_by": crossing.held_by or None,
+            "held_by_share": crossing.held_by_share,
+        }
+    return to_json(found)
+
+
+def pairs_summary(pairs: "PairSwitches") -> Json:
+    """Where pairs switch, each by itself."""
+
+    def rows(groups: tuple) -> list[Json]:
+        return [{"name": one.name, "n": one.n, "depth": one.depth} for one in groups]
+
+    names = ("median", "low", "high", "first_quartile", "third_quartile", "near", "p_modes")
+    return {
+        **{name: getattr(pairs, name) for name in names},
+        "n_without": pairs.n_without,
+        "groups": rows(pairs.groups),
+        "by_label": rows(pairs.by_label),
+    }
 
 
 def lens_summary(transition: "Transition | None") -> Json:
@@ -64,8 +114,17 @@ def sustained_summary(crossing: "Crossing | None") -> Json:
     }
 
 
+def sample(found: "Transition | Crossing") -> str:
+    """How many pairs and how many independent units, in words: `60 pairs of 12 input words`."""
+    pairs = counted(found.n_pairs, "pair")
+    if not found.units:
+        return pairs
+    few = min(found.units, key=lambda one: one.n)
+    return f"{pairs} of {counted(few.n, few.name)}"
+
+
 def lens_verdict(transition: "Transition | None", n_layers: int) -> str:
-    """One sentence: the transition of the lens, or that there is none, or no telling."""
+    """What the lens shows: a transition, a rise, none, or that there is no telling."""
     if transition is None:
         return (
             "No transition of the lens was sought: a curve through fewer than four depths, or one "
@@ -73,51 +132,148 @@ def lens_verdict(transition: "Transition | None", n_layers: int) -> str:
         )
     if transition.verdict == "none":
         return f"The lens shows no transition: {transition.reason}."
+    if transition.verdict == "too few":
+        return f"Whether the lens has a transition cannot be told from so few: {transition.reason}."
     if transition.verdict == "cannot tell":
         return (
             f"Whether the lens has a transition cannot be told from these prompts: "
             f"{transition.reason}."
         )
-    where = place(transition.location, transition.location_low, transition.location_high, n_layers)
-    verb = "falls" if transition.change < 0 else "rises"
-    width = Interval(value=transition.width, low=transition.width_low, high=transition.width_high)
-    return (
-        f"The divergence of the lens from the final distribution {verb} around {where}; "
-        f"{_breadth(width)}"
+    where = place(
+        transition.location,
+        transition.location_low,
+        transition.location_high,
+        transition.between,
+        n_layers,
     )
+    verb = "falls" if transition.change < 0 else "rises"
+    text = f"The divergence of the lens from the final distribution {verb} {where}"
+    if transition.verdict == "rise":
+        return f"{text}; that it does so in a switch is not shown: {transition.reason}."
+    return f"{text}; {_breadth(transition)} {spread(transition.pairs, transition.location)}".strip()
 
 
-def _breadth(width: Interval) -> str:
+def _breadth(transition: "Transition") -> str:
+    of_pairs = not np.isnan(transition.pair_width)
+    width = (
+        Interval(
+            value=transition.pair_width,
+            low=transition.pair_width_low,
+            high=transition.pair_width_high,
+        )
+        if of_pairs
+        else Interval(value=transition.width, low=transition.width_low, high=transition.width_high)
+    )
+    whose = "a prompt's change (median)" if of_pairs else "the change of the mean"
     if width.high <= 1:
-        return "most of the change happens from one depth to the next, the sharpest one can see."
-    return f"10 to 90% of the change takes {width} depths."
+        return f"most of {whose} happens from one depth to the next, the sharpest one can see."
+    return f"10 to 90% of {whose} takes {width} depths."
+
+
+def spread(pairs: "PairSwitches", location: float) -> str:
+    """Whether the pairs switch where their mean does: nothing, one sentence or two."""
+    n = len(pairs.depth)
+    if not n or np.isnan(pairs.median):
+        return ""
+    if pairs.groups:
+        first, second = pairs.groups
+        text = (
+            f"The mean is not every pair's: {counted(first.n, 'pair')} "
+            f"{'switches' if first.n == 1 else 'switch'} around depth {number(first.depth)} and "
+            f"{counted(second.n, 'pair')} around {number(second.depth)} "
+            f"({p_value(pairs.p_modes)} for one group)."
+        )
+        if pairs.by_label:
+            said = ", ".join(f"{one.name} at {number(one.depth)}" for one in pairs.by_label)
+            text += f" What sets them apart: {said}."
+        return text
+    if pairs.first_quartile == pairs.third_quartile and pairs.near > 0.9:
+        return ""
+    text = (
+        f"Pair by pair, half of them switch between depth {number(pairs.first_quartile)} and "
+        f"{number(pairs.third_quartile)}, and {percent(pairs.near)} within one depth of "
+        f"{number(location)}."
+    )
+    if pairs.n_without:
+        text += f" {counted(pairs.n_without, 'pair')} of {n} {_have(pairs.n_without)} no switch."
+    return text
+
+
+def _have(n: int) -> str:
+    return "has" if n == 1 else "have"
+
+
+def _open(crossing: "Crossing", what: str, whose: str) -> str:
+    """What is said where two curves have no crossing that one could point at."""
+    if crossing.verdict == "gap":
+        return gap_sentence(crossing)
+    if crossing.verdict == "none":
+        return f"The two {what} do not cross: {crossing.reason}."
+    if crossing.verdict == "too few":
+        return f"Whether the two {what} cross cannot be told from so few: {crossing.reason}."
+    return f"Whether the {whose} cross cannot be told from these pairs: {crossing.reason}."
+
+
+def gap_sentence(crossing: "Crossing") -> str:
+    """Where control leaves the input, where it arrives, and where it rests between."""
+    leaves, arrives = (
+        measured_step(measured_around(at, crossing.depths))
+        for at in (crossing.leaves, crossing.arrives)
+    )
+    text = (
+        f"Control leaves the input position {leaves} and reaches the prediction position "
+        f"{arrives}; in the gap both together control "
+        f"{percent(max(crossing.held, 0.0))} of the pairs and nobody is handed control directly"
+    )
+    if crossing.held_by:
+        return f"{text}: it rests on {crossing.held_by} ({percent(crossing.held_by_share)})."
+    if not np.isnan(crossing.held_by_share):
+        return (
+            f"{text}. No token between holds it by itself, nor all together: at most "
+            f"{percent(crossing.held_by_share)}."
+        )
+    return f"{text}: it rests elsewhere."
 
 
 def patching_verdict(crossing: "Crossing", n_layers: int) -> str:
-    """One sentence: where control passes, or that the curves do not cross, or no telling."""
-    if crossing.verdict == "none":
-        return f"The two curves do not cross: {crossing.reason}."
+    """Where control passes, or rests between, or that the curves do not cross, or no telling."""
     if crossing.verdict != "crossing":
-        return f"Whether the two curves cross cannot be told from these pairs: {crossing.reason}."
-    where = place(crossing.depth, crossing.low, crossing.high, n_layers)
-    return f"Control passes from the input position to the prediction position at {where}."
+        return _open(crossing, "curves", "two curves")
+    where = place(crossing.depth, crossing.low, crossing.high, crossing.between, n_layers)
+    return (
+        f"Control passes from the input position to the prediction position {where}. "
+        f"{_own(crossing)}"
+    ).strip()
+
+
+def _own(crossing: "Crossing") -> str:
+    """What a crossing of means leaves open: who decides on the way, and whether pairs agree."""
+    said = spread(crossing.pairs, crossing.depth)
+    if crossing.held >= HELD or np.isnan(crossing.moved):
+        return said
+    shared = (
+        f"On the way neither decides alone: both together bring the answer about in "
+        f"{percent(max(crossing.held, 0.0))} of the pairs, and move "
+        f"{percent(crossing.moved)} of the logit difference."
+    )
+    return f"{shared} {said}".strip()
 
 
 def steering_verdict(crossing: "Crossing", n_layers: int) -> str:
-    """One sentence: where steering passes from the input to the output, if it does."""
-    if crossing.verdict == "none":
-        return f"The two steering curves do not cross: {crossing.reason}."
+    """Where steering passes from the input to the output, if it does."""
     if crossing.verdict != "crossing":
-        return f"Whether the steering curves cross cannot be told: {crossing.reason}."
-    where = place(crossing.depth, crossing.low, crossing.high, n_layers)
-    return f"Steering passes from input-centric to output-centric at {where}."
+        return _open(crossing, "steering curves", "steering curves").replace("Control", "Steering")
+    where = place(crossing.depth, crossing.low, crossing.high, crossing.between, n_layers)
+    return (
+        f"Steering passes from input-centric to output-centric {where}. {_own(crossing)}"
+    ).strip()
 
 
 def sustained_verdict(crossing: "Crossing", n_layers: int) -> str:
     """Two sentences on steering from each depth on, the second a caution."""
     if crossing.verdict == "crossing":
-        where = place(crossing.depth, crossing.low, crossing.high, n_layers)
-        text = f"Sustained from each depth on, the curves cross at {where}."
+        where = place(crossing.depth, crossing.low, crossing.high, crossing.between, n_layers)
+        text = f"Sustained from each depth on, the curves cross {where}."
     else:
         text = f"Sustained from each depth on, there is no clear crossing: {crossing.reason}."
     return (
@@ -126,33 +282,35 @@ def sustained_verdict(crossing: "Crossing", n_layers: int) -> str:
     )
 
 
-def order_verdict(crossing: "Crossing | None", transition: "Transition | None") -> str | None:
-    """Which comes first, the passing of control or the lens; None unless both were found."""
-    if crossing is None or transition is None:
+def order_verdict(order: "OrderComparison | None") -> str | None:
+    """Which comes first pair by pair, the passing of control or the lens; None without both."""
+    if order is None or order.verdict == "too few":
         return None
-    if crossing.verdict != "crossing" or transition.verdict != "transition":
-        return None
-    lag = transition.location - crossing.depth
-    if transition.location_low > crossing.high:
-        return f"The lens follows control by {number(lag)} depths; the two intervals do not meet."
-    if transition.location_high < crossing.low:
-        return f"The lens precedes control by {number(-lag)} depths; the two intervals do not meet."
-    return "Their two intervals overlap, so which of the two comes first cannot be told."
+    same = f"in {percent(order.same)} both lie between the same two measured depths"
+    lead = Interval(value=order.lead, low=order.low, high=order.high)
+    if order.verdict == "cannot tell":
+        return f"Which of the two comes first cannot be told pair by pair: {same}."
+    verb = "follows" if order.verdict == "first comes first" else "precedes"
+    return (
+        f"Pair by pair the lens {verb} control, by {number(abs(order.lag))} depths in the median: "
+        f"the share of pairs where control comes first less that where the lens does is {lead}, "
+        f"and {same}."
+    )
 
 
 def located(found: "Transition | Crossing") -> tuple[float, float, float] | None:
     """(low, at, high) of a switch that is there."""
-    if found.verdict == "transition":
-        return found.location_low, found.location, found.location_high  # type: ignore[union-attr]
+    if found.verdict not in NOT_OPEN:
+        return None
     if found.verdict == "crossing":
         return found.low, found.depth, found.high  # type: ignore[union-attr]
-    return None
+    return found.location_low, found.location, found.location_high  # type: ignore[union-attr]
 
 
 def whereabouts(found: "Transition | Crossing", n_layers: int) -> str:
     """Where it is, short, or the reason why it is nowhere."""
     there = located(found)
     if there is None:
-        return found.reason
+        return gap_sentence(found) if found.verdict == "gap" else found.reason  # type: ignore[arg-type]
     low, at, high = there
     return between(at, low, high, n_layers)

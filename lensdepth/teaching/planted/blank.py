@@ -1,22 +1,42 @@
 """Models of zeros with orthogonal embeddings, and how one of their blocks is made to do something.
 
-Queries and keys are zero, so that attention is a plain mean over the tokens up to its own.
+Queries and keys are zero, so that attention is a plain mean over the tokens up to its own; or some
+words are made to look at some others.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from lensdepth.teaching.planted.language import INPUTS, N_POS, tokenizer
 
-Architecture = Literal["llama", "gpt2"]
+Architecture = Literal["llama", "gpt2", "gpt_neox", "gemma2"]
 D_MODEL = 32
 D_MLP = 16
+N_HEADS = 2
 LENGTH = 3.0
 """Of every embedding."""
+UNIT = D_MODEL**0.5
+"""Length of a state as a norm gives it."""
+LOOKS = (7, 15)
+"""Places in each head that words look by: rotary positions turn them least, or not at all."""
+SHARP = 3.0
+"""Weight of a look; its scores are beyond all doubt."""
+SOFTCAP = 8.0
+"""Of the logits of Gemma 2, whose largest are a little smaller."""
 
 
 class Blank:
@@ -24,12 +44,13 @@ class Blank:
 
     Args:
         architecture: "llama" has RMSNorm; "gpt2" has LayerNorm, and learned positions, which
-            are zero here.
+            are zero here; "gpt_neox" has LayerNorm, and attention and MLP side by side; "gemma2"
+            has RMSNorm before and behind each of them, and a soft cap on the logits.
         n_layers: blocks.
     """
 
     def __init__(self, architecture: Architecture, n_layers: int) -> None:
-        self.architecture = architecture
+        self.architecture: Architecture = architecture
         self.tokenizer = tokenizer()
         self.model: Any = _zeros(architecture, n_layers, len(self.tokenizer))
         # All units are orthogonal to the vector of ones, so that LayerNorm subtracts nothing.
@@ -39,50 +60,76 @@ class Blank:
         read = ["<bos>", "from", "is", *INPUTS, "spare"]
         self.unit = {word: basis[i] for i, word in enumerate(read)}
         embeddings = self.model.get_input_embeddings().weight.data
+        length = LENGTH / UNIT if architecture == "gemma2" else LENGTH  # which it scales itself
         # Words that no prompt has are something too: what a norm makes of nothing is rounding.
-        embeddings[:] = LENGTH * self.unit["spare"]
+        embeddings[:] = length * self.unit["spare"]
         for word in read[:-1]:
-            embeddings[self._token(word)] = LENGTH * self.unit[word]
+            embeddings[self._token(word)] = length * self.unit[word]
 
     def _token(self, word: str) -> int:
         return int(self.tokenizer.convert_tokens_to_ids(word))  # type: ignore[arg-type]
 
-    def attend(self, layer: int, values: Tensor) -> None:
+    def attend(
+        self,
+        layer: int,
+        values: Tensor,
+        looks: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+    ) -> None:
         """Let a block add `values @ unit(x)`, summed over the prompt's tokens, to the last one.
 
         Other positions see fewer tokens and get more of each.
+
+        Args:
+            layer: the block.
+            values: what is added of what is seen.
+            looks: two pairs at most of words that look, and words that they look at: each adds
+                `values @ unit(x)` of what it looks at, and nothing else. Words that look at
+                nothing see everything.
         """
         # The norm gives states of length sqrt(d_model), the mean divides by the number of tokens.
-        values = values * N_POS / D_MODEL**0.5
-        if self.architecture == "llama":
-            attention = self.model.model.layers[layer].self_attn
-            attention.v_proj.weight.data.copy_(values)
-            attention.o_proj.weight.data.copy_(torch.eye(D_MODEL))
-        else:
-            attention = self.model.transformer.h[layer].attn
-            attention.c_attn.weight.data[:, 2 * D_MODEL :] = values.T
-            attention.c_proj.weight.data.copy_(torch.eye(D_MODEL))
+        scaled = values * (1 if looks else N_POS) / UNIT
+        queries, keys = torch.zeros(D_MODEL, D_MODEL), torch.zeros(D_MODEL, D_MODEL)
+        for (looking, at), place in zip(looks, LOOKS, strict=False):
+            for head in range(N_HEADS):
+                row = head * D_MODEL // N_HEADS + place
+                queries[row] = SHARP * sum(self.unit[word] for word in looking)  # type: ignore[assignment]
+                keys[row] = SHARP * sum(self.unit[word] for word in at)  # type: ignore[assignment]
+        _set_attention(self.architecture, self._block(layer), queries, keys, scaled)
+        if self.architecture == "gemma2":
+            # Behind attention stands a norm: how much is added is its weight alone.
+            length = float(torch.linalg.matrix_norm(values, 2))
+            self._block(layer).post_attention_layernorm.weight.data.fill_(length / UNIT - 1)
 
     def disturb(self, layer: int, size: float, seed: int) -> None:
         """Let a block's MLP add a random function of the state, of about this length."""
         generator = torch.Generator().manual_seed(seed)
-        into = torch.randn(D_MLP, D_MODEL, generator=generator) / D_MODEL**0.5
+        into = torch.randn(D_MLP, D_MODEL, generator=generator) / UNIT
         out = torch.randn(D_MODEL, D_MLP, generator=generator)
         out -= out.mean(0)  # nothing along the ones, which LayerNorm would subtract
         out *= size / (0.5 * (D_MODEL * D_MLP) ** 0.5)
-        if self.architecture == "llama":
-            mlp = self.model.model.layers[layer].mlp
+        block = self._block(layer)
+        mlp = block.mlp
+        if self.architecture == "gpt2":
+            mlp.c_fc.weight.data.copy_(into.T)
+            mlp.c_proj.weight.data.copy_(out.T)
+        elif self.architecture == "gpt_neox":
+            mlp.dense_h_to_4h.weight.data.copy_(into)
+            mlp.dense_4h_to_h.weight.data.copy_(out)
+        else:
             mlp.gate_proj.weight.data.copy_(into)
             mlp.up_proj.weight.data.copy_(into.flip(0))
             mlp.down_proj.weight.data.copy_(out)
-        else:
-            mlp = self.model.transformer.h[layer].mlp
-            mlp.c_fc.weight.data.copy_(into.T)
-            mlp.c_proj.weight.data.copy_(out.T)
+        if self.architecture == "gemma2":
+            block.post_feedforward_layernorm.weight.data.fill_(size / UNIT - 1)
+
+    def _block(self, layer: int) -> Any:
+        if self.architecture == "gpt2":
+            return self.model.transformer.h[layer]
+        return self.model.base_model.layers[layer]
 
     def read(self, word: str, vector: Tensor) -> None:
         """Let a word's logit be the final state's product with a vector."""
-        self.model.lm_head.weight.data[self._token(word)] = vector
+        self.model.get_output_embeddings().weight.data[self._token(word)] = vector
 
     def save(self, folder: Path) -> Path:
         """A Hugging Face folder."""
@@ -91,19 +138,55 @@ class Blank:
         return folder
 
 
+def _set_attention(
+    architecture: Architecture, block: Any, queries: Tensor, keys: Tensor, values: Tensor
+) -> None:
+    """Matrices that act on the normed state; what heads give is added as it is."""
+    whole = torch.eye(D_MODEL)
+    if architecture == "gpt2":
+        block.attn.c_attn.weight.data.copy_(torch.cat([queries, keys, values]).T)
+        block.attn.c_proj.weight.data.copy_(whole)
+    elif architecture == "gpt_neox":
+        # Head by head: its queries, its keys, its values.
+        parts = [x.view(N_HEADS, 1, -1, D_MODEL) for x in (queries, keys, values)]
+        block.attention.query_key_value.weight.data.copy_(
+            torch.cat(parts, dim=1).reshape(3 * D_MODEL, D_MODEL)
+        )
+        block.attention.dense.weight.data.copy_(whole)
+    else:
+        attention = block.self_attn
+        attention.q_proj.weight.data.copy_(queries)
+        attention.k_proj.weight.data.copy_(keys)
+        attention.v_proj.weight.data.copy_(values)
+        attention.o_proj.weight.data.copy_(whole)
+
+
 def _zeros(architecture: Architecture, n_layers: int, d_vocab: int) -> Any:
-    shared = {"vocab_size": d_vocab, "tie_word_embeddings": False, "bos_token_id": 0}
+    shared: dict[str, Any] = {
+        "vocab_size": d_vocab,
+        "tie_word_embeddings": False,
+        "bos_token_id": 0,
+    }
+    sized: dict[str, Any] = {
+        "hidden_size": D_MODEL,
+        "intermediate_size": D_MLP,
+        "num_hidden_layers": n_layers,
+        "num_attention_heads": N_HEADS,
+        "max_position_embeddings": 16,
+    }
+    grouped: dict[str, Any] = {"num_key_value_heads": N_HEADS}
     if architecture == "llama":
-        model: Any = LlamaForCausalLM(
-            LlamaConfig(
-                hidden_size=D_MODEL,
-                intermediate_size=D_MLP,
-                num_hidden_layers=n_layers,
-                num_attention_heads=2,
-                num_key_value_heads=2,
-                max_position_embeddings=16,
-                **shared,
-            )
+        model: Any = LlamaForCausalLM(LlamaConfig(**sized, **grouped, **shared))
+    elif architecture == "gpt_neox":
+        model = GPTNeoXForCausalLM(GPTNeoXConfig(**sized, **shared, eos_token_id=0))
+    elif architecture == "gemma2":
+        capped: dict[str, Any] = {
+            "final_logit_softcapping": SOFTCAP,
+            "head_dim": D_MODEL // N_HEADS,
+        }
+        scored: dict[str, Any] = {"query_pre_attn_scalar": D_MODEL // N_HEADS, "sliding_window": 16}
+        model = Gemma2ForCausalLM(
+            Gemma2Config(**sized, **grouped, **shared, **capped, **scored, eos_token_id=0)
         )
     else:
         model = GPT2LMHeadModel(
@@ -111,7 +194,7 @@ def _zeros(architecture: Architecture, n_layers: int, d_vocab: int) -> Any:
                 n_embd=D_MODEL,
                 n_inner=D_MLP,
                 n_layer=n_layers,
-                n_head=2,
+                n_head=N_HEADS,
                 n_positions=16,
                 eos_token_id=0,
                 **shared,

@@ -1,6 +1,6 @@
 """The planted models: what each block does, and hence what must be found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -36,7 +36,36 @@ def switch(
         blank.attend(block, 2 * LENGTH * sum(torch.outer(u, u) for u in mine))  # type: ignore[arg-type]
     for given, answer in zip(INPUTS, OUTPUTS, strict=True):
         blank.read(answer, blank.unit[given])
-    _disturb(blank, n_layers, noise, seed)
+    disturb(blank, n_layers, noise, seed)
+    return blank.save(folder)
+
+
+def gradual(
+    folder: Path,
+    *,
+    n_layers: int,
+    layers: Sequence[int],
+    noise: float = 0.0,
+    seed: int = 0,
+    architecture: Architecture = "llama",
+) -> Path:
+    """Several blocks move equal parts of the input's embedding to the end, in every prompt alike.
+
+    Unlike a `switch` whose inputs each have a block of their own, every single prompt is gradual.
+
+    Args:
+        folder: where it is saved.
+        n_layers: blocks.
+        layers: the blocks that move a part.
+        noise: as for `switch`, like `seed` and `architecture`.
+    """
+    blank = Blank(architecture, n_layers)
+    moved = sum(torch.outer(blank.unit[word], blank.unit[word]) for word in INPUTS)
+    for block in layers:
+        blank.attend(block, 2 * LENGTH / len(layers) * moved)  # type: ignore[arg-type]
+    for given, answer in zip(INPUTS, OUTPUTS, strict=True):
+        blank.read(answer, blank.unit[given])
+    disturb(blank, n_layers, noise, seed)
     return blank.save(folder)
 
 
@@ -51,7 +80,7 @@ def deaf(
     """The answer is output 0 whatever the input."""
     blank = Blank(architecture, n_layers)
     blank.read("out0", blank.unit["is"])
-    _disturb(blank, n_layers, noise, seed)
+    disturb(blank, n_layers, noise, seed)
     return blank.save(folder)
 
 
@@ -78,7 +107,8 @@ def gate(
     return blank.save(folder)
 
 
-def _disturb(blank: Blank, n_layers: int, noise: float, seed: int) -> None:
+def disturb(blank: Blank, n_layers: int, noise: float, seed: int) -> None:
+    """Let every block add a random function of the state, of this length."""
     if noise:
         for block in range(n_layers):
             blank.disturb(block, noise, seed * 1000 + block)

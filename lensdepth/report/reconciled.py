@@ -1,0 +1,86 @@
+"""What two parts of a report say that seem to contradict each other, and why both may hold.
+
+Each analysis speaks for itself; a reader who holds two of them side by side should not have to find
+out alone that they ask different things, or set different marks.
+"""
+
+from typing import TYPE_CHECKING
+
+from lensdepth.telling.curves import estimate
+from lensdepth.telling.numbers import Interval, number
+
+if TYPE_CHECKING:
+    from lensdepth.report.measured import Measured
+
+ADDITIVE = "C7 not additive"
+"""The statement of the study's claims that the additivity gap is held against."""
+DEFINITIONS = {
+    "logit lens, sigmoid": "where the readout's divergence from the final distribution falls",
+    "logit lens, first choice settled": "from which depth on the readout's first choice stays",
+    "patching, crossing": "where the answer stops following the input token's state and follows "
+    "the last token's",
+    "steering, crossing": "where added differences of mean states stop working at the input token "
+    "and work at the last",
+    "steering sustained, crossing": "the same, added again at every later depth",
+    "lens and patching, one cut": "the one cut that parts all these curves best",
+}
+"""Definition of the switch -> what it is the place of."""
+FOUND = ("transition", "crossing")
+"""Verdicts that name a place."""
+
+
+def additivity(findings: "Measured") -> str | None:
+    """The gap of local and global effects beside the claim on it; None where they agree."""
+    profile, claims = findings.locality, findings.claims
+    if profile is None or claims is None:
+        return None
+    gap = estimate(profile.gap, profile.provenance.units)
+    there = gap.known and not gap.low <= 0 <= gap.high
+    try:
+        found = claims.finding(ADDITIVE)
+    except KeyError:
+        return None
+    if not there or found.effect is None or found.threshold is None or found.stands == "supported":
+        return None
+    share = Interval(
+        value=found.effect,
+        low=float("nan") if found.low is None else found.low,
+        high=float("nan") if found.high is None else found.high,
+    )
+    against = (
+        "which is less" if found.stands == "contradicted" else "which may lie on either side of it"
+    )
+    return (
+        f"Whether there is a gap and whether it is large are two questions: the statement "
+        f"\u201cnot additive\u201d of claim C7 asks for a gap of more than "
+        f"{number(found.threshold)} of the whole, and finds {share}, {against}."
+    )
+
+
+def definitions(findings: "Measured") -> list[str]:
+    """What each definition of the switch is the place of, and why some find none."""
+    found = findings.switches
+    said = [
+        "They are places of different things: "
+        + "; ".join(f"{name}: {DEFINITIONS[name]}" for name in found if name in DEFINITIONS)
+        + "."
+    ]
+    lens, crossing = (found.get(n) for n in ("logit lens, sigmoid", "patching, crossing"))
+    if lens is None or crossing is None:
+        return said
+    by_lens, by_control = (getattr(one, "verdict", None) in FOUND for one in (lens, crossing))
+    if by_control and not by_lens:
+        said.append(
+            "Patching finds a place and the lens none, and both may hold. Patching asks which "
+            "token's state decides; the lens asks how far the readout of the last token is from "
+            "the end. Control can pass without the readout being able to say the answer yet, and "
+            "where it passes in the first blocks, the lens has hardly a depth before it that a "
+            "fall could start from."
+        )
+    if by_lens and not by_control:
+        said.append(
+            "The lens finds a place and patching none, and both may hold: the readout can come to "
+            "say the answer without control passing from the input token to the last one at any "
+            "one depth, as when it rests at another token between, or is shared."
+        )
+    return said

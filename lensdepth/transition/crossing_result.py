@@ -1,0 +1,131 @@
+"""What `find_crossing` found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth.arguments import checked
+from lensdepth.provenance import Provenance
+from lensdepth.storage import load_result, save_result
+from lensdepth.transition.handover import measured_around
+from lensdepth.transition.pairs import PairSwitches
+from lensdepth.transition.result import OF_PAIRS
+from lensdepth.units import Units, count
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+CrossingVerdict = Literal["crossing", "gap", "none", "cannot tell", "too few"]
+
+
+@checked
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crossing:
+    """Where control passes from one position to the other."""
+
+    provenance: Provenance | None
+    units: Units
+    """Which pairs go together."""
+    verdict: CrossingVerdict
+    reason: str
+    depth: float
+    """Depth at which the second curve overtakes the first, interpolated between two measured ones;
+    NaN where it does not."""
+    low: float
+    high: float
+    share: float
+    """Share of the draws in which the curves cross."""
+    held: float
+    """Success of both positions together where it is least on the way from the last depth that the
+    first controls to the first that the second does; NaN where they do not change places."""
+    moved: float
+    """Share of the logit difference that both move together there, each patched by itself: where
+    neither brings the answer about, they may share it. NaN of bare curves."""
+    leaves: float
+    """Of a gap: where the first curve falls below HELD; NaN otherwise."""
+    arrives: float
+    """Of a gap: where the second curve rises above HELD; NaN otherwise."""
+    held_by: str
+    """Of a gap: where control rests between, once `find_holder` found it; "" otherwise."""
+    held_by_share: float
+    """Success of patching there, or where it is most; NaN where that was not looked for."""
+    depths: Float[Tensor, " depth"]
+    first: Float[Tensor, "unit depth"]
+    """Efficacy that leads early: patching or steering at the input position."""
+    second: Float[Tensor, "unit depth"]
+    """Efficacy that leads late: at the prediction position."""
+    pairs: PairSwitches
+    """Where each pair hands over by itself."""
+    seed: int
+
+    @property
+    def n_layers(self) -> int:
+        """Of the model; the last depth, where the curves are bare arrays."""
+        if self.provenance is not None:
+            return self.provenance.model.n_layers
+        return int(self.depths[-1])
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs."""
+        return len(self.first)
+
+    @property
+    def n_units(self) -> int:
+        """Independent ones."""
+        return count(self.units, self.n_pairs)
+
+    @property
+    def between(self) -> tuple[float, float]:
+        """The two measured depths between which the curves cross; NaN where they do not."""
+        return measured_around(self.depth, self.depths)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row: the depth, its interval, and the verdict."""
+        import pandas as pd
+
+        names = (
+            "verdict", "depth", "low", "high", "share", "held", "moved", "leaves", "arrives",
+            "held_by", "held_by_share", "n_pairs", "n_units", "reason",
+        )  # fmt: skip
+        row = {name: getattr(self, name) for name in names}
+        row["relative_depth"] = self.depth / self.n_layers
+        row |= {f"pairs_{name}": getattr(self.pairs, name) for name in OF_PAIRS}
+        return pd.DataFrame([row])
+
+    def plot(self) -> "Figure":
+        """Both curves with bands and the interval of the crossing."""
+        from lensdepth import plotting
+
+        curves = [
+            plotting.Curve.of(
+                f"{role} position",
+                values,
+                role=role,
+                depths=self.depths.numpy(),
+                units=self.units,
+            )
+            for role, values in (("input", self.first), ("prediction", self.second))
+        ]
+        found = self.verdict == "crossing"
+        return plotting.depth_figure(
+            curves,
+            n_layers=self.n_layers,
+            title="Crossing of input and output control",
+            y_title="efficacy",
+            y_range=(-0.03, 1.03),
+            zone=(self.low, self.depth, self.high) if found else None,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Crossing":
+        """Read what `save` wrote."""
+        return load_result(cls, path)

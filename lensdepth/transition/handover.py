@@ -1,0 +1,88 @@
+"""Two mean curves that change places: where, and who is in control on the way."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray as Array
+from torch import Tensor
+
+MARGIN = 0.05
+"""Efficacy by which one curve must lead the other, on each side of a crossing."""
+HELD = 0.5
+"""Efficacy from which on somebody is in control: of one position beside a
+crossing, of both together at it."""
+
+
+def why_none(first: Float[Array, " depth"], second: Float[Array, " depth"]) -> str:
+    """Why two mean curves do not change places, in words."""
+    difference = first - second
+    if difference.max() < MARGIN:
+        return "the input position never leads"
+    if difference.min() > -MARGIN:
+        return "the prediction position never leads"
+    return "the prediction position leads before the input position does"
+
+
+def leads_before(difference: Float[Array, " depth"]) -> bool:
+    """Whether the second curve leads clearly somewhere before the first one last does."""
+    leads, trails = np.flatnonzero(difference > MARGIN), np.flatnonzero(difference < -MARGIN)
+    return bool(len(leads) and len(trails) and trails[0] < leads[-1])
+
+
+def last_crossing(difference: Float[Array, " depth"], at: Float[Array, " depth"]) -> float:
+    """Depth of the last change from positive to negative; NaN where there is none."""
+    leads, trails = np.flatnonzero(difference > MARGIN), np.flatnonzero(difference < -MARGIN)
+    if not len(leads) or not len(trails) or trails[-1] < leads[0]:
+        return float("nan")
+    before = leads[leads < trails[-1]][-1]
+    # From the last clear lead, the sign may change within the margin: find where it does.
+    after = before + 1 + np.flatnonzero(difference[before + 1 :] < 0)[0]
+    positive = np.flatnonzero(difference[:after] > 0)[-1]
+    if after - positive > 1:
+        return float((at[positive] + at[after]) / 2)
+    step = difference[positive] / (difference[positive] - difference[after])
+    return float(at[positive] + step * (at[after] - at[positive]))
+
+
+def held_between(
+    first: Float[Array, " depth"],
+    second: Float[Array, " depth"],
+    at: Float[Array, " depth"],
+    together: Float[Array, " depth"],
+) -> tuple[float, float, float]:
+    """Least that is held on the way from one to the other, and where the first falls below HELD and
+    the second rises above it; NaN where they do not change places.
+
+    Args:
+        first: success that leads early.
+        second: success that leads late.
+        at: their depths.
+        together: what both hold.
+    """
+    depth = last_crossing(first - second, at)
+    if np.isnan(depth):
+        return depth, depth, depth
+    holds, held = first >= HELD, second >= HELD
+    before = np.flatnonzero(holds & (at < depth))
+    after = np.flatnonzero(held & (at > depth))
+    start = before[-1] if len(before) else np.flatnonzero(at < depth)[-1]
+    end = after[0] if len(after) else np.flatnonzero(at > depth)[0]
+    leaves = _passes(first, at, int(start)) if len(before) else float("nan")
+    arrives = _passes(second, at, int(end) - 1) if len(after) else float("nan")
+    return float(together[start : end + 1].min()), leaves, arrives
+
+
+def _passes(curve: Float[Array, " depth"], at: Float[Array, " depth"], step: int) -> float:
+    """Where a curve passes HELD within the step after a depth, interpolated."""
+    change = curve[step + 1] - curve[step]
+    part = 0.5 if change == 0 else float(np.clip((HELD - curve[step]) / change, 0.0, 1.0))
+    return float(at[step] + part * (at[step + 1] - at[step]))
+
+
+def measured_around(place: float, depths: Float[Tensor, " depth"]) -> tuple[float, float]:
+    """The measured depths before and after a place; NaN twice where there is none."""
+    if np.isnan(place):
+        return float("nan"), float("nan")
+    k = int(torch.searchsorted(depths.double(), place, right=False))
+    k = min(max(k, 1), len(depths) - 1)
+    return float(depths[k - 1]), float(depths[k])
