@@ -49,9 +49,7 @@ def verdicts(draw: Callable[[np.random.Generator], Draw], n_draws: int = DRAWS) 
     for seed in range(n_draws):
         drawn = draw(np.random.default_rng(seed))
         depth, wrong, units = drawn
-        verdict = compared(
-            depth, wrong, units, units, n_permutations=199, n_resamples=50, seed=seed
-        )[0]
+        verdict = compared(depth, wrong, units, units, n_permutations=199, seed=seed)[0]
         said[verdict] = said.get(verdict, 0) + 1
     return {verdict: n / n_draws for verdict, n in sorted(said.items())}
 

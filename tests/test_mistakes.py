@@ -25,7 +25,7 @@ Draw = tuple[Array, Array, dict[str, Array]]
 def compared(drawn: Draw, n: int = 199) -> tuple[Any, ...]:
     depth, wrong, named = drawn
     units = tuple(Grouping(name=name, values=tuple(map(str, one))) for name, one in named.items())
-    return found_in(depth, wrong, units, units, n_permutations=n, n_resamples=100, seed=0)
+    return found_in(depth, wrong, units, units, n_permutations=n, seed=0)
 
 
 def test_deals_keep_units_together() -> None:
@@ -107,7 +107,7 @@ def half_wrong(trained: DepthModel, tmp_path_factory: pytest.TempPathFactory) ->
 def test_answers_are_the_models_own(trained: DepthModel, half_wrong: Path, by: Any) -> None:
     """A key that is wrong makes an answer wrong, and moves none: by hand from the lens."""
     task = load_task(half_wrong, trained)
-    profile = compare_mistakes(trained, task, by=by, n_permutations=200, n_resamples=50)
+    profile = compare_mistakes(trained, task, by=by, n_permutations=200)
     own = trained.logits(task.clean_tokens)[:, 0].argmax(-1)
     assert profile.wrong.tolist() == (own != task.target_ids).tolist()
     assert 0 < profile.wrong.sum() < len(task)

@@ -45,7 +45,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "decode_parts": {"depths": [1, 2], "n_folds": 2, "n_permutations": 10},
     "fit_tuned_lens": {"n_steps": 2},
     "geometry_profile": {"n_permutations": 10, "n_resamples": 10},
-    "compare_mistakes": {"n_permutations": 20, "n_resamples": 10},
+    "compare_mistakes": {"n_permutations": 20},
     "logit_lens": {},
     "trajectory_response": {"depths": [1, 2]},
 }

@@ -42,8 +42,7 @@ def compare_mistakes(
     *,
     by: By = "lens",
     units: Sequence[Grouping | Sequence[Any]] | None = None,
-    n_permutations: int = 2000,
-    n_resamples: int = 1000,
+    n_permutations: int | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -64,9 +63,8 @@ def compare_mistakes(
         units: which pairs go together, a list of groupings, each a label per pair. By default right
             and wrong are dealt within input words and every label that repeats, few values or
             many, but for those of the corrupted prompts; and the interval is over the task's units.
-        n_permutations: deals of right and wrong within units.
-        n_resamples: draws of means behind the interval.
-        seed: of both.
+        n_permutations: deals of right and wrong within units; None takes 2000.
+        seed: of these, and of the draws behind the interval.
         batch_size: prompts in one forward pass; None takes as many as fit.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
@@ -92,8 +90,9 @@ def compare_mistakes(
             f"{caller}: right and wrong answers are compared, and this task kept the {task.keep} "
             f"pairs alone; make it with keep='all'."
         )
+    n_permutations = 2000 if n_permutations is None else n_permutations
     asked = given_units(units, len(task), caller=caller)
-    origin = task.origin | {"units": asked or task.units}
+    origin: dict[str, Any] = task.origin | {"units": asked or task.units}
     groupings = {one.name: one for one in asked} or _groupings(task)
     lens = logit_lens(model, task, batch_size=batch_size)
     own = lens.top_tokens[-1, :, -1, 0]
@@ -101,7 +100,7 @@ def compare_mistakes(
     depths = find_commitment(lens).depths if by == "lens" else _by_patching(model, task, own, seed)
     found = compared(
         depths.double().numpy(), wrong.numpy(), groupings.values(), origin["units"],
-        n_permutations=n_permutations, n_resamples=n_resamples, seed=seed,
+        n_permutations=n_permutations, seed=seed,
     )  # fmt: skip
     verdict, reason, difference, low, high, p = found
     return MistakeProfile(
@@ -113,7 +112,6 @@ def compare_mistakes(
                 "by": by,
                 "units": list(groupings),
                 "n_permutations": n_permutations,
-                "n_resamples": n_resamples,
                 "batch_size": batch_size,
                 "max_memory": max_memory,
             },
@@ -184,7 +182,6 @@ def compared(
     units: Units,
     *,
     n_permutations: int,
-    n_resamples: int,
     seed: int,
 ) -> tuple[Verdict, str, float, float, float, float]:
     """Verdict, reason, difference, its interval, and p: see `compare_mistakes`.
@@ -195,8 +192,7 @@ def compared(
         groupings: within which right and wrong are dealt out.
         units: which pairs go together, for the interval.
         n_permutations: deals of right and wrong.
-        n_resamples: draws of means.
-        seed: of both.
+        seed: of these, and of the draws behind the interval.
     """
     seen = ~np.isnan(depths)
     depth, kind = depths[seen], wrong[seen]
@@ -226,7 +222,7 @@ def compared(
     for unit in within.values():
         drawn = null.difference(depth, null.deals(kind, unit, n_permutations, seed))
         worst = max(worst, stats.permutation_p(abs(found), np.abs(drawn)))
-    low, high = _interval(depth, kind, take(units, seen), n_resamples, seed)
+    low, high = _interval(depth, kind, take(units, seen), seed)
     verdict: Verdict = "cannot tell"
     if worst < LEVEL:
         verdict = "later" if found > 0 else "earlier"
@@ -237,7 +233,6 @@ def _interval(
     depth: Float[Array, " pair"],
     wrong: Bool[Array, " pair"],
     units: Units,
-    n_resamples: int,
     seed: int,
 ) -> tuple[float, float]:
     """95 % bounds of the difference, a function of four means over pairs."""
@@ -248,7 +243,5 @@ def _interval(
             means = top / bottom
         return means[:, 0] - means[:, 1]
 
-    found = stats.statistic_interval(
-        gap, kinds * depth[:, None], kinds, units=units, n_resamples=n_resamples, seed=seed
-    )
+    found = stats.statistic_interval(gap, kinds * depth[:, None], kinds, units=units, seed=seed)
     return found.low, found.high
