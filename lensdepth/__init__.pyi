@@ -148,6 +148,12 @@ from .locality import (
 from .locality import (
     transfer_matrix as transfer_matrix,
 )
+from .mistakes import (
+    MistakeProfile as MistakeProfile,
+)
+from .mistakes import (
+    compare_mistakes as compare_mistakes,
+)
 from .model import (
     DepthModel as DepthModel,
 )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from lensdepth.sweep.told import floor_notes, floors
+from lensdepth.tasks.told import on_which_pairs
 from lensdepth.telling.curves import Curve, DepthTable, depth_table
 from lensdepth.telling.plain import Json
 from lensdepth.transition import told as switches
@@ -64,16 +66,22 @@ class Analysis:
         whole: Json = {}
         for name, one in self._switched(found).items():
             whole |= SUMMARIES[name](one)
-        return whole | import_module(self.told).summary(result, **options)
+        whole |= import_module(self.told).summary(result, **options)
+        return whole | floors(result)
 
     def sentences(self, result: Any, *found: Any, **options: Any) -> list[str]:
-        """The same in words."""
+        """The same in words, and on how many pairs, where some were left out."""
         verdicts = [
             VERDICTS[name](one, result.n_layers)
             for name, one in self._switched(found).items()
             if one is not None or name == "lens"
         ]
-        return import_module(self.told).sentences(result, *verdicts, **options)
+        said = import_module(self.told).sentences(result, *verdicts, **options)
+        return [*said, *self.notes(result)]
+
+    def notes(self, result: Any) -> list[str]:
+        """What stands beside its numbers: on which pairs they are, and where rounding begins."""
+        return [*on_which_pairs(result.provenance), *floor_notes(result)]
 
     def _switched(self, found: tuple[Any, ...]) -> Mapping[str, Any]:
         """What was found of each switch, None where it was not looked for."""
@@ -265,6 +273,21 @@ ANALYSES = (
         by_depth=False,
     ),
     Analysis(
+        key="mistakes",
+        name="mistakes",
+        title="Right and wrong answers",
+        question="Do wrong answers form at other depths than right ones?",
+        note=(
+            "Every answer is the model's own first choice, right or wrong. From which depth on "
+            "does it stand? Each curve is the share of one kind that stands by a depth. Right and "
+            "wrong are then dealt out anew within words and templates: only a gap between the "
+            "curves that such deals do not make says that wrong answers form elsewhere."
+        ),
+        result="lensdepth.mistakes.profile:MistakeProfile",
+        told="lensdepth.mistakes.told",
+        by_depth=False,
+    ),
+    Analysis(
         key="attribution",
         name="attribute",
         title="Direct logit attribution",
@@ -283,7 +306,7 @@ ANALYSES = (
         by_depth=False,
     ),
 )
-"""In the order in which a report has them; the last two are not in it."""
+"""In the order in which a report has them; the last three are not in it."""
 
 
 def analysis(key: str) -> Analysis:

@@ -107,7 +107,7 @@ def _summed(
     The factor is one over the share of pairs of pairs that do not go together, which makes the
     variance right where pairs are independent: G / (G - 1) of G groups of one size.
     """
-    levels = grouping.levels
+    levels = _levels(grouping)
     roles, pairs = levels.shape
     member = np.zeros((int(levels.max()) + 1, pairs))
     member[levels, np.arange(pairs)] = 1.0
@@ -123,6 +123,12 @@ def _summed(
     together = ((sizes**2).sum() - (double**2).sum()) / pairs**2
     effective = sizes.sum() ** 2 / (sizes**2).sum()
     return sums, twice, 1 / max(1 - together, 1 / pairs), max(float(effective) - 1, 1.0)
+
+
+def _levels(grouping: Grouping) -> Int[Array, "role pair"]:
+    """Its values as numbers from 0, a row a role."""
+    found = np.unique(np.concatenate(grouping.roles), return_inverse=True)[1]
+    return found.reshape(len(grouping.roles), -1)
 
 
 def _less(

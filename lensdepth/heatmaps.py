@@ -13,6 +13,7 @@ from numpy import ndarray as Array
 
 from lensdepth.colours import INK, MUTED, PALETTE, PAPER, RULE, inert, rgba
 from lensdepth.plotting import Zone
+from lensdepth.telling.curves import FLOORS
 from lensdepth.telling.depths import block_at, described
 from lensdepth.telling.names import has_blocks
 from lensdepth.telling.numbers import Interval, on_scale
@@ -78,6 +79,7 @@ def effect_heatmap(
     signs: tuple[str, str] | None,
     low: Float[Array, "row column"] | None = None,
     high: Float[Array, "row column"] | None = None,
+    floor: float = 0.0,
 ) -> go.Figure:
     """A map whose colours part at zero, or begin there; NaN is left blank.
 
@@ -91,8 +93,9 @@ def effect_heatmap(
             begin at zero.
         low: lower ends of 95 % intervals, for the hover.
         high: upper ends.
+        floor: size below which numbers are rounding: colours reach further than that.
     """
-    largest = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    largest = max(float(np.nanmax(np.abs(values), initial=0.0)), FLOORS * floor) or 1.0
     texts = [
         [
             _cell(
@@ -101,6 +104,7 @@ def effect_heatmap(
                 None if high is None else high[i, j],
                 row,
                 column,
+                floor,
             )
             for j, (column, value) in enumerate(zip(columns.named(), line, strict=True))
         ]
@@ -200,7 +204,9 @@ def _ticks(largest: float, signs: tuple[str, str] | None) -> dict[str, list[floa
     return {"tickvals": at, "ticktext": labels}
 
 
-def _cell(value: float, low: float | None, high: float | None, row: str, column: str) -> str:
+def _cell(
+    value: float, low: float | None, high: float | None, row: str, column: str, floor: float
+) -> str:
     if np.isnan(value):
         return f"{row}<br>{column}<br>not there"
     unknown = float("nan")
@@ -208,6 +214,7 @@ def _cell(value: float, low: float | None, high: float | None, row: str, column:
         value=float(value),
         low=unknown if low is None else float(low),
         high=unknown if high is None else float(high),
+        floor=floor,
     )
     shown, bounds = found.cells
     return f"{row}<br>{column}<br><b>{shown}</b>" + (f" ({bounds})" if bounds else "")

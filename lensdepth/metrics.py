@@ -143,5 +143,11 @@ def transferred_fraction(
 
     NaN where base and source have the same metric, since nothing could be transferred there.
     """
-    span = source - base
-    return torch.where(span.abs() > 1e-6, (edited - base) / span, torch.nan)
+    return share_of_way(edited - base, source - base)
+
+
+def share_of_way(
+    moved: Float[Tensor, "*shape pair"], way: Float[Tensor, " pair"]
+) -> Float[Tensor, "*shape pair"]:
+    """A change as a share of that from base to source; NaN where these do not differ."""
+    return torch.where(way.abs() > 1e-6, moved / way, torch.nan)

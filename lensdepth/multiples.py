@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
 from lensdepth.plotting import LEGEND_HEIGHT
+from lensdepth.telling.curves import above_floor
 from lensdepth.telling.numbers import Interval
 
 ROW_HEIGHT, ROW_GAP = 62, 14
@@ -32,6 +33,8 @@ class Response:
     role: str
     """Key into `colours.PALETTE`."""
     dashed: bool = False
+    floor: float = 0.0
+    """Size below which its numbers are rounding; the common axis reaches further than that."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +96,8 @@ def small_multiples(
                     in_legend=response.name not in named,
                 )  # fmt: skip
                 named.add(response.name)
+    every = [response for row in rows for cell in row.cells for response in cell]
+    figure.update_yaxes(range=above_floor(every))
     _label_rows(figure, rows, rows_title)
     _style(figure, columns, len(rows), total, title, y_title)
     return figure
@@ -120,7 +125,8 @@ def _add_response(
         )  # fmt: skip
     numbers = (response.x, response.mean, response.low, response.high)
     texts = [
-        f"{where}{x:g} {inert(unit)}<br>{Interval(value=mean, low=low, high=high)}"
+        f"{where}{x:g} {inert(unit)}<br>"
+        f"{Interval(value=mean, low=low, high=high, floor=response.floor)}"
         for x, mean, low, high in zip(*(part.tolist() for part in numbers), strict=True)
     ]
     figure.add_scatter(

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
 from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.fractions import FRACTIONS
 from lensdepth.units import Units
 
 if TYPE_CHECKING:
@@ -47,8 +48,18 @@ class Effects:
     """The unedited base run."""
     source: Float[Tensor, "metric pair"]
     """The source run; where a metric compares with the base run, it does here too."""
+    intended: Literal["target", "foil"] = "target"
+    """The source run's answer, which an edit should bring about: the target when denoising."""
+    floor: tuple[float, ...] = ()
+    """How far each metric moves, by rounding, in runs that change nothing: smaller effects are
+    none. As measured in this model and dtype; empty where nobody did."""
 
     def __post_init__(self) -> None:
+        if self.floor and len(self.floor) != len(self.metrics):
+            raise ValueError(
+                f"Effects: floor must have a number for each of {', '.join(self.metrics)}, got "
+                f"{len(self.floor)}."
+            )
         sizes = tuple(self.n_pairs if d == "pair" else len(self.coords[d]) for d in self.dims[1:])
         if self.values.shape != (len(self.metrics), *sizes):
             raise ValueError(
@@ -109,7 +120,7 @@ class Effects:
         Args:
             metric: one of `metrics`, the main one by default; or `"effect"`, the change of the
                 main one against the base run, or `"transferred"`, the transferred fraction of it,
-                as the columns of `to_frame` are called.
+                or one of its parts, as the columns of `to_frame` are called.
             owner: whose numbers they are, for errors.
             labels: by axis; None stands for an axis's first.
         Raises:
@@ -117,8 +128,8 @@ class Effects:
         """
         if metric == "effect" and metric not in self.metrics:
             values = self.change()
-        elif metric == "transferred" and metric not in self.metrics:
-            values = self.transferred()
+        elif metric in FRACTIONS and metric not in self.metrics:
+            values = self.effect(metric, owner=owner)
         else:
             values = self.values[self.index("metric", metric, owner=owner)]
         return self.pick(values, owner=owner, **labels)
@@ -143,10 +154,88 @@ class Effects:
 
     def transferred(self, metric: str | None = None) -> Tensor:
         """Transferred fraction of a metric: 0 at the base run, 1 at the source run."""
-        at, names = self.index("metric", metric), " ".join(self.dims[1:])
+        at = self.index("metric", metric)
+        way = self.source[at] - self.base[at]
+        return self._share(metric, torch.where(self.has_way, way, 0.0) if at == 0 else way)
+
+    @property
+    def has_way(self) -> Bool[Tensor, " pair"]:
+        """Whether base and source run differ, beyond rounding, so that something could be
+        transferred."""
+        return (self.source[0] - self.base[0]).abs() > max(1e-6, self.floor_of(self.metrics[0]))
+
+    def floor_of(self, effect: str) -> float:
+        """The size below which an effect is rounding, in its own unit; 0 where none is known.
+
+        Of a transferred fraction and its parts it is that of the logits over the median way from
+        base to source.
+        """
+        parts = {"target_gain": ANSWERS[0], "foil_loss": ANSWERS[1]}
+        name = self.metrics[0] if effect == "transferred" else parts.get(effect, effect)
+        if not self.floor or name not in self.metrics:
+            return 0.0
+        floor = self.floor[self.metrics.index(name)]
+        if effect not in FRACTIONS:
+            return floor
+        way = (self.source[0] - self.base[0]).abs().nanmedian().item()
+        return floor / way if way > 0 else 0.0
+
+    @property
+    def has_gains(self) -> bool:
+        """Whether it is known what a transferred fraction is made of."""
+        return self.metrics[0] == "logit_diff" and set(ANSWERS) <= set(self.metrics)
+
+    @property
+    def target_gain(self) -> Tensor:
+        """The part of the transferred fraction by which the source's answer rose.
+
+        Rise of its logit, against all tokens that are no answer, over the logit difference between
+        source and base run; with `foil_loss` it adds up to the transferred fraction. The source's
+        answer is the target when denoising and the foil when noising.
+
+        Raises:
+            ValueError: the main metric is another one, or its halves were not read.
+        """
+        return self._part("target_logit" if self.intended == "target" else "foil_logit")
+
+    @property
+    def foil_loss(self) -> Tensor:
+        """The part by which the base's answer fell: erased, whatever came in its place."""
+        return self._part("foil_logit" if self.intended == "target" else "target_logit")
+
+    def effect(self, name: str, *, owner: str = "Effects") -> Tensor:
+        """An effect by its name; 0 where an edit does nothing.
+
+        `transferred`, `target_gain` and `foil_loss`; or a metric's change, success as it is.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if name == "transferred":
+            return self.transferred()
+        if name in FRACTIONS:
+            return self.target_gain if name == "target_gain" else self.foil_loss
+        if name not in self.metrics:
+            raise ValueError(
+                f"{owner}: effect must be one of {', '.join((*FRACTIONS, *self.metrics))}, "
+                f"got {name!r}."
+            )
+        return self.of(name) if name == "success" else self.change(name)
+
+    def _part(self, answer: str) -> Tensor:
+        if not self.has_gains:
+            raise ValueError(
+                f"Effects: target gain and foil loss are parts of a logit difference, and need "
+                f"{' and '.join(ANSWERS)} beside it; read off were {', '.join(self.metrics)}."
+            )
+        way = torch.where(self.has_way, self.source[0] - self.base[0], 0.0)
+        return self._share(answer, way if answer == "target_logit" else -way)
+
+    def _share(self, metric: str | None, way: Float[Tensor, " pair"]) -> Tensor:
+        """A change as a share of the way from base to source."""
+        names = " ".join(self.dims[1:])
         last = " ".join([*(d for d in self.dims[1:] if d != "pair"), "pair"])
-        moved = rearrange(self.values[at], f"{names} -> {last}")
-        share = metrics.transferred_fraction(moved, self.base[at], self.source[at])
+        share = metrics.share_of_way(rearrange(self.change(metric), f"{names} -> {last}"), way)
         return rearrange(share, f"{last} -> {names}")
 
     def moved(self, metric: str | None = None) -> Tensor:
@@ -205,6 +294,9 @@ class Effects:
         made["effect"] = spread(self.change(), " ".join(shape))
         if transferred:
             made["transferred"] = spread(self.transferred(), " ".join(shape))
+            if self.has_gains:
+                made["target_gain"] = spread(self.target_gain, " ".join(shape))
+                made["foil_loss"] = spread(self.foil_loss, " ".join(shape))
         for name, (axes, values) in (columns or {}).items():
             made[name] = spread(values, axes)
         frame = pd.DataFrame(made)

@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
 from lensdepth.telling import depths
-from lensdepth.telling.curves import Curve
+from lensdepth.telling.curves import Curve, above_floor
 
 LEGEND_HEIGHT = 46
 """Pixels below the axis for a legend of two lines."""
@@ -168,7 +168,7 @@ def depth_figure(
         _add_curve(figure, curve, n_layers=n_layers, alone=len(curves) == 1)
     if zone is not None:
         add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
-    figure.update_yaxes(range=y_range)
+    figure.update_yaxes(range=y_range or above_floor(curves))
     _add_heading(figure, inert(y_title), top=1.0, name="y_title")
     _style(figure, title, n_layers=n_layers, height=450, legend=len(curves) > 1)
     return figure
@@ -185,6 +185,7 @@ def depth_panels(
     figure = _stack(len(curves))
     for row, curve in enumerate(curves, start=1):
         _add_curve(figure, curve, n_layers=n_layers, alone=True, row=row, col=1)
+        figure.update_yaxes(range=above_floor([curve]), row=row, col=1)
         _add_heading(figure, f"<b>{inert(curve.heading)}</b>", top=_top(figure, row))
     if zone is not None:
         add_zone(figure, Zone(name="", low=zone[0], at=zone[1], high=zone[2]))
@@ -214,7 +215,7 @@ def depth_story(
                 row=row,
                 col=1,
             )
-        figure.update_yaxes(range=panel.y_range, row=row, col=1)
+        figure.update_yaxes(range=panel.y_range or above_floor(panel.curves), row=row, col=1)
         heading = f"<b>{inert(panel.title)}</b>"
         if len(panel.curves) > 1:
             heading += KEYS_AFTER + "\u2002".join(_key(curve) for curve in panel.curves)

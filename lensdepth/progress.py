@@ -34,6 +34,16 @@ def watch(watcher: Watcher) -> Iterator[None]:
 
 
 @contextmanager
+def unwatched() -> Iterator[None]:
+    """Small work beside an analysis, which is no part of what is watched."""
+    token = _watcher.set(None)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+@contextmanager
 def counted(total: int, description: str) -> Iterator[Callable[[int], None]]:
     """A function to call with the number of parts that have just been finished.
 

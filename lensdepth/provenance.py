@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -67,6 +67,9 @@ class Provenance:
     versions: dict[str, str]
     created: str
     """UTC time, ISO 8601."""
+    pairs: dict[str, Any] = field(default_factory=dict)
+    """Of a task: how many pairs (or prompts) were drawn and used, which were kept (`keep`), and how
+    many were left out for what reason; empty where prompts were given alone."""
     units: Units = ()
     """Which pairs (or prompts) go together; () in results of lensdepth 0.1."""
     labels: Units = ()
@@ -108,6 +111,7 @@ def make_provenance(
     joining: str = "",
     settings: Mapping[str, Any],
     seed: int = 0,
+    pairs: Mapping[str, Any] | None = None,
 ) -> Provenance:
     """Stamp a result with the model, the prompts, the settings and the time."""
     return Provenance(
@@ -120,6 +124,7 @@ def make_provenance(
         seed=seed,
         versions=installed_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        pairs=dict(pairs or {}),
         units=units,
         labels=labels,
         joining=joining,
@@ -134,10 +139,10 @@ def other_than(
     Names of a model do not count, since its fingerprint says which weights it has, and neither does
     what a result of an earlier version does not tell.
     """
-    for field in fields(ModelInfo):
-        theirs, ours = getattr(found.model, field.name), getattr(model, field.name)
-        if field.name != "name" and theirs not in ("", ours):
-            return f"of another model: its {field.name} is {theirs}, and this one's {ours}"
+    for name in (one.name for one in fields(ModelInfo)):
+        theirs, ours = getattr(found.model, name), getattr(model, name)
+        if name != "name" and theirs not in ("", ours):
+            return f"of another model: its {name} is {theirs}, and this one's {ours}"
     if found.prompts_fingerprint != text_fingerprint([*prompts, *corrupted]):
         return "of other prompts"
     return ""

@@ -9,10 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int
-from numpy import ndarray as Array
-
 FEWEST_UNITS = 5
 """With fewer independent units there is no interval and no verdict: spread cannot be learned from
 them. A label with fewer values is taken as it is: what is found holds for these values."""
@@ -35,11 +31,9 @@ class Grouping:
         return len(self.values)
 
     @property
-    def levels(self) -> Int[Array, "role pair"]:
-        """Its values as numbers from 0, a row a role."""
-        roles = [role for role in (self.values, self.other) if role]
-        _, found = np.unique(np.array([v for role in roles for v in role]), return_inverse=True)
-        return found.reshape(len(roles), -1)
+    def roles(self) -> tuple[tuple[str, ...], ...]:
+        """Its values in each role that there is."""
+        return (self.values, self.other) if self.other else (self.values,)
 
     @property
     def n(self) -> int:
@@ -69,8 +63,13 @@ def take(units: Units, rows: Any) -> Units:
         rows: indices, or a mask with one truth value a pair.
     """
 
+    n = len(units[0]) if units else 0
+    rows = list(rows)
+    is_mask = len(rows) == n and all(str(row) in ("True", "False") for row in rows)
+    kept = [i for i, row in enumerate(rows) if row] if is_mask else [int(row) for row in rows]
+
     def some(values: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(np.array(values, dtype=object)[rows].tolist()) if values else ()
+        return tuple(values[i] for i in kept) if values else ()
 
     return tuple(
         Grouping(name=one.name, values=some(one.values), other=some(one.other)) for one in units
@@ -174,9 +173,9 @@ def _texts(values: Sequence[Any]) -> tuple[str, ...]:
 
 def _within(inner: Grouping, outer: Grouping) -> bool:
     """Whether all pairs that go together in one grouping do so in the other, by one value."""
-    theirs = [set(pair) for pair in zip(*outer.levels.tolist(), strict=True)]
-    common: dict[int, set[int]] = {}
-    for role in inner.levels.tolist():
-        for level, pair in zip(role, theirs, strict=True):
-            common[level] = common.get(level, pair) & pair
+    theirs = [set(pair) for pair in zip(*outer.roles, strict=True)]
+    common: dict[str, set[str]] = {}
+    for role in inner.roles:
+        for value, pair in zip(role, theirs, strict=True):
+            common[value] = common.get(value, pair) & pair
     return all(common.values())

@@ -35,6 +35,7 @@ LEVELS = (
         "covariance",
         "stats",
         "telling.curves",
+        "telling.fractions",
         "colours",
         "plotting",
         "intervals",
@@ -88,7 +89,7 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "gap", "claims", "analyses", "saved"),
+    ("transition", "gap", "mistakes", "claims", "analyses", "saved"),
     ("report", "explorer", "teaching"),
     ("cli", "__main__"),
 )

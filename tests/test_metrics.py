@@ -70,3 +70,22 @@ def test_transferred_fraction_is_zero_at_base_one_at_source_and_nan_without_a_ga
     found = metrics.transferred_fraction(runs, base, source)
     assert found[:, :2].tolist() == [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]
     assert found[:, 2].isnan().all()
+
+
+@given(LOGITS, st.floats(-50, 50))
+def test_a_logit_difference_is_the_difference_of_its_halves(
+    logits: np.ndarray, shift: float
+) -> None:
+    """And the halves know nothing of a shift of all logits."""
+    x = torch.from_numpy(logits)
+    target, foil = torch.tensor([2, 5]), torch.tensor([6, 0])
+    halves = metrics.answer_logit(x, target, foil), metrics.answer_logit(x, foil, target)
+    others = [
+        np.delete(row, answers).mean()
+        for row, answers in zip(logits, ([2, 6], [5, 0]), strict=True)
+    ]
+    expected = [logits[0, 2] - others[0], logits[1, 5] - others[1]]
+    assert halves[0].tolist() == pytest.approx(expected, abs=1e-9)
+    torch.testing.assert_close(halves[0] - halves[1], metrics.logit_diff(x, target, foil))
+    moved = metrics.answer_logit(x + shift, target, foil)
+    torch.testing.assert_close(moved, halves[0], atol=1e-9, rtol=0)

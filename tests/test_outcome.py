@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lensdepth
+from lensdepth import metrics
 from lensdepth.ablation import AblationProfile, DoseProfile
 from lensdepth.circuit import CircuitResult
 from lensdepth.locality import TransferProfile
@@ -119,6 +120,59 @@ def test_effects_are_saved_whole(effects: Effects, tmp_path: Path) -> None:
     again = load_result(Effects, tmp_path / "e.safetensors")
     assert again.coords == COORDS
     torch.testing.assert_close(again.values, effects.values, equal_nan=True)
+
+
+LOGITS = {
+    "base": [0.0, 6.0, 1.0, 1.0, 1.0],
+    "source": [7.0, -1.0, 1.0, 1.0, 1.0],
+    "foil erased": [0.0, 0.0, 1.0, 1.0, 1.0],
+    "target put in": [6.0, 6.0, 1.0, 1.0, 1.0],
+    "shifted": [3.0, 3.0, 4.0, 4.0, 4.0],
+}
+"""Next-token logits of target, foil and three other tokens."""
+
+
+@pytest.mark.parametrize("intended", ["target", "foil"])
+def test_a_fraction_is_what_was_gained_and_what_was_lost(intended: str) -> None:
+    """By hand: the foil erased is foil loss alone, and no common shift of the logits counts."""
+    target, foil = (torch.tensor([token]) for token in (0, 1))
+
+    def read(run: str) -> list[float]:
+        logits = torch.tensor([LOGITS[run]])
+        ahead = [metrics.answer_logit(logits, *pair) for pair in ((target, foil), (foil, target))]
+        return [float(x) for x in (metrics.logit_diff(logits, target, foil), *ahead)]
+
+    ends = ("base", "source") if intended == "target" else ("source", "base")
+    base, source = (torch.tensor(read(run))[:, None] for run in ends)
+    runs = ("foil erased", "target put in", "shifted")
+    values = torch.tensor([read(run) for run in runs]).T[..., None]
+    found = Effects(
+        metrics=("logit_diff", "target_logit", "foil_logit"),
+        coords={"edit": runs},
+        values=values,
+        base=base,
+        source=source,
+        intended=intended,  # type: ignore[arg-type]
+    )
+    way = 14.0
+    if intended == "target":
+        assert found.target_gain[:, 0].tolist() == pytest.approx([0.0, 6 / way, 0.0])
+        assert found.foil_loss[:, 0].tolist() == pytest.approx([6 / way, 0.0, 6 / way])
+    else:  # the source's answer is the foil, which rises from -2 to -1, 5 and -1 above the others
+        assert found.target_gain[:, 0].tolist() == pytest.approx([1 / way, 7 / way, 1 / way])
+        assert found.foil_loss[:, 0].tolist() == pytest.approx([7 / way, 1 / way, 7 / way])
+    torch.testing.assert_close(found.target_gain + found.foil_loss, found.transferred())
+    frame = found.to_frame("resid_pre", 5)
+    assert (frame.target_gain + frame.foil_loss).tolist() == pytest.approx(
+        frame.transferred.tolist()
+    )
+
+
+def test_what_was_not_read_is_not_told(effects: Effects) -> None:
+    assert not effects.has_gains
+    assert "target_gain" not in effects.to_frame("resid_pre", 5)
+    with pytest.raises(ValueError, match="need target_logit and foil_logit beside it"):
+        _ = effects.target_gain
 
 
 DEPTHS, POSITIONS = (0, 1, 2), ("input", "-2")

@@ -337,7 +337,7 @@ def test_frame_save_load_and_plot(profile: PatchProfile, tmp_path) -> None:
     profile.save(tmp_path / "p.safetensors")
     assert PatchProfile.load(tmp_path / "p.safetensors").to_frame().equals(frame)
     assert profile.plot().data
-    means = profile.mean_frame(n_resamples=50)
+    means = profile.mean_frame()
     assert (means.low <= means.effect + 1e-6).all()
     assert (means.effect <= means.high + 1e-6).all()
 

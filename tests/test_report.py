@@ -97,7 +97,7 @@ def test_every_analysis_is_there(report: Report, text: str) -> None:
             "geometry")  # fmt: skip
     for key in ("claims", "summary", *keys, "provenance"):
         assert f'<section id="{key}"' in rest
-    exhibits = ("tokens", "cka", "procrustes", "coupling")
+    exhibits = ("tokens", "made_of", "cka", "procrustes", "coupling")
     for key in (*keys, *exhibits):
         assert f'id="{key}-json"' in rest
     assert rest.count('role="img" aria-label="') == len(keys) + len(exhibits)

@@ -45,6 +45,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "decode_parts": {"depths": [1, 2], "n_folds": 2, "n_permutations": 10},
     "fit_tuned_lens": {"n_steps": 2},
     "geometry_profile": {"n_permutations": 10, "n_resamples": 10},
+    "compare_mistakes": {"n_permutations": 20},
     "logit_lens": {},
     "trajectory_response": {"depths": [1, 2]},
 }
@@ -231,8 +232,16 @@ def test_metrics_are_what_their_names_say(trained: DepthModel, capitals: Task, m
     target, foil = capitals.target_ids, capitals.foil_ids
     rows = torch.arange(len(capitals))
     p = edited.softmax(-1)
+    others = torch.stack(
+        [
+            row[[i for i in range(len(row)) if i not in answers]].mean()
+            for row, *answers in zip(edited, target.tolist(), foil.tolist(), strict=True)
+        ]
+    )
     by_hand = {
         "logit_diff": edited[rows, target] - edited[rows, foil],
+        "target_logit": edited[rows, target] - others,
+        "foil_logit": edited[rows, foil] - others,
         "log_prob": p[rows, target].log(),
         "answer_probability": p[rows, target],
         "kl": metrics.kl_divergence(base[:, 0], edited),
@@ -240,6 +249,7 @@ def test_metrics_are_what_their_names_say(trained: DepthModel, capitals: Task, m
         "js": metrics.js_divergence(base[:, 0], edited),
         "flip": (edited.argmax(-1) != base[:, 0].argmax(-1)).float(),
         "success": (edited.argmax(-1) == target).float(),
+        "preference": (edited[rows, target] > edited[rows, foil]).float(),
     }
     torch.testing.assert_close(found.of(metric)[:, 0, 0], by_hand[metric], atol=1e-4, rtol=1e-4)
 

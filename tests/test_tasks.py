@@ -29,6 +29,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from lensdepth.model import DepthModel
+from lensdepth.patching import patch_sweep
 from lensdepth.tasks import Task, build_task, calendar, list_tasks, list_templates, load_task
 from lensdepth.tasks.locate import answer_tokens, find_input, token_at, token_ids, varying_span
 from lensdepth.tasks.rows import Row
@@ -602,6 +603,49 @@ def test_pairs_that_the_model_gets_right() -> None:
     text = message(build, rows, keep="correct")
     assert "'fake' answers none of the 48 pairs rightly (clean prompts 0% right" in text
     assert "plain prompts" in message(build, [Row(clean="Two months")], keep="correct")
+
+
+def test_pairs_are_kept_by_what_the_model_says(tiny_llama: DepthModel) -> None:
+    """By hand from the logits; every pair is correct or wrong, and what is correct is preferred."""
+    frame = load_task("months", tiny_llama, n=40, template="all").to_frame()
+    own = [
+        tiny_llama.logits(frame[side].tolist())[:, 0].argmax(-1) for side in ("clean", "corrupted")
+    ]
+    # Half of the pairs have the model's own answers, where these differ.
+    mine = (own[0] != own[1]) & (torch.arange(40) % 2 == 0)
+    for side, tokens in zip(("target", "foil"), own, strict=True):
+        given = torch.tensor(frame[f"{side}_id"].tolist())
+        frame[f"{side}_id"] = torch.where(mine, tokens, given).tolist()
+        del frame[side]
+    whole = load_task(frame, tiny_llama, n=None)
+    target, foil = whole.target_ids, whole.foil_ids
+    rows = torch.arange(len(whole))
+    clean, corrupted = (
+        tiny_llama.logits(t)[:, 0] for t in (whole.clean_tokens, whole.corrupted_tokens)
+    )
+    right = (clean.argmax(-1) == target) & (corrupted.argmax(-1) == foil)
+    preferred = (clean[rows, target] > clean[rows, foil]) & (
+        corrupted[rows, foil] > corrupted[rows, target]
+    )
+    assert mine.any()
+    expected = {"correct": right, "preferred": preferred, "wrong": ~right}
+    for keep, kept in expected.items():
+        task = load_task(frame, tiny_llama, n=None, keep=keep)  # type: ignore[arg-type]
+        assert task.clean == whole.select(kept).clean
+        out = int((~kept).sum())
+        assert (task.n_wrong, task.n_unkept) == ((out, 0) if keep == "correct" else (0, out))
+        assert task.keep == keep
+        profile = patch_sweep(tiny_llama, task, depths=[tiny_llama.n_layers])
+        pairs = profile.provenance.pairs
+        assert (pairs["used"], pairs["drawn"], pairs["keep"]) == (len(task), 40, keep)
+        # At depth L the clean prompt's own state is read: success is what was kept by.
+        success = profile.efficacy("prediction")[:, 0].bool()
+        said = clean[kept]
+        by = said[torch.arange(len(said)), target[kept]]
+        first = said.argmax(-1) == target[kept]
+        likelier = by > said[torch.arange(len(said)), foil[kept]]
+        assert success.tolist() == (likelier if keep == "preferred" else first).tolist()
+    assert (preferred | ~right).all()
 
 
 def test_selection() -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import results
@@ -12,9 +13,12 @@ from lensdepth.ablation import AblationProfile
 from lensdepth.ablation import told as ablated
 from lensdepth.analyses import analysis
 from lensdepth.geometry import told as shaped
+from lensdepth.outcome import Effects
+from lensdepth.plotting import depth_figure
 from lensdepth.report.story import key_numbers, opening
 from lensdepth.telling.depths import at_depth, explained, place
-from lensdepth.telling.numbers import Interval, counted, number, p_value
+from lensdepth.telling.numbers import Interval, below, counted, number, p_value
+from lensdepth.telling.plain import to_json
 from lensdepth.transition import (
     Crossing,
     Transition,
@@ -59,7 +63,7 @@ def test_a_crossing_is_placed_with_its_interval() -> None:
     assert f"of {results.N_LAYERS}" in said[0]
     assert (
         "at the input position in 100% (88 to 100%) of the pairs at depth 0 and 0% (0 to 12%) at "
-        "depth 8" in said[1]
+        "depth 7" in said[1]
     )
     assert "Control: another pair's state brings it about in 10%" in said[2]
     assert said[3] == "A run's own state, put back, changes nothing."
@@ -232,7 +236,7 @@ def test_a_global_edit_says_how_far_it_reaches_and_what_holds_by_construction() 
         return replace(made, outcome=replace(made.outcome, coords=coords))
 
     profile = reaching("prefix")
-    assert ablated.verdict(profile).startswith("Up to depth 8 (after block 7, the last)")
+    assert ablated.verdict(profile).startswith("Up to depth 7 (after block 6)")
     sustained = " ".join(ablated.sentences(reaching("suffix")))
     assert "From depth 7" in sustained
     assert "follows by construction" in sustained
@@ -305,3 +309,188 @@ def test_blocks_are_said_to_work_together_or_again_only_beyond_chance() -> None:
     assert "more than the whole, by 1.00 nats, 67% of it: some of what they do one by one" in again
     even = analysis("locality").sentences(results.locality(local=2.5, whole=3.0))[0]
     assert "add up to the whole as far as can be told" in even
+
+
+def _at_last(outcome: Effects, value: float) -> Effects:
+    """The same with every number at depth L replaced."""
+    values = outcome.values.clone()
+    axis = outcome.dims.index("depth")
+    values.movedim(axis, -1)[..., -1] = value
+    return replace(outcome, values=values)
+
+
+@pytest.mark.parametrize("value", [-50.0, 50.0])
+@pytest.mark.parametrize("key", ["patch", "ablation", "dose", "steering"])
+def test_depth_l_decides_no_sentence_of_a_sweep(key: str, value: float) -> None:
+    """Whatever stands at depth L, an identity or not, the sentences are the same; what they say of
+    depth L itself, that it is arithmetic, aside."""
+    profile = {
+        "patch": results.patch, "ablation": results.ablation, "dose": results.dose,
+        "steering": results.steering,
+    }[key]()  # fmt: skip
+    other = replace(profile, outcome=_at_last(profile.outcome, value))
+    said, again = (
+        [s for s in analysis(key).sentences(p) if "arithmetic" not in s] for p in (profile, other)
+    )
+    assert said == again
+    assert said
+    last = profile.n_layers
+    assert not [s for s in said if re.search(rf"\bdepth {last}\b(?! of)", s)]
+    if key == "ablation":
+        free = replace(profile.provenance.model, normalization="none")
+        assert isinstance(profile, AblationProfile)
+        loose = replace(profile, provenance=replace(profile.provenance, model=free))
+        assert loose.identity_depth() is None
+        assert ablated.verdict(loose) == ablated.verdict(profile)
+
+
+@pytest.mark.parametrize("rho", [-1.0, 0.99])
+def test_depth_l_decides_no_correlation_and_no_reading(rho: float) -> None:
+    geometry, decoding = results.geometry(), results.decoding()
+    value = geometry.value.clone()
+    value[:, -1] = rho
+    numbers = [
+        key_numbers(
+            n_layers=8, transition=None, crossing=None, steering=None, ablation=None, geometry=g
+        )
+        for g in (geometry, replace(geometry, value=value))
+    ]
+    assert numbers[0] == numbers[1]
+    assert shaped.coupling_verdict(replace(geometry, value=value)) == shaped.coupling_verdict(
+        geometry
+    )
+    score, ahead = decoding.score.clone(), decoding.difference_low.clone()
+    score[..., -1], ahead[:, -1] = 9.0, 1.0
+    other = replace(decoding, score=score, difference_low=ahead)
+    assert analysis("decoding").sentences(other) == analysis("decoding").sentences(decoding)
+
+
+def test_the_best_single_place_is_never_depth_l() -> None:
+    made = results.locality()
+    local = torch.zeros(results.N, 9)
+    local[:, 3], local[:, 8] = 1.0, 2.0
+    whole = replace(
+        made, stream="resid_pre", depths=torch.arange(9), local=local,
+        without=local, direct=None, total=None, total_at_base_scale=None,
+    )  # fmt: skip
+    assert whole.best_depth == 3
+    assert whole.sufficiency().value == pytest.approx(1 / 3)
+    assert "depth 8 is among them, whose state is what is read" in whole.describe()
+    assert not replace(made, stream="mlp_out").holds_last_state
+
+
+def with_halves(*, gain: float, loss: float, random: tuple[float, float]) -> AblationProfile:
+    """An ablation in which each edit's change is told apart into gain and loss, in shares."""
+    made = results.ablation(direction=gain + loss, random=sum(random))
+    found = made.outcome
+    shares = {"direction": (gain, loss), "random_direction": random}
+    target, foil = found.values[0].clone(), found.values[0].clone()
+    for i, edit in enumerate(found.names("edit")):
+        total = (found.values[0, i] + 1) / 2
+        mine = shares.get(edit, (0.5, 0.5))
+        part = mine[0] / sum(mine) if sum(mine) else 0.5
+        target[i], foil[i] = 2 * total * part, -2 * total * (1 - part)
+    ends = torch.stack([torch.zeros(results.N)] * 2)
+    return replace(
+        made,
+        outcome=replace(
+            found,
+            metrics=(*found.metrics, "target_logit", "foil_logit"),
+            values=torch.cat([found.values, torch.stack([target, foil])]),
+            base=torch.cat([found.base, ends]),
+            source=torch.cat([found.source, ends]),
+        ),
+    )
+
+
+def test_an_erased_foil_is_no_answer_brought_along() -> None:
+    profile = with_halves(gain=0.5, loss=0.4, random=(0.05, 0.4))
+    torch.testing.assert_close(
+        profile.target_gain + profile.foil_loss, profile.transferred, atol=1e-5, rtol=1e-5
+    )
+    said = " ".join(analysis("ablation").sentences(profile))
+    assert "replacing only the direction moves 0.90" in said
+    assert "[target gain 0.50, foil loss 0.40, success 100%]" in said
+    assert "A random direction at the same angle moves 0.45" in said
+    assert "[target gain 0.05, foil loss 0.40" in said
+    assert "most of it foil loss: the base's answer is erased and the other not put in" in said
+    assert "leads by 0.45" in said
+    put_in = " ".join(analysis("ablation").sentences(with_halves(gain=0.4, loss=0.1,
+                                                                 random=(0.3, 0.1))))  # fmt: skip
+    assert "most of it foil loss" not in put_in
+    detail = key_numbers(
+        n_layers=8, transition=None, crossing=None, steering=None, ablation=profile, geometry=None
+    )[0].detail
+    assert "a random direction moves 0.45 (target gain 0.05, foil loss 0.40)" in detail
+    summary = analysis("ablation").summary(profile)
+    for edit, moved in summary["transferred"].items():
+        parts = zip(summary["target_gain"][edit], summary["foil_loss"][edit], strict=True)
+        assert [sum(both) for both in parts] == pytest.approx(moved, abs=1e-5)
+    keys = {curve.key for curve in analysis("ablation").curves(profile)}
+    assert {"direction_target_gain", "random_direction_foil_loss", "norm_success"} <= keys
+
+
+@pytest.mark.parametrize("to", ["mean", "shuffled", "random"])
+def test_what_is_not_the_sources_draws_nothing_from_the_way_to_it(to: str) -> None:
+    profile = replace(with_halves(gain=0.5, loss=0.4, random=(0.1, 0.1)), to=to)  # type: ignore[arg-type]
+    said = " ".join(analysis("ablation").sentences(profile))
+    assert "of the logit difference [" not in said
+    assert "moves more" not in said
+    assert "says nothing of what a part carries" in said
+    assert "of the predictions (KL" in said
+
+
+def test_pairs_that_were_left_out_stand_beside_the_numbers() -> None:
+    def kept(**pairs: Any) -> list[str]:
+        profile = results.patch()
+        whole = {"drawn": 40, "used": 30, "multi_token": 0, "wrong": 0, **pairs}
+        return analysis("patch").sentences(
+            replace(profile, provenance=replace(profile.provenance, pairs=whole))
+        )
+
+    assert kept(keep="correct", wrong=10)[-1] == (
+        "On 30 of 40 pairs; left out: 10 answered wrongly. Success is first choice: no token is "
+        "likelier than the source's answer."
+    )
+    assert kept(keep="preferred", unkept=10)[-1].startswith(
+        "On 30 of 40 pairs; left out: 10 not answered preferably. Success is preference"
+    )
+    assert "10 answered rightly" in kept(keep="wrong", unkept=10)[-1]
+    assert "left out" not in " ".join(kept(keep="all"))
+
+
+def test_rounding_is_written_as_rounding() -> None:
+    assert [below(x) for x in (1e-6, 3.2e-6, 9.9e-7, 0.16, 0.0999, 2.0)] == [
+        "< 1e−6", "< 4e−6", "< 1e−6", "< 0.20", "< 0.10", "< 2.00",
+    ]  # fmt: skip
+    small = Interval(value=-2e-7, low=-4e-7, high=1e-7, floor=1e-6)
+    assert (str(small), small.cells) == ("< 1e−6", ("< 1e−6", ""))
+    assert str(Interval(value=0.0, low=0.0, high=0.0, floor=1e-6)) == "0.00"
+    assert str(Interval(value=1e-7, low=-0.2, high=0.2, floor=1e-6)) == "0.00 (−0.20 to 0.20)"
+    assert to_json(small) == {"value": -2e-7, "low": -4e-7, "high": 1e-7}
+
+    profile = results.patch()
+    noise = torch.randn(profile.outcome.values.shape, generator=torch.Generator().manual_seed(0))
+    outcome = replace(
+        profile.outcome, values=profile.outcome.base[:, None, :, None, None, None] + 1e-7 * noise,
+        floor=(2e-6, 1e-7, 0.0),
+    )  # fmt: skip
+    quiet = replace(profile, outcome=outcome)
+    drawn: Any = quiet.heatmap().data[0]
+    assert (drawn.zmin, drawn.zmax) == (pytest.approx(-2e-5), pytest.approx(2e-5))
+    assert "<b>< 2e−6</b>" in drawn.text[0][0]
+    assert outcome.floor_of("transferred") == pytest.approx(1e-6)
+    curve = next(c for c in analysis("patch").curves(quiet) if c.key == "input_transferred")
+    assert {value for value, _ in curve.cells} == {"< 1e−6"}
+    axis = depth_figure([curve], n_layers=8, title="", y_title="").layout.yaxis.range
+    assert axis == (pytest.approx(-1e-5), pytest.approx(1e-5))
+    loud = replace(curve, mean=curve.mean + 0.5)
+    assert depth_figure([loud], n_layers=8, title="", y_title="").layout.yaxis.range is None
+    assert analysis("patch").summary(quiet)["floor"]["logit_diff"] == 2e-6
+    half = replace(quiet.provenance.model, dtype="bfloat16")
+    coarse = replace(quiet, provenance=replace(quiet.provenance, model=half))
+    assert "The model computes in bfloat16" in analysis("patch").sentences(coarse)[-1]
+    assert (
+        "(logit diff < 2e−6, transferred fraction < 1e−6)"
+        in (analysis("patch").sentences(coarse)[-1])
+    )

@@ -6,6 +6,7 @@ import torch
 
 from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.curves import Curve
+from lensdepth.telling.depths import before_last
 from lensdepth.telling.names import edit_name
 from lensdepth.telling.numbers import number
 from lensdepth.telling.plain import Json, to_json
@@ -78,19 +79,22 @@ def summary(profile: "DecodingProfile") -> Json:
 
 def sentences(profile: "DecodingProfile") -> list[str]:
     """What can be read off the norm, against permuted labels, and off the direction."""
-    p = profile.p_holm
+    # A direction at depth L gives the prediction by arithmetic.
+    at = before_last(profile.depths.tolist(), profile.n_layers)
+    p = profile.p_holm[..., at]
+    score, null_mean = profile.score[..., at], profile.null_mean[..., at]
     norm = profile.parts.index("norm")
     names = [label_name(label, profile.provenance.task) for label in profile.labels]
     # An interval over prompts that reaches down to chance tells nothing, however labels shuffle.
-    p = p.where(profile.low > profile.null_mean, 1.0)
+    p = p.where(profile.low[..., at] > null_mean, 1.0)
     told, untold = [], []
     for i, label in enumerate(names):
         if float(p[i, norm].min()) < 0.05:
-            depth = int(torch.where(p[i, norm] < 0.05, profile.score[i, norm], -1e9).argmax())
+            depth = int(torch.where(p[i, norm] < 0.05, score[i, norm], -1e9).argmax())
             told.append(
-                f"{_opened(label)}{number(float(profile.score[i, norm, depth]))} against "
-                f"{number(float(profile.null_mean[i, norm, depth]))} by chance at depth "
-                f"{int(profile.depths[depth])})"
+                f"{_opened(label)}{number(float(score[i, norm, depth]))} against "
+                f"{number(float(null_mean[i, norm, depth]))} by chance at depth "
+                f"{int(profile.depths[at[depth]])})"
             )
         else:
             untold.append(label)
@@ -113,7 +117,7 @@ def sentences(profile: "DecodingProfile") -> list[str]:
     ahead = [
         label
         for i, label in enumerate(names)
-        if bool(((p[i, norm] < 0.05) & (profile.difference_low[i] > 0)).any())
+        if bool(((p[i, norm] < 0.05) & (profile.difference_low[i, at] > 0)).any())
     ]
     if ahead:
         said.append(f"At some depth the norm tells more than the direction of {', '.join(ahead)}.")

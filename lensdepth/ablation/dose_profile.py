@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth.ablation.profile import AtEnd, Effect, holds_by_identity, named_effect
+from lensdepth.ablation.profile import AtEnd, Effect, holds_by_identity
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
 from lensdepth.outcome import Effects, Label
@@ -109,9 +109,19 @@ class DoseProfile:
         """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
         return self.outcome.transferred()
 
+    @property
+    def target_gain(self) -> Float[Tensor, "dose pair depth"]:
+        """The part of it by which the source's answer rose: what was brought along."""
+        return self.outcome.target_gain
+
+    @property
+    def foil_loss(self) -> Float[Tensor, "dose pair depth"]:
+        """The part by which the base's answer fell: what was erased."""
+        return self.outcome.foil_loss
+
     def effect(self, name: Effect = "transferred") -> Float[Tensor, "dose pair depth"]:
         """An effect by its name; 0 where the edit does nothing."""
-        return named_effect(self.outcome, name, owner="DoseProfile")
+        return self.outcome.effect(name, owner="DoseProfile")
 
     def curve(
         self, part: str, values: Float[Tensor, "dose pair depth"], depth: int

@@ -7,8 +7,15 @@ from torch import Tensor
 
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
+from lensdepth.telling.fractions import (
+    effect_name,
+    effect_of,
+    in_brackets,
+    known_beside,
+    mostly_erased,
+)
 from lensdepth.telling.names import edit_name
-from lensdepth.telling.numbers import number, percent
+from lensdepth.telling.numbers import below, number, percent
 from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
@@ -23,7 +30,7 @@ ROLES = {"random_direction": "direction"}
 def curves(profile: "DoseProfile") -> list[Curve]:
     """Transferred fraction by depth: a curve a dose."""
     rows = zip(profile.parts, profile.doses.tolist(), profile.transferred, strict=True)
-    return [
+    found = [
         Curve.of(
             f"{edit_name(part)}{' ×' * (part == 'norm')}, {dose:g}",
             moved,
@@ -32,8 +39,29 @@ def curves(profile: "DoseProfile") -> list[Curve]:
             units=profile.provenance.units,
             control=part in ROLES,
             depths=profile.depths.numpy(),
+            floor=profile.outcome.floor_of("transferred"),
         )
         for part, dose, moved in rows
+    ]
+    return found + _whole_turns(profile)
+
+
+def _whole_turns(profile: "DoseProfile") -> list[Curve]:
+    """What the fraction of a whole turn is made of: target gain, foil loss, success."""
+    return [
+        Curve.of(
+            f"{edit_name(part)}, {dose:g}, {effect_name(effect, profile.outcome.intended)}",
+            profile.effect(effect)[i],
+            key=f"{part}_{dose:g}_{effect}",
+            role=ROLES.get(part, part),
+            units=profile.provenance.units,
+            control=part in ROLES,
+            depths=profile.depths.numpy(),
+            floor=profile.outcome.floor_of(effect),
+        )
+        for i, (part, dose) in enumerate(zip(profile.parts, profile.doses.tolist(), strict=True))
+        if dose == 1 and part != "norm"
+        for effect in known_beside(profile.outcome)
     ]
 
 
@@ -46,6 +74,10 @@ def summary(profile: "DoseProfile") -> Json:
             "doses": profile.doses[rows].tolist(),
             "transferred": [mean_curve(profile.transferred[i]) for i in rows],
             "kl": [mean_curve(profile.kl[i]) for i in rows],
+            **{
+                effect: [mean_curve(profile.effect(effect)[i]) for i in rows]
+                for effect in known_beside(profile.outcome)
+            },
         }
     return {"position": profile.position, "depths": profile.depths.tolist(), "parts": found}
 
@@ -53,7 +85,7 @@ def summary(profile: "DoseProfile") -> Json:
 def sentences(profile: "DoseProfile") -> list[str]:
     """How far a direction must turn, and what large changes of the norm do, where they may."""
     depths = profile.depths.tolist()
-    at = [i for i, depth in enumerate(depths) if depth != profile.identity_depth]
+    at = [i for i, depth in enumerate(depths) if depth != profile.n_layers]
     said = []
     if at and {"direction", "norm"} <= set(profile.parts):
         last = depths[at[-1]]
@@ -70,12 +102,30 @@ def sentences(profile: "DoseProfile") -> list[str]:
                 dose -= back
             said.append(
                 f"At {where}, about {percent(dose)} of the turn to the source moves half of the "
-                f"logit difference."
+                f"logit difference{_whole_turn(profile, last)}."
             )
         else:
-            said.append(f"At {where}, no dose of the turn moves half of the logit difference.")
+            said.append(
+                f"At {where}, no dose of the turn moves half of the logit difference"
+                f"{_whole_turn(profile, last)}."
+            )
         said.append(_norm(profile, at))
     return said
+
+
+def _whole_turn(profile: "DoseProfile", depth: int) -> str:
+    """What the whole turn, and as large a one in a random direction, are made of."""
+    said, units = [], profile.provenance.units
+    for part, name in (("direction", "the whole turn"), ("random_direction", "a random one")):
+        rows = zip(profile.parts, profile.doses.tolist(), strict=True)
+        at = [i for i, row in enumerate(rows) if row == (part, 1.0)]
+        if not at or not profile.outcome.has_gains:
+            continue
+        one = profile.outcome.at(dose=profile.outcome.coords["dose"][at[0]], depth=depth)
+        text = f"{name} moves {effect_of(one, units)}{in_brackets(one)}"
+        erased = "; that is mostly the base's answer erased" if mostly_erased(one, units) else ""
+        said.append(text + erased)
+    return f"; {', '.join(said)}" if said else ""
 
 
 def _norm(profile: "DoseProfile", at: list[int]) -> str:
@@ -95,17 +145,18 @@ def _norm(profile: "DoseProfile", at: list[int]) -> str:
 
     drawn, other = largest(profile.transferred), largest(profile.kl)
     moved, most = (
-        estimate(values[dose][:, depth], units)
-        for values, (dose, depth) in ((profile.transferred, drawn), (profile.kl, other))
+        estimate(profile.effect(name)[dose][:, depth], units, floor=profile.outcome.floor_of(name))
+        for name, (dose, depth) in (("transferred", drawn), ("kl", other))
     )
     drawn_text = (
         f"the logit difference, which is drawn, moves by {moved} of the way at most, "
         f"{place(*drawn)}"
     )
     if most.value < CHANGED:
+        largest_kl = below(most.floor)[2:] if most.is_rounding else number(most.value)
         return (
             f"No factor of the norm from {factors.min():g} to {factors.max():g} changes the "
-            f"prediction by more than {number(most.value)} nats (KL) at any depth before the last; "
+            f"prediction by more than {largest_kl} nats (KL) at any depth before the last; "
             f"{drawn_text}."
         )
     dose, depth = other

@@ -1,5 +1,6 @@
 """Figures of direction against norm: by depth, and by dose."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,8 @@ from lensdepth.ablation.profile import Effect
 from lensdepth.multiples import Column, PanelRow, Response, small_multiples
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import described
-from lensdepth.telling.names import SCOPES, edit_name, metric_words, position_name
+from lensdepth.telling.fractions import FRACTIONS, axis_title, known_beside
+from lensdepth.telling.names import SCOPES, edit_name, metric_words, position_name, success_words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -51,6 +53,7 @@ def parts_figure(
             units=profile.provenance.units,
             depths=profile.depths.numpy(),
             control=edit in profile.controls,
+            floor=profile.outcome.floor_of(effect),
         )
         for edit in profile.edits
     ]
@@ -61,7 +64,7 @@ def parts_figure(
         title=f"Direction against norm, {position_name(position)}{reach}"
         + PUT_IN[profile.to]
         + SEEN[profile.coordinates],
-        y_title=metric_words(effect).unit,
+        y_title=_axis(profile, effect),
     )
     identity = profile.identity_depth(scope=scope, position=position)
     if identity is not None:
@@ -70,6 +73,39 @@ def parts_figure(
         y = float(still[:, at].nanmean())
         plotting.mark_depth(figure, identity, "arithmetic, not a finding", y=y)
     return figure
+
+
+def made_of_figure(
+    profile: "AblationProfile", *, scope: str | None = None, position: str | None = None
+) -> "Figure":
+    """What each edit's transferred fraction is made of: target gain, foil loss, and success."""
+    from lensdepth.ablation.told import edit_curves
+
+    panels = [
+        plotting.Panel(
+            title=_axis(profile, effect),
+            curves=[
+                replace(curve, name=edit_name(edit))
+                for edit, curve in zip(
+                    profile.edits,
+                    edit_curves(profile, effect, scope=scope, position=position),
+                    strict=True,
+                )
+            ],
+        )
+        for effect in known_beside(profile.outcome)
+    ]
+    return plotting.depth_story(
+        panels, n_layers=profile.n_layers, title="What the transferred fraction is made of"
+    )
+
+
+def _axis(profile: "AblationProfile | DoseProfile", effect: Effect) -> str:
+    """What the y axis says."""
+    if effect in FRACTIONS:
+        return axis_title(effect, profile.outcome.intended)
+    words = success_words(profile.provenance) if effect == "success" else metric_words(effect)
+    return words.unit
 
 
 def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
@@ -98,7 +134,7 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
     for i in chosen.astype(int):
         depth = depths[i]
         cells = [
-            [_response(profile, values, part, depth) for part in parts]
+            [_response(profile, effect, values, part, depth) for part in parts]
             for parts in there.values()
             if parts
         ]
@@ -109,12 +145,14 @@ def dose_figure(profile: "DoseProfile", effect: Effect) -> "Figure":
         rows,
         [columns[part] for part, parts in there.items() if parts],
         title=f"Dose and response, {position_name(profile.position)}",
-        y_title=metric_words(effect).unit,
+        y_title=_axis(profile, effect),
         rows_title="depth",
     )
 
 
-def _response(profile: "DoseProfile", values: torch.Tensor, part: str, depth: int) -> Response:
+def _response(
+    profile: "DoseProfile", effect: Effect, values: torch.Tensor, part: str, depth: int
+) -> Response:
     doses, response = profile.curve(part, values, depth)
     order = doses.argsort()
     mean, low, high = stats.mean_interval(
@@ -128,4 +166,5 @@ def _response(profile: "DoseProfile", values: torch.Tensor, part: str, depth: in
         high=high,
         role="direction" if part == "random_direction" else part,
         dashed=part == "random_direction",
+        floor=profile.outcome.floor_of(effect),
     )

@@ -14,7 +14,7 @@ from lensdepth import stats
 from lensdepth.ablation.parts import CONTROLS, Reference
 from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.coordinates import CoordinateName
-from lensdepth.outcome import Effects, Label
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-ALSO: tuple[str, ...] = ("kl", "flip", "success")
+ALSO: tuple[str, ...] = ("kl", "flip", "success", *ANSWERS)
 Effect = str
-"""What a part's effect is measured by: `transferred`, the transferred fraction of the main metric;
-or a metric that was read: its change against the base run, success as it is."""
+"""What a part's effect is measured by: `transferred`, the transferred fraction of the main metric,
+`target_gain` and `foil_loss`, what it is made of; or a metric that was read: its change against the
+base run, success as it is."""
 
 AtEnd = Literal["always", "never", "sometimes"]
 
@@ -129,6 +130,16 @@ class AblationProfile:
         """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
         return self.outcome.transferred()
 
+    @property
+    def target_gain(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """The part of it by which the source's answer rose: what was brought along."""
+        return self.outcome.target_gain
+
+    @property
+    def foil_loss(self) -> Float[Tensor, "edit scope pair depth position"]:
+        """The part by which the base's answer fell: what was erased."""
+        return self.outcome.foil_loss
+
     def effect(self, name: Effect = "transferred", **labels: Label | None) -> Tensor:
         """An effect by its name, at some labels as for `of`; 0 where the edit does nothing.
 
@@ -199,9 +210,36 @@ class AblationProfile:
         return float(moved[:, at].abs().max())
 
     def judged(self, *, scope: str | None = None, position: str | None = None) -> list[int]:
-        """Indices into `depths` that comparisons and summaries use: all but the identity."""
-        identity = self.identity_depth(scope=scope, position=position)
-        return [i for i, depth in enumerate(self.depths.tolist()) if depth != identity]
+        """Indices into `depths` that comparisons and summaries use: all but depth L.
+
+        There the state is all that is read (or, at other tokens, not read at all), so that what an
+        edit does is arithmetic, an identity or not.
+
+        Raises:
+            ValueError: there is no such scope or position.
+        """
+        self.outcome.index("scope", self.scopes[0] if scope is None else scope)
+        self._at(position)
+        return [i for i, depth in enumerate(self.depths.tolist()) if depth != self.n_layers]
+
+    def sets_last_state(self, *, scope: str | None = None, position: str | None = None) -> bool:
+        """Whether each run of a scope also puts in the state that the logits are read from.
+
+        What the full and the direction edit do then follows by construction.
+        """
+        name = self.scopes[0] if scope is None else scope
+        return name in ("suffix", "all") and self.at_end[self._at(position)] != "never"
+
+    def one(
+        self, edit: str, index: int, *, scope: str | None = None, position: str | None = None
+    ) -> Effects:
+        """What one edit did at one depth, by its index into `depths`, by pair."""
+        return self.outcome.at(
+            edit=edit,
+            scope=self.scopes[0] if scope is None else scope,
+            position=self.positions[0] if position is None else position,
+            depth=self.outcome.coords["depth"][index],
+        )
 
     def compare_parts(
         self,
@@ -305,6 +343,12 @@ class AblationProfile:
 
         return parts_figure(self, effect, scope=scope, position=position)
 
+    def plot_made_of(self, *, scope: str | None = None, position: str | None = None) -> "Figure":
+        """What the transferred fraction is made of: target gain, foil loss, and success."""
+        from lensdepth.ablation.figures import made_of_figure
+
+        return made_of_figure(self, scope=scope, position=position)
+
     def save(self, path: str | Path) -> None:
         """Write to one safetensors file."""
         save_result(self, path)
@@ -325,19 +369,8 @@ def holds_by_identity(at_end: AtEnd, normalization: str, coordinates: Coordinate
 def named_effect(
     outcome: Effects, name: Effect, *, owner: str = "Effects"
 ) -> Float[Tensor, "*run_pair_where"]:
-    """The transferred fraction, or a metric's change; success as it is.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if name == "transferred":
-        return outcome.transferred()
-    if name not in outcome.metrics:
-        raise ValueError(
-            f"{owner}: effect must be one of transferred, {', '.join(outcome.metrics)}, "
-            f"got {name!r}."
-        )
-    return outcome.of(name) if name == "success" else outcome.change(name)
+    """An effect by its name, as `Effects.effect` gives it."""
+    return outcome.effect(name, owner=owner)
 
 
 def _share(

@@ -3,10 +3,19 @@
 from typing import TYPE_CHECKING
 
 from lensdepth.ablation.figures import ROLES
-from lensdepth.ablation.profile import FIRST
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
-from lensdepth.telling.names import edit_name, metric_words
+from lensdepth.telling.fractions import (
+    BESIDE,
+    FRACTIONS,
+    effect_name,
+    effect_of,
+    in_brackets,
+    known_beside,
+    mostly_erased,
+    scale_of,
+)
+from lensdepth.telling.names import edit_name
 from lensdepth.telling.numbers import percent, tiny
 from lensdepth.telling.plain import Json, to_json
 
@@ -15,7 +24,6 @@ if TYPE_CHECKING:
 
 WEAK = 0.2
 """A norm edit that changes norms by a smaller share is a weak test of what norms can do."""
-"""Of the effects; the others are shares of pairs."""
 
 
 def edit_curves(
@@ -26,27 +34,41 @@ def edit_curves(
     position: str | None = None,
 ) -> list[Curve]:
     """One effect of each edit, in one scope at one position."""
+    what = effect_name(effect, profile.outcome.intended)
     return [
         Curve.of(
-            edit_name(edit),
+            edit_name(edit) + (f", {what}" if effect in BESIDE else ""),
             profile.effect(effect, edit=edit, scope=scope, position=position),
             key=f"{edit}_{effect}",
             role=ROLES.get(edit, edit),
             units=profile.provenance.units,
             control=edit in profile.controls,
             depths=profile.depths.numpy(),
-            unit=metric_words(effect).scale,
+            unit=scale_of(effect),
+            floor=profile.outcome.floor_of(effect),
         )
         for edit in profile.edits
     ]
 
 
+def beside_curves(
+    profile: "AblationProfile", *, scope: str | None = None, position: str | None = None
+) -> list[Curve]:
+    """What stands beside transferred fractions: target gain, foil loss, success of each edit."""
+    return [
+        curve
+        for effect in known_beside(profile.outcome)
+        for curve in edit_curves(profile, effect, scope=scope, position=position)
+    ]
+
+
 def curves(profile: "AblationProfile") -> list[Curve]:
-    """Transferred fraction of each edit, and how far the edits go."""
+    """Transferred fraction of each edit, what it is made of, and how far the edits go."""
     depths = profile.depths.numpy()
     angle, ratio = profile.angle[..., 0].rad2deg(), profile.norm_ratio[..., 0]
     return [
         *edit_curves(profile),
+        *beside_curves(profile),
         Curve.of(
             "angle",
             angle,
@@ -80,6 +102,13 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
             for edit in profile.edits
         }
 
+    def gains(scope: str) -> Json:
+        return {
+            name: by_edit(name, scope)
+            for name in known_beside(profile.outcome)
+            if name in FRACTIONS
+        }
+
     first, *others = profile.scopes
     compared = profile.compare_parts(scope=first, position=position)
 
@@ -98,13 +127,17 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
             "kl": by_edit("kl", first),
             "flip": by_edit("flip", first),
             "success": by_edit("success", first),
+            **gains(first),
             "direction_minus_norm": quantity("difference"),
             "interaction": quantity("interaction"),
             "shares": {part: quantity(f"{part}_share") for part in ("direction", "norm")},
             "over_depths": {
                 edit: float(moved[:, judged].nanmean()) for edit, moved in transferred.items()
             },
-            "scopes": {scope: {"transferred": by_edit("transferred", scope)} for scope in others},
+            "scopes": {
+                scope: {"transferred": by_edit("transferred", scope), **gains(scope)}
+                for scope in others
+            },
             "identity_depth": profile.identity_depth(scope=first, position=position),
             "identity_error": profile.identity_error(scope=first, position=position),
             "position": position,
@@ -120,7 +153,7 @@ def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
 
 
 def judged_index(profile: "AblationProfile") -> int | None:
-    """Where in `depths` the parts are compared: the deepest that is no identity."""
+    """Where in `depths` the parts are compared: the deepest before depth L."""
     usable = profile.judged()
     return usable[-1] if usable else None
 
@@ -133,11 +166,6 @@ def sentences(profile: "AblationProfile") -> list[str]:
         said.append(verdict(profile))
         said += _controls(profile, index)
     identity = profile.identity_depth()
-    if profile.positions[0] == "prediction" and profile.scopes[0] in ("suffix", "all"):
-        said.append(
-            "These edits also set the last state, from which the logits are read, so what the full "
-            "and the direction edit do follows by construction; read the norm edit here."
-        )
     if identity is not None and profile.positions[0] == "input":
         said.append(
             f"At depth {identity} the input position is not read any more, so no edit there does "
@@ -157,36 +185,60 @@ def sentences(profile: "AblationProfile") -> list[str]:
 
 
 def verdict(profile: "AblationProfile") -> str:
-    """One sentence: which part moves more of the logit difference, with the gap's interval."""
+    """Which part moves more of the logit difference, with the gap's interval.
+
+    Only of the source's own states: what is put in else has no answer, and how far it goes towards
+    one says nothing; its parts are compared by how much they change the prediction.
+    """
     index = judged_index(profile)
     if index is None:
         return "Direction and norm were compared at no depth before the final norm."
-    moved = {
-        edit: profile.of("transferred", edit=edit, **FIRST)[:, index]
-        for edit in ("full", "direction", "norm")
-    }
-    full, direction, norm = (
-        estimate(moved[edit], units=profile.provenance.units)
-        for edit in ("full", "direction", "norm")
+    return (
+        _verdict_on_source(profile, index)
+        if profile.to == "source"
+        else _verdict_on_change(profile, index)
     )
-    gap = estimate(moved["direction"] - moved["norm"], units=profile.provenance.units)
+
+
+REPLACED = {
+    "source": "replacing",
+    "mean": "setting to the mean",
+    "shuffled": "replacing by another pair's",
+    "random": "replacing at random",
+}
+
+
+def _reach(profile: "AblationProfile", index: int) -> str:
     where = at_depth(int(profile.depths[index]), profile.n_layers)
-    replaced = {
-        "source": "replacing",
-        "mean": "setting to the mean",
-        "shuffled": "replacing by another pair's",
-        "random": "replacing at random",
-    }[profile.to]
-    reach = {
+    return {
         "local": f"At {where}",
         "suffix": f"From {where} on",
         "prefix": f"Up to {where}",
         "all": "At every depth",
     }[profile.scopes[0]]
-    text = (
-        f"{reach}, {replaced} only the direction moves {direction} of the logit difference, "
-        f"{replaced} only the norm {norm}, the whole state {full}: "
+
+
+BY_CONSTRUCTION = (
+    "the last state, from which the logits are read, is set too, so what the full and the "
+    "direction edit do follows by construction; read the norm edit here."
+)
+
+
+def _verdict_on_source(profile: "AblationProfile", index: int) -> str:
+    parts = {edit: profile.one(edit, index) for edit in ("full", "direction", "norm")}
+    moved = {edit: one.transferred() for edit, one in parts.items()}
+    units, floor = profile.provenance.units, profile.outcome.floor_of("transferred")
+    full, direction, norm = (
+        estimate(moved[edit], units, floor=floor) for edit in ("full", "direction", "norm")
     )
+    gap = estimate(moved["direction"] - moved["norm"], units, floor=floor)
+    text = (
+        f"{_reach(profile, index)}, replacing only the direction moves {direction} of the logit "
+        f"difference{in_brackets(parts['direction'])}, replacing only the norm {norm}"
+        f"{in_brackets(parts['norm'])}, the whole state {full}: "
+    )
+    if profile.sets_last_state():
+        return text + BY_CONSTRUCTION
     if not gap.known:
         return text + "one pair alone gives no interval, so the parts cannot be compared."
     if full.known and full.high < 0.1:
@@ -198,32 +250,86 @@ def verdict(profile: "AblationProfile") -> str:
     return text + f"which moves more cannot be told (difference {gap})."
 
 
+def _verdict_on_change(profile: "AblationProfile", index: int) -> str:
+    """The same where what goes in is not the source's: by KL and changed predictions."""
+    replaced = REPLACED[profile.to]
+    no_answer = (
+        "What goes in is not the source's state, so how far it moves towards the source's answer "
+        "says nothing of what a part carries"
+    )
+    if not {"kl", "flip"} <= set(profile.metrics):
+        return f"{no_answer}; read kl and flip to compare direction and norm."
+    parts = {edit: profile.one(edit, index) for edit in ("full", "direction", "norm")}
+    units = profile.provenance.units
+
+    def changed(edit: str) -> str:
+        kl, flip = (effect_of(parts[edit], units, name) for name in ("kl", "flip"))
+        return f"{flip.percent} of the predictions (KL {kl} nats)"
+
+    text = (
+        f"{_reach(profile, index)}, {replaced} only the direction changes {changed('direction')}, "
+        f"{replaced} only the norm {changed('norm')}, the whole state {changed('full')}: "
+    )
+    gap = estimate(parts["direction"].of("kl") - parts["norm"].of("kl"), units)
+    if profile.sets_last_state():
+        return text + BY_CONSTRUCTION
+    if not gap.known:
+        text += "one pair alone gives no interval, so the parts cannot be compared"
+    elif gap.low > 0:
+        text += f"the direction changes more, by {gap} nats"
+    elif gap.high < 0:
+        text += f"the norm changes more, by {-gap} nats"
+    else:
+        text += f"which changes more cannot be told (difference {gap} nats)"
+    return f"{text}. {no_answer}."
+
+
 def _controls(profile: "AblationProfile", index: int) -> list[str]:
     """How the source's direction does beside a random one, and how far the norm edit goes."""
     said = []
-    if "random_direction" in profile.edits:
-        direction, random = (
-            profile.of("transferred", edit=edit, **FIRST)[:, index]
-            for edit in ("direction", "random_direction")
+    on_source, units = profile.to == "source", profile.provenance.units
+    if profile.sets_last_state():
+        pass  # a direction put in where the logits are read beats every other by construction
+    elif "random_direction" in profile.edits and on_source:
+        direction, random = (profile.one(e, index) for e in ("direction", "random_direction"))
+        lead = estimate(direction.transferred() - random.transferred(), units)
+        text = (
+            f"A random direction at the same angle moves {effect_of(random, units)}"
+            f"{in_brackets(random)}"
         )
-        units = profile.provenance.units
-        control, lead = estimate(random, units), estimate(direction - random, units)
-        text = f"A random direction at the same angle moves {control}; "
-        given = "the source's direction" if profile.to == "source" else "the direction put in"
+        if mostly_erased(random, units):
+            gain, loss = (effect_name(name, random.intended) for name in FRACTIONS[1:])
+            text += f", most of it {loss}: the base's answer is erased and the other not put in"
+            ahead = estimate(direction.target_gain - random.target_gain, units)
+            text += f" (the source's direction leads by {ahead} in {gain})"
+        text += "; "
         if lead.known and lead.low > 0:
-            text += f"{given} beats this control by {lead}."
+            text += f"the source's direction beats this control by {lead}."
         elif lead.known:
-            text += f"{given} does not beat this control ({lead})."
+            text += f"the source's direction does not beat this control ({lead})."
         else:
             text += "with one pair there is no interval of the difference."
+        said.append(text)
+    elif "random_direction" in profile.edits and "kl" in profile.metrics:
+        kl = {e: profile.one(e, index).of("kl") for e in ("direction", "random_direction")}
+        lead = estimate(kl["direction"] - kl["random_direction"], units)
+        text = (
+            f"A random direction at the same angle changes the prediction by "
+            f"{effect_of(profile.one('random_direction', index), units, 'kl')} nats (KL); "
+        )
+        if lead.known and lead.low > 0:
+            text += f"the direction put in changes it more, by {lead}."
+        elif lead.known and lead.high < 0:
+            text += f"the direction put in changes it less, by {-lead}."
+        else:
+            text += f"that the direction put in changes it more or less cannot be told ({lead})."
         said.append(text)
     spread = (profile.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
     text = f"The norm edit changes the norm by {percent(spread)} there (median)"
     if spread < WEAK:
         text += ", which is little: a weak test of what norms can do"
-    if "random_norm" in profile.edits:
-        found = profile.of("transferred", edit="random_norm", **FIRST)
-        shuffled = estimate(found[:, index], profile.provenance.units)
-        text += f". Another pair's norm moves {shuffled}"
+    if "random_norm" in profile.edits and on_source:
+        shuffled = profile.one("random_norm", index)
+        text += f". Another pair's norm moves {effect_of(shuffled, units)}{in_brackets(shuffled)}"
     said.append(text + ".")
     return said

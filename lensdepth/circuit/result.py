@@ -16,6 +16,7 @@ from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
+from lensdepth.telling.fractions import FRACTIONS
 from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
@@ -122,9 +123,24 @@ class CircuitResult:
         return self.outcome.transferred()[: len(SETS)]
 
     @property
+    def target_gain(self) -> Float[Tensor, "set pair"]:
+        """The part of it by which the source's answer rose: what was brought along."""
+        return self.outcome.target_gain[: len(SETS)]
+
+    @property
+    def foil_loss(self) -> Float[Tensor, "set pair"]:
+        """The part by which the base's answer fell: what was erased."""
+        return self.outcome.foil_loss[: len(SETS)]
+
+    @property
     def random_transferred(self) -> Float[Tensor, "draw pair"]:
         """The same of the random sets."""
         return self.outcome.transferred()[self._first_random :]
+
+    @property
+    def fractions(self) -> tuple[str, ...]:
+        """The transferred fraction, and what it is made of where that was read off."""
+        return FRACTIONS if self.outcome.has_gains else FRACTIONS[:1]
 
     @property
     def lost(self) -> Float[Tensor, " pair"]:
@@ -186,7 +202,7 @@ class CircuitResult:
         """One row a pair and run: base, source, what was patched in, and what was set back.
 
         `patched` names the run; those of the source run end in "removed", `effect` is their change
-        against it, and their `transferred` is what is left of 1.
+        against it, and their `transferred` is what is left of 1, in parts as of the others.
         """
         import pandas as pd
 
@@ -196,11 +212,11 @@ class CircuitResult:
             coords={"set": ("base", "source", *found.coords["set"])},
             values=torch.cat([torch.stack([found.base, found.source], 1), found.values], dim=1),
         )
-        there, back = (one.to_frame("resid_pre", self.n_layers) for one in (unedited, self.removed))
         # Base and source of a pair stay what they are, whichever of them is edited.
+        set_back = replace(self.removed, base=found.base, source=found.source)
+        there, back = (one.to_frame("resid_pre", self.n_layers) for one in (unedited, set_back))
         main = found.metrics[0]
-        turned = {f"base_{main}": f"source_{main}", f"source_{main}": f"base_{main}"}
-        back = back.rename(columns=turned).assign(transferred=1 - back["transferred"])
+        back["effect"] = back[main] - back[f"source_{main}"]
         frame = pd.concat([there, back], ignore_index=True)
         named = frame["set"].str.extract(r"^(\D+?)(?: (\d+))?$")
         named.loc[len(there) :, 0] += " removed"
@@ -225,7 +241,7 @@ class CircuitResult:
                 column: stats.mean_interval(
                     wide.loc[name, column].to_numpy(dtype=float), units=self.provenance.units
                 )
-                for column in (*self.outcome.metrics, "transferred")
+                for column in (*self.outcome.metrics, *self.fractions)
             }
             brought = self.brought(str(name))
             found["brought"] = brought.value, brought.low, brought.high

@@ -50,7 +50,7 @@ def summary(result: "CircuitResult") -> Json:
     for row in result.mean_frame().to_dict("records"):
         runs[row["patched"]] = {
             name: {"mean": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
-            for name in (*result.outcome.metrics, "transferred", "brought")
+            for name in (*result.outcome.metrics, *result.fractions, "brought")
         }
     return to_json(
         {

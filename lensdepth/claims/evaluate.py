@@ -222,7 +222,9 @@ def judge(
 def _kept_share(task: Task) -> float:
     """Share of the drawn pairs that were not left out as wrong when the task was made."""
     drawn = task.n_drawn - task.n_multi_token
-    return 1 - task.n_wrong / drawn if drawn > 0 else 1.0
+    # What is not even preferred is wrong.
+    n_wrong = task.n_wrong + (task.n_unkept if task.keep == "preferred" else 0)
+    return 1 - n_wrong / drawn if drawn > 0 else 1.0
 
 
 def _cannot_test(model: DepthModel, task: Task, n_right: int, accuracy: float) -> str | None:

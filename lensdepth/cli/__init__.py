@@ -17,6 +17,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     commands,
     explore,
     lists,
+    mistakes,
     patching,
     steering,
 )
@@ -35,6 +36,7 @@ ORDER = (
     "attribute",
     "circuit",
     "steer",
+    "mistakes",
     "claims",
     "models",
     "tasks",

@@ -180,6 +180,9 @@ def ablate(
             title = session.title(f"{what}{put_in}, {SCOPES[scope]})", depth_model, pairs)
             curves = by_edit.edit_curves(profile, scope=scope)
             tables.show(title, *tables.curve_tables(curves, n_layers), "")
+            made_of = by_edit.beside_curves(profile, scope=scope)
+            if made_of:
+                tables.show(*tables.curve_tables(made_of, n_layers, bands=[""]), "")
         tables.show(*said)
 
     session.deliver(profile, summary, output, show, pairs=pairs)

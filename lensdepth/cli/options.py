@@ -171,9 +171,11 @@ class TaskOptions:
         ),
     ] = None
     keep: Annotated[
-        Literal["all", "correct"] | None,
+        Literal["all", "correct", "preferred", "wrong"] | None,
         typer.Option(
-            help="All pairs, or those of which the model answers both prompts correctly.",
+            help="Pairs by the model's own answers: all; correct (its first choice on both "
+            "prompts); preferred (likelier than the other prompt's answer); or wrong (not "
+            "correct).",
             show_default="all for lens and geometry, correct for the others",
             rich_help_panel=PROMPTS,
         ),

@@ -135,6 +135,7 @@ def patch(
         from lensdepth.analyses import analysis
         from lensdepth.gap import find_holder
         from lensdepth.patching import patch_sweep
+        from lensdepth.patching.sweep import ALSO
         from lensdepth.transition import find_crossing
 
         positions = _positions(options, pairs)
@@ -144,7 +145,7 @@ def patch(
             positions=positions,
             heads="all" if options.heads else None,
             metric=options.metric,
-            also=() if options.attribution else ("success", "kl"),
+            also=() if options.attribution else ALSO,
             method="attribution" if options.attribution else "exact",
             verify=options.verify,
             stream=options.stream,
@@ -204,7 +205,7 @@ def patch(
                 f"Estimated and exact effects at the {options.verify} largest sites agree in rank "
                 f"by {number(profile.rank_correlation)} (Spearman)."
             )
-        tables.show(title, *parts, "", *said)
+        tables.show(title, *parts, "", *said, *told.notes(profile))
 
     def figure() -> Any:
         from lensdepth.report import figures

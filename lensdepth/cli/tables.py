@@ -19,7 +19,7 @@ from lensdepth.cli.inventory import CHECKED
 from lensdepth.outside import visible
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import fraction
-from lensdepth.telling.names import has_blocks, position_name
+from lensdepth.telling.names import has_blocks, part_names, position_name
 from lensdepth.telling.numbers import UNKNOWN, Interval, number, percent
 from lensdepth.telling.tokens import signed
 
@@ -207,13 +207,15 @@ MOST_COLUMNS = 12
 
 def patch_map(profile: "PatchProfile") -> Parts:
     """Mean effect by depth and position (or head), or the largest effects where that is wide."""
-    frame = profile.mean_frame()
+    frame, unknown = profile.mean_frame(), float("nan")
+    floor = profile.outcome.floor_of(profile.metric)
     by = "layer" if has_blocks(profile.stream) else "depth"
     if not profile.heads and len(profile.positions) <= MOST_COLUMNS:
         mean = profile.effects.nanmean(0)
         columns = {
             f"{token_cell(label)}\n{name}" if label != name else position_name(name): [
-                number(x) for x in mean[:, i].tolist()
+                str(Interval(value=x, low=unknown, high=unknown, floor=floor))
+                for x in mean[:, i].tolist()
             ]
             for i, (name, label) in enumerate(zip(profile.positions, profile.labels, strict=True))
         }
@@ -227,7 +229,7 @@ def patch_map(profile: "PatchProfile") -> Parts:
     for row in largest.head(MOST_COLUMNS).to_dict("records"):
         cells = [str(row[by]), row["position"], token_cell(row["token"])]
         cells += [str(row["head"])] if profile.heads else []
-        table.add_row(*cells, with_interval(_of(row, "effect")))
+        table.add_row(*cells, with_interval(_of(row, "effect", floor)))
     shown = min(MOST_COLUMNS, len(frame))
     return [table, "", f"The {shown} largest of {len(frame)} mean effects; --out writes all."]
 
@@ -248,9 +250,9 @@ def attribution_table(profile: "AttributionProfile", most: int) -> Parts:
     return [table, "", *analysis("attribution").sentences(profile, shown=most)]
 
 
-def _of(row: Mapping[Any, Any], name: str) -> Interval:
+def _of(row: Mapping[Any, Any], name: str, floor: float = 0.0) -> Interval:
     """A row's number with its interval."""
-    return Interval(value=row[name], low=row["low"], high=row["high"])
+    return Interval(value=row[name], low=row["low"], high=row["high"], floor=floor)
 
 
 def circuit_table(result: "CircuitResult") -> Parts:
@@ -260,8 +262,11 @@ def circuit_table(result: "CircuitResult") -> Parts:
     rows = result.mean_frame().set_index("patched")
     table = Table(box=None, pad_edge=False)
     table.add_column("patched", no_wrap=True, style="bold")
+    # For the intervals of all there is no room; the files have those of the parts.
+    unknown = float("nan")
+    parts = dict(zip(result.fractions[1:], part_names(result.outcome.intended), strict=False))
     heads = {
-        "logit_diff": "logit difference", "transferred": "transferred",
+        "logit_diff": "logit difference", "transferred": "transferred", **parts,
         "brought": "source's answer", "success": "success",
     }  # fmt: skip
     for head in heads.values():
@@ -270,7 +275,15 @@ def circuit_table(result: "CircuitResult") -> Parts:
         if key in rows.index:
             row = rows.loc[key].astype(float).to_dict()
             cells = [
-                with_interval(Interval(value=row[c], low=row[f"{c}_low"], high=row[f"{c}_high"]))
+                with_interval(
+                    Interval(
+                        value=row[c],
+                        low=unknown if c in parts else row[f"{c}_low"],
+                        high=unknown if c in parts else row[f"{c}_high"],
+                        # The logit difference itself is a level, no effect.
+                        floor=0.0 if c == "logit_diff" else result.outcome.floor_of(c),
+                    )
+                )
                 for c in heads
             ]
             table.add_row(Text(name), *cells)

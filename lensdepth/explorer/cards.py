@@ -104,6 +104,13 @@ def _sweep(screen: Screen) -> tuple[Card, ...]:
                 told="ablation",
                 click="curve",
             ),
+            Card(
+                "made-of",
+                "What the transferred fraction is made of",
+                swap,
+                draw="plot_made_of",
+                slow=True,
+            ),
         )
     if screen.sweep == "steer":
         steering = ask("steering", "steering_sweep", model, pairs)

@@ -14,7 +14,7 @@ from lensdepth.explorer.state import LONGEST_PROMPT, PAIRS, Offers
 CARDS = {
     "read": ("map", "next", "cell"),
     "poke": ("pick", "predictions", "trajectory"),
-    "sweep": ("patch", "patch-map", "ablation", "steering"),
+    "sweep": ("patch", "patch-map", "ablation", "made-of", "steering"),
     "circuit": ("attribution", "heads", "attention", "components"),
     "compare": ("both", "first", "second"),
     "keep": (),

@@ -62,6 +62,12 @@ NOTES = {
         "the source's answer along? 0 is the base run, 1 the source run. Dashed curves are "
         "controls that move as far in a random direction, or take a random norm."
     ),
+    "made-of": (
+        "The logit difference moves when the source's answer rises and when the base's falls; gain "
+        "and loss add up to the transferred fraction. An edit that gains little and loses much has "
+        "disturbed the prediction and not replaced it; success says how often the source's answer "
+        "then comes first."
+    ),
     "steering": (
         "The mean state of all prompts with one answer less that of all with another is a "
         "direction. Added at the input token it should make the model read another input; added "

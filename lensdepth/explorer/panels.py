@@ -162,6 +162,8 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
     row, base, control = rows[scope], rows["base"], rows.get(f"{scope} control")
     facts = [
         ("Transferred fraction", "transferred", number, "", "0 base, 1 source"),
+        ("Target gain", "target_gain", number, "", "of it: source's answer up"),
+        ("Foil loss", "foil_loss", number, "", "of it: base's answer down"),
         ("Change of logit difference", "effect", change, " nats", "towards the source is +"),
         ("KL(base ‖ edited)", "kl", number, " nats", "how much of the base prediction is gone"),
     ]
@@ -214,4 +216,6 @@ def outcome_of(found: Intervention, focus: str) -> str:
     said = f"{signed(str(row['top1']))} {number(row['p_top1'])}"
     if not math.isnan(row["transferred"]):
         said += f", transferred {number(row['transferred'])}"
+    if not math.isnan(row["target_gain"]):
+        said += f" (gain {number(row['target_gain'])}, loss {number(row['foil_loss'])})"
     return f"{SCOPES[focus][0].lower()}: {said}, KL {number(row['kl'])} nats"

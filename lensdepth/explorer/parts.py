@@ -19,6 +19,7 @@ TITLES = {
     "patch": "Input against output",
     "patch-map": "Every token at every depth",
     "ablation": "Direction against norm",
+    "made-of": "What the transferred fraction is made of",
     "steering": "Steering at the input and at the output",
     "attribution": "What each part adds to the answer",
     "heads": "Patching heads one by one",

@@ -46,7 +46,7 @@ def linear_cka(
 
 
 def procrustes(
-    x: Float[Tensor, "depth sample d_model"], *, units: Units, n_resamples: int, seed: int
+    x: Float[Tensor, "depth sample d_model"], *, units: Units = (), n_resamples: int, seed: int
 ) -> tuple[Map, Map, Map, Map]:
     """Share of variance that the best rotation and scale give: (value, low, high, chance).
 

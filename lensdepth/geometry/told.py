@@ -4,11 +4,13 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.curves import Curve, estimate
-from lensdepth.telling.depths import at_depth
+from lensdepth.telling.depths import at_depth, before_last
 from lensdepth.telling.numbers import Interval, counted, p_value
 from lensdepth.telling.plain import Json, to_json
 
@@ -79,13 +81,12 @@ def sentences(profile: "GeometryProfile") -> list[str]:
     )
     rank = profile.effective_rank
     if not rank.isnan().all():
-        most = int(rank.nan_to_num(-1).argmax())
+        most = int(rank[:n_layers].nan_to_num(-1).argmax())
         end = value_at(profile, "effective_rank", n_layers)
         said.append(
             f"The states of different prompts spread over most dimensions at "
             f"{at_depth(most, n_layers)}, with an effective rank of "
-            f"{value_at(profile, 'effective_rank', most)}"
-            + ("." if most == n_layers else f"; at the end it is {end}.")
+            f"{value_at(profile, 'effective_rank', most)}" + f"; at the end it is {end}."
         )
     said += _flat(profile)
     step = profile.of("cka").value
@@ -117,7 +118,7 @@ def coupling_verdict(profile: "GeometryProfile") -> str:
             "Whether angles follow predictions is not defined here: either the states or the "
             "predictions do not differ between prompts."
         )
-    peak = int(rho.abs().nan_to_num(-1).argmax())
+    peak = peak_of(rho, profile.n_layers)
     p = holm_p(profile, "angle_js")[peak]
     where = at_depth(peak, profile.n_layers)
     tested = int((~rho.isnan()).sum())
@@ -126,7 +127,8 @@ def coupling_verdict(profile: "GeometryProfile") -> str:
     if p >= 0.05:
         text = (
             f"At no depth do angles between states follow the differences between predictions "
-            f"beyond chance; the strongest rank correlation is {coupling} at {where} ({corrected})."
+            f"beyond chance, the last left aside; the strongest rank correlation is {coupling} at "
+            f"{where} ({corrected})."
         )
     elif rho[peak] > 0:
         text = (
@@ -148,7 +150,7 @@ def _held(profile: "GeometryProfile") -> list[str]:
     """Angles with norms held, norms with angles held, where angles follow the predictions most."""
     if profile.angle_js.isnan().all():
         return []
-    peak = int(profile.angle_js.abs().nan_to_num(-1).argmax())
+    peak = peak_of(profile.angle_js, profile.n_layers)
     angle, norm = (
         value_at(profile, name, peak) for name in ("angle_js_given_norm", "norm_js_given_angle")
     )
@@ -167,6 +169,8 @@ def _context(profile: "GeometryProfile") -> list[str]:
     task = profile.provenance.task
     rho = torch.stack([profile.of(f"norm_{name}").value for name in profile.contexts])
     p = torch.stack([profile.of(f"norm_{name}").p for name in profile.contexts]).double()
+    # Depth L, whose states are what is read, decides no sentence.
+    rho[:, profile.n_layers] = torch.nan
     defined = ~rho.isnan()
     if not defined.any():
         return []
@@ -189,6 +193,13 @@ def _context(profile: "GeometryProfile") -> list[str]:
         f"{p_value(float(corrected[row, depth]))} after Holm's correction over {tests}; angles "
         f"follow it by {angle} there."
     ]
+
+
+def peak_of(rho: Float[Tensor, " depth"], n_layers: int) -> int:
+    """Where a correlation is strongest before depth L, whose states give the predictions by
+    arithmetic; L itself where it is defined nowhere else."""
+    at = [i for i in before_last(range(len(rho)), n_layers) if not rho[i].isnan()]
+    return max(at, key=lambda i: float(rho[i].abs()), default=n_layers)
 
 
 def value_at(profile: "GeometryProfile", measure: str, depth: int) -> Interval:

@@ -129,6 +129,32 @@ class Intervention:
         )[:, 0]
 
     @property
+    def target_gain(self) -> Float[Tensor, " run"]:
+        """The part of the transferred fraction by which the source's answer rose."""
+        return self._part(self.target, self.foil, 1.0)
+
+    @property
+    def foil_loss(self) -> Float[Tensor, " run"]:
+        """The part by which the base's answer fell: erased, whatever came in its place."""
+        return self._part(self.foil, self.target, -1.0)
+
+    def _part(self, answer: int | None, other: int | None, sign: float) -> Float[Tensor, " run"]:
+        if "source" not in self.runs or answer is None or other is None or answer == other:
+            return torch.full_like(self.logit_diffs, torch.nan)
+        tokens = (torch.full((len(self.runs),), token) for token in (answer, other))
+        # Log-probabilities are logits but for a shift, which falls out.
+        ahead = metrics.answer_logit(self.log_probs, *tokens)
+        way = self.logit_diffs[self.index("source")] - self.logit_diffs[:1]
+        return metrics.share_of_way(sign * (ahead - ahead[0])[:, None], way)[:, 0]
+
+    @property
+    def success(self) -> Float[Tensor, " run"]:
+        """1 where the most likely token is the source's answer; NaN where there is none."""
+        if self.target is None:
+            return torch.full_like(self.logit_diffs, torch.nan)
+        return (self.log_probs.argmax(-1) == self.target).float()
+
+    @property
     def flip(self) -> Float[Tensor, " run"]:
         """1 where the most likely token is not the base run's."""
         top = self.log_probs.argmax(-1)
@@ -161,6 +187,9 @@ class Intervention:
                 "logit_diff": self.logit_diffs.tolist(),
                 "effect": self.effect.tolist(),
                 "transferred": self.transferred.tolist(),
+                "target_gain": self.target_gain.tolist(),
+                "foil_loss": self.foil_loss.tolist(),
+                "success": self.success.tolist(),
                 "kl": self.kl.tolist(),
                 "flip": self.flip.tolist(),
             }

@@ -95,4 +95,5 @@ def compare_local_global(
         direct=None if repair is None else repair.direct,
         total=None if repair is None else repair.total,
         total_at_base_scale=None if repair is None else repair.total_at_base_scale,
+        floor=read.floor_of(read.metrics[0]),
     )

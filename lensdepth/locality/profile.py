@@ -17,7 +17,8 @@ from lensdepth.stats import statistic_interval
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
 from lensdepth.telling.curves import estimate
-from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.depths import before_last, depth_columns
+from lensdepth.telling.names import has_blocks
 from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class LocalityProfile:
     """Total effect on the logit difference; `local`, where that is the metric."""
     total_at_base_scale: Float[Tensor, "pair depth"] | None
     """The same, were the final norm's scale that of the base run."""
+    floor: float = 0.0
+    """Size below which an effect is rounding, in the metric's unit; 0 in results that lack it."""
 
     @property
     def n_layers(self) -> int:
@@ -73,9 +76,25 @@ class LocalityProfile:
 
     @property
     def best_depth(self) -> int:
-        """Depth whose mean local effect goes furthest in the direction of the global one."""
-        sign = torch.sign(self.whole.nanmean())
-        return int(self.depths[int((sign * self.local.nanmean(0)).argmax())])
+        """Depth whose mean local effect goes furthest in the direction of the global one.
+
+        Never depth L: the whole state there is all that is read.
+        """
+        sign, at = torch.sign(self.whole.nanmean()), self.judged
+        return int(self.depths[at[int((sign * self.local[:, at].nanmean(0)).argmax())]])
+
+    @property
+    def judged(self) -> list[int]:
+        """Indices into `depths` that summaries compare: all but a whole state at depth L."""
+        places = self.depths + has_blocks(self.stream)
+        whole = self.stream in ("resid_pre", "resid_post")
+        return before_last(places.tolist(), self.n_layers) if whole else list(range(len(places)))
+
+    @property
+    def holds_last_state(self) -> bool:
+        """Whether the window holds a whole state at depth L, so that its effect at the last token
+        follows by construction."""
+        return len(self.judged) < len(self.depths)
 
     def sufficiency(self, *, n_resamples: int = 1000, seed: int = 0) -> Interval:
         """Local sufficiency max e(l) / E(W), of means over pairs.
@@ -90,7 +109,7 @@ class LocalityProfile:
 
         return statistic_interval(
             share,
-            self.local.numpy(),
+            self.local[:, self.judged].numpy(),
             self.whole.numpy(),
             units=self.provenance.units,
             n_resamples=n_resamples,
@@ -138,13 +157,16 @@ class LocalityProfile:
             )
         return self.depths.tolist().index(depth)
 
+    def _mean(self, values: Float[Tensor, " pair"]) -> Interval:
+        return estimate(values, self.provenance.units, floor=self.floor)
+
     def summary(self) -> dict[str, object]:
         """The comparison in numbers; intervals are over pairs."""
         best = self.best_depth
         return {
             "window": self.depths.tolist(),
-            "whole": estimate(self.whole, units=self.provenance.units),
-            "gap": estimate(self.gap, units=self.provenance.units),
+            "whole": self._mean(self.whole),
+            "gap": self._mean(self.gap),
             "best_depth": best,
             "sufficiency": self.sufficiency(),
             "undone_at_best": self.undone(best),
@@ -153,14 +175,18 @@ class LocalityProfile:
 
     def describe(self) -> str:
         """The same in words."""
-        best, units = self.best_depth, self.provenance.units
-        whole, gap = estimate(self.whole, units), estimate(self.gap, units)
+        best, whole, gap = self.best_depth, self._mean(self.whole), self._mean(self.gap)
         place = f"{'depth' if self.stream == 'resid_pre' else 'block'} {best}"
         kind = "neither synergy nor redundancy is seen"
         if not np.isnan(gap.low) and gap.low > 0:
             kind = "the depths work together (synergy)"
         elif not np.isnan(gap.high) and gap.high < 0:
             kind = "the depths do the same work again (redundancy)"
+        if self.holds_last_state:
+            kind = (
+                f"depth {self.n_layers} is among them, whose state is what is read, so that this "
+                f"is arithmetic; leave it out"
+            )
         said = [
             f"All {len(self.depths)} depths together change {self.metric} by {whole}.",
             f"The best single one, {place}, reaches {self.sufficiency()} of that.",

@@ -31,6 +31,7 @@ def curves(profile: "LocalityProfile") -> list[Curve]:
             units=profile.provenance.units,
             depths=profile.depths.numpy() + has_blocks(profile.stream),
             dashed=key == "direct",
+            floor=profile.floor,
         )
         for key, name, values, role in drawn
         if values is not None
@@ -54,7 +55,7 @@ def summary(profile: "LocalityProfile") -> Json:
 def sentences(profile: "LocalityProfile") -> list[str]:
     """The whole, the best single block, how effects add up, and what later blocks make of it."""
     best = profile.best_depth
-    whole = estimate(profile.whole, profile.provenance.units)
+    whole = estimate(profile.whole, profile.provenance.units, floor=profile.floor)
     alone = profile.sufficiency().percent
     n, places = len(profile.depths), "blocks" if has_blocks(profile.stream) else "depths"
     what = "logit difference" if profile.metric == "logit_diff" else profile.metric
@@ -91,7 +92,7 @@ def _whole_way(profile: "LocalityProfile") -> str:
 
 def _adding_up(profile: "LocalityProfile") -> str:
     units = profile.provenance.units
-    gap, unit = estimate(profile.gap, units), _unit(profile)
+    gap, unit = estimate(profile.gap, units, floor=profile.floor), _unit(profile)
     if not gap.known or gap.low <= 0 <= gap.high:
         return f"Single effects add up to the whole as far as can be told (gap {gap}{unit})."
     of_whole = percent(abs(gap.value / estimate(profile.whole, units).value))
@@ -113,7 +114,8 @@ def _direct(profile: "LocalityProfile", best: int) -> str:
         return "What of it goes straight into the readout is not known here."
     at = profile.depths.tolist().index(best)
     direct, total = (
-        estimate(x[:, at], units=profile.provenance.units) for x in (profile.direct, profile.total)
+        estimate(values[:, at], profile.provenance.units, floor=profile.floor)
+        for values in (profile.direct, profile.total)
     )
     return (
         f"Of {'block' if has_blocks(profile.stream) else 'depth'} {best}'s effect of {total}"

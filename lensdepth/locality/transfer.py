@@ -12,7 +12,7 @@ from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
-from lensdepth.outcome import Effects, Label
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -24,6 +24,7 @@ from lensdepth.sweep.roles import Mode
 from lensdepth.sweep.runs import Run
 from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.fractions import Fraction, axis_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,29 +95,42 @@ class TransferProfile:
         """Transferred fraction of the metric: 0 at the base run, 1 at the source run."""
         return self.outcome.transferred()
 
+    @property
+    def target_gain(self) -> Float[Tensor, "pair taken inserted"]:
+        """The part of it by which the source's answer rose."""
+        return self.outcome.target_gain
+
+    @property
+    def foil_loss(self) -> Float[Tensor, "pair taken inserted"]:
+        """The part by which the base's answer fell."""
+        return self.outcome.foil_loss
+
     def to_frame(self) -> "pd.DataFrame":
         """One row a pair, depth taken from and depth inserted at; `depth` is the latter."""
         frame = self.outcome.to_frame(self.stream, self.n_layers)
         places = frame["inserted"].to_numpy()
         return frame.assign(**depth_columns(places, self.n_layers))
 
-    def plot(self) -> "Figure":
-        """Mean transferred fraction by depth taken (up) and depth inserted (across)."""
+    def plot(self, effect: Fraction = "transferred") -> "Figure":
+        """Mean transferred fraction, or a part of it, by depth taken (up) and inserted (across)."""
         from lensdepth import stats
         from lensdepth.heatmaps import depth_axis, effect_heatmap
         from lensdepth.telling.names import position_name
 
-        mean, low, high = stats.mean_interval(self.transferred.numpy(), units=self.provenance.units)
+        mean, low, high = stats.mean_interval(self.of(effect).numpy(), units=self.provenance.units)
         axis = depth_axis(self.depths.tolist(), self.n_layers, stream=self.stream)
         return effect_heatmap(
             mean,
             rows=axis.of("taken"),
             columns=axis.of("put in"),
             title=f"Cross-depth transfer, {position_name(self.position)}",
-            unit=f"transferred fraction of {self.metric}",
+            unit=f"transferred fraction of {self.metric}"
+            if effect == "transferred"
+            else axis_title(effect, self.outcome.intended),
             signs=("away from the source", "towards the source"),
             low=low,
             high=high,
+            floor=self.outcome.floor_of(effect),
         )
 
     def save(self, path: str | Path) -> None:
@@ -168,6 +182,7 @@ def transfer_matrix(
     options = Options(
         caller="transfer_matrix",
         metric=metric,
+        also=ANSWERS if metric == "logit_diff" else (),
         mode=mode,
         engine=engine,
         batch_size=batch_size,

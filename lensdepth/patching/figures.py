@@ -43,4 +43,5 @@ def effect_map(profile: "PatchProfile") -> "Figure":
         signs=(words.less, words.more),
         low=None if np.isnan(low).all() else low,
         high=None if np.isnan(high).all() else high,
+        floor=profile.outcome.floor_of(profile.metric),
     )

@@ -142,6 +142,20 @@ class PatchProfile:
         """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
         return self._headless(self.outcome.at(control=MAIN).transferred())
 
+    @property
+    def target_gain(
+        self,
+    ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
+        """The part of it by which the source's answer rose: what was brought along."""
+        return self._headless(self.outcome.at(control=MAIN).target_gain)
+
+    @property
+    def foil_loss(
+        self,
+    ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
+        """The part by which the base's answer fell: what was erased."""
+        return self._headless(self.outcome.at(control=MAIN).foil_loss)
+
     def efficacy(self, position: str, *, control: str | None = None) -> Float[Tensor, "pair depth"]:
         """Success at one position: the profile that `find_transition` and `find_crossing` take.
 
@@ -205,13 +219,13 @@ class PatchProfile:
             return self.heatmap()
         from lensdepth import plotting
         from lensdepth.patching.told import efficacy_curves
-        from lensdepth.telling.names import metric_words, stream_name
+        from lensdepth.telling.names import stream_name, success_words
 
         return plotting.depth_figure(
             efficacy_curves(self),
             n_layers=self.n_layers,
             title=f"Patching one state: {stream_name(self.stream)}",
-            y_title=metric_words("success").unit,
+            y_title=success_words(self.provenance).unit,
             y_range=(-0.03, 1.03),
         )
 

@@ -6,7 +6,7 @@ cross, control passes from the input to the output (claim C2).
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -19,7 +19,7 @@ from lensdepth.arguments import checked, renamed
 from lensdepth.bounds import bounded
 from lensdepth.edits import SWAPS, named_edit
 from lensdepth.model import DepthModel
-from lensdepth.outcome import Effects
+from lensdepth.outcome import ANSWERS, Effects
 from lensdepth.patching.attribution import estimate, rank_agreement
 from lensdepth.patching.profile import MAIN, WHOLE, PatchProfile
 from lensdepth.replay.plan import Engine
@@ -50,7 +50,7 @@ from lensdepth.tasks.task import Task
 
 Control = Literal["shuffled_source", "random_site"]
 Method = Literal["exact", "attribution"]
-ALSO: tuple[str, ...] = ("success", "kl")
+ALSO: tuple[str, ...] = ("success", "kl", *ANSWERS)
 CONTROLS: tuple[Control, ...] = ("shuffled_source",)
 
 
@@ -287,13 +287,7 @@ class Grid:
             n_numbers=self.n_numbers, description="estimating",
         )  # fmt: skip
         values_of = rearrange(read.beside["values"], "d s h p -> 1 1 p d s h")
-        return Effects(
-            metrics=read.effects.metrics,
-            coords=read.effects.coords,
-            values=values_of,
-            base=read.beside["base"][None],
-            source=read.effects.source,
-        )
+        return replace(read.effects, values=values_of, base=read.beside["base"][None])
 
     def verified(
         self, estimated: Effects, n: int

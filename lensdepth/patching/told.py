@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from lensdepth import stats
 from lensdepth.colours import PALETTE
 from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
+from lensdepth.telling.depths import before_last
+from lensdepth.telling.fractions import FRACTIONS, fraction_name
 from lensdepth.telling.names import at_position, has_blocks, position_name
 from lensdepth.telling.numbers import tiny
 from lensdepth.telling.plain import Json, to_json
@@ -33,18 +35,21 @@ def efficacy_curves(profile: "PatchProfile") -> list[Curve]:
 
 
 def curves(profile: "PatchProfile") -> list[Curve]:
-    """Efficacy, its controls and the transferred fraction at each position."""
+    """Efficacy, its controls, and the transferred fraction with its parts at each position."""
+    shown = FRACTIONS if profile.outcome.has_gains else FRACTIONS[:1]
     return efficacy_curves(profile) + [
         edited_curve(
             position,
-            profile.transferred[:, :, i],
-            key=f"{position}_transferred",
+            getattr(profile, name)[:, :, i],
+            key=f"{position}_{name}",
             role=position if position in PALETTE else "full",
             units=profile.provenance.units,
             depths=profile.depths.numpy() + has_blocks(profile.stream),
-            unit="transferred fraction",
+            unit=fraction_name(name, profile.outcome.intended),
+            floor=profile.outcome.floor_of(name),
         )
         for i, position in enumerate(profile.positions)
+        for name in shown
     ]
 
 
@@ -60,8 +65,11 @@ def summary(profile: "PatchProfile", *, curves: "PatchProfile | None" = None) ->
     mean, low, high = stats.mean_interval(profile.effects.numpy(), units=profile.provenance.units)
     found: Json = {
         "efficacy": {name: mean_curve(named.efficacy(name)) for name in efficacy},
-        "transferred": {
-            name: mean_curve(named.transferred[:, :, i]) for i, name in enumerate(efficacy)
+        **{
+            part: {
+                name: mean_curve(getattr(named, part)[:, :, i]) for i, name in enumerate(efficacy)
+            }
+            for part in (FRACTIONS if named.outcome.has_gains else FRACTIONS[:1])
         },
         "effects": {
             "metric": profile.metric,
@@ -92,24 +100,27 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
         verdicts: sentences on where its curves cross, which go in front.
     """
     depths = (profile.depths + has_blocks(profile.stream)).tolist()
+    # The whole state at depth L is what is read; what blocks write into it is not.
+    whole = profile.stream in ("resid_pre", "resid_post")
+    at = before_last(depths, profile.n_layers) if whole else list(range(len(depths)))
     ends = []
     for position in profile.positions:
         efficacy = profile.efficacy(position)
         early, late = (
             estimate(efficacy[:, i], units=profile.provenance.units, share=True).percent
-            for i in (0, -1)
+            for i in (at[0], at[-1])
         )
         ends.append(
-            f"{at_position(position)} in {early} of the pairs at depth {depths[0]} and "
-            f"{late} at depth {depths[-1]}"
+            f"{at_position(position)} in {early} of the pairs at depth {depths[at[0]]} and "
+            f"{late} at depth {depths[at[-1]]}"
         )
     said = [*verdicts, f"The source's state brings about the source's answer {'; '.join(ends)}."]
     if profile.control_success is None:
         said.append("There is no control with another pair's state: that takes two pairs.")
     else:
-        mean = profile.control_success.nanmean(0)
-        row, column = divmod(int(mean.argmax()), mean.shape[1])
-        units = profile.provenance.units
+        mean = profile.control_success[:, at].nanmean(0)
+        row, column = divmod(int(mean.nan_to_num(-1.0).argmax()), mean.shape[1])
+        row, units = at[row], profile.provenance.units
         most = estimate(profile.control_success[:, row, column], units, share=True)
         own = estimate(profile.efficacy(profile.positions[column])[:, row], units, share=True)
         said.append(

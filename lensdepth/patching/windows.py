@@ -23,7 +23,7 @@ from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
-from lensdepth.outcome import Effects, Label
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -107,6 +107,16 @@ class WindowProfile:
         return self.outcome.transferred()
 
     @property
+    def target_gain(self) -> Float[Tensor, "pair first last"]:
+        """The part of it by which the source's answer rose."""
+        return self.outcome.target_gain
+
+    @property
+    def foil_loss(self) -> Float[Tensor, "pair first last"]:
+        """The part by which the base's answer fell."""
+        return self.outcome.foil_loss
+
+    @property
     def local(self) -> Float[Tensor, "pair depth"]:
         """Effects of single depths."""
         return self.effects.diagonal(dim1=1, dim2=2)
@@ -161,6 +171,7 @@ class WindowProfile:
             signs=(words.less, words.more),
             low=low,
             high=high,
+            floor=self.outcome.floor_of(self.metrics[0]),
         )
 
     def save(self, path: str | Path) -> None:
@@ -185,7 +196,7 @@ def patch_windows(
     position: LinePosition = "prediction",
     max_width: int | None = None,
     metric: str | Metric = "logit_diff",
-    also: Sequence[str | Metric] = (),
+    also: Sequence[str | Metric] = ANSWERS,
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
     engine: Engine = "auto",
@@ -202,7 +213,8 @@ def patch_windows(
         position: a name, an index, or a span.
         max_width: leave out windows of more depths than this.
         metric: one of METRICS, or a function.
-        also: further metrics that are read off the same runs.
+        also: further metrics that are read off the same runs. `()` with `logit_diff` reads two
+            columns of the unembedding and not the whole vocabulary.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
         edit: one of `lensdepth.edits.SWEPT` or a function. Edits at later depths act on what
             earlier ones produced.

@@ -11,7 +11,7 @@ from lensdepth.analyses import analysis
 from lensdepth.plotting import Panel, Zone
 from lensdepth.report.measured import Measured
 from lensdepth.telling.curves import Curve
-from lensdepth.telling.names import metric_words
+from lensdepth.telling.names import success_words
 from lensdepth.transition.crossing_result import Crossing
 from lensdepth.transition.result import Transition
 
@@ -64,7 +64,7 @@ def story_panels(findings: Measured) -> list[Panel]:
         result = getattr(findings, key)
         if result is not None:
             curves = [c for c in curves_of(key, result) if c.key.endswith(ending)]
-            title = f"{analysis(key).title}: {metric_words('success').unit}"
+            title = f"{analysis(key).title}: {success_words(result.provenance).unit}"
             panels.append(Panel(title=title, curves=curves, y_range=SHARE))
     if findings.ablation is not None:
         curves = [c for c in curves_of("ablation", findings.ablation) if c.key in SWAPPED]

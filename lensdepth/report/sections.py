@@ -169,6 +169,15 @@ def _section(findings: Measured, analysis: Analysis) -> Section:
 def _exhibits(findings: Measured, key: str) -> list[Exhibit]:
     if key == "lens":
         return [_token_map(findings)]
+    if key == "ablation" and findings.ablation is not None and findings.ablation.outcome.has_gains:
+        return [
+            Exhibit(
+                key="made_of",
+                title="What the transferred fraction is made of",
+                note=NOTES["made_of"],
+                figure=findings.ablation.plot_made_of(),
+            )
+        ]
     if key == "geometry" and findings.geometry is not None:
         return _geometry_exhibits(findings.geometry)
     return []

@@ -12,6 +12,7 @@ from lensdepth.lens.told import accuracy
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import measured_step
+from lensdepth.telling.names import part_names
 from lensdepth.telling.numbers import counted, number, p_value, percent
 from lensdepth.transition import told as switches
 from lensdepth.transition.compare import OrderComparison
@@ -34,6 +35,13 @@ NOTES = {
         "next if it stopped there; the colour is the divergence from what it says in the end, so "
         "that pale cells have settled. A token that occurs twice has two columns. Point at a cell "
         "for its five likeliest tokens."
+    ),
+    "made_of": (
+        "The logit difference moves when the source's answer rises and when the base's falls; gain "
+        "and loss add up to the transferred fraction above. Each answer's logit is taken against "
+        "all tokens that are no answer. An edit that gains little and loses much has disturbed the "
+        "prediction and not replaced it; below stands how often the source's answer then comes "
+        "first."
     ),
     "cka": (
         "Each cell compares two depths: do prompts that lie close together at one lie close at the "
@@ -157,18 +165,25 @@ def key_numbers(
     if transition is not None:
         numbers.append(_place("Logit lens switches", transition, n_layers))
     if ablation is not None and (index := ablated.judged_index(ablation)) is not None:
-        direction, norm, control = (
+        direction, norm = (
             estimate(
                 ablation.of("transferred", edit=edit, **FIRST)[:, index],
                 ablation.provenance.units,
             )
-            for edit in ("direction", "norm", "random_direction")
+            for edit in ("direction", "norm")
         )
+        control = ablation.one("random_direction", index)
         stretch = (ablation.norm_ratio[:, index, 0] - 1).abs().nanmedian().item()
         detail = (
             f"of the logit difference at depth {ablation.depths[index]}; a random direction moves "
-            f"{number(control.value)}"
+            f"{number(float(control.transferred().nanmean()))}"
         )
+        if control.has_gains:
+            gain, loss = part_names(control.intended)
+            detail += (
+                f" ({gain} {number(float(control.target_gain.nanmean()))}, {loss} "
+                f"{number(float(control.foil_loss.nanmean()))})"
+            )
         if stretch < ablated.WEAK:
             detail += f", and norms were changed by {percent(stretch)} only"
         numbers.append(
@@ -179,7 +194,7 @@ def key_numbers(
             )
         )
     if geometry is not None and not geometry.angle_js.isnan().all():
-        peak = int(geometry.angle_js.abs().nan_to_num(-1).argmax())
+        peak = shaped.peak_of(geometry.angle_js, geometry.n_layers)
         coupling = shaped.value_at(geometry, "angle_js", peak)
         p = shaped.holm_p(geometry, "angle_js")[peak]
         numbers.append(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lensdepth import plotting
 from lensdepth.telling.curves import edited_curve
-from lensdepth.telling.names import SCOPES, metric_words
+from lensdepth.telling.names import SCOPES, success_words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -41,6 +41,6 @@ def efficacy_figure(
         curves,
         n_layers=profile.n_layers,
         title=f"Steering {SCOPES[scope]}, {PARTS[edit]}",
-        y_title=metric_words("success").unit,
+        y_title=success_words(profile.provenance).unit,
         y_range=(-0.03, 1.03),
     )

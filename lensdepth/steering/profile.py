@@ -8,16 +8,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked, say_arrays_go
-from lensdepth.outcome import Effects, Label
+from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
 from lensdepth.sweep.roles import Mode
+from lensdepth.telling.fractions import FRACTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-ALSO: tuple[str, ...] = ("success", "answer_probability", "kl_to_source", "flip")
+ALSO: tuple[str, ...] = ("success", "answer_probability", "kl_to_source", "flip", *ANSWERS)
 
 OWNER = "SteeringProfile"
 
@@ -149,6 +150,12 @@ class SteeringProfile:
         return self.outcome.of("flip", owner=OWNER)
 
     @property
+    def fractions(self) -> tuple[str, ...]:
+        """What `of` has besides the metrics: the transferred fraction of the logit difference, and
+        its parts, the source's answer gained and the base's lost; none where they were not read."""
+        return FRACTIONS if self.outcome.has_gains else ()
+
+    @property
     def n_folds(self) -> int:
         """Parts that the prompts were split into, balanced in labels."""
         return int(self.folds.max()) + 1
@@ -191,8 +198,8 @@ class SteeringProfile:
         self, position: str, *, edit: str = "full", scope: str | None = None
     ) -> Float[Tensor, "pair depth"]:
         """Change of the main metric there, as a share of the mean distance of the runs."""
-        labels = {"position": position, "edit": edit, "scope": scope or self.scopes[0]}
-        return self.outcome.pick(self.outcome.moved(), owner="SteeringProfile", **labels)
+        at = {"edit": edit, "scope": scope, "position": position}
+        return self.outcome.pick(self.outcome.moved(), owner=OWNER, **at)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row an edit, scope, position, depth and pair."""

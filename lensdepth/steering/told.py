@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
+from lensdepth.telling.depths import before_last
 from lensdepth.telling.names import CONTROLS, at_position, position_name
 from lensdepth.telling.numbers import counted
 from lensdepth.telling.plain import Json, to_json
@@ -62,6 +63,7 @@ def summary(profile: "SteeringProfile") -> Json:
                     "efficacy": by_edit("success", scope),
                     "probability": by_edit("answer_probability", scope),
                     "kl_to_source": by_edit("kl_to_source", scope),
+                    **{name: by_edit(name, scope) for name in profile.fractions},
                 }
                 for scope in profile.scopes
             },
@@ -80,12 +82,19 @@ def summary(profile: "SteeringProfile") -> Json:
     )
 
 
+def best_depth(profile: "SteeringProfile", position: str) -> int:
+    """Index of the depth where steering works most often, before depth L, where it writes the
+    answer straight into the readout."""
+    at = before_last(profile.depths.tolist(), profile.n_layers)
+    return at[int(profile.efficacy(position)[:, at].mean(0).argmax())]
+
+
 def alone(profile: "SteeringProfile") -> str:
     """One sentence on steering at one position, which has no curves to cross."""
     position = profile.positions[0]
     name = "output-centric" if position == "prediction" else "input-centric"
     best = profile.efficacy(position)
-    depth = int(best.mean(0).argmax())
+    depth = best_depth(profile, position)
     most = estimate(best[:, depth], profile.provenance.units, share=True)
     return (
         f"Steering is {name} alone here; it works best at depth {int(profile.depths[depth])}, "
@@ -104,7 +113,7 @@ def sentences(profile: "SteeringProfile", *verdicts: str) -> list[str]:
     said = [first]
     parts, controls = [], []
     for name in profile.positions:
-        depth = int(profile.efficacy(name).mean(0).argmax())
+        depth = best_depth(profile, name)
 
         def works(edit: str, name: str = name, depth: int = depth) -> str:
             return estimate(

@@ -12,17 +12,20 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lensdepth import metrics, polar
+from lensdepth import polar
+from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, Label, axes_in_order
+from lensdepth.progress import unwatched
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.replay.engine import replay, replay_measure
 from lensdepth.replay.plan import Engine
 from lensdepth.sweep.blocks import pair_blocks
+from lensdepth.sweep.floor import Replayed, measure_floor
 from lensdepth.sweep.readings import Metric, PairBlock, check_metrics
 from lensdepth.sweep.roles import Mode, Roles
 from lensdepth.sweep.runs import Run, RunSets
@@ -131,6 +134,7 @@ def run_sweep(
     quiet = None if len(blocks) > 1 else True
     shape = [len(labels) for labels in coords.values()]
     base, source, values, beside = [], [], [], []
+    floor: tuple[float, ...] = ()
     for rows in tqdm(blocks, desc=description, disable=quiet, leave=False):
         block = PairBlock(model=model, roles=roles.of(rows), start=rows.start)
         planned = plan(rows)
@@ -144,6 +148,9 @@ def run_sweep(
             description=description,
         )
         base.append(read[:, 0])
+        if not floor:
+            asked, names = options.asked, options.names
+            floor = measure_floor(block, sets, asked, names, read[:, 0], _unwatched_by(options))
         every = torch.arange(len(block.roles.base))
         source.append(block.read(options.asked, block.source, every))
         values.append(sets.filled(read, shape))
@@ -158,12 +165,38 @@ def run_sweep(
         ),
         base=torch.cat(base, dim=-1),
         source=torch.cat(source, dim=-1),
+        intended="target" if roles.mode == "denoise" else "foil",
+        floor=floor,
     )
     names = beside[0]
     return Swept(
         effects=effects,
         beside={name: torch.cat([part[name] for part in beside], dim=-1) for name in names},
     )
+
+
+def _unwatched_by(options: Options) -> Replayed:
+    """How the floor is measured: as the sweep is, but as no part of what is watched."""
+
+    def replayed(
+        block: PairBlock,
+        sets: Sequence[Sequence[SiteEdit]],
+        only: Bool[Tensor, "set pair"],
+        measure: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        with unwatched():
+            return replay_measure(
+                block.model,
+                block.roles.base,
+                sets,
+                measure,
+                only=only,
+                engine=options.engine,
+                max_memory=options.max_memory,
+                description="measuring the floor",
+            )
+
+    return replayed
 
 
 def _measured(
@@ -202,8 +235,8 @@ def _measured(
 
 def say_undefined(effects: Effects, options: Options) -> None:
     """Say how many pairs have no transferred fraction, so that means are over the others."""
-    base, source = effects.base[0], effects.source[0]
-    n = int(metrics.transferred_fraction(base, base, source).isnan().sum())
+    base = effects.base[0]
+    n = int((~effects.has_way).sum())
     if n:
         logger.warning(
             "%s: base and source have the same %s in %d of %d pairs; these have no transferred "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import metrics
@@ -84,6 +84,18 @@ class RunLogits:
         return self.block.roles.intended[self.pairs]
 
     @property
+    def replaced(self) -> Int[Tensor, " run"]:
+        """The answer of the base run."""
+        return self.block.roles.replaced[self.pairs]
+
+    @property
+    def succeeds(self) -> Bool[Tensor, " run"]:
+        """Whether the source's answer comes first, or before the base's where that is asked."""
+        if self.block.roles.preferred:
+            return metrics.logit_diff(self.logits, self.intended, self.replaced) > 0
+        return metrics.is_top1(self.logits, self.intended)
+
+    @property
     def base(self) -> Float[Tensor, "run d_vocab"]:
         return self.block.base[self.pairs]
 
@@ -121,7 +133,10 @@ METRICS: dict[str, NamedMetric] = {
     "kl_to_source": NamedMetric(read=lambda x: metrics.kl_divergence(x.source, x.logits)),
     "js": NamedMetric(read=lambda x: metrics.js_divergence(x.base, x.logits)),
     "flip": NamedMetric(read=lambda x: ~metrics.is_top1(x.logits, x.base.argmax(-1))),
-    "success": NamedMetric(read=lambda x: metrics.is_top1(x.logits, x.intended)),
+    "success": NamedMetric(read=lambda x: x.succeeds),
+    "preference": NamedMetric(
+        read=lambda x: metrics.logit_diff(x.logits, x.intended, x.replaced) > 0
+    ),
 }
 """Metrics that go by a name.
 
@@ -135,8 +150,14 @@ METRICS: dict[str, NamedMetric] = {
 - `kl_to_source`: KL(source || edited) in nats.
 - `js`: Jensen-Shannon divergence of base and edited run in nats.
 - `flip`: 1 where the most likely token is not the base run's.
-- `success`: 1 where the most likely token is the source run's answer.
+- `success`: 1 where the most likely token is the source run's answer; of pairs kept by preference
+  (`load_task(..., keep="preferred")`), what `preference` says.
+- `preference`: 1 where the source run's answer is likelier than the base run's.
 """
+
+
+SHARES = ("flip", "success", "preference")
+"""Those that are 0 or 1 for each pair, so that rounding does not show in their size."""
 
 
 def check_metrics(asked: Sequence[str | Metric], *, caller: str) -> tuple[str, ...]:

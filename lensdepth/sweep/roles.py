@@ -31,6 +31,9 @@ class Roles:
     source_positions: dict[str, Int[Tensor, " pair"]]
     target: Int[Tensor, " pair"]
     foil: Int[Tensor, " pair"]
+    preferred: bool = False
+    """Whether success means that the source's answer is likelier than the base's, as of pairs that
+    were kept by preference, and not that it is the first choice."""
 
     def of(self, pairs: slice) -> "Roles":
         """The roles of some of the pairs."""
@@ -42,12 +45,18 @@ class Roles:
             source_positions={name: at[pairs] for name, at in self.source_positions.items()},
             target=self.target[pairs],
             foil=self.foil[pairs],
+            preferred=self.preferred,
         )
 
     @property
     def intended(self) -> Int[Tensor, " pair"]:
         """The answer of the source run, which a successful intervention brings about."""
         return self.target if self.mode == "denoise" else self.foil
+
+    @property
+    def replaced(self) -> Int[Tensor, " pair"]:
+        """The answer of the base run."""
+        return self.foil if self.mode == "denoise" else self.target
 
 
 def assign_roles(task: Task, mode: Mode, *, positions: tuple[str, ...], caller: str) -> Roles:
@@ -93,4 +102,5 @@ def assign_roles(task: Task, mode: Mode, *, positions: tuple[str, ...], caller: 
         source_positions=clean if denoise else corrupted,
         target=task.target_ids,
         foil=task.foil_ids,
+        preferred=task.keep == "preferred",
     )

@@ -1,6 +1,6 @@
 """Tasks: pairs of prompts that differ in one place and have different answers."""
 
-from lensdepth.tasks.build import answered_rightly, build_task
+from lensdepth.tasks.build import answered_preferably, answered_rightly, build_task
 from lensdepth.tasks.load import list_tasks, list_templates, load_task
 from lensdepth.tasks.pair import pair_task
 from lensdepth.tasks.rows import Pair
@@ -9,6 +9,7 @@ from lensdepth.tasks.task import Task
 __all__ = [
     "Pair",
     "Task",
+    "answered_preferably",
     "answered_rightly",
     "build_task",
     "list_tasks",

@@ -1,9 +1,9 @@
 """From rows to a task: every token and position that analyses need, found for one model."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import pandas as pd
 import torch
@@ -16,10 +16,8 @@ from lensdepth.tasks.answers import OnMultiToken, is_empty, joining_of, resolve_
 from lensdepth.tasks.joining import Joined, Joining
 from lensdepth.tasks.locate import decoded, find_input, token_at, token_ids, varying_span
 from lensdepth.tasks.rows import Row, listed
-from lensdepth.tasks.task import Task
+from lensdepth.tasks.task import Keep, Task
 from lensdepth.tokens import TokenBatch, has_double_bos
-
-Keep = Literal["all", "correct"]
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +55,9 @@ def build_task(
         name: what the task is called in results and errors.
         seed: kept in the task for provenance.
         on_multi_token: what to do about pairs with an answer that is not one token.
-        keep: "correct" leaves only pairs of which the model answers both prompts rightly.
+        keep: "correct" leaves only pairs of which the model answers both prompts rightly,
+            "preferred" those of which it prefers each prompt's answer to the other's, "wrong"
+            those that are not correct.
         joining: see `load_task`.
         units: see `load_task`.
     Raises:
@@ -70,8 +70,10 @@ def build_task(
         raise ValueError(
             f"{caller}: on_multi_token must be 'error' or 'drop', got {on_multi_token!r}."
         )
-    if keep not in ("all", "correct"):
-        raise ValueError(f"{caller}: keep must be 'all' or 'correct', got {keep!r}.")
+    if keep not in get_args(Keep):
+        raise ValueError(
+            f"{caller}: keep must be {', '.join(map(repr, get_args(Keep)))}, got {keep!r}."
+        )
     if joining not in ("auto", "literal", "space"):
         raise ValueError(
             f"{caller}: joining must be 'auto', 'literal' or 'space', got {joining!r}."
@@ -79,9 +81,9 @@ def build_task(
     if not rows:
         raise ValueError(f"{caller}: there are no prompts.")
     pairs = rows[0].corrupted is not None
-    if keep == "correct" and not pairs:
+    if keep != "all" and not pairs:
         raise ValueError(
-            f"{caller}: keep='correct' needs answers to compare with; this task has plain prompts."
+            f"{caller}: keep={keep!r} needs answers to compare with; this task has plain prompts."
         )
     rows = [replace(row, where=row.where or f"row {i}") for i, row in enumerate(rows)]
     n_drawn = len(rows)
@@ -158,7 +160,7 @@ def build_task(
         unit_columns=None if units is None else tuple(units),
     )
     _check_units(task, caller)
-    return _keep_correct(task, model, caller) if keep == "correct" else task
+    return task if keep == "all" else _kept(task, model, keep, caller)
 
 
 def _check_units(task: Task, caller: str) -> None:
@@ -288,33 +290,75 @@ def answered_rightly(task: Task, model: DepthModel | PromptModel) -> tuple[Tenso
     Raises:
         ValueError: the task has plain prompts alone.
     """
-    if task.corrupted_tokens is None:
-        raise ValueError(
-            f"answered_rightly: task {task.name!r} has plain prompts alone, and no answers."
-        )
-    right = []
-    for tokens, answers in (
-        (task.clean_tokens, task.target_ids),
-        (task.corrupted_tokens, task.foil_ids),
+    return _on_both(
+        task, model, "answered_rightly", lambda logits, own, _: logits.argmax(-1) == own
+    )
+
+
+@checked
+def answered_preferably(task: Task, model: DepthModel | PromptModel) -> tuple[Tensor, Tensor]:
+    """Whether target is likelier than foil on clean, and foil than target on corrupted, by pair.
+
+    Raises:
+        ValueError: the task has plain prompts alone.
+    """
+
+    def prefers(logits: Tensor, own: Tensor, other: Tensor) -> Tensor:
+        rows = torch.arange(len(logits))
+        return logits[rows, own] > logits[rows, other]
+
+    return _on_both(task, model, "answered_preferably", prefers)
+
+
+def _on_both(
+    task: Task,
+    model: DepthModel | PromptModel,
+    caller: str,
+    judge: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Next-token logits of both prompts judged beside their own and the other prompt's answer."""
+    if task.corrupted_tokens is None or task.target_ids is None or task.foil_ids is None:
+        raise ValueError(f"{caller}: task {task.name!r} has plain prompts alone, and no answers.")
+    found = []
+    for tokens, own, other in (
+        (task.clean_tokens, task.target_ids, task.foil_ids),
+        (task.corrupted_tokens, task.foil_ids, task.target_ids),
     ):
         # In parts, so that the logits of all prompts over a large vocabulary never exist at once.
-        top = torch.cat(
-            [
-                model.logits(tokens[slice(start, start + 32)])[:, -1].argmax(-1).cpu()
-                for start in range(0, len(task), 32)
-            ]
+        parts = [slice(start, start + 32) for start in range(0, len(task), 32)]
+        found.append(
+            torch.cat(
+                [judge(model.logits(tokens[p])[:, -1].cpu(), own[p], other[p]) for p in parts]
+            )
         )
-        right.append(top == answers)
-    return right[0], right[1]
+    return found[0], found[1]
 
 
-def _keep_correct(task: Task, model: PromptModel, caller: str) -> Task:
-    right = answered_rightly(task, model)
-    both = right[0] & right[1]
-    if not both.any():
+def _kept(task: Task, model: PromptModel, keep: Keep, caller: str) -> Task:
+    """The pairs that are answered as asked.
+
+    Raises:
+        ValueError: none is.
+    """
+    sides = (
+        answered_preferably(task, model) if keep == "preferred" else answered_rightly(task, model)
+    )
+    both = sides[0] & sides[1]
+    kept = ~both if keep == "wrong" else both
+    if not kept.any():
+        name, n = shown(model.info.name), len(task)
+        if keep == "wrong":
+            raise ValueError(
+                f"{caller}: the model {name} answers all {n} pairs rightly, so that none is left. "
+                f"Use keep='all' or keep='correct', a harder task or another model."
+            )
+        what = "prefers the right answers in" if keep == "preferred" else "answers"
         raise ValueError(
-            f"{caller}: the model {model.info.name!r} answers none of the {len(task)} pairs "
-            f"rightly (clean prompts {right[0].float().mean():.0%} right, corrupted ones "
-            f"{right[1].float().mean():.0%}). Use keep='all', another task or another model."
+            f"{caller}: the model {name} {what} none of the {n} pairs"
+            f"{'' if keep == 'preferred' else ' rightly'} (clean prompts "
+            f"{sides[0].float().mean():.0%} right, corrupted ones {sides[1].float().mean():.0%}). "
+            f"Use keep='all', another task or another model."
         )
-    return replace(task.select(both), n_wrong=int((~both).sum()))
+    out = int((~kept).sum())
+    counts = {"n_wrong": out} if keep == "correct" else {"n_unkept": out}
+    return replace(task.select(kept), keep=keep, **counts)

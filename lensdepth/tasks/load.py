@@ -16,12 +16,12 @@ from lensdepth.model import DepthModel
 from lensdepth.outside import shown
 from lensdepth.tasks import memory
 from lensdepth.tasks.answers import OnMultiToken, joining_of
-from lensdepth.tasks.build import Keep, PromptModel, build_task
+from lensdepth.tasks.build import PromptModel, build_task
 from lensdepth.tasks.catalogue import TASKS, make_rows
 from lensdepth.tasks.files import looks_like_path, read_rows
 from lensdepth.tasks.joining import Joining
 from lensdepth.tasks.rows import Row
-from lensdepth.tasks.task import Task
+from lensdepth.tasks.task import Keep, Task
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,11 @@ def load_task(
             study's wording, or all of them where no single one stands out.
         on_multi_token: an answer that is not one token for this tokenizer is an error, or its pairs
             are dropped and counted in `n_multi_token`.
-        keep: "correct" keeps the pairs of which the model answers both prompts rightly, and counts
-            the others in `n_wrong`.
+        keep: by the model's own answers: "correct" keeps the pairs of which its first choice is
+            target on the clean and foil on the corrupted prompt, and counts the others in
+            `n_wrong`; "preferred" those with logit(target) > logit(foil) on the clean and the
+            reverse on the corrupted prompt, where success then means preference as well; "wrong"
+            those that are not correct. Both count the others in `n_unkept`.
         joining: how answers follow that are written without a space where one may belong ("...
             January is" and "March"): "literal" or behind a "space". "auto" knows it of the built-in
             tasks; in a file or table in which any answer begins with a space it is "literal", in

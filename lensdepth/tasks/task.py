@@ -6,7 +6,7 @@ prompt and foil on the corrupted one, read at the prediction position (each prom
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,14 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.tasks.columns import label_column
 from lensdepth.tasks.joining import Joined
+from lensdepth.tasks.told import kept
 from lensdepth.tokens import TokenBatch
 from lensdepth.units import Grouping, Units, default_units
+
+Keep = Literal["all", "correct", "preferred", "wrong"]
+"""Pairs by the model's own answers. `correct`: its first choice is target on the clean and foil on
+the corrupted prompt. `preferred`: logit(target) > logit(foil) on the clean one, and the reverse on
+the corrupted one. `wrong`: those that are not correct."""
 
 
 @checked
@@ -58,6 +64,11 @@ class Task:
     n_wrong: int
     """Pairs left out because the model answers one of the two prompts wrongly."""
     seed: int
+    keep: Keep = "all"
+    """Which pairs were kept, by the model's own answers."""
+    n_unkept: int = 0
+    """Pairs left out by another `keep` than "correct": the model does not prefer the answers of
+    one of the two prompts, or answers both rightly."""
     unit_columns: tuple[str, ...] | None = None
     """Labels, `input` and `prompt` by which pairs go together; None for what `units` finds."""
 
@@ -77,6 +88,7 @@ class Task:
             "prompts": self.clean,
             "corrupted": self.corrupted or (),
             "joining": self.joining or "",
+            "pairs": kept(self),
             "units": self.units,
             "labels": self.groupings,
         }

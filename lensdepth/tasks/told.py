@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from lensdepth.provenance import Provenance
 from lensdepth.telling.numbers import counted
 from lensdepth.telling.plain import Json
 
@@ -16,21 +17,55 @@ def noun(task: "Task") -> str:
 
 def counts(task: "Task") -> Json:
     """The counts, under the keys that every summary has."""
+    other = {"keep": task.keep, "unkept": task.n_unkept}
     return {
         "drawn": task.n_drawn,
         "used": len(task),
         "multi_token": task.n_multi_token,
         "wrong": task.n_wrong,
+        **(other if task.keep in UNKEPT else {}),
     }
+
+
+UNKEPT = {"preferred": "not answered preferably", "wrong": "answered rightly"}
+"""Why pairs are left out by `keep`, wrong ones aside."""
+
+
+def kept(task: "Task") -> Json:
+    """The same for a result's provenance, with the kind of pairs that were kept."""
+    return counts(task) | {"keep": task.keep}
 
 
 def left_out(task: "Task") -> str:
     """Why some of those drawn are not used; empty where all are."""
-    reasons = (
-        (task.n_multi_token, "with an answer of several tokens"),
-        (task.n_wrong, "answered wrongly"),
+    return reasons(counts(task))
+
+
+def reasons(counts: Json) -> str:
+    """The same of counts."""
+    why = (
+        (counts.get("multi_token", 0), "with an answer of several tokens"),
+        (counts.get("wrong", 0), "answered wrongly"),
+        (counts.get("unkept", 0), UNKEPT.get(counts.get("keep", ""), "")),
     )
-    return ", ".join(f"{n:,} {why}" for n, why in reasons if n)
+    return ", ".join(f"{n:,} {reason}" for n, reason in why if n)
+
+
+def on_which_pairs(provenance: Provenance) -> list[str]:
+    """Beside the numbers of a result: how many pairs were left out and why, and what success means
+    where it is not first choice. Nothing where all were used."""
+    pairs = provenance.pairs
+    if not pairs or not reasons(pairs):
+        return []
+    said = f"On {pairs['used']:,} of {counted(pairs['drawn'], 'pair')}; left out: {reasons(pairs)}."
+    if pairs["keep"] == "preferred":
+        said += (
+            " Success is preference: the source's answer is likelier than the base's, if not the "
+            "first choice."
+        )
+    elif pairs["keep"] in ("correct", "wrong"):
+        said += " Success is first choice: no token is likelier than the source's answer."
+    return [said]
 
 
 def drawn(task: "Task") -> str:

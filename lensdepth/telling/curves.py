@@ -7,7 +7,7 @@ they become a table by depth, and `plotting` draws them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import quote
 
 import numpy as np
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WHERE = ("depth", "after", "relative_depth")
 """Columns of every table by depth: d, what stands there in words, d / L."""
+FLOORS = 10
+"""A y axis reaches this many numerical floors at least, so that rounding is no curve."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +55,9 @@ class Curve:
     """Whether its table has columns for a band, known or not."""
     is_p: bool = False
     """Whether its numbers are p-values."""
+    floor: float = 0.0
+    """Size below which its numbers are rounding; figures reach further than that, and cells say
+    so. 0 where none is known."""
 
     @classmethod
     def of(
@@ -67,6 +72,7 @@ class Curve:
         depths: Any = None,
         control: bool = False,
         dashed: bool = False,
+        floor: float = 0.0,
     ) -> "Curve":
         """The mean over pairs with its interval, in which `units` go together."""
         return cls.from_interval(
@@ -80,6 +86,7 @@ class Curve:
             depths=depths,
             control=control,
             dashed=dashed,
+            floor=floor,
         )
 
     @classmethod
@@ -97,6 +104,7 @@ class Curve:
         control: bool = False,
         dashed: bool = False,
         is_p: bool = False,
+        floor: float = 0.0,
     ) -> "Curve":
         """From (mean, low, high) as the functions of `stats` give them; without a band if not."""
         mean, banded = np.asarray(mean, dtype=float), low is not None
@@ -116,6 +124,7 @@ class Curve:
             dashed=dashed or control,
             banded=banded,
             is_p=is_p,
+            floor=floor,
         )
 
     @property
@@ -127,7 +136,9 @@ class Curve:
     def intervals(self) -> list[Interval]:
         """Its numbers, one a depth."""
         rows = zip(self.mean.tolist(), self.low.tolist(), self.high.tolist(), strict=True)
-        return [Interval(value=value, low=low, high=high) for value, low, high in rows]
+        return [
+            Interval(value=value, low=low, high=high, floor=self.floor) for value, low, high in rows
+        ]
 
     @property
     def cells(self) -> list[tuple[str, str]]:
@@ -142,8 +153,35 @@ class Curve:
         return to_json(self.mean.tolist())
 
 
+@runtime_checkable
+class Banded(Protocol):
+    """Numbers with a band, as a figure draws them."""
+
+    @property
+    def mean(self) -> Array: ...
+    @property
+    def low(self) -> Array: ...
+    @property
+    def high(self) -> Array: ...
+    @property
+    def floor(self) -> float: ...
+
+
+def above_floor(curves: Sequence[Banded]) -> tuple[float, float] | None:
+    """The range of an axis whose curves show nothing but rounding; None where they show more."""
+    largest = FLOORS * max((curve.floor for curve in curves), default=0.0)
+    seen = [np.nan_to_num(np.abs(x)) for c in curves for x in (c.mean, c.low, c.high) if len(x)]
+    if not seen or max(float(x.max()) for x in seen) >= largest:
+        return None
+    return -largest, largest
+
+
 def estimate(
-    values: Float[Tensor, " pair"], units: Units, *, share: bool | None = None
+    values: Float[Tensor, " pair"],
+    units: Units,
+    *,
+    share: bool | None = None,
+    floor: float = 0.0,
 ) -> Interval:
     """Mean over prompts or pairs with its interval, in which `units` go together.
 
@@ -151,9 +189,10 @@ def estimate(
         values: one a pair.
         units: which pairs go together.
         share: whether these are outcomes, 0 or 1; see `stats.mean_interval`.
+        floor: what is smaller is rounding.
     """
     mean, low, high = stats.mean_interval(values.detach().cpu().numpy(), units=units, share=share)
-    return Interval(value=float(mean), low=float(low), high=float(high))
+    return Interval(value=float(mean), low=float(low), high=float(high), floor=floor)
 
 
 def mean_curve(values: Float[Tensor, "unit depth"]) -> list[float | None]:
@@ -172,13 +211,22 @@ def edited_curve(
     control: bool = False,
     depths: Any = None,
     unit: str = "",
+    floor: float = 0.0,
 ) -> Curve:
     """A curve of one position, and of one edit or control there: `input position, norm`."""
     name = position_name(position)
     if edit is not None:
         name += f", {edit_name(edit)}"
     return Curve.of(
-        name, values, key=key, role=role, units=units, control=control, depths=depths, unit=unit
+        name,
+        values,
+        key=key,
+        role=role,
+        units=units,
+        control=control,
+        depths=depths,
+        unit=unit,
+        floor=floor,
     )
 
 

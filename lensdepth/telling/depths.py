@@ -4,6 +4,7 @@ Depth 0 is the embedding, depth d the state after block d - 1, depth L the one t
 takes. Blocks have numbers of their own only where a block itself is meant.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,14 @@ def depth_columns(
     if has_blocks(stream):
         found["layer" if name == "depth" else f"{name}_layer"] = places
     return found
+
+
+def before_last(depths: Sequence[float | int], n_layers: int) -> list[int]:
+    """Indices of all depths but L, which never decides a sentence; all of them if that is all.
+
+    At depth L the state is the one that is read: what holds there, or does not, is arithmetic.
+    """
+    return [i for i, depth in enumerate(depths) if depth != n_layers] or list(range(len(depths)))
 
 
 def explained(depth: float | int, n_layers: int) -> str:

@@ -6,6 +6,8 @@ the identifiers themselves.
 
 from dataclasses import dataclass
 
+from lensdepth.provenance import Provenance
+
 EDITS = {
     "full": "whole state",
     "state": "whole state",
@@ -110,12 +112,21 @@ METRICS = {
         "success", "share of pairs",
         "share that gives the source's answer", "less often", "more often",
     ),
+    "preference": MetricWords(
+        "preference", "share of pairs",
+        "share that prefers the source's answer", "less often", "more often",
+    ),
     "transferred": MetricWords(
         "transferred fraction", "transferred fraction",
         "transferred fraction (0 = base run, 1 = source run)",
         "away from the source", "towards the source",
     ),
 }  # fmt: skip
+
+
+def part_names(intended: str) -> tuple[str, str]:
+    """What a transferred fraction is made of: the source's answer gained, the base's lost."""
+    return ("target gain", "foil loss") if intended == "target" else ("foil gain", "target loss")
 
 
 def edit_name(edit: str) -> str:
@@ -143,6 +154,12 @@ def metric_words(metric: str) -> MetricWords:
     """A metric's words; a user's own has no signs that are known."""
     change = f"change of {metric}"
     return METRICS.get(metric) or MetricWords(change, metric, change, "less", "more")
+
+
+def success_words(provenance: Provenance) -> MetricWords:
+    """What success means in a result: first choice, or preference where pairs were kept by it."""
+    kept = provenance.pairs.get("keep")
+    return METRICS["preference" if kept == "preferred" else "success"]
 
 
 def has_blocks(stream: str) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 MINUS = "−"
 UNKNOWN = "–"
@@ -34,6 +34,16 @@ def percent(share: float | int) -> str:
 def on_scale(x: float | int) -> str:
     """The label of a tick, two digits: what stands there is a place on a scale, no result."""
     return f"{x:.2g}".replace("-", MINUS)
+
+
+def below(floor: float) -> str:
+    """What is not told from nothing, by the size of that: `< 4e−6`, rounded up."""
+    power = math.floor(math.log10(floor))
+    digit = math.ceil(floor / 10.0**power - 1e-9)
+    if digit == 10:
+        digit, power = 1, power + 1
+    size = f"{digit}e{power}".replace("-", MINUS)
+    return f"< {size if power < -2 else number(digit * 10.0**power)}"
 
 
 def tiny(x: float | int) -> str:
@@ -71,6 +81,9 @@ class Interval:
     value: float
     low: float
     high: float
+    floor: float = field(default=0.0, metadata={"json": False})
+    """What is smaller, bounds and all, is rounding: it is written as below this; 0: not known.
+    JSON has the numbers as they are, and floors by themselves."""
 
     def __str__(self) -> str:
         return _joined(*self.cells)
@@ -92,9 +105,17 @@ class Interval:
         return not (math.isnan(self.low) or math.isnan(self.high))
 
     def __neg__(self) -> "Interval":
-        return Interval(value=-self.value, low=-self.high, high=-self.low)
+        return replace(self, value=-self.value, low=-self.high, high=-self.low)
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether it is nothing but rounding; an exact zero is not."""
+        sizes = [abs(x) for x in (self.value, self.low, self.high) if not math.isnan(x)]
+        return bool(sizes) and 0 < max(sizes) < self.floor
 
     def _cells(self, write: Callable[[float], str]) -> tuple[str, str]:
+        if write is number and self.is_rounding:
+            return below(self.floor), ""
         value = write(self.value)
         bounds = [write(self.low), write(self.high)]
         if not self.known or math.isnan(self.value) or bounds == [value, value]:

@@ -1,7 +1,7 @@
 """Plain JSON values: NaN and infinities become null, NumPy's numbers Python's."""
 
 import math
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ Json = dict[str, Any]
 def to_json(value: Any) -> Any:
     """A value of dictionaries, lists, records and numbers as JSON has them."""
     if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
+        shown = (one for one in fields(value) if one.metadata.get("json", True))
+        value = {one.name: getattr(value, one.name) for one in shown}
     if isinstance(value, dict):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,0 +1,247 @@
+"""Right against wrong answers: where each stands, and whether that differs beyond chance."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray as Array
+from torch import Tensor
+
+from lensdepth import stats
+from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
+from lensdepth.lens.read import logit_lens
+from lensdepth.mistakes import null
+from lensdepth.mistakes.profile import By, MistakeProfile, Verdict
+from lensdepth.model import DepthModel
+from lensdepth.patching.sweep import patch_sweep
+from lensdepth.provenance import make_provenance
+from lensdepth.tasks.task import Task
+from lensdepth.telling.numbers import counted
+from lensdepth.tokens import told_apart
+from lensdepth.transition.commitment import find_commitment
+from lensdepth.units import CORRUPTED, Grouping, Units, given_units, take
+
+FEWEST = 8
+"""Answers of each kind below which nothing is compared."""
+FEWEST_DEALS = 40
+"""Ways of dealing right and wrong out anew; of fewer, none could be found at the 5 % level on both
+sides."""
+LEVEL = 0.05
+
+
+@checked
+@bounded
+def compare_mistakes(
+    model: DepthModel,
+    task: Task,
+    *,
+    by: By = "lens",
+    units: Sequence[Grouping | Sequence[Any]] | None = None,
+    n_permutations: int | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    max_memory: int | None = None,
+) -> MistakeProfile:
+    """Whether the model's wrong answers form at other depths than its right ones.
+
+    Every clean prompt has an answer, the model's own first choice, right if it is the target. The
+    depth from which on that answer stands is found in the same way for both kinds: nothing is
+    compared with the target, which a wrong answer never becomes.
+
+    Args:
+        model: any wrapped model.
+        task: pairs, right and wrong ones: made with `keep="all"`.
+        by: `"lens"`: the answer is the logit lens's first choice from that depth on, as in
+            `find_commitment`. `"patch"`: from that depth on the last token's state, put into the
+            corrupted run, makes the answer come first there; pairs whose prompts have one and the
+            same answer show nothing and are left out.
+        units: which pairs go together, a list of groupings, each a label per pair. By default right
+            and wrong are dealt within input words and every label that repeats, few values or
+            many, but for those of the corrupted prompts; and the interval is over the task's units.
+        n_permutations: deals of right and wrong within units; None takes 2000.
+        seed: of these, and of the draws behind the interval.
+        batch_size: prompts in one forward pass; None takes as many as fit.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
+    Returns:
+        MistakeProfile. Of several groupings the largest p-value counts; the interval holds with all
+        of them crossed. "too few" below FEWEST answers of either kind or FEWEST_DEALS deals, as
+        where all wrong answers come from one template and no right one does; no interval below
+        `units.FEWEST_UNITS` units.
+    Raises:
+        ValueError: before any forward pass: a task without pairs, one that kept only right or only
+            wrong pairs, or units that are not one label a pair.
+    Source: permutations within blocks, and of whole blocks, as in Winkler et al. 2015,
+        "Multi-level block permutation".
+    Example:
+        >>> compare_mistakes(model, load_task("capitals", model, keep="all")).verdict
+    """
+    caller = "compare_mistakes"
+    if task.target is None or task.target_ids is None or task.foil_ids is None:
+        raise ValueError(
+            f"{caller}: task {task.name!r} has plain prompts alone, and no answers to be wrong."
+        )
+    if task.keep in ("correct", "wrong"):
+        raise ValueError(
+            f"{caller}: right and wrong answers are compared, and this task kept the {task.keep} "
+            f"pairs alone; make it with keep='all'."
+        )
+    n_permutations = 2000 if n_permutations is None else n_permutations
+    asked = given_units(units, len(task), caller=caller)
+    origin: dict[str, Any] = task.origin | {"units": asked or task.units}
+    groupings = {one.name: one for one in asked} or _groupings(task)
+    lens = logit_lens(model, task, batch_size=batch_size)
+    own = lens.top_tokens[-1, :, -1, 0]
+    wrong = own != task.target_ids
+    depths = find_commitment(lens).depths if by == "lens" else _by_patching(model, task, own, seed)
+    found = compared(
+        depths.double().numpy(), wrong.numpy(), groupings.values(), origin["units"],
+        n_permutations=n_permutations, seed=seed,
+    )  # fmt: skip
+    verdict, reason, difference, low, high, p = found
+    return MistakeProfile(
+        provenance=make_provenance(
+            caller,
+            model.info,
+            **origin,
+            settings={
+                "by": by,
+                "units": list(groupings),
+                "n_permutations": n_permutations,
+                "batch_size": batch_size,
+                "max_memory": max_memory,
+            },
+            seed=seed,
+        ),
+        by=by,
+        depths=depths,
+        wrong=wrong,
+        answers=tuple(model.token_text(int(token)) for token in own),
+        targets=tuple(told_apart(task.target)),
+        verdict=verdict,
+        reason=reason,
+        difference=difference,
+        low=low,
+        high=high,
+        p=p,
+        units={one.name: len(set(one.values)) for one in groupings.values()},
+    )
+
+
+def _groupings(task: Task) -> dict[str, Grouping]:
+    """What right and wrong are dealt out within; each pair by itself where nothing repeats."""
+    prompts = Grouping(name="prompt", values=task.clean)
+    own = [one for one in task.groupings if not one.name.startswith(CORRUPTED)]
+    # What stands once everywhere groups nothing, and what is the same everywhere holds nothing
+    # apart; of labels that group alike one is enough.
+    kept: dict[str, Grouping] = {}
+    for one in (prompts, *own):
+        alike = (np.array_equal(_codes(one), _codes(other)) for other in kept.values())
+        if 1 < len(set(one.values)) < len(task) and not any(alike):
+            kept[one.name] = one
+    pairs = Grouping(name="pair", values=tuple(map(str, range(len(task)))))
+    return kept or {pairs.name: pairs}
+
+
+def _codes(one: Grouping) -> Array:
+    """Unit of each pair as a number, in the order in which they come."""
+    return pd.factorize(np.array(one.values, dtype=object))[0]
+
+
+def _by_patching(model: DepthModel, task: Task, own: Tensor, seed: int) -> Float[Tensor, " pair"]:
+    """From which depth on the last token's state brings the clean prompt's own answer along."""
+    assert task.corrupted_tokens is not None
+    # In parts, so that the logits of all prompts over a large vocabulary never exist at once.
+    parts = [slice(i, i + 32) for i in range(0, len(task), 32)]
+    other = torch.cat(
+        [model.logits(task.corrupted_tokens[part])[:, 0].argmax(-1) for part in parts]
+    )
+    depths = torch.full((len(task),), torch.nan, dtype=torch.float32)
+    differ = own != other
+    if not differ.any():
+        return depths
+    answered = replace(task, target_ids=own, foil_ids=other, keep="all").select(differ)
+    profile = patch_sweep(
+        model, answered, positions=("prediction",), also=("success",), controls=(), seed=seed
+    )
+    stands = profile.efficacy("prediction")
+    # At depth L the state is all that is read.
+    stands[:, -1] = 1.0
+    depths[differ] = find_commitment(stands).depths
+    return depths
+
+
+def compared(
+    depths: Float[Array, " pair"],
+    wrong: Bool[Array, " pair"],
+    groupings: Iterable[Grouping],
+    units: Units,
+    *,
+    n_permutations: int,
+    seed: int,
+) -> tuple[Verdict, str, float, float, float, float]:
+    """Verdict, reason, difference, its interval, and p: see `compare_mistakes`.
+
+    Args:
+        depths: of each answer; NaN where it could not be seen.
+        wrong: of each.
+        groupings: within which right and wrong are dealt out.
+        units: which pairs go together, for the interval.
+        n_permutations: deals of right and wrong.
+        seed: of these, and of the draws behind the interval.
+    """
+    seen = ~np.isnan(depths)
+    depth, kind = depths[seen], wrong[seen]
+    n_wrong, unknown = int(kind.sum()), float("nan")
+    both = 0 < n_wrong < len(kind)
+    found = float(null.difference(depth, kind)) if both else unknown
+    short = min(n_wrong, len(kind) - n_wrong)
+    if short < FEWEST:
+        which = "wrong" if n_wrong == short else "right"
+        verb = "is" if short == 1 else "are"
+        reason = (
+            f"there {verb} {counted(short, f'{which} answer')}, and {FEWEST} of each kind are "
+            f"needed"
+        )
+        return "too few", reason, found, unknown, unknown, unknown
+    within = {one.name: _codes(one) for one in take(tuple(groupings), seen)}
+    for name, unit in within.items():
+        n_deals = null.n_deals(kind, unit)
+        if n_deals < FEWEST_DEALS:
+            reason = (
+                f"by {name} there are {int(unit.max()) + 1} units, and right and wrong answers can "
+                f"be dealt among them in {n_deals} ways only, so that the two cannot be told apart "
+                f"from {name}"
+            )
+            return "too few", reason, found, unknown, unknown, unknown
+    worst = 0.0
+    for unit in within.values():
+        drawn = null.difference(depth, null.deals(kind, unit, n_permutations, seed))
+        worst = max(worst, stats.permutation_p(abs(found), np.abs(drawn)))
+    low, high = _interval(depth, kind, take(units, seen), seed)
+    verdict: Verdict = "cannot tell"
+    if worst < LEVEL:
+        verdict = "later" if found > 0 else "earlier"
+    return verdict, "", found, low, high, worst
+
+
+def _interval(
+    depth: Float[Array, " pair"],
+    wrong: Bool[Array, " pair"],
+    units: Units,
+    seed: int,
+) -> tuple[float, float]:
+    """95 % bounds of the difference, a function of four means over pairs."""
+    kinds = np.stack([wrong, ~wrong], axis=1).astype(float)
+
+    def gap(top: Array, bottom: Array) -> Array:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = top / bottom
+        return means[:, 0] - means[:, 1]
+
+    found = stats.statistic_interval(gap, kinds * depth[:, None], kinds, units=units, seed=seed)
+    return found.low, found.high

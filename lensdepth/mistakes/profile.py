@@ -1,0 +1,126 @@
+"""At which depths right and wrong answers stand, and whether these differ beyond chance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lensdepth.arguments import checked
+from lensdepth.provenance import Provenance
+from lensdepth.storage import load_result, save_result
+from lensdepth.telling.numbers import Interval
+from lensdepth.units import Units, take
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+By = Literal["lens", "patch"]
+Verdict = Literal["later", "earlier", "cannot tell", "too few"]
+KINDS = ("right", "wrong")
+
+
+@checked
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MistakeProfile:
+    """The depth from which on each answer stands, by pair, and right held against wrong."""
+
+    MADE_BY: ClassVar[str] = "compare_mistakes(model, task)"
+    """The call that makes one."""
+
+    provenance: Provenance
+    by: By
+    """How an answer is seen to stand: `lens`, it is the lens's first choice from there on; `patch`,
+    the last token's state brings it about in the corrupted run from there on."""
+    depths: Float[Tensor, " pair"]
+    """First depth from which on the model's own answer to the clean prompt stands; L at the latest,
+    by construction. NaN where it cannot be seen: by patching, if both prompts have one answer."""
+    wrong: Bool[Tensor, " pair"]
+    """Whether that answer, the model's first choice, is another than the target."""
+    answers: tuple[str, ...]
+    """The model's answers to the clean prompts."""
+    targets: tuple[str, ...]
+    verdict: Verdict
+    """Whether wrong answers stand later or earlier than right ones, at the 5 % level."""
+    reason: str
+    """Why nothing can be told, if so."""
+    difference: float
+    """Mean depth of wrong answers less that of right ones; NaN where one kind is not there."""
+    low: float
+    high: float
+    """Its 95 % interval over units, all groupings crossed; NaN with too few."""
+    p: float
+    """Two-sided, against deals of right and wrong within units; the largest over groupings."""
+    units: dict[str, int]
+    """What right and wrong are dealt out within, and how many units that makes."""
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
+
+    @property
+    def gap(self) -> Interval:
+        """The difference with its interval."""
+        return Interval(value=self.difference, low=self.low, high=self.high)
+
+    def of(self, kind: str) -> Float[Tensor, " answer"]:
+        """The depths of right or of wrong answers, those that could be seen.
+
+        Raises:
+            ValueError: another word.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"MistakeProfile: kind must be right or wrong, got {kind!r}.")
+        return self.depths[self._seen(kind)]
+
+    def units_of(self, kind: str) -> Units:
+        """Which of these go together."""
+        return take(self.provenance.units, self._seen(kind).numpy())
+
+    def _seen(self, kind: str) -> Bool[Tensor, " pair"]:
+        return (self.wrong == (kind == "wrong")) & ~self.depths.isnan()
+
+    def settled(self, kind: str) -> Float[Tensor, "answer depth"]:
+        """1 from the depth on at which an answer stands."""
+        return (self.of(kind)[:, None] <= torch.arange(self.n_layers + 1)).float()
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a pair."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "pair": range(len(self.depths)),
+                "prompt": self.provenance.prompts,
+                "answer": self.answers,
+                "target": self.targets,
+                "wrong": self.wrong.numpy(),
+                "depth": self.depths.numpy(),
+                "relative_depth": (self.depths / self.n_layers).numpy(),
+            }
+        )
+
+    def plot(self) -> "Figure":
+        """Share of right and of wrong answers that stand, by depth, with 95 % bands."""
+        from lensdepth import plotting
+        from lensdepth.mistakes.told import curves, seen_by
+
+        return plotting.depth_figure(
+            curves(self),
+            n_layers=self.n_layers,
+            title="Where right and wrong answers form",
+            y_title=f"share of answers that stand from there on, by {seen_by(self.by)}",
+            y_range=(-0.03, 1.03),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "MistakeProfile":
+        """Read what `save` wrote."""
+        return load_result(cls, path)
