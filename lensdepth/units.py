@@ -82,7 +82,7 @@ def clean_only(units: Units) -> Units:
 
 
 def given_units(
-    units: "Sequence[Grouping | Sequence[Any]] | None", n_pairs: int, *, caller: str
+    units: Sequence[Grouping | Sequence[str | int]] | None, n_pairs: int, *, caller: str
 ) -> Units:
     """Groupings as somebody gives them.
 

@@ -53,7 +53,7 @@ EVERYWHERE = [
 @pytest.fixture(scope="module")
 def months(trained: DepthModel) -> Task:
     """Pairs of equal length, of several lengths."""
-    return load_task("months", trained, n=6, template="all", seed=1)
+    return load_task("months", trained, n=6, template="all", seed=1, units=[])
 
 
 @pytest.fixture(scope="module")

@@ -167,7 +167,7 @@ def test_what_users_write_stays_text(task: Task, tmp_path: Path) -> None:
 def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
     written = write_report(by_hand(task), tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
-    assert "Control passes from the input position to the prediction position at depth 4" in text
+    assert "Control passes from the input position to the prediction position between depth" in text
     assert "the direction moves more, by 0.8" in text
     assert "this is arithmetic, not a finding" in text
     row = text[text.index("patching, crossing") :]

@@ -7,7 +7,7 @@ to unit variance over depth, so that they count alike.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ def find_change_point(
     profiles: Float[Tensor, "unit depth"] | Mapping[str, Float[Tensor, "unit depth"]],
     *,
     depths: Sequence[float] | None = None,
-    units: Sequence[Grouping | Sequence[Any]] | None = None,
+    units: Sequence[Grouping | Sequence[str | int]] | None = None,
     n_resamples: int = 500,
     seed: int = 0,
 ) -> ChangePoint:

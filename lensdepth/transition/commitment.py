@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class Commitment:
 def find_commitment(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,
-    units: Sequence[Grouping | Sequence[Any]] | None = None,
+    units: Sequence[Grouping | Sequence[str | int]] | None = None,
 ) -> Commitment:
     """The depth at which each prompt's answer is settled, and their median with its interval.
 

@@ -1,7 +1,7 @@
 """Where control passes from one position to the other: two efficacy curves that change places."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def find_crossing(
     second: Float[Tensor, "unit depth"] | None = None,
     *,
     depths: Sequence[float] | None = None,
-    units: Sequence[Grouping | Sequence[Any]] | None = None,
+    units: Sequence[Grouping | Sequence[str | int]] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Crossing:

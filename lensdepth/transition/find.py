@@ -42,7 +42,7 @@ def find_transition(
     *,
     name: str | None = None,
     depths: Sequence[float] | None = None,
-    units: Sequence[Grouping | Sequence[Any]] | None = None,
+    units: Sequence[Grouping | Sequence[str | int]] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Transition:
