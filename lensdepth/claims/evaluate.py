@@ -305,8 +305,8 @@ def _beside(on: Grounds | str) -> list[Finding]:
 
 
 BY_ARCHITECTURE = (
-    "it holds by architecture: untrained twins of the model pass every statement of it as well, "
-    "and no number of the model's lies beyond theirs"
+    "by architecture: of untrained twins of the model more than one in twenty would pass each "
+    "statement of it, and no number of the model's lies beyond theirs"
 )
 
 
