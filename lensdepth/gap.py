@@ -20,8 +20,8 @@ from lensdepth.transition.handover import HELD
 TOGETHER = "all tokens between, together"
 
 
-@bounded
 @checked
+@bounded
 def find_holder(
     model: DepthModel,
     task: Task,
