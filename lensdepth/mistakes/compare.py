@@ -41,7 +41,7 @@ def compare_mistakes(
     task: Task,
     *,
     by: By = "lens",
-    units: Sequence[Grouping | Sequence[Any]] | None = None,
+    units: Sequence[Grouping | Sequence[str | int]] | None = None,
     n_permutations: int | None = None,
     seed: int = 0,
     batch_size: int | None = None,
