@@ -129,12 +129,12 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
     panels = [bars("transferred", "transferred fraction", (1.0,))]
     if result.judged != result.outcome.metrics[0]:
         panels.insert(0, bars("brought", "of the answer's gain", (1.0,)))
+    if "success" in result.outcome.metrics:
+        panels.append(bars("success", "answer comes first", (1.0,)))
     panels += [
         bars(part, effect_name(part, result.outcome.intended), (0.0,))
         for part in result.fractions[1:]
     ]
-    if "success" in result.outcome.metrics:
-        panels.append(bars("success", "answer comes first", (1.0,)))
     return horizontal_bars(
         [names[name] for name in there],
         panels,
