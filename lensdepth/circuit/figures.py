@@ -16,6 +16,7 @@ from lensdepth.circuit.told import run_names
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
 from lensdepth.heatmaps import Axis, depth_axis, effect_heatmap
 from lensdepth.telling.fractions import effect_name
+from lensdepth.telling.names import answer_comes
 from lensdepth.telling.numbers import Interval, counted, number
 from lensdepth.telling.tokens import signed
 from lensdepth.tokens import told_apart
@@ -129,12 +130,12 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
     panels = [bars("transferred", "transferred fraction", (1.0,))]
     if result.judged != result.outcome.metrics[0]:
         panels.insert(0, bars("brought", "of the answer's gain", (1.0,)))
+    if "success" in result.outcome.metrics:
+        panels.append(bars("success", f"answer {answer_comes(result.provenance)}", (1.0,)))
     panels += [
         bars(part, effect_name(part, result.outcome.intended), (0.0,))
         for part in result.fractions[1:]
     ]
-    if "success" in result.outcome.metrics:
-        panels.append(bars("success", "answer comes first", (1.0,)))
     return horizontal_bars(
         [names[name] for name in there],
         panels,

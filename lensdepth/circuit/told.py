@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lensdepth.circuit.answers import LITTLE, MOST, Answer
 from lensdepth.outcome import ANSWERS
-from lensdepth.telling.names import at_position
+from lensdepth.telling.names import answer_comes, at_position
 from lensdepth.telling.numbers import counted, number, p_value, percent
 from lensdepth.telling.plain import Json, to_json
 from lensdepth.units import FEWEST_UNITS
@@ -147,8 +147,8 @@ def _first(result: "CircuitResult") -> str:
         said = f", {number(float(result.transferred[0].nanmean()))} of the logit difference"
     if "success" not in result.outcome.metrics:
         return said
-    first = percent(float(result.success[0].nanmean()))
-    return f"{said}, and that answer comes first in {first} of the pairs"
+    first, comes = percent(float(result.success[0].nanmean())), answer_comes(result.provenance)
+    return f"{said}, and that answer {comes} in {first} of the pairs"
 
 
 def _beside(answer: Answer, verb: str) -> str:

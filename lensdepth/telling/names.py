@@ -158,8 +158,16 @@ def metric_words(metric: str) -> MetricWords:
 
 def success_words(provenance: Provenance) -> MetricWords:
     """What success means in a result: first choice, or preference where pairs were kept by it."""
-    kept = provenance.pairs.get("keep")
-    return METRICS["preference" if kept == "preferred" else "success"]
+    return METRICS["preference" if _by_preference(provenance) else "success"]
+
+
+def answer_comes(provenance: Provenance) -> str:
+    """The same in a sentence, of an answer: it `comes first`, or before the other one."""
+    return "comes before the base's" if _by_preference(provenance) else "comes first"
+
+
+def _by_preference(provenance: Provenance) -> bool:
+    return provenance.pairs.get("keep") == "preferred"
 
 
 def has_blocks(stream: str) -> bool:
