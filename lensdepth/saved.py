@@ -22,9 +22,10 @@ OTHERS = (
     "lensdepth.residual:ResidualStream",
     "lensdepth.transition.change_point:ChangePoint",
     "lensdepth.transition.commitment:Commitment",
+    "lensdepth.transition.compare:OrderComparison",
     "lensdepth.transition.compare:WidthComparison",
-    "lensdepth.transition.crossing:Crossing",
-    "lensdepth.transition.find:Transition",
+    "lensdepth.transition.crossing_result:Crossing",
+    "lensdepth.transition.result:Transition",
 )
 """Results that are of no analysis in the table, or of one beside its own."""
 

@@ -629,7 +629,7 @@ def test_a_pair_without_the_position_is_nan(trained: DepthModel, months: Task) -
     assert found.random_values[:, 4:].isnan().all()
     means = found.mean_frame()
     # Of four pairs there are means and no intervals.
-    ends = [name for name in means if name.endswith(("_low", "_high"))]
+    ends = [name for name in means if str(name).endswith(("_low", "_high"))]
     assert means.drop(columns=ends).isna().sum().sum() == 0
     assert means.loc[2:, ends].isna().all(axis=None)
 
