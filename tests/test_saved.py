@@ -23,7 +23,7 @@ NO_FILE = {"Report", "Task"}
 """A report is a page with its tables, a task a prompt file."""
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
-    "ChangePoint", "Transition", "TunedLens",
+    "ChangePoint", "OrderComparison", "Transition", "TunedLens",
 }  # fmt: skip
 """Results whose rows are statements, runs or one place."""
 PROMPT = "Two months from January is"

@@ -50,7 +50,8 @@ def test_depths_are_named_by_the_block_whose_output_they_are() -> None:
     assert explained(8.0, 8) == "after block 7, the last"
     assert at_depth(3, 8) == "depth 3 (after block 2)"
     assert place(4.8, 4.2, 5.1, (4.0, 5.0), 10) == (
-        "between depth 4 and 5 of 10, 48% of the way (interpolated 4.80, 95% interval 4.20 to 5.10)"
+        "between depth 4 and 5 of 10, 48% of the way, nearest depth 5 (after block 4) "
+        "(interpolated 4.80, 95% interval 4.20 to 5.10)"
     )
 
 

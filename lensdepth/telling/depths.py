@@ -109,9 +109,11 @@ def measured_step(around: tuple[float, float]) -> str:
 def place(at: float, low: float, high: float, around: tuple[float, float], n_layers: int) -> str:
     """For a sentence: the two measured depths, the fraction, and what is interpolated.
 
-    `between depth 4 and 5 of 10, 44% of the way (interpolated 4.42, 95% interval 4.38 to 4.46)`.
+    `between depth 4 and 5 of 10, 44% of the way, nearest depth 4 (after block 3) (interpolated
+    4.42, 95% interval 4.38 to 4.46)`.
     """
     return (
-        f"{measured_step(around)} of {n_layers}, {percent(at / n_layers)} of the way "
-        f"(interpolated {number(at)}, 95% interval {number(low)} to {number(high)})"
+        f"{measured_step(around)} of {n_layers}, {percent(at / n_layers)} of the way, nearest "
+        f"{at_depth(round(at), n_layers)} (interpolated {number(at)}, 95% interval {number(low)} "
+        f"to {number(high)})"
     )
