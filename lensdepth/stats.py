@@ -76,22 +76,20 @@ def median_interval(values: Float[Array, " pair"], *, units: Units = ()) -> Inte
     return Interval(value=middle, low=float(low), high=float(high))
 
 
-def p_most(outcomes: Float[Array, " pair"], *, units: Units = ()) -> float:
-    """One-sided p of "the share of outcomes that are 1 is a half at most", clustered over units."""
-    mean, influence, _ = influence_of(outcomes[:, None].astype(float))
-    variance, df = variance_of_sum(influence, units)
-    # Under the null outcomes differ, also where those found do not.
-    se = np.sqrt(max(float(variance[0]), 0.25 / len(outcomes)))
-    return float(distributions.t.sf((float(mean[0]) - 0.5) / se, df[0]))
+def p_positive(values: Float[Array, " pair"], *, units: Units = (), least: float = 0.0) -> float:
+    """One-sided p of "the mean is 0 at most", clustered over units.
 
-
-def p_positive(values: Float[Array, " pair"], *, units: Units = ()) -> float:
-    """One-sided p of "the mean is 0 at most", clustered over units."""
+    Args:
+        values: one a pair.
+        units: which pairs go together.
+        least: variance of the mean that there is under the null, whatever was seen.
+    """
     mean, influence, _ = influence_of(values[:, None].astype(float))
     variance, df = variance_of_sum(influence, units)
-    if variance[0] == 0:
+    se = np.sqrt(max(float(variance[0]), least))
+    if se == 0:
         return 0.0 if mean[0] > 0 else 1.0
-    return float(distributions.t.sf(float(mean[0]) / np.sqrt(variance[0]), df[0]))
+    return float(distributions.t.sf(float(mean[0]) / se, df[0]))
 
 
 def statistic_interval(

@@ -240,7 +240,7 @@ def _verdict_on_source(profile: "AblationProfile", index: int) -> str:
     if profile.sets_last_state():
         return text + BY_CONSTRUCTION
     if not gap.known:
-        return text + "one pair alone gives no interval, so the parts cannot be compared."
+        return text + "so few units give no interval, so the parts cannot be compared."
     if full.known and full.high < 0.1:
         return text + "the whole state moves next to nothing, so its parts cannot be compared."
     if gap.low > 0:
@@ -274,7 +274,7 @@ def _verdict_on_change(profile: "AblationProfile", index: int) -> str:
     if profile.sets_last_state():
         return text + BY_CONSTRUCTION
     if not gap.known:
-        text += "one pair alone gives no interval, so the parts cannot be compared"
+        text += "so few units give no interval, so the parts cannot be compared"
     elif gap.low > 0:
         text += f"the direction changes more, by {gap} nats"
     elif gap.high < 0:
@@ -308,7 +308,7 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
         elif lead.known:
             text += f"the source's direction does not beat this control ({lead})."
         else:
-            text += "with one pair there is no interval of the difference."
+            text += "with so few units there is no interval of the difference."
         said.append(text)
     elif "random_direction" in profile.edits and "kl" in profile.metrics:
         kl = {e: profile.one(e, index).of("kl") for e in ("direction", "random_direction")}

@@ -134,8 +134,9 @@ def find_change_point(
             f"{', '.join(map(str, sorted(shapes)))}."
         )
     (n_pairs, n_depths) = shapes.pop()
-    whole, at = whole_units(torch.cat(list(named.values()), dim=1), None, caller=caller)
-    kept = ~torch.cat(list(named.values()), dim=1).detach().cpu().isnan().any(1)
+    together = torch.cat(list(named.values()), dim=1)
+    kept = ~together.detach().cpu().isnan().any(1)
+    whole, _ = whole_units(together, None, caller=caller)
     _, at = whole_units(whole[:, :n_depths], depths, caller=caller)
     grouped = take(given_units(units, n_pairs, caller=caller), kept.numpy())
     profiles_of = [y.double().numpy() for y in whole.split(n_depths, dim=1)]
