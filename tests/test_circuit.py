@@ -671,7 +671,9 @@ def test_a_circuit_result_as_a_table_a_figure_and_a_file(
     assert "the circuit (2 of" in figure.data[0].y[0]
     assert figure.data[0].x[0] == pytest.approx(means.loc["circuit", "brought"])
     assert figure.data[1].x[0] == pytest.approx(means.loc["circuit", "transferred"])
-    assert figure.data[-1].x[0] == pytest.approx(means.loc["circuit", "success"])
+    assert figure.data[2].x[0] == pytest.approx(means.loc["circuit", "success"])
+    for bar, part in zip(figure.data[3:], result.fractions[1:], strict=True):
+        assert bar.x[0] == pytest.approx(means.loc["circuit", part])
     result.save(tmp_path / "c.safetensors")
     again = CircuitResult.load(tmp_path / "c.safetensors")
     assert again.random_components == result.random_components

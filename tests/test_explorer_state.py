@@ -274,11 +274,11 @@ def _parts(gate: threading.Event, n: int = 3) -> Callable[[Watcher], None]:
     return run
 
 
-def _wait(jobs: Jobs, ticket: str, status: str) -> JobReport:
+def _wait(jobs: Jobs, ticket: str, status: str, total: int = 0) -> JobReport:
     report = jobs.report(ticket)
     for _ in range(500):
         report = jobs.report(ticket)
-        if report.status == status:
+        if report.status == status and report.total >= total:
             return report
         time.sleep(0.01)
     raise AssertionError(f"{report} never became {status}")
@@ -293,7 +293,7 @@ def test_two_pages_share_one_run_and_it_ends_when_both_have_cancelled() -> None:
         _parts(gate)(watcher)
 
     one, two = jobs.start("q", run), jobs.start("q", run)
-    assert _wait(jobs, one, "running").total == 3
+    assert _wait(jobs, one, "running", total=3).total == 3
     jobs.cancel(one)
     assert jobs.report(one).status == "cancelled"
     assert jobs.report(two).status == "running"
