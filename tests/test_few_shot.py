@@ -182,7 +182,15 @@ def test_arithmetic_is_balanced_in_start_and_count() -> None:
         assert len(counts) == 12
         assert max(counts.values()) - min(counts.values()) <= 2, label
     plain = make_rows("months", n=1, seed=0, templates=("from",))
-    assert set(rows[0].labels) == set(plain[0].labels)
+    assert set(rows[0].labels) == {*plain[0].labels, "examples"}
+
+
+def test_many_questions_stand_behind_the_same_examples() -> None:
+    """Behind few enough that pairs can be made anew of prompts that differ in the input alone."""
+    for name in ("months", "capitals", "agreement", "pronouns", "opposites"):
+        rows = rows_of(name, template=FEW_SHOT[name].templates[0])
+        common = Counter(row.labels["examples"] for row in rows).most_common(3)
+        assert sum(n for _, n in common) > 0.9 * len(rows), name
 
 
 @pytest.mark.parametrize("name", FEW_SHOT)

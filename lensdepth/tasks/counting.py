@@ -33,8 +33,9 @@ def _next_items(kind: str) -> list[Item]:
 
 
 def _next(kind: str, example: str) -> Recipe:
-    """A week has too few days for question and examples: those are of months."""
-    shots = _next_items("month") if kind == "weekday" else ()
+    """A week has too few days for question and examples: those are of the other sequences."""
+    others = [item for other in _SEQUENCES if other != kind for item in _next_items(other)]
+    shots = others if kind == "weekday" else ()
     return recipe(example, sentences(_next_items(kind), NEXT, shots=shots))
 
 
@@ -72,6 +73,7 @@ def _arithmetic(unit: str) -> Recipe:
             texts=(template.text.replace("{alpha}", "{word}") + " {answer}.",),
             items=items(template),
             n_shots=4,
+            apart=False,
         )
         for template in calendar.TEMPLATES
     }
@@ -99,9 +101,9 @@ def _years(*, digits: int, spans: Sequence[int]) -> list[Item]:
             labels={"year": f"{century}{decade}{unit}", "decade": decade},
             shared={"century": century},
         )
-        for century in (15, 16, 17, 18)
+        for century in (16, 17, 18)
         for decade in range(1, 9)
-        for unit in range(1, 10)
+        for unit in (1, 2, 4, 5, 7, 8)
         for span in spans
         if decade + span <= 9
     ]
@@ -115,7 +117,7 @@ def _lasting(digits: int, text: str) -> Wording:
     return Wording(
         texts=(text,),
         items=_years(digits=digits, spans=(1,)),
-        shots=_years(digits=digits, spans=range(1, 9)),
+        shots=_years(digits=digits, spans=range(1, 5)),
         pools={"event": _EVENTS},
         n_shots=2,
     )
@@ -162,15 +164,17 @@ def _spelled() -> list[Item]:
     ]
 
 
+def _adding(text: str, items: Sequence[Item]) -> Wording:
+    between = " " if text.endswith(".") else "\n"
+    return Wording(texts=(text,), items=items, between=between, n_shots=4, apart=False)
+
+
 _SUMS = {
-    "digits": Wording(texts=("{word}+{b}={answer}",), items=_sums(), between="\n", n_shots=4),
-    "second": Wording(texts=("{b}+{word}={answer}",), items=_sums(), between="\n", n_shots=4),
-    "words": Wording(texts=("{word} plus {b} is {answer}.",), items=_spelled(), n_shots=4),
-    "question": Wording(
-        texts=("Q: How much is {word} plus {b}?\nA: {answer}",),
-        items=_spelled(), between="\n", n_shots=4,
-    ),
-}  # fmt: skip
+    "digits": _adding("{word}+{b}={answer}", _sums()),
+    "second": _adding("{b}+{word}={answer}", _sums()),
+    "words": _adding("{word} plus {b} is {answer}.", _spelled()),
+    "question": _adding("Q: How much is {word} plus {b}?\nA: {answer}", _spelled()),
+}
 
 
 COUNTING: dict[str, Recipe] = {

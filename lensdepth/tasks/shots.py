@@ -1,8 +1,10 @@
 """Few-shot prompts: a question behind a few examples of its kind, drawn in balance.
 
-Clean and corrupted prompt share their examples and differ in one word of the question. Examples
-are drawn anew for each pair, of other words than the question's, so that neither prompt holds its
-answer; every word, answer and wording comes about equally often, in either role.
+Clean and corrupted prompt share their examples and differ in one word of the question. Of each
+wording a few sets of examples are drawn, so that many questions stand behind the same ones; a pair
+takes one that has none of its own words, nor its answers where there are others, and examples of
+its own where no set is so. Every word, answer and wording comes about equally often, in either
+role.
 """
 
 import random
@@ -15,6 +17,10 @@ from lensdepth.tasks.rows import MOST, Make, Row
 
 SHOTS = 3
 """Examples in front of the question."""
+MOST_CLASSES = 4
+"""So many different answers are classes, all of which the examples show."""
+SETS = 3
+"""Sets of examples of a wording."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,18 +49,25 @@ class Wording:
     items: Sequence[Item]
     between: str = " "
     """Between two examples."""
-    lead: str = ""
-    """In front of all."""
     shots: Sequence[Item] = ()
     """What examples are made of; empty: of the items."""
     n_shots: int = SHOTS
     answers: Mapping[str, str] = field(default_factory=dict)
     """How this wording writes an answer; as it stands where it is not named."""
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Further fields, filled at random, in clean and corrupted alike; they are labels too."""
+    """Further fields, filled at random, in clean and corrupted alike; those of the question are
+    labels too."""
+    apart: bool = True
+    """Whether examples do without the question's words and answers; where these are everybody's,
+    as numbers are, they tell nothing."""
 
     def says(self, answer: str) -> str:
         return self.answers.get(answer, answer)
+
+    @property
+    def has_many_answers(self) -> bool:
+        """Whether examples can do without the question's answers."""
+        return len({item.answer for item in self.shots or self.items}) > MOST_CLASSES
 
     @property
     def partners(self) -> dict[int, list[int]]:
@@ -81,8 +94,12 @@ def few_shot(wordings: Mapping[str, Wording]) -> Make:
         total = sum(len(o) for wording in chosen.values() for o in wording.partners.values())
         if n is None and total > MOST:
             raise ValueError(f"there are {total:,} pairs, more than {MOST:,}; say how many with n.")
+        sets = {
+            name: [_draw_examples(wording, rng) for _ in range(SETS)]
+            for name, wording in chosen.items()
+        }
         drawn = _in_balance(chosen, min(n or total, total), rng)
-        return [_row(name, wordings[name], one, other, rng) for name, one, other in drawn]
+        return [_row(name, chosen[name], one, other, sets[name], rng) for name, one, other in drawn]
 
     return make
 
@@ -156,23 +173,40 @@ def _shuffled(values: list, rng: random.Random) -> list:  # type: ignore[type-ar
     return rng.sample(values, len(values))
 
 
-def _row(name: str, wording: Wording, one: Item, other: Item, rng: random.Random) -> Row:
-    texts = _shuffled(list(wording.texts), rng)
-    written = [
-        _fill(texts[(k + 1) % len(texts)], item, wording, _pooled(wording, rng))
-        for k, item in enumerate(_examples(wording, one, other, rng))
-    ]
-    asked = texts[0].split("{answer}")[0].rstrip(" ")
-    pooled = _pooled(wording, rng)
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """What stands in front of a question."""
+
+    items: tuple[Item, ...]
+    written: tuple[str, ...]
+    left: tuple[str, ...]
+    """Sentences that they are not written in."""
+
+
+def _row(
+    name: str,
+    wording: Wording,
+    one: Item,
+    other: Item,
+    sets: Sequence[Examples],
+    rng: random.Random,
+) -> Row:
+    shown = next(
+        (found for found in _shuffled(list(sets), rng) if _suit(wording, found.items, one, other)),
+        None,
+    ) or _draw_examples(wording, rng, one, other)
+    sentence = rng.choice(shown.left)
+    asked = sentence.split("{answer}")[0].rstrip(" ")
+    pooled = {key: value for key, value in _pooled(wording, rng).items() if f"{{{key}}}" in asked}
     clean, corrupted = (
-        wording.lead + wording.between.join([*written, _fill(asked, item, wording, pooled)])
+        wording.between.join([*shown.written, _fill(asked, item, wording, pooled)])
         for item in (one, other)
     )
     labels = {**one.labels, **one.shared}
     labels |= {f"corrupted_{key}": value for key, value in other.labels.items()}
     labels |= pooled | {"template": name}
     if len(wording.texts) > 1:
-        labels["sentence"] = wording.texts.index(texts[0])
+        labels["sentence"] = f"{name} {wording.texts.index(sentence) + 1}"
     return Row(
         clean=clean,
         corrupted=corrupted,
@@ -180,7 +214,7 @@ def _row(name: str, wording: Wording, one: Item, other: Item, rng: random.Random
         foil=wording.says(other.answer),
         input=one.word,
         corrupted_input=other.word,
-        labels=labels,
+        labels=labels | {"examples": ", ".join(item.word for item in shown.items)},
     )
 
 
@@ -192,26 +226,38 @@ def _fill(text: str, item: Item, wording: Wording, pooled: Mapping[str, str]) ->
     return text.format(word=item.word, answer=wording.says(item.answer), **item.fields, **pooled)
 
 
-def _examples(wording: Wording, one: Item, other: Item, rng: random.Random) -> list[Item]:
-    """Items of other words than the question's, of all answers in turn; of other answers too where
-    there are enough of them."""
-    asked = {one.word, other.word}
-    told = asked | {one.answer, other.answer}
-    pool = [item for item in wording.shots or wording.items if item.word not in asked]
-    apart = [item for item in pool if not {item.word, item.answer} & told]
-    if len({item.answer for item in apart}) >= wording.n_shots:
-        pool = apart
+def _suit(wording: Wording, items: Sequence[Item], one: Item, other: Item) -> bool:
+    """Whether examples hold none of the question's words, nor answers where there are many."""
+    if not wording.apart:
+        return one not in items and other not in items
+    said = {item.word for item in items}
+    if wording.has_many_answers:
+        said |= {item.answer for item in items}
+        return not said & {one.word, other.word, one.answer, other.answer}
+    return not said & {one.word, other.word}
+
+
+def _draw_examples(wording: Wording, rng: random.Random, *pair: Item) -> Examples:
+    """Examples of all answers in turn; beside a pair such as suit it, or none of its words."""
+    pool = list(wording.shots or wording.items)
+    if pair:
+        apart = [item for item in pool if _suit(wording, [item], *pair)]
+        enough = len({item.answer for item in apart}) >= wording.n_shots
+        words = {item.word for item in pair}
+        pool = apart if enough else [item for item in pool if item.word not in words] or apart
     by_answer = defaultdict(list)
     for item in _shuffled(pool, rng):
         by_answer[item.answer].append(item)
-    chosen: list[Item] = []
-    words: set[str] = set()
-    turn = 0
-    while len(chosen) < wording.n_shots and turn < len(pool):
-        for items in by_answer.values():
-            fresh = turn < len(items) and items[turn].word not in words
-            if fresh and len(chosen) < wording.n_shots:
-                chosen.append(items[turn])
-                words.add(items[turn].word)
-        turn += 1
-    return _shuffled(chosen, rng)
+    turns = [items[turn] for turn in range(len(pool)) for items in by_answer.values()
+             if turn < len(items)]  # fmt: skip
+    chosen = list({item.word: item for item in reversed(turns)}.values())[::-1][: wording.n_shots]
+    rng.shuffle(chosen)
+    texts = _shuffled(list(wording.texts), rng)
+    return Examples(
+        items=tuple(chosen),
+        written=tuple(
+            _fill(texts[k % len(texts)], item, wording, _pooled(wording, rng))
+            for k, item in enumerate(chosen)
+        ),
+        left=tuple(texts[len(chosen) :] or texts[-1:]),
+    )
