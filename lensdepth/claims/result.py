@@ -1,7 +1,6 @@
 """What `evaluate_claims` gives: a verdict for each claim, and every number behind it."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.statements import ORIGINS, Origin, claim_of
 from lensdepth.claims.verdict import ALPHA, Expectation, Judged, Verdict, judge
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +133,7 @@ class ClaimVerdict:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ClaimTable:
+class ClaimTable(ModelResult):
     """Verdicts with effects, intervals and corrected p-values."""
 
     MADE_BY: ClassVar[str] = "evaluate_claims(model, task)"
@@ -158,10 +157,6 @@ class ClaimTable:
     """Untrained twins that stand beside every statement."""
     twins_note: str = ""
     """Why there are none, or fewer than asked for."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     def finding(self, key: str) -> Finding:
         """One statement's finding.
@@ -241,12 +236,3 @@ class ClaimTable:
 
         judging = [one for one in self.findings if one.expect is not None]
         return forest(judging, {one.key: one.stands for one in judging})
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "ClaimTable":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
