@@ -1,9 +1,8 @@
 """What `evaluate_claims` gives: a verdict for each claim, and every number behind it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -85,15 +84,16 @@ def make_finding(
         unit: of the number.
         expect: None for what judges nothing.
         threshold: what the number is held against.
-        bounds: range that the number cannot leave, and so its interval does not.
+        bounds: range that the number cannot leave: its interval does not, and the tests know it.
         reason: why there is no number, or what to bear in mind.
         origin: whose statement it is.
         twin: its numbers on untrained twins.
     """
     deals = found.deals if isinstance(found, Number) else None
-    least, most = bounds or (-np.inf, np.inf)
     if isinstance(found, Number):
         found = found.found
+    if found is not None:
+        found = replace(found, bounds=bounds)
     judged = Judged(p_for=1.0, p_against=1.0)
     if found is not None and expect is not None and threshold is not None:
         judged = judge(found, expect, threshold)
@@ -104,8 +104,8 @@ def make_finding(
         expect=expect,
         threshold=threshold,
         effect=None if found is None else found.value,
-        low=None if found is None else float(max(found.low, least)),
-        high=None if found is None else float(min(found.high, most)),
+        low=None if found is None else found.low,
+        high=None if found is None else found.high,
         p_for=judged.p_for,
         p_against=judged.p_against,
         n=0 if found is None else found.n,
