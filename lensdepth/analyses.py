@@ -115,7 +115,10 @@ ANALYSES = (
             "says how far that answer is from the final one. At the last depth it is zero for "
             "every model, because there the lens is the model. A high value earlier need not mean "
             "that the answer is absent: it may be written in a form that the readout does not yet "
-            "read."
+            "read, or unrelated tokens may outshine it. Of pairs the contrast is read besides: how "
+            "much likelier than the foil the target is because the prompt is the clean one and not "
+            "the corrupted one. It is 0 where the lens reads the same from both, and 1 where each "
+            "has its own answer."
         ),
         result="lensdepth.lens.profile:LensProfile",
         told="lensdepth.lens.told",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CellValue = Literal["kl", "entropy", "probability", "rank"]
 UNITS: dict[str, str] = {
-    **{key: ", ".join(MEASURES[key][:2]) for key in ("kl", "entropy")},
+    **{key: MEASURES[key].title for key in ("kl", "entropy")},
     "probability": "probability of the token in the cell",
     "rank": "rank of the final prediction (0 is the top)",
 }

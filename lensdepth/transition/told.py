@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lensdepth.lens.told import MEASURES
 from lensdepth.telling.depths import between, measured_step, place
 from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.telling.plain import Json, to_json
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lensdepth.transition.pairs import PairSwitches
     from lensdepth.transition.result import Transition
 
+SUBJECTS = {one.title: one.subject for one in MEASURES.values()}
+"""Name of a transition of a lens -> what rises or falls there."""
 NOT_OPEN = ("transition", "rise", "crossing")
 """Verdicts that have a place."""
 
@@ -147,7 +150,7 @@ def lens_verdict(transition: "Transition | None", n_layers: int) -> str:
         n_layers,
     )
     verb = "falls" if transition.change < 0 else "rises"
-    text = f"The divergence of the lens from the final distribution {verb} {where}"
+    text = f"{SUBJECTS.get(transition.name, transition.name)} {verb} {where}"
     if transition.verdict == "rise":
         return f"{text}; that it does so in a switch is not shown: {transition.reason}."
     return f"{text}; {_breadth(transition)} {spread(transition.pairs, transition.location)}".strip()
