@@ -354,3 +354,10 @@ def test_calendar_words_are_everywhere() -> None:
     for template in calendar.TEMPLATES:
         rows = rows_of("weekdays", n=7, template=template.name)
         assert all(row.clean.count(".") == 4 for row in rows)
+
+
+def test_what_is_said_instead_of_the_answers() -> None:
+    """No country is known: the first choice is always `is`, and no answer is preferred."""
+    model = Fake(knows=0)
+    with pytest.raises(ValueError, match=r"none of the 20 pairs .* its first choice is 'is'"):
+        load_task("capitals", model, n=20, template="capital", keep="correct")

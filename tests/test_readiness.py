@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -145,3 +146,20 @@ def test_all_tasks_are_tried(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "tasks", "--model", "calendar", "--n", "2")
     assert code == 0
     assert re.search(r"months +plain +2 of 2 +100% +100% +30", out)
+
+
+def test_prompts_without_one_varying_part_have_one_curve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And claims say what they lack before they run."""
+    pair = {"clean": "Two months from March is", "corrupted": "One month from May is",
+            "target": "May", "foil": "June"}  # fmt: skip
+    file = tmp_path / "two.jsonl"
+    file.write_text(json.dumps(pair))
+    tiny = ("--model", "tiny", "--prompts", str(file), "--keep", "all")
+    code, out, err = run(capsys, "patch", "--curves", *tiny)
+    assert code == 0, err
+    assert "one curve, at the prediction position" in err
+    code, _, err = run(capsys, "claims", *tiny, "--twins", "0")
+    assert code == 0, err
+    assert "before anything is run: All claims lack an input position" in err

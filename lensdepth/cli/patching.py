@@ -223,8 +223,14 @@ def _positions(options: PatchOptions, pairs: "Task") -> Any:
         if options.position == ["all"]:
             return "all"
         return [int(name) if is_index(name) else name for name in options.position]
-    if options.curves or pairs.corrupted_tokens is None:
+    if (options.curves and pairs.input_positions is not None) or pairs.corrupted_tokens is None:
         return ("input", "prediction")
+    if options.curves:
+        note(
+            "nothing tells which part of the prompts varies: one curve, at the prediction "
+            "position; the columns input and corrupted_input give the other"
+        )
+        return ("prediction",)
     if (pairs.clean_tokens.lengths == pairs.corrupted_tokens.lengths).all():
         return "all"
     note("the prompts of some pairs have different token counts: patched at named positions")

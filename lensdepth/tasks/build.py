@@ -1,6 +1,7 @@
 """From rows to a task: every token and position that analyses need, found for one model."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, get_args, runtime_checkable
@@ -17,7 +18,7 @@ from lensdepth.tasks.joining import Joined, Joining
 from lensdepth.tasks.locate import decoded, find_input, token_at, token_ids, varying_span
 from lensdepth.tasks.rows import Row, listed
 from lensdepth.tasks.task import Keep, Task
-from lensdepth.tokens import TokenBatch, has_double_bos
+from lensdepth.tokens import TokenBatch, has_double_bos, token_text
 
 log = logging.getLogger(__name__)
 
@@ -351,6 +352,23 @@ def _by(keep: Keep, sides: tuple[Tensor, Tensor]) -> Tensor:
     return ~both if keep == "wrong" else both
 
 
+def _said_instead(task: Task, model: PromptModel) -> str:
+    """What a model says most often to prompts of which it answers no pair, and whether it prefers
+    the right answers all the same."""
+    first = model.logits(task.clean_tokens[slice(0, 32)])[:, -1].argmax(-1).tolist()
+    (token, n), *_ = Counter(first).most_common(1)
+    said = f"; its first choice is {shown(token_text(model.tokenizer, token))} for {n} of "
+    said += f"{len(first)} clean prompts"
+    if token_text(model.tokenizer, token).isspace():
+        said += ", so these may have to end in that space"
+    n_preferred = int(_by("preferred", _sides(task, model, "preferred")).sum())
+    if n_preferred:
+        said += (
+            f"; it prefers the right answers in {n_preferred} pairs, which keep='preferred' keeps"
+        )
+    return said
+
+
 def _kept(task: Task, model: PromptModel, keep: Keep, caller: str) -> Task:
     """The pairs that are answered as asked.
 
@@ -366,12 +384,18 @@ def _kept(task: Task, model: PromptModel, keep: Keep, caller: str) -> Task:
                 f"{caller}: the model {name} answers all {n} pairs rightly, so that none is left. "
                 f"Use keep='all' or keep='correct', a harder task or another model."
             )
-        what = "prefers the right answers in" if keep == "preferred" else "answers"
+        shares = (
+            f"(clean prompts {sides[0].float().mean():.0%} right, corrupted ones "
+            f"{sides[1].float().mean():.0%})"
+        )
+        if keep == "preferred":
+            raise ValueError(
+                f"{caller}: the model {name} prefers the right answers in none of the {n} pairs "
+                f"{shares}. Use keep='all', another task or another model."
+            )
         raise ValueError(
-            f"{caller}: the model {name} {what} none of the {n} pairs"
-            f"{'' if keep == 'preferred' else ' rightly'} (clean prompts "
-            f"{sides[0].float().mean():.0%} right, corrupted ones {sides[1].float().mean():.0%}). "
-            f"Use keep='all', another task or another model."
+            f"{caller}: the model {name} answers none of the {n} pairs rightly {shares}"
+            f"{_said_instead(task, model)}. Use keep='all', another task or another model."
         )
     out = int((~kept).sum())
     counts = {"n_wrong": out} if keep == "correct" else {"n_unkept": out}

@@ -55,11 +55,13 @@ def reasons(counts: Json) -> str:
 
 def on_which_pairs(provenance: Provenance) -> list[str]:
     """Beside the numbers of a result: how many pairs were left out and why, and what success means
-    where it is not first choice. Nothing where all were used."""
+    where it is not first choice. Nothing where all were used, and success is first choice."""
     pairs = provenance.pairs
-    if not pairs or not reasons(pairs):
+    why = reasons(pairs)
+    if not pairs or not (why or pairs["keep"] == "preferred"):
         return []
-    said = f"On {pairs['used']:,} of {counted(pairs['drawn'], 'pair')}; left out: {reasons(pairs)}."
+    out = f"; left out: {why}" if why else ""
+    said = f"On {pairs['used']:,} of {counted(pairs['drawn'], 'pair')}{out}."
     if pairs["keep"] == "preferred":
         said += (
             " Success is preference: the source's answer is likelier than the base's, if not the "
