@@ -40,8 +40,8 @@ def load_model(
             them, which needs peft. A GGUF file, which needs `lensdepth[gguf]`, is unpacked into
             float32 once and kept in the cache; `info.quantization` says how it was packed.
         backend: `"auto"` takes HookedTransformer where the installed TransformerLens has it and
-            it reproduces this model's Hugging Face logits, else the bridge. A HookedTransformer
-            copies the weights: loading one takes the memory of two models.
+            it reproduces this model's Hugging Face logits, else the bridge. Either takes the
+            weights over where they lie; a HookedTransformer has embedding and unembedding apart.
         device: such as `"cpu"` or `"cuda:1"`; None takes a CUDA device where there is one.
         dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"float64"`.
         name: what to call it in results.

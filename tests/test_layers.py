@@ -72,6 +72,7 @@ LEVELS = (
         "gguf",
         "sources",
         "checkpoint",
+        "hooked_settings",
         "conversion",
         "model",
         "loading",
