@@ -1,7 +1,6 @@
 """What one intervention did: distributions, effects, and where the later states went."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from lensdepth import metrics
 from lensdepth.arguments import checked
 from lensdepth.edits import CONTROL
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.telling.depths import depth_columns
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Intervention:
+class Intervention(ModelResult):
     """One edit of one prompt, in every scope beside its random control."""
 
     MADE_BY: ClassVar[str] = "intervene(model, base, source, depth=d)"
@@ -65,10 +64,6 @@ class Intervention:
     """Norm of the last state."""
     vocabulary: dict[str, str]
     """Text of the tokens that are among the most likely of any run, or answers."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -226,12 +221,3 @@ class Intervention:
         from lensdepth.intervention.figures import predictions
 
         return predictions(self, k)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Intervention":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
