@@ -57,7 +57,7 @@ def write(
         without: keys and tensors to leave out.
     """
     config = model.config
-    arch = NAMES.get(config.model_type, config.model_type)
+    arch = NAMES.get(str(config.model_type), str(config.model_type))
     said: dict[str, Any] = {f"{arch}.{key}": getattr(config, ours) for key, ours in SIZES.items()}
     said[f"{arch}.feed_forward_length"] = getattr(config, "intermediate_size", 4 * 32)
     if arch == "gpt2":
@@ -76,6 +76,7 @@ def write(
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
         name = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        assert name is not None, key
         if name in without:
             continue
         plain = _as_llama_cpp(weight.detach().float(), key, arch, config).numpy()

@@ -178,7 +178,7 @@ def _matched(header: Header, model: Any, name: str) -> dict[str, str]:
         if tied and key == "lm_head.weight":
             continue
         tensor = names.get_name(key, try_suffixes=(".weight", ".bias"))
-        if tensor not in header.tensors:
+        if tensor is None or tensor not in header.tensors:
             raise ValueError(
                 f"{said} lacks {shown(tensor or key)}, without which its architecture "
                 f"{shown(header.architecture)} makes no model. Fetch it again, or take the model "
