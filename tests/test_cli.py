@@ -18,11 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lensdepth import converted
 from lensdepth.analyses import analysis
 from lensdepth.bundled import bundled_names
 from lensdepth.cli import main, session, tables
 from lensdepth.cli.console import one_line, visible
-from lensdepth.cli.options import ModelOptions, spread
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import spread
 from lensdepth.lens import LensProfile, fit_tuned_lens, logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import PatchProfile
@@ -480,3 +482,25 @@ def test_messages_speak_in_options() -> None:
     assert one_line(error) == "no pair. Use --on-multi-token drop or --keep all, n=3."
     assert one_line(KeyError()) == "KeyError"
     assert visible("a\nb\x07") == "a⏎b\\x07"
+
+
+def test_converted_models_are_listed_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LENSDEPTH_CACHE", str(tmp_path))
+    about = converted.About(
+        name="m", source="m.gguf", sha256="0" * 64, quantization="Q4_0 (1 Q4_0)"
+    )
+    with converted.keeping(converted.place_of("m", "0" * 64), about) as folder:
+        (folder / "model.safetensors").write_bytes(b"x" * 2_000_000)
+    assert main(["models", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)["summary"]["converted"]
+    assert listed["name"] == "m"
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert "Unpacked from GGUF files, 2.0 MB" in out
+    assert re.search(r"m +Q4_0 +2.0 MB", out)
+    assert main(["models", "--clean"]) == 0
+    assert "1 converted model removed from" in capsys.readouterr().out
+    assert main(["models", "--clean", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["removed"] == 0

@@ -39,6 +39,7 @@ ORDER = (
     "mistakes",
     "claims",
     "models",
+    "fetch",
     "tasks",
 )
 """Commands as the help lists them."""

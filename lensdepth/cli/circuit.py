@@ -8,8 +8,8 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, ModeOption, app, check_positions, examples, is_index
 from lensdepth.cli.console import quiet
+from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
-    ModelOptions,
     OutputOptions,
     TaskOptions,
     check_out,

@@ -9,12 +9,12 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
+from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
     OUTPUT,
     DebugOption,
     ForceOption,
     JsonOption,
-    ModelOptions,
     OutputOptions,
     TaskOptions,
     check_out,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli.console import hush_transformers, note, working
-from lensdepth.cli.options import ModelOptions, OutputOptions, TaskOptions
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import OutputOptions, TaskOptions
 from lensdepth.outside import visible
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def open_model(options: ModelOptions, *, debug: bool) -> "DepthModel":
             dtype=options.dtype,
             trust_remote_code=options.trust_remote_code,
             double_bos=not options.single_bos,
+            **options.where,
         )
     suit_threads(model)
     return model
@@ -114,7 +116,8 @@ def title(what: str, model: "DepthModel", on: "Task | str") -> "Text":
 
     on = on if isinstance(on, str) else drawn(on)
     info = model.info
-    named = f"{what} of {visible(info.name)}, {info.n_layers} layers ({info.backend})"
+    packed = f", unpacked from {info.quantization.partition(' ')[0]}" * bool(info.quantization)
+    named = f"{what} of {visible(info.name)}, {info.n_layers} layers ({info.backend}{packed})"
     return Text.assemble((named, "bold"), f": {visible(on)}")
 
 

@@ -15,7 +15,6 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from lensdepth.cli.inventory import CHECKED
 from lensdepth.outside import visible
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import fraction
@@ -309,67 +308,3 @@ def report_table(report: "Report") -> Table:
         ("finding", "value", "detail"),
         [(number.label, number.value, number.detail) for number in numbers],
     )
-
-
-def model_list(
-    bundled: Sequence[dict[str, Any]], supported: dict[str, list[str]], versions: dict[str, str]
-) -> Parts:
-    """Bundled models, checked architectures, and how to name any other model."""
-    names = {value: key for key, value in CHECKED.items()}
-    models = plain_table(
-        ("model", "layers", "parameters", "file", "what it is"),
-        [
-            (
-                row["name"],
-                str(row["n_layers"]),
-                f"{row['n_parameters'] / 1e6:.2f} M",
-                f"{row['bytes'] / 1e6:.1f} MB",
-                row["about"],
-            )
-            for row in bundled
-        ],
-    )
-    kinds = plain_table(
-        ("architecture", "hooked", "bridge"),
-        [
-            (
-                names[kind],
-                "yes" if kind in supported["hooked"] else "no",
-                "yes" if kind in supported["bridge"] else "no",
-            )
-            for kind in CHECKED.values()
-        ],
-    )
-    return [
-        Text("Bundled models", "bold"),
-        models,
-        "",
-        Text(
-            "Architectures that our tests compare with Hugging Face, on TransformerLens "
-            f"{versions['transformer-lens']}",
-            "bold",
-        ),
-        kinds,
-        "",
-        f"TransformerLens's bridge names {len(supported['bridge_unchecked'])} more (--json lists "
-        "them). Every model is compared with Hugging Face on a short probe when it is loaded, and "
-        "refused where they differ.",
-        "",
-        "Any other model: --model FOLDER (Hugging Face format) or --model OWNER/NAME (the hub).",
-    ]
-
-
-def task_list(tasks: Sequence[dict[str, Any]]) -> Parts:
-    """Built-in tasks with an example and their wordings."""
-    return [
-        plain_table(
-            ("task", "example", "templates"),
-            [
-                (row["name"], row["description"], ", ".join(row["templates"]) or "–")
-                for row in tasks
-            ],
-        ),
-        "",
-        "Your own prompts: --prompts FILE (.jsonl, .csv, .parquet) with the columns clean, "
-        "corrupted, target, foil, or prompt alone.",
-    ]
