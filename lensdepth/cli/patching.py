@@ -174,6 +174,7 @@ def patch(
                 find_crossing(curves, seed=task.seed),
                 mode=options.mode,
                 seed=task.seed,
+                **model.bounds,
             )
         told = analysis("patch")
         summary = told.summary(profile, crossing, curves=curves)

@@ -107,6 +107,7 @@ def steer(
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
         from lensdepth.analyses import analysis
+        from lensdepth.gap import find_holder
         from lensdepth.steering import steering_sweep
         from lensdepth.transition import find_steering_crossing
 
@@ -126,6 +127,10 @@ def steer(
         crossing, sustained = (
             find_steering_crossing(profile, scope=scope, seed=task.seed) for scope in profile.scopes
         )
+        if crossing is not None:
+            crossing = find_holder(
+                depth_model, pairs, crossing, mode=options.mode, seed=task.seed, **model.bounds
+            )
         told = analysis("steer")
         summary = told.summary(profile, crossing, sustained)
 

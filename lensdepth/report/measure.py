@@ -162,6 +162,8 @@ def measure(
                 find_steering_crossing(steering, scope=scope, seed=seed)
                 for scope in ("local", "suffix")
             )
+            if steering_crossing is not None:
+                steering_crossing = find_holder(model, task, steering_crossing, seed=seed)
         change_point = None
         if transition is not None:
             change_point = stage("change_point", lambda: _cut_together(lens, patch, seed))

@@ -163,11 +163,15 @@ def compare_order(first: Transition | Crossing, second: Transition | Crossing) -
 
     Args:
         first: a switch of some pairs.
-        second: another switch of the same pairs, in the same order, at the same depths.
+        second: another switch of the same pairs, in the same order, at the same depths. Control
+            has no say at depth L and the lens ends there, so that one may have it more.
     Raises:
         ValueError: they have other numbers of pairs, or other depths.
     """
-    if first.n_pairs != second.n_pairs or not torch.equal(first.depths, second.depths):
+    n = min(len(first.depths), len(second.depths))
+    alike = torch.equal(first.depths[:n], second.depths[:n])
+    longer = max(len(first.depths), len(second.depths)) - n
+    if first.n_pairs != second.n_pairs or not alike or longer > 1:
         raise ValueError(
             f"compare_order: both must be of the same pairs at the same depths; got "
             f"{first.n_pairs} and {second.n_pairs} pairs, {len(first.depths)} and "

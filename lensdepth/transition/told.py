@@ -4,11 +4,12 @@ What is told of a result together with its switch is made by `analyses`, from he
 room that the result is of.
 """
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lensdepth.telling.depths import between, measured_step, place
+from lensdepth.telling.depths import between, from_to, measured_step, place
 from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.telling.plain import Json, to_json
 from lensdepth.transition.handover import HELD, measured_around
@@ -16,9 +17,12 @@ from lensdepth.transition.handover import HELD, measured_around
 if TYPE_CHECKING:
     from lensdepth.transition.compare import OrderComparison
     from lensdepth.transition.crossing_result import Crossing
+    from lensdepth.transition.holders import Holder
     from lensdepth.transition.pairs import PairSwitches
     from lensdepth.transition.result import Transition
 
+STEERING = "steering_sweep"
+"""The analysis whose gap is one of steering; whole states are patched to see who holds it."""
 NOT_OPEN = ("transition", "rise", "crossing")
 """Verdicts that have a place."""
 
@@ -73,6 +77,7 @@ def crossing_summary(crossing: "Crossing") -> Json:
             "arrives": crossing.arrives,
             "held_by": crossing.held_by or None,
             "held_by_share": crossing.held_by_share,
+            "holders": [asdict(one) for one in crossing.holders],
         }
     return to_json(found)
 
@@ -220,19 +225,36 @@ def gap_sentence(crossing: "Crossing") -> str:
         measured_step(measured_around(at, crossing.depths))
         for at in (crossing.leaves, crossing.arrives)
     )
+    steered = crossing.analysis == STEERING
+    what, does = ("Steering", "work in") if steered else ("Control", "control")
     text = (
-        f"Control leaves the input position {leaves} and reaches the prediction position "
-        f"{arrives}; in the gap both together control "
-        f"{percent(max(crossing.held, 0.0))} of the pairs and nobody is handed control directly"
+        f"{what} leaves the input position {leaves} and reaches the prediction position {arrives}; "
+        f"between, both together {does} {percent(max(crossing.held, 0.0))} of the pairs. "
     )
-    if crossing.held_by:
-        return f"{text}: it rests on {crossing.held_by} ({percent(crossing.held_by_share)})."
-    if not np.isnan(crossing.held_by_share):
-        return (
-            f"{text}. No token between holds it by itself, nor all together: at most "
-            f"{percent(crossing.held_by_share)}."
-        )
-    return f"{text}: it rests elsewhere."
+    if not crossing.holders:
+        return f"{text}Where control rests there was not looked for."
+    spans = dict.fromkeys((one.first, one.last) for one in crossing.holders)
+    found = [
+        _rests([one for one in crossing.holders if (one.first, one.last) == span], *span)
+        for span in spans
+    ]
+    said = "; ".join(found)
+    if steered:
+        return f"{text}By patching whole states there, {said}."
+    return f"{text}{said[0].upper()}{said[1:]}."
+
+
+def _rests(holders: list["Holder"], first: float, last: float) -> str:
+    """Who holds control at some depths, and in how many pairs patching there shows it."""
+    said = []
+    for one in holders:
+        share = Interval(value=one.share, low=one.low, high=one.high).percent
+        whose = f"the pairs of {one.only}" if one.only else "the pairs"
+        if one.name:
+            said.append(f"on {one.name}, whose state decides {share} of {whose}")
+        else:
+            said.append(f"on no token that decides half of {whose} (at most {share})")
+    return f"at {from_to(first, last)} control rests {' and '.join(said)}"
 
 
 def patching_verdict(crossing: "Crossing", n_layers: int) -> str:
@@ -262,7 +284,7 @@ def _own(crossing: "Crossing") -> str:
 def steering_verdict(crossing: "Crossing", n_layers: int) -> str:
     """Where steering passes from the input to the output, if it does."""
     if crossing.verdict != "crossing":
-        return _open(crossing, "steering curves", "steering curves").replace("Control", "Steering")
+        return _open(crossing, "steering curves", "steering curves")
     where = place(crossing.depth, crossing.low, crossing.high, crossing.between, n_layers)
     return (
         f"Steering passes from input-centric to output-centric {where}. {_own(crossing)}"
