@@ -77,9 +77,7 @@ def test_a_relay_rests_at_the_third_token_by_patching_and_by_steering(
     model = relay(tmp_path / "m", moves, architecture=architecture)
     task = pairs(tmp_path, model, planted.FRAMED)
     found = looked_into(model, task)
-    assert found.held_by == (
-        "the token 1 place after the input ('out0', 'out1', 'out2', 'out3')"
-    )
+    assert found.held_by == ("the token 1 place after the input ('out0', 'out1', 'out2', 'out3')")
     assert found.held_by_share == 1.0
     (one,) = found.holders
     assert (one.first, one.last, one.only) == (2.0, 4.0, "")

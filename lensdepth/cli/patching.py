@@ -181,7 +181,8 @@ def patch(
 
     def show() -> None:
         from lensdepth.cli import tables
-        from lensdepth.patching.told import efficacy_curves
+        from lensdepth.cli.patch_tables import patch_map
+        from lensdepth.patching.told import efficacy_curves, fraction_curves
         from lensdepth.telling.names import stream_name
         from lensdepth.telling.numbers import number
         from lensdepth.transition.told import patching_verdict
@@ -193,9 +194,11 @@ def patch(
             depth_model,
             pairs,
         )
-        parts = tables.patch_map(profile)
+        parts = patch_map(profile)
         if as_curves:
             parts = tables.curve_tables(efficacy_curves(profile), profile.n_layers)
+            made_of = fraction_curves(profile)
+            parts += ["", *tables.curve_tables(made_of, profile.n_layers, bands=[""])]
         said = []
         if crossing is not None:
             said = [patching_verdict(crossing, profile.n_layers)]

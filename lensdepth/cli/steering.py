@@ -136,11 +136,15 @@ def steer(
 
     def show() -> None:
         from lensdepth.cli import tables
+        from lensdepth.steering.told import efficacy_curves, fraction_curves
 
         title = session.title(f"Efficacy of steering ({options.mode})", depth_model, pairs)
-        curves = told.curves(profile)
+        curves = efficacy_curves(profile, profile.edits)
         whole = [curve.key for curve in curves if curve.key.endswith("_full")]
         parts = tables.curve_tables(curves, profile.n_layers, bands=whole)
+        made_of = fraction_curves(profile)
+        if made_of:  # so many columns have room for their means alone
+            parts += ["", *tables.curve_tables(made_of, profile.n_layers, bands=[""])]
         tables.show(title, *parts, "", *told.sentences(profile, crossing, sustained))
 
     def figure() -> Any:

@@ -165,7 +165,7 @@ def measure(
             if steering_crossing is not None:
                 steering_crossing = find_holder(model, task, steering_crossing, seed=seed)
         change_point = None
-        if transition is not None:
+        if transition is not None and model.n_layers > 3:  # four depths before the last
             change_point = stage("change_point", lambda: _cut_together(lens, patch, seed))
         bar.update()
     return Measured(
@@ -210,10 +210,12 @@ def _first_prompt(model: DepthModel, task: Task) -> LensProfile:
 
 
 def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
-    """One change point of the lens's divergence and of patching at each position."""
+    """One change point of the lens's divergence and of patching at each position, before depth L,
+    where patching ends as it must."""
     profiles = {"lens": lens.mean_by_depth(lens.kl)}
     if patch is not None:
         profiles |= {name: patch.efficacy(name) for name in patch.positions}
+    profiles = {name: values[:, :-1] for name, values in profiles.items()}
     return find_change_point(profiles, units=lens.provenance.units, n_resamples=200, seed=seed)
 
 
