@@ -159,7 +159,7 @@ def test_coupling_is_claimed_only_beyond_chance() -> None:
     said = shaped.coupling_verdict(results.geometry())
     assert "have more different predictions" in said
     assert "0.80 (0.75 to 0.85)" in said
-    assert "after Holm's correction over 8 depths" in said
+    assert "after Holm's correction over 7 depths" in said
     assert "Differences of norm correlate with them by 0.00" in said
     assert "more similar predictions" in shaped.coupling_verdict(results.geometry(rho=-0.8))
     chance = shaped.coupling_verdict(results.geometry(rho=0.1, p=0.03))

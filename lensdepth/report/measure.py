@@ -22,6 +22,8 @@ from lensdepth.geometry.reading import Reading, read_states
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
 from lensdepth.locality.compare import compare_local_global
+from lensdepth.mistakes.compare import mistakes_in
+from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
@@ -186,6 +188,7 @@ def measure(
         decoding=decoding,
         geometry=geometry,
         claims=claims,
+        mistakes=_mistakes(lens, model, task, absent, seed),
         seed=seed,
         absent=absent,
         seconds=seconds,
@@ -207,6 +210,22 @@ def _first_prompt(model: DepthModel, task: Task) -> LensProfile:
     length = int(first.lengths[0])
     shown = torch.arange(max(0, length - TOKENS_SHOWN), length)
     return logit_lens(model, first, positions=shown[None])
+
+
+def _mistakes(
+    lens: LensProfile, model: DepthModel, task: Task, absent: dict[str, str], seed: int
+) -> MistakeProfile | None:
+    """Right against wrong answers by the lens, where there are enough of both; else the reason."""
+    if not task.has_pairs:
+        absent["mistakes"] = "plain prompts have no answers to be wrong"
+    elif task.keep in ("correct", "wrong"):
+        absent["mistakes"] = f"the task kept the {task.keep} pairs alone; make it with keep='all'"
+    else:
+        found = mistakes_in(lens, model, task, seed=seed)
+        if found.verdict != "too few":
+            return found
+        absent["mistakes"] = found.reason
+    return None
 
 
 def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
