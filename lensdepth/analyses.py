@@ -245,8 +245,8 @@ ANALYSES = (
             "from nearest neighbours. The rank correlations ask "
             "whether prompts at a larger angle (or with norms further apart) also have more "
             "different predictions. Intervals go over units and tests over prompts, as pairs "
-            "that share a prompt are not independent. By construction, too, the turn that is left to the last "
-            "depth ends at 0, and each depth is wholly like itself."
+            "that share a prompt are not independent. By construction, too, the turn that is left "
+            "to the last depth ends at 0, and each depth is wholly like itself."
         ),
         result="lensdepth.geometry.profile:GeometryProfile",
         told="lensdepth.geometry.told",

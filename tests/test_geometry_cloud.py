@@ -19,6 +19,7 @@ from lensdepth.geometry.dimension import measure_dimension
 from lensdepth.geometry.halves import draw_halves, half_interval, halve_units
 from lensdepth.geometry.reading import curvature, measure_states
 from lensdepth.geometry.similarity import linear_cka, procrustes
+from lensdepth.units import Grouping
 
 NO_HALVES = np.zeros((0, 2), dtype=int)
 seeds = st.integers(0, 2**31)

@@ -32,13 +32,13 @@ FEWEST = 8
 class Halves:
     """Halves of prompts by one grouping after the other."""
 
-    by_grouping: tuple[tuple[Int[Array, " half"], ...], ...]
+    by_grouping: tuple[tuple[Int[Array, "_"], ...], ...]
     """Where there are several groupings, first those of prompts that go with none."""
     scales: tuple[float, ...]
     """What deviations are multiplied by, for each grouping: a half of few units strays less than
     theirs do, and the odd one is in no half."""
 
-    def __iter__(self) -> Iterator[Int[Array, " half"]]:
+    def __iter__(self) -> Iterator[Int[Array, "_"]]:
         """All halves in a row."""
         return (half for halves in self.by_grouping for half in halves)
 

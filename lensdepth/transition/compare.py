@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray as Array
 
 from lensdepth import stats
 from lensdepth.arguments import checked
@@ -124,9 +126,16 @@ class OrderComparison:
     """Share whose switches lie between the same two measured depths."""
     lag: float
     """Median of second less first, in depths."""
+    apart: float
+    """The same over the pairs of the more frequent order; NaN where there are none."""
     n_pairs: int
     """Pairs that have both."""
     n_units: int
+
+    @property
+    def later(self) -> float:
+        """Share of pairs whose first switch comes after the second."""
+        return 1 - self.earlier - self.same
 
     def to_frame(self) -> "pd.DataFrame":
         """One row."""
@@ -196,9 +205,14 @@ def compare_order(first: Transition | Crossing, second: Transition | Crossing) -
         earlier=float((sign > 0).mean()) if len(sign) else float("nan"),
         same=float((sign == 0).mean()) if len(sign) else float("nan"),
         lag=float(np.median(lag[both])) if len(sign) else float("nan"),
+        apart=_median(lag[both][sign == (1 if lead > 0 else -1)]),
         n_pairs=len(sign),
         n_units=n_units,
     )
+
+
+def _median(lag: Float[Array, " pair"]) -> float:
+    return float(np.median(lag)) if len(lag) else float("nan")
 
 
 @checked

@@ -28,7 +28,7 @@ from lensdepth.transition.handover import (
     why_none,
 )
 from lensdepth.transition.holders import Looked, find_holders
-from lensdepth.transition.pairs import switch_of_pairs
+from lensdepth.transition.pairs import on_the_way, switch_of_pairs
 from lensdepth.units import FEWEST_UNITS, Grouping, Units, count, given_units
 
 Array = np.ndarray
@@ -191,7 +191,7 @@ def _of_profile(
         first,
         second,
         at[judged],
-        moved=sum(curve(profile.moved(name, **read)) for name in ENDS),  # type: ignore[arg-type]
+        moved=np.stack([curve(profile.moved(name, **read)) for name in ENDS]),
         units=profile.provenance.units if units is None else units,
         provenance=profile.provenance,
         last=n_layers if len(judged) < len(at) and passes_at_end else None,
@@ -228,7 +228,7 @@ def _crossing(
     units: Units,
     n_resamples: int,
     seed: int,
-    moved: Float[Array, "pair depth"] | None = None,
+    moved: Float[Array, "position pair depth"] | None = None,
     provenance: Provenance | None = None,
     last: int | None = None,
 ) -> Crossing:
@@ -241,7 +241,7 @@ def _crossing(
         units: which pairs go together.
         n_resamples: draws of the means.
         seed: of the draws.
-        moved: what both positions move together; None of bare curves.
+        moved: what each position moves; None of bare curves.
         provenance: of the profile.
         last: depth L, where that was left out, and the second curve leads there.
     """
@@ -249,7 +249,7 @@ def _crossing(
     depth = last_crossing(means[0] - means[1], at)
     if moved is not None and np.isnan(moved).all():
         moved = None  # base and source do not differ, so nothing is a share of their distance
-    together = [first + second, *([] if moved is None else [moved])]
+    together = [first + second, *([] if moved is None else [moved.sum(0)])]
     totals = [np.nanmean(one, axis=0) for one in together]
     held, leaves, arrives = held_between(*means, at, totals[0])
     low = high = share = float("nan")
@@ -265,6 +265,13 @@ def _crossing(
     verdict, reason = _judge(
         [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units
     )
+    own = on_the_way(first, second, moved)
+    if verdict == "crossing" and own.gap.mean() > HELD:
+        verdict = "cannot tell"
+        reason = (
+            f"in {own.gap.sum()} of {len(first)} pairs neither position decides somewhere on the "
+            f"way, each at depths of its own"
+        )
     if last is not None and reason == PREDICTION_NEVER:
         reason += f" before depth {last}, where it does by construction"
     gap = verdict == "gap"
@@ -292,6 +299,7 @@ def _crossing(
             change=float(2 * HELD),
             units=units,
             labels=() if provenance is None else provenance.labels,
+            on_the_way=own,
             seed=seed,
         ),
         seed=seed,

@@ -11,7 +11,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import load_result, save_result
-from lensdepth.transition.handover import measured_around
+from lensdepth.transition.handover import HELD, measured_around
 from lensdepth.transition.holders import Holder, resting
 from lensdepth.transition.pairs import PairSwitches
 from lensdepth.transition.result import OF_PAIRS
@@ -105,9 +105,10 @@ class Crossing:
 
     @property
     def inside_gap(self) -> Float[np.ndarray, " inside"]:
-        """The measured depths of a gap; none otherwise."""
+        """The measured depths of a gap, at which neither curve reaches HELD; none otherwise."""
         at = self.depths.double().numpy()
-        return at[(at >= self.leaves) & (at <= self.arrives)]
+        nobody = (self.first.nanmean(0) < HELD) & (self.second.nanmean(0) < HELD)
+        return at[(at >= self.leaves) & (at <= self.arrives) & nobody.numpy()]
 
     def to_frame(self) -> "pd.DataFrame":
         """One row: the depth, its interval, and the verdict."""
