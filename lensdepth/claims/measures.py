@@ -30,6 +30,7 @@ from lensdepth.claims.norms import (
     within,
 )
 from lensdepth.claims.zones import Zones, chosen_on_others, mean_over
+from lensdepth.transition.crossing import find_steering_crossing
 
 LEAST_HANDOVER = 0.2
 """With less than this share of the pairs changing hands, there is no handover to time."""
@@ -129,6 +130,12 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
         for name in ("input", "prediction")
     )
     if word == "crossing":
+        crossing = find_steering_crossing(steered, scope="local", n_resamples=100)
+        if crossing is not None and crossing.verdict == "gap":
+            raise Nothing(
+                f"the curves change places across a gap: {crossing.reason}, so that steering does "
+                f"not pass from one position to the other"
+            )
         leads = np.stack([early_in - early_out, late_out - late_in], axis=1)
         return estimate(leads, grounds.units, lambda mean: float(mean.min()))
     if word == "input works early":

@@ -138,7 +138,7 @@ def coupling_verdict(profile: "GeometryProfile") -> str:
     tested = len(_tested(rho, profile.n_layers))
     corrected = f"{p_value(p)} after Holm's correction over {counted(tested, 'depth')}"
     coupling = value_at(profile, "angle_js", peak)
-    if p >= 0.05:
+    if not beyond_chance(p, coupling):
         text = (
             f"At no depth do angles between states follow the differences between predictions "
             f"beyond chance, the last left aside; the strongest rank correlation is {coupling} at "
@@ -191,6 +191,10 @@ def _context(profile: "GeometryProfile") -> list[str]:
     corrected = torch.ones_like(p)
     corrected[defined] = torch.from_numpy(stats.holm(p[defined].numpy()))
     chance = (corrected >= 0.05) | ~defined
+    for row, name in enumerate(profile.contexts):
+        for depth in range(rho.shape[1]):
+            found = value_at(profile, f"norm_{name}", depth)
+            chance[row, depth] |= not beyond_chance(float(corrected[row, depth]), found)
     if chance.all():
         return [
             f"That differences of norm follow any of the prompts' labels "
@@ -207,6 +211,12 @@ def _context(profile: "GeometryProfile") -> list[str]:
         f"{p_value(float(corrected[row, depth]))} after Holm's correction over {tests}; angles "
         f"follow it by {angle} there."
     ]
+
+
+def beyond_chance(p: float, found: Interval) -> bool:
+    """Whether a correlation is told as one: permutations of prompts say so, and the interval over
+    units, which knows that prompts of one word go together."""
+    return p < 0.05 and found.known and not found.low <= 0 <= found.high
 
 
 def peak_of(rho: Float[Tensor, " depth"], n_layers: int) -> int:
