@@ -163,5 +163,5 @@ def test_right_answers_alone_are_too_few_wrong_ones(trained: DepthModel, capital
 def test_fewer_than_one_deal_is_refused_on_entry(trained: DepthModel) -> None:
     task = load_task("capitals", trained, n=12, keep="all")
     for n in (0, -3):
-        with pytest.raises(ValueError, match=f"n_permutations must be 1 or more, got {n}"):
+        with pytest.raises(ValueError, match=f"n_permutations must be at least 1, got {n}"):
             compare_mistakes(trained, task, n_permutations=n)

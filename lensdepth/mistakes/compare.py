@@ -76,7 +76,7 @@ def compare_mistakes(
         `units.FEWEST_UNITS` units.
     Raises:
         ValueError: before any forward pass: a task without pairs, one that kept only right or only
-            wrong pairs, fewer than one deal, or units that are not one label a pair.
+            wrong pairs, or units that are not one label a pair.
     Source: permutations within blocks, and of whole blocks, as in Winkler et al. 2015,
         "Multi-level block permutation".
     Example:
@@ -93,8 +93,6 @@ def compare_mistakes(
             f"pairs alone; make it with keep='all'."
         )
     n_permutations = N_PERMUTATIONS if n_permutations is None else n_permutations
-    if n_permutations < 1:
-        raise ValueError(f"{caller}: n_permutations must be 1 or more, got {n_permutations}.")
     asked = given_units(units, len(task), caller=caller)
     lens = logit_lens(model, task, batch_size=batch_size)
     return mistakes_in(
