@@ -6,22 +6,28 @@ Profiles are drawn, not measured: pairs that each switch at a place of their own
 heavy tails), with noise that neighbouring depths share, with lapses, alone or in units (words) that
 share most of where they switch. The truth is the same functional of a very large sample. Nulls are
 smooth rises of many shapes, bumps, drifts, one random path that all pairs share, and flat noise;
-what is called a transition or a change there is a false alarm.
+what is called a transition or a change there is a false alarm. The claims' one-sided tests are
+tried where the number stands exactly at its threshold, with pairs that share input words (in both
+roles) and templates.
 """
 
 import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray as Array
+from scipy.stats import norm
 from tqdm import tqdm
 
+from lensdepth.claims.estimate import Estimate, estimate, ratio
 from lensdepth.transition import find_change_point, find_crossing, find_transition
+from lensdepth.units import Grouping, Units
 
 N_LAYERS = 12
 DEPTHS = np.arange(N_LAYERS + 1)
@@ -123,6 +129,60 @@ def verdicts(shape: Callable[[Rng], Array], n: int, noise: float, n_sets: int) -
     return said
 
 
+DESIGNS = ((7, 1, 60), (7, 8, 112), (12, 1, 60), (12, 6, 120), (24, 1, 72), (24, 12, 200))
+"""Input words, templates and pairs."""
+EFFECTS = ((0.0, 0.0), (0.5, 0.0), (0.3, 0.3))
+"""Shares of the variance that words and templates explain."""
+LIKELY = 0.9
+"""Of the share that is tested."""
+
+
+def paired(
+    n_words: int, n_templates: int, n: int, effects: tuple[float, float], rng: Rng
+) -> tuple[Float[Array, "pair 2"], Units]:
+    """Two normal numbers a pair with effects of its two words and its template, and its units."""
+    first = rng.integers(n_words, size=n)
+    second = (first + rng.integers(1, n_words, size=n)) % n_words
+    template = np.arange(n) % n_templates
+    of_words, of_templates = effects if n_templates > 1 else (effects[0], 0.0)
+    words = rng.normal(size=(2, n_words, 2))
+    values = np.sqrt(of_words / 2) * (words[0, first] + words[1, second])
+    values += np.sqrt(of_templates) * rng.normal(size=(n_templates, 2))[template]
+    values += np.sqrt(1 - of_words - of_templates) * rng.normal(size=(n, 2))
+    written = [tuple(map(str, those)) for those in (first, second, template)]
+    units = [Grouping(name="input word", values=written[0], other=written[1])]
+    if n_templates > 1:
+        units.append(Grouping(name="template", values=written[2]))
+    return values, tuple(units)
+
+
+TESTS: dict[str, Callable[[Array, Units], tuple[Estimate, float]]] = {
+    "mean": lambda x, units: (estimate(x[:, 0], units), 0.0),
+    "share": lambda x, units: (
+        replace(estimate((x[:, 0] < norm.ppf(LIKELY)).astype(float), units), bounds=(0.0, 1.0)),
+        LIKELY,
+    ),
+    "ratio": lambda x, units: (estimate(0.3 * x + 1, units, ratio), 1.0),
+}
+"""Numbers of the kinds that claims judge, and what they truly are."""
+
+
+def alarms(
+    design: tuple[int, int, int], effects: tuple[float, float], n_sets: int
+) -> dict[str, tuple[float, float]]:
+    """How often a number is called above and below what it truly is, at 2.5 % a side."""
+    found: dict[str, list[tuple[bool, bool]]] = {name: [] for name in TESTS}
+    for seed in range(n_sets):
+        rng = np.random.default_rng([seed, *design])
+        values, units = paired(*design, effects, rng)
+        for name, test in TESTS.items():
+            number, truth = test(values, units)
+            found[name].append((number.p_above(truth) < 0.025, number.p_below(truth) < 0.025))
+    return {
+        name: (np.mean([a for a, _ in x]), np.mean([b for _, b in x])) for name, x in found.items()
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run it, print both tables, and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
@@ -153,9 +213,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shares = [found[v] for v in ("transition", "rise", "none", "cannot tell", "change")]
         cells = [f"{100 * share / (options.sets // 2):.0f} %" for share in shares]
         print(f"| {name} | {' | '.join(cells)} |")
+    judged = {
+        f"{design}, {effects}": alarms(design, effects, 5 * options.sets)
+        for design in tqdm(DESIGNS, disable=None)
+        for effects in EFFECTS
+        if design[1] > 1 or not effects[1]
+    }
+    print(
+        "\n| (words, templates, pairs), effects of words and templates | "
+        + " | ".join(TESTS)
+        + " |"
+    )
+    print("| --- |" + " ---: |" * len(TESTS))
+    for name, found in judged.items():
+        cells = [f"{100 * above:.1f} / {100 * below:.1f} %" for above, below in found.values()]
+        print(f"| {name} | {' | '.join(cells)} |")
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"coverage": covered, "verdicts": said}))
+        options.out.write_text(
+            json.dumps({"coverage": covered, "verdicts": said, "claims": judged})
+        )
 
 
 if __name__ == "__main__":

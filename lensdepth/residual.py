@@ -5,7 +5,6 @@ float32 values; `positions="last"` keeps one position per prompt.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.arguments import checked
 from lensdepth.provenance import ModelInfo
+from lensdepth.storage import Result
 from lensdepth.tokens import TokenBatch
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ResidualStream:
+class ResidualStream(Result):
     """Residual states: depth 0 enters block 0, depth d leaves block d - 1, depth L is read out."""
 
     MADE_BY: ClassVar[str] = "model.residual_stream(prompts)"
@@ -97,16 +97,3 @@ class ResidualStream:
         return plotting.depth_figure(
             [curve], n_layers=self.n_layers, title="Norm of the residual stream", y_title="norm"
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        from lensdepth.storage import save_result
-
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "ResidualStream":
-        """Read what `save` wrote."""
-        from lensdepth.storage import load_result
-
-        return load_result(cls, path)

@@ -24,7 +24,7 @@ from jaxtyping import AbstractArray, jaxtyped
 from torch import Tensor
 
 from lensdepth.outside import cut, outside, reason, shown, visible
-from lensdepth.provenance import installed_versions
+from lensdepth.provenance import Provenance, installed_versions
 from lensdepth.writing import whole_file
 
 T = TypeVar("T")
@@ -37,6 +37,39 @@ _OF_FIRST = {"kind", "fields"}
 """All that the header of a file of lensdepth 0.1 holds."""
 
 logger = logging.getLogger(__name__)
+
+
+class Result:
+    """A frozen dataclass of tensors and JSON values that goes into one safetensors file."""
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file.
+
+        Raises:
+            OSError: the file cannot be written.
+            ValueError: a value is none that could be loaded again.
+        """
+        save_result(self, path)
+
+    @classmethod
+    def load(cls: type[T], path: str | Path) -> T:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError, OSError: there is no such file, or it cannot be read.
+            ValueError: it is not a saved result, is damaged, of another kind or version.
+        """
+        return load_result(cls, path)
+
+
+class ModelResult(Result):
+    """One that was measured on one model."""
+
+    provenance: Provenance
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
 
 
 def save_result(result: Any, path: str | Path) -> None:

@@ -97,7 +97,7 @@ def test_under_a_final_norm_the_norm_cannot_matter_at_depth_l(
         torch.testing.assert_close(direction, full, atol=1e-3, rtol=1e-3)
     centred = ablation_sweep(model, task, coordinates="centred", depths=[model.n_layers])
     assert centred.identity_depth() is None
-    moved = centred.of("norm", centred.effect("logit_diff"))
+    moved = centred.effect("logit_diff", edit="norm", scope=None, position=None)
     assert moved.abs().max() > 10 * found.identity_error()
 
 
@@ -109,7 +109,7 @@ def test_the_full_edit_is_patching(
     )
     for i, position in enumerate(everywhere.positions):
         torch.testing.assert_close(
-            everywhere.of("full", everywhere.logit_diff, position=position),
+            everywhere.of("logit_diff", edit="full", position=position, scope=None),
             patched[..., i],
             atol=1e-4,
             rtol=1e-4,
@@ -125,7 +125,12 @@ def test_full_is_direction_then_norm(trained: DepthModel, capitals: Task) -> Non
     mean = means.polar.expand(len(capitals), -1)
     both = by_hand(trained, capitals, [(2, polar.direction_swap, mean), (2, polar.norm_swap, mean)])
     found = ablation_sweep(trained, capitals, to="mean", depths=[2])
-    torch.testing.assert_close(found.of("full", found.logit_diff)[:, 0], both, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        found.of("logit_diff", edit="full", scope=None, position=None)[:, 0],
+        both,
+        atol=1e-4,
+        rtol=1e-4,
+    )
     assert found.n_reference == means.n == len(capitals)
 
 
@@ -196,8 +201,8 @@ def test_the_norm_of_a_control_is_another_prompts(
         assert all(theirs != own for theirs, own in zip(prompts, taken, strict=True))
     few = twice.select([0, len(capitals)])
     alone = ablation_sweep(trained, few, depths=[2])
-    assert alone.of("random_norm", alone.kl).isnan().all()
-    assert alone.of("norm", alone.kl).isfinite().all()
+    assert alone.of("kl", edit="random_norm", scope=None, position=None).isnan().all()
+    assert alone.of("kl", edit="norm", scope=None, position=None).isfinite().all()
 
 
 def test_shuffled_edits_take_other_pairs_states(trained: DepthModel, capitals: Task) -> None:
@@ -206,7 +211,10 @@ def test_shuffled_edits_take_other_pairs_states(trained: DepthModel, capitals: T
         trained, capitals, positions=("prediction",), depths=[trained.n_layers]
     ).of("logit_diff", control="shuffled_source")
     torch.testing.assert_close(
-        found.of("full", found.logit_diff), control[..., 0], atol=1e-4, rtol=1e-4
+        found.of("logit_diff", edit="full", scope=None, position=None),
+        control[..., 0],
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
@@ -232,7 +240,7 @@ def test_identity_and_what_is_judged(everywhere: AblationProfile) -> None:
     at_last = replace(everywhere, at_end=("sometimes", "never", "never"))
     assert at_last.identity_depth(scope="local", position="prediction") is None
     assert everywhere.judged(position="input") == list(range(last))
-    at_input = everywhere.of("full", everywhere.effect("logit_diff"), position="input")
+    at_input = everywhere.effect("logit_diff", edit="full", position="input", scope=None)
     assert at_input[:, -1].abs().max() == 0
     frame = everywhere.compare_parts(n_resamples=50)
     assert set(frame[frame.identity].depth) == {last}
@@ -305,7 +313,7 @@ def test_one_pair_has_no_other_pairs_norm(trained: DepthModel, capitals: Task) -
     alone = ablation_sweep(trained, one)
     assert "random_norm" not in alone.edits
     with pytest.raises(ValueError, match="'random_norm' was not made"):
-        alone.of("random_norm", alone.kl)
+        alone.of("kl", edit="random_norm", scope=None, position=None)
     assert alone.compare_parts().low.isna().all()
     for to in ("shuffled", "random"):
         with pytest.raises(ValueError, match="there is 1 pair"):
@@ -380,7 +388,7 @@ def test_the_ends_of_the_dose_are_the_base_and_the_swap(
         doses, moved = dosed.curve("direction", dosed.logit_diff, depth)
         assert doses.tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
         torch.testing.assert_close(moved[:, 0], dosed.base_logit_diff, atol=1e-4, rtol=1e-4)
-        swap = profile.of("direction", profile.logit_diff)[:, depth]
+        swap = profile.of("logit_diff", edit="direction", scope=None, position=None)[:, depth]
         torch.testing.assert_close(moved[:, -1], swap, atol=1e-3, rtol=1e-3)
         factors, scaled = dosed.curve("norm", dosed.kl, depth)
         assert scaled[:, factors == 1].abs().max() < 1e-5

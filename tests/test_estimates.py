@@ -1,5 +1,7 @@
 """Standard errors, verdicts and power against scipy, by hand, and on simulated data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats as distributions
@@ -50,6 +52,37 @@ def test_a_ratio_by_the_delta_method() -> None:
 
 def test_outcomes_that_never_differ_are_not_known_exactly() -> None:
     assert estimate(np.ones(50), ()).se == pytest.approx(1 / 50)
+
+
+def test_a_share_near_its_bound_is_tested_with_the_spread_at_the_threshold() -> None:
+    outcomes = np.r_[np.zeros(3), np.ones(57)]
+    found = replace(estimate(outcomes, (), floor=0.0), bounds=(0.0, 1.0))
+    by_hand = (0.95 - 0.8) / np.sqrt(0.8 * 0.2 / 59)
+    assert found.p_above(0.8) == pytest.approx(distributions.t.sf(by_hand, 59))
+    reach = distributions.t.ppf(0.975, 59)
+    # Wilson's interval, of 59 outcomes as the standard error counts them.
+    middle = (0.95 + reach**2 / 118) / (1 + reach**2 / 59)
+    half = reach / (1 + reach**2 / 59) * np.sqrt(0.95 * 0.05 / 59 + (reach / 118) ** 2)
+    assert found.low == pytest.approx(middle - half)
+    assert found.high == 1.0
+    # Towards the bound it is never shorter than what was seen.
+    more = replace(estimate(np.r_[np.zeros(12), np.ones(48)], ()), bounds=(0.0, 1.0))
+    assert more.high == pytest.approx(0.8 + reach * more.se)
+    every = replace(estimate(np.ones(60), ()), bounds=(0.0, 1.0))
+    assert (every.high, every.low) == (1.0, pytest.approx(60 / (60 + reach**2), abs=2e-3))
+
+
+def test_words_that_fail_together_do_not_pass_for_a_share_beyond_its_threshold() -> None:
+    rng, alarms, n_sets = np.random.default_rng(0), 0, 600
+    names = tuple(str(i % 12) for i in range(120))
+    for _ in range(n_sets):
+        word = rng.normal(size=12)[np.arange(120) % 12]
+        right = 0.7 * word + np.sqrt(0.51) * rng.normal(size=120) < distributions.norm.ppf(0.9)
+        units = (Grouping(name="word", values=names),)
+        found = replace(estimate(right.astype(float), units), bounds=(0.0, 1.0))
+        alarms += found.p_above(0.9) < 0.025
+    # Without the bounds it is 0.13.
+    assert alarms / n_sets <= 0.06
 
 
 @pytest.mark.parametrize("members", [1, 4])

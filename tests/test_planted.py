@@ -101,7 +101,7 @@ def test_where_the_norm_decides_it_is_found_to(
     assert (full == 1).all()
     assert (norm == 1).all()
     assert (direction == 0).all()
-    after = profile.of("norm", profile.success)[:, 5:]
+    after = profile.of("success", edit="norm", scope=None, position=None)[:, 5:]
     assert (after == 0).all()
 
 
@@ -123,7 +123,10 @@ def test_steering_finds_the_planted_crossing(
         assert profile.efficacy("input", edit=edit).max() == 0
         assert profile.efficacy("prediction", edit=edit).max() == 0
     # Nearly the genuinely changed prompt's run: folds leave the wordings a little uneven.
-    assert profile.of(profile.kl_to_source, "prediction")[:, ~before].max() < 0.02
+    assert (
+        profile.of("kl_to_source", position="prediction", edit=None, scope=None)[:, ~before].max()
+        < 0.02
+    )
     assert profile.base_kl_to_source.min() > 0.3
 
 
@@ -140,7 +143,7 @@ def test_centroids_of_a_deaf_model_coincide_at_the_end(
     ):
         steering_sweep(model, task)
     at_input = steering_sweep(model, task, positions=("input",))
-    assert at_input.of(at_input.kl_to_source, "input").max() < 1e-5
+    assert at_input.of("kl_to_source", position="input", edit=None, scope=None).max() < 1e-5
 
 
 def test_where_the_norm_decides_steering_needs_the_norm(
@@ -201,4 +204,4 @@ def test_an_ablation_to_the_mean_of_what_decides_removes_it(
     assert direction.min() > 0.1
     assert norm.max() < 1e-3
     # Up to the block that reads the input, nothing at the end is there to be removed.
-    assert found.of("full", found.kl, scope="prefix")[:, :3].max() < 1e-3
+    assert found.of("kl", edit="full", scope="prefix", position=None)[:, :3].max() < 1e-3

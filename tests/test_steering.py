@@ -113,14 +113,15 @@ def test_it_is_what_plain_hooks_do(
     genuine = trained.log_probs(months.clean[pair])[0, 0]
     target, foil = int(months.target_ids[pair]), int(months.foil_ids[pair])  # type: ignore[index]
 
-    def read(values: torch.Tensor) -> float:
-        return profile.of(values, position, edit=edit, scope=scope)[pair, depth].item()
+    def read(metric: str) -> float:
+        found = profile.of(metric, position=position, edit=edit, scope=scope)
+        return found[pair, depth].item()
 
-    assert read(profile.logit_diff) == pytest.approx(float(logits[target] - logits[foil]), abs=2e-3)
-    assert read(profile.prob) == pytest.approx(float(logits.softmax(-1)[target]), abs=1e-3)
-    assert read(profile.success) == float(logits.argmax() == target)
+    assert read("logit_diff") == pytest.approx(float(logits[target] - logits[foil]), abs=2e-3)
+    assert read("answer_probability") == pytest.approx(float(logits.softmax(-1)[target]), abs=1e-3)
+    assert read("success") == float(logits.argmax() == target)
     kl = (genuine.exp() * (genuine - logits.log_softmax(-1))).sum()
-    assert read(profile.kl_to_source) == pytest.approx(float(kl), abs=2e-3, rel=1e-3)
+    assert read("kl_to_source") == pytest.approx(float(kl), abs=2e-3, rel=1e-3)
 
 
 def test_no_centroid_holds_a_prompt_that_it_steers(trained: DepthModel, months: Task) -> None:
@@ -155,10 +156,12 @@ def test_controls_have_the_norm_of_what_they_stand_beside(
     # One wording: the last token's embedding is the same for every label.
     assert not moved[:, 0, 1].any()
     assert moved[..., 0].all()
-    still = few.of(few.kl_to_source, "prediction", edit="random")[:, 0]
+    still = few.of("kl_to_source", position="prediction", edit="random", scope=None)[:, 0]
     torch.testing.assert_close(still, few.base_kl_to_source, atol=1e-4, rtol=1e-4)
-    other = few.of(few.logit_diff, "input", edit="random")[:, 1]
-    assert not torch.allclose(other, few.of(few.logit_diff, "input")[:, 1], atol=1e-2)
+    other = few.of("logit_diff", position="input", edit="random", scope=None)[:, 1]
+    assert not torch.allclose(
+        other, few.of("logit_diff", position="input", edit=None, scope=None)[:, 1], atol=1e-2
+    )
 
 
 def test_a_shuffled_control_leads_to_another_label(trained: DepthModel, tmp_path: Path) -> None:
@@ -172,8 +175,12 @@ def test_a_shuffled_control_leads_to_another_label(trained: DepthModel, tmp_path
     rows += [row("January", "March", "Six", ("July", "September"))]
     task = load_task(written(tmp_path / "p.csv", rows), trained)
     found = steering_sweep(trained, task, positions=("input",), scopes=("local",))
-    assert found.of(found.prob, "input", edit="shuffled").isnan().all()
-    assert found.of(found.prob, "input", edit="random").isfinite().all()
+    assert (
+        found.of("answer_probability", position="input", edit="shuffled", scope=None).isnan().all()
+    )
+    assert (
+        found.of("answer_probability", position="input", edit="random", scope=None).isfinite().all()
+    )
 
 
 def test_a_sustained_budget_is_divided_among_the_depths(trained: DepthModel, months: Task) -> None:
@@ -181,8 +188,8 @@ def test_a_sustained_budget_is_divided_among_the_depths(trained: DepthModel, mon
     whole = steering_sweep(trained, months, budget=0.6, scopes=("local", "suffix"))
     # At the last depth both scopes are one run.
     torch.testing.assert_close(
-        whole.of(whole.logit_diff, "prediction", scope="suffix")[:, last],
-        whole.of(whole.logit_diff, "prediction", scope="local")[:, last],
+        whole.of("logit_diff", position="prediction", scope="suffix", edit=None)[:, last],
+        whole.of("logit_diff", position="prediction", scope="local", edit=None)[:, last],
     )
 
 
@@ -191,14 +198,16 @@ def test_strength_zero_changes_nothing_and_its_sign_turns_the_way(
 ) -> None:
     none = steering_sweep(trained, months, strength=0.0, scopes=("local",))
     torch.testing.assert_close(
-        none.of(none.kl_to_source, "input"),
+        none.of("kl_to_source", position="input", edit=None, scope=None),
         none.base_kl_to_source[:, None].expand(-1, trained.n_layers + 1),
         atol=1e-4,
         rtol=1e-4,
     )
     away = steering_sweep(trained, months, strength=-1.0, scopes=("local",))
-    towards = profile.of(profile.logit_diff, "prediction")[:, -1].mean()
-    assert away.of(away.logit_diff, "prediction")[:, -1].mean() < towards
+    towards = profile.of("logit_diff", position="prediction", edit=None, scope=None)[:, -1].mean()
+    assert (
+        away.of("logit_diff", position="prediction", edit=None, scope=None)[:, -1].mean() < towards
+    )
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2", "gpt_neox"])
@@ -212,8 +221,8 @@ def test_other_architectures_and_noising(
     torch.testing.assert_close(
         found.logit_diff[..., 1, :], plain.logit_diff[..., 0, :], atol=2e-4, rtol=1e-4
     )
-    assert found.of(found.logit_diff, "input").isfinite().all()
-    at_end = found.of(found.kl_to_source, "input")[:, -1]
+    assert found.of("logit_diff", position="input", edit=None, scope=None).isfinite().all()
+    at_end = found.of("kl_to_source", position="input", edit=None, scope=None)[:, -1]
     torch.testing.assert_close(at_end, found.base_kl_to_source, atol=1e-4, rtol=1e-4)
 
 

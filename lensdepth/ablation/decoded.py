@@ -1,7 +1,6 @@
 """What linear readers found in each part of a state, by label, part and depth."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from lensdepth.ablation.quantities import ReadPosition
 from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.coordinates import CoordinateName
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +26,7 @@ SCORES = ("score", "low", "high", "null_mean", "null_high", "p")
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DecodingProfile:
+class DecodingProfile(ModelResult):
     """How well each part tells each label, by depth; intervals are over prompts."""
 
     MADE_BY: ClassVar[str] = "decode_parts(model, task)"
@@ -66,10 +65,6 @@ class DecodingProfile:
     difference_low: Float[Tensor, "label depth"]
     difference_high: Float[Tensor, "label depth"]
     """95 % interval of `difference`, from the same resamples for both parts."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def chance(self) -> Float[Tensor, " label"]:
@@ -182,12 +177,3 @@ class DecodingProfile:
             n_layers=self.n_layers,
             title=f"What each part of the state tells, {position_name(str(self.position))}",
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "DecodingProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -1,7 +1,6 @@
 """How far directions were turned and norms stretched, and what followed."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -14,7 +13,7 @@ from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
 from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DoseProfile:
+class DoseProfile(ModelResult):
     """Outcome of turns and stretches of growing size, by depth and pair."""
 
     MADE_BY: ClassVar[str] = "dose_response(model, task)"
@@ -44,10 +43,6 @@ class DoseProfile:
     """By dose, pair and depth."""
     at_end: AtEnd | None = None
     """Whether what is edited is the token that is read; None where the position's name tells."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -157,12 +152,3 @@ class DoseProfile:
         from lensdepth.ablation.figures import dose_figure
 
         return dose_figure(self, effect)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "DoseProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

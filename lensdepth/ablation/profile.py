@@ -1,7 +1,6 @@
 """What an ablation sweep found, by edit, scope, position, depth and pair."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.coordinates import CoordinateName
 from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.units import FEWEST_UNITS, Units, count
 
@@ -42,7 +41,7 @@ OWNER = "AblationProfile"
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AblationProfile:
+class AblationProfile(ModelResult):
     """Outcome of each edit by scope, position, depth and pair; what a pair lacks is NaN."""
 
     MADE_BY: ClassVar[str] = "ablation_sweep(model, task)"
@@ -66,10 +65,6 @@ class AblationProfile:
     norm_ratio: Float[Tensor, "pair depth position"]
     """Norm of what is put in over the base's: how much the norm edit scales."""
     self_patch_error: float
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -348,15 +343,6 @@ class AblationProfile:
         from lensdepth.ablation.figures import made_of_figure
 
         return made_of_figure(self, scope=scope, position=position)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "AblationProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 def holds_by_identity(at_end: AtEnd, normalization: str, coordinates: CoordinateName) -> bool:

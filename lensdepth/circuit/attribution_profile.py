@@ -1,7 +1,6 @@
 """What every component adds to an answer's logit: the result, its table and its figures."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 from lensdepth.sweep.floor import MARGIN
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AttributionProfile:
+class AttributionProfile(Result):
     """Parts of logit(target) - logit(foil), which add up to it; positive ones favour the target.
 
     In nats, before the cap or scale that some models put on their logits, with the scale of the
@@ -179,15 +178,6 @@ class AttributionProfile:
         from lensdepth.circuit.figures import largest_parts
 
         return largest_parts(self, n)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "AttributionProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 def _place(name: str) -> tuple[str, int | None, int | None]:

@@ -6,7 +6,6 @@ prompts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -20,7 +19,7 @@ from lensdepth.model import DepthModel
 from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import pattern_hook
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import depth_columns
 from lensdepth.tokens import Prompts
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AttentionPatterns:
+class AttentionPatterns(Result):
     """Attention probabilities of some blocks."""
 
     MADE_BY: ClassVar[str] = "attention_patterns(model, task)"
@@ -111,15 +110,6 @@ class AttentionPatterns:
         return pattern_map(
             self.of(layer, head, prompt), self.str_tokens[prompt], f"L{layer}H{head}"
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "AttentionPatterns":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @renamed(prompts="task")

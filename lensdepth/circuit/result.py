@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
@@ -14,7 +13,7 @@ from lensdepth.arguments import checked
 from lensdepth.circuit.answers import Answer, answer, share_of
 from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.telling.fractions import COMPARED, FRACTIONS
 from lensdepth.telling.numbers import Interval
@@ -36,7 +35,7 @@ def way_of(runs: Effects, metric: str) -> Float[Tensor, " pair"]:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CircuitResult:
+class CircuitResult(ModelResult):
     """What a set of components does: is it enough, and is it needed?
 
     Enough is a set that, given the source run's outputs, brings most of the change from the base
@@ -73,10 +72,6 @@ class CircuitResult:
     self_patch_error: float
     """Largest change of any logit when the base run's own outputs are put back, in the first
     pairs; must be 0 up to rounding."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def base_values(self) -> Float[Tensor, " pair"]:
@@ -287,12 +282,3 @@ class CircuitResult:
         from lensdepth.circuit.figures import circuit_bars
 
         return circuit_bars(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "CircuitResult":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -7,11 +7,13 @@ function's part comes by the delta method.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 from scipy import stats as distributions
+from scipy.optimize import brentq
 
 from lensdepth.covariance import variance_of_sum
 from lensdepth.stats import LEVEL
@@ -33,32 +35,59 @@ class Estimate:
     """Independent units."""
     df: float | None = None
     """Degrees of freedom of the standard error; n - 1 by default."""
+    bounds: tuple[float, float] | None = None
+    """Least and largest value that it can have; None where there is no such bound."""
+
+    def se_at(self, truth: float) -> float:
+        """Standard error that there would be if the number were truly this; at least the seen one.
+
+        Outcomes that can hardly rise or fall any more spread little, as the square root of the room
+        to both bounds does. Near a bound the spread that is seen is therefore no measure of what
+        one would see at a threshold further in (Wilson 1927, for shares of independent outcomes).
+        """
+        if self.bounds is None:
+            return self.se
+        least, most = self.bounds
+        seen = self.value
+        if not least < seen < most:  # as if one pair in all had come out the other way
+            seen = least + self.se if seen <= least else most - self.se
+        room, own = ((x - least) * (most - x) for x in (truth, seen))
+        return self.se * max(np.sqrt(max(room, 0.0) / own), 1.0) if own > 0 else self.se
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % interval, by Student's t."""
-        return self.value - self._reach
+        """Lower end of the 95 % interval, by Student's t: the numbers that no test would refuse."""
+        return self._end(-1)
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % interval."""
-        return self.value + self._reach
+        return self._end(1)
 
     @property
     def _df(self) -> float:
         return float(self.n - 1) if self.df is None else self.df
 
-    @property
-    def _reach(self) -> float:
-        return self.se * float(distributions.t.ppf((1 + LEVEL) / 2, self._df))
+    def _end(self, side: Literal[-1, 1]) -> float:
+        reach = side * float(distributions.t.ppf((1 + LEVEL) / 2, self._df))
+        if self.bounds is None or np.isnan(self.se):
+            return self.value + reach * self.se
+        bound = self.bounds[(1 + side) // 2]
+
+        def beyond(truth: float) -> float:
+            return side * (truth - self.value) - abs(reach) * self.se_at(truth)
+
+        if side * (bound - self.value) <= 0 or beyond(bound) <= 0:
+            return bound
+        return float(brentq(beyond, self.value, bound))
 
     def p_above(self, threshold: float) -> float:
         """One-sided p against "the number is at most this"."""
-        return self._tail((self.value - threshold) / self.se)
+        return self._tail((self.value - threshold) / self.se_at(threshold))
 
     def p_below(self, threshold: float) -> float:
         """One-sided p against "the number is at least this"."""
-        return self._tail((threshold - self.value) / self.se)
+        return self._tail((threshold - self.value) / self.se_at(threshold))
 
     def _tail(self, t: float) -> float:
         return max(float(distributions.t.sf(t, self._df)), LEAST_P)

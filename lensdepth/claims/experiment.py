@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -34,7 +33,7 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import last_place
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 from lensdepth.tasks.task import Task
 from lensdepth.telling.names import metric_words
 from lensdepth.units import take
@@ -57,7 +56,7 @@ class HypothesisVerdict:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class HypothesisTable:
+class HypothesisTable(Result):
     """Verdicts on somebody's own hypotheses."""
 
     MADE_BY: ClassVar[str] = "evaluate_hypotheses(model, task, hypotheses)"
@@ -87,15 +86,6 @@ class HypothesisTable:
         from lensdepth.claims.figures import forest
 
         return forest(self.findings, {one.name: one.verdict for one in self.hypotheses})
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "HypothesisTable":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @checked

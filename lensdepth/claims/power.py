@@ -35,6 +35,7 @@ def prompts_needed(
     """
     if (
         pilot.effect is None
+        or pilot.low is None
         or pilot.high is None
         or pilot.expect is None
         or pilot.threshold is None
@@ -48,7 +49,9 @@ def prompts_needed(
         raise ValueError(f"prompts_needed: n_tests must be at least 1, got {n_tests}.")
     hoped = pilot.effect if effect is None else effect
     reach = float(distributions.t.ppf(1 - ALPHA / 2, pilot.n - 1))
-    spread = (pilot.high - pilot.effect) / reach * math.sqrt(pilot.n)
+    # Near a bound the interval is short on that side; further in prompts spread more.
+    side = max(pilot.high - pilot.effect, pilot.effect - pilot.low)
+    spread = side / reach * math.sqrt(pilot.n)
     distances = {
         "greater": [hoped - pilot.threshold],
         "less": [pilot.threshold - hoped],

@@ -1,10 +1,8 @@
 """What `evaluate_claims` gives: a verdict for each claim, and every number behind it."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,7 +13,7 @@ from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.statements import ORIGINS, Origin, claim_of
 from lensdepth.claims.verdict import ALPHA, Expectation, Judged, Verdict, judge
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,15 +84,16 @@ def make_finding(
         unit: of the number.
         expect: None for what judges nothing.
         threshold: what the number is held against.
-        bounds: range that the number cannot leave, and so its interval does not.
+        bounds: range that the number cannot leave: its interval does not, and the tests know it.
         reason: why there is no number, or what to bear in mind.
         origin: whose statement it is.
         twin: its numbers on untrained twins.
     """
     deals = found.deals if isinstance(found, Number) else None
-    least, most = bounds or (-np.inf, np.inf)
     if isinstance(found, Number):
         found = found.found
+    if found is not None:
+        found = replace(found, bounds=bounds)
     judged = Judged(p_for=1.0, p_against=1.0)
     if found is not None and expect is not None and threshold is not None:
         judged = judge(found, expect, threshold)
@@ -105,8 +104,8 @@ def make_finding(
         expect=expect,
         threshold=threshold,
         effect=None if found is None else found.value,
-        low=None if found is None else float(max(found.low, least)),
-        high=None if found is None else float(min(found.high, most)),
+        low=None if found is None else found.low,
+        high=None if found is None else found.high,
         p_for=judged.p_for,
         p_against=judged.p_against,
         n=0 if found is None else found.n,
@@ -134,7 +133,7 @@ class ClaimVerdict:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ClaimTable:
+class ClaimTable(ModelResult):
     """Verdicts with effects, intervals and corrected p-values."""
 
     MADE_BY: ClassVar[str] = "evaluate_claims(model, task)"
@@ -158,10 +157,6 @@ class ClaimTable:
     """Untrained twins that stand beside every statement."""
     twins_note: str = ""
     """Why there are none, or fewer than asked for."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     def finding(self, key: str) -> Finding:
         """One statement's finding.
@@ -241,12 +236,3 @@ class ClaimTable:
 
         judging = [one for one in self.findings if one.expect is not None]
         return forest(judging, {one.key: one.stands for one in judging})
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "ClaimTable":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -1,7 +1,6 @@
 """What `geometry_profile` gives: numbers a prompt, numbers of the cloud, maps between depths."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +38,7 @@ class Measure:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GeometryProfile:
+class GeometryProfile(Result):
     """Geometry at one position of each prompt; intervals are over units.
 
     `of(measure)` gives any measure by depth. Those of the cloud, taken on a sample of prompts:
@@ -252,12 +251,3 @@ class GeometryProfile:
         from lensdepth.geometry.figures import coupling_scatter
 
         return coupling_scatter(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "GeometryProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -1,7 +1,6 @@
 """What one intervention did: distributions, effects, and where the later states went."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from lensdepth import metrics
 from lensdepth.arguments import checked
 from lensdepth.edits import CONTROL
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.telling.depths import depth_columns
 from lensdepth.telling.numbers import Interval
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Intervention:
+class Intervention(ModelResult):
     """One edit of one prompt, in every scope beside its random control."""
 
     MADE_BY: ClassVar[str] = "intervene(model, base, source, depth=d)"
@@ -70,10 +69,6 @@ class Intervention:
     floor: dict[str, float] = field(default_factory=dict)
     """How far `logit_diff`, the answers' logits and `kl` move, by rounding, in runs that change
     nothing: smaller effects are none. Empty in results of earlier versions."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def floors(self) -> dict[str, float]:
@@ -250,12 +245,3 @@ class Intervention:
         from lensdepth.intervention.figures import predictions
 
         return predictions(self, k)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Intervention":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +12,7 @@ from lensdepth.arguments import checked
 from lensdepth.lens import told
 from lensdepth.lens.profile import LensProfile
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +24,7 @@ MEASURES = {key: ", ".join(told.MEASURES[key][:2]) for key in told.SUMMARY}
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LensComparison:
+class LensComparison(Result):
     """Measures of several lenses, means over each prompt's positions; NaN where there is none."""
 
     provenance: Provenance
@@ -59,15 +58,6 @@ class LensComparison:
         from lensdepth.lens.figures import lenses_together
 
         return lenses_together(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "LensComparison":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @checked

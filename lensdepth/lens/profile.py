@@ -1,7 +1,6 @@
 """What a lens read: the result, its table and its figures."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LensProfile:
+class LensProfile(Result):
     """What the lens reads at each depth, prompt and position.
 
     Entries beyond a prompt (`position` -1) are NaN, or 0 in the integer fields.
@@ -152,12 +151,3 @@ class LensProfile:
         from lensdepth.lens.figures import top_bars
 
         return top_bars(self, prompt, position, depth, k)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "LensProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

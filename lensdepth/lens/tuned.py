@@ -8,7 +8,6 @@ arXiv 2303.08112.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from lensdepth.arguments import checked
 from lensdepth.fingerprints import fingerprint
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TunedLens:
+class TunedLens(Result):
     """One affine map a depth 0 ... L-1, fitted to say what the model will predict in the end."""
 
     MADE_BY: ClassVar[str] = "fit_tuned_lens(model, task)"
@@ -146,12 +145,3 @@ class TunedLens:
             y_title = "KL(final ‖ lens) on held-out prompts, nats"
         title = f"{self.kind.capitalize()} lens of {self.provenance.model.name}"
         return plotting.depth_figure(curves, n_layers=self.n_layers, title=title, y_title=y_title)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "TunedLens":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -1,7 +1,6 @@
 """What comparing single depths with all of them found."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.stats import statistic_interval
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import before_last, depth_columns
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LocalityProfile:
+class LocalityProfile(ModelResult):
     """Local effects e(l), the global effect E(W), and E(W without l), by pair."""
 
     MADE_BY: ClassVar[str] = "compare_local_global(model, task)"
@@ -59,10 +58,6 @@ class LocalityProfile:
     """The same, were the final norm's scale that of the base run."""
     floor: float = 0.0
     """Size below which an effect is rounding, in the metric's unit; 0 in results that lack it."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def gap(self) -> Float[Tensor, " pair"]:
@@ -235,15 +230,6 @@ class LocalityProfile:
             title=f"Local against global: {where}",
             y_title=metric_words(self.metric).unit,
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "LocalityProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

@@ -11,7 +11,6 @@ arXiv 2104.12199.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -27,7 +26,7 @@ from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.loop import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
@@ -44,7 +43,7 @@ EXACT_UP_TO = 9
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ShapleyProfile:
+class ShapleyProfile(ModelResult):
     """Shapley value of each depth, by pair."""
 
     MADE_BY: ClassVar[str] = "shapley_depths(model, task)"
@@ -68,10 +67,6 @@ class ShapleyProfile:
     floor: float = 0.0
     """How far the metric moves, by rounding, in runs that change nothing: smaller values are none;
     0 where that was not measured."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a depth: mean value over pairs, its interval, and the sampling error."""
@@ -111,15 +106,6 @@ class ShapleyProfile:
             title=f"Share of each: {stream_name(self.stream)}, {position_name(self.position)}",
             y_title=f"Shapley value of {self.metric}",
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "ShapleyProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @renamed(pairs="task")

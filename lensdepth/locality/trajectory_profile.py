@@ -1,7 +1,6 @@
 """Where the traces of local edits go in the depths after them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.telling.depths import depth_columns
 from lensdepth.telling.names import has_blocks
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TrajectoryProfile:
+class TrajectoryProfile(ModelResult):
     """Angles and norms after a local edit; NaN at depths before it."""
 
     MADE_BY: ClassVar[str] = "trajectory_response(model, task)"
@@ -51,10 +50,6 @@ class TrajectoryProfile:
     source_norm: Float[Tensor, "pair depth"]
     control_angle_from_base: Float[Tensor, "pair edit depth"]
     """The same after turning the state as far in a random direction."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def reached(self) -> Int[Tensor, " edit"]:
@@ -136,12 +131,3 @@ class TrajectoryProfile:
             low=low,
             high=high,
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "TrajectoryProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

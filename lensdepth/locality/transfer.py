@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float, Int
@@ -17,7 +16,7 @@ from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.loop import Options, Planned, say_undefined
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TransferProfile:
+class TransferProfile(ModelResult):
     """Effect of the state of depth a inserted at depth b, for all (a, b)."""
 
     MADE_BY: ClassVar[str] = "transfer_matrix(model, task)"
@@ -46,10 +45,6 @@ class TransferProfile:
     position: str
     outcome: Effects
     """By pair, depth taken and depth inserted; where these are equal it is ordinary patching."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def metric(self) -> str:
@@ -132,15 +127,6 @@ class TransferProfile:
             high=high,
             floor=self.outcome.floor_of(effect),
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "TransferProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @renamed(pairs="task")

@@ -1,7 +1,6 @@
 """At which depths right and wrong answers stand, and whether these differ beyond chance."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.telling.numbers import Interval
 from lensdepth.units import Units, take
 
@@ -25,7 +24,7 @@ KINDS = ("right", "wrong")
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MistakeProfile:
+class MistakeProfile(ModelResult):
     """The depth from which on each answer stands, by pair, and right held against wrong."""
 
     MADE_BY: ClassVar[str] = "compare_mistakes(model, task)"
@@ -56,10 +55,6 @@ class MistakeProfile:
     """Two-sided, against deals of right and wrong within units; the largest over groupings."""
     units: dict[str, int]
     """What right and wrong are dealt out within, and how many units that makes."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def gap(self) -> Interval:
@@ -115,12 +110,3 @@ class MistakeProfile:
             y_title=f"share of answers that stand from there on, by {seen_by(self.by)}",
             y_range=(-0.03, 1.03),
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "MistakeProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -1,7 +1,6 @@
 """What a patch sweep found, by pair, depth, position and head."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from einops import rearrange
@@ -11,7 +10,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ WHOLE = "all"
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PatchProfile:
+class PatchProfile(ModelResult):
     """Outcome of editing one site at a time. What a pair does not have is NaN."""
 
     MADE_BY: ClassVar[str] = "patch_sweep(model, task)"
@@ -49,10 +48,6 @@ class PatchProfile:
     """With `attribution`: the main metric by exact patching at the largest sites, else NaN."""
     rank_correlation: float | None
     """Spearman's, between estimated and exact mean effects at those sites."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -234,12 +229,3 @@ class PatchProfile:
         from lensdepth.patching.figures import effect_map
 
         return effect_map(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "PatchProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

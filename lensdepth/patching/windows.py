@@ -11,7 +11,6 @@ so its windows are as good as their last depth. Windows say more of component ou
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -28,7 +27,7 @@ from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.loop import Options, say_undefined
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WindowProfile:
+class WindowProfile(ModelResult):
     """Outcome of editing every site of a window of depths in one run."""
 
     MADE_BY: ClassVar[str] = "patch_windows(model, task)"
@@ -56,10 +55,6 @@ class WindowProfile:
     outcome: Effects
     """By pair, first and last depth; NaN where a window would end before it begins, or is too
     wide."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -173,15 +168,6 @@ class WindowProfile:
             high=high,
             floor=self.outcome.floor_of(self.metrics[0]),
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "WindowProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @renamed(pairs="task")

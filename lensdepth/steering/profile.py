@@ -1,7 +1,6 @@
 """What a steering sweep found, by edit, scope, position, depth and pair."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float, Int
@@ -10,7 +9,7 @@ from torch import Tensor
 from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.telling.fractions import FRACTIONS
 
@@ -25,7 +24,7 @@ OWNER = "SteeringProfile"
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SteeringProfile:
+class SteeringProfile(ModelResult):
     """Outcome of adding a difference of centroids, or a part of it, to the base run."""
 
     MADE_BY: ClassVar[str] = "steering_sweep(model, task)"
@@ -57,10 +56,6 @@ class SteeringProfile:
     """Norm of what is added at one depth, local scope; 0 where the centroids coincide."""
     state_norm: Float[Tensor, "depth position"]
     """Mean norm of the states there."""
-
-    @property
-    def n_layers(self) -> int:
-        return self.provenance.model.n_layers
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -226,12 +221,3 @@ class SteeringProfile:
         from lensdepth.steering.figures import efficacy_figure
 
         return efficacy_figure(self, edit=edit, scope=scope)
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "SteeringProfile":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -6,7 +6,6 @@ to unit variance over depth, so that they count alike.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 from lensdepth.telling.numbers import p_value, percent
 from lensdepth.transition.find import ALPHA, too_few, whole_units
 from lensdepth.transition.null import flat_draws
@@ -33,7 +32,7 @@ ROLES = ("lens", "prediction", "input", "agree", "norm", "entropy")
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ChangePoint:
+class ChangePoint(Result):
     """Where profiles are best cut in two."""
 
     names: tuple[str, ...]
@@ -85,15 +84,6 @@ class ChangePoint:
             y_title="profile about its mean, scaled to unit spread",
             zone=(self.low, self.location, self.high) if known else None,
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "ChangePoint":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @checked

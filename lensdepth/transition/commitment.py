@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 from lensdepth.units import Grouping, Units, count, given_units
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Commitment:
+class Commitment(Result):
     """Where each prompt's answer is settled; depth L at the latest, where the lens is the model."""
 
     depths: Float[Tensor, " unit"]
@@ -66,15 +65,6 @@ class Commitment:
             y_range=(-0.03, 1.03),
             zone=(self.low, self.location, self.high) if known else None,
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Commitment":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @checked

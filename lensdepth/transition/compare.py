@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy import ndarray as Array
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 from lensdepth.telling.numbers import Interval, p_value
 from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
@@ -31,7 +30,7 @@ Located = Transition | ChangePoint | Crossing | Commitment
 
 @checked
 @dataclass(frozen=True, kw_only=True)
-class WidthComparison:
+class WidthComparison(Result):
     """Which of two transitions takes fewer depths."""
 
     verdict: Literal["first is sharper", "second is sharper", "cannot tell"]
@@ -57,15 +56,6 @@ class WidthComparison:
             title=f"Two transitions: {self.verdict}",
             x_title="difference of 10-90 % widths, depths",
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "WidthComparison":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @checked
@@ -112,7 +102,7 @@ def compare_widths(
 
 @checked
 @dataclass(frozen=True, kw_only=True)
-class OrderComparison:
+class OrderComparison(Result):
     """Which of two switches of the same pairs comes first, pair by pair."""
 
     verdict: Literal["first comes first", "second comes first", "cannot tell", "too few"]
@@ -152,15 +142,6 @@ class OrderComparison:
             title=f"Two switches: {self.verdict}",
             x_title="share of pairs with the first one earlier, less share with it later",
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "OrderComparison":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 @checked

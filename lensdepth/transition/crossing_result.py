@@ -1,7 +1,6 @@
 """What `find_crossing` found."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 from lensdepth.transition.handover import HELD, measured_around
 from lensdepth.transition.holders import Holder, resting
 from lensdepth.transition.pairs import PairSwitches
@@ -26,7 +25,7 @@ CrossingVerdict = Literal["crossing", "gap", "none", "cannot tell", "too few"]
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Crossing:
+class Crossing(Result):
     """Where control passes from one position to the other."""
 
     provenance: Provenance | None
@@ -146,12 +145,3 @@ class Crossing:
             y_range=(-0.03, 1.03),
             zone=(self.low, self.depth, self.high) if found else None,
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Crossing":
-        """Read what `save` wrote."""
-        return load_result(cls, path)

@@ -1,7 +1,6 @@
 """What `find_transition` found."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
-from lensdepth.storage import load_result, save_result
+from lensdepth.storage import Result
 from lensdepth.transition.handover import measured_around
 from lensdepth.transition.pairs import PairSwitches
 from lensdepth.transition.sigmoid import unit_sigmoids
@@ -26,7 +25,7 @@ Switch = Literal["transition", "rise", "none", "cannot tell", "too few"]
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Transition:
+class Transition(Result):
     """Sigmoid a + b / (1 + exp(-(depth - location) / scale)) through the mean profile."""
 
     MADE_BY: ClassVar[str] = "find_transition(profile)"
@@ -139,15 +138,6 @@ class Transition:
             y_title=self.name,
             zone=zone,
         )
-
-    def save(self, path: str | Path) -> None:
-        """Write to one safetensors file."""
-        save_result(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Transition":
-        """Read what `save` wrote."""
-        return load_result(cls, path)
 
 
 OF_PAIRS = ("median", "low", "high", "first_quartile", "third_quartile", "near", "p_modes")
