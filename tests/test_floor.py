@@ -1,6 +1,7 @@
 """The numerical floor: runs that change nothing lie below it, in both dtypes; edits do not."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -124,10 +125,11 @@ def test_the_circuit_figure_does_not_scale_to_rounding() -> None:
     floor = 10 * float(circuit.outcome.change().abs().max())
     raised = replace(circuit.outcome, floor=(floor,) * len(circuit.outcome.metrics))
     coarse = replace(circuit, outcome=raised)
-    bars = {trace.xaxis: trace for trace in coarse.plot().data}
+    figure: Any = coarse.plot()
+    bars = {trace.xaxis: trace for trace in figure.data}
     transferred = bars[next(iter(bars))]
     assert all("<" in text for text in transferred.customdata)
-    axis = coarse.plot().layout.xaxis
+    axis = figure.layout.xaxis
     assert axis.range[1] >= 10 * coarse.floor_of(
         "brought" if coarse.judged != coarse.outcome.metrics[0] else "transferred"
     )
