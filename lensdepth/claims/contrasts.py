@@ -86,7 +86,7 @@ def contrast_sweep(model: DepthModel, task: Task, *, seed: int = 0) -> Contrasts
     )
     depths = list(range(1, model.n_layers))
     hooks = [depth_hook(depth, model.n_layers) for depth in depths]
-    partner = _strangers(roles.target, roles.foil, seed)
+    partner = strangers(roles.target, roles.foil, seed)
     base_at, source_at = (at["prediction"] for at in (roles.base_positions, roles.source_positions))
 
     def states(pairs: slice | Int[Tensor, " pair"]) -> tuple[Tensor, Tensor]:
@@ -160,7 +160,7 @@ def rotated(
     return torch.where((w != 0).any(-1, keepdim=True), turned, x)
 
 
-def _strangers(
+def strangers(
     target: Int[Tensor, " pair"], foil: Int[Tensor, " pair"], seed: int
 ) -> Int[Tensor, " pair"]:
     """For each pair another one whose answers are neither of its own; -1 where there is none."""

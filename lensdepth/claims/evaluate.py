@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from lensdepth import stats
@@ -26,7 +27,7 @@ from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
 from lensdepth.provenance import ModelInfo, make_provenance
-from lensdepth.tasks.build import answered_rightly
+from lensdepth.tasks.build import answered_preferably, answered_rightly
 from lensdepth.tasks.task import Task
 from lensdepth.untrained import untrained
 
@@ -68,7 +69,8 @@ def evaluate_claims(
     Args:
         model: any wrapped model.
         task: pairs; those with `keep="correct"` are what the claims are about, and pairs that the
-            model answers wrongly are left out here too.
+            model answers wrongly are left out here too. Of a task with `keep="preferred"` it is
+            preference that counts, here and as success.
         evidence: what has been measured on this task already; the rest is measured here. Where the
             model answers some pairs wrongly, all of it is measured here, on the others: controls,
             centroids and random directions depend on which pairs there are.
@@ -94,8 +96,7 @@ def evaluate_claims(
         check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_claims")
     bounds = {"batch_size": batch_size, "max_memory": max_memory}
     model.check_weights()
-    clean, corrupted = answered_rightly(task, model)
-    right = (clean & corrupted).numpy()
+    right = is_right(task, model).numpy()
     accuracy = float(right.mean()) * _kept_share(task)
     why = _cannot_test(model, task, int(right.sum()), accuracy)
     if why is not None:
@@ -226,6 +227,14 @@ def judge(
     )
 
 
+def is_right(task: Task, model: DepthModel) -> Bool[Tensor, " pair"]:
+    """The pairs that the claims are about: answered rightly, or preferably where they were kept by
+    preference."""
+    judge = answered_preferably if task.keep == "preferred" else answered_rightly
+    clean, corrupted = judge(task, model)
+    return clean & corrupted
+
+
 def _kept_share(task: Task) -> float:
     """Share of the drawn pairs that were not left out as wrong when the task was made."""
     drawn = task.n_drawn - task.n_multi_token
@@ -244,12 +253,15 @@ def _cannot_test(model: DepthModel, task: Task, n_right: int, accuracy: float) -
             f"{FEWEST_LAYERS} on"
         )
     if accuracy < LEAST_ACCURACY:
+        how = "prefers the right answers in" if task.keep == "preferred" else "answers"
+        rightly = "" if task.keep == "preferred" else " rightly"
         return (
-            f"the model answers {accuracy:.0%} of the pairs rightly; the claims are about how it "
+            f"the model {how} {accuracy:.0%} of the pairs{rightly}; the claims are about how it "
             f"forms its answers, and that needs {LEAST_ACCURACY:.0%}"
         )
     if n_right < FEWEST_PAIRS:
-        return f"there are {n_right} pairs that it answers rightly, and {FEWEST_PAIRS} are needed"
+        rightly = "prefers" if task.keep == "preferred" else "answers rightly"
+        return f"there are {n_right} pairs that it {rightly}, and {FEWEST_PAIRS} are needed"
     return None
 
 

@@ -18,6 +18,7 @@ from lensdepth.locality.profile import LocalityProfile
 from lensdepth.locality.trajectory_profile import TrajectoryProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.provenance import ModelInfo, other_than
+from lensdepth.steering.labels import steered
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import number_texts
@@ -151,6 +152,10 @@ def _difference(name: str, profile: Any, model: ModelInfo, task: Task, seed: int
     if known is None:
         return "one that read_states did not make"
     corrupted = () if name == "reading" else task.corrupted or ()
+    if name == "steering" and task.input_positions is not None and len(known.prompts) < len(task):
+        # Without the pairs that have a word or an answer of no other prompt.
+        task = task.select(steered(task))
+        corrupted = task.corrupted or ()
     other = other_than(known, model, prompts=task.clean, corrupted=corrupted)
     if other:
         return other
@@ -176,7 +181,7 @@ def _difference(name: str, profile: Any, model: ModelInfo, task: Task, seed: int
         # Fewer prompts than folds have one each.
         sides = number_texts(task.clean_tokens, task.corrupted_tokens or task.clean_tokens)
         n_folds = min(N_FOLDS, 1 + max(int(side.max()) for side in sides))
-        if profile.n_folds != n_folds:
+        if profile.n_folds < n_folds:
             return f"of {profile.n_folds} folds, and {n_folds} are needed"
     return ""
 

@@ -19,6 +19,7 @@ from lensdepth.claims.sweeps import (
     ZONES,
     Sweep,
     SweepProfile,
+    by_pair,
     conditions,
     effects_of,
     needed_sweeps,
@@ -243,11 +244,14 @@ def _side(
     condition: Condition | None, one: Hypothesis, task: Task, profiles: dict[Sweep, SweepProfile]
 ) -> Side:
     profile = profile_of(condition or one.first, profiles)
-    effects = effects_of(condition or one.first, one.metric, profile)
-    pairs = np.ones(len(task), dtype=bool)
+    effects = by_pair(effects_of(condition or one.first, one.metric, profile), profile, task)
+    pairs = ~np.isnan(effects).all(1)
     for label, value in ((condition or one.first).where or {}).items():
         pairs &= (task.labels[label].astype(str) == value).to_numpy()
-    whole = whole_difference(profile) if one.metric == "transferred" else np.ones(len(task))
+    whole = np.ones(len(task))
+    if one.metric == "transferred":
+        whole = np.where(pairs, by_pair(whole_difference(profile), profile, task), 1.0)
+    effects = np.where(pairs[:, None], effects, 0.0)
     return Side(
         pairs=pairs, effects=np.zeros_like(effects) if condition is None else effects, unit=whole
     )

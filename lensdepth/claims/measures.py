@@ -29,6 +29,7 @@ from lensdepth.claims.norms import (
     shares_told,
     within,
 )
+from lensdepth.claims.sweeps import by_pair
 from lensdepth.claims.zones import Zones, chosen_on_others, mean_over
 from lensdepth.transition.crossing import find_steering_crossing
 
@@ -116,14 +117,14 @@ def _own_handover(grounds: Grounds) -> Float[Array, "pair before"]:
 
 def _c2(grounds: Grounds, word: str) -> Estimate:
     _need(grounds, "steering")
-    zones, steered = _zones(grounds), grounds.steering
-    assert steered is not None
+    zones, steering = _zones(grounds), grounds.steering
+    assert steering is not None
 
     def success(position: str, edit: str, where: Bool[Array, "pair depth"]) -> Array:
-        found = steered.efficacy(position, edit=edit, scope="local").double().numpy()
+        found = steering.efficacy(position, edit=edit, scope="local").double().numpy()
         if np.isnan(found).all():
             raise Unmeasured("all pairs lead to one label, so there is no vector to another")
-        return mean_over(found, where)
+        return mean_over(by_pair(found, steering, grounds.task), where)
 
     (early_in, late_in), (early_out, late_out) = (
         [success(name, "full", zone) for zone in (zones.early, zones.late)]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
@@ -15,6 +16,7 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.site import Stream
+from lensdepth.steering.labels import steered
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.choices import Scope
@@ -140,3 +142,14 @@ def whole_difference(profile: SweepProfile) -> Float[Array, " pair"]:
         i = profile.metrics.index(READ[0])
         return (profile.source_values - profile.base_values)[i].double().numpy()
     return (profile.source_logit_diff - profile.base_logit_diff).double().numpy()
+
+
+def by_pair(
+    values: Float[Array, "row *shape"], profile: SweepProfile, task: Task
+) -> Float[Array, "pair *shape"]:
+    """A row for every pair of the task; NaN for those that steering left out."""
+    if len(values) == len(task) or not isinstance(profile, SteeringProfile):
+        return values
+    every = np.full((len(task), *values.shape[1:]), np.nan)
+    every[steered(task, profile.positions).numpy()] = values
+    return every

@@ -12,6 +12,7 @@ from io import TextIOWrapper
 
 from lensdepth.cli import (  # noqa: F401 - fill the app
     ablation,
+    checks,
     circuit,
     claims,
     commands,
@@ -38,6 +39,7 @@ ORDER = (
     "steer",
     "mistakes",
     "claims",
+    "check",
     "models",
     "fetch",
     "tasks",

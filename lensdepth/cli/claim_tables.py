@@ -117,18 +117,20 @@ def plan_sentences(plan: "Workload") -> list[str]:
     return [
         f"{plan.edited_runs:,} edited runs and {plan.plain_runs:,} plain ones.",
         f"A forward pass takes {1000 * plan.seconds_per_prompt:.1f} ms a prompt here, so plain "
-        f"hooks would take {_duration(plan.most_seconds)}; replaying takes a third or less as a "
+        f"hooks would take {duration(plan.most_seconds)}; replaying takes a third or less as a "
         f"rule.",
-        f"Memory: weights {_size(plan.weights_bytes)}, states kept at most "
-        f"{_size(plan.states_bytes)}.",
+        f"Memory: weights {size(plan.weights_bytes)}, states kept at most "
+        f"{size(plan.states_bytes)}.",
     ]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `2.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _size(n: int) -> str:
+def size(n: int) -> str:
+    """Bytes as `512 MiB` or `1.5 GiB`."""
     return f"{n / 2**20:,.0f} MiB" if n < 2**30 else f"{n / 2**30:.1f} GiB"

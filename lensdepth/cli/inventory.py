@@ -108,10 +108,15 @@ def architectures() -> Json:
 
 
 def tasks() -> list[Json]:
-    """Name, example and wordings of each built-in task."""
-    from lensdepth.tasks import list_tasks, list_templates
+    """Name, example, forms and wordings of each built-in task."""
+    from lensdepth.tasks import list_forms, list_tasks, list_templates
 
     return [
-        {"name": name, "description": description, "templates": list(list_templates(name))}
+        {
+            "name": name,
+            "description": description,
+            "forms": list(list_forms(name)),
+            "templates": list(list_templates(name)),
+        }
         for name, description in list_tasks().items()
     ]

@@ -4,11 +4,24 @@ from typing import Annotated
 
 import typer
 
-from lensdepth.cli import inventory, session
+from lensdepth.cli import checks, inventory, session
 from lensdepth.cli.app import app, examples
 from lensdepth.cli.console import note, quiet, working
-from lensdepth.cli.options import DEFAULT_TASK, DebugOption, JsonOption
+from lensdepth.cli.options import (
+    DEFAULT_TASK,
+    MODEL,
+    PROMPTS,
+    DebugOption,
+    HoldOptions,
+    JsonOption,
+    ModelOptions,
+    spread,
+)
 from lensdepth.outside import visible
+from lensdepth.provenance import LARGEST_SEED
+
+TRIED = 20
+"""Pairs of each task that `tasks --model` tries."""
 
 
 @app.command(epilog=examples("models", "models --json", "models --clean"))
@@ -121,22 +134,68 @@ def fetch(
         tables.show(*list_tables.fetched_model(rows[0]))
 
 
-@app.command(epilog=examples("tasks", "tasks --json"))
-def tasks(json: JsonOption = False, debug: DebugOption = False) -> None:
-    """The built-in tasks, with an example of each."""
+@app.command(epilog=examples("tasks", "tasks --json", "tasks --model ./my-model --n 40"))
+@spread
+def tasks(
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Say of each task how this model answers it, and which claims can be judged.",
+            show_default="list the tasks alone",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            metavar="N",
+            help="Pairs of each task that are tried.",
+            min=1,
+            show_default=str(TRIED),
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Of the draws.",
+            min=0,
+            max=LARGEST_SEED,
+            rich_help_panel=PROMPTS,
+        ),
+    ] = 0,
+    hold: HoldOptions,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """The built-in tasks, with an example of each; with --model, how the model answers them."""
+    if model is None and n is not None:
+        raise ValueError("--n goes with --model: it is how many pairs of each task are tried.")
     with quiet(debug=debug):
         from lensdepth.provenance import installed_versions
 
         listed = inventory.tasks()
+        if model is not None:
+            options = ModelOptions(model=model, **vars(hold))
+            held = session.open_model(options, debug=debug)
+            listed = [one | checks.try_task(held, one["name"], n or TRIED, seed) for one in listed]
+    summary: session.Json = {"default": DEFAULT_TASK}
     if json:
         session.print_json(
             {
                 "provenance": {"versions": installed_versions()},
-                "summary": {"default": DEFAULT_TASK},
+                "summary": summary | ({} if model is None else {"model": model, "n": n or TRIED}),
                 "rows": listed,
             }
         )
         return
     from lensdepth.cli import list_tables, tables
 
-    tables.show(*list_tables.task_list(listed))
+    if model is None:
+        tables.show(*list_tables.task_list(listed))
+    else:
+        tables.show(*checks.tried_tasks(model, listed))

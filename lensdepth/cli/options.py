@@ -48,7 +48,7 @@ class TaskOptions:
     n: Annotated[
         int,
         typer.Option(
-            "--n", metavar="N", help="At most so many pairs.", min=1, rich_help_panel=PROMPTS
+            "--n", metavar="N", help="So many pairs, if there are.", min=1, rich_help_panel=PROMPTS
         ),
     ] = 200
     template: Annotated[
@@ -60,6 +60,13 @@ class TaskOptions:
             rich_help_panel=PROMPTS,
         ),
     ] = None
+    form: Annotated[
+        Literal["auto", "plain", "few-shot"],
+        typer.Option(
+            help="A built-in task plain, or behind examples; auto: what the tokenizer knows.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = "auto"
     on_multi_token: Annotated[
         Literal["error", "drop"],
         typer.Option(
@@ -261,17 +268,19 @@ def check_task(options: TaskOptions, *, pairs: bool = False, labels: Sequence[st
     if options.prompts is not None:
         if options.template:
             raise ValueError("--template chooses a wording of a --task; --prompts has none.")
+        if options.form != "auto":
+            raise ValueError("--form chooses how a --task is put; --prompts has none.")
         if Path(options.prompts).expanduser().exists() or not is_dataset_name(options.prompts):
             rows = read_rows(options.prompts)
     elif not looks_like_path(options.source):
-        known = (*list_templates(options.source), "all")
+        rows = draw_rows(options.source, n=1, form=options.form)
+        known = (*list_templates(options.source, form=options.form), "all")
         wrong = [name for name in options.template or () if name not in known]
         if wrong:
             raise ValueError(
                 f"task {options.source!r} has no template {wrong[0]!r}. "
                 f"Templates: {', '.join(known)}."
             )
-        rows = draw_rows(options.source, n=1)
     if rows:
         _check_rows(rows[0], options, pairs=pairs, labels=labels)
 

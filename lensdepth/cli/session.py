@@ -69,6 +69,7 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
         "n": options.n,
         "seed": options.seed,
         "template": "all" if templates and "all" in templates else templates,
+        "form": options.form if options.prompts is None else "auto",
         "on_multi_token": options.on_multi_token,
         "joining": options.joining,
         "units": options.units or None,
@@ -86,6 +87,7 @@ def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
     """The labels of a task's rows, without a model; None for what would have to be downloaded."""
     import pandas as pd
 
+    from lensdepth.tasks import list_forms, list_templates
     from lensdepth.tasks.load import draw_rows
 
     if options.prompts is not None:
@@ -95,7 +97,13 @@ def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
     else:
         templates = options.template or None
         chosen = "all" if templates and "all" in templates else templates
-        rows = draw_rows(options.source, n=options.n, seed=options.seed, template=chosen)
+        forms = list_forms(options.source) if options.form == "auto" else (options.form,)
+        rows = []
+        for form in forms:  # which of them it will be, the model says
+            known = {"all", *list_templates(options.source, form=form)}  # type: ignore[arg-type]
+            if {chosen} <= known if isinstance(chosen, str) else {*(chosen or ())} <= known:
+                drawn: Json = {"n": options.n, "seed": options.seed, "template": chosen}
+                rows += draw_rows(options.source, form=form, **drawn)  # type: ignore[arg-type]
     return pd.DataFrame([row.labels for row in rows])
 
 

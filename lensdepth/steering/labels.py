@@ -1,21 +1,21 @@
 """Which label each prompt has at a position, and folds that keep estimation and steering apart."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from lensdepth.sweep.roles import Roles
+from lensdepth.sweep.roles import POSITION_NAMES, PositionName, Roles, assign_roles
 from lensdepth.tasks.rows import listed
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch, number_texts, pad_tokens, told_apart
 
 ATTEMPTS = 20
-"""Orders in which prompts are dealt into folds, before a label is said to have too few."""
+"""Orders in which prompts are dealt into folds, before there are more folds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,6 +147,64 @@ def members(pool: Pool, labelled: Labelled) -> Bool[Tensor, "prompt label"]:
     return has
 
 
+def accompanied(
+    task: Task, roles: Roles, columns: Mapping[str, str | None], *, caller: str
+) -> tuple[Bool[Tensor, " pair"], str]:
+    """Pairs each of whose labels has other prompts among such pairs, and why others have not.
+
+    Centroids come from other prompts than the steered ones, so that nothing leads to a label that
+    no other prompt has. A pair that is left out may leave another one alone.
+
+    Args:
+        task: the pairs.
+        roles: which of their prompts is the base.
+        columns: position -> column of labels; see `label_prompts`.
+    Raises:
+        ValueError: as `label_prompts`, or no pair is left.
+    """
+    labels = [label_prompts(task, roles, p, c, caller=caller) for p, c in columns.items()]
+    pool = pool_prompts(roles)
+    kept, why = torch.arange(len(task)), ""
+    while len(kept):
+        some = replace(pool, base=pool.base[kept], source=pool.source[kept])
+        alone = torch.zeros(len(kept), dtype=torch.bool)
+        for every in labels:
+            mine = replace(every, base=every.base[kept], source=every.source[kept])
+            lonely = _others(some, mine, pool.text) == 0
+            why = why or _of_one_prompt(task, every, kept[lonely].tolist())
+            alone |= lonely
+        if not alone.any():
+            break
+        kept = kept[~alone]
+    if not len(kept):
+        raise ValueError(
+            f"{caller}: {why}; so it goes with all {len(task)} pairs. Every label needs two "
+            f"different prompts at least, in pairs whose other label has two as well: add prompts "
+            f"with these labels."
+        )
+    return torch.isin(torch.arange(len(task)), kept), why
+
+
+def steered(
+    task: Task, positions: Sequence[PositionName] = POSITION_NAMES
+) -> Bool[Tensor, " pair"]:
+    """The pairs that `steering_sweep` steers at these positions, by words and answers."""
+    roles = assign_roles(task, "denoise", positions=tuple(positions), caller="steering_sweep")
+    return accompanied(task, roles, dict.fromkeys(positions), caller="steering_sweep")[0]
+
+
+def _of_one_prompt(task: Task, labelled: Labelled, lonely: Sequence[int]) -> str:
+    """What is wrong with pairs that have a label of no other prompt; empty where there are none."""
+    if not lonely:
+        return ""
+    ends = [labelled.names[int(end[lonely[0]])] for end in (labelled.base, labelled.source)]
+    return (
+        f"centroids are taken over other prompts than those that are steered, and at the "
+        f"{labelled.position} position a label of {rows(task, lonely)} has no other prompt (one "
+        f"of {' and '.join(map(repr, ends))} in {task.where[lonely[0]]})"
+    )
+
+
 def deal_folds(
     task: Task,
     pool: Pool,
@@ -158,11 +216,12 @@ def deal_folds(
 ) -> Int[Tensor, " prompt"]:
     """Label-balanced folds of prompts, such that every label has prompts outside a pair's folds.
 
-    Prompts of the same tokens are in the same fold.
+    Prompts of the same tokens are in the same fold. Where so few folds leave a label of some pair
+    with none, there are more of them, in the end one for each prompt.
 
     Raises:
-        ValueError: with the rows: a label has no prompt but those of one pair, or no deal leaves
-            one outside the pair's folds.
+        ValueError: fewer than three folds are asked for, or a label has no prompt but those of one
+            pair; `accompanied` tells which pairs to leave out.
     """
     if n_folds < 3:
         raise ValueError(
@@ -172,27 +231,17 @@ def deal_folds(
     for labelled in labels:
         lonely = (_others(pool, labelled, pool.text) == 0).nonzero()[:, 0].tolist()
         if lonely:
-            i = lonely[0]
-            ends = [labelled.names[int(end[i])] for end in (labelled.base, labelled.source)]
-            raise ValueError(
-                f"{caller}: centroids are taken over other prompts than those that are steered, "
-                f"and at the {labelled.position} position a label of {rows(task, lonely)} has no "
-                f"other prompt (one of {' and '.join(map(repr, ends))} in {task.where[i]}). Add "
-                f"prompts with that label, or leave these pairs out."
-            )
+            raise ValueError(f"{caller}: {_of_one_prompt(task, labelled, lonely)}.")
     generator = torch.Generator().manual_seed(seed)
-    lacking: list[int] = []
-    for _ in range(ATTEMPTS):
-        folds = _deal(pool, labels, n_folds, generator)
-        left = torch.stack([_others(pool, labelled, folds) for labelled in labels])
-        lacking = (left == 0).any(0).nonzero()[:, 0].tolist()
-        if not lacking:
-            return folds
-    raise ValueError(
-        f"{caller}: with n_folds={n_folds}, the few prompts of a label of {rows(task, lacking)} "
-        f"fall into the pair's own folds; use more folds, add prompts with these labels, or leave "
-        f"these pairs out."
-    )
+    n_texts = len(pool.text.unique())
+    while n_folds < n_texts:
+        for _ in range(ATTEMPTS):
+            folds = _deal(pool, labels, n_folds, generator)
+            left = torch.stack([_others(pool, labelled, folds) for labelled in labels])
+            if (left > 0).all():
+                return folds
+        n_folds *= 2
+    return _deal(pool, labels, n_texts, generator)
 
 
 def _others(pool: Pool, labelled: Labelled, group: Int[Tensor, " prompt"]) -> Int[Tensor, " pair"]:

@@ -6,9 +6,10 @@ at the prediction position from one answer to another (gamma -> gamma'). Where t
 curves cross, control passes from the input to the output (claim C2).
 """
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import torch
@@ -23,7 +24,7 @@ from lensdepth.model import DepthModel
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.steering.centroids import Vectors, steering_vectors
-from lensdepth.steering.labels import deal_folds, label_prompts, pool_prompts, rows
+from lensdepth.steering.labels import accompanied, deal_folds, label_prompts, pool_prompts, rows
 from lensdepth.steering.parts import CONTROLS, EDITS
 from lensdepth.steering.profile import ALSO, SteeringProfile
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
@@ -33,6 +34,8 @@ from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import POSITION_NAMES, Mode, PositionName, Roles, assign_roles
 from lensdepth.sweep.runs import Run
 from lensdepth.tasks.task import Task
+
+log = logging.getLogger(__name__)
 
 STRONGEST = 1e6
 """Beyond it states overflow in float32, and nothing is learned from it before."""
@@ -76,7 +79,8 @@ def steering_sweep(
             norm of the states there, so that positions and depths are compared at matched norms;
             a global scope divides it among its depths. None adds the differences as they are.
         n_folds: parts of the prompts, balanced in labels. Each pair is steered with centroids of
-            the prompts outside the parts that its own two prompts are in.
+            the prompts outside the parts that its own two prompts are in; there are more parts
+            where that would leave a centroid without prompts.
         input_label: column of the task's labels (with a twin `corrupted_...`) for the input
             position; by default the words that vary.
         output_label: the same for the prediction position; by default the answers.
@@ -92,8 +96,9 @@ def steering_sweep(
         SteeringProfile; `find_crossing` takes it.
     Raises:
         ValueError: with the rows at fault. Before any forward pass: a task without pairs or input
-            position, an unknown option, labels that are missing, the same on both sides of a pair,
-            or of one prompt only. Before the sweep: centroids that coincide at every depth.
+            position, an unknown option, labels that are missing or the same on both sides of a
+            pair, or each pair has a label of one prompt only (where some have, these are left out,
+            counted and said). Before the sweep: centroids that coincide at every depth.
     Source: claim C2 of Haim & McNamee, arXiv 2602.04931; differences of means as in Rimsky et al.
         2024, "Steering Llama 2 via Contrastive Activation Addition", arXiv 2312.06681.
     Example:
@@ -118,6 +123,12 @@ def steering_sweep(
                 f"{caller}: the label {label!r} is of the {name} position, where nothing is "
                 f"steered; leave it out, or add {name!r} to positions."
             )
+    there, why = accompanied(task, roles, {name: columns[name] for name in where}, caller=caller)
+    if not there.all():
+        n_alone = int((~there).sum())
+        log.warning("%s: %d of %d pairs are left out: %s.", caller, n_alone, len(task), why)
+        task = replace(task.select(there), n_alone=n_alone)
+        roles = assign_roles(task, mode, positions=where, caller=caller)
     labels = [label_prompts(task, roles, name, columns[name], caller=caller) for name in where]
     pool = pool_prompts(roles)
     folds = deal_folds(task, pool, labels, n_folds=n_folds, seed=seed, caller=caller)

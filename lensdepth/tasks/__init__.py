@@ -1,7 +1,7 @@
 """Tasks: pairs of prompts that differ in one place and have different answers."""
 
 from lensdepth.tasks.build import answered_preferably, answered_rightly, build_task
-from lensdepth.tasks.load import list_tasks, list_templates, load_task
+from lensdepth.tasks.load import list_forms, list_tasks, list_templates, load_task
 from lensdepth.tasks.pair import pair_task
 from lensdepth.tasks.rows import Pair
 from lensdepth.tasks.task import Task
@@ -12,6 +12,7 @@ __all__ = [
     "answered_preferably",
     "answered_rightly",
     "build_task",
+    "list_forms",
     "list_tasks",
     "list_templates",
     "load_task",

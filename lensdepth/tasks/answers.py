@@ -158,3 +158,11 @@ def _answers(
     )
     places = dict(zip(sought, found, strict=True))
     return [places[i] if token is None else token for i, token in enumerate(known)]
+
+
+def one_token_rows(rows: Sequence[Row], tokenizer: Any, joining: Joined) -> list[Row]:
+    """Those pairs whose two answers are one token each."""
+    targets = _answers(rows, tokenizer, joining, "clean", "target")
+    foils = _answers(rows, tokenizer, joining, "corrupted", "foil")
+    both = zip(rows, targets, foils, strict=True)
+    return [row for row, a, b in both if isinstance(a, int) and isinstance(b, int)]

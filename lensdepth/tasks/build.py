@@ -334,17 +334,31 @@ def _on_both(
     return found[0], found[1]
 
 
+def is_kept(task: Task, model: DepthModel | PromptModel, keep: Keep) -> Tensor:
+    """Whether each pair is answered as asked."""
+    if keep == "all":
+        return torch.ones(len(task), dtype=torch.bool)
+    return _by(keep, _sides(task, model, keep))
+
+
+def _sides(task: Task, model: DepthModel | PromptModel, keep: Keep) -> tuple[Tensor, Tensor]:
+    judge = answered_preferably if keep == "preferred" else answered_rightly
+    return judge(task, model)
+
+
+def _by(keep: Keep, sides: tuple[Tensor, Tensor]) -> Tensor:
+    both = sides[0] & sides[1]
+    return ~both if keep == "wrong" else both
+
+
 def _kept(task: Task, model: PromptModel, keep: Keep, caller: str) -> Task:
     """The pairs that are answered as asked.
 
     Raises:
         ValueError: none is.
     """
-    sides = (
-        answered_preferably(task, model) if keep == "preferred" else answered_rightly(task, model)
-    )
-    both = sides[0] & sides[1]
-    kept = ~both if keep == "wrong" else both
+    sides = _sides(task, model, keep)
+    kept = _by(keep, sides)
     if not kept.any():
         name, n = shown(model.info.name), len(task)
         if keep == "wrong":

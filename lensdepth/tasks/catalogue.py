@@ -7,10 +7,11 @@ task, write a function that draws its rows (`Make`) and give it a `Recipe` in `T
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lensdepth.tasks import calendar, facts, graded
 from lensdepth.tasks.contexts import BINDINGS, COPY_POOLS, binding_pairs, copy_pairs, story_pairs
+from lensdepth.tasks.few_shot import FEW_SHOT
 from lensdepth.tasks.grids import (
     CALENDAR_TEMPLATES,
     CAPITAL_TEMPLATES,
@@ -19,30 +20,15 @@ from lensdepth.tasks.grids import (
     ioi_pairs,
     lookup_pairs,
 )
-from lensdepth.tasks.joining import Joined
 from lensdepth.tasks.odds import graded_prompts, near_pairs, roughly_pairs, word_pairs
-from lensdepth.tasks.rows import Make, Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """One built-in task."""
-
-    description: str
-    make: Make
-    """(template names, number of pairs or None for all, generator) -> rows."""
-    templates: tuple[str, ...] = ()
-    default: tuple[str, ...] = ()
-    """Templates used where none is named; empty: all of them."""
-    joining: Joined = "space"
-    """How the answers, which are words, follow the sentences."""
-
+from lensdepth.tasks.recipe import Form, Recipe
+from lensdepth.tasks.rows import Row
 
 _OPPOSITES = {a: b for pair in facts.OPPOSITES for a, b in (pair, pair[::-1])}
 _COUNTRIES = {capital: country for country, capital in facts.CAPITALS.items()}
 _ALL_CALENDAR = tuple(CALENDAR_TEMPLATES)
 
-TASKS: dict[str, Recipe] = {
+PLAIN: dict[str, Recipe] = {
     "months": Recipe(
         description='"Two months from January is" -> March, in twelve wordings',
         make=calendar_pairs("month"),
@@ -161,9 +147,35 @@ TASKS: dict[str, Recipe] = {
         templates=tuple(graded.all_graded()),
     ),
 }
+"""The plain form of each task that has one."""
+TASKS = PLAIN | {name: recipe for name, recipe in FEW_SHOT.items() if name not in PLAIN}
+"""Every task, in its plain form where it has one."""
 
 
-def make_rows(name: str, *, n: int | None, seed: int, templates: Sequence[str]) -> list[Row]:
-    """The text rows of a built-in task, each knowing its number."""
-    rows = TASKS[name].make(templates, n, random.Random(f"{name} {seed}"))
+def recipe_of(name: str, form: Form) -> Recipe:
+    """The recipe of a task in one form; with "auto", of the plain form where there is one."""
+    return FEW_SHOT[name] if form == "few-shot" else TASKS[name]
+
+
+def make_rows(
+    name: str,
+    *,
+    n: int | None,
+    seed: int,
+    templates: Sequence[str],
+    form: Form = "auto",
+    again: int = 0,
+) -> list[Row]:
+    """The text rows of a built-in task, each knowing its number.
+
+    Args:
+        name: the task.
+        n: how many; None: all there are.
+        seed: of the draw.
+        templates: wordings.
+        form: see `recipe_of`.
+        again: the how-manieth further draw it is; the first is 0.
+    """
+    drawn = random.Random(f"{name} {seed}" + (f" {again}" if again else ""))
+    rows = recipe_of(name, form).make(templates, n, drawn)
     return [replace(row, where=f"pair {i}") for i, row in enumerate(rows)]

@@ -41,7 +41,7 @@ def copy_pairs(templates: Sequence[str], n: int | None, rng: random.Random) -> l
             labels={"template": pool, "length": size, "place": at},
         )
 
-    return _draw_endless(len(kinds), draw, n, rng)
+    return draw_endless(len(kinds), draw, n, rng)
 
 
 def binding_pairs(templates: Sequence[str], n: int | None, rng: random.Random) -> list[Row]:
@@ -67,7 +67,7 @@ def binding_pairs(templates: Sequence[str], n: int | None, rng: random.Random) -
             labels={"template": template, "entities": size, "place": asked, "name": names[asked]},
         )
 
-    return _draw_endless(len(kinds), draw, n, rng)
+    return draw_endless(len(kinds), draw, n, rng)
 
 
 def story_pairs(_: Sequence[str], n: int | None, rng: random.Random) -> list[Row]:
@@ -97,10 +97,10 @@ def story_pairs(_: Sequence[str], n: int | None, rng: random.Random) -> list[Row
             labels={"alpha": months[asked], "beta": beta, "gamma": target, "place": asked},
         )
 
-    return _draw_endless(len(kinds), draw, n, rng)
+    return draw_endless(len(kinds), draw, n, rng)
 
 
-def _draw_endless(
+def draw_endless(
     n_kinds: int, draw: Callable[[int], Row], n: int | None, rng: random.Random
 ) -> list[Row]:
     """Draw from a task with more pairs than anyone can list, each kind about equally often."""

@@ -17,9 +17,11 @@ from lensdepth.outside import shown
 from lensdepth.tasks import memory
 from lensdepth.tasks.answers import OnMultiToken, joining_of
 from lensdepth.tasks.build import PromptModel, build_task
-from lensdepth.tasks.catalogue import TASKS, make_rows
+from lensdepth.tasks.catalogue import FEW_SHOT, PLAIN, TASKS, make_rows
+from lensdepth.tasks.drawing import draw_task, known_templates, settle_form
 from lensdepth.tasks.files import looks_like_path, read_rows
 from lensdepth.tasks.joining import Joining
+from lensdepth.tasks.recipe import Form
 from lensdepth.tasks.rows import Row
 from lensdepth.tasks.task import Keep, Task
 
@@ -34,9 +36,20 @@ def list_tasks() -> dict[str, str]:
 
 
 @checked
-def list_templates(name: str) -> tuple[str, ...]:
-    """The names that `template` may have for a built-in task."""
-    return TASKS[_known_task(name)].templates
+def list_templates(name: str, *, form: Form = "auto") -> tuple[str, ...]:
+    """The names that `template` may have for a built-in task, in one form or ("auto") in any."""
+    forms = (PLAIN, FEW_SHOT) if form == "auto" else (PLAIN if form == "plain" else FEW_SHOT,)
+    known = _known_task(name)
+    found = [recipes[known].templates for recipes in forms if known in recipes]
+    return tuple(dict.fromkeys(template for templates in found for template in templates))
+
+
+@checked
+def list_forms(name: str) -> tuple[str, ...]:
+    """The forms that a built-in task has: "plain", "few-shot" or both."""
+    known = _known_task(name)
+    recipes = (("plain", PLAIN), ("few-shot", FEW_SHOT))
+    return tuple(form for form, there in recipes if known in there)
 
 
 @checked
@@ -47,6 +60,7 @@ def load_task(
     n: int | None = 200,
     seed: int = 0,
     template: str | Sequence[str] | None = None,
+    form: Form = "auto",
     on_multi_token: OnMultiToken = "error",
     keep: Keep = "all",
     joining: Joining = "auto",
@@ -61,14 +75,19 @@ def load_task(
             memory, with the columns of such files: a list of dicts and `Pair`, a DataFrame, a
             datasets.Dataset, an Arrow table. Errors name their rows by place, from 0.
         model: a `DepthModel`.
-        n: at most so many pairs, drawn at random, balanced over templates, start words, counts and
-            the like; the rows of files and tables keep their order. None: all there are. Pairs left
-            out later (`on_multi_token`, `keep`) are not replaced, so that fewer may remain.
+        n: so many pairs, drawn at random, balanced over templates, start words, counts and the
+            like. In place of pairs left out (`on_multi_token`, `keep`) others are drawn, until so
+            many are kept, there are no more, or ten times as many have been tried. Of files and
+            tables at most so many rows, in their order. None: all there are.
         seed: the same seed gives the same pairs.
         template: which wording of a built-in task: one name, several, or "all". None is the
             study's wording, or all of them where no single one stands out.
+        form: how a built-in task is put: "plain", one sentence, as the bundled models learned it,
+            or "few-shot", behind a few examples, as models of everyday text need it. "auto": the
+            form that has the template named, else few-shot where the task has it and the tokenizer
+            holds everyday words whole.
         on_multi_token: an answer that is not one token for this tokenizer is an error, or its pairs
-            are dropped and counted in `n_multi_token`.
+            are dropped and counted in `n_multi_token`, as they always are of few-shot tasks.
         keep: by the model's own answers: "correct" keeps the pairs of which its first choice is
             target on the clean and foil on the corrupted prompt, and counts the others in
             `n_wrong`; "preferred" those with logit(target) > logit(foil) on the clean and the
@@ -98,19 +117,30 @@ def load_task(
     """
     own = str(name_or_path) if isinstance(name_or_path, str | Path) else memory.NAME
     if isinstance(name_or_path, str | Path) and not _is_file(name_or_path):
-        rows = draw_rows(name_or_path, n=n, seed=seed, template=template)
-        joining = TASKS[own].joining if joining == "auto" else joining
+        _check_draw(n, None, name_or_path)
+        return draw_task(
+            _known_task(own),
+            model,
+            n=n,
+            seed=seed,
+            template=template,
+            form=form,
+            on_multi_token=on_multi_token,
+            keep=keep,
+            joining=joining,
+            units=units,
+            title=name,
+        )
+    _check_draw(n, template, name_or_path, form)
+    if isinstance(name_or_path, str | Path):
+        found, title = read_rows(name_or_path), own
+        own = Path(own).name or own
     else:
-        _check_draw(n, template, name_or_path)
-        if isinstance(name_or_path, str | Path):
-            found, title = read_rows(name_or_path), own
-            own = Path(own).name or own
-        else:
-            found, title = memory.rows_in_memory(name_or_path), name or own
-        rows = _some(found, n, random.Random(seed), title)
-        if joining == "auto" and len(rows) < len(found) and found[0].corrupted is not None:
-            # Of all there is, so that it does not depend on the draw.
-            joining = joining_of(found, model.tokenizer, f"task {shown(name or own)}")
+        found, title = memory.rows_in_memory(name_or_path), name or own
+    rows = _some(found, n, random.Random(seed), title)
+    if joining == "auto" and len(rows) < len(found) and found[0].corrupted is not None:
+        # Of all there is, so that it does not depend on the draw.
+        joining = joining_of(found, model.tokenizer, f"task {shown(name or own)}")
     return build_task(
         rows,
         model,
@@ -129,25 +159,35 @@ def draw_rows(
     n: int | None = 200,
     seed: int = 0,
     template: str | Sequence[str] | None = None,
+    form: Form = "auto",
 ) -> list[Row]:
-    """The rows of a task before any tokenizer sees them; arguments and errors of `load_task`."""
+    """The rows of a task before any tokenizer sees them; arguments and errors of `load_task`.
+
+    With `form="auto"` it is the plain one, where the task has that and the template.
+    """
     name = str(name_or_path)
-    _check_draw(n, template if _is_file(name_or_path) else None, name_or_path)
     if _is_file(name_or_path):
+        _check_draw(n, template, name_or_path, form)
         return _some(read_rows(name), n, random.Random(seed), name)
-    templates = _known_templates(_known_task(name), template)
+    _check_draw(n, None, name_or_path)
+    form = settle_form(_known_task(name), form, None, template)
+    templates = known_templates(name, template, form)
     try:
-        return make_rows(name, n=n, seed=seed, templates=templates)
+        return make_rows(name, n=n, seed=seed, templates=templates, form=form)
     except ValueError as error:
         raise ValueError(f"task {shown(name)}: {error}") from error
 
 
-def _check_draw(n: int | None, template: str | Sequence[str] | None, given: object) -> None:
+def _check_draw(
+    n: int | None, template: str | Sequence[str] | None, given: object, form: Form = "auto"
+) -> None:
     if n is not None and n < 1:
         raise ValueError(f"load_task: n must be at least 1, or None for all, got {n}.")
-    if template is not None:
+    if template is not None or form != "auto":
         what = f"{shown(str(given))} is a file" if isinstance(given, str | Path) else _GIVEN
-        raise ValueError(f"load_task: template chooses a wording of a built-in task; {what}.")
+        chooses = "form chooses how" if template is None else "template chooses a wording of"
+        is_put = " is put" if template is None else ""
+        raise ValueError(f"load_task: {chooses} a built-in task{is_put}; {what}.")
 
 
 def _is_file(name_or_path: str | Path) -> bool:
@@ -171,26 +211,3 @@ def _known_task(name: str) -> str:
         f"load_task: there is no task {shown(name)}. {hint}Tasks: {', '.join(TASKS)}; "
         f"or the path of a prompt file (.jsonl, .csv, .parquet)."
     )
-
-
-def _known_templates(name: str, template: str | Sequence[str] | None) -> tuple[str, ...]:
-    recipe = TASKS[name]
-    if template is None:
-        return recipe.default or recipe.templates
-    if template == "all":
-        return recipe.templates
-    chosen = (template,) if isinstance(template, str) else tuple(dict.fromkeys(template))
-    wrong = [t for t in chosen if t not in recipe.templates]
-    if not recipe.templates:
-        raise ValueError(f"load_task: task {shown(name)} has one wording only; leave template out.")
-    if wrong or not chosen:
-        near = (
-            difflib.get_close_matches(wrong[0], recipe.templates, n=2, cutoff=0.5) if wrong else []
-        )
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        given = shown(wrong[0]) if wrong else "none"
-        raise ValueError(
-            f"load_task: task {shown(name)} has no template {given}. {hint}Templates: "
-            f"{', '.join(recipe.templates)}; or 'all'."
-        )
-    return chosen

@@ -31,7 +31,7 @@ def label_name(label: str, task: str) -> str:
     if label in READ_OFF:
         return READ_OFF[label]
     plain = label.removeprefix("corrupted_")
-    if task not in CALENDAR_TASKS or plain not in CALENDAR:
+    if task.removesuffix(" (few-shot)") not in CALENDAR_TASKS or plain not in CALENDAR:
         return label
     other = "" if plain == label else " of the other prompt"
     return f"{plain} ({CALENDAR[plain]}{other})"

@@ -69,6 +69,8 @@ class Task:
     n_unkept: int = 0
     """Pairs left out by another `keep` than "correct": the model does not prefer the answers of
     one of the two prompts, or answers both rightly."""
+    n_alone: int = 0
+    """Pairs left out for steering, since no other prompt has one of their labels."""
     unit_columns: tuple[str, ...] | None = None
     """Labels, `input` and `prompt` by which pairs go together; None for what `units` finds."""
 

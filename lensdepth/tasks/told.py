@@ -24,6 +24,7 @@ def counts(task: "Task") -> Json:
         "multi_token": task.n_multi_token,
         "wrong": task.n_wrong,
         **(other if task.keep in UNKEPT else {}),
+        **({"alone": task.n_alone} if task.n_alone else {}),
     }
 
 
@@ -47,6 +48,7 @@ def reasons(counts: Json) -> str:
         (counts.get("multi_token", 0), "with an answer of several tokens"),
         (counts.get("wrong", 0), "answered wrongly"),
         (counts.get("unkept", 0), UNKEPT.get(counts.get("keep", ""), "")),
+        (counts.get("alone", 0), "with a label of no other prompt"),
     )
     return ", ".join(f"{n:,} {reason}" for n, reason in why if n)
 
