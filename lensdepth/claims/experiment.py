@@ -245,7 +245,7 @@ def _side(
 ) -> Side:
     profile = profile_of(condition or one.first, profiles)
     effects = by_pair(effects_of(condition or one.first, one.metric, profile), profile, task)
-    pairs = ~np.isnan(effects).all(1)
+    pairs = np.asarray(~np.isnan(effects).all(1))
     for label, value in ((condition or one.first).where or {}).items():
         pairs &= (task.labels[label].astype(str) == value).to_numpy()
     whole = np.ones(len(task))

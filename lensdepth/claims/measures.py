@@ -131,7 +131,7 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
         for name in ("input", "prediction")
     )
     if word == "crossing":
-        crossing = find_steering_crossing(steered, scope="local", n_resamples=100)
+        crossing = find_steering_crossing(steering, scope="local", n_resamples=100)
         if crossing is not None and crossing.verdict == "gap":
             raise Nothing(
                 f"the curves change places across a gap: {crossing.reason}, so that steering does "

@@ -151,5 +151,6 @@ def by_pair(
     if len(values) == len(task) or not isinstance(profile, SteeringProfile):
         return values
     every = np.full((len(task), *values.shape[1:]), np.nan)
-    every[steered(task, profile.positions).numpy()] = values
+    names = [name for name in POSITION_NAMES if name in profile.positions]
+    every[steered(task, names).numpy()] = values
     return every

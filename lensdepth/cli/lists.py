@@ -7,14 +7,12 @@ import typer
 from lensdepth.cli import checks, inventory, session
 from lensdepth.cli.app import app, examples
 from lensdepth.cli.console import note, quiet, working
+from lensdepth.cli.model_options import MODEL, HoldOptions, ModelOptions
 from lensdepth.cli.options import (
     DEFAULT_TASK,
-    MODEL,
     PROMPTS,
     DebugOption,
-    HoldOptions,
     JsonOption,
-    ModelOptions,
     spread,
 )
 from lensdepth.outside import visible
