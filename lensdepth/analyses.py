@@ -115,7 +115,10 @@ ANALYSES = (
             "says how far that answer is from the final one. At the last depth it is zero for "
             "every model, because there the lens is the model. A high value earlier need not mean "
             "that the answer is absent: it may be written in a form that the readout does not yet "
-            "read."
+            "read, or unrelated tokens may outshine it. Of pairs the contrast is read besides: how "
+            "much likelier than the foil the target is because the prompt is the clean one and not "
+            "the corrupted one. It is 0 where the lens reads the same from both, and 1 where each "
+            "has its own answer."
         ),
         result="lensdepth.lens.profile:LensProfile",
         told="lensdepth.lens.told",
@@ -244,9 +247,9 @@ ANALYSES = (
             "nothing. Then how many dimensions the cloud fills: two counts from its spread, one "
             "from nearest neighbours. The rank correlations ask "
             "whether prompts at a larger angle (or with norms further apart) also have more "
-            "different predictions. Intervals and tests go over prompts, as pairs that share a "
-            "prompt are not independent. By construction, too, the turn that is left to the last "
-            "depth ends at 0, and each depth is wholly like itself."
+            "different predictions. Intervals go over units and tests over prompts, as pairs "
+            "that share a prompt are not independent. By construction, too, the turn that is left "
+            "to the last depth ends at 0, and each depth is wholly like itself."
         ),
         result="lensdepth.geometry.profile:GeometryProfile",
         told="lensdepth.geometry.told",
@@ -306,7 +309,7 @@ ANALYSES = (
         by_depth=False,
     ),
 )
-"""In the order in which a report has them; the last three are not in it."""
+"""In the order in which a report has them; the last two are not in it."""
 
 
 def analysis(key: str) -> Analysis:

@@ -258,6 +258,17 @@ def test_lens_with_translators(run: Run, run_json: Any, tmp_path: Path) -> None:
     assert run("lens", PROMPT, *TINY, "--tuned", str(file)).startswith("Tuned lens of tiny")
 
 
+@pytest.mark.parametrize("command", [("patch", "--curves"), ("patch",), ("steer",)])
+def test_a_transferred_fraction_stands_beside_what_it_is_made_of(
+    run: Run, command: tuple[str, ...]
+) -> None:
+    out = run(*command, *TINY, "--n", "60" if command == ("steer",) else "12")
+    words = " ".join(out.split())
+    assert "fraction" in words
+    assert words.count("target gain") >= 1
+    assert words.count("foil loss") >= 1
+
+
 @pytest.mark.parametrize("command", ["lens", "geometry", "ablate", "patch", "steer"])
 def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
     # Centroids need other prompts with the same labels than those that are steered.

@@ -140,18 +140,19 @@ def test_the_page_says_one_number_for_one_state(report: Report, text: str) -> No
     for rows in tables.values():
         assert [row[0] for row in rows] == [str(d) for d in range(n_layers + 1)]
         assert [row[1] for row in rows] == [explained(d, n_layers) for d in range(n_layers + 1)]
-    # KL: hover of its curve in two figures, table, CSV, JSON, and the tensor itself.
-    kl = report.lens.kl.nanmean((1, 2)).tolist()
+    # Contrast: hover of its curve in two figures, table, CSV, JSON, and the tensor itself.
+    assert report.lens.contrast is not None
+    contrast = report.lens.contrast.nanmean((1, 2)).tolist()
     column = [row[3] for row in tables["lens"]]
-    assert [cell.partition("<")[0] for cell in column] == [number(x) for x in kl]
+    assert [cell.partition("<")[0] for cell in column] == [number(x) for x in contrast]
     for figure in ("lens", "story"):
         curve = next(t for t in figures[figure]["data"] if "customdata" in t)
         assert hover_values(curve) == [joined(cell) for cell in column]
-    assert report.summary["lens"]["kl"] == pytest.approx(kl, abs=1e-6)
+    assert report.summary["lens"]["contrast"] == pytest.approx(contrast, abs=1e-6)
     link = re.search(r'href="data:text/csv;charset=utf-8,([^"]*)" download="lens', text)
     rows = list(csv.DictReader(io.StringIO(unquote(unescape(link[1])))))  # type: ignore[index]
-    assert [(int(row["depth"]), number(float(row["kl"]))) for row in rows] == list(
-        enumerate(map(number, kl))
+    assert [(int(row["depth"]), number(float(row["contrast"]))) for row in rows] == list(
+        enumerate(map(number, contrast))
     )
     # Efficacy at the prediction position, likewise; and the ends that the sentence tells.
     assert report.patch is not None
@@ -278,7 +279,7 @@ def test_the_terminal_says_what_the_json_says(capsys: pytest.CaptureFixture[str]
     assert main(command) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     rows = {int(line[0]): line[2] for line in lines if line and re.fullmatch(r"\d", line[0])}
-    assert rows == {depth: number(x) for depth, x in enumerate(summary["kl"])}
+    assert rows == {depth: number(x) for depth, x in enumerate(summary["contrast"])}
 
 
 def test_pair_counts_have_one_set_of_keys(

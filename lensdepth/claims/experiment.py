@@ -143,7 +143,11 @@ def evaluate_hypotheses(
             "evaluate_hypotheses",
             model.info,
             **task.origin,
-            settings={"hypotheses": [one.says for one in hypotheses]},
+            settings={
+                "hypotheses": [one.says for one in hypotheses],
+                "batch_size": batch_size,
+                "max_memory": max_memory,
+            },
             seed=seed,
         ),
         hypotheses=tuple(_verdicts(hypotheses, findings)),

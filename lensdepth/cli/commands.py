@@ -174,11 +174,13 @@ def lens(
 
     def show() -> None:
         from lensdepth.cli import tables
+        from lensdepth.lens import told as lens_told
 
         told = analysis("lens")
         if pairs is not None:
             title = session.title(profile.name, depth_model, pairs)
-            parts = tables.curve_tables(told.curves(profile), profile.n_layers)
+            curves = lens_told.curves(profile, lens_told.CHIEF)
+            parts = tables.curve_tables(curves, profile.n_layers)
             tables.show(title, *parts, "", told.sentences(profile, transition)[0])
             return
         title = session.title(profile.name, depth_model, repr(prompt))

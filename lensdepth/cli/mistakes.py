@@ -42,9 +42,7 @@ def mistakes(
         from lensdepth.analyses import analysis
         from lensdepth.mistakes import compare_mistakes
 
-        profile = compare_mistakes(
-            depth_model, pairs, by=by, seed=task.seed, batch_size=model.batch_size
-        )
+        profile = compare_mistakes(depth_model, pairs, by=by, seed=task.seed, **model.bounds)
         told = analysis("mistakes")
         summary = told.summary(profile)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-MEASURES = {key: ", ".join(told.MEASURES[key][:2]) for key in told.SUMMARY}
+MEASURES = {key: told.MEASURES[key].title for key in told.SUMMARY}
 """What is compared, with its unit."""
 
 

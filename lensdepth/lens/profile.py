@@ -1,7 +1,7 @@
 """What a lens read: the result, its table and its figures."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from lensdepth.lens.figures import CellValue
+
+
+Reading = Literal[
+    "contrast", "logit_diff", "preferred", "answer_agreement", "answer_kl", "answer_entropy",
+    "kl", "entropy", "top1_agreement", "target_log_prob", "foil_log_prob",
+]  # fmt: skip
+READINGS: tuple[Reading, ...] = get_args(Reading)
+"""Measures of a profile that have a curve over depth: of the answers first, then of all tokens."""
+IN_FRAME = (
+    "final_rank", "target_log_prob", "target_rank", "foil_log_prob", "foil_rank", "logit_diff",
+    "contrast", "answer_kl", "answer_entropy", "answer_agreement",
+)  # fmt: skip
+"""Columns that a table has where they were read."""
 
 
 @checked
@@ -53,12 +66,76 @@ class LensProfile(Result):
     """Number of tokens above the target; 0 is the top."""
     foil_log_prob: Float[Tensor, "depth prompt pos"] | None
     foil_rank: Float[Tensor, "depth prompt pos"] | None
+    corrupted_logit_diff: Float[Tensor, "depth prompt pos"] | None = None
+    """Logit of the target minus that of the foil at the end of the pair's corrupted prompt, in
+    nats; None without pairs, or where other tokens than the last are read."""
+    answers: Int[Tensor, " answer"] | None = None
+    """The task's answers, each once; what follows is among them alone. None without answers, and
+    in results that an earlier version saved."""
+    answer_kl: Float[Tensor, "depth prompt pos"] | None = None
+    """KL(final || lens) of both distributions over the answers, in nats."""
+    answer_entropy: Float[Tensor, "depth prompt pos"] | None = None
+    """Entropy of the lens distribution over the answers, in nats."""
+    answer_agreement: Float[Tensor, "depth prompt pos"] | None = None
+    """1 where the likeliest of the answers is the one that it is in the end, else 0."""
     vocabulary: dict[str, str]
     """Text of every token id that occurs in `token` or `top_tokens`."""
 
     @property
     def n_layers(self) -> int:
         return self.kl.shape[0] - 1
+
+    @property
+    def logit_diff(self) -> Float[Tensor, "depth prompt pos"] | None:
+        """Logit of the target minus that of the foil, in nats; None without answers."""
+        if self.target_log_prob is None or self.foil_log_prob is None:
+            return None
+        return self.target_log_prob - self.foil_log_prob
+
+    @property
+    def preferred(self) -> Float[Tensor, "depth prompt pos"] | None:
+        """1 where the target is likelier than the foil, else 0."""
+        found = self.logit_diff
+        return None if found is None else torch.where(found.isnan(), found, (found > 0).float())
+
+    @property
+    def contrast(self) -> Float[Tensor, "depth prompt pos"] | None:
+        """How much likelier than the foil the target is because the prompt is the clean one.
+
+        The probability of the target, of target and foil alone, on the clean prompt minus the same
+        on the corrupted one: 0 wherever the lens reads the same from both, whatever else outshines
+        the answers there, and 1 where each prompt has its own answer. None without pairs.
+        """
+        found = self.logit_diff
+        if found is None or self.corrupted_logit_diff is None:
+            return None
+        return found.sigmoid() - self.corrupted_logit_diff.sigmoid()
+
+    @property
+    def echo(self) -> bool:
+        """Whether depth 0 reads back the token that stands there, as where embedding and
+        unembedding are one matrix: nothing is predicted yet, and the divergence says so loudly."""
+        real = self.position >= 0
+        return bool((self.top_tokens[0, ..., 0] == self.token)[real].float().mean() > 0.5)
+
+    @property
+    def located_by(self) -> Reading:
+        """What `find_transition` reads where nobody says otherwise: pairs by their contrast."""
+        return "kl" if self.contrast is None else "contrast"
+
+    def reading(self, by: Reading) -> Float[Tensor, "prompt depth"]:
+        """One measure by prompt and depth, the mean over each prompt's positions.
+
+        Args:
+            by: a name of `READINGS`.
+        Raises:
+            ValueError: there is no such measure here.
+        """
+        values = getattr(self, by, None) if by in READINGS else None
+        if values is None:
+            there = ", ".join(name for name in READINGS if getattr(self, name) is not None)
+            raise ValueError(f"LensProfile: there is no reading {by!r} here; there are {there}.")
+        return self.mean_by_depth(values)
 
     @property
     def name(self) -> str:
@@ -100,7 +177,7 @@ class LensProfile(Result):
             "top1": [self.text(t) for t in self.top_tokens[..., 0][real].tolist()],
             "top1_log_prob": self.top_log_probs[..., 0][real].numpy(),
         }
-        for name in ("final_rank", "target_log_prob", "target_rank", "foil_log_prob", "foil_rank"):
+        for name in IN_FRAME:
             values = getattr(self, name)
             if values is not None:
                 columns[name] = values[real].numpy()
@@ -113,13 +190,13 @@ class LensProfile(Result):
         return values.nanmean(-1).T
 
     def plot(self) -> "Figure":
-        """KL to the final distribution, entropy and top-1 agreement by depth, with 95 % bands."""
+        """Contrast, KL to the final distribution, entropy and agreement by depth, with bands."""
         from lensdepth import plotting
-        from lensdepth.lens.told import SUMMARY, curves_of
+        from lensdepth.lens.told import SUMMARY, curves
 
-        curves = curves_of(self, SUMMARY)
+        keys = ("contrast", *SUMMARY)
         title = f"{self.name} by depth"
-        return plotting.depth_panels(curves, n_layers=self.n_layers, title=title)
+        return plotting.depth_panels(curves(self, keys), n_layers=self.n_layers, title=title)
 
     def plot_tokens(self, prompt: int = 0, *, value: "CellValue" = "kl") -> "Figure":
         """One prompt's tokens by depth, with the most likely next token in each cell.

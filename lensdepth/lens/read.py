@@ -1,12 +1,16 @@
 """The lens: residual states at every depth through the model's own readout.
 
 At depth L the lens is the model's own distribution, whatever stands in front of the readout at
-the depths before. Readouts are streamed: memory holds a few million logits at a time, of a few
+the depths before. Of a task with answers these are also read among themselves, and of pairs the
+corrupted prompts besides, since on large vocabularies unrelated tokens outshine all answers until
+the last blocks. Readouts are streamed: memory holds a few million logits at a time, of a few
 positions at every depth, whatever the number of prompts.
 
 Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; the divergence to the final
 distribution as in Belrose et al. 2023, arXiv 2303.08112.
 """
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +29,8 @@ from lensdepth.provenance import make_provenance
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
+Read = Callable[[Float[Tensor, "depth row d_model"], Int[Tensor, " row"]], dict[str, Tensor]]
+"""From states, and which prompts they are of, to measures `[depth, row, ...]`."""
 LOGITS_AT_ONCE = 2**22
 """Most logits of one readout: 16 MiB in float32, which still fits into a processor's cache."""
 
@@ -55,7 +61,8 @@ def logit_lens(
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
     Returns:
-        LensProfile; its `kl` at depth L is 0.
+        LensProfile; its `kl` at depth L is 0. Of pairs whose last token is read it has a
+        `contrast`, for which the corrupted prompts are run as well.
     Raises:
         ValueError: an empty prompt, a position beyond a prompt, `top_k` below 1, translators of
             another model.
@@ -74,19 +81,37 @@ def logit_lens(
     known, texts, batch = gather_prompts(model, task)
     position = resolve_positions(batch, positions)
     answers = {} if known is None else {"target": known.target_ids, "foil": known.foil_ids}
-    chunks = [
-        _read_rows(
-            model,
-            batch[rows],
-            position[rows],
-            {name: ids[rows] for name, ids in answers.items() if ids is not None},
-            top_k,
-            translators,
-            batch_size,
-        )
-        for rows in _row_chunks(len(batch), position.shape[1], model.n_layers, model.d_model)
-    ]
-    read = {name: torch.cat([chunk[name] for chunk in chunks], dim=1) for name in chunks[0]}
+    answers = {name: ids for name, ids in answers.items() if ids is not None}
+    among = torch.cat([*answers.values()]).unique() if answers else None
+
+    def own(
+        states: Float[Tensor, "depth row d_model"], prompt: Int[Tensor, " row"]
+    ) -> dict[str, Tensor]:
+        logits = model.readout(states)
+        these = {name: ids[prompt].to(logits.device) for name, ids in answers.items()}
+        others = {} if among is None else read_answers(logits, among.to(logits.device))
+        return others | read_logits(logits, these, top_k)
+
+    def between_answers(
+        states: Float[Tensor, "depth row d_model"], prompt: Int[Tensor, " row"]
+    ) -> dict[str, Tensor]:
+        columns = torch.stack([answers["target"][prompt], answers["foil"][prompt]], dim=-1)
+        logits = model.readout(states, columns.to(states.device).expand(len(states), -1, -1))
+        return {"corrupted_logit_diff": logits[..., 0] - logits[..., 1]}
+
+    def read_all(
+        batch: TokenBatch, position: Int[Tensor, "prompt pos"], read: Read
+    ) -> dict[str, Tensor]:
+        parts = [
+            _read_rows(model, batch, position, rows, read, translators, batch_size)
+            for rows in _row_chunks(len(batch), position.shape[1], model.n_layers, model.d_model)
+        ]
+        return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
+
+    read = read_all(batch, position, own)
+    if known is not None and known.corrupted_tokens is not None and positions == "last":
+        other = known.corrupted_tokens
+        read |= read_all(other, other.last[:, None], between_answers)
     token = batch.tokens.cpu().gather(1, position.clamp(min=0))
     ids = torch.cat([token.flatten(), read["top_tokens"].flatten()]).unique().tolist()
     return LensProfile(
@@ -109,6 +134,7 @@ def logit_lens(
         target_rank=read.pop("target_rank", None),
         foil_log_prob=read.pop("foil_log_prob", None),
         foil_rank=read.pop("foil_rank", None),
+        answers=among,
         **read,
     )
 
@@ -128,12 +154,13 @@ def _read_rows(
     model: DepthModel,
     batch: TokenBatch,
     position: Int[Tensor, "prompt pos"],
-    answers: dict[str, Int[Tensor, " prompt"]],
-    top_k: int,
+    rows: slice,
+    read: Read,
     translators: TunedLens | None,
     batch_size: int | None,
 ) -> dict[str, Tensor]:
-    """Measures `[depth, prompt, pos]` of a few prompts, a bounded part at a time."""
+    """Measures `[depth, prompt, pos]` of some of the prompts, a bounded part at a time."""
+    batch, position = batch[rows], position[rows]
     resid = model.residual_stream(batch, positions=position, batch_size=batch_size).resid
     real = position >= 0
     prompt_of = torch.arange(len(batch)).unsqueeze(1).expand_as(position)[real]
@@ -147,20 +174,26 @@ def _read_rows(
         if translators is not None:
             states = translators.translate(states)
         try:
-            logits = model.readout(states)
+            parts.append(read(states, prompt + (rows.start or 0)))
         except NotFinite as error:
             depth, row = divmod(error.row, len(prompt))
             raise not_finite(model, batch, int(prompt[row]), reading=depth) from error
-        parts.append(
-            read_logits(
-                logits,
-                {name: ids[prompt].to(model.device) for name, ids in answers.items()},
-                top_k,
-            )
-        )
     return {
         name: _scatter(torch.cat([part[name] for part in parts], dim=1).cpu(), real)
         for name in parts[0]
+    }
+
+
+def read_answers(
+    logits: Float[Tensor, "depth row d_vocab"], answers: Int[Tensor, " answer"]
+) -> dict[str, Tensor]:
+    """Divergence, entropy and agreement of the distributions over some tokens alone."""
+    among = logits[..., answers].float()
+    first = among.argmax(-1)
+    return {
+        "answer_kl": metrics.kl_divergence(among[-1].expand_as(among), among),
+        "answer_entropy": metrics.entropy(among),
+        "answer_agreement": (first == first[-1]).float(),
     }
 
 

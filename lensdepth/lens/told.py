@@ -1,6 +1,6 @@
 """What a lens says: its curves over depth, its summary and its sentences."""
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,33 +15,79 @@ from lensdepth.telling.plain import Json
 if TYPE_CHECKING:
     from lensdepth.lens.profile import LensProfile
 
-MEASURES = {
-    "kl": ("KL(final ‖ lens)", "nats", "lens"),
-    "entropy": ("entropy", "nats", "entropy"),
-    "top1_agreement": ("top-1 agreement", "share", "agree"),
-    "target_log_prob": ("log p(target)", "nats", "prediction"),
-    "foil_log_prob": ("log p(foil)", "nats", "input"),
-}
-"""Array of a profile -> name, unit and colour of its curve."""
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One reading of a lens, as curves, titles and sentences know it."""
+
+    name: str
+    unit: str
+    role: str
+    """Colour of its curve."""
+    subject: str
+    """What rises or falls, in a sentence."""
+
+    @property
+    def title(self) -> str:
+        """Name and unit."""
+        return f"{self.name}, {self.unit}"
+
+
+MEASURES: dict[str, Measure] = {
+    key: Measure(name=name, unit=unit, role=role, subject=subject)
+    for key, name, unit, role, subject in (
+        ("contrast", "contrast of the answers", "probability", "lens",
+         "The contrast of the answers in the lens"),
+        ("logit_diff", "logit difference", "nats", "full",
+         "The lens's logit difference between target and foil"),
+        ("preferred", "target preferred", "share", "prediction",
+         "The share of prompts on which the lens prefers the target to the foil"),
+        ("answer_agreement", "first among the answers", "share", "direction",
+         "The share of prompts whose first answer is the final one"),
+        ("answer_kl", "KL among the answers", "nats", "norm",
+         "The divergence of the lens from the final distribution over the answers"),
+        ("answer_entropy", "entropy among the answers", "nats", "entropy",
+         "The lens's entropy over the answers"),
+        ("kl", "KL(final ‖ lens)", "nats", "lens",
+         "The divergence of the lens from the final distribution"),
+        ("entropy", "entropy", "nats", "entropy", "The lens's entropy"),
+        ("top1_agreement", "top-1 agreement", "share", "agree",
+         "The share of prompts on which the lens's first choice is the final one"),
+        ("target_log_prob", "log p(target)", "nats", "prediction",
+         "The lens's log-probability of the target"),
+        ("foil_log_prob", "log p(foil)", "nats", "input",
+         "The lens's log-probability of the foil"),
+    )
+}  # fmt: skip
+"""Reading of a profile -> how it is told."""
 SUMMARY = ("kl", "entropy", "top1_agreement")
+"""Readings over all tokens."""
+CHIEF = (
+    "contrast", "logit_diff", "answer_agreement", "kl", "entropy", "top1_agreement",
+    "target_log_prob",
+)  # fmt: skip
+"""What fits side by side in a terminal."""
+AMONG_ANSWERS = ("contrast", "logit_diff", "preferred", "answer_agreement", "answer_kl")
+"""What is summarised besides where there are answers."""
 
 
-def curves(profile: "LensProfile") -> list[Curve]:
-    """Divergence, entropy and agreement by depth, and how the answers fare."""
-    return curves_of(profile, MEASURES)
+def curves(profile: "LensProfile", keys: tuple[str, ...] = tuple(MEASURES)) -> list[Curve]:
+    """How the answers fare by depth, where there are any; divergence, entropy and agreement.
 
-
-def curves_of(profile: "LensProfile", keys: Iterable[str]) -> list[Curve]:
-    """Some of these: means over each prompt's positions, with bands over prompts."""
+    Means over each prompt's positions, with bands over prompts.
+    """
     found = []
     for key in keys:
-        name, unit, role = MEASURES[key]
-        values = getattr(profile, key)
+        one, values = MEASURES[key], getattr(profile, key)
         if values is not None:
-            by_depth = profile.mean_by_depth(values)
             found.append(
                 Curve.of(
-                    name, by_depth, key=key, unit=unit, role=role, units=profile.provenance.units
+                    one.name,
+                    profile.mean_by_depth(values),
+                    key=key,
+                    unit=one.unit,
+                    role=one.role,
+                    units=profile.provenance.units,
                 )
             )
     return found
@@ -49,7 +95,12 @@ def curves_of(profile: "LensProfile", keys: Iterable[str]) -> list[Curve]:
 
 def summary(profile: "LensProfile") -> Json:
     """Means by depth 0 ... n_layers."""
-    return {key: mean_curve(profile.mean_by_depth(getattr(profile, key))) for key in SUMMARY}
+    there = {key: getattr(profile, key) for key in (*SUMMARY, *AMONG_ANSWERS)}
+    return {
+        key: mean_curve(profile.mean_by_depth(values))
+        for key, values in there.items()
+        if values is not None
+    }
 
 
 def sentences(profile: "LensProfile", *verdicts: str) -> list[str]:

@@ -50,10 +50,14 @@ def story(findings: Measured) -> Figure:
 
 
 def story_panels(findings: Measured) -> list[Panel]:
-    """Up to seven panels; three or four where the task has no pairs."""
+    """Up to eight panels; three or four where the task has no pairs."""
     lens = {curve.key: curve for curve in curves_of("lens", findings.lens)}
     panels = [
-        Panel(title=f"Lens: {lens['kl'].heading}", curves=[lens["kl"]]),
+        Panel(title=f"Lens: {lens[key].heading}", curves=[lens[key]])
+        for key in ("contrast", "kl")
+        if key in lens
+    ]
+    panels += [
         Panel(
             title=f"Lens: {lens['top1_agreement'].heading}",
             curves=[lens["top1_agreement"]],

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.lens.profile import LensProfile
+from lensdepth.lens.profile import LensProfile, Reading
+from lensdepth.lens.told import MEASURES, SUMMARY
 from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.transition.null import flat_draws
 from lensdepth.transition.pairs import switch_of_pairs
@@ -40,6 +41,7 @@ COMES_BACK = 0.4
 def find_transition(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,
+    by: Reading | None = None,
     name: str | None = None,
     depths: Sequence[float] | None = None,
     units: Sequence[Grouping | Sequence[str | int]] | None = None,
@@ -57,10 +59,18 @@ def find_transition(
     one, since pairs that each switch sharply at other depths have a mean that rises slowly. A
     change that is not shown to be narrow is a "rise", whatever its shape.
 
+    A lens profile is read up to depth L, where the lens is the model's own output: that is where
+    its divergence ends, a point of its scale and no measurement of a state among others; what
+    changes in the last block alone is no switch. Curves of patching, steering and ablation end at
+    depth L by construction as well, but as the outcome itself: leave that column out
+    (`values[:, :-1]`), as `find_crossing` does.
+
     Args:
-        profile: a lens profile (its KL to the final distribution is read), or values
-            `[pair, depth]` of any measure, such as `patch_profile.efficacy("input")`. Pairs with
-            a NaN are left out.
+        profile: a lens profile, or values `[pair, depth]` of any measure, such as
+            `patch_profile.efficacy("input")`. Pairs with a NaN are left out.
+        by: what is read of a lens profile: "contrast" by default where it is of pairs, and "kl",
+            its divergence from the final distribution, where it is not. A reading of all tokens
+            begins at depth 1 where depth 0 reads back the token itself (tied embeddings).
         name: what the values are, for titles.
         depths: the depths of the columns; 0, 1, ... by default.
         units: which pairs go together and are not independent: groupings, each a label per pair,
@@ -75,16 +85,20 @@ def find_transition(
         too uncertain); or "too few" (fewer than 5 units).
     Raises:
         ValueError: fewer than four depths, no pair without NaN, infinite values, units that do
-            not fit the pairs.
+            not fit the pairs, a reading that the profile does not have.
     Example:
         >>> find_transition(logit_lens(model, task)).location
     """
     caller = "find_transition"
     provenance = profile.provenance if isinstance(profile, LensProfile) else None
     if isinstance(profile, LensProfile):
-        name = name or "KL(final ‖ lens), nats"
-        values = profile.mean_by_depth(profile.kl)
+        by = by or profile.located_by
+        name, values = name or MEASURES[by].title, profile.reading(by)
+        if profile.echo and by in SUMMARY and depths is None:
+            values, depths = values[:, 1:], [float(d) for d in range(1, values.shape[1])]
     else:
+        if by is not None:
+            raise ValueError(f"{caller}: by={by!r} chooses among the readings of a lens profile.")
         values = profile
     whole = ~values.detach().cpu().isnan().any(1)
     if units is None and provenance is not None and len(provenance.prompts) == len(values):
