@@ -36,7 +36,8 @@ def load_model(
     Args:
         name_or_path: a bundled model ("calendar", "tiny"), one that `lensdepth fetch` downloaded
             ("smollm2", "gemma3-270m"), a folder in Hugging Face format, a GGUF
-            file or a folder with one, or a name on the Hugging Face hub (`name` or
+            file or a folder with one, `ollama:NAME[:TAG]`
+            (what Ollama holds here), or a name on the Hugging Face hub (`name` or
             `name@revision`), tried in this order. An adapter beside the weights is merged into
             them, which needs peft. A GGUF file, which needs `lensdepth[gguf]`, is unpacked into
             float32 once and kept in the cache; `info.quantization` says how it was packed.

@@ -1,4 +1,4 @@
-"""What a name of a model stands for: a bundled or fetched model, a folder, a GGUF file, the hub.
+"""What a name of a model stands for: bundled, fetched, a folder, a file, Ollama's or the hub's.
 
 Where it stands for nothing, the names that come nearest are offered.
 """
@@ -21,6 +21,7 @@ from lensdepth.bundled import bundled_names, bundled_path
 from lensdepth.converted import About, read_about
 from lensdepth.fetched import FETCHABLE, how_to_fetch, place_of_fetched
 from lensdepth.gguf import find_gguf, is_gguf, unpacked
+from lensdepth.ollama import PREFIX, find_blob
 from lensdepth.outside import LONGEST_NAME, outside, shown
 
 MOST_ENTRIES = 1000
@@ -78,6 +79,9 @@ def resolve(
         return Source(name=given, place=str(fetched), about=read_about(fetched))
     if not given.strip():
         raise ValueError(f"load_model: give a name or a folder.{nearest(given)}")
+    if given.startswith(PREFIX):
+        _refuse(asked, f"Ollama's {shown(given)}")
+        return _of_ollama(given)
     # os.path says no where Path raises: names too long, with a NUL, or of no user's home.
     path = Path(os.path.expanduser(given))
     if os.path.isdir(path):
@@ -148,6 +152,14 @@ def _refuse(asked: Mapping[str, str | None], what: str) -> None:
 def _unpacked(path: Path, source: str = "") -> Source:
     name, folder = unpacked(path, source=source)
     return Source(name=name, place=str(folder), about=read_about(folder))
+
+
+def _of_ollama(given: str) -> Source:
+    full, blob, known = find_blob(given)
+    _, folder = unpacked(
+        blob, name=full, source=f"Ollama's {full.removeprefix(PREFIX)}", sha256=known
+    )
+    return Source(name=full, place=str(folder), about=read_about(folder))
 
 
 def _fetched(name: str, file: str, revision: str | None, subfolder: str) -> Path:

@@ -71,6 +71,7 @@ LEVELS = (
         "beside",
         "gguf",
         "fetched",
+        "ollama",
         "sources",
         "checkpoint",
         "hooked_settings",

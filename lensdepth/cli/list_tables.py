@@ -10,7 +10,9 @@ from lensdepth.cli.tables import Parts, plain_table
 from lensdepth.outside import visible
 
 
-def models_here(converted: Sequence[dict[str, Any]], local: Sequence[dict[str, Any]]) -> Parts:
+def models_here(
+    converted: Sequence[dict[str, Any]], local: Sequence[dict[str, Any]], ollama: Sequence[str]
+) -> Parts:
     """Models that were converted and kept, and those in the hub's cache; nothing where none are."""
     parts: Parts = []
     if converted:
@@ -36,6 +38,12 @@ def models_here(converted: Sequence[dict[str, Any]], local: Sequence[dict[str, A
         parts += [
             Text("In the cache of the Hugging Face hub", "bold"),
             plain_table(("model", "revisions", "files"), rows),
+            "",
+        ]
+    if ollama:
+        parts += [
+            Text("Held by Ollama", "bold"),
+            visible(", ".join(f"ollama:{name}" for name in ollama)),
             "",
         ]
     return parts

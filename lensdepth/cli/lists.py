@@ -39,10 +39,11 @@ def models(
         return
     with quiet(debug=debug):
         from lensdepth.converted import converted_models
+        from lensdepth.ollama import ollama_models
         from lensdepth.provenance import installed_versions
 
         bundled, converted = inventory.bundled_models(), converted_models()
-        local = inventory.hub_models()
+        local, ollama = inventory.hub_models(), ollama_models()
         with working("looking at the installed TransformerLens"):
             supported = inventory.architectures()
         versions = installed_versions()
@@ -54,6 +55,7 @@ def models(
                     "architectures": supported,
                     "converted": converted,
                     "hub_cache": local,
+                    "ollama": ollama,
                 },
                 "rows": bundled,
             }
@@ -61,7 +63,7 @@ def models(
         return
     from lensdepth.cli import list_tables, tables
 
-    here = list_tables.models_here(converted, local)
+    here = list_tables.models_here(converted, local, ollama)
     tables.show(*list_tables.model_list(bundled, here, supported, versions))
 
 

@@ -72,8 +72,8 @@ class ModelOptions(HoldOptions):
         str,
         typer.Option(
             metavar="NAME",
-            help="A bundled model, a folder in Hugging Face format, a GGUF file, or a name on the "
-            "hub (NAME or NAME@REVISION).",
+            help="A bundled or fetched model, a folder in Hugging Face format, a GGUF file, "
+            "ollama:NAME, or a name on the hub (NAME or NAME@REVISION).",
             rich_help_panel=MODEL,
         ),
     ] = "calendar"

@@ -76,6 +76,7 @@ def unpacked(
     source: str = "",
     licence: str = "",
     notices: Mapping[str, bytes] | None = None,
+    sha256: str | None = None,
 ) -> tuple[str, Path]:
     """Name and folder of the model in a GGUF file, unpacked now or when it was first loaded.
 
@@ -85,6 +86,7 @@ def unpacked(
         source: where the file comes from.
         licence: of the model; "" takes what the file says.
         notices: files that must go with it, by their names.
+        sha256: what the file's SHA-256 must be.
     Raises:
         ValueError: one line: the file is damaged, holds no model that is read, or the cache cannot
             be written.
@@ -92,6 +94,11 @@ def unpacked(
     name = name or path.name.removesuffix(".gguf")
     with outside(f"load_model: {shown(name)} cannot be read"):
         content = digest(path)
+    if sha256 not in (None, content):
+        raise ValueError(
+            f"load_model: the file of {shown(name)} is not what it was: its SHA-256 is {content} "
+            f"and must be {sha256}. Fetch it again."
+        )
     beside = _tokenizer_beside(path)
     key = content
     if beside:
