@@ -68,8 +68,8 @@ def test_labels_and_inputs_are_asked_for(calendar: DepthModel, months: pd.DataFr
     ]
     found = ready(calendar, two.reset_index(drop=True))
     assert any("4 are needed at least" in text for text in found.missing("C5"))
-    pairs = [{"clean": "Two months from March is", "corrupted": "One day after Friday is",
-              "target": "May", "foil": "Saturday"}]  # fmt: skip
+    pairs = [{"clean": "Two months from March is", "corrupted": "One month from May is",
+              "target": "May", "foil": "June"}]  # fmt: skip
     found = ready(calendar, pairs)
     assert found.lacks[0].claims == CLAIMS
     assert "the columns input and corrupted_input" in found.lacks[0].missing

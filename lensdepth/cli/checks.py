@@ -166,13 +166,7 @@ def answers_told(found: "Readiness") -> list[str]:
 
 
 def _lacking(found: "Readiness") -> list[str]:
-    from lensdepth.claims.readiness import CLAIMS
-
-    said = []
-    for lack in found.lacks:
-        which = "All claims" if lack.claims == CLAIMS else ", ".join(lack.claims)
-        verb = "lack" if len(lack.claims) > 1 else "lacks"
-        said.append(f"{which} {verb} {lack.missing}.")
+    said = [lack.told for lack in found.lacks]
     if found.n_units:
         said.append(f"Intervals are over {found.n_units} units ({found.units}).")
     return ["", *said] if said else []

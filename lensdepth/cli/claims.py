@@ -196,7 +196,12 @@ def _claims(
     with quiet(debug=output.debug):
         from lensdepth.analyses import analysis
         from lensdepth.claims import evaluate_claims
+        from lensdepth.claims.readiness import CLAIMS, check_readiness
 
+        by = "preferred" if pairs.keep == "preferred" else "right"
+        lacks = check_readiness(model, pairs, by=by, probe=False, seed=task.seed).lacks
+        for lack in [one for one in lacks if one.claims == CLAIMS] or lacks:
+            note(f"note: before anything is run: {lack.told}")
         table = evaluate_claims(model, pairs, twins=asked.twins, seed=task.seed, **options.bounds)
         summary = analysis("claims").summary(table)
 

@@ -180,7 +180,7 @@ def accompanied(
         raise ValueError(
             f"{caller}: {why}; so it goes with all {len(task)} pairs. Every label needs two "
             f"different prompts at least, in pairs whose other label has two as well: add prompts "
-            f"with these labels."
+            f"with these labels, such as the same words in another wording."
         )
     return torch.isin(torch.arange(len(task)), kept), why
 
