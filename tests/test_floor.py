@@ -1,7 +1,6 @@
 """The numerical floor: runs that change nothing lie below it, in both dtypes; edits do not."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -125,12 +124,8 @@ def test_the_circuit_figure_does_not_scale_to_rounding() -> None:
     floor = 10 * float(circuit.outcome.change().abs().max())
     raised = replace(circuit.outcome, floor=(floor,) * len(circuit.outcome.metrics))
     coarse = replace(circuit, outcome=raised)
-    figure: Any = coarse.plot()
-    bars = {trace.xaxis: trace for trace in figure.data}
-    transferred = bars[next(iter(bars))]
-    assert all("<" in text for text in transferred.customdata)
-    axis = figure.layout.xaxis
-    assert axis.range[1] >= 10 * coarse.floor_of(
-        "brought" if coarse.judged != coarse.outcome.metrics[0] else "transferred"
-    )
-    assert circuit.plot().layout.xaxis.range is None
+    drawn = coarse.plot().to_plotly_json()
+    assert all("<" in text for text in drawn["data"][0]["customdata"])
+    first = "transferred" if coarse.judged == coarse.outcome.metrics[0] else "brought"
+    assert drawn["layout"]["xaxis"]["range"][1] >= 10 * coarse.floor_of(first)
+    assert "range" not in circuit.plot().to_plotly_json()["layout"]["xaxis"]

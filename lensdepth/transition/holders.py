@@ -110,12 +110,12 @@ def _holding(looked: Looked, hits: Float[Array, "pair place"]) -> list[int]:
         if share[place] >= HELD and not any(_same(looked, hits, place, one) for one in chosen):
             chosen.append(place)
     while True:
-        covered = hits[:, chosen].any(1)
-        more = (hits * ~covered[:, None]).mean(0)
+        covered = np.asarray(hits[:, chosen].any(axis=1))
+        more = np.where(covered[:, None], 0.0, hits).mean(0)
         if not more.size or more.max() < ADDS:
             break
         chosen.append(int(more.argmax()))
-    return chosen if hits[:, chosen].any(1).mean() >= HELD else []
+    return chosen if hits[:, chosen].any(axis=1).mean() >= HELD else []
 
 
 def _same(looked: Looked, hits: Float[Array, "pair place"], one: int, other: int) -> bool:
