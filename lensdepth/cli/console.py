@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from lensdepth.outside import visible
 
 PYTHON_OPTIONS = (
-    "backend|batch_size|budget|coordinates|depths|device|dtype|include_first|joining|keep|n"
+    "backend|batch_size|budget|chat|coordinates|depths|device|dtype|include_first|joining|keep|n"
     "|file|on_multi_token|revision|strength|subfolder|template|to|top_k|trust_remote_code"
 )
 """Arguments of the library that messages name, and that are options here."""
