@@ -5,6 +5,7 @@ Reach for `load_model`; this is its first half. Whatever goes wrong here is one
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,7 @@ def load_checkpoint(
         fingerprint=fingerprint(weights),
         configuration=configuration_fingerprint(hf_model.config),
         quantization=found.about.quantization if found.about else "",
-        origin=_origin(found, config),
+        origin=_origin(found, folder),
     )
 
 
@@ -128,11 +129,13 @@ def _options(found: Source, trust_remote_code: bool) -> dict[str, Any]:
     return {"trust_remote_code": trust_remote_code, "local_files_only": offline, **found.at}
 
 
-def _origin(found: Source, config: Any) -> str:
+def _origin(found: Source, folder: Path | None) -> str:
     if found.about is not None:
         return f"{found.about.source}, SHA-256 {found.about.sha256}"
-    commit = getattr(config, "_commit_hash", None)
-    return f"Hugging Face hub, commit {commit}" if isinstance(commit, str) else ""
+    if folder is None or folder == Path(found.place):
+        return ""
+    commit = next((part for part in folder.parts if re.fullmatch("[0-9a-f]{40}", part)), "")
+    return f"Hugging Face hub, commit {commit}" if commit else ""
 
 
 def read_n_layers(

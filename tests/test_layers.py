@@ -79,6 +79,7 @@ LEVELS = (
         "model",
         "loading",
         "untrained",
+        "chat",
         "replay",
         "tasks",
         "prompts",

@@ -492,3 +492,33 @@ def test_a_lent_tokenizer_leaves_the_model_s_own_as_it_is(
             assert model.tokenize(text).row(0) == own(text)["input_ids"]
         assert model.tokenizer.padding_side == "right"
         assert model.tokenizer.pad_token is None
+
+
+def test_a_revision_or_subfolder_is_another_model(
+    model_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("huggingface_hub.constants", "huggingface_hub.file_download"):
+        monkeypatch.setattr(f"{module}.HF_HUB_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(checkpoint, "reachable", lambda source: False)
+    hub_cache(tmp_path, "someone/toy", model_folder("llama"))
+    repository = tmp_path / "models--someone--toy"
+    early = repository / "snapshots" / ("b" * 40)
+    shutil.copytree(model_folder("gpt2"), early)
+    shutil.copytree(model_folder("qwen2"), early / "inner")
+    (repository / "refs" / "step1000").write_text("b" * 40)
+    assert load_model("someone/toy").info.architecture == "LlamaForCausalLM"
+    for given in (("someone/toy@step1000", {}), ("someone/toy", {"revision": "step1000"})):
+        info = load_model(given[0], **given[1]).info  # type: ignore[arg-type]
+        assert info.architecture == "GPT2LMHeadModel"
+        assert info.name == "someone/toy@step1000"
+        assert info.origin == f"Hugging Face hub, commit {'b' * 40}"
+    inner = load_model("someone/toy@step1000", subfolder="inner").info
+    assert inner.architecture == "Qwen2ForCausalLM"
+    assert inner.name == "someone/toy@step1000/inner"
+    assert checkpoint.read_n_layers("someone/toy@step1000", subfolder="inner") == 3
+    assert load_model(early, subfolder="inner").info.fingerprint == inner.fingerprint
+    assert "give one" in complaint("someone/toy@step1000", revision="main")
+    assert "no bundled model, no folder and not in the local" in complaint("someone/toy@step2000")
+    assert "has no folder 'outer' in it" in complaint(early, subfolder="outer")
+    assert "revision='x' has no meaning for the folder" in complaint(early, revision="x")

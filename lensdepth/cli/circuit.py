@@ -72,6 +72,7 @@ def attribute(
         if prompt is None:
             check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
+        prompt = session.as_given(prompt, task, depth_model)
         from lensdepth.analyses import analysis
         from lensdepth.circuit import attribute_logits
 

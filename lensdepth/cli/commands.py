@@ -152,6 +152,7 @@ def lens(
         if prompt is None:
             check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
+        prompt = session.as_given(prompt, task, depth_model)
         from lensdepth.analyses import analysis
         from lensdepth.lens import logit_lens
         from lensdepth.transition import find_transition

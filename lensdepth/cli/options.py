@@ -111,6 +111,25 @@ class TaskOptions:
         ),
     ] = 0
 
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat",
+            help="Put prompts into the model's own chat template; the answer is then the first "
+            "token that the assistant says.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = False
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="With --chat: what the model is told beforehand.",
+            show_default=False,
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
+
     @property
     def source(self) -> str:
         """The task or file that was asked for."""
@@ -241,7 +260,8 @@ def check_prompt(prompt: str, options: TaskOptions) -> None:
     if not prompt.strip():
         raise ValueError("the prompt is empty.")
     for field in fields(TaskOptions):
-        if field.name != "seed" and getattr(options, field.name) != field.default:
+        own = ("seed", "chat", "system")
+        if field.name not in own and getattr(options, field.name) != field.default:
             name = field.name.replace("_", "-")
             raise ValueError(f"--{name} chooses among the pairs of a task; a PROMPT has none.")
 

@@ -73,6 +73,8 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
         "on_multi_token": options.on_multi_token,
         "joining": options.joining,
         "units": options.units or None,
+        "chat": options.chat,
+        "system": options.system,
     }
     source = Path(options.prompts) if options.prompts is not None else options.source
     if options.keep is not None:
@@ -81,6 +83,17 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
     if keep == "correct" and task.has_pairs:
         return load_task(source, model, keep="correct", **settings)
     return task
+
+
+def as_given(prompt: str | None, options: TaskOptions, model: "DepthModel") -> str | None:
+    """A PROMPT as it is measured: in the model's chat template, where that is asked for."""
+    if options.system is not None and not options.chat:
+        raise ValueError("--system goes with --chat.")
+    if prompt is None or not options.chat:
+        return prompt
+    from lensdepth.chat import as_chat
+
+    return as_chat(prompt, model, system=options.system)
 
 
 def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
