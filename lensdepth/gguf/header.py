@@ -26,6 +26,17 @@ PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _NUMBERS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 """Types of values by their number in the file, as `struct` calls them."""
 _STRING, _ARRAY = 8, 9
+_KINDS = {
+    "general.architecture": str,
+    "general.type": str,
+    "general.license": str,
+    "general.file_type": int,
+    "tokenizer.ggml.model": str,
+    "tokenizer.ggml.pre": str,
+    "tokenizer.ggml.tokens": list,
+    "tokenizer.chat_template": str,
+}
+"""What is read here and elsewhere, and of which kind it must be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +68,17 @@ class Header:
     def of(self, key: str, default: Any = None) -> Any:
         """What is said under a key of the architecture."""
         return self.metadata.get(f"{self.architecture}.{key}", default)
+
+    def number(self, key: str) -> Any:
+        """A number under a key of the architecture; None where there is none.
+
+        Raises:
+            ValueError: something else is there.
+        """
+        value = self.of(key)
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            return value
+        raise _damaged(self.path.name, f"{self.architecture}.{key} is {shown(value)}, no number")
 
     @property
     def quantization(self) -> str:
@@ -190,6 +212,9 @@ def _parse(read: _Reader, path: Path, size: int) -> Header:
     align = metadata.get("general.alignment", 32)
     if not isinstance(align, int) or not 1 <= align <= 2**20:
         raise _damaged(name, f"its alignment is {shown(align)}")
+    for key, kind in _KINDS.items():
+        if key in metadata and not isinstance(metadata[key], kind):
+            raise _damaged(name, f"{key} is {shown(metadata[key])}")
     data = read.at + -read.at % align
     tensors: dict[str, Packed] = {}
     for key, shape, number, offset in infos:

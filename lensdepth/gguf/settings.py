@@ -123,23 +123,23 @@ def configuration(header: Header, rotary: dict[str, np.ndarray], name: str) -> J
     }
     if kind == "gpt2":
         return config | _gpt2(config, header)
-    d_head = header.of("attention.key_length") or _from_rotary(header)
+    d_head = header.number("attention.key_length") or _from_rotary(header)
     d_head = d_head or config["hidden_size"] // max(heads, 1)
-    if header.of("attention.value_length", d_head) != d_head:
+    if (header.number("attention.value_length") or d_head) != d_head:
         raise ValueError(
             f"{said} has heads whose values are of another width than their keys; none of the "
             f"models that are read has."
         )
     config |= {
         "head_dim": d_head,
-        "num_key_value_heads": header.of("attention.head_count_kv", heads),
-        "rms_norm_eps": header.of("attention.layer_norm_rms_epsilon", 1e-6),
+        "num_key_value_heads": (header.number("attention.head_count_kv") or heads),
+        "rms_norm_eps": (header.number("attention.layer_norm_rms_epsilon") or 1e-6),
         "rope_parameters": _rotary(header, rotary, d_head, config, said),
     }
     biased = "blk.0.attn_q.bias" in header.tensors
     if kind in ("llama", "qwen3"):
         config["attention_bias"] = biased
-    window = header.of("attention.sliding_window") or None
+    window = header.number("attention.sliding_window") or None
     if kind == "llama" and window:
         config |= {"model_type": "mistral", "sliding_window": window}
     if kind == "llama" and "blk.0.ffn_up.bias" in header.tensors:
@@ -184,14 +184,14 @@ def _special(header: Header) -> Json:
 
 def _from_rotary(header: Header) -> int | None:
     """Llama's heads turn whole, so that the rotary width is theirs; Phi's need not."""
-    return header.of("rope.dimension_count") if header.architecture == "llama" else None
+    return header.number("rope.dimension_count") if header.architecture == "llama" else None
 
 
 def _gpt2(config: Json, header: Header) -> Json:
     return {
         "n_positions": config["max_position_embeddings"],
         "n_inner": config["intermediate_size"],
-        "layer_norm_epsilon": header.of("attention.layer_norm_epsilon", 1e-5),
+        "layer_norm_epsilon": (header.number("attention.layer_norm_epsilon") or 1e-5),
     }
 
 
@@ -199,18 +199,20 @@ def _gemma(header: Header, config: Json, window: int | None) -> Json:
     """What llama.cpp knows of Gemma by itself."""
     third = header.architecture == "gemma3"
     blocks = config["num_hidden_layers"]
-    pattern = header.of("attention.sliding_window_pattern", 6 if third else 2)
+    pattern = header.of("attention.sliding_window_pattern") or (6 if third else 2)
     slides = (
         [bool(each) for each in pattern]
         if isinstance(pattern, list)
-        else [(block + 1) % pattern != 0 for block in range(blocks)]
+        else [(block + 1) % int(pattern) != 0 for block in range(blocks)]
     )
     kinds = ["sliding_attention" if each else "full_attention" for each in slides]
     # The largest ones scale attention by the width of a head as if heads made up the states.
     largest = blocks == (62 if third else 46)
     scale = config["hidden_size"] // config["num_attention_heads"]
     caps = {} if third else {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
-    given = {key: header.of(key) for key in ("attn_logit_softcapping", "final_logit_softcapping")}
+    given = {
+        key: header.number(key) for key in ("attn_logit_softcapping", "final_logit_softcapping")
+    }
     return {
         "layer_types": kinds,
         "sliding_window": window or 4096,
@@ -225,14 +227,14 @@ def _rotary(
     header: Header, tensors: dict[str, np.ndarray], d_head: int, config: Json, said: str
 ) -> Json:
     """How positions turn queries and keys."""
-    theta = header.of("rope.freq_base") or header.of("rope.global.freq_base") or 10000.0
-    turned = header.of("rope.dimension_count") or d_head
+    theta = header.number("rope.freq_base") or header.number("rope.global.freq_base") or 10000.0
+    turned = header.number("rope.dimension_count") or d_head
     full = {"rope_theta": theta, **_scaling(header, tensors, theta, turned, config, said)}
     if header.architecture == "gemma3":
         sliding = {
             "rope_type": "default",
-            "rope_theta": header.of("rope.freq_base_swa")
-            or header.of("rope.local.freq_base", 10000.0),
+            "rope_theta": header.number("rope.freq_base_swa")
+            or (header.number("rope.local.freq_base") or 10000.0),
         }
         return {"full_attention": full, "sliding_attention": sliding}
     if turned != d_head:
@@ -254,8 +256,8 @@ def _scaling(
     said: str,
 ) -> Json:
     kind = header.of("rope.scaling.type", "none")
-    factor = header.of("rope.scaling.factor") or header.of("rope.scale_linear") or 1.0
-    original = header.of("rope.scaling.original_context_length")
+    factor = header.number("rope.scaling.factor") or header.number("rope.scale_linear") or 1.0
+    original = header.number("rope.scaling.original_context_length")
     if "rope_freqs.weight" in tensors:
         if kind != "none":
             raise ValueError(
@@ -269,7 +271,7 @@ def _scaling(
                 f"{said} has rotary factors for long prompts, and does not say for which; take it "
                 f"in Hugging Face format."
             )
-        given = header.of("rope.scaling.attn_factor")
+        given = header.number("rope.scaling.attn_factor")
         ratio = config["max_position_embeddings"] / original
         own = math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
         return {
@@ -282,7 +284,9 @@ def _scaling(
     if kind == "linear" or (kind == "none" and factor != 1.0):
         return {"rope_type": "linear", "factor": factor}
     if kind == "yarn":
-        if header.of("rope.scaling.attn_factor", 1.0) != 1.0 or not isinstance(original, int):
+        if (header.number("rope.scaling.attn_factor") or 1.0) != 1.0 or not isinstance(
+            original, int
+        ):
             raise ValueError(
                 f"{said} scales rotary positions by a YaRN that is not read; take it in Hugging "
                 f"Face format."
@@ -291,8 +295,8 @@ def _scaling(
             "rope_type": "yarn",
             "factor": factor,
             "original_max_position_embeddings": original,
-            "beta_fast": header.of("rope.scaling.yarn_beta_fast", 32.0),
-            "beta_slow": header.of("rope.scaling.yarn_beta_slow", 1.0),
+            "beta_fast": (header.number("rope.scaling.yarn_beta_fast") or 32.0),
+            "beta_slow": (header.number("rope.scaling.yarn_beta_slow") or 1.0),
         }
     if kind != "none":
         raise ValueError(
