@@ -276,10 +276,14 @@ def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
     lines = run(command, *TINY, "--n", n).splitlines()
     n_layers = load_model("tiny").n_layers
     rows = [line.split()[:2] for line in lines if re.match(r"\s*\d+\s\s", line)]
-    # Transferred fractions have what they are made of in further tables below them.
-    n_tables = len(rows) // (n_layers + 1)
-    assert n_tables == 1 or command == "ablate"
-    assert [row[0] for row in rows] == [str(depth) for depth in range(n_layers + 1)] * n_tables
+    # What transferred fractions are made of stands in further tables; of a map, that of its
+    # largest effects.
+    n_tables = 1 if command == "patch" else len(rows) // (n_layers + 1)
+    assert n_tables == 1 or command in ("ablate", "steer")
+    seen = [row[0] for row in rows]
+    if command == "patch":
+        seen = seen[: n_layers + 1]
+    assert seen == [str(depth) for depth in range(n_layers + 1)] * n_tables
     assert [row[1] for row in rows][: n_layers + 1 : n_layers] == ["0", "1"]
     assert f"{n} of {n} pairs of months" in lines[0]
     assert lines[-1].strip().endswith(".")
