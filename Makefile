@@ -54,8 +54,10 @@ test: .venv/.installed ## run the tests on TransformerLens 3.9
 fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
 	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
 
+# Types and shapes of arguments are ours and not TransformerLens's: checked once, by `make test`,
+# they need not be checked again, which takes two thirds of the time.
 test-tl4: .venv-tl4/.installed ## run the same tests on TransformerLens 4, but for those in a browser
-	.venv-tl4/bin/python -m pytest --ignore=$(PAGE)
+	.venv-tl4/bin/python -m pytest --jaxtyping-packages= --ignore=$(PAGE)
 
 lint: .venv/.tools ## check style and formatting
 	.venv/bin/ruff check .
