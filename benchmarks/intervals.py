@@ -179,7 +179,8 @@ def alarms(
             number, truth = test(values, units)
             found[name].append((number.p_above(truth) < 0.025, number.p_below(truth) < 0.025))
     return {
-        name: (np.mean([a for a, _ in x]), np.mean([b for _, b in x])) for name, x in found.items()
+        name: (float(np.mean([a for a, _ in x])), float(np.mean([b for _, b in x])))
+        for name, x in found.items()
     }
 
 

@@ -19,6 +19,9 @@ from .ablation import (
 from .ablation import (
     dose_response as dose_response,
 )
+from .chat import (
+    as_chat as as_chat,
+)
 from .circuit import (
     AttentionPatterns as AttentionPatterns,
 )

@@ -5,6 +5,7 @@ Reach for `load_model`; this is its first half. Whatever goes wrong here is one
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from lensdepth.beside import (
 from lensdepth.fingerprints import configuration_fingerprint, fingerprint
 from lensdepth.finite import check_weights
 from lensdepth.outside import outside, shown
-from lensdepth.sources import nearest, reachable, resolve
+from lensdepth.sources import Source, nearest, reachable, resolve
 from lensdepth.weight_files import check_blocks, check_sizes, find_weights, read_stored
 
 _TOKENIZER_FILES = (
@@ -55,6 +56,10 @@ class Checkpoint:
     fingerprint: str
     configuration: str
     """Fingerprint of the configuration; the other is of the weights."""
+    quantization: str = ""
+    """How the weights were packed before they were made plain; "" where they always were."""
+    origin: str = ""
+    """Where its files come from, as far as that is known."""
 
 
 def load_checkpoint(
@@ -63,8 +68,11 @@ def load_checkpoint(
     device: torch.device,
     dtype: torch.dtype,
     trust_remote_code: bool = False,
+    file: str | None = None,
+    revision: str | None = None,
+    subfolder: str = "",
 ) -> Checkpoint:
-    """Read a bundled model, a local folder or a Hugging Face name.
+    """Read a bundled model, a local folder, a GGUF file or a Hugging Face name; see `resolve`.
 
     An adapter beside the weights is merged into them. Whatever else stands there and says another
     thing than what is read is logged as a warning.
@@ -74,8 +82,9 @@ def load_checkpoint(
             damaged or quantised, do not fit its configuration, or hold weights that are not
             finite.
     """
-    name, source = resolve(name_or_path)
-    hub = {"trust_remote_code": trust_remote_code, "local_files_only": not reachable(source)}
+    found = resolve(name_or_path, file=file, revision=revision, subfolder=subfolder)
+    name, source = found.name, found.place
+    hub = _options(found, trust_remote_code)
     folder = _folder(source, name, hub)
     config = _read_config(source, name, hub)
     check_plain(config, name)
@@ -109,17 +118,42 @@ def load_checkpoint(
         architecture=type(hf_model).__name__,
         fingerprint=fingerprint(weights),
         configuration=configuration_fingerprint(hf_model.config),
+        quantization=found.about.quantization if found.about else "",
+        origin=_origin(found, folder),
     )
 
 
-def read_n_layers(name_or_path: str | Path, *, trust_remote_code: bool = False) -> int | None:
+def _options(found: Source, trust_remote_code: bool) -> dict[str, Any]:
+    """What every call that reads a part of the model is given."""
+    offline = not reachable(found.place)
+    return {"trust_remote_code": trust_remote_code, "local_files_only": offline, **found.at}
+
+
+def _origin(found: Source, folder: Path | None) -> str:
+    if found.about is not None:
+        return f"{found.about.source}, SHA-256 {found.about.sha256}"
+    if folder is None or folder == Path(found.place):
+        return ""
+    commit = next((part for part in folder.parts if re.fullmatch("[0-9a-f]{40}", part)), "")
+    return f"Hugging Face hub, commit {commit}" if commit else ""
+
+
+def read_n_layers(
+    name_or_path: str | Path,
+    *,
+    trust_remote_code: bool = False,
+    file: str | None = None,
+    revision: str | None = None,
+    subfolder: str = "",
+) -> int | None:
     """Number of blocks by the configuration alone; None where it does not say.
 
     Raises:
         ValueError: as `load_checkpoint`, for the name, the configuration and its sizes.
     """
-    name, source = resolve(name_or_path)
-    hub = {"trust_remote_code": trust_remote_code, "local_files_only": not reachable(source)}
+    found = resolve(name_or_path, file=file, revision=revision, subfolder=subfolder)
+    name, source = found.name, found.place
+    hub = _options(found, trust_remote_code)
     folder = _folder(source, name, hub)
     config = _read_config(source, name, hub)
     partial = folder != Path(source)
@@ -210,6 +244,8 @@ def _folder(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:
                     source,
                     file,
                     local_files_only=hub["local_files_only"],
+                    revision=hub.get("revision"),
+                    subfolder=hub.get("subfolder", ""),
                     _raise_exceptions_for_missing_entries=False,
                     _raise_exceptions_for_connection_errors=False,
                 )

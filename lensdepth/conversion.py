@@ -23,7 +23,9 @@ from torch import Tensor
 
 from lensdepth.checkpoint import Checkpoint
 from lensdepth.finite import NotFinite, advice
+from lensdepth.hooked_settings import LLAMA_LIKE, Uncovered, llama_like_settings, rope
 from lensdepth.outside import out_of_memory, outside, reason, shown
+from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
 
 logger = logging.getLogger(__name__)
@@ -41,10 +43,6 @@ PROBE_TOLERANCE = {
 
 LARGEST_TABLES = 2**30
 """Bytes of rotary tables that are accepted beside as many as the weights take."""
-
-
-class Uncovered(Exception):
-    """HookedTransformer cannot represent this model."""
 
 
 class _library(outside):
@@ -83,7 +81,7 @@ def convert(
     Raises:
         ValueError: the backend asked for does not exist here or does not reproduce the model.
     """
-    probe = _probe(checkpoint.hf_model, getattr(checkpoint.tokenizer, "bos_token_id", None))
+    probe = _probe(checkpoint.hf_model, checkpoint.tokenizer)
     with torch.no_grad(), outside(f"load_model: {shown(checkpoint.name)} cannot be run on a probe"):
         reference = checkpoint.hf_model(probe, use_cache=False).logits.float()
     if not torch.isfinite(reference).all():
@@ -118,17 +116,20 @@ def has_hooked_transformer() -> bool:
     return find_spec("transformer_lens.HookedTransformer") is not None
 
 
-def _probe(hf_model: Any, bos: int | None) -> Int[Tensor, "batch pos"]:
+def _probe(hf_model: Any, tokenizer: Any) -> Int[Tensor, "batch pos"]:
     """Two prompts spread over the vocabulary that differ in their last token alone.
 
-    They begin with the model's own BOS, at which states are by far the largest in many models.
+    They begin with the model's own BOS, at which states are by far the largest in many models, and
+    hold its padding token, which is a token as any other where a prompt has it.
     """
     config = hf_model.config.get_text_config()
     longest = getattr(config, "max_position_embeddings", None) or PROBE_LENGTH
     length = max(2, min(PROBE_LENGTH, longest))
     row = torch.arange(length) * 7919 % config.vocab_size
-    if bos is not None and bos < config.vocab_size:
-        row[0] = bos
+    for place, name in ((length // 2, "pad_token_id"), (0, "bos_token_id")):
+        token = getattr(tokenizer, name, None)
+        if token is not None and token < config.vocab_size:
+            row[place] = token
     rows = torch.stack([row, row])
     rows[1, -1] = (rows[1, -1] + 1) % config.vocab_size
     return rows.to(hf_model.device)
@@ -168,11 +169,16 @@ def _compare(
     reference: Float[Tensor, "batch pos d_vocab"],
     dtype: torch.dtype,
 ) -> None:
+    # As prompts are run later: TransformerLens's own call would pad on the side that the tokenizer
+    # names, and on the left it takes every padding token for none.
     with torch.no_grad(), _library(type(model).__name__):
-        logits = model(probe, return_type="logits").float()
-    wanted = reference - reference.mean(-1, keepdim=True)
-    found = logits - logits.mean(-1, keepdim=True)
-    error = float((found - wanted).norm() / wanted.norm().clamp_min(1e-6))
+        logits = Passes(model).forward(probe).float()
+    off, size = 0.0, 0.0
+    for found, wanted in zip(logits, reference, strict=True):  # a vocabulary may be large
+        wanted = wanted - wanted.mean(-1, keepdim=True)
+        off += float((found - found.mean(-1, keepdim=True)).sub_(wanted).square_().sum())
+        size += float(wanted.square_().sum())
+    error = math.sqrt(off) / max(math.sqrt(size), 1e-6)
     if not error <= PROBE_TOLERANCE[dtype]:
         raise Uncovered(
             f"its logits differ from Hugging Face's by {error:.1e} of their spread on a probe."
@@ -183,11 +189,10 @@ def _bridge(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     with _library("TransformerBridge"):
         from transformer_lens.model_bridge import TransformerBridge
 
-        # The bridge adds special tokens to the tokenizer it is given, so it gets a copy.
         return TransformerBridge.boot_transformers(
             checkpoint.source,
             hf_model=checkpoint.hf_model,
-            tokenizer=copy.deepcopy(checkpoint.tokenizer),
+            tokenizer=_lent(checkpoint.tokenizer),
             device=str(checkpoint.hf_model.device),
             dtype=dtype,
         )
@@ -223,19 +228,44 @@ def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            model = hooked(cfg, tokenizer=copy.deepcopy(checkpoint.tokenizer))
-        model.load_and_process_state_dict(
-            weights,
-            fold_ln=False,
-            center_writing_weights=False,
-            center_unembed=False,
-            fold_value_biases=False,
-        )
+            model = hooked(cfg, tokenizer=_lent(checkpoint.tokenizer))
+        _take_over(model, model.fill_missing_keys(weights))
+    return model.eval()
+
+
+def _take_over(model: Any, weights: dict[str, Tensor]) -> None:
+    """Give a HookedTransformer its weights where they lie, as views of Hugging Face's.
+
+    Copying them would take the memory of two models, and it would lay heads out so that the model
+    turns them back in every pass. What is tied is parted: TransformerLens folds a norm into one of
+    the two.
+    """
+    own = model.state_dict()
+    held = {key: weight.detach().to(own[key]) for key, weight in weights.items() if key in own}
+    embed, unembed = held["embed.W_E"], held["unembed.W_U"]
     # The unembedding transposes W_U and makes that contiguous in every call, which for a large
     # vocabulary takes longer than the product. Laid out this way it is contiguous already.
-    weight = model.unembed.W_U
-    weight.data = weight.data.T.contiguous().T
-    return model.eval()
+    laid_out = unembed.T.contiguous()
+    tied = laid_out.data_ptr() == embed.data_ptr()
+    held["unembed.W_U"] = (laid_out.clone() if tied else laid_out).T
+    model.load_state_dict(held, strict=False, assign=True)
+
+
+def _lent(tokenizer: Any) -> Any:
+    """A tokenizer that TransformerLens may change.
+
+    It names the side to pad, adds special tokens that are lacking, and reads the tokenizer anew
+    from its files unless that says that it puts a BOS token in front. Where none of this leaves a
+    trace, the two share the vocabulary, which for a large one takes as much memory as a third of a
+    small model, and half a minute.
+    """
+    special = ("bos_token_id", "eos_token_id", "pad_token_id")
+    whole = all(getattr(tokenizer, name, None) is not None for name in special)
+    if not whole or tokenizer.encode("")[:1] != [tokenizer.bos_token_id]:
+        return copy.deepcopy(tokenizer)
+    lent = copy.copy(tokenizer)
+    lent.init_kwargs = {**tokenizer.init_kwargs, "add_bos_token": True}
+    return lent
 
 
 def _check_tables(settings: dict[str, Any], hf_model: Any) -> None:
@@ -250,25 +280,12 @@ def _check_tables(settings: dict[str, Any], hf_model: Any) -> None:
         )
 
 
-_LLAMA_LIKE = {
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "Qwen2ForCausalLM",
-    "Qwen3ForCausalLM",
-    "GemmaForCausalLM",
-    "Gemma2ForCausalLM",
-    "Gemma3ForCausalLM",
-    "Phi3ForCausalLM",
-    "Olmo2ForCausalLM",
-}
-
-
 def _hooked_settings(hf_model: Any) -> dict[str, Any]:
     """Settings of a HookedTransformerConfig."""
     config = hf_model.config
     own = type(hf_model).__module__.startswith("transformers.")  # and no code from elsewhere
-    if own and type(hf_model).__name__ in _LLAMA_LIKE:
-        return _llama_like_settings(type(hf_model).__name__, config)
+    if own and type(hf_model).__name__ in LLAMA_LIKE:
+        return llama_like_settings(type(hf_model).__name__, config)
     # TransformerLens reads a config from a folder, and guesses the architecture from its name.
     with _library("HookedTransformer"):
         pretrained = import_module("transformer_lens.loading_from_pretrained")
@@ -282,87 +299,5 @@ def _hooked_settings(hf_model: Any) -> dict[str, Any]:
     if inner:
         settings["d_mlp"] = inner
     if settings.get("positional_embedding_type") == "rotary":
-        settings["rotary_base"] = _rope(config)["rope_theta"]
+        settings["rotary_base"] = rope(config)["rope_theta"]
     return settings
-
-
-def _llama_like_settings(architecture: str, config: Any) -> dict[str, Any]:
-    """Settings from the config's own numbers, for blocks of RMS norms, rotary and a gated MLP."""
-    n_heads, n_kv_heads = config.num_attention_heads, config.num_key_value_heads
-    d_head = getattr(config, "head_dim", None) or config.hidden_size // n_heads
-    gemma = architecture.startswith("Gemma")
-    full = _rope(config)
-    settings = {
-        "d_model": config.hidden_size,
-        "d_head": d_head,
-        "n_heads": n_heads,
-        "d_mlp": config.intermediate_size,
-        "n_layers": config.num_hidden_layers,
-        "n_ctx": config.max_position_embeddings,
-        "d_vocab": config.vocab_size,
-        "eps": config.rms_norm_eps,
-        "act_fn": getattr(config, "hidden_activation", None) or config.hidden_act,
-        "normalization_type": "RMS",
-        "final_rms": True,
-        "gated_mlp": True,
-        "positional_embedding_type": "rotary",
-        "rotary_adjacent_pairs": False,
-        "rotary_dim": int(d_head * (full.get("partial_rotary_factor") or 1.0)),
-        "rotary_base": full["rope_theta"],
-        "attn_scale": math.sqrt(getattr(config, "query_pre_attn_scalar", None) or d_head),
-        "attn_scores_soft_cap": getattr(config, "attn_logit_softcapping", None) or -1.0,
-        "output_logits_soft_cap": getattr(config, "final_logit_softcapping", None) or -1.0,
-        "use_qk_norm": architecture in ("Qwen3ForCausalLM", "Gemma3ForCausalLM"),
-        "use_normalization_before_and_after": gemma and architecture != "GemmaForCausalLM",
-        # The conversions of these architectures write grouped keys and values in any case.
-        "n_key_value_heads": None
-        if n_kv_heads == n_heads and not _always_grouped(architecture)
-        else n_kv_heads,
-    }
-    return settings | _rope_scaling(full, config) | _windows(config)
-
-
-def _always_grouped(architecture: str) -> bool:
-    return architecture.startswith(("Gemma", "Mistral", "Qwen2"))
-
-
-def _rope(config: Any, layer_type: str = "full_attention") -> dict[str, Any]:
-    """Rotary parameters, which some configs give by layer type."""
-    parameters = getattr(config, "rope_parameters", None) or {}
-    parameters = parameters.get(layer_type, parameters)
-    return {"rope_theta": 10000.0, **parameters}
-
-
-def _rope_scaling(full: dict[str, Any], config: Any) -> dict[str, Any]:
-    kind = full.get("rope_type") or "default"
-    if kind == "default":
-        return {}
-    if kind == "linear":
-        return {"rotary_scaling_factor": full["factor"]}
-    if kind == "llama3":
-        return {
-            "use_NTK_by_parts_rope": True,
-            "NTK_original_ctx_len": full.get(
-                "original_max_position_embeddings", config.max_position_embeddings
-            ),
-            "NTK_by_parts_low_freq_factor": full["low_freq_factor"],
-            "NTK_by_parts_high_freq_factor": full["high_freq_factor"],
-            "NTK_by_parts_factor": full["factor"],
-        }
-    raise Uncovered(f"it has no rotary scaling of kind {kind!r}.")
-
-
-def _windows(config: Any) -> dict[str, Any]:
-    """Sliding windows, by layer where the config says so, and their own rotary base."""
-    window = getattr(config, "sliding_window", None)
-    if not window or getattr(config, "use_sliding_window", True) is False:
-        return {}
-    everywhere = ["sliding_attention"] * config.num_hidden_layers
-    layer_types = getattr(config, "layer_types", None) or everywhere
-    sliding = ["local" if kind == "sliding_attention" else "global" for kind in layer_types]
-    return {
-        "use_local_attn": True,
-        "window_size": window,
-        "attn_types": sliding,
-        "rotary_base_local": _rope(config, "sliding_attention")["rope_theta"],
-    }

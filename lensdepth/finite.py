@@ -55,7 +55,7 @@ def check_weights(weights: Mapping[str, Tensor], name: str) -> None:
         ValueError: it names the parameter and how many of its weights are wrong.
     """
     for key, weight in weights.items():
-        if weight.is_floating_point() and not torch.isfinite(weight).all():
+        if weight.is_floating_point() and not all_finite(weight):
             n_wrong = int((~torch.isfinite(weight)).sum())
             raise ValueError(
                 f"load_model: {n_wrong} of {weight.numel()} weights of {shown(key)} in "

@@ -96,6 +96,8 @@ def described(
     architecture: str | None = None,
     weights: str | None = None,
     configuration: str | None = None,
+    quantization: str = "",
+    origin: str = "",
 ) -> ModelInfo:
     """What a number measured on this model depends on.
 
@@ -106,6 +108,8 @@ def described(
         architecture: None asks the model.
         weights: their fingerprint; None takes it.
         configuration: its fingerprint, likewise.
+        quantization: how the weights were packed before they were made plain.
+        origin: where the model's files come from.
     """
     return ModelInfo(
         name=passes.name,
@@ -124,6 +128,8 @@ def described(
         configuration=configuration or passes.configuration,
         tokenizer="" if tokenizer is None else tokenizer_fingerprint(tokenizer),
         double_bos=double_bos,
+        quantization=quantization,
+        origin=origin,
     )
 
 

@@ -27,21 +27,31 @@ def load_model(
     name: str | None = None,
     trust_remote_code: bool = False,
     double_bos: bool = True,
+    file: str | None = None,
+    revision: str | None = None,
+    subfolder: str = "",
 ) -> DepthModel:
     """Load a decoder-only model with raw weights.
 
     Args:
-        name_or_path: a bundled model ("calendar", "tiny"), a folder in Hugging Face format, or a
-            name on the Hugging Face hub, tried in this order. An adapter beside the weights is
-            merged into them, which needs peft.
+        name_or_path: a bundled model ("calendar", "tiny"), one that `lensdepth fetch` downloaded
+            ("smollm2", "gemma3-270m"), a folder in Hugging Face format, a GGUF
+            file or a folder with one, `ollama:NAME[:TAG]`
+            (what Ollama holds here), or a name on the Hugging Face hub (`name` or
+            `name@revision`), tried in this order. An adapter beside the weights is merged into
+            them, which needs peft. A GGUF file, which needs `lensdepth[gguf]`, is unpacked into
+            float32 once and kept in the cache; `info.quantization` says how it was packed.
         backend: `"auto"` takes HookedTransformer where the installed TransformerLens has it and
-            it reproduces this model's Hugging Face logits, else the bridge. A HookedTransformer
-            copies the weights: loading one takes the memory of two models.
+            it reproduces this model's Hugging Face logits, else the bridge. Either takes the
+            weights over where they lie; a HookedTransformer has embedding and unembedding apart.
         device: such as `"cpu"` or `"cuda:1"`; None takes a CUDA device where there is one.
         dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"float64"`.
         name: what to call it in results.
         trust_remote_code: run code that comes with the model.
         double_bos: see `DepthModel`.
+        file: the GGUF file to take, of a folder or a repository that holds several.
+        revision: branch, tag or commit of a repository on the hub, such as a training checkpoint.
+        subfolder: where in the folder or repository the model lies.
     Raises:
         ValueError: one line: no such model (the nearest names are offered), not a causal decoder,
             missing or damaged files, weights that are not finite, no such device or dtype, or a
@@ -59,6 +69,9 @@ def load_model(
             device=parse_device(device),
             dtype=numbers,
             trust_remote_code=trust_remote_code,
+            file=file,
+            revision=revision,
+            subfolder=subfolder,
         )
         configuration = copy.deepcopy(checkpoint.hf_model.config)
         model, _ = convert(checkpoint, backend, numbers)
@@ -76,6 +89,8 @@ def load_model(
         architecture=checkpoint.architecture,
         weights=checkpoint.fingerprint,
         configuration=checkpoint.configuration,
+        quantization=checkpoint.quantization,
+        origin=checkpoint.origin,
     )
     wrapped.known.configuration = configuration
     return wrapped

@@ -25,11 +25,15 @@ from lensdepth.fingerprints import configuration_fingerprint, settings_fingerpri
 from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, hooked
 from lensdepth.provenance import Backend, Weights
 from lensdepth.site import depth_hook
-from lensdepth.tokens import TokenBatch
+from lensdepth.tokens import TokenBatch, of_like_lengths
 from lensdepth.turns import as_evaluated, lock_of
 
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 16384}
 """Largest number of tokens, padding included, in one forward pass of an automatic batch size."""
+
+
+FREE = 8
+"""Padding of up to so much of a full pass is cheaper than another pass."""
 
 
 class Passes:
@@ -173,24 +177,25 @@ class Passes:
         in_dtype = 10 * self.d_model + 4 * self.d_mlp
         return in_dtype * self.dtype.itemsize + 4 * 4 * self.n_heads * longest
 
-    def batches(self, batch: TokenBatch, batch_size: int | None) -> Iterator[slice]:
-        """Rows of one forward pass each.
+    def batches(self, batch: TokenBatch, batch_size: int | None) -> Iterator[Int[Tensor, " row"]]:
+        """Rows of one forward pass each, prompts of like lengths together.
 
-        Without a batch size, that of the analysis at work (`bounds`), or as many as its memory
-        holds.
+        Without a batch size, at most that of the analysis at work (`bounds`), or as many as its
+        memory holds.
 
         Raises:
             ValueError: the batch size is not positive.
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        longest = batch.tokens.shape[1]
-        budget = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
-        if (memory := bounds().max_memory) is not None:
-            budget = min(budget, memory // self.token_bytes(longest))
-        size = batch_size or bounds().batch_size or max(1, budget // longest)
-        for start in range(0, len(batch), size):
-            yield slice(start, start + size)
+        most = TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
+        size, memory = batch_size or bounds().batch_size, bounds().max_memory
+
+        def at_once(longest: int) -> int:
+            fits = most if memory is None else min(most, memory // self.token_bytes(longest))
+            return size or max(1, fits // longest)
+
+        yield from of_like_lengths(batch.lengths, at_once, free=most // FREE)
 
     def forward(self, tokens: Int[Tensor, "batch pos"], cache: Any = None) -> Any:
         """The model's own logits; with a cache, of tokens that go on where it ends."""

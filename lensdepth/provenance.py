@@ -47,6 +47,12 @@ class ModelInfo:
     """The same of the tokenizer; "" where there is none, and in results of lensdepth 0.1."""
     double_bos: bool = True
     """Whether a BOS token in front of a text's own is read."""
+    quantization: str = ""
+    """How the weights were packed before they were unpacked: `Q4_K_M (81 Q5_0, 27 Q4_K ...)`; ""
+    where they always were plain, and in results of lensdepth 0.1."""
+    origin: str = ""
+    """Where the model's files come from: a file and its SHA-256, or a commit; "" where that is not
+    known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,12 +142,12 @@ def other_than(
 ) -> str:
     """In what a result is not of this model and these prompts, in words; "" where it is.
 
-    Names of a model do not count, since its fingerprint says which weights it has, and neither does
-    what a result of an earlier version does not tell.
+    A model's name and origin do not count, since its fingerprint says which weights it has, and
+    neither does what a result of an earlier version does not tell.
     """
     for name in (one.name for one in fields(ModelInfo)):
         theirs, ours = getattr(found.model, name), getattr(model, name)
-        if name != "name" and theirs not in ("", ours):
+        if name not in ("name", "origin", "quantization") and theirs not in ("", ours):
             return f"of another model: its {name} is {theirs}, and this one's {ours}"
     if found.prompts_fingerprint != text_fingerprint([*prompts, *corrupted]):
         return "of other prompts"

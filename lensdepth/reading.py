@@ -96,7 +96,7 @@ def activations(
         caller = "activations" if one_width else "read"
         raise ValueError(f"{caller}: hooks must be a list of hook names, got none.")
     hooks = {name: full_name(model.passes.hook_points, name) for name in names}
-    parts = []
+    parts, order = [], []
     for rows in model.passes.batches(batch, batch_size):
         kept = captured(model, batch[rows], list(dict.fromkeys(hooks.values())), asked[rows])
         # Heads, and whatever else has axes of its own, side by side.
@@ -104,7 +104,9 @@ def activations(
         if one_width:
             _check_width({name: flat[hook].shape[-1] for name, hook in hooks.items()})
         parts.append({hook: found.float().cpu() for hook, found in flat.items()})
-    found = {name: torch.cat([part[hook] for part in parts]) for name, hook in hooks.items()}
+        order.append(rows)
+    back = torch.cat(order).argsort()
+    found = {name: torch.cat([part[hook] for part in parts])[back] for name, hook in hooks.items()}
     for states in found.values():
         states[asked < 0] = 0
     return found
@@ -145,7 +147,7 @@ def attention(
         kept = model.passes.capture_whole(batch[rows], hooks)
         for i, hook in enumerate(hooks):
             width = kept[hook].shape[-1]
-            found[i, rows, :, :width, :width] = kept[hook]
+            found[i][rows, :, :width, :width] = kept[hook]
     real = batch.mask[:, None, :, None] & batch.mask[:, None, None, :]
     # HookedTransformer puts 0 where scores are NaN: a token that looks nowhere at all.
     seen = torch.where(real, found, 0.0).sum(-1)

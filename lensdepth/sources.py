@@ -1,4 +1,4 @@
-"""What a name of a model stands for: a bundled model, a folder, or a name on the hub.
+"""What a name of a model stands for: bundled, fetched, a folder, a file, Ollama's or the hub's.
 
 Where it stands for nothing, the names that come nearest are offered.
 """
@@ -7,55 +7,177 @@ import difflib
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
 from lensdepth.adapters import how_to_merge
 from lensdepth.bundled import bundled_names, bundled_path
+from lensdepth.converted import About, read_about
+from lensdepth.fetched import FETCHABLE, how_to_fetch, place_of_fetched
+from lensdepth.gguf import find_gguf, is_gguf, unpacked
+from lensdepth.ollama import PREFIX, find_blob
 from lensdepth.outside import LONGEST_NAME, outside, shown
 
 MOST_ENTRIES = 1000
 """Entries of a folder among which a mistyped name is looked for."""
 
 
-def resolve(name_or_path: str | Path) -> tuple[str, str]:
-    """Name to show, and folder or hub name to read.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a model is read from."""
 
+    name: str
+    """What to call it."""
+    place: str
+    """A folder, or a name on the hub."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; None is its main branch."""
+    subfolder: str = ""
+    """On the hub: where in the repository; of a folder it is in `place` already."""
+    about: About | None = None
+    """Of a model that was converted: where it comes from."""
+
+    @property
+    def at(self) -> dict[str, Any]:
+        """Which part of a repository: for every call that reads from the hub."""
+        asked = {"revision": self.revision, "subfolder": self.subfolder}
+        return {key: value for key, value in asked.items() if value}
+
+
+def resolve(
+    name_or_path: str | Path,
+    *,
+    file: str | None = None,
+    revision: str | None = None,
+    subfolder: str = "",
+) -> Source:
+    """What a name stands for; a GGUF file is unpacked on the way.
+
+    Args:
+        name_or_path: a bundled model, a folder, a GGUF file, or a name on the hub, which may end
+            in `@revision`.
+        file: the GGUF file to take, of a folder or a repository.
+        revision: branch, tag or commit on the hub.
+        subfolder: of the folder or the repository.
     Raises:
         ValueError: there is no such model, or its folder holds what is no file.
     """
     given = str(name_or_path)
+    asked = {"file": file, "revision": revision, "subfolder": subfolder}
     if given in bundled_names():
-        return given, str(bundled_path(given))
+        _refuse(asked, f"the bundled model {shown(given)}")
+        return Source(name=given, place=str(bundled_path(given)))
+    fetched = place_of_fetched(given) if given in FETCHABLE else None
+    if fetched is not None:
+        _refuse(asked, f"the fetched model {shown(given)}")
+        return Source(name=given, place=str(fetched), about=read_about(fetched))
     if not given.strip():
         raise ValueError(f"load_model: give a name or a folder.{nearest(given)}")
+    if given.startswith(PREFIX):
+        _refuse(asked, f"Ollama's {shown(given)}")
+        return _of_ollama(given)
     # os.path says no where Path raises: names too long, with a NUL, or of no user's home.
     path = Path(os.path.expanduser(given))
     if os.path.isdir(path):
-        name = path.resolve().name
-        _check_regular(path, name)
-        if not os.path.isfile(path / "config.json"):
-            raise ValueError(
-                f"load_model: the folder {shown(given)} has no config.json."
-                f"{how_to_merge(path, name) or nearest(given)}"
-            )
-        return name, str(path)
+        _refuse({"revision": revision}, f"the folder {shown(given)}")
+        return _folder(path, given, file, subfolder)
+    if os.path.isfile(path) and (given.lower().endswith(".gguf") or is_gguf(path)):
+        _refuse(asked, f"the file {shown(given)}")
+        return _unpacked(path)
     if os.path.exists(path):
         raise ValueError(f"load_model: {shown(given)} is a file; a model is a folder or a name.")
     if given != given.strip() or isinstance(name_or_path, Path) or _is_path(given):
-        raise ValueError(f"load_model: there is no folder {shown(given)}.{nearest(given)}")
+        what = "file" if given.lower().endswith(".gguf") else "folder"
+        raise ValueError(f"load_model: there is no {what} {shown(given)}.{nearest(given)}")
+    if given in FETCHABLE:
+        raise ValueError(f"load_model: {how_to_fetch(given)}")
+    name, _, after = given.partition("@")
+    if after and revision not in (None, after):
+        raise ValueError(
+            f"load_model: {shown(given)} names the revision {shown(after)}, and revision= names "
+            f"{shown(revision)}; give one."
+        )
+    revision = after or revision
     with outside(
         f"load_model: {shown(given)} is no bundled model, no folder and no name on the hub",
         hint=nearest(given).strip(),
     ):
         from huggingface_hub.utils import validate_repo_id
 
-        validate_repo_id(given)
-    return given, given
+        validate_repo_id(name)
+    if file is not None:
+        return _unpacked(_fetched(name, file, revision, subfolder), f"{name}/{file}")
+    called = f"{name}@{revision}" if revision else name
+    called = f"{called}/{subfolder}" if subfolder else called
+    return Source(name=called, place=name, revision=revision, subfolder=subfolder)
+
+
+def _folder(path: Path, given: str, file: str | None, subfolder: str) -> Source:
+    name = path.resolve().name
+    if subfolder:
+        path, name = path / subfolder, f"{name}/{subfolder}"
+        if not path.is_dir():
+            raise ValueError(
+                f"load_model: the folder {shown(given)} has no folder {shown(subfolder)} in it."
+            )
+    _check_regular(path, name)
+    if (packed := find_gguf(path, file)) is not None:
+        return _unpacked(packed)
+    if not os.path.isfile(path / "config.json"):
+        raise ValueError(
+            f"load_model: the folder {shown(str(path))} has no config.json."
+            f"{how_to_merge(path, name) or nearest(given)}"
+        )
+    about = read_about(path)
+    return Source(name=about.name if about else name, place=str(path), about=about)
+
+
+def _refuse(asked: Mapping[str, str | None], what: str) -> None:
+    """Refuse options that say nothing of what was named.
+
+    Raises:
+        ValueError: with the first of them.
+    """
+    for key, value in asked.items():
+        if value:
+            raise ValueError(f"load_model: {key}={shown(value)} has no meaning for {what}.")
+
+
+def _unpacked(path: Path, source: str = "") -> Source:
+    name, folder = unpacked(path, source=source)
+    return Source(name=name, place=str(folder), about=read_about(folder))
+
+
+def _of_ollama(given: str) -> Source:
+    full, blob, known = find_blob(given)
+    _, folder = unpacked(
+        blob, name=full, source=f"Ollama's {full.removeprefix(PREFIX)}", sha256=known
+    )
+    return Source(name=full, place=str(folder), about=read_about(folder))
+
+
+def _fetched(name: str, file: str, revision: str | None, subfolder: str) -> Path:
+    """One file of a repository on the hub, fetched now or earlier."""
+    there = reachable(name)
+    where = "on the hub" if there else "in the local Hugging Face cache (the hub is out of reach)"
+    with outside(f"load_model: {shown(file)} of {shown(name)} cannot be had {where}"):
+        from huggingface_hub import hf_hub_download
+
+        return Path(
+            hf_hub_download(
+                name,
+                file,
+                subfolder=subfolder or None,
+                revision=revision,
+                local_files_only=not there,
+            )
+        )
 
 
 def _check_regular(folder: Path, name: str) -> None:
@@ -100,7 +222,7 @@ def nearest(given: str) -> str:
     bundled = ", ".join(bundled_names())
     if len(given) <= LONGEST_NAME:
         path = Path(os.path.expanduser(given))
-        names = {*bundled_names(), *_models_in(path.parent), *_official_names()}
+        names = {*bundled_names(), *FETCHABLE, *_models_in(path.parent), *_official_names()}
         by_lower = {name.lower(): name for name in names}
         by_lower |= {Path(name).name.lower(): name for name in names}
         close = difflib.get_close_matches(given.lower(), by_lower, n=8, cutoff=0.6)

@@ -63,17 +63,25 @@ def median_interval(values: Float[Array, " pair"], *, units: Units = ()) -> Inte
     if not len(kept):
         return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
     middle = float(np.median(kept))
-    # Ties at the median count half.
-    below = (kept < middle) + (kept == middle) / 2
     whole = take(units, known)
     if count(whole, len(kept)) < FEWEST_UNITS:
         return Interval(value=middle, low=float("nan"), high=float("nan"))
-    variance, df = variance_of_sum(influence_of(below[:, None])[1], whole)
-    # Never surer than a half is of so many outcomes that differ.
-    se = np.sqrt(np.maximum(variance[0], 0.25 / len(kept)))
-    reach = min(float(distributions.t.ppf((1 + LEVEL) / 2, df[0]) * se), 0.5)
+    se, df = share_below_median(kept, whole)
+    reach = min(float(distributions.t.ppf((1 + LEVEL) / 2, df)) * se, 0.5)
     low, high = np.quantile(kept, [0.5 - reach, 0.5 + reach], method="closest_observation")
     return Interval(value=middle, low=float(low), high=float(high))
+
+
+def share_below_median(values: Float[Array, " pair"], units: Units) -> tuple[float, float]:
+    """Standard error of the share of pairs below the median, and its degrees of freedom.
+
+    Ties at the median count half, so that the share is 1/2 however many there are. Never surer than
+    a half is of so many outcomes that differ.
+    """
+    middle = np.median(values)
+    below = (values < middle) + (values == middle) / 2
+    variance, df = variance_of_sum(influence_of(below[:, None])[1], units)
+    return float(np.sqrt(np.maximum(variance[0], 0.25 / len(values)))), float(df[0])
 
 
 def p_positive(values: Float[Array, " pair"], *, units: Units = (), least: float = 0.0) -> float:

@@ -4,7 +4,8 @@ Reach for this to put token ids into a batch or to name places in it. A causal m
 never see what comes after them, so right padding needs no attention mask and changes no number.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -115,6 +116,34 @@ def number_texts(*batches: TokenBatch) -> list[Int[Tensor, " batch"]]:
         )
         for batch in batches
     ]
+
+
+def of_like_lengths(
+    lengths: Int[Tensor, " batch"], at_once: Callable[[int], int], free: int
+) -> list[Int[Tensor, " row"]]:
+    """Rows that go through together, blocks of shorter prompts first: each row once.
+
+    Every prompt is padded to the longest beside it, and one long prompt among short ones would
+    make them all as long. A block ends where padding would be more than a quarter of its tokens.
+
+    Args:
+        lengths: of the prompts.
+        at_once: how many prompts of such a length go through together at most.
+        free: so many padded tokens cost less than another pass.
+    """
+    most = functools.cache(at_once)
+    blocks: list[list[int]] = [[]]
+    n_real = 0
+    for row in lengths.argsort(stable=True).tolist():
+        longest, n_rows = int(lengths[row]), len(blocks[-1]) + 1
+        n_padded = n_rows * longest - (n_real + longest)
+        too_many = n_rows > most(longest)
+        if blocks[-1] and (too_many or n_padded > max(free, (n_real + longest) / 4)):
+            blocks.append([])
+            n_real = 0
+        blocks[-1].append(row)
+        n_real += longest
+    return [torch.tensor(sorted(block)) for block in blocks if block]
 
 
 def _length(row: int | Sequence[int]) -> int:

@@ -112,8 +112,9 @@ say(f"**What to see.** The verdict is *{crossing.verdict}*. {seen}{guessed}")
 lens = logit_lens(model, task)
 found = {
     "patching: crossing": crossing,
+    # At the last depth patching ends as it must, so that it has no say.
     "patching at the end: sigmoid": find_transition(
-        patched.efficacy("prediction"), name="efficacy at the prediction position"
+        patched.efficacy("prediction")[:, :-1], name="efficacy at the prediction position"
     ),
     "lens divergence: sigmoid": find_transition(lens),
     "lens divergence: change point": find_change_point(lens.mean_by_depth(lens.kl)),

@@ -111,7 +111,12 @@ def test_few_blocks_settle_nothing(tiny_table: ClaimTable) -> None:
 @pytest.fixture(scope="module")
 def tiny_table() -> ClaimTable:
     model = load_model("tiny")
-    return evaluate_claims(model, load_task("months", model, n=30))
+    return evaluate_claims(model, load_task("months", model, n=30), batch_size=7)
+
+
+def test_its_bounds_stand_in_the_settings(tiny_table: ClaimTable) -> None:
+    settings = tiny_table.provenance.settings
+    assert settings == {"twins": 5, "batch_size": 7, "max_memory": None}
 
 
 def test_it_saves_loads_and_lists_every_statement(sharp: ClaimTable, tmp_path: Path) -> None:

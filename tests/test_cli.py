@@ -18,11 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lensdepth import converted
 from lensdepth.analyses import analysis
 from lensdepth.bundled import bundled_names
 from lensdepth.cli import main, session, tables
 from lensdepth.cli.console import one_line, visible
-from lensdepth.cli.options import ModelOptions, spread
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import spread
 from lensdepth.lens import LensProfile, fit_tuned_lens, logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import PatchProfile
@@ -256,6 +258,17 @@ def test_lens_with_translators(run: Run, run_json: Any, tmp_path: Path) -> None:
     assert run("lens", PROMPT, *TINY, "--tuned", str(file)).startswith("Tuned lens of tiny")
 
 
+@pytest.mark.parametrize("command", [("patch", "--curves"), ("patch",), ("steer",)])
+def test_a_transferred_fraction_stands_beside_what_it_is_made_of(
+    run: Run, command: tuple[str, ...]
+) -> None:
+    out = run(*command, *TINY, "--n", "60" if command == ("steer",) else "12")
+    words = " ".join(out.split())
+    assert "fraction" in words
+    assert words.count("target gain") >= 1
+    assert words.count("foil loss") >= 1
+
+
 @pytest.mark.parametrize("command", ["lens", "geometry", "ablate", "patch", "steer"])
 def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
     # Centroids need other prompts with the same labels than those that are steered.
@@ -263,10 +276,14 @@ def test_a_table_has_one_row_a_depth(run: Run, command: str) -> None:
     lines = run(command, *TINY, "--n", n).splitlines()
     n_layers = load_model("tiny").n_layers
     rows = [line.split()[:2] for line in lines if re.match(r"\s*\d+\s\s", line)]
-    # Transferred fractions have what they are made of in further tables below them.
-    n_tables = len(rows) // (n_layers + 1)
-    assert n_tables == 1 or command == "ablate"
-    assert [row[0] for row in rows] == [str(depth) for depth in range(n_layers + 1)] * n_tables
+    # What transferred fractions are made of stands in further tables; of a map, that of its
+    # largest effects.
+    n_tables = 1 if command == "patch" else len(rows) // (n_layers + 1)
+    assert n_tables == 1 or command in ("ablate", "steer")
+    seen = [row[0] for row in rows]
+    if command == "patch":
+        seen = seen[: n_layers + 1]
+    assert seen == [str(depth) for depth in range(n_layers + 1)] * n_tables
     assert [row[1] for row in rows][: n_layers + 1 : n_layers] == ["0", "1"]
     assert f"{n} of {n} pairs of months" in lines[0]
     assert lines[-1].strip().endswith(".")
@@ -480,3 +497,25 @@ def test_messages_speak_in_options() -> None:
     assert one_line(error) == "no pair. Use --on-multi-token drop or --keep all, n=3."
     assert one_line(KeyError()) == "KeyError"
     assert visible("a\nb\x07") == "a⏎b\\x07"
+
+
+def test_converted_models_are_listed_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LENSDEPTH_CACHE", str(tmp_path))
+    about = converted.About(
+        name="m", source="m.gguf", sha256="0" * 64, quantization="Q4_0 (1 Q4_0)"
+    )
+    with converted.keeping(converted.place_of("m", "0" * 64), about) as folder:
+        (folder / "model.safetensors").write_bytes(b"x" * 2_000_000)
+    assert main(["models", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)["summary"]["converted"]
+    assert listed["name"] == "m"
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert "Unpacked from GGUF files, 2.0 MB" in out
+    assert re.search(r"m +Q4_0 +2.0 MB", out)
+    assert main(["models", "--clean"]) == 0
+    assert "1 converted model removed from" in capsys.readouterr().out
+    assert main(["models", "--clean", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["removed"] == 0

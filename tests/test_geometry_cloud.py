@@ -16,9 +16,10 @@ from torch import Tensor
 from lensdepth.geometry import effective_rank, participation_ratio, two_nn
 from lensdepth.geometry.anisotropy import measure_anisotropy
 from lensdepth.geometry.dimension import measure_dimension
-from lensdepth.geometry.halves import draw_halves, half_interval
+from lensdepth.geometry.halves import draw_halves, half_interval, halve_units
 from lensdepth.geometry.reading import curvature, measure_states
 from lensdepth.geometry.similarity import linear_cka, procrustes
+from lensdepth.units import Grouping
 
 NO_HALVES = np.zeros((0, 2), dtype=int)
 seeds = st.integers(0, 2**31)
@@ -127,6 +128,41 @@ def test_halves_cover_the_truth_as_often_as_they_say() -> None:
         low, high = half_interval(mean_product(x[None]), mean_product(x[halves])[:, None])
         hits += bool(low <= 1.0 <= high)
     assert 0.9 <= hits / 200 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("n_words", "n_templates", "by_word", "by_template"),
+    [(12, 5, 1.0, 0.0), (7, 8, 1.0, 0.0), (12, 6, 1.0, 1.0), (12, 6, 0.0, 0.0)],
+)
+def test_halves_of_units_cover_what_halves_of_prompts_do_not(
+    n_words: int, n_templates: int, by_word: float, by_template: float
+) -> None:
+    word = np.repeat(np.arange(n_words), n_templates)
+    template = np.tile(np.arange(n_templates), n_words)
+    units = [Grouping(name="word", values=tuple(map(str, word)))]
+    if n_templates > 5:
+        units.append(Grouping(name="template", values=tuple(map(str, template))))
+    hits = np.zeros(2)
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        x = by_word * rng.normal(size=n_words)[word] + rng.normal(size=len(word))
+        x += by_template * rng.normal(size=n_templates)[template]
+        for i, grouped in enumerate((tuple(units), ())):
+            halves = halve_units(grouped, len(x), 60, seed)
+            drawn = np.array([[x[half].mean()] for half in halves])
+            low, high = half_interval(x.mean(keepdims=True), drawn, halves)
+            hits[i] += bool(low[0] <= 0 <= high[0])
+    assert hits[0] >= 88  # 92 %, less a standard error and a half
+    assert (hits[1] < 80) == (by_word > 0)
+
+
+def test_halves_of_units_keep_units_whole_and_need_five() -> None:
+    values = tuple("abcdef"[i // 3] for i in range(18))
+    halves = halve_units((Grouping(name="word", values=values),), 18, 20, 0)
+    assert len(halves) == 20
+    assert all(len(half) == 9 and (half.reshape(3, 3) // 3).std(1).max() == 0 for half in halves)
+    few = (Grouping(name="word", values=tuple("abcd"[i % 4] for i in range(18))),)
+    assert len(halve_units(few, 18, 20, 0)) == 0
 
 
 def test_a_half_has_no_prompt_twice_and_few_prompts_have_no_half() -> None:

@@ -45,6 +45,7 @@ LEVELS = (
         "interface",
         "generation",
         "turns",
+        "converted",
         "progress",
         "bounds",
     ),
@@ -68,12 +69,17 @@ LEVELS = (
         "weight_files",
         "adapters",
         "beside",
+        "gguf",
+        "fetched",
+        "ollama",
         "sources",
         "checkpoint",
+        "hooked_settings",
         "conversion",
         "model",
         "loading",
         "untrained",
+        "chat",
         "replay",
         "tasks",
         "prompts",
@@ -281,7 +287,7 @@ def test_annotations_are_checked_at_run_time(path: Path) -> None:
 def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
-    lines = [*project["dependencies"], *optional["explorer"], *optional["peft"]]
+    lines = [*project["dependencies"], *optional["explorer"], *optional["peft"], *optional["gguf"]]
     names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines)
     declared = {name.lower().replace("-", "_") for name in names}
     tops = {

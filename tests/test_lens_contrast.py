@@ -1,7 +1,9 @@
 """The lens between a task's answers: by hand, against plain readouts, and where others fail."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -121,3 +123,16 @@ def test_a_model_that_never_tells_the_prompts_apart_has_no_contrast(tmp_path: Pa
     found = logit_lens(model, load_task(file, model, keep="all"))
     assert found.reading("contrast").abs().max() < 0.2
     assert find_transition(found).verdict in ("none", "cannot tell")
+
+
+def test_one_loud_row_does_not_bleach_the_map(outshone: tuple[DepthModel, Task]) -> None:
+    model, task = outshone
+    found = logit_lens(model, task.clean[0], positions="all")
+    loud = found.kl.clone()
+    loud[0] = 100.0
+    figure: Any = replace(found, kl=loud).plot_tokens(0)
+    map_ = figure.data[0]
+    usual = loud[1:].max()
+    assert map_.zmax <= 2 * usual
+    assert map_.colorbar.ticktext[-1].startswith("≥ ")
+    assert "KL 100" in map_.customdata[0][0]

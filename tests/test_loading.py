@@ -12,7 +12,7 @@ import architectures
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lensdepth import checkpoint, conversion, fingerprints, sources
 from lensdepth.conversion import has_hooked_transformer
@@ -302,12 +302,12 @@ def test_what_a_backend_raises_means_that_it_cannot_hold_the_model(
     if not has_hooked_transformer():
         return
     made = import_module("transformer_lens.HookedTransformer").HookedTransformer
-    monkeypatch.setattr(made, "load_and_process_state_dict", fail_with(ZeroDivisionError("theirs")))
+    monkeypatch.setattr(made, "fill_missing_keys", fail_with(ZeroDivisionError("theirs")))
     with caplog.at_level(logging.WARNING, logger="lensdepth"):
         assert load_model(model_folder("llama")).info.backend == "bridge"
     assert "llama is on the bridge: TransformerLens said: ZeroDivisionError" in caplog.text
     full = fail_with(torch.OutOfMemoryError("CUDA out of memory"))
-    monkeypatch.setattr(made, "load_and_process_state_dict", full)
+    monkeypatch.setattr(made, "fill_missing_keys", full)
     assert "backend='bridge', which copies none" in complaint(model_folder("llama"))
 
 
@@ -432,3 +432,93 @@ def test_a_tokenizer_counts_no_further_than_models_do(folder: Path) -> None:
     whole["model"]["vocab"]["<eos>"] = 2**31
     (folder / "tokenizer.json").write_text(json.dumps(whole))
     assert "gives '<eos>' the id 2147483648, which no model has" in complaint(folder)
+
+
+def test_a_padding_token_is_a_token_as_any_other(
+    model_folder: Folder, tmp_path: Path, backend: str
+) -> None:
+    """Gemma pads on the left with its token 0, which TransformerLens takes for none there."""
+    folder = Path(shutil.copytree(model_folder("gemma3"), tmp_path / "gemma"))
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    for bos in ({"bos_token": "<bos>"}, {"bos_token": None}):
+        changed = {**about, **bos, "pad_token": "<unk>", "padding_side": "left"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(changed))
+        model = load_model(folder, backend=backend)  # type: ignore[arg-type]
+        assert model.tokenizer.padding_side == "left"
+        assert model.tokenizer.pad_token_id == 0
+        tokens = torch.tensor([[0, 5, 9, 0, 7], [0, 0, 0, 3, 4]])
+        hf_model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
+        with torch.no_grad():
+            wanted = hf_model(tokens).logits
+        assert (model.logits(tokens, "all") - wanted).abs().max() < 1e-4
+
+
+@pytest.mark.skipif(not has_hooked_transformer(), reason="TransformerLens 4 has no such class")
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2", "phi3"])
+def test_weights_are_taken_over_where_they_lie(model_folder: Folder, architecture: str) -> None:
+    folder = model_folder(architecture)
+    read = checkpoint.load_checkpoint(folder, device=torch.device("cpu"), dtype=torch.float32)
+    theirs = {w.untyped_storage().data_ptr() for w in read.hf_model.parameters()}
+    model, _ = conversion.convert(read, "hooked", torch.float32)
+    apart = {"embed.W_E", "unembed.W_U"}
+    copied = {
+        name
+        for name, weight in model.named_parameters()
+        if weight.ndim > 1
+        and not name.rpartition(".")[2].lstrip("_").startswith("b_")
+        and weight.untyped_storage().data_ptr() not in theirs
+    }
+    assert copied <= apart
+    ours = dict(model.named_parameters())
+    assert ours["embed.W_E"].data_ptr() != ours["unembed.W_U"].data_ptr()
+    # What TransformerLens does in place to one weight must leave the others alone.
+    before = {name: weight.detach().clone() for name, weight in ours.items()}
+    with torch.no_grad():
+        for name, weight in ours.items():
+            weight.add_(1.0)
+            assert torch.equal(weight, before[name] + 1), name
+
+
+def test_a_lent_tokenizer_leaves_the_model_s_own_as_it_is(
+    model_folder: Folder, backend: str
+) -> None:
+    for architecture in ("llama", "gpt2"):
+        model = load_model(model_folder(architecture), backend=backend)  # type: ignore[arg-type]
+        own = architectures.tokenizer_of(architecture)
+        theirs = model.model.tokenizer
+        theirs.padding_side = "left"
+        theirs(["January", "two months from January"], padding=True)
+        for text in architectures.PROMPTS:
+            assert model.tokenize(text).row(0) == own(text)["input_ids"]
+        assert model.tokenizer.padding_side == "right"
+        assert model.tokenizer.pad_token is None
+
+
+def test_a_revision_or_subfolder_is_another_model(
+    model_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("huggingface_hub.constants", "huggingface_hub.file_download"):
+        monkeypatch.setattr(f"{module}.HF_HUB_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(checkpoint, "reachable", lambda source: False)
+    hub_cache(tmp_path, "someone/toy", model_folder("llama"))
+    repository = tmp_path / "models--someone--toy"
+    early = repository / "snapshots" / ("b" * 40)
+    shutil.copytree(model_folder("gpt2"), early)
+    shutil.copytree(model_folder("qwen2"), early / "inner")
+    (repository / "refs" / "step1000").write_text("b" * 40)
+    assert load_model("someone/toy").info.architecture == "LlamaForCausalLM"
+    for given in (("someone/toy@step1000", {}), ("someone/toy", {"revision": "step1000"})):
+        info = load_model(given[0], **given[1]).info  # type: ignore[arg-type]
+        assert info.architecture == "GPT2LMHeadModel"
+        assert info.name == "someone/toy@step1000"
+        assert info.origin == f"Hugging Face hub, commit {'b' * 40}"
+    inner = load_model("someone/toy@step1000", subfolder="inner").info
+    assert inner.architecture == "Qwen2ForCausalLM"
+    assert inner.name == "someone/toy@step1000/inner"
+    assert checkpoint.read_n_layers("someone/toy@step1000", subfolder="inner") == 3
+    assert load_model(early, subfolder="inner").info.fingerprint == inner.fingerprint
+    assert "give one" in complaint("someone/toy@step1000", revision="main")
+    assert "no bundled model, no folder and not in the local" in complaint("someone/toy@step2000")
+    assert "has no folder 'outer' in it" in complaint(early, subfolder="outer")
+    assert "revision='x' has no meaning for the folder" in complaint(early, revision="x")

@@ -194,6 +194,21 @@ def test_a_trajectory_equals_plain_hooks(trained: DepthModel, capitals: Task) ->
         )
 
 
+def test_controls_of_a_trajectory_do_not_depend_on_blocks(
+    trained: DepthModel, capitals: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trajectory_response(trained, capitals)
+    monkeypatch.setattr("lensdepth.sweep.blocks.STATE_BYTES", 1)  # pair by pair
+    parts = trajectory_response(trained, capitals)
+    torch.testing.assert_close(
+        parts.control_angle_from_base, whole.control_angle_from_base,
+        atol=2e-3, rtol=0, equal_nan=True,
+    )  # fmt: skip
+    # Each pair and each depth has a direction of its own.
+    later = whole.control_angle_from_base[:, 1, 2:]
+    assert len(torch.unique((later * 1e3).round(), dim=0)) > len(capitals) // 2
+
+
 def test_results_save_load_frame_and_plot(
     trained: DepthModel, capitals: Task, compared: LocalityProfile, tmp_path
 ) -> None:

@@ -9,9 +9,9 @@ from lensdepth.teaching import planted
 
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 7)]
 ARCHITECTURES: tuple[planted.Architecture, ...] = ("llama", "gpt2", "gpt_neox", "gemma2")
-YES, NO = "supported", "contradicted"
+YES, NO, OPEN = "supported", "contradicted", "cannot tell"
 STANDS: dict[planted.Mechanism, dict[str, str]] = {
-    "relay": {"C1 width": NO, "C7 no single depth": NO},
+    "relay": {"C1 width": NO, "C7 no single depth": NO, "C2 crossing": OPEN},
     "two positions": {"C1 width": NO, "C7 no single depth": NO},
     "inhibition": {"C1 width": YES, "C7 through others": YES, "C7 not additive": YES},
     "amplification": {"C1 width": YES, "C7 through others": YES, "C7 not additive": YES},

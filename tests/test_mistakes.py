@@ -158,3 +158,10 @@ def test_right_answers_alone_are_too_few_wrong_ones(trained: DepthModel, capital
             "Whether wrong answers form at other depths cannot be told: there are 0 wrong answers, "
             f"and {FEWEST} of each kind are needed."
         ]
+
+
+def test_fewer_than_one_deal_is_refused_on_entry(trained: DepthModel) -> None:
+    task = load_task("capitals", trained, n=12, keep="all")
+    for n in (0, -3):
+        with pytest.raises(ValueError, match=f"n_permutations must be at least 1, got {n}"):
+            compare_mistakes(trained, task, n_permutations=n)

@@ -16,6 +16,7 @@ from lensdepth import polar
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.hooks import SiteEdit, hooked
 from lensdepth.model import DepthModel, load_model
+from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
 from lensdepth.replay import replay
 from lensdepth.site import depth_hook, site_hook
@@ -437,3 +438,63 @@ def test_states_and_columns_that_fit_no_readout_are_one_line(tiny_llama: DepthMo
     wrong = torch.tensor([[0, -1], [1, tiny_llama.d_vocab]])
     with pytest.raises(ValueError, match=rf"token ids 0\.\.\.\d+, got -1 to {tiny_llama.d_vocab}"):
         tiny_llama.readout(torch.zeros(2, 32), wrong)
+
+
+def test_one_long_prompt_does_not_make_the_others_long(
+    load_tiny: Load, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes through together, results stand in the given order."""
+    model = load_tiny("llama", backend)
+    monkeypatch.setattr("lensdepth.passes.TOKENS_PER_BATCH", {"cpu": 96})
+    rows = [[5, 6], list(range(5, 45)), [7], [8, 9, 10], list(range(50, 90)), [11, 12]]
+    seen: list[list[int]] = []
+    forward = Passes.forward
+
+    def counted(self: Passes, tokens: torch.Tensor, cache: object = None) -> object:
+        seen.append(list(tokens.shape))
+        return forward(self, tokens, cache)
+
+    monkeypatch.setattr(Passes, "forward", counted)
+    hooks = ["resid_post1", "z2"]
+    states = model.residual_stream(rows, "all").resid
+    read, logits = model.read(rows, hooks, "last"), model.logits(rows)
+    attention = model.attention(rows, [1])
+    assert [4, 3] in seen
+    assert max(n * width for n, width in seen) <= 96
+    for i, row in enumerate(rows):
+        alone = model.residual_stream([row], "all").resid[:, 0]
+        assert (states[:, i, : len(row)] - alone).abs().max() < 1e-4
+        assert (states[:, i, len(row) :] == 0).all()
+        for hook in hooks:
+            assert (read[hook][i] - model.read([row], hooks)[hook][0]).abs().max() < 1e-4
+        assert (logits[i] - model.logits([row])[0]).abs().max() < 1e-4
+        one = model.attention([row], [1])[0, 0]
+        assert (attention[0, i, :, : len(row), : len(row)] - one).abs().max() < 1e-5
+
+
+def test_ragged_prompts_are_replayed_in_the_given_order(
+    load_tiny: Load, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_tiny("llama", backend)
+    rows = [[5, 6], list(range(5, 45)), [7, 8], [8, 9, 10], list(range(50, 90)), [11, 12]]
+    batch = model.tokenize(rows)
+    source = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
+    swap = SiteEdit(
+        hook="blocks.1.hook_resid_pre",
+        positions=torch.ones(6).long(),
+        edit=polar.full_swap,
+        source=source,
+    )
+    edits = [[], [swap]]
+    monkeypatch.setattr("lensdepth.replay.ways.FREE", 10**9)
+    found: dict[str, torch.Tensor] = {}
+    for engine in ("replay", "hooks"):
+        out = torch.full((2, 6, model.d_vocab), torch.nan)
+        for part in replay(model, batch, edits, engine=engine):
+            out[part.sets, part.prompts] = model.readout(part.resid[:, 0, 0])
+        found[engine] = out
+    plain = torch.stack(list(model.run_edits(batch, edits)))[:, :, 0]
+    assert (found["replay"] - plain).abs().max() < 1e-3
+    assert (found["hooks"] - plain).abs().max() < 1e-3
+    for i, row in enumerate(rows):
+        assert (plain[0, i] - model.logits([row])[0, 0]).abs().max() < 1e-4

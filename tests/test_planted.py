@@ -16,6 +16,7 @@ from lensdepth import (
 )
 from lensdepth.provenance import Backend
 from lensdepth.teaching import planted
+from lensdepth.transition.crossing_result import Crossing
 
 DIFFERENT = [(a, (a + 1 + a % 3) % len(planted.INPUTS)) for a in range(len(planted.INPUTS))]
 """Pairs of different inputs."""
@@ -31,6 +32,15 @@ def architecture(request: pytest.FixtureRequest) -> planted.Architecture:
     return request.param
 
 
+def _passes_in(found: Crossing, layer: int, n_layers: int = 6) -> None:
+    """What the last block moves is seen at depth L alone, which decides nothing."""
+    if layer == n_layers - 1:
+        assert found.verdict == "none"
+        assert "never leads before depth 6, where it does by construction" in found.reason
+        return
+    assert (found.verdict, found.depth, found.low, found.high) == ("crossing", *[layer + 0.5] * 3)
+
+
 @pytest.mark.parametrize("layer", [0, 2, 5])
 def test_the_crossing_lies_in_the_block_that_moves_the_input(
     tmp_path: Path, backend: Backend, architecture: planted.Architecture, layer: int
@@ -40,7 +50,7 @@ def test_the_crossing_lies_in_the_block_that_moves_the_input(
     path = planted.prompt_file(tmp_path / "p.csv", DIFFERENT, list(range(12)))
     profile = patch_sweep(model, load_task(path, model, keep="correct"))
     found = find_crossing(profile, n_resamples=50)
-    assert (found.verdict, found.depth, found.low, found.high) == ("crossing", *[layer + 0.5] * 3)
+    _passes_in(found, layer)
     before = torch.arange(7) <= layer
     assert torch.equal(profile.efficacy("input")[0] == 1, before)
     assert torch.equal(profile.efficacy("prediction")[0] == 1, ~before)
@@ -104,7 +114,7 @@ def test_steering_finds_the_planted_crossing(
     path = planted.prompt_file(tmp_path / "p.csv", DIFFERENT, list(range(12)), planted.WORDINGS)
     profile = steering_sweep(model, load_task(path, model, keep="correct"))
     found = find_crossing(profile, n_resamples=50)
-    assert (found.verdict, found.depth, found.low, found.high) == ("crossing", *[layer + 0.5] * 3)
+    _passes_in(found, layer)
     before = torch.arange(7) <= layer
     for edit in ("full", "direction"):
         assert torch.equal(profile.efficacy("input", edit=edit).mean(0), before.float())

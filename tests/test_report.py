@@ -15,10 +15,12 @@ import pytest
 import results
 import torch
 
+from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
 from lensdepth.report import Report, build_report, facts
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
 from lensdepth.report.measured import Measured
+from lensdepth.report.sections import sections
 from lensdepth.tasks import Task, load_task
 from lensdepth.telling.numbers import number
 from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
@@ -212,6 +214,30 @@ def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:
     assert "No switch was located, so no zone is drawn" in text
     assert 'class="zone"' not in text
     assert not [s for s in written.plot().layout.shapes if s.type == "rect"]
+
+
+def test_right_and_wrong_answers_have_a_section_where_there_are_enough(
+    task: Task, model: DepthModel, tmp_path: Path
+) -> None:
+    findings = by_hand(task)
+    assert "mistakes" not in [one.key for one in sections(findings)]
+    some = load_task("months", model, n=40, keep="all")
+    depths = torch.tensor([2.0, 3.0] * 20)
+    wrong = torch.arange(40) % 4 < 2
+    profile = MistakeProfile(
+        provenance=replace(results.provenance(), prompts=tuple(some.clean)),
+        by="lens", depths=depths + wrong, wrong=wrong, answers=("a",) * 40, targets=("b",) * 40,
+        verdict="later", reason="", difference=1.0, low=0.5, high=1.5, p=0.001,
+        units={"prompt": 40},
+    )  # fmt: skip
+    findings = replace(findings, mistakes=profile)
+    (section,) = (one for one in sections(findings) if one.key == "mistakes")
+    assert "wrong answers form later than right ones" in section.sentences[0]
+    written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
+    assert written.summary["mistakes"]["verdict"] == "later"
+    assert len(pd.read_parquet(written.tables / "mistakes.parquet")) == 40
+    text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
+    assert "Right and wrong answers" in text
 
 
 def test_processed_weights_carry_a_notice(task: Task) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import architectures
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
@@ -14,7 +16,13 @@ from lensdepth.provenance import Backend
 from lensdepth.tasks import build_task
 from lensdepth.tasks.locate import token_at
 from lensdepth.tasks.rows import Row
-from lensdepth.tokens import TokenBatch, has_double_bos, pad_tokens, resolve_positions
+from lensdepth.tokens import (
+    TokenBatch,
+    has_double_bos,
+    of_like_lengths,
+    pad_tokens,
+    resolve_positions,
+)
 
 BATCH = pad_tokens([[5, 6, 7], [8], [9, 10]], pad_id=0)
 
@@ -178,3 +186,29 @@ def test_positions_and_lengths_go_with_it(tiny_llama: DepthModel, double: bool, 
             build_task([Row(clean=longest)], model, name="long")
     else:
         assert len(build_task([Row(clean=longest)], model, name="long").clean_tokens.row(0)) == 48
+
+
+def test_prompts_of_like_lengths_go_through_together() -> None:
+    lengths = torch.tensor([12, 486, 10, 11, 12])
+    blocks = of_like_lengths(lengths, lambda longest: 2048 // longest, free=64)
+    assert [block.tolist() for block in blocks] == [[0, 2, 3, 4], [1]]
+    few = of_like_lengths(lengths, lambda longest: 2, free=64)
+    assert [block.tolist() for block in few] == [[2, 3], [0, 4], [1]]
+    # Padding that is cheaper than a pass, or less than a quarter, is borne.
+    free = of_like_lengths(lengths, lambda longest: 2048 // longest, free=2000)
+    assert [block.tolist() for block in free] == [[0, 2, 3, 4], [1]]  # 5 * 486 are too many
+    most = of_like_lengths(lengths, lambda longest: 9, free=2000)
+    assert [block.tolist() for block in most] == [[0, 1, 2, 3, 4]]
+    alike = of_like_lengths(torch.full((5,), 7), lambda longest: 2, free=0)
+    assert [block.tolist() for block in alike] == [[0, 1], [2, 3], [4]]
+    assert of_like_lengths(torch.tensor([], dtype=torch.long), lambda longest: 2, free=0) == []
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(1, 9), st.integers(0, 99))
+def test_every_prompt_is_in_one_block(lengths: list[int], most: int, free: int) -> None:
+    blocks = of_like_lengths(torch.tensor(lengths), lambda longest: most, free=free)
+    assert sorted(torch.cat(blocks).tolist()) == list(range(len(lengths)))
+    for block in blocks:
+        here = [lengths[i] for i in block.tolist()]
+        assert len(here) <= most
+        assert max(here) * len(here) - sum(here) <= max(free, sum(here) / 4)

@@ -159,7 +159,7 @@ def test_coupling_is_claimed_only_beyond_chance() -> None:
     said = shaped.coupling_verdict(results.geometry())
     assert "have more different predictions" in said
     assert "0.80 (0.75 to 0.85)" in said
-    assert "after Holm's correction over 8 depths" in said
+    assert "after Holm's correction over 7 depths" in said
     assert "Differences of norm correlate with them by 0.00" in said
     assert "more similar predictions" in shaped.coupling_verdict(results.geometry(rho=-0.8))
     chance = shaped.coupling_verdict(results.geometry(rho=0.1, p=0.03))
@@ -295,6 +295,21 @@ def test_steering_says_where_the_curves_cross_or_that_they_do_not() -> None:
     assert nowhere is not None
     said = switches.steering_verdict(nowhere, never.n_layers)
     assert said == "The two steering curves do not cross: the prediction position never leads."
+
+
+def test_geometry_says_nothing_of_depth_l() -> None:
+    profile = results.geometry()
+    for said in (analysis("geometry").sentences(profile), [shaped.coupling_verdict(profile)]):
+        assert f"depth {profile.n_layers}" not in " ".join(said)
+        assert f"Block {profile.n_layers - 1} " not in " ".join(said)
+    # What is measured at depth L moves no sentence.
+    for name in ("value", "low", "high", "p"):
+        getattr(profile, name)[:, -1] = 0.9
+    profile.norm[-1] *= 100
+    profile.step_angle[-1] = 3.0
+    assert analysis("geometry").sentences(profile) == analysis("geometry").sentences(
+        results.geometry()
+    )
 
 
 def test_blocks_are_said_to_work_together_or_again_only_beyond_chance() -> None:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import results
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lensdepth.transition import (
     compare_definitions,
+    compare_order,
     compare_widths,
     correct_many,
     find_change_point,
@@ -18,6 +20,7 @@ from lensdepth.transition import (
     find_crossing,
     find_transition,
 )
+from lensdepth.transition.pairs import on_the_way
 
 DEPTHS = np.arange(13)
 
@@ -321,3 +324,48 @@ def test_a_sharp_switch_is_told_from_a_gradual_one_on_the_same_prompts() -> None
     assert (same.verdict, same.low, same.high) == ("cannot tell", 0.0, 0.0)
     with pytest.raises(ValueError, match="same prompts"):
         compare_widths(sharp, find_transition(sigmoid_profile(6, 2, n=12), n_resamples=19))
+
+
+def test_pairs_that_take_several_steps_have_no_one_switch() -> None:
+    """Ten pairs hand over at 2.5; in ten others neither position decides at depths 2 to 4."""
+    direct = ([1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1])
+    apart = ([1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1])
+    first, second = (
+        torch.tensor([one] * 10 + [other] * 10, dtype=torch.float32)
+        for one, other in zip(direct, apart, strict=True)
+    )
+    found = find_crossing(first, second, n_resamples=50)
+    assert (found.pairs.n_gap, found.pairs.n_shared, found.pairs.n_without) == (10, 0, 0)
+    assert torch.equal(found.pairs.depth[:10], torch.full((10,), 2.5))
+    assert found.pairs.depth[10:].isnan().all()
+    mostly = find_crossing(first[5:], second[5:], n_resamples=50)
+    assert mostly.verdict in ("cannot tell", "gap")
+    assert mostly.pairs.n_gap == 10
+
+
+def test_both_together_decide_where_what_they_move_adds_up() -> None:
+    first = np.array([[1.0, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]])
+    second = np.array([[0.0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 0, 1, 1, 1]])
+    moved = np.stack([np.array([[1.0, 1, 0.4, 0.3, 0]] * 3), np.array([[0.0, 0, 0.4, 0.5, 1]] * 3)])
+    moved[:, 1, 2:4] = 0.1
+    found = on_the_way(first, second, moved)
+    assert found.shared.tolist() == [True, False, False]
+    assert found.gap.tolist() == [False, True, False]
+    # Of bare curves one depth of neither is the handover itself.
+    assert on_the_way(first[:, [0, 1, 3, 4]], second[:, [0, 1, 3, 4]], None).gap.sum() == 0
+    assert on_the_way(first, second, None).gap.tolist() == [True, True, False]
+
+
+def test_depth_l_decides_no_crossing() -> None:
+    late = find_crossing(results.patch(7.5), n_resamples=50)
+    assert late.verdict == "none"
+    assert late.reason == (
+        "the prediction position never leads before depth 8, where it does by construction"
+    )
+    assert late.depths.tolist() == list(range(8))
+    before = find_crossing(results.patch(5.5), n_resamples=50)
+    assert before.verdict == "crossing"
+    # Orders are told of a lens that is read up to the end.
+    lens = find_transition(results.lens(7.0), n_resamples=50)
+    assert len(lens.depths) == len(before.depths) + 1
+    assert compare_order(before, lens).verdict == "first comes first"

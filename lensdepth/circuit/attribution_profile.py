@@ -10,6 +10,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import Result
+from lensdepth.sweep.floor import MARGIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +85,13 @@ class AttributionProfile(Result):
     def residual(self) -> Float[Tensor, " prompt"]:
         """The whole less the sum of its parts: rounding, or the result would not be there."""
         return (self.logit_diff.double() - self.values.double().sum(0)).float()
+
+    @property
+    def floor(self) -> float:
+        """Size below which a part is rounding: twice the most by which, in any prompt, the parts
+        miss the whole that they add up to, or the last digit of that."""
+        digit = torch.finfo(torch.float32).eps * max(1.0, float(self.logit_diff.abs().max()))
+        return max(MARGIN * float(self.residual.abs().max()), digit)
 
     def of(self, component: str) -> Float[Tensor, " prompt"]:
         """One part.

@@ -15,6 +15,7 @@ from lensdepth import stats
 from lensdepth.circuit.told import run_names
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
 from lensdepth.heatmaps import Axis, depth_axis, effect_heatmap
+from lensdepth.telling.curves import above_floor
 from lensdepth.telling.fractions import effect_name
 from lensdepth.telling.names import answer_comes
 from lensdepth.telling.numbers import Interval, counted, number
@@ -46,6 +47,8 @@ class Bars:
     colours: Sequence[str]
     marks: Sequence[float] = ()
     """Where thin lines stand, such as 0 and 1 of a fraction."""
+    floor: float = 0.0
+    """Size below which its numbers are rounding; the axis reaches further than that."""
 
 
 def horizontal_bars(names: Sequence[str], panels: Sequence[Bars], *, title: str) -> go.Figure:
@@ -70,7 +73,8 @@ def horizontal_bars(names: Sequence[str], panels: Sequence[Bars], *, title: str)
             marker={"color": list(panel.colours), "line": {"width": 0}},
             error_x=error if known.any() else None,
             customdata=[
-                f"{label}<br>{Interval(value=float(m), low=float(a), high=float(b))}"
+                f"{label}<br>"
+                f"{Interval(value=float(m), low=float(a), high=float(b), floor=panel.floor)}"
                 for label, m, a, b in zip(labels, panel.mean, panel.low, panel.high, strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
@@ -80,7 +84,12 @@ def horizontal_bars(names: Sequence[str], panels: Sequence[Bars], *, title: str)
         for mark in (0.0, *panel.marks):
             where: dict[str, Any] = {"row": 1, "col": column}
             figure.add_vline(x=mark, line={"color": MUTED, "width": 1}, layer="below", **where)
-        figure.update_xaxes(title={"text": inert(panel.title), "standoff": 8}, row=1, col=column)
+        figure.update_xaxes(
+            title={"text": inert(panel.title), "standoff": 8},
+            range=above_floor([panel]),
+            row=1,
+            col=column,
+        )
     figure.update_xaxes(
         gridcolor=RULE,
         zeroline=False,
@@ -124,6 +133,7 @@ def circuit_bars(result: "CircuitResult") -> go.Figure:
             high=high,
             colours=[colour[name] for name in there],
             marks=marks,
+            floor=result.floor_of(column),
         )
 
     # Side by side there is no room for whole units; 0 is the base run and 1 the source run in all.
@@ -177,6 +187,7 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
         signs=("towards foil" if profile.foils else "away from it", "towards target"),
         low=None if np.isnan(low).all() else low,
         high=None if np.isnan(high).all() else high,
+        floor=profile.floor,
     )
     if len(labels) <= MOST_WRITTEN:
         figure.update_traces(texttemplate="%{z:.2f}", textfont_size=11)
@@ -242,6 +253,7 @@ def largest_parts(profile: "AttributionProfile", n: int) -> go.Figure:
                 low=frame["low"].to_numpy(dtype=float),
                 high=frame["high"].to_numpy(dtype=float),
                 colours=colours,
+                floor=profile.floor,
             )
         ],
         title=f"The {len(frame)} largest parts of {len(profile.components)}",

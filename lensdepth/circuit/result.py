@@ -15,7 +15,7 @@ from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
-from lensdepth.telling.fractions import FRACTIONS
+from lensdepth.telling.fractions import COMPARED, FRACTIONS
 from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
@@ -265,6 +265,17 @@ class CircuitResult(ModelResult):
         if runs is self.outcome:
             return share
         return Interval(value=1 - share.value, low=1 - share.high, high=1 - share.low)
+
+    def floor_of(self, column: str) -> float:
+        """The size below which a number of `mean_frame` is rounding; 0 where none is known.
+
+        The metrics themselves are levels and have none.
+        """
+        if column != "brought":
+            level = column in self.outcome.metrics and column not in COMPARED
+            return 0.0 if level else self.outcome.floor_of(column)
+        way = abs(float(way_of(self.outcome, self.judged).mean()))
+        return self.outcome.floor_of(self.judged) / way if way > 0 else 0.0
 
     def plot(self) -> "Figure":
         """Transferred fraction and success of each run as bars, with 95 % intervals."""

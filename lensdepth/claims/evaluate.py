@@ -1,5 +1,7 @@
 """Each of the study's claims, tested on one model and one task."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -92,6 +94,7 @@ def evaluate_claims(
         raise ValueError(f"evaluate_claims: twins must be 0 or more, got {twins}.")
     if evidence is not None:
         check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_claims")
+    bounds = {"batch_size": batch_size, "max_memory": max_memory}
     model.check_weights()
     right = is_right(task, model).numpy()
     accuracy = float(right.mean()) * _kept_share(task)
@@ -99,14 +102,16 @@ def evaluate_claims(
     if why is not None:
         kept = task.select(right) if right.any() else task
         n = int(right.sum())
-        return judge(model.info, kept, why, accuracy=accuracy, n=n, seed=seed, twins=twins)
+        return judge(
+            model.info, kept, why, accuracy=accuracy, n=n, seed=seed, twins=twins, bounds=bounds
+        )
     kept, known = (task, evidence) if right.all() else (task.select(right), None)
     whole = complete_evidence(model, kept, known, seed=seed, batch_size=batch_size)
     grounds = lay_grounds(kept, whole, seed=seed)
     draws = draw_twins(model, kept, twins, seed=seed, batch_size=batch_size)
     return judge(
         model.info, kept, grounds, accuracy=accuracy, n=len(kept), seed=seed, twins=twins,
-        draws=draws,
+        draws=draws, bounds=bounds,
     )  # fmt: skip
 
 
@@ -181,6 +186,7 @@ def judge(
     seed: int,
     twins: int = 0,
     draws: Draws | None = None,
+    bounds: Mapping[str, int | None] | None = None,
 ) -> ClaimTable:
     """Every statement's number and every claim's verdict; nothing is run.
 
@@ -193,6 +199,7 @@ def judge(
         seed: of the groups of prompts and of the controls.
         twins: how many were asked for.
         draws: the numbers of those that were measured.
+        bounds: how much went through at a time.
     """
     draws = Draws() if draws is None else draws
     findings = [_finding(one, on, draws) for one in STATEMENTS]
@@ -203,7 +210,7 @@ def judge(
             "evaluate_claims",
             model,
             **task.origin,
-            settings={"twins": twins},
+            settings={"twins": twins, **(bounds or {})},
             seed=seed,
         ),
         claims=tuple(judge_claims(findings)),

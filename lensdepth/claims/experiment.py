@@ -144,7 +144,11 @@ def evaluate_hypotheses(
             "evaluate_hypotheses",
             model.info,
             **task.origin,
-            settings={"hypotheses": [one.says for one in hypotheses]},
+            settings={
+                "hypotheses": [one.says for one in hypotheses],
+                "batch_size": batch_size,
+                "max_memory": max_memory,
+            },
             seed=seed,
         ),
         hypotheses=tuple(_verdicts(hypotheses, findings)),
@@ -241,7 +245,7 @@ def _side(
 ) -> Side:
     profile = profile_of(condition or one.first, profiles)
     effects = by_pair(effects_of(condition or one.first, one.metric, profile), profile, task)
-    pairs = ~np.isnan(effects).all(1)
+    pairs = np.asarray(~np.isnan(effects).all(1))
     for label, value in ((condition or one.first).where or {}).items():
         pairs &= (task.labels[label].astype(str) == value).to_numpy()
     whole = np.ones(len(task))

@@ -17,6 +17,12 @@ LEAST_HANDOVER = 0.2
 """Below this share of the way there is no handover to time, in a pair or over all of them."""
 
 
+def before_last(curves: Float[Array, "*row depth"]) -> Float[Array, "*row before"]:
+    """Curves over depths 0 ... L without depth L, which decides nothing: there the last token is
+    all that is read, so that every handover is complete, by construction."""
+    return curves[..., :-1]
+
+
 def handover(patch: PatchProfile, metric: str) -> Float[Array, "pair depth"]:
     """Half of 1 + what patching the prediction position gives - what the input position does.
 
@@ -45,20 +51,20 @@ def handed_over(curves: Float[Array, "pair depth"]) -> Float[Array, "pair depth"
 
 
 def widths(curves: Float[Array, "pair depth"]) -> Float[Array, " pair"]:
-    """10 to 90 % of each pair's own handover, as a fraction of the depth."""
+    """10 to 90 % of each pair's own handover, as a fraction of these depths."""
     return np.array([rise_width(curve) for curve in handed_over(curves)])
 
 
 def middles(curves: Float[Array, "pair depth"]) -> Float[Array, " pair"]:
-    """Where each pair's own handover is half done, as a fraction of the depth."""
+    """Where each pair's own handover is half done, as a fraction of these depths."""
     return np.array([rises_to(curve, 0.5) for curve in handed_over(curves)])
 
 
 def change_width(curves: Float[Array, "pair depth"]) -> Float[Array, " pair"]:
-    """Fraction of the depth in which 10 to 90 % of all change of each pair's curve happens.
+    """Fraction of these depths in which 10 to 90 % of all change of each pair's curve happens.
 
-    Change of either sign counts. A straight line gives 0.8, one step 0.8 / L; NaN where nothing
-    changes, or where a number is missing.
+    Change of either sign counts. A straight line gives 0.8, one of n steps 0.8 / n; NaN where
+    nothing changes, or where a number is missing.
     """
     steps = np.abs(np.diff(curves, axis=1))
     ways = np.concatenate([np.zeros((len(curves), 1)), np.cumsum(steps, axis=1)], axis=1)

@@ -12,7 +12,14 @@ from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.context import context_labels, last_tokens
 from lensdepth.claims.deals import Number, over_deals
 from lensdepth.claims.estimate import Estimate, estimate, ratio
-from lensdepth.claims.gradual import change_width, handover, middles, participation, widths
+from lensdepth.claims.gradual import (
+    before_last,
+    change_width,
+    handover,
+    middles,
+    participation,
+    widths,
+)
 from lensdepth.claims.grounds import Grounds
 from lensdepth.claims.medians import median
 from lensdepth.claims.norms import (
@@ -24,6 +31,7 @@ from lensdepth.claims.norms import (
 )
 from lensdepth.claims.sweeps import by_pair
 from lensdepth.claims.zones import Zones, chosen_on_others, mean_over
+from lensdepth.transition.crossing import find_steering_crossing
 
 LEAST_HANDOVER = 0.2
 """With less than this share of the pairs changing hands, there is no handover to time."""
@@ -82,18 +90,29 @@ def _c1(grounds: Grounds, word: str) -> Estimate:
         return _mean(grounds, mean_over(curve, zones.late) - mean_over(curve, zones.early))
     own = _own_handover(grounds)
     if word == "width":
-        return median(widths(own), grounds.units)
-    at = middles(own)
+        return median(_of_depth(grounds, widths(own)), grounds.units)
+    at = _of_depth(grounds, middles(own))
     return _mean(grounds, np.abs(at - np.nanmedian(at)))
 
 
-def _own_handover(grounds: Grounds) -> Float[Array, "pair depth"]:
-    """Each pair's own, in transferred logit difference, where control passes in these pairs."""
+def _of_depth(grounds: Grounds, fraction: Float[Array, " pair"]) -> Float[Array, " pair"]:
+    """Fractions of the way to depth L - 1 as fractions of the way to depth L."""
     assert grounds.patch is not None
-    mean = np.nanmean(handover_curve(grounds), axis=0)
+    n_layers = grounds.patch.n_layers
+    return fraction * (n_layers - 1) / n_layers
+
+
+def _own_handover(grounds: Grounds) -> Float[Array, "pair before"]:
+    """Each pair's own up to depth L - 1, in transferred logit difference, where control passes in
+    these pairs."""
+    assert grounds.patch is not None
+    mean = np.nanmean(before_last(handover_curve(grounds)), axis=0)
     if abs(mean[-1] - mean[0]) < LEAST_HANDOVER:
-        raise Nothing("control does not pass from one position to the other in these pairs")
-    return handover(grounds.patch, "transferred")
+        raise Nothing(
+            "control does not pass from one position to the other before the last depth in these "
+            "pairs"
+        )
+    return before_last(handover(grounds.patch, "transferred"))
 
 
 def _c2(grounds: Grounds, word: str) -> Estimate:
@@ -112,6 +131,12 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
         for name in ("input", "prediction")
     )
     if word == "crossing":
+        crossing = find_steering_crossing(steering, scope="local", n_resamples=100)
+        if crossing is not None and crossing.verdict == "gap":
+            raise Nothing(
+                f"the curves change places across a gap: {crossing.reason}, so that steering does "
+                f"not pass from one position to the other"
+            )
         leads = np.stack([early_in - early_out, late_out - late_in], axis=1)
         return estimate(leads, grounds.units, lambda mean: float(mean.min()))
     if word == "input works early":
@@ -130,7 +155,7 @@ def _c3(grounds: Grounds, word: str) -> Estimate:
         if word == "dimensionality"
         else getattr(grounds.geometry, word)
     )
-    return _mean(grounds, change_width(curves) - handed)
+    return _mean(grounds, _of_depth(grounds, change_width(before_last(curves)) - handed))
 
 
 def _c4(grounds: Grounds, word: str) -> Number:

@@ -59,6 +59,33 @@ class Statement:
         return claim_of(self.key)
 
 
+def _norm_swap(key: str) -> Statement:
+    """That the norm decides nothing: of C5, and again of C6, whose norm tells something else."""
+    return Statement(
+        key=key,
+        says="after the crossing the norm swap transfers no more than 0.1 of the logit "
+        "difference in either direction",
+        unit="transferred fraction",
+        expect="equivalent",
+        threshold=0.1,
+        origin="variant",
+    )
+
+
+def _norm_scaled(key: str) -> Statement:
+    """The same by norms halved and doubled."""
+    return Statement(
+        key=key,
+        says="after the crossing, halving or doubling the norm changes the model's first choice "
+        "in fewer than 0.1 of the pairs: the mean of both",
+        unit="share of pairs",
+        expect="less",
+        threshold=0.1,
+        origin="ours",
+        bounds=(0.0, 1.0),
+    )
+
+
 TITLES = {
     "C1": "sharp causal transition",
     "C2": "input control, then output control",
@@ -217,25 +244,8 @@ STATEMENTS = (
         threshold=0.2,
         origin="ours",
     ),
-    Statement(
-        key="C5 norm does nothing",
-        says="after the crossing the norm swap transfers no more than 0.1 of the logit "
-        "difference in either direction",
-        unit="transferred fraction",
-        expect="equivalent",
-        threshold=0.1,
-        origin="variant",
-    ),
-    Statement(
-        key="C5 norm halved or doubled",
-        says="after the crossing, halving or doubling the norm changes the model's first choice "
-        "in fewer than 0.1 of the pairs: the mean of both",
-        unit="share of pairs",
-        expect="less",
-        threshold=0.1,
-        origin="ours",
-        bounds=(0.0, 1.0),
-    ),
+    _norm_swap("C5 norm does nothing"),
+    _norm_scaled("C5 norm halved or doubled"),
     Statement(
         key="C5 selective",
         says="after the crossing, the rotation that leads one answer's state to another's changes "
@@ -265,25 +275,8 @@ STATEMENTS = (
         threshold=0.05,
         origin="ours",
     ),
-    Statement(
-        key="C6 norm decides nothing",
-        says="after the crossing the norm swap transfers no more than 0.1 of the logit "
-        "difference in either direction",
-        unit="transferred fraction",
-        expect="equivalent",
-        threshold=0.1,
-        origin="variant",
-    ),
-    Statement(
-        key="C6 halved or doubled",
-        says="after the crossing, halving or doubling the norm changes the model's first choice "
-        "in fewer than 0.1 of the pairs: the mean of both",
-        unit="share of pairs",
-        expect="less",
-        threshold=0.1,
-        origin="ours",
-        bounds=(0.0, 1.0),
-    ),
+    _norm_swap("C6 norm decides nothing"),
+    _norm_scaled("C6 halved or doubled"),
     Statement(
         key="C7 no single depth",
         says="the best single block's attention at the prediction position falls short of all "

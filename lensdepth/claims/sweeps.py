@@ -20,7 +20,7 @@ from lensdepth.steering.labels import steered
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.choices import Scope
-from lensdepth.sweep.roles import POSITION_NAMES
+from lensdepth.sweep.roles import POSITION_NAMES, PositionName
 from lensdepth.tasks.task import Task
 
 SweepProfile = AblationProfile | PatchProfile | SteeringProfile
@@ -151,5 +151,6 @@ def by_pair(
     if len(values) == len(task) or not isinstance(profile, SteeringProfile):
         return values
     every = np.full((len(task), *values.shape[1:]), np.nan)
-    every[steered(task, profile.positions).numpy()] = values
+    names: list[PositionName] = [name for name in POSITION_NAMES if name in profile.positions]
+    every[steered(task, names).numpy()] = values
     return every

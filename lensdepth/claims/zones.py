@@ -107,9 +107,9 @@ def _cross(
             f"there are {len(at_input)} pairs without a prompt in common with others to choose "
             f"depths on, and {FEWEST} are needed; give more different prompts"
         )
-    found = find_crossing(
-        torch.from_numpy(at_input), torch.from_numpy(at_prediction), n_resamples=100
-    )
+    # At depth L the last token decides by construction.
+    curves = (torch.from_numpy(x[:, :-1]) for x in (at_input, at_prediction))
+    found = find_crossing(*curves, n_resamples=100)
     return found.depth if found.verdict == "crossing" else float("nan")
 
 

@@ -41,6 +41,7 @@ ORDER = (
     "claims",
     "check",
     "models",
+    "fetch",
     "tasks",
 )
 """Commands as the help lists them."""

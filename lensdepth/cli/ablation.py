@@ -9,14 +9,8 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, ModeOption, app, examples, is_index
 from lensdepth.cli.console import quiet
-from lensdepth.cli.options import (
-    ModelOptions,
-    OutputOptions,
-    TaskOptions,
-    check_out,
-    check_task,
-    spread,
-)
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
 
 if TYPE_CHECKING:
     from lensdepth.model import DepthModel

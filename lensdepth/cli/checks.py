@@ -9,10 +9,10 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import one_line, quiet, working
+from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
     DebugOption,
     JsonOption,
-    ModelOptions,
     TaskOptions,
     check_task,
     spread,
@@ -121,12 +121,12 @@ def _parts(found: "Readiness") -> "Parts":
 
     by_wording = [
         (
-            str(row.template),
-            str(row.pairs),
-            _of(row.right, row.pairs),
-            _of(row.preferred, row.pairs),
+            str(row["template"]),
+            str(row["pairs"]),
+            _of(row["right"], row["pairs"]),
+            _of(row["preferred"], row["pairs"]),
         )
-        for row in found.to_frame().itertuples()
+        for row in found.to_frame().to_dict("records")
     ]
     judged = [
         (claim, TITLES[claim], "yes" if claim in found.judged else "no: see below")

@@ -8,8 +8,8 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, ModeOption, app, check_positions, examples, is_index
 from lensdepth.cli.console import quiet
+from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
-    ModelOptions,
     OutputOptions,
     TaskOptions,
     check_out,
@@ -72,6 +72,7 @@ def attribute(
         if prompt is None:
             check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
+        prompt = session.as_given(prompt, task, depth_model)
         from lensdepth.analyses import analysis
         from lensdepth.circuit import attribute_logits
 

@@ -9,14 +9,8 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import note, quiet
-from lensdepth.cli.options import (
-    ModelOptions,
-    OutputOptions,
-    TaskOptions,
-    check_out,
-    check_task,
-    spread,
-)
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
 
 if TYPE_CHECKING:
     from lensdepth.claims import Hypothesis
@@ -136,7 +130,9 @@ def _check_before_loading(
         labels = session.read_labels(task)
         if labels is not None:
             check_labels(hypotheses, {name: labels[name].astype(str) for name in labels.columns})
-        n_layers = read_n_layers(model.model, trust_remote_code=model.trust_remote_code)
+        n_layers = read_n_layers(
+            model.model, trust_remote_code=model.trust_remote_code, **model.where
+        )
         if n_layers is not None:
             check_hypothesis_depths(hypotheses, n_layers)
 

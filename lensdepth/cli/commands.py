@@ -9,12 +9,12 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
+from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
     OUTPUT,
     DebugOption,
     ForceOption,
     JsonOption,
-    ModelOptions,
     OutputOptions,
     TaskOptions,
     check_out,
@@ -152,6 +152,7 @@ def lens(
         if prompt is None:
             check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
+        prompt = session.as_given(prompt, task, depth_model)
         from lensdepth.analyses import analysis
         from lensdepth.lens import logit_lens
         from lensdepth.transition import find_transition

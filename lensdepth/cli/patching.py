@@ -8,14 +8,8 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, ModeOption, app, check_positions, examples, is_index
 from lensdepth.cli.console import note, quiet
-from lensdepth.cli.options import (
-    ModelOptions,
-    OutputOptions,
-    TaskOptions,
-    check_out,
-    check_task,
-    spread,
-)
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
 from lensdepth.outside import shown
 from lensdepth.telling.names import METRICS, STREAMS
 
@@ -174,13 +168,15 @@ def patch(
                 find_crossing(curves, seed=task.seed),
                 mode=options.mode,
                 seed=task.seed,
+                **model.bounds,
             )
         told = analysis("patch")
         summary = told.summary(profile, crossing, curves=curves)
 
     def show() -> None:
         from lensdepth.cli import tables
-        from lensdepth.patching.told import efficacy_curves
+        from lensdepth.cli.patch_tables import patch_map
+        from lensdepth.patching.told import efficacy_curves, fraction_curves
         from lensdepth.telling.names import stream_name
         from lensdepth.telling.numbers import number
         from lensdepth.transition.told import patching_verdict
@@ -192,9 +188,11 @@ def patch(
             depth_model,
             pairs,
         )
-        parts = tables.patch_map(profile)
+        parts = patch_map(profile)
         if as_curves:
             parts = tables.curve_tables(efficacy_curves(profile), profile.n_layers)
+            made_of = fraction_curves(profile)
+            parts += ["", *tables.curve_tables(made_of, profile.n_layers, bands=[""])]
         said = []
         if crossing is not None:
             said = [patching_verdict(crossing, profile.n_layers)]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli.console import hush_transformers, note, working
-from lensdepth.cli.options import ModelOptions, OutputOptions, TaskOptions
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import OutputOptions, TaskOptions
 from lensdepth.outside import visible
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def open_model(options: ModelOptions, *, debug: bool) -> "DepthModel":
             dtype=options.dtype,
             trust_remote_code=options.trust_remote_code,
             double_bos=not options.single_bos,
+            **options.where,
         )
     suit_threads(model)
     return model
@@ -71,6 +73,8 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
         "on_multi_token": options.on_multi_token,
         "joining": options.joining,
         "units": options.units or None,
+        "chat": options.chat,
+        "system": options.system,
     }
     source = Path(options.prompts) if options.prompts is not None else options.source
     if options.keep is not None:
@@ -79,6 +83,17 @@ def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task"
     if keep == "correct" and task.has_pairs:
         return load_task(source, model, keep="correct", **settings)
     return task
+
+
+def as_given(prompt: str | None, options: TaskOptions, model: "DepthModel") -> str | None:
+    """A PROMPT as it is measured: in the model's chat template, where that is asked for."""
+    if options.system is not None and not options.chat:
+        raise ValueError("--system goes with --chat.")
+    if prompt is None or not options.chat:
+        return prompt
+    from lensdepth.chat import as_chat
+
+    return as_chat(prompt, model, system=options.system)
 
 
 def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
@@ -122,7 +137,8 @@ def title(what: str, model: "DepthModel", on: "Task | str") -> "Text":
 
     on = on if isinstance(on, str) else drawn(on)
     info = model.info
-    named = f"{what} of {visible(info.name)}, {info.n_layers} layers ({info.backend})"
+    packed = f", unpacked from {info.quantization.partition(' ')[0]}" * bool(info.quantization)
+    named = f"{what} of {visible(info.name)}, {info.n_layers} layers ({info.backend}{packed})"
     return Text.assemble((named, "bold"), f": {visible(on)}")
 
 

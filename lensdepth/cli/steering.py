@@ -8,14 +8,8 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, ModeOption, app, examples
 from lensdepth.cli.console import quiet
-from lensdepth.cli.options import (
-    ModelOptions,
-    OutputOptions,
-    TaskOptions,
-    check_out,
-    check_task,
-    spread,
-)
+from lensdepth.cli.model_options import ModelOptions
+from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +101,7 @@ def steer(
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(task, depth_model, keep="correct")
         from lensdepth.analyses import analysis
+        from lensdepth.gap import find_holder
         from lensdepth.steering import steering_sweep
         from lensdepth.transition import find_steering_crossing
 
@@ -126,16 +121,24 @@ def steer(
         crossing, sustained = (
             find_steering_crossing(profile, scope=scope, seed=task.seed) for scope in profile.scopes
         )
+        if crossing is not None:
+            crossing = find_holder(
+                depth_model, pairs, crossing, mode=options.mode, seed=task.seed, **model.bounds
+            )
         told = analysis("steer")
         summary = told.summary(profile, crossing, sustained)
 
     def show() -> None:
         from lensdepth.cli import tables
+        from lensdepth.steering.told import efficacy_curves, fraction_curves
 
         title = session.title(f"Efficacy of steering ({options.mode})", depth_model, pairs)
-        curves = told.curves(profile)
+        curves = efficacy_curves(profile, profile.edits)
         whole = [curve.key for curve in curves if curve.key.endswith("_full")]
         parts = tables.curve_tables(curves, profile.n_layers, bands=whole)
+        made_of = fraction_curves(profile)
+        if made_of:  # so many columns have room for their means alone
+            parts += ["", *tables.curve_tables(made_of, profile.n_layers, bands=[""])]
         tables.show(title, *parts, "", *told.sentences(profile, crossing, sustained))
 
     def figure() -> Any:

@@ -15,18 +15,16 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from lensdepth.cli.inventory import CHECKED
 from lensdepth.outside import visible
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import fraction
-from lensdepth.telling.names import has_blocks, part_names, position_name
+from lensdepth.telling.names import part_names
 from lensdepth.telling.numbers import UNKNOWN, Interval, number, percent
 from lensdepth.telling.tokens import signed
 
 if TYPE_CHECKING:
     from lensdepth.circuit import AttributionProfile, CircuitResult
     from lensdepth.lens import LensProfile
-    from lensdepth.patching import PatchProfile
     from lensdepth.report import Report
 
 PIPE_WIDTH = 200
@@ -201,39 +199,6 @@ def first_choice(profile: "LensProfile") -> str:
     return f"The model predicts {token} ({percent(prob)}), the lens's first choice {where}."
 
 
-MOST_COLUMNS = 12
-"""Positions or heads that are shown side by side; of more, the largest effects are listed."""
-
-
-def patch_map(profile: "PatchProfile") -> Parts:
-    """Mean effect by depth and position (or head), or the largest effects where that is wide."""
-    frame, unknown = profile.mean_frame(), float("nan")
-    floor = profile.outcome.floor_of(profile.metric)
-    by = "layer" if has_blocks(profile.stream) else "depth"
-    if not profile.heads and len(profile.positions) <= MOST_COLUMNS:
-        mean = profile.effects.nanmean(0)
-        columns = {
-            f"{token_cell(label)}\n{name}" if label != name else position_name(name): [
-                str(Interval(value=x, low=unknown, high=unknown, floor=floor))
-                for x in mean[:, i].tolist()
-            ]
-            for i, (name, label) in enumerate(zip(profile.positions, profile.labels, strict=True))
-        }
-        depths = (profile.depths + has_blocks(profile.stream)).tolist()
-        return depth_tables(depths, profile.n_layers, columns)
-    table = Table(box=None, pad_edge=False)
-    names = [by, "position", "token", *(["head"] if profile.heads else []), "mean effect"]
-    for name in names:
-        table.add_column(Text(name), justify="right", no_wrap=True)
-    largest = frame.reindex(frame.effect.abs().sort_values(ascending=False).index)
-    for row in largest.head(MOST_COLUMNS).to_dict("records"):
-        cells = [str(row[by]), row["position"], token_cell(row["token"])]
-        cells += [str(row["head"])] if profile.heads else []
-        table.add_row(*cells, with_interval(_of(row, "effect", floor)))
-    shown = min(MOST_COLUMNS, len(frame))
-    return [table, "", f"The {shown} largest of {len(frame)} mean effects; --out writes all."]
-
-
 def attribution_table(profile: "AttributionProfile", most: int) -> Parts:
     """The largest parts of an answer's logit, and what all of them add up to."""
     from lensdepth.analyses import analysis
@@ -246,11 +211,13 @@ def attribution_table(profile: "AttributionProfile", most: int) -> Parts:
     whole = float(profile.logit_diff.mean())
     for row in frame.head(most).to_dict("records"):
         share = percent(row["value"] / whole) if abs(whole) > 1e-6 else UNKNOWN
-        table.add_row(Text(row["component"]), with_interval(_of(row, "value")), share)
+        table.add_row(
+            Text(row["component"]), with_interval(of_row(row, "value", profile.floor)), share
+        )
     return [table, "", *analysis("attribution").sentences(profile, shown=most)]
 
 
-def _of(row: Mapping[Any, Any], name: str, floor: float = 0.0) -> Interval:
+def of_row(row: Mapping[Any, Any], name: str, floor: float = 0.0) -> Interval:
     """A row's number with its interval."""
     return Interval(value=row[name], low=row["low"], high=row["high"], floor=floor)
 
@@ -280,8 +247,7 @@ def circuit_table(result: "CircuitResult") -> Parts:
                         value=row[c],
                         low=unknown if c in parts else row[f"{c}_low"],
                         high=unknown if c in parts else row[f"{c}_high"],
-                        # The logit difference itself is a level, no effect.
-                        floor=0.0 if c == "logit_diff" else result.outcome.floor_of(c),
+                        floor=result.floor_of(c),
                     )
                 )
                 for c in heads
@@ -309,67 +275,3 @@ def report_table(report: "Report") -> Table:
         ("finding", "value", "detail"),
         [(number.label, number.value, number.detail) for number in numbers],
     )
-
-
-def model_list(
-    bundled: Sequence[dict[str, Any]], supported: dict[str, list[str]], versions: dict[str, str]
-) -> Parts:
-    """Bundled models, checked architectures, and how to name any other model."""
-    names = {value: key for key, value in CHECKED.items()}
-    models = plain_table(
-        ("model", "layers", "parameters", "file", "what it is"),
-        [
-            (
-                row["name"],
-                str(row["n_layers"]),
-                f"{row['n_parameters'] / 1e6:.2f} M",
-                f"{row['bytes'] / 1e6:.1f} MB",
-                row["about"],
-            )
-            for row in bundled
-        ],
-    )
-    kinds = plain_table(
-        ("architecture", "hooked", "bridge"),
-        [
-            (
-                names[kind],
-                "yes" if kind in supported["hooked"] else "no",
-                "yes" if kind in supported["bridge"] else "no",
-            )
-            for kind in CHECKED.values()
-        ],
-    )
-    return [
-        Text("Bundled models", "bold"),
-        models,
-        "",
-        Text(
-            "Architectures that our tests compare with Hugging Face, on TransformerLens "
-            f"{versions['transformer-lens']}",
-            "bold",
-        ),
-        kinds,
-        "",
-        f"TransformerLens's bridge names {len(supported['bridge_unchecked'])} more (--json lists "
-        "them). Every model is compared with Hugging Face on a short probe when it is loaded, and "
-        "refused where they differ.",
-        "",
-        "Any other model: --model FOLDER (Hugging Face format) or --model OWNER/NAME (the hub).",
-    ]
-
-
-def task_list(tasks: Sequence[dict[str, Any]]) -> Parts:
-    """Built-in tasks with an example and their wordings."""
-    return [
-        plain_table(
-            ("task", "example", "templates"),
-            [
-                (row["name"], row["description"], ", ".join(row["templates"]) or "–")
-                for row in tasks
-            ],
-        ),
-        "",
-        "Your own prompts: --prompts FILE (.jsonl, .csv, .parquet) with the columns clean, "
-        "corrupted, target, foil, or prompt alone.",
-    ]

@@ -143,12 +143,14 @@ def _sweep(screen: Screen) -> tuple[Card, ...]:
 
 
 def crossing_of(screen: Screen) -> Question | None:
-    """Where the curves of a sweep cross, if it has such curves."""
+    """Where the curves of a sweep cross, or who holds control between, if it has such curves."""
     if screen.view != "sweep" or screen.on != "task" or screen.sweep == "ablate":
         return None
     if screen.sweep == "patch" and screen.stream != "resid_pre":
         return None
-    return ask("crossing", "find_crossing", _sweep(screen)[0].question)
+    curves = _sweep(screen)[0].question
+    model, pairs = curves.arguments
+    return ask("held", "find_holder", model, pairs, ask("crossing", "find_crossing", curves))
 
 
 def _circuit(screen: Screen) -> tuple[Card, ...]:

@@ -29,6 +29,7 @@ from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, parse
 from lensdepth.outside import EXPECTED
+from lensdepth.sweep.told import column_floors
 
 Json = dict[str, Any]
 PARTS = ("figure", "message", "numbers", "hidden", "part_hidden", "title")
@@ -90,7 +91,7 @@ def fill(card: Card, screen: Screen, shelf: Shelf) -> Filled:
             return Filled(
                 figure=as_json(figure, click_of(card, found.value)),
                 message=[*notices(found.notes), *_said(card, found.value)],
-                numbers=numbers(table_of(card, found.value)),
+                numbers=numbers(table_of(card, found.value), column_floors(found.value)),
                 title=card.title,
             )
 

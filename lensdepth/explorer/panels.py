@@ -6,11 +6,12 @@ figures are drawn.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dash import html
 
+from lensdepth.edits import CONTROL
 from lensdepth.explorer.cards import Card
 from lensdepth.explorer.notes import SCOPES
 from lensdepth.explorer.state import Screen
@@ -21,7 +22,7 @@ from lensdepth.plotting import Zone, add_zone
 from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import between
 from lensdepth.telling.names import edit_name, has_blocks
-from lensdepth.telling.numbers import UNKNOWN, change, counted, number
+from lensdepth.telling.numbers import UNKNOWN, below, change, counted, number
 from lensdepth.telling.tokens import signed
 from lensdepth.transition import Crossing, Transition
 
@@ -113,28 +114,33 @@ def with_site(figure: "Figure", screen: Screen) -> None:
     )
 
 
-def numbers(frame: "pd.DataFrame") -> dict[str, Any]:
+def numbers(frame: "pd.DataFrame", floors: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The first rows of a table as texts, which the page's script sets out.
 
-    Cells are no components: Dash tells every component of every change, and with some thousands
-    of them a click took seconds.
+    What is smaller than the floor of its column, if that has one, is written as below it. Cells
+    are no components: Dash tells every component of every change, and with some thousands of them
+    a click took seconds.
     """
     more = len(frame) - MOST_ROWS
+    sizes = [(floors or {}).get(str(name), 0.0) for name in frame.columns]
     return {
         "head": [str(name) for name in frame.columns],
         "rows": [
-            [_cell(value) for value in row] for row in frame.head(MOST_ROWS).itertuples(index=False)
+            [_cell(value, floor) for value, floor in zip(row, sizes, strict=True)]
+            for row in frame.head(MOST_ROWS).itertuples(index=False)
         ],
         "note": f"and {more:,} more rows; the downloads have them all." if more > 0 else "",
     }
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, floor: float) -> str:
     if isinstance(value, str):
         return signed(value)
     if value is None:
         return UNKNOWN
-    return number(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return below(floor) if 0 < abs(value) < floor else number(value)
+    return str(value)
 
 
 def message(text: str, *, kind: str = "error") -> html.Div:
@@ -159,13 +165,13 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
     span = str(depths[0]) if len(depths) == 1 else f"{depths[0]}–{depths[-1]}"
     what = "block" if has_blocks(found.stream) else "depth"
     rows: dict[Any, Any] = frame.to_dict("index")
-    row, base, control = rows[scope], rows["base"], rows.get(f"{scope} control")
+    row, base, control = rows[scope], rows["base"], rows.get(f"{scope}{CONTROL}")
     facts = [
-        ("Transferred fraction", "transferred", number, "", "0 base, 1 source"),
-        ("Target gain", "target_gain", number, "", "of it: source's answer up"),
-        ("Foil loss", "foil_loss", number, "", "of it: base's answer down"),
-        ("Change of logit difference", "effect", change, " nats", "towards the source is +"),
-        ("KL(base ‖ edited)", "kl", number, " nats", "how much of the base prediction is gone"),
+        ("Transferred fraction", "transferred", "", "0 base, 1 source"),
+        ("Target gain", "target_gain", "", "of it: source's answer up"),
+        ("Foil loss", "foil_loss", "", "of it: base's answer down"),
+        ("Change of logit difference", "effect", " nats", "towards the source is +"),
+        ("KL(base ‖ edited)", "kl", " nats", "how much of the base prediction is gone"),
     ]
     return html.Div(
         className=f"scope scope-{scope}{' focused' if focused else ''}",
@@ -183,15 +189,15 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
                 html.Div([
                     html.Dt([label, html.Span(note, className="unit")]),
                     html.Dd([
-                        html.Strong(_with_unit(write(row[column]), unit)),
+                        html.Strong(_effect(found, scope, column, unit)),
                         html.Span(
                             "" if control is None
-                            else f"{RANDOM} {_with_unit(write(control[column]), unit)}",
+                            else f"{RANDOM} {_effect(found, scope + CONTROL, column, unit)}",
                             className="control",
                         ),
                     ]),
                 ])
-                for label, column, write, unit, note in facts
+                for label, column, unit, note in facts
             ]),
             *([html.P(
                 "This scope also sets the state that the answer is read from, so the answer "
@@ -206,7 +212,10 @@ def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused:
     )  # fmt: skip
 
 
-def _with_unit(text: str, unit: str) -> str:
+def _effect(found: Intervention, run: str, effect: str, unit: str) -> str:
+    """One effect of a run with its unit; a change of the logit difference with its sign."""
+    one = found.number(run, effect)
+    text = change(one.value) if effect == "effect" and not one.is_rounding else str(one)
     return text if text == UNKNOWN else text + unit
 
 
@@ -215,7 +224,8 @@ def outcome_of(found: Intervention, focus: str) -> str:
     row: dict[Any, Any] = found.to_frame().set_index("run").to_dict("index")[focus]
     said = f"{signed(str(row['top1']))} {number(row['p_top1'])}"
     if not math.isnan(row["transferred"]):
-        said += f", transferred {number(row['transferred'])}"
+        said += f", transferred {found.number(focus, 'transferred')}"
     if not math.isnan(row["target_gain"]):
-        said += f" (gain {number(row['target_gain'])}, loss {number(row['foil_loss'])})"
-    return f"{SCOPES[focus][0].lower()}: {said}, KL {number(row['kl'])} nats"
+        gain, loss = (found.number(focus, name) for name in ("target_gain", "foil_loss"))
+        said += f" (gain {gain}, loss {loss})"
+    return f"{SCOPES[focus][0].lower()}: {said}, KL {found.number(focus, 'kl')} nats"

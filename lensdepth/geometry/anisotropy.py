@@ -10,6 +10,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import polar
+from lensdepth.geometry.halves import Halves
 
 LARGEST = 3
 """The share of the mean cosine is that of so many coordinates."""
@@ -20,7 +21,7 @@ def measure_anisotropy(
     x: Float[Tensor, "sample d_model"],
     mean: Float[Tensor, " d_model"],
     variance: Float[Tensor, " d_model"],
-    halves: Int[Array, "resample half"],
+    halves: Halves | Int[Array, "resample half"],
 ) -> dict[str, tuple[float, Float[Array, " resample"]]]:
     """Mean cosines and rogue dimensions of one depth: in all of the sample, and in its halves.
 
@@ -50,10 +51,13 @@ def measure_anisotropy(
     return {name: (float(values[0]), values[1:]) for name, values in found.items()}
 
 
-def _indicator(halves: Int[Array, "resample half"], n: int) -> Float[Array, "resample sample"]:
+def _indicator(
+    halves: Halves | Int[Array, "resample half"], n: int
+) -> Float[Array, "resample sample"]:
     """1 where a prompt is in the half."""
     members = np.zeros((len(halves), n))
-    np.put_along_axis(members, halves, 1.0, axis=1)
+    for row, half in zip(members, halves, strict=True):
+        row[half] = 1.0
     return members
 
 

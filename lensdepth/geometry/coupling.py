@@ -16,7 +16,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import stats
-from lensdepth.geometry.halves import half_interval
+from lensdepth.geometry.halves import Halves, half_interval
 from lensdepth.geometry.pairs import (
     pair_index,
     pairs_of,
@@ -87,7 +87,7 @@ class PairTable:
 def couple(
     states: Float[Tensor, "depth sample d_model"],
     targets: Mapping[str, Float[Array, "sample sample"]],
-    halves: Int[Array, "resample half"],
+    halves: Halves | Int[Array, "resample half"],
     *,
     n_permutations: int,
     seed: int,
@@ -111,7 +111,7 @@ def couple(
     table = PairTable(distances, np.stack(list(targets.values())))
     value = table.all_pairs()
     drawn = np.array([table.among(half) for half in halves]).reshape(-1, *value.shape)
-    low, high = half_interval(value, drawn)
+    low, high = half_interval(value, drawn, halves if isinstance(halves, Halves) else None)
     rng = np.random.default_rng(seed)
     null = np.array(
         [table.permuted(rng.permutation(states.shape[1])) for _ in range(n_permutations)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.arguments import checked
+from lensdepth.geometry.halves import Halves
 
 
 def centred_cloud(states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, "prompt d_model"]:
@@ -58,7 +59,7 @@ def two_nn(states: Float[Tensor, "prompt d_model"]) -> float:
 
 
 def measure_dimension(
-    states: Float[Tensor, "sample d_model"], halves: Int[Array, "resample half"]
+    states: Float[Tensor, "sample d_model"], halves: Halves | Int[Array, "resample half"]
 ) -> dict[str, tuple[float, Float[Array, " resample"]]]:
     """All three at one depth: in all of the sample, and in its halves."""
     cloud = centred_cloud(states)

@@ -12,7 +12,7 @@ from lensdepth.geometry.anisotropy import measure_anisotropy
 from lensdepth.geometry.context import context_distances
 from lensdepth.geometry.coupling import couple, coupling_names
 from lensdepth.geometry.dimension import measure_dimension
-from lensdepth.geometry.halves import draw_halves, half_interval
+from lensdepth.geometry.halves import Halves, half_interval, halve_units
 from lensdepth.geometry.pairs import distribution_distances, state_distances, upper
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_prompts
@@ -60,7 +60,8 @@ def geometry_profile(
         positions: "last", or one index per prompt.
         include_first: allow position 0, the attention sink, and let it into the curvature.
         sample: most prompts between which pairs are measured; memory and time grow with its square.
-        n_resamples: halves of the sample (resamples, for Procrustes) behind each interval.
+        n_resamples: halves of the sample behind each interval, by each grouping of its units
+            (resamples, for Procrustes).
         n_permutations: of the Mantel tests. None takes 400, or 40 for each depth and context where
             that is more: a p-value cannot fall below 1 / (1 + n_permutations), and Holm's
             correction multiplies it by the number of tests.
@@ -94,7 +95,9 @@ def geometry_profile(
     else:
         _check_reading(reading, model, texts, torch.equal(position, batch.last), include_first)
         reading = reading.of(chosen)
-    halves = draw_halves(len(chosen), n_resamples, seed)
+    origin = origin_of(known, texts)
+    units = take(origin["units"], chosen.numpy())
+    halves = halve_units(units, len(chosen), n_resamples, seed)
     predicted = distribution_distances(reading.log_probs)
     targets = predicted | contexts
     measured = _measure_clouds(reading, halves)
@@ -104,8 +107,6 @@ def geometry_profile(
             at = j, i
             measured[name] = coupling.value[at], coupling.low[at], coupling.high[at], coupling.p[at]
     stacked = torch.tensor(np.array(list(measured.values())), dtype=torch.float32)
-    origin = origin_of(known, texts)
-    units = origin["units"]
     return GeometryProfile(
         provenance=make_provenance(
             "geometry_profile",
@@ -131,7 +132,7 @@ def geometry_profile(
         low=stacked[:, 1],
         high=stacked[:, 2],
         p=stacked[:, 3],
-        **_maps(reading.states, halves, take(units, chosen.numpy()), n_resamples, seed),
+        **_maps(reading.states, halves, units, n_resamples, seed),
         **_draw_pairs(reading.states, predicted["js"], seed),
     )
 
@@ -198,7 +199,7 @@ def _check_reading(
         )
 
 
-def _measure_clouds(reading: Reading, halves: Int[Array, "resample half"]) -> dict[str, Bounds]:
+def _measure_clouds(reading: Reading, halves: Halves) -> dict[str, Bounds]:
     """How the cloud of each depth lies: value, interval, and no p."""
     by_depth = [
         measure_anisotropy(x, mean, variance, halves) | measure_dimension(x, halves)
@@ -208,14 +209,14 @@ def _measure_clouds(reading: Reading, halves: Int[Array, "resample half"]) -> di
     for name in by_depth[0]:
         value = np.array([found[name][0] for found in by_depth])
         drawn = np.stack([found[name][1] for found in by_depth], axis=1)
-        low, high = half_interval(value, drawn)
+        low, high = half_interval(value, drawn, halves)
         measured[name] = value, low, high, np.full(len(value), np.nan)
     return measured
 
 
 def _maps(
     states: Float[Tensor, "depth sample d_model"],
-    halves: Int[Array, "resample half"],
+    halves: Halves,
     units: Units,
     n_resamples: int,
     seed: int,

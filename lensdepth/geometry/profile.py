@@ -26,7 +26,7 @@ PER_PROMPT = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measure:
-    """One measure by depth, with its 95 % interval over prompts."""
+    """One measure by depth, with its 95 % interval over units."""
 
     value: Float[Tensor, " depth"]
     low: Float[Tensor, " depth"]
@@ -39,7 +39,7 @@ class Measure:
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GeometryProfile(Result):
-    """Geometry at one position of each prompt; intervals are over prompts.
+    """Geometry at one position of each prompt; intervals are over units.
 
     `of(measure)` gives any measure by depth. Those of the cloud, taken on a sample of prompts:
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.geometry.dimension import centred_cloud
-from lensdepth.geometry.halves import half_interval
+from lensdepth.geometry.halves import Halves, half_interval
 from lensdepth.geometry.pairs import u_centred, unit
 from lensdepth.units import Units
 
@@ -21,7 +21,7 @@ Map = Float[Array, "depth depth"]
 
 
 def linear_cka(
-    x: Float[Tensor, "depth sample d_model"], halves: Int[Array, "resample half"]
+    x: Float[Tensor, "depth sample d_model"], halves: Halves | Int[Array, "resample half"]
 ) -> tuple[Map, Map, Map]:
     """Centred kernel alignment of every two depths, (value, low, high).
 
@@ -41,7 +41,7 @@ def linear_cka(
 
     value = among(np.arange(x.shape[1]))
     drawn = np.array([among(half) for half in halves]).reshape(-1, *value.shape)
-    low, high = half_interval(value, drawn)
+    low, high = half_interval(value, drawn, halves if isinstance(halves, Halves) else None)
     return value, low, high
 
 

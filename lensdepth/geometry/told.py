@@ -69,34 +69,48 @@ def summary(profile: "GeometryProfile") -> Json:
 
 def sentences(profile: "GeometryProfile") -> list[str]:
     """Coupling to the prediction and to contexts, then norm, turn, rank and change of the cloud."""
-    n_layers = profile.n_layers
+    n_layers, units = profile.n_layers, profile.provenance.units
+    # Neither depth L, whose state is the one that is read, nor the block that leads there.
+    last = before_last(range(n_layers + 1), n_layers)[-1]
     said = [coupling_verdict(profile), *_held(profile), *_context(profile)]
-    norm = [estimate(profile.norm[d], units=profile.provenance.units) for d in (0, n_layers)]
-    verb = "grows" if norm[1].value > norm[0].value else "shrinks"
-    turn = int(profile.step_angle.nanmean(1).nan_to_num(-1).argmax())
-    angle = estimate(profile.step_angle[turn].rad2deg(), units=profile.provenance.units)
-    said.append(
-        f"The norm {verb} from {norm[0]} at the embedding to {norm[1]} at depth {n_layers}. "
-        f"Block {turn} turns the state most, by {angle} degrees."
-    )
-    rank = profile.effective_rank
+    norm = [estimate(profile.norm[d], units=units) for d in (0, last)]
+    text = f"Before the last block, the norm {_way(*norm)} at depth {last}."
+    if last:
+        turn = int(profile.step_angle[:last].nanmean(1).nan_to_num(-1).argmax())
+        angle = estimate(profile.step_angle[turn].rad2deg(), units=units)
+        text += f" Block {turn} turns the state most of those, by {angle} degrees."
+    said.append(text)
+    rank = profile.effective_rank[: last + 1]
     if not rank.isnan().all():
-        most = int(rank[:n_layers].nan_to_num(-1).argmax())
-        end = value_at(profile, "effective_rank", n_layers)
+        most = int(rank.nan_to_num(-1).argmax())
         said.append(
             f"The states of different prompts spread over most dimensions at "
             f"{at_depth(most, n_layers)}, with an effective rank of "
-            f"{value_at(profile, 'effective_rank', most)}" + f"; at the end it is {end}."
+            f"{value_at(profile, 'effective_rank', most)}"
+            + (
+                f"; at depth {last} it is {value_at(profile, 'effective_rank', last)}."
+                if most != last
+                else "."
+            )
         )
     said += _flat(profile)
-    step = profile.of("cka").value
+    step = profile.of("cka").value[: last + 1]
     if not step.isnan().all():
         least = int(step.nan_to_num(2).argmin())
         said.append(
-            f"Block {least - 1} changes most how the states of different prompts lie to one "
-            f"another: linear CKA {value_at(profile, 'cka', least)} between before and after."
+            f"Block {least - 1} changes most, the last left aside, how the states of different "
+            f"prompts lie to one another: linear CKA {value_at(profile, 'cka', least)} between "
+            f"before and after."
         )
     return said
+
+
+def _way(first: Interval, last: Interval) -> str:
+    """From one mean norm to another, which is said to differ where their intervals do."""
+    if first.known and last.known and first.low <= last.high and last.low <= first.high:
+        return f"is {first} at the embedding and {last}"
+    verb = "grows" if last.value > first.value else "shrinks"
+    return f"{verb} from {first} at the embedding to {last}"
 
 
 def _flat(profile: "GeometryProfile") -> list[str]:
@@ -121,10 +135,10 @@ def coupling_verdict(profile: "GeometryProfile") -> str:
     peak = peak_of(rho, profile.n_layers)
     p = holm_p(profile, "angle_js")[peak]
     where = at_depth(peak, profile.n_layers)
-    tested = int((~rho.isnan()).sum())
+    tested = len(_tested(rho, profile.n_layers))
     corrected = f"{p_value(p)} after Holm's correction over {counted(tested, 'depth')}"
     coupling = value_at(profile, "angle_js", peak)
-    if p >= 0.05:
+    if not beyond_chance(p, coupling):
         text = (
             f"At no depth do angles between states follow the differences between predictions "
             f"beyond chance, the last left aside; the strongest rank correlation is {coupling} at "
@@ -177,6 +191,10 @@ def _context(profile: "GeometryProfile") -> list[str]:
     corrected = torch.ones_like(p)
     corrected[defined] = torch.from_numpy(stats.holm(p[defined].numpy()))
     chance = (corrected >= 0.05) | ~defined
+    for row, name in enumerate(profile.contexts):
+        for depth in range(rho.shape[1]):
+            found = value_at(profile, f"norm_{name}", depth)
+            chance[row, depth] |= not beyond_chance(float(corrected[row, depth]), found)
     if chance.all():
         return [
             f"That differences of norm follow any of the prompts' labels "
@@ -195,11 +213,21 @@ def _context(profile: "GeometryProfile") -> list[str]:
     ]
 
 
+def beyond_chance(p: float, found: Interval) -> bool:
+    """Whether a correlation is told as one: permutations of prompts say so, and the interval over
+    units, which knows that prompts of one word go together."""
+    return p < 0.05 and found.known and not found.low <= 0 <= found.high
+
+
 def peak_of(rho: Float[Tensor, " depth"], n_layers: int) -> int:
     """Where a correlation is strongest before depth L, whose states give the predictions by
     arithmetic; L itself where it is defined nowhere else."""
-    at = [i for i in before_last(range(len(rho)), n_layers) if not rho[i].isnan()]
-    return max(at, key=lambda i: float(rho[i].abs()), default=n_layers)
+    return max(_tested(rho, n_layers), key=lambda i: float(rho[i].abs()), default=n_layers)
+
+
+def _tested(rho: Float[Tensor, " depth"], n_layers: int) -> list[int]:
+    """Depths before L at which a correlation is defined."""
+    return [i for i in before_last(range(len(rho)), n_layers) if not rho[i].isnan()]
 
 
 def value_at(profile: "GeometryProfile", measure: str, depth: int) -> Interval:
@@ -210,10 +238,11 @@ def value_at(profile: "GeometryProfile", measure: str, depth: int) -> Interval:
 
 
 def holm_p(profile: "GeometryProfile", measure: str) -> list[float]:
-    """p-values by depth corrected over the depths where the correlation is defined; else 1."""
+    """p-values by depth corrected over the depths before L where the correlation is defined; else
+    1."""
     found = profile.of(measure)
-    defined = ~found.value.isnan()
+    tested = _tested(found.value, profile.n_layers)
     corrected = torch.ones_like(found.p, dtype=torch.float64)
-    if defined.any():
-        corrected[defined] = torch.from_numpy(stats.holm(found.p[defined].double().numpy()))
+    if tested:
+        corrected[tested] = torch.from_numpy(stats.holm(found.p[tested].double().numpy()))
     return corrected.tolist()

@@ -13,6 +13,7 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.edits import CONTROL, EDITS, NamedEdit, at_random, strong_edit, with_noise
 from lensdepth.hooks import SiteEdit
+from lensdepth.intervention.floor import measure_floor
 from lensdepth.intervention.places import map_positions
 from lensdepth.intervention.result import Intervention
 from lensdepth.model import DepthModel
@@ -147,7 +148,10 @@ def intervene(
         control = at_random(function)
         sets += [edits(of, control, noisy) for of in depths.values()]
         names, edited = [*names, *(name + CONTROL for name in names)], edited + edited
+    # What putting back the states of one depth changes is rounding.
+    sets.append(edits(next(iter(depths.values())), polar.self_swap, None))
     resid = _last_states(model, batch, [[], *sets], engine, max_memory)
+    resid, still = resid[:-1], resid[-1:]
     names, edited = ["base", *names], [[], *edited]
     if theirs is not None:
         resid = torch.cat([resid[:1], theirs[None], resid[1:]])
@@ -210,6 +214,7 @@ def intervene(
         if to_source is None
         else to_source,
         norm=polar.norm(resid),
+        floor=measure_floor(model, batch, model.readout(still[:, -1]), logits[:1], target, foil),
         vocabulary={
             str(token): model.token_text(token)
             for token in {*top, foil, *(() if target is None else (target,))}

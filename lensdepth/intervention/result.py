@@ -1,6 +1,6 @@
 """What one intervention did: distributions, effects, and where the later states went."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from lensdepth.edits import CONTROL
 from lensdepth.provenance import Provenance
 from lensdepth.storage import ModelResult
 from lensdepth.telling.depths import depth_columns
+from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,29 @@ class Intervention(ModelResult):
     """Norm of the last state."""
     vocabulary: dict[str, str]
     """Text of the tokens that are among the most likely of any run, or answers."""
+
+    floor: dict[str, float] = field(default_factory=dict)
+    """How far `logit_diff`, the answers' logits and `kl` move, by rounding, in runs that change
+    nothing: smaller effects are none. Empty in results of earlier versions."""
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """The size below which an effect is rounding, by its column in `to_frame`."""
+        way = float("nan")
+        if "source" in self.runs:
+            way = abs(float(self.logit_diffs[self.index("source")] - self.logit_diffs[0]))
+        parts = {"transferred": "logit_diff", "target_gain": "target_logit"}
+        parts |= {"foil_loss": "foil_logit"}
+        found = {"effect": self.floor.get("logit_diff", 0.0), "kl": self.floor.get("kl", 0.0)}
+        if way > 0:
+            found |= {name: self.floor.get(of, 0.0) / way for name, of in parts.items()}
+        return found
+
+    def number(self, run: str, effect: str) -> Interval:
+        """One of the effects of a run, one of `floors`, as it is shown."""
+        value = float(getattr(self, effect)[self.index(run)])
+        none = float("nan")
+        return Interval(value=value, low=none, high=none, floor=self.floors.get(effect, 0.0))
 
     @property
     def scopes(self) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ UNITS: dict[str, str] = {
 }
 SHADES = ((0.0, "#F7F7F5"), (0.5, "#BFE0F4"), (1.0, "#6DBDEB"))
 """Pale at zero, and never so dark that the text in a cell cannot be read."""
+USUAL = 0.95
+"""Share of a map's cells that has to fit on its scale, the loudest depth aside."""
 COLUMN, ROW, CHARACTERS = 74, 25, 10
 """Pixels of a cell, and what fits into it."""
 
@@ -51,7 +53,11 @@ class _Shading:
 
 
 def _shading(values: Float[Tensor, "depth pos"], value: str) -> _Shading:
-    """From 0 to the largest finite number, or to 1 for a probability; ranks in decades."""
+    """From 0 to the largest finite number, or to 1 for a probability; ranks in decades.
+
+    A few cells far above all others, as depth 0 has where embedding and unembedding are one matrix,
+    would leave the rest without colours: the scale then ends below them.
+    """
     finite = values[values.isfinite()]
     largest = float(finite.max()) if len(finite) else 0.0
     # An infinite divergence has no colour of its own; without any, the cell would lose its token.
@@ -64,9 +70,20 @@ def _shading(values: Float[Tensor, "depth pos"], value: str) -> _Shading:
         return _Shading(
             z=z, most=most, at=[math.log10(1 + r) for r in ranks], labels=[f"{r:,}" for r in ranks]
         )
-    most = 1.0 if value == "probability" else largest or 1.0
+    usual = _usual(values)
+    beyond = value != "probability" and largest > 2 * usual > 0
+    most = 1.0 if value == "probability" else usual if beyond else largest or 1.0
     at = [most * i / 4 for i in range(5)]
-    return _Shading(z=bounded, most=most, at=at, labels=[on_scale(x) for x in at])
+    labels = [on_scale(x) for x in at]
+    return _Shading(z=bounded, most=most, at=at, labels=[*labels[:-1], "≥ " * beyond + labels[-1]])
+
+
+def _usual(values: Float[Tensor, "depth pos"]) -> float:
+    """What most cells stay below, the loudest depth aside."""
+    known = values.where(values.isfinite(), -torch.inf)
+    others = known[torch.arange(len(known)) != known.amax(1).argmax()]
+    rest = others[others.isfinite()]
+    return float(rest.quantile(USUAL)) if len(rest) else 0.0
 
 
 def token_map(profile: "LensProfile", prompt: int, value: str) -> go.Figure:

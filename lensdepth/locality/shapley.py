@@ -64,6 +64,9 @@ class ShapleyProfile(ModelResult):
     """Effect of all depths at once."""
     n_permutations: int
     """Orders sampled, reverses counted; 0 where all sets were run."""
+    floor: float = 0.0
+    """How far the metric moves, by rounding, in runs that change nothing: smaller values are none;
+    0 where that was not measured."""
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a depth: mean value over pairs, its interval, and the sampling error."""
@@ -95,6 +98,7 @@ class ShapleyProfile(ModelResult):
             role="prediction",
             units=self.provenance.units,
             depths=self.depths.numpy() + has_blocks(self.stream),
+            floor=self.floor,
         )
         return plotting.depth_figure(
             [curve],
@@ -164,7 +168,8 @@ def shapley_depths(
         # Each order's beginnings; what several orders share is run once.
         met = {tuple(sorted(order[:k])) for order in orders for k in range(n + 1)}
         sets = sorted(met, key=lambda chosen: (len(chosen), chosen))
-    effects = rearrange(line.measure(sets, description="Shapley").change(), "set pair -> pair set")
+    measured = line.measure(sets, description="Shapley")
+    effects = rearrange(measured.change(), "set pair -> pair set")
     column = {chosen: i for i, chosen in enumerate(sets)}
     if exact:
         values = _exact(effects, n)
@@ -187,6 +192,7 @@ def shapley_depths(
         standard_error=error,
         whole=effects[:, column[tuple(range(n))]],
         n_permutations=len(orders),
+        floor=measured.floor_of(measured.metrics[0]),
     )
 
 

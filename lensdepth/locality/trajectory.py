@@ -6,7 +6,6 @@ perturbations persist and which are repaired.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange
@@ -15,20 +14,18 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.bounds import bounded
+from lensdepth.locality.trajectory_profile import TrajectoryProfile
 from lensdepth.model import DepthModel
 from lensdepth.patching.line import DepthLine, LinePosition, depth_line
 from lensdepth.replay.engine import replay
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
+from lensdepth.sweep.controls import pair_noise
 from lensdepth.sweep.loop import Options
 from lensdepth.sweep.roles import Mode
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
-
-if TYPE_CHECKING:
-    pass
-from lensdepth.locality.trajectory_profile import TrajectoryProfile
 
 
 @renamed(pairs="task")
@@ -105,11 +102,12 @@ def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[
     n_pairs, n_edits, n_depths = len(roles.base), len(line.depths), model.n_layers + 1
     given = line.source(roles, span)
     own = states_at(model, roles.base, line.hooks, [span.base]).states
-    generator = torch.Generator().manual_seed(seed + block.start)
+    # By pair and depth, so that no pair's direction depends on how they are split into blocks.
+    noise = pair_noise(range(len(line.task))[block], (n_edits, *own.shape[2:]), seed)
     runs = []
     for i, (hook, states, found) in enumerate(zip(line.hooks, given, own, strict=True)):
         turn = polar.angle(found, line.edit(found, states)).nan_to_num(0.0)
-        turned = polar.random_at_angle(found, turn, generator)
+        turned = polar.rotate_by(found, noise[:, i].to(found.device), turn)
         for cell, put, edit in ((i, states, line.edit), (n_edits + i, turned, polar.full_swap)):
             runs.append(
                 Run(

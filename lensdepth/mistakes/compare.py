@@ -14,6 +14,7 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
+from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
 from lensdepth.mistakes import null
 from lensdepth.mistakes.profile import By, MistakeProfile, Verdict
@@ -31,6 +32,7 @@ FEWEST = 8
 FEWEST_DEALS = 40
 """Ways of dealing right and wrong out anew; of fewer, none could be found at the 5 % level on both
 sides."""
+N_PERMUTATIONS = 2000
 LEVEL = 0.05
 
 
@@ -90,11 +92,41 @@ def compare_mistakes(
             f"{caller}: right and wrong answers are compared, and this task kept the {task.keep} "
             f"pairs alone; make it with keep='all'."
         )
-    n_permutations = 2000 if n_permutations is None else n_permutations
+    n_permutations = N_PERMUTATIONS if n_permutations is None else n_permutations
     asked = given_units(units, len(task), caller=caller)
+    lens = logit_lens(model, task, batch_size=batch_size)
+    return mistakes_in(
+        lens, model, task, by=by, units=asked, n_permutations=n_permutations, seed=seed,
+        batch_size=batch_size, max_memory=max_memory,
+    )  # fmt: skip
+
+
+def mistakes_in(
+    lens: LensProfile,
+    model: DepthModel,
+    task: Task,
+    *,
+    by: By = "lens",
+    units: Units = (),
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+    batch_size: int | None = None,
+    max_memory: int | None = None,
+) -> MistakeProfile:
+    """`compare_mistakes` where the lens of the task has been read already.
+
+    Args:
+        lens: of the task's clean prompts, at their last tokens.
+        model: whose it is.
+        task: right and wrong pairs.
+        by: see there, like the other options.
+        units: groupings that were asked for; () for the default.
+    """
+    caller, asked = "compare_mistakes", units
+    assert task.target is not None
+    assert task.target_ids is not None
     origin: dict[str, Any] = task.origin | {"units": asked or task.units}
     groupings = {one.name: one for one in asked} or _groupings(task)
-    lens = logit_lens(model, task, batch_size=batch_size)
     own = lens.top_tokens[-1, :, -1, 0]
     wrong = own != task.target_ids
     depths = find_commitment(lens).depths if by == "lens" else _by_patching(model, task, own, seed)

@@ -36,8 +36,13 @@ def efficacy_curves(profile: "PatchProfile") -> list[Curve]:
 
 def curves(profile: "PatchProfile") -> list[Curve]:
     """Efficacy, its controls, and the transferred fraction with its parts at each position."""
+    return efficacy_curves(profile) + fraction_curves(profile)
+
+
+def fraction_curves(profile: "PatchProfile") -> list[Curve]:
+    """The transferred fraction at each position, with its parts where these are known."""
     shown = FRACTIONS if profile.outcome.has_gains else FRACTIONS[:1]
-    return efficacy_curves(profile) + [
+    return [
         edited_curve(
             position,
             getattr(profile, name)[:, :, i],

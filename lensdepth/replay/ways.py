@@ -12,6 +12,7 @@ from lensdepth.finite import all_finite, first_row
 from lensdepth.hooks import SiteEdit, acting_functions
 from lensdepth.interface import ReadModel
 from lensdepth.not_finite import not_finite
+from lensdepth.passes import FREE
 from lensdepth.reading import edited_states
 from lensdepth.replay.base import BaseRun, record
 from lensdepth.replay.blocks import Blocks, unset
@@ -23,6 +24,7 @@ from lensdepth.replay.memory import halves, prompts_at_once, tokens_at_once
 from lensdepth.replay.plan import Part, Plan
 from lensdepth.replay.runs import Runs, pack_edits, plan_runs
 from lensdepth.site import INSIDE, block_site
+from lensdepth.tokens import of_like_lengths
 
 
 def blocks_of(model: ReadModel) -> Blocks:
@@ -76,9 +78,7 @@ def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
     for index, edits in enumerate(plan.edit_sets):
         reaching = [e for e in edits if _depth_needed(e) <= last]
         prompts = plan.only[index].nonzero()[:, 0]
-        for rows in prompts.split(prompts_at_once(*_bounds(plan))):
-            if not len(rows):
-                continue
+        for rows in _together(plan, prompts):
             resid = edited_states(
                 plan.model,
                 plan.batch[rows],
@@ -123,10 +123,12 @@ def by_replay(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterator[Part]:
 
 def _blocks_of_prompts(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterator[Part]:
     runs, idle = plan_runs(plan.edit_sets, plan.read, plan.only, plan.depths[-1])
-    pending = list(torch.arange(len(plan.batch)).split(prompts_at_once(*_bounds(plan))))[::-1]
+    pending = _together(plan, torch.arange(len(plan.batch)))[::-1]
     while pending:
         prompts = pending.pop()
-        mine = runs[(runs.prompts >= prompts[0]) & (runs.prompts <= prompts[-1])]
+        place = torch.full((len(plan.batch),), -1)
+        place[prompts] = torch.arange(len(prompts))
+        mine = runs[place[runs.prompts] >= 0]
         still = idle[:, prompts]
         if not len(mine) and not still.any():
             continue
@@ -144,12 +146,13 @@ def _blocks_of_prompts(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterato
             pending += halves(prompts, error)
             continue
         yield from _unchanged(plan, base, prompts, still, grad)
-        yield from _changed(plan, replayed, base, mine, int(prompts[0]), grad)
+        yield from _changed(plan, replayed, base, mine, place, grad)
 
 
 def _changed(
-    plan: Plan, replayed: Replayed, base: BaseRun, runs: Runs, first: int, grad: bool
+    plan: Plan, replayed: Replayed, base: BaseRun, runs: Runs, place: Tensor, grad: bool
 ) -> Iterator[Part]:
+    """Runs on the prompts of one block; `place` is where in it each prompt of the plan is."""
     device = plan.model.passes.device
     pending = list(runs.chunks(tokens_at_once(*_bounds(plan))))[::-1]
     while pending:
@@ -157,7 +160,7 @@ def _changed(
         try:
             with _mode(grad):
                 edits = pack_edits(plan.edit_sets, chunk_runs, device)
-                local = replace(chunk_runs, prompts=chunk_runs.prompts - first)
+                local = replace(chunk_runs, prompts=place[chunk_runs.prompts])
                 read = plan.read[chunk_runs.prompts]
                 replayed.chunk = Chunk(replayed.blocks, base, local, edits, read, device)
                 resid = replayed.chunk.resid(plan.depths)
@@ -195,6 +198,17 @@ def _unchanged(
 def _mode(grad: bool) -> contextlib.AbstractContextManager[object]:
     # Who asks for gradients has left inference mode (`Passes.differentiating`).
     return torch.enable_grad() if grad else torch.inference_mode()
+
+
+def _together(plan: Plan, prompts: Tensor) -> list[Tensor]:
+    """Prompts in blocks of like lengths, as many at a time as memory holds."""
+    model, _, memory = _bounds(plan)
+    blocks = of_like_lengths(
+        plan.batch.lengths[prompts],
+        lambda longest: prompts_at_once(model, longest, memory),
+        free=tokens_at_once(*_bounds(plan)) // FREE,
+    )
+    return [prompts[rows] for rows in blocks]
 
 
 def _bounds(plan: Plan) -> tuple[ReadModel, int, int | None]:

@@ -204,6 +204,7 @@ def tables_of(findings: Measured) -> dict[str, pd.DataFrame]:
         "decoding": findings.decoding,
         "geometry": findings.geometry,
         "claims": findings.claims,
+        "mistakes": findings.mistakes,
         "transition": findings.transition,
         "crossing": findings.crossing,
     }

@@ -16,6 +16,8 @@ def facts(findings: Measured) -> list[tuple[str, str]]:
             f"{model.name}: {model.architecture}, {model.n_layers} blocks, width {model.d_model}",
         ),
         ("Weights", f"{model.weights}, fingerprint {model.fingerprint}"),
+        *([("Quantised", _unpacked(model.quantization))] if model.quantization else []),
+        *([("From", model.origin)] if model.origin else []),
         ("Configuration", f"fingerprint {model.configuration}; tokenizer {model.tokenizer}"),
         ("Run by", f"{_backend(model.backend)}, {model.dtype} on {model.device}"),
         ("Task", f"{task.name}: {counted(len(task), noun(task))} of {task.n_drawn:,} drawn"),
@@ -23,6 +25,10 @@ def facts(findings: Measured) -> list[tuple[str, str]]:
         ("Seed", f"{findings.seed} (task {task.seed})"),
         ("Date", provenance.created.replace("T", " ").replace("+00:00", " UTC")),
     ]
+
+
+def _unpacked(quantization: str) -> str:
+    return f"{quantization}, and unpacked: what is measured is the model as it was rounded"
 
 
 def _backend(name: str) -> str:

@@ -22,6 +22,8 @@ from lensdepth.geometry.reading import Reading, read_states
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
 from lensdepth.locality.compare import compare_local_global
+from lensdepth.mistakes.compare import mistakes_in
+from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
@@ -162,8 +164,10 @@ def measure(
                 find_steering_crossing(steering, scope=scope, seed=seed)
                 for scope in ("local", "suffix")
             )
+            if steering_crossing is not None:
+                steering_crossing = find_holder(model, task, steering_crossing, seed=seed)
         change_point = None
-        if transition is not None:
+        if transition is not None and model.n_layers > 3:  # four depths before the last
             change_point = stage("change_point", lambda: _cut_together(lens, patch, seed))
         bar.update()
     return Measured(
@@ -184,6 +188,7 @@ def measure(
         decoding=decoding,
         geometry=geometry,
         claims=claims,
+        mistakes=_mistakes(lens, model, task, absent, seed),
         seed=seed,
         absent=absent,
         seconds=seconds,
@@ -207,11 +212,29 @@ def _first_prompt(model: DepthModel, task: Task) -> LensProfile:
     return logit_lens(model, first, positions=shown[None])
 
 
+def _mistakes(
+    lens: LensProfile, model: DepthModel, task: Task, absent: dict[str, str], seed: int
+) -> MistakeProfile | None:
+    """Right against wrong answers by the lens, where there are enough of both; else the reason."""
+    if not task.has_pairs:
+        absent["mistakes"] = "plain prompts have no answers to be wrong"
+    elif task.keep in ("correct", "wrong"):
+        absent["mistakes"] = f"the task kept the {task.keep} pairs alone; make it with keep='all'"
+    else:
+        found = mistakes_in(lens, model, task, seed=seed)
+        if found.verdict != "too few":
+            return found
+        absent["mistakes"] = found.reason
+    return None
+
+
 def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
-    """One change point of the lens's divergence and of patching at each position."""
+    """One change point of the lens's divergence and of patching at each position, before depth L,
+    where patching ends as it must."""
     profiles = {"lens": lens.mean_by_depth(lens.kl)}
     if patch is not None:
         profiles |= {name: patch.efficacy(name) for name in patch.positions}
+    profiles = {name: values[:, :-1] for name, values in profiles.items()}
     return find_change_point(profiles, units=lens.provenance.units, n_resamples=200, seed=seed)
 
 

@@ -9,6 +9,7 @@ from lensdepth.claims.result import ClaimTable
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
 from lensdepth.locality.profile import LocalityProfile
+from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
@@ -47,6 +48,8 @@ class Measured:
     geometry: GeometryProfile | None
     claims: ClaimTable | None
     """The study's claims, with verdicts."""
+    mistakes: MistakeProfile | None = None
+    """Right against wrong answers, where there are enough of both kinds."""
     seed: int
     absent: dict[str, str]
     """Analysis -> why there is no result."""

@@ -21,6 +21,8 @@ from lensdepth.telling.tokens import signed
 from lensdepth.transition.compare import compare_definitions
 from lensdepth.transition.told import order_verdict
 
+IF_THERE = ("mistakes",)
+"""Analyses that have a section only where there is a result; others say why there is none."""
 N_EXAMPLES = 3
 """Prompts whose lens is spelt out token by token."""
 
@@ -96,7 +98,13 @@ class Section:
 
 def sections(findings: Measured) -> list[Section]:
     """The story, then each analysis."""
-    reported = [one for one in ANALYSES if hasattr(findings, one.key) and one.key != "claims"]
+    reported = [
+        one
+        for one in ANALYSES
+        if hasattr(findings, one.key)
+        and one.key != "claims"
+        and (one.key not in IF_THERE or getattr(findings, one.key) is not None)
+    ]
     return [_story(findings), *(_section(findings, one) for one in reported)]
 
 

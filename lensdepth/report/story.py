@@ -200,7 +200,9 @@ def key_numbers(
         numbers.append(
             KeyNumber(
                 label="Angle–prediction correlation",
-                value=number(coupling.value) if p < 0.05 else "cannot tell",
+                value=number(coupling.value)
+                if shaped.beyond_chance(p, coupling)
+                else "cannot tell",
                 detail=f"the strongest, {coupling} at depth {peak}, {p_value(p)} after correction",
             )
         )

@@ -1,9 +1,11 @@
 """What steering says: its curves over depth, its summary and its sentences."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
 from lensdepth.telling.depths import before_last
+from lensdepth.telling.fractions import fraction_name
 from lensdepth.telling.names import CONTROLS, at_position, position_name
 from lensdepth.telling.numbers import counted
 from lensdepth.telling.plain import Json, to_json
@@ -11,6 +13,8 @@ from lensdepth.telling.plain import Json, to_json
 if TYPE_CHECKING:
     from lensdepth.steering.profile import SteeringProfile
 
+WITH_FRACTIONS = ("full", "random")
+"""Edits whose transferred fraction is told: the difference itself, and what any vector moves."""
 FEW = 3
 """A centroid of fewer prompts is called rough."""
 
@@ -18,7 +22,8 @@ FEW = 3
 def curves(
     profile: "SteeringProfile", *, edits: tuple[str, ...] | None = None, scope: str | None = None
 ) -> list[Curve]:
-    """Efficacy of the whole difference, of its parts and of the controls at each position.
+    """Efficacy of the whole difference, of its parts and of the controls at each position; and the
+    fractions of the first and of the random direction.
 
     Args:
         profile: what was steered.
@@ -26,6 +31,42 @@ def curves(
         scope: one of its scopes; the first by default.
     """
     chosen = profile.edits if edits is None else edits
+    with_fractions = [edit for edit in WITH_FRACTIONS if edit in chosen]
+    return efficacy_curves(profile, chosen, scope=scope) + fraction_curves(
+        profile, with_fractions, scope=scope
+    )
+
+
+def fraction_curves(
+    profile: "SteeringProfile",
+    edits: Sequence[str] = WITH_FRACTIONS,
+    *,
+    scope: str | None = None,
+) -> list[Curve]:
+    """The transferred fraction of some edits at each position, with what it is made of."""
+    return [
+        edited_curve(
+            position,
+            profile.of(name, edit=edit, scope=scope, position=position),
+            key=f"{position}_{edit}_{name}",
+            role=position,
+            units=profile.provenance.units,
+            edit=None if edit == "full" else edit,
+            control=edit in CONTROLS,
+            depths=profile.depths.numpy(),
+            unit=fraction_name(name, profile.outcome.intended),
+            floor=profile.outcome.floor_of(name),
+        )
+        for position in profile.positions
+        for edit in edits
+        for name in profile.fractions
+    ]
+
+
+def efficacy_curves(
+    profile: "SteeringProfile", edits: Sequence[str], *, scope: str | None = None
+) -> list[Curve]:
+    """How often some edits work, at each position."""
     return [
         edited_curve(
             position,
@@ -40,7 +81,7 @@ def curves(
             unit="efficacy",
         )
         for position in profile.positions
-        for edit in chosen
+        for edit in edits
     ]
 
 

@@ -72,21 +72,28 @@ def measure_floor(
     n = only.shape[1]
     unchanged += [
         mine.read(asked, logits, torch.arange(n))[:, None]
-        for logits in (mine.base, *_last_digits(mine.base, block.model.dtype))
+        for logits in (mine.base, *last_digits(mine.base, block.model.dtype))
     ]
     for pair in range(min(ALONE, n)):
         alone = torch.full((len(asked), 1, n), torch.nan, dtype=torch.float32)
         logits = block.model.logits(mine.roles.base[pair : pair + 1])[:, 0]
         alone[:, 0, pair] = mine.read(asked, logits, torch.tensor([pair]))[:, 0]
         unchanged.append(alone)
-    off = (torch.cat(unchanged, dim=1) - base[:, None, few]).abs().nan_to_num(0.0)
-    # Metrics are float32, and an effect is the difference of two.
-    digit = torch.finfo(torch.float32).eps * base.abs().amax(1).clamp_min(1.0)
-    floor = torch.maximum(MARGIN * off.amax((1, 2)), digit).tolist()
+    floor = floor_of(torch.cat(unchanged, dim=1), base[:, few]).tolist()
     return tuple(0.0 if name in SHARES else value for name, value in zip(names, floor, strict=True))
 
 
-def _last_digits(
+def floor_of(
+    unchanged: Float[Tensor, "metric run pair"], base: Float[Tensor, "metric pair"]
+) -> Float[Tensor, " metric"]:
+    """The floor of each metric, from runs in which nothing is changed; NaN is not looked at."""
+    off = (unchanged - base[:, None]).abs().nan_to_num(0.0)
+    # Metrics are float32, and an effect is the difference of two.
+    size = base.abs().nan_to_num(0.0).amax(1).clamp_min(1.0)
+    return torch.maximum(MARGIN * off.amax((1, 2)), torch.finfo(torch.float32).eps * size)
+
+
+def last_digits(
     logits: Float[Tensor, "pair d_vocab"], dtype: torch.dtype
 ) -> Iterator[Float[Tensor, "pair d_vocab"]]:
     """Logits with their last digit in the model's dtype drawn anew, several times."""

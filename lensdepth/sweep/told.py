@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from lensdepth.telling.fractions import FRACTIONS, effect_name
+from lensdepth.telling.fractions import COMPARED, FRACTIONS, effect_name
 from lensdepth.telling.numbers import below
 from lensdepth.telling.plain import Json
 
+PART = "value"
+"""The column of what is neither a metric nor an effect: a part of a logit, a Shapley value."""
 COARSE = ("bfloat16", "float16")
 """Dtypes in which rounding is large enough to be told in words."""
 
@@ -14,10 +16,28 @@ def floors(result: Any) -> Json:
     """`floor`: by effect, the size below which a number of this result is rounding."""
     outcome = getattr(result, "outcome", None)
     if outcome is None:
+        many = getattr(result, "floors", None)
+        if many is not None:
+            return {"floor": many} if any(many.values()) else {}
         floor = getattr(result, "floor", 0.0)
-        return {"floor": {result.metric: floor}} if floor else {}
+        return {"floor": {getattr(result, "metric", PART): floor}} if floor else {}
     fractions = FRACTIONS if outcome.has_gains else FRACTIONS[:1]
     return {"floor": {name: outcome.floor_of(name) for name in (*outcome.metrics, *fractions)}}
+
+
+def column_floors(result: Any) -> dict[str, float]:
+    """The same by the columns of its tables that hold effects, and bounds of these; levels, such as
+    a logit difference, have none."""
+    sizes = floors(result).get("floor", {})
+    if not sizes:
+        return {}
+    main = next(iter(sizes.values()))
+    named = {name: sizes[name] for name in (*FRACTIONS, *COMPARED, PART) if name in sizes}
+    named |= {"effect": main}
+    if hasattr(result, "brought"):
+        named |= {"brought": result.floor_of("brought")}
+    bounds = {f"{name}_{end}": size for name, size in named.items() for end in ("low", "high")}
+    return named | bounds | {"low": main, "high": main}
 
 
 def floor_notes(result: Any) -> list[str]:

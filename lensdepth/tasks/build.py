@@ -14,8 +14,9 @@ from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
 from lensdepth.tasks.answers import OnMultiToken, is_empty, joining_of, resolve_answers
+from lensdepth.tasks.chatting import offset
 from lensdepth.tasks.joining import Joined, Joining
-from lensdepth.tasks.locate import decoded, find_input, token_at, token_ids, varying_span
+from lensdepth.tasks.locate import Span, decoded, find_input, token_at, token_ids, varying_span
 from lensdepth.tasks.rows import Row, listed
 from lensdepth.tasks.task import Keep, Task
 from lensdepth.tokens import TokenBatch, has_double_bos, token_text
@@ -271,6 +272,16 @@ def _input_spans(rows: Sequence[Row], caller: str) -> list[tuple[Any, Any]] | No
 
 
 def _row_spans(row: Row) -> tuple[Any, Any] | None:
+    if row.said is not None:  # a template may hold the same words
+        plain = replace(row, clean=row.said, corrupted=row.corrupted_said, said=None)
+        spans, sides = _row_spans(plain), ((row.clean, row.said), (row.corrupted, plain.corrupted))
+        if spans is None:
+            return None
+        first, second = (
+            None if span is None or text is None or said is None else _moved(span, text, said)
+            for span, (text, said) in zip(spans, sides, strict=True)
+        )
+        return first, second
     if row.corrupted is None:
         return None if row.input is None else (find_input(row.clean, row.input, None), None)
     clean, corrupted = (
@@ -282,6 +293,11 @@ def _row_spans(row: Row) -> tuple[Any, Any] | None:
     if row.corrupted_input is not None:
         corrupted = find_input(row.corrupted, row.corrupted_input, row.clean)
     return None if clean is None or corrupted is None else (clean, corrupted)
+
+
+def _moved(span: Span, text: str, said: str) -> Span:
+    by = offset(text, said)
+    return span[0] + by, span[1] + by
 
 
 @checked

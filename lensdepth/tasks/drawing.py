@@ -101,11 +101,15 @@ def draw_task(
     joining: Joining,
     units: Sequence[str] | None,
     title: str | None,
+    put: Callable[[list[Row]], list[Row]] | None = None,
 ) -> Task:
     """A built-in task for one model; arguments and errors of `load_task`.
 
     Of a few-shot task, words that are not one token cost their pairs and not the task: it is for
     every tokenizer.
+
+    Args:
+        put: rows as they are written -> as the model is to read them, such as in its chat template.
     """
     form = settle_form(name, form, model.tokenizer, template)
     templates = known_templates(name, template, form)
@@ -115,9 +119,10 @@ def draw_task(
 
     def draw(again: int = 0) -> list[Row]:
         try:
-            return make_rows(name, n=n, seed=seed, templates=templates, form=form, again=again)
+            rows = make_rows(name, n=n, seed=seed, templates=templates, form=form, again=again)
         except ValueError as error:
             raise ValueError(f"task {shown(name)}: {error}") from error
+        return rows if put is None else put(rows)
 
     rows = draw()
     if few_shot:
@@ -126,7 +131,8 @@ def draw_task(
         "name": own if title is None else title,
         "seed": seed,
         "on_multi_token": "drop" if few_shot else on_multi_token,
-        "joining": recipe_of(name, form).joining if joining == "auto" else joining,
+        # Behind a template answers may follow otherwise than behind the task's own words.
+        "joining": recipe_of(name, form).joining if joining == "auto" and not put else joining,
         "units": units,
     }
     task = build_task(rows, model, keep=keep, **settings)

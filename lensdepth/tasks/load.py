@@ -18,6 +18,7 @@ from lensdepth.tasks import memory
 from lensdepth.tasks.answers import OnMultiToken, joining_of
 from lensdepth.tasks.build import PromptModel, build_task
 from lensdepth.tasks.catalogue import FEW_SHOT, PLAIN, TASKS, make_rows
+from lensdepth.tasks.chatting import in_chat
 from lensdepth.tasks.drawing import draw_task, known_templates, settle_form
 from lensdepth.tasks.files import looks_like_path, read_rows
 from lensdepth.tasks.joining import Joining
@@ -66,6 +67,8 @@ def load_task(
     joining: Joining = "auto",
     units: Sequence[str] | None = None,
     name: str | None = None,
+    chat: bool = False,
+    system: str | None = None,
 ) -> Task:
     """Make a built-in task, or one of a prompt file or of pairs in memory, for one model.
 
@@ -104,6 +107,10 @@ def load_task(
             values; see `Task.units`.
         name: what the task is called in results and errors; None: the built-in task's name, the
             file's, or "pairs in memory".
+        chat: put every prompt into the model's own chat template, as what the user says; the
+            answer is then the first token that the assistant says, and positions are found in what
+            the user said. Prompts of results are the whole text.
+        system: with `chat`, what the model is told beforehand.
     Returns:
         Task, with its token positions for this model.
     Raises:
@@ -115,6 +122,8 @@ def load_task(
         >>> load_task("months", model, template="all", n=24)
         >>> load_task(frame[frame["beta"] < 3], model, n=None, name="short steps")
     """
+    if system is not None and not chat:
+        raise ValueError("load_task: system goes with chat=True, which puts it into the template.")
     own = str(name_or_path) if isinstance(name_or_path, str | Path) else memory.NAME
     if isinstance(name_or_path, str | Path) and not _is_file(name_or_path):
         _check_draw(n, None, name_or_path)
@@ -130,6 +139,7 @@ def load_task(
             joining=joining,
             units=units,
             title=name,
+            put=(lambda rows: in_chat(rows, model, system)) if chat else None,
         )
     _check_draw(n, template, name_or_path, form)
     if isinstance(name_or_path, str | Path):
@@ -137,6 +147,7 @@ def load_task(
         own = Path(own).name or own
     else:
         found, title = memory.rows_in_memory(name_or_path), name or own
+    found = in_chat(found, model, system) if chat else found
     rows = _some(found, n, random.Random(seed), title)
     if joining == "auto" and len(rows) < len(found) and found[0].corrupted is not None:
         # Of all there is, so that it does not depend on the draw.

@@ -61,6 +61,9 @@ class Row:
     target_id: int | None = None
     """The token that the target is, with or without its text; None: found from the text."""
     foil_id: int | None = None
+    said: str | None = None
+    """What the user says in the clean prompt, where a chat template is round it."""
+    corrupted_said: str | None = None
     where: str = ""
     """How an error names this row: its line in a file, or its number."""
 

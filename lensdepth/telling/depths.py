@@ -76,6 +76,11 @@ def at_depth(depth: int, n_layers: int) -> str:
     return f"depth {depth} ({explained(depth, n_layers)})"
 
 
+def from_to(first: float | int, last: float | int) -> str:
+    """Measured depths in a row: `depth 3`, `depth 3 to 5`."""
+    return f"depth {first:g}" if first == last else f"depth {first:g} to {last:g}"
+
+
 def in_menu(depth: int, n_layers: int) -> str:
     """For a menu: `7: after block 6`."""
     return f"{depth}: {explained(depth, n_layers)}"

@@ -21,6 +21,8 @@ FRACTIONS: tuple[Fraction, ...] = get_args(Fraction)
 """Effects that are shares of the way from base to source; the last two add up to the first."""
 BESIDE = ("target_gain", "foil_loss", "success")
 """What stands beside a transferred fraction, as columns, keys and effects."""
+COMPARED = ("kl", "js")
+"""Metrics that compare with the base run, so that their values are effects and no levels."""
 SHARES = ("success", "flip")
 """Effects that are an outcome of each pair, 0 or 1."""
 

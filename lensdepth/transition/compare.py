@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray as Array
 
 from lensdepth import stats
 from lensdepth.arguments import checked
@@ -114,9 +116,16 @@ class OrderComparison(Result):
     """Share whose switches lie between the same two measured depths."""
     lag: float
     """Median of second less first, in depths."""
+    apart: float
+    """The same over the pairs of the more frequent order; NaN where there are none."""
     n_pairs: int
     """Pairs that have both."""
     n_units: int
+
+    @property
+    def later(self) -> float:
+        """Share of pairs whose first switch comes after the second."""
+        return 1 - self.earlier - self.same
 
     def to_frame(self) -> "pd.DataFrame":
         """One row."""
@@ -144,11 +153,15 @@ def compare_order(first: Transition | Crossing, second: Transition | Crossing) -
 
     Args:
         first: a switch of some pairs.
-        second: another switch of the same pairs, in the same order, at the same depths.
+        second: another switch of the same pairs, in the same order, at the same depths. Control
+            has no say at depth L and the lens ends there, so that one may have it more.
     Raises:
         ValueError: they have other numbers of pairs, or other depths.
     """
-    if first.n_pairs != second.n_pairs or not torch.equal(first.depths, second.depths):
+    n = min(len(first.depths), len(second.depths))
+    alike = torch.equal(first.depths[:n], second.depths[:n])
+    longer = max(len(first.depths), len(second.depths)) - n
+    if first.n_pairs != second.n_pairs or not alike or longer > 1:
         raise ValueError(
             f"compare_order: both must be of the same pairs at the same depths; got "
             f"{first.n_pairs} and {second.n_pairs} pairs, {len(first.depths)} and "
@@ -173,9 +186,14 @@ def compare_order(first: Transition | Crossing, second: Transition | Crossing) -
         earlier=float((sign > 0).mean()) if len(sign) else float("nan"),
         same=float((sign == 0).mean()) if len(sign) else float("nan"),
         lag=float(np.median(lag[both])) if len(sign) else float("nan"),
+        apart=_median(lag[both][sign == (1 if lead > 0 else -1)]),
         n_pairs=len(sign),
         n_units=n_units,
     )
+
+
+def _median(lag: Float[Array, " pair"]) -> float:
+    return float(np.median(lag)) if len(lag) else float("nan")
 
 
 @checked

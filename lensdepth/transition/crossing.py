@@ -1,7 +1,8 @@
 """Where control passes from one position to the other: two efficacy curves that change places."""
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,21 +13,29 @@ from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.outside import cut
 from lensdepth.provenance import Provenance
-from lensdepth.telling.names import has_blocks
+from lensdepth.telling.depths import before_last
+from lensdepth.telling.names import has_blocks, position_name
 from lensdepth.telling.numbers import percent
 from lensdepth.transition.crossing_result import Crossing, CrossingVerdict
 from lensdepth.transition.find import too_few
 from lensdepth.transition.handover import (
     HELD,
+    MARGIN,
+    PREDICTION_NEVER,
     held_between,
     last_crossing,
     leads_before,
     why_none,
 )
-from lensdepth.transition.pairs import switch_of_pairs
+from lensdepth.transition.holders import Looked, find_holders
+from lensdepth.transition.pairs import on_the_way, switch_of_pairs
 from lensdepth.units import FEWEST_UNITS, Grouping, Units, count, given_units
 
 Array = np.ndarray
+ENDS = ("input", "prediction")
+READ_AT_END = ("resid_pre", "resid_post")
+"""Streams whose state at depth L is the one that is read: there the last token decides and no other
+does, by construction, so that this depth has no say."""
 
 
 @runtime_checkable
@@ -93,9 +102,9 @@ def find_crossing(
     Returns:
         Crossing. "crossing" where at least 95 % of the draws cross, the second curve does not lead
         before the first one last does, and somebody is in control throughout; "gap" where they
-        change places and nobody is in between; "none" where at most 5 % of the draws cross, or one
-        position never reaches 0.5; "too few" where there are fewer than 5 units; else "cannot
-        tell".
+        change places and nobody is in between, with who is, if the profile has further positions
+        (see `find_holder`); "none" where at most 5 % of the draws cross, or one position never
+        reaches 0.5; "too few" where there are fewer than 5 units; else "cannot tell".
     Raises:
         ValueError: shapes that differ, depths or units that do not fit them, a profile without
             both positions, or one with curves or depths beside it.
@@ -103,7 +112,6 @@ def find_crossing(
         >>> find_crossing(patch_sweep(model, task)).depth
     """
     caller = "find_crossing"
-    provenance, moved = None, []
     if not isinstance(first, Tensor):
         beside = {"second": second, "depths": depths}
         given = [name for name, value in beside.items() if value is not None]
@@ -112,12 +120,9 @@ def find_crossing(
                 f"find_crossing: a {type(first).__name__} has both curves and their depths; leave "
                 f"out {' and '.join(given)}, or give two curves in place of the profile."
             )
-        provenance = first.provenance
-        # What a block puts out stands at the depth after it.
-        shift = has_blocks(first.stream)
-        depths = (first.depths + shift).tolist()
-        moved = [first.moved(name) for name in ("input", "prediction")]
-        first, second = first.efficacy("input"), first.efficacy("prediction")
+        n_pairs = len(first.efficacy("input"))
+        grouped = None if units is None else given_units(units, n_pairs, caller=caller)
+        return _of_profile(first, {}, units=grouped, n_resamples=n_resamples, seed=seed)
     if second is None or second.shape != first.shape:
         got = None if second is None else tuple(second.shape)
         raise ValueError(
@@ -135,20 +140,83 @@ def find_crossing(
             f"find_crossing: depths must increase, one for each of the {first.shape[1]} columns; "
             f"got {len(at)} of them: {cut(str(at.tolist()))}."
         )
-    grouped = given_units(units, len(first), caller=caller)
-    if units is None and provenance is not None:
-        grouped = provenance.units
-    labels = () if provenance is None else provenance.labels
     return _crossing(
         first.double().numpy(),
         second.double().numpy(),
         at,
-        moved=(moved[0] + moved[1]).double().numpy() if moved else None,
-        units=grouped,
-        labels=labels,
-        provenance=provenance,
+        units=given_units(units, len(first), caller=caller),
         n_resamples=n_resamples,
         seed=seed,
+    )
+
+
+def _of_profile(
+    profile: Controlled,
+    read: Mapping[str, Any],
+    *,
+    units: Units | None,
+    n_resamples: int,
+    seed: int,
+) -> Crossing:
+    """The crossing of a profile's two curves, and who holds a gap, as far as it tells.
+
+    Args:
+        profile: with both positions.
+        read: which of its edits and scopes.
+        units: other ones than those of its task.
+        n_resamples: draws of both mean curves.
+        seed: of the draws.
+    """
+    # What a block puts out stands at the depth after it.
+    at = (profile.depths + has_blocks(profile.stream)).double().numpy()
+    n_layers = profile.provenance.model.n_layers
+    judged = list(range(len(at)))
+    if profile.stream in READ_AT_END:
+        judged = before_last(at.tolist(), n_layers)
+    alone = len(at) > 1 >= len(judged)
+    if alone:  # nothing to compare with
+        judged = list(range(len(at)))
+
+    def curve(values: Tensor) -> Float[Array, "pair depth"]:
+        return values.detach().cpu().double().numpy()[:, judged]
+
+    whole = [profile.efficacy(name, **read) for name in ENDS]
+    first, second = map(curve, whole)
+    passes_at_end = bool((whole[1][:, -1] - whole[0][:, -1]).nanmean() > MARGIN)
+    if first.shape[1] < 2:
+        raise ValueError(
+            f"find_crossing: needs a pair and two depths at least, got {tuple(first.shape)}."
+        )
+    found = _crossing(
+        first,
+        second,
+        at[judged],
+        moved=np.stack([curve(profile.moved(name, **read)) for name in ENDS]),
+        units=profile.provenance.units if units is None else units,
+        provenance=profile.provenance,
+        last=n_layers if len(judged) < len(at) and passes_at_end else None,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
+    if alone:
+        reason = f"depth {n_layers} decides nothing, and before it one depth alone was measured"
+        return replace(found, verdict="cannot tell", reason=reason)
+    others = [name for name in profile.positions if name not in ENDS]
+    if found.verdict != "gap" or not others:
+        return found
+    names = [*ENDS, *others]
+    inside = found.inside_gap
+    success = [curve(profile.efficacy(name, **read)) for name in names]
+    looked = Looked(
+        success=np.stack(success, axis=-1)[:, np.isin(at[judged], inside)],
+        depths=inside,
+        named=lambda place, _: ("the " if place < 2 else "") + position_name(names[place]),
+    )
+    return replace(
+        found,
+        holders=find_holders(
+            looked, units=found.units, labels=profile.provenance.labels, seed=seed
+        ),
     )
 
 
@@ -157,18 +225,31 @@ def _crossing(
     second: Float[Array, "pair depth"],
     at: Float[Array, " depth"],
     *,
-    moved: Float[Array, "pair depth"] | None,
     units: Units,
-    labels: Units,
-    provenance: Provenance | None,
     n_resamples: int,
     seed: int,
+    moved: Float[Array, "position pair depth"] | None = None,
+    provenance: Provenance | None = None,
+    last: int | None = None,
 ) -> Crossing:
+    """See `find_crossing`.
+
+    Args:
+        first: success that leads early.
+        second: success that leads late.
+        at: their depths.
+        units: which pairs go together.
+        n_resamples: draws of the means.
+        seed: of the draws.
+        moved: what each position moves; None of bare curves.
+        provenance: of the profile.
+        last: depth L, where that was left out, and the second curve leads there.
+    """
     means = np.nanmean(first, axis=0), np.nanmean(second, axis=0)
     depth = last_crossing(means[0] - means[1], at)
     if moved is not None and np.isnan(moved).all():
         moved = None  # base and source do not differ, so nothing is a share of their distance
-    together = [first + second, *([] if moved is None else [moved])]
+    together = [first + second, *([] if moved is None else [moved.sum(0)])]
     totals = [np.nanmean(one, axis=0) for one in together]
     held, leaves, arrives = held_between(*means, at, totals[0])
     low = high = share = float("nan")
@@ -184,6 +265,15 @@ def _crossing(
     verdict, reason = _judge(
         [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units
     )
+    own = on_the_way(first, second, moved)
+    if verdict == "crossing" and own.gap.mean() > HELD:
+        verdict = "cannot tell"
+        reason = (
+            f"in {own.gap.sum()} of {len(first)} pairs neither position decides somewhere on the "
+            f"way, each at depths of its own"
+        )
+    if last is not None and reason == PREDICTION_NEVER:
+        reason += f" before depth {last}, where it does by construction"
     gap = verdict == "gap"
     return Crossing(
         provenance=provenance,
@@ -198,8 +288,7 @@ def _crossing(
         moved=held_between(*means, at, totals[-1])[0] if len(totals) > 1 else float("nan"),
         leaves=leaves if gap else float("nan"),
         arrives=arrives if gap else float("nan"),
-        held_by="",
-        held_by_share=float("nan"),
+        holders=(),
         depths=torch.from_numpy(at).float(),
         first=torch.from_numpy(first).float(),
         second=torch.from_numpy(second).float(),
@@ -209,7 +298,8 @@ def _crossing(
             location=depth,
             change=float(2 * HELD),
             units=units,
-            labels=labels,
+            labels=() if provenance is None else provenance.labels,
+            on_the_way=own,
             seed=seed,
         ),
         seed=seed,
@@ -280,24 +370,7 @@ def find_steering_crossing(
     Raises:
         ValueError: that edit or scope was not steered.
     """
-    if not {"input", "prediction"} <= set(profile.positions):
+    if not set(ENDS) <= set(profile.positions):
         return None
-    first, second = (
-        profile.efficacy(name, edit=edit, scope=scope).double().numpy()
-        for name in ("input", "prediction")
-    )
-    moved = [
-        profile.moved(name, edit=edit, scope=scope).double().numpy()
-        for name in ("input", "prediction")
-    ]
-    return _crossing(
-        first,
-        second,
-        profile.depths.double().numpy(),
-        moved=moved[0] + moved[1],
-        units=profile.provenance.units,
-        labels=profile.provenance.labels,
-        provenance=profile.provenance,
-        n_resamples=n_resamples,
-        seed=seed,
-    )
+    read = {"edit": edit, "scope": scope}
+    return _of_profile(profile, read, units=None, n_resamples=n_resamples, seed=seed)

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.provenance import Provenance
 from lensdepth.storage import Result
-from lensdepth.transition.handover import measured_around
+from lensdepth.transition.handover import HELD, measured_around
+from lensdepth.transition.holders import Holder, resting
 from lensdepth.transition.pairs import PairSwitches
 from lensdepth.transition.result import OF_PAIRS
 from lensdepth.units import Units, count
@@ -48,10 +50,9 @@ class Crossing(Result):
     """Of a gap: where the first curve falls below HELD; NaN otherwise."""
     arrives: float
     """Of a gap: where the second curve rises above HELD; NaN otherwise."""
-    held_by: str
-    """Of a gap: where control rests between, once `find_holder` found it; "" otherwise."""
-    held_by_share: float
-    """Success of patching there, or where it is most; NaN where that was not looked for."""
+    holders: tuple[Holder, ...]
+    """Of a gap: where control rests between, by depth, once it was looked for by patching other
+    places (`find_holder`, or a profile that has some); () otherwise."""
     depths: Float[Tensor, " depth"]
     first: Float[Tensor, "unit depth"]
     """Efficacy that leads early: patching or steering at the input position."""
@@ -82,6 +83,31 @@ class Crossing(Result):
     def between(self) -> tuple[float, float]:
         """The two measured depths between which the curves cross; NaN where they do not."""
         return measured_around(self.depth, self.depths)
+
+    @property
+    def analysis(self) -> str:
+        """The function whose curves these are; "" of bare ones."""
+        return "" if self.provenance is None else self.provenance.analysis
+
+    @property
+    def held_by(self) -> str:
+        """Of a gap: where control rests between, in words; "" where that was not looked for, or
+        where no place holds it."""
+        return resting(self.holders)
+
+    @property
+    def held_by_share(self) -> float:
+        """Success of patching there, where it is least; where no place holds control, what the best
+        one has, where that is most; NaN where that was not looked for."""
+        named = [one.share for one in self.holders if one.name]
+        return min(named) if named else max((x.share for x in self.holders), default=float("nan"))
+
+    @property
+    def inside_gap(self) -> Float[np.ndarray, " inside"]:
+        """The measured depths of a gap, at which neither curve reaches HELD; none otherwise."""
+        at = self.depths.double().numpy()
+        nobody = (self.first.nanmean(0) < HELD) & (self.second.nanmean(0) < HELD)
+        return at[(at >= self.leaves) & (at <= self.arrives) & nobody.numpy()]
 
     def to_frame(self) -> "pd.DataFrame":
         """One row: the depth, its interval, and the verdict."""

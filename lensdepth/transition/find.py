@@ -59,6 +59,12 @@ def find_transition(
     one, since pairs that each switch sharply at other depths have a mean that rises slowly. A
     change that is not shown to be narrow is a "rise", whatever its shape.
 
+    A lens profile is read up to depth L, where the lens is the model's own output: that is where
+    its divergence ends, a point of its scale and no measurement of a state among others; what
+    changes in the last block alone is no switch. Curves of patching, steering and ablation end at
+    depth L by construction as well, but as the outcome itself: leave that column out
+    (`values[:, :-1]`), as `find_crossing` does.
+
     Args:
         profile: a lens profile, or values `[pair, depth]` of any measure, such as
             `patch_profile.efficacy("input")`. Pairs with a NaN are left out.

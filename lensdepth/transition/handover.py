@@ -12,6 +12,9 @@ HELD = 0.5
 """Efficacy from which on somebody is in control: of one position beside a
 crossing, of both together at it."""
 
+PREDICTION_NEVER = "the prediction position never leads"
+"""Why curves do not cross whose second one is never ahead."""
+
 
 def why_none(first: Float[Array, " depth"], second: Float[Array, " depth"]) -> str:
     """Why two mean curves do not change places, in words."""
@@ -19,7 +22,7 @@ def why_none(first: Float[Array, " depth"], second: Float[Array, " depth"]) -> s
     if difference.max() < MARGIN:
         return "the input position never leads"
     if difference.min() > -MARGIN:
-        return "the prediction position never leads"
+        return PREDICTION_NEVER
     return "the prediction position leads before the input position does"
 
 

@@ -7,14 +7,16 @@ order pair by pair.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.transition.handover import HELD
 from lensdepth.transition.modes import find_modes
 from lensdepth.units import Grouping, Units, take
 
@@ -59,11 +61,18 @@ class PairSwitches:
     """Two, where that is refuted; else none."""
     by_label: tuple[Together, ...]
     """Medians by value of the label that explains most of where pairs switch, if any does."""
+    n_gap: int = 0
+    """Of a crossing: pairs in which neither position decides for some depths on the way, nor both
+    together; these have no one switch."""
+    n_shared: int = 0
+    """Of a crossing: pairs in which both decide together for several depths, likewise."""
+    gap_label: str = ""
+    """The label values whose pairs have a gap, where one label says which do."""
 
     @property
     def n_without(self) -> int:
         """Pairs that do not switch."""
-        return int(self.depth.isnan().sum())
+        return int(self.depth.isnan().sum()) - self.n_gap - self.n_shared
 
 
 def best_cuts(
@@ -96,6 +105,7 @@ def switch_of_pairs(
     change: float,
     units: Units = (),
     labels: Sequence[Grouping] = (),
+    on_the_way: "OnTheWay | None" = None,
     seed: int = 0,
 ) -> PairSwitches:
     """Where every pair switches, whether around one depth, and which label says where.
@@ -107,10 +117,13 @@ def switch_of_pairs(
         change: of the mean profile, after less before; pairs switch in the same direction.
         units: which pairs go together.
         labels: what may explain where.
+        on_the_way: of a crossing: pairs that take several steps, and so switch at none.
         seed: of the tests.
     """
     place, before, after = best_cuts(y, at)
     switches = (after - before) * np.sign(change) >= LEAST_STEP * abs(change)
+    if on_the_way is not None:
+        switches &= ~(on_the_way.gap | on_the_way.shared)
     place = np.where(switches, place, np.nan)
     found, whole = place[switches], take(units, switches)
     middle = stats.median_interval(place, units=units)
@@ -131,7 +144,66 @@ def switch_of_pairs(
         p_modes=modes.p,
         groups=groups,
         by_label=_explained(found, take(tuple(labels), switches), seed) if groups else (),
+        **({} if on_the_way is None else on_the_way.told(labels, seed)),
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OnTheWay:
+    """Pairs in which for some depths neither position decides alone."""
+
+    gap: Bool[Array, " pair"]
+    """Nor do both together."""
+    shared: Bool[Array, " pair"]
+    """Both together do, for several depths."""
+
+    def told(self, labels: Sequence[Grouping], seed: int) -> dict[str, Any]:
+        """How many there are, and in which pairs."""
+        some = 0 < self.gap.sum() < len(self.gap)
+        by_label = _explained(self.gap.astype(float), labels, seed) if some else ()
+        names = [one.name for one in by_label if one.depth > 0.5]
+        return {
+            "n_gap": int(self.gap.sum()),
+            "n_shared": int(self.shared.sum()),
+            "gap_label": " and ".join(names),
+        }
+
+
+def on_the_way(
+    first: Float[Array, "pair depth"],
+    second: Float[Array, "pair depth"],
+    moved: Float[Array, "position pair depth"] | None,
+) -> OnTheWay:
+    """Which pairs take several steps from the one position to the other.
+
+    Of each pair: from the last depth at which the first position decides, to the first at which the
+    second one does. Between, both share the decision where what they move, each by itself, adds up
+    to half of what either moves at most. One depth at which they do is the handover itself.
+
+    Args:
+        first: success by pair, that leads early.
+        second: success that leads late.
+        moved: what each position moves; None where that is not known, and then one depth of
+            neither is taken for the handover too.
+    """
+    gap, shared = np.zeros(len(first), dtype=bool), np.zeros(len(first), dtype=bool)
+    for i, (early, late) in enumerate(zip(first >= HELD, second >= HELD, strict=True)):
+        arrived = np.flatnonzero(late)
+        before = np.flatnonzero(early[: arrived[-1]]) if len(arrived) else arrived
+        if not len(before):
+            continue
+        start = int(before[-1])
+        end = int(arrived[arrived > start][0])
+        between = slice(start + 1, end)
+        n = end - start - 1
+        if moved is None:
+            gap[i] = n > 1
+            continue
+        most = np.nanmax(moved[:, i])
+        together = moved[:, i, between].sum(0)
+        gap[i] = n > 0 and bool((together < HELD * most).any())
+        shared[i] = n > 1 and not gap[i]
+    return OnTheWay(gap=gap, shared=shared)
 
 
 def _together(name: str, place: Float[Array, " pair"]) -> Together:

@@ -4,12 +4,13 @@ What is told of a result together with its switch is made by `analyses`, from he
 room that the result is of.
 """
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lensdepth.lens.told import MEASURES
-from lensdepth.telling.depths import between, measured_step, place
+from lensdepth.telling.depths import between, from_to, measured_step, place
 from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.telling.plain import Json, to_json
 from lensdepth.transition.handover import HELD, measured_around
@@ -17,11 +18,16 @@ from lensdepth.transition.handover import HELD, measured_around
 if TYPE_CHECKING:
     from lensdepth.transition.compare import OrderComparison
     from lensdepth.transition.crossing_result import Crossing
+    from lensdepth.transition.holders import Holder
     from lensdepth.transition.pairs import PairSwitches
     from lensdepth.transition.result import Transition
 
 SUBJECTS = {one.title: one.subject for one in MEASURES.values()}
 """Name of a transition of a lens -> what rises or falls there."""
+STEERING = "steering_sweep"
+"""The analysis whose gap is one of steering; whole states are patched to see who holds it."""
+FEW = 0.1
+"""Share of the pairs up to which those that take several steps are not told of."""
 NOT_OPEN = ("transition", "rise", "crossing")
 """Verdicts that have a place."""
 
@@ -76,6 +82,7 @@ def crossing_summary(crossing: "Crossing") -> Json:
             "arrives": crossing.arrives,
             "held_by": crossing.held_by or None,
             "held_by_share": crossing.held_by_share,
+            "holders": [asdict(one) for one in crossing.holders],
         }
     return to_json(found)
 
@@ -86,7 +93,10 @@ def pairs_summary(pairs: "PairSwitches") -> Json:
     def rows(groups: tuple) -> list[Json]:
         return [{"name": one.name, "n": one.n, "depth": one.depth} for one in groups]
 
-    names = ("median", "low", "high", "first_quartile", "third_quartile", "near", "p_modes")
+    names = (
+        "median", "low", "high", "first_quartile", "third_quartile", "near", "p_modes", "n_gap",
+        "n_shared",
+    )  # fmt: skip
     return {
         **{name: getattr(pairs, name) for name in names},
         "n_without": pairs.n_without,
@@ -187,19 +197,33 @@ def spread(pairs: "PairSwitches", location: float) -> str:
             f"({p_value(pairs.p_modes)} for one group)."
         )
         if pairs.by_label:
-            said = ", ".join(f"{one.name} at {number(one.depth)}" for one in pairs.by_label)
+            depths = sorted({one.depth for one in pairs.by_label})
+            said = "; ".join(
+                f"{_listed([o.name for o in pairs.by_label if o.depth == depth])} at "
+                f"{number(depth)}"
+                for depth in depths
+            )
             text += f" What sets them apart: {said}."
         return text
     if pairs.first_quartile == pairs.third_quartile and pairs.near > 0.9:
         return ""
-    text = (
-        f"Pair by pair, half of them switch between depth {number(pairs.first_quartile)} and "
-        f"{number(pairs.third_quartile)}, and {percent(pairs.near)} within one depth of "
-        f"{number(location)}."
-    )
+    within = f"{percent(pairs.near)} switch within one depth of {number(location)}"
+    if pairs.first_quartile == pairs.third_quartile:
+        text = f"Pair by pair, {within}."
+    else:
+        text = (
+            f"Pair by pair, {within}; half of those that switch at one step do so between depth "
+            f"{number(pairs.first_quartile)} and {number(pairs.third_quartile)}."
+        )
     if pairs.n_without:
         text += f" {counted(pairs.n_without, 'pair')} of {n} {_have(pairs.n_without)} no switch."
     return text
+
+
+def _listed(names: list[str]) -> str:
+    """Values of one label: `order BAB, ABA`."""
+    label = names[0].rpartition(" ")[0]
+    return ", ".join([names[0], *(name.removeprefix(f"{label} ") for name in names[1:])])
 
 
 def _have(n: int) -> str:
@@ -223,19 +247,37 @@ def gap_sentence(crossing: "Crossing") -> str:
         measured_step(measured_around(at, crossing.depths))
         for at in (crossing.leaves, crossing.arrives)
     )
+    steered = crossing.analysis == STEERING
+    what, does = ("Steering", "work in") if steered else ("Control", "control")
     text = (
-        f"Control leaves the input position {leaves} and reaches the prediction position "
-        f"{arrives}; in the gap both together control "
-        f"{percent(max(crossing.held, 0.0))} of the pairs and nobody is handed control directly"
+        f"{what} leaves the input position {leaves} and reaches the prediction position "
+        f"{arrives}, in half of the pairs at least; between, both together {does} "
+        f"{percent(max(crossing.held, 0.0))} of them. "
     )
-    if crossing.held_by:
-        return f"{text}: it rests on {crossing.held_by} ({percent(crossing.held_by_share)})."
-    if not np.isnan(crossing.held_by_share):
-        return (
-            f"{text}. No token between holds it by itself, nor all together: at most "
-            f"{percent(crossing.held_by_share)}."
-        )
-    return f"{text}: it rests elsewhere."
+    if not crossing.holders:
+        return f"{text}Where control rests there was not looked for."
+    spans = dict.fromkeys((one.first, one.last) for one in crossing.holders)
+    found = [
+        _rests([one for one in crossing.holders if (one.first, one.last) == span], *span)
+        for span in spans
+    ]
+    said = "; ".join(found)
+    if steered:
+        return f"{text}By patching whole states there, {said}."
+    return f"{text}{said[0].upper()}{said[1:]}."
+
+
+def _rests(holders: list["Holder"], first: float, last: float) -> str:
+    """Who holds control at some depths, and in how many pairs patching there shows it."""
+    said = []
+    for one in holders:
+        share = Interval(value=one.share, low=one.low, high=one.high).percent
+        whose = f"the pairs of {one.only}" if one.only else "the pairs"
+        if one.name:
+            said.append(f"on {one.name}, whose state decides {share} of {whose}")
+        else:
+            said.append(f"on no token that decides half of {whose} (at most {share})")
+    return f"at {from_to(first, last)} control rests {' and '.join(said)}"
 
 
 def patching_verdict(crossing: "Crossing", n_layers: int) -> str:
@@ -251,7 +293,9 @@ def patching_verdict(crossing: "Crossing", n_layers: int) -> str:
 
 def _own(crossing: "Crossing") -> str:
     """What a crossing of means leaves open: who decides on the way, and whether pairs agree."""
-    said = spread(crossing.pairs, crossing.depth)
+    said = " ".join(
+        filter(None, (spread(crossing.pairs, crossing.depth), _several_steps(crossing)))
+    )
     if crossing.held >= HELD or np.isnan(crossing.moved):
         return said
     shared = (
@@ -262,10 +306,29 @@ def _own(crossing: "Crossing") -> str:
     return f"{shared} {said}".strip()
 
 
+def _several_steps(crossing: "Crossing") -> str:
+    """Pairs that do not hand over from one depth to the next, where these are more than a few."""
+    pairs, n = crossing.pairs, crossing.n_pairs
+    said = []
+    if pairs.n_gap > FEW * n:
+        which = f" ({pairs.gap_label})" if pairs.gap_label else ""
+        said.append(
+            f"In {pairs.n_gap} of {n:,} pairs{which} neither position decides for some depths on "
+            f"the way, nor both together: other tokens hold control there, and these pairs have no "
+            f"one switch."
+        )
+    if pairs.n_shared > FEW * n:
+        said.append(
+            f"In {pairs.n_shared} of {n:,} pairs both positions decide together for several "
+            f"depths, so that these have no one switch."
+        )
+    return " ".join(said)
+
+
 def steering_verdict(crossing: "Crossing", n_layers: int) -> str:
     """Where steering passes from the input to the output, if it does."""
     if crossing.verdict != "crossing":
-        return _open(crossing, "steering curves", "steering curves").replace("Control", "Steering")
+        return _open(crossing, "steering curves", "steering curves")
     where = place(crossing.depth, crossing.low, crossing.high, crossing.between, n_layers)
     return (
         f"Steering passes from input-centric to output-centric {where}. {_own(crossing)}"
@@ -293,11 +356,12 @@ def order_verdict(order: "OrderComparison | None") -> str | None:
     lead = Interval(value=order.lead, low=order.low, high=order.high)
     if order.verdict == "cannot tell":
         return f"Which of the two comes first cannot be told pair by pair: {same}."
-    verb = "follows" if order.verdict == "first comes first" else "precedes"
+    follows = order.verdict == "first comes first"
+    verb, share = ("follows", order.earlier) if follows else ("precedes", order.later)
     return (
-        f"Pair by pair the lens {verb} control, by {number(abs(order.lag))} depths in the median: "
-        f"the share of pairs where control comes first less that where the lens does is {lead}, "
-        f"and {same}."
+        f"Pair by pair the lens {verb} control in {percent(share)} of the pairs, by "
+        f"{number(abs(order.apart))} depths in the median of these, and {same} (share of pairs "
+        f"where control comes first less that where the lens does: {lead})."
     )
 
 
