@@ -1,5 +1,7 @@
 """Untrained twins: what they are, the task that they get, and what follows from their numbers."""
 
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.evaluate import draw_twins, judge_claims
 from lensdepth.claims.result import ClaimTable, Finding, make_finding
 from lensdepth.claims.statements import STATEMENTS, TITLES
-from lensdepth.claims.twins import MOST_PAIRS, own_task
+from lensdepth.claims.twins import MOST_PAIRS, own_task, unheard
 from lensdepth.provenance import Backend
 from lensdepth.tasks import answered_rightly
 from lensdepth.teaching import planted
@@ -209,3 +211,14 @@ def test_without_twins_it_is_said(
     found.save(tmp_path / "c.safetensors")
     assert ClaimTable.load(tmp_path / "c.safetensors").findings == found.findings
     assert list(TITLES) == [one["claim"] for one in told.summary(found)["claims"]]
+
+
+def test_of_a_twins_pairs_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("lensdepth.steering.sweep")
+    with unheard():
+        log.warning("pairs of a twin are left out")
+        # Other threads are heard all the same.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(log.warning, "pairs of a user").result()
+    log.warning("more of them")
+    assert [record.getMessage() for record in caplog.records] == ["pairs of a user", "more of them"]

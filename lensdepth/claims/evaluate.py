@@ -21,7 +21,7 @@ from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
 from lensdepth.claims.measures import Nothing, Unmeasured, handover_curve, measure
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
-from lensdepth.claims.twins import own_task
+from lensdepth.claims.twins import own_task, unheard
 from lensdepth.claims.verdict import Judged, all_of, decide
 from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
@@ -148,7 +148,8 @@ def draw_twins(
             break
         try:
             own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
-            whole = complete_evidence(twin, own, seed=seed, batch_size=batch_size, lean=True)
+            with unheard():
+                whole = complete_evidence(twin, own, seed=seed, batch_size=batch_size, lean=True)
         except ValueError as refusal:
             notes[reason(refusal)] = None
             continue

@@ -1,7 +1,10 @@
 """The task of an untrained twin: the user's prompts, the twin's own first choices as answers."""
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +20,29 @@ MOST_PAIRS = 60
 OFTEN = 3
 """Prompts that have each answer and each input, where that can be: steering takes centroids of
 other prompts than the two that it leads between."""
+
+
+_unheard = ContextVar("unheard", default=False)
+
+
+class _OfTwins(logging.Filter):
+    """Keeps to itself what is said while `unheard` holds, in its own thread alone."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _unheard.get()
+
+
+logging.getLogger("lensdepth.steering.sweep").addFilter(_OfTwins())
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Say nothing of the pairs that steering leaves out: those of a twin are nobody's prompts."""
+    token = _unheard.set(True)
+    try:
+        yield
+    finally:
+        _unheard.reset(token)
 
 
 def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
