@@ -365,8 +365,8 @@ def find_steering_crossing(
         profile: what was steered.
         edit: `full`, `direction` or `norm`.
         scope: one of the profile's scopes; the first by default.
-        n_resamples: bootstrap resamples over pairs.
-        seed: of the bootstrap.
+        n_resamples: draws of the mean curves.
+        seed: of the draws.
     Raises:
         ValueError: that edit or scope was not steered.
     """
