@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ADDITIVE = "C7 not additive"
 """The statement of the study's claims that the additivity gap is held against."""
 DEFINITIONS = {
-    "logit lens, sigmoid": "where the readout comes to tell the pair's answers apart, or, without pairs, "
-    "comes near the final distribution",
+    "logit lens, sigmoid": "where the readout comes to tell a pair's answers apart, or, without "
+    "pairs, comes near the final distribution",
     "logit lens, first choice settled": "from which depth on the readout's first choice stays",
     "patching, crossing": "where the answer stops following the input token's state and follows "
     "the last token's",
