@@ -60,7 +60,7 @@ def check_same_numbers(model: DepthModel, folder: Path, architecture: str) -> No
         read = model.readout(stream.resid[-1, i, real]).log_softmax(-1)
         torch.testing.assert_close(read, log_probs[i, real], atol=1e-5, rtol=0)
         # A test on a model that says the same everywhere could not fail.
-        assert len(wanted) < 3 or len(set(wanted.argmax(-1).tolist())) > 1
+        assert len(wanted) < 3 or (wanted - wanted[-1]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("architecture", architectures.CONFIGS)
