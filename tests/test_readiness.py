@@ -157,7 +157,7 @@ def test_prompts_without_one_varying_part_have_one_curve(
     file = tmp_path / "two.jsonl"
     file.write_text(json.dumps(pair))
     tiny = ("--model", "tiny", "--prompts", str(file), "--keep", "all")
-    code, out, err = run(capsys, "patch", "--curves", *tiny)
+    code, _, err = run(capsys, "patch", "--curves", *tiny)
     assert code == 0, err
     assert "one curve, at the prediction position" in err
     code, _, err = run(capsys, "claims", *tiny, "--twins", "0")
