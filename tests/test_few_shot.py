@@ -262,7 +262,7 @@ class Fake:
         self.asked += len(prompts)
         out = torch.zeros(len(prompts), 1, len(self.tokenizer))
         for i in range(len(prompts)):
-            said = self.tokenizer.decode(prompts.row(i)).split()
+            said = str(self.tokenizer.decode(prompts.row(i))).split()
             word = said[-2]
             answer = words.CAPITALS.get(word, "")
             place = list(words.CAPITALS).index(word) / len(words.CAPITALS)

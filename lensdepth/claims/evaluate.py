@@ -27,7 +27,7 @@ from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
 from lensdepth.provenance import ModelInfo, make_provenance
-from lensdepth.tasks.build import answered_preferably, answered_rightly
+from lensdepth.tasks.judging import answered_preferably, answered_rightly
 from lensdepth.tasks.task import Task
 from lensdepth.untrained import untrained
 

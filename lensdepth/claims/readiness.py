@@ -27,7 +27,7 @@ from lensdepth.geometry.halves import FEWEST
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.steering.labels import steered
-from lensdepth.tasks.build import answered_preferably, answered_rightly
+from lensdepth.tasks.judging import answered_preferably, answered_rightly
 from lensdepth.tasks.task import Task
 from lensdepth.units import FEWEST_UNITS, count, named, take
 

@@ -9,9 +9,10 @@ from typing import Any
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
 from lensdepth.tasks.answers import OnMultiToken, one_token_rows
-from lensdepth.tasks.build import PromptModel, build_task, is_kept
+from lensdepth.tasks.build import build_task
 from lensdepth.tasks.catalogue import FEW_SHOT, PLAIN, make_rows, recipe_of
 from lensdepth.tasks.joining import Joining
+from lensdepth.tasks.judging import PromptModel, is_kept
 from lensdepth.tasks.locate import WORD, answer_tokens, token_ids
 from lensdepth.tasks.recipe import Form
 from lensdepth.tasks.rows import Row, listed

@@ -16,12 +16,13 @@ from lensdepth.model import DepthModel
 from lensdepth.outside import shown
 from lensdepth.tasks import memory
 from lensdepth.tasks.answers import OnMultiToken, joining_of
-from lensdepth.tasks.build import PromptModel, build_task
+from lensdepth.tasks.build import build_task
 from lensdepth.tasks.catalogue import FEW_SHOT, PLAIN, TASKS, make_rows
 from lensdepth.tasks.chatting import in_chat
 from lensdepth.tasks.drawing import draw_task, known_templates, settle_form
 from lensdepth.tasks.files import looks_like_path, read_rows
 from lensdepth.tasks.joining import Joining
+from lensdepth.tasks.judging import PromptModel
 from lensdepth.tasks.recipe import Form
 from lensdepth.tasks.rows import Row
 from lensdepth.tasks.task import Keep, Task

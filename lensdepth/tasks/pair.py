@@ -7,8 +7,9 @@
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
-from lensdepth.tasks.build import PromptModel, build_task
+from lensdepth.tasks.build import build_task
 from lensdepth.tasks.joining import Joining
+from lensdepth.tasks.judging import PromptModel
 from lensdepth.tasks.memory import pair_record
 from lensdepth.tasks.records import rows_of
 from lensdepth.tasks.rows import Pair
