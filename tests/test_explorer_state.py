@@ -403,6 +403,7 @@ def test_a_full_line_refuses_aloud_and_takes_again_what_leaves_it() -> None:
 def test_a_page_has_one_analysis_at_a_time() -> None:
     jobs, gate = Jobs(n_workers=1), threading.Event()
     other = jobs.start("other", _parts(gate), page="other")
+    _wait(jobs, other, "running")
     tickets = [jobs.start(f"q{i}", _parts(gate), page="mine") for i in range(3 * MOST_WAITING)]
     reports = [jobs.report(ticket) for ticket in tickets]
     assert [report.status for report in reports[:-1]] == ["cancelled"] * (len(tickets) - 1)
