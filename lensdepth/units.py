@@ -52,7 +52,8 @@ def count(units: Units, n_pairs: int) -> int:
 
 def named(units: Units) -> str:
     """What the units are, in words: `input words and templates`, or `pairs`."""
-    return " and ".join(f"{one.name}s" for one in units) or "pairs"
+    # A label such as "examples" is a plural already.
+    return " and ".join(f"{one.name.removesuffix('s')}s" for one in units) or "pairs"
 
 
 def take(units: Units, rows: Any) -> Units:
