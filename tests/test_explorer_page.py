@@ -136,7 +136,7 @@ def drawn(page: Page, name: str) -> Any:
 
 def number(text: str) -> float:
     """The first number in a text."""
-    found = re.search(r"[+−-]?\d+\.?\d*(e-?\d+)?", text)
+    found = re.search(r"[+−-]?\d+\.?\d*(e[−-]?\d+)?", text)
     assert found is not None, text
     return float(found[0].replace("−", "-"))
 
@@ -305,10 +305,10 @@ def test_a_sweep_can_be_cancelled_and_the_page_stays_usable(page: Page, address:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Analyses of many parts of a tenth of a second, as a large model has."""
+    """Analyses of many parts of half a second, as a large model has."""
     monkeypatch.setitem(memory.MAX_TOKENS, "cpu", 16)
     monkeypatch.setattr(
-        shelf_module, "watch", lambda seen: watch(lambda *state: (time.sleep(0.1), seen(*state))[1])
+        shelf_module, "watch", lambda seen: watch(lambda *state: (time.sleep(0.5), seen(*state))[1])
     )
 
 
