@@ -36,6 +36,11 @@ class Grouping:
         return (self.values, self.other) if self.other else (self.values,)
 
     @property
+    def noun(self) -> str:
+        """What one of its values is called; a label such as "examples" is a plural already."""
+        return self.name.removesuffix("s")
+
+    @property
     def n(self) -> int:
         """Different values."""
         return len({*self.values, *self.other})
@@ -52,8 +57,7 @@ def count(units: Units, n_pairs: int) -> int:
 
 def named(units: Units) -> str:
     """What the units are, in words: `input words and templates`, or `pairs`."""
-    # A label such as "examples" is a plural already.
-    return " and ".join(f"{one.name.removesuffix('s')}s" for one in units) or "pairs"
+    return " and ".join(f"{one.noun}s" for one in units) or "pairs"
 
 
 def take(units: Units, rows: Any) -> Units:

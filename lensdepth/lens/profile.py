@@ -121,21 +121,27 @@ class LensProfile(Result):
     @property
     def located_by(self) -> Reading:
         """What `find_transition` reads where nobody says otherwise: pairs by their contrast."""
-        return "kl" if self.contrast is None else "contrast"
+        return "kl" if self.corrupted_logit_diff is None else "contrast"
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """Those of `READINGS` that there are here."""
+        return tuple(name for name in READINGS if getattr(self, name) is not None)
 
     def reading(self, by: Reading) -> Float[Tensor, "prompt depth"]:
         """One measure by prompt and depth, the mean over each prompt's positions.
 
         Args:
-            by: a name of `READINGS`.
+            by: one of `readings`.
         Raises:
             ValueError: there is no such measure here.
         """
-        values = getattr(self, by, None) if by in READINGS else None
-        if values is None:
-            there = ", ".join(name for name in READINGS if getattr(self, name) is not None)
-            raise ValueError(f"LensProfile: there is no reading {by!r} here; there are {there}.")
-        return self.mean_by_depth(values)
+        there = self.readings
+        if by not in there:
+            raise ValueError(
+                f"LensProfile: there is no reading {by!r} here; there are {', '.join(there)}."
+            )
+        return self.mean_by_depth(getattr(self, by))
 
     @property
     def name(self) -> str:

@@ -76,30 +76,26 @@ def curves(profile: "LensProfile", keys: tuple[str, ...] = tuple(MEASURES)) -> l
 
     Means over each prompt's positions, with bands over prompts.
     """
-    found = []
-    for key in keys:
-        one, values = MEASURES[key], getattr(profile, key)
-        if values is not None:
-            found.append(
-                Curve.of(
-                    one.name,
-                    profile.mean_by_depth(values),
-                    key=key,
-                    unit=one.unit,
-                    role=one.role,
-                    units=profile.provenance.units,
-                )
-            )
-    return found
+    there = profile.readings
+    return [
+        Curve.of(
+            MEASURES[key].name,
+            profile.reading(key),
+            key=key,
+            unit=MEASURES[key].unit,
+            role=MEASURES[key].role,
+            units=profile.provenance.units,
+        )
+        for key in keys
+        if key in there
+    ]
 
 
 def summary(profile: "LensProfile") -> Json:
     """Means by depth 0 ... n_layers."""
-    there = {key: getattr(profile, key) for key in (*SUMMARY, *AMONG_ANSWERS)}
+    there = profile.readings
     return {
-        key: mean_curve(profile.mean_by_depth(values))
-        for key, values in there.items()
-        if values is not None
+        key: mean_curve(profile.reading(key)) for key in (*SUMMARY, *AMONG_ANSWERS) if key in there
     }
 
 
@@ -111,7 +107,7 @@ def sentences(profile: "LensProfile", *verdicts: str) -> list[str]:
         verdicts: sentences on where it switches, which go in front.
     """
     n_layers = profile.n_layers
-    agreement = profile.mean_by_depth(profile.top1_agreement)
+    agreement = profile.reading("top1_agreement")
     first = estimate(agreement[:, 0], units=profile.provenance.units, share=True)
     majority = _first_at_least(agreement, 0.5)
     text = f"At the embedding the lens's most likely token is the final one for {first.percent}"

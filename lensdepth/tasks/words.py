@@ -1,12 +1,9 @@
 """Words of the few-shot tasks: our own lists, of words that most tokenizers hold whole."""
 
+from lensdepth.tasks import facts
+
 CAPITALS = {
-    "France": "Paris", "Germany": "Berlin", "Italy": "Rome", "Spain": "Madrid",
-    "Japan": "Tokyo", "China": "Beijing", "Russia": "Moscow", "Egypt": "Cairo",
-    "Greece": "Athens", "Norway": "Oslo", "Sweden": "Stockholm", "Poland": "Warsaw",
-    "Austria": "Vienna", "Portugal": "Lisbon", "Ireland": "Dublin", "Cuba": "Havana",
-    "Peru": "Lima", "Chile": "Santiago", "Canada": "Ottawa", "Turkey": "Ankara",
-    "Iran": "Tehran", "Iraq": "Baghdad", "Kenya": "Nairobi", "Hungary": "Budapest",
+    **facts.CAPITALS,
     "England": "London", "Thailand": "Bangkok", "Finland": "Helsinki", "Denmark": "Copenhagen",
     "Belgium": "Brussels", "Scotland": "Edinburgh", "Syria": "Damascus", "Lebanon": "Beirut",
     "Indonesia": "Jakarta", "Vietnam": "Hanoi", "Afghanistan": "Kabul", "Ukraine": "Kiev",

@@ -133,7 +133,7 @@ def sample(found: "Transition | Crossing") -> str:
     if not found.units:
         return pairs
     few = min(found.units, key=lambda one: one.n)
-    return f"{pairs} of {counted(few.n, few.name.removesuffix('s'))}"
+    return f"{pairs} of {counted(few.n, few.noun)}"
 
 
 def lens_verdict(transition: "Transition | None", n_layers: int) -> str:
