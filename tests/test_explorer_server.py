@@ -176,6 +176,34 @@ def asked(browser: Any, found: dict[str, Any], values: dict[str, Any], changed: 
     })  # fmt: skip
 
 
+def test_an_act_whose_answer_the_page_dropped_is_done_with_the_next_one(
+    trained: DepthModel,
+) -> None:
+    browser = client(shelf=Shelf(OFFERS, lambda name_or_path: trained))
+    (sync,) = [d for d in browser.get("/_dash-dependencies").json if d["inputs"][0]["id"] == "url"]
+
+    def answered(values: dict[str, Any], changed: str) -> dict[str, Any]:
+        return asked(browser, sync, values, changed).json["response"]
+
+    page = answered({"url": "?view=sweep&run=1"}, "url.search")
+    there = {name: part["value"] for name, part in page.items() if "value" in part}
+    there |= {"url": page["screen"]["data"]["query"], "screen": page["screen"]["data"]}
+    there |= {"seen": page["seen"]["data"], "example": None}
+    assert "run=1" in there["url"]
+    cancelled = answered(there | {"cancel": 1}, "cancel.n_clicks")
+    assert "run=1" not in cancelled["screen"]["data"]["query"]
+    # Dash drops that answer when the next click comes before it.
+    moved = answered(there | {"cancel": 1, "view": "read"}, "view.value")
+    assert moved["screen"]["data"]["view"] == "read"
+    assert "run=1" not in moved["screen"]["data"]["query"]
+    # Taken, it is not done again; and of Run and Cancel the later one counts.
+    there |= {"seen": cancelled["seen"]["data"], "cancel": 1}
+    again = answered(there | {"run": 1}, "run.n_clicks")
+    assert "run=1" in again["screen"]["data"]["query"]
+    both = answered(there | {"run": 1, "cancel": 2}, "run.n_clicks")
+    assert "run=1" in both["screen"]["data"]["query"]
+
+
 def test_sweeps_that_pages_ask_for_and_cancel_leave_nothing(trained: DepthModel) -> None:
     jobs, shelf = Jobs(), Shelf(OFFERS, lambda name_or_path: trained)
     browser = client(shelf=shelf, jobs=jobs)

@@ -20,6 +20,7 @@ from lensdepth.telling.names import has_blocks, stream_name
 from lensdepth.telling.tokens import signed
 from lensdepth.tokens import told_apart
 
+Json = dict[str, Any]
 CONTROLS = {
     name: name.replace("-", "_")
     for name in (
@@ -54,6 +55,7 @@ def register(app: Dash, shelf: Shelf) -> None:
             "does": Output("edit-does", "children"),
             "other_prompt_hidden": Output("other-prompt-field", "hidden"),
             "other_model_hidden": Output("other-model-field", "hidden"),
+            "seen": Output("seen", "data"),
         },
         inputs={
             "search": Input("url", "search"),
@@ -62,6 +64,7 @@ def register(app: Dash, shelf: Shelf) -> None:
             "site": Input("site", "data"),
             "clicks": {name: Input(name, "n_clicks") for name in BUTTONS},
             "before": State("screen", "data"),
+            "seen": State("seen", "data"),
         },
     )
     def sync(
@@ -71,8 +74,12 @@ def register(app: Dash, shelf: Shelf) -> None:
         site: object,
         clicks: Mapping[str, object],
         before: object,
+        seen: object,
     ) -> dict[str, Any]:
         triggered = {item["prop_id"].rpartition(".")[0] for item in ctx.triggered} - {""}
+        acts, seen = _acts(clicks, site, example, seen)
+        if "run" in triggered:  # of the two the later one counts
+            acts.discard("cancel")
         notice = []
         try:
             if before is None or not triggered or "url" in triggered:
@@ -84,14 +91,34 @@ def register(app: Dash, shelf: Shelf) -> None:
                 if before is None and values.get("model") and "model" in triggered:
                     screen = changed(screen, {"model": values["model"]}, shelf.offers)
             else:
-                screen = _asked(search, values, triggered, shelf)
-                screen = _acted(screen, triggered, example, site, shelf)
+                screen = _asked(search, values, shelf)
+                screen = _acted(screen, acts, example, site, shelf)
             setting = settle(screen, shelf)
             if before is None or not triggered or "url" in triggered:
                 notice += _moved(screen, setting.screen)
         except Exception as error:
-            return _unchanged([message(readable(error))], before is None)
-        return _shown(setting, search, notice)
+            return _unchanged([message(readable(error))], before is None) | {"seen": seen}
+        return _shown(setting, search, notice) | {"seen": seen}
+
+
+def _acts(
+    clicks: Mapping[str, object], site: object, example: object, seen: object
+) -> tuple[set[str], Json]:
+    """What was done since the last answer that the page took, and what it will have seen.
+
+    What merely set off this request would not do: Dash drops the answer to a request when the next
+    one follows before it, and a Cancel pressed just before another click would be lost.
+    """
+    now = {"clicks": dict(clicks), "site": site}
+    then = seen if isinstance(seen, Mapping) else {}
+    counted = then.get("clicks")
+    counted = counted if isinstance(counted, Mapping) else {}
+    acts = {name for name, count in clicks.items() if count != counted.get(name)}
+    if site != then.get("site"):
+        acts.add("site")
+    if example is not None:
+        acts.add("example")
+    return acts, now
 
 
 def _moved(asked: Screen, shown: Screen) -> list[Any]:
@@ -128,7 +155,7 @@ def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
     }
 
 
-def _asked(search: object, values: Mapping[str, Any], triggered: set[str], shelf: Shelf) -> Screen:
+def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
     """The screen that the controls describe."""
     before = parse(search, shelf.offers)
     given = {
@@ -139,21 +166,22 @@ def _asked(search: object, values: Mapping[str, Any], triggered: set[str], shelf
     if "strength" in given and given["strength"] == STRONG_EDITS[before.edit].default:
         given["strength"] = None
     screen = changed(before, given, shelf.offers)
-    if "model" in triggered:
+    new = {name for name in given if getattr(screen, name) != getattr(before, name)}
+    if "model" in new:
         screen = screen.with_new_model()
-    if "task" in triggered:
+    if "task" in new:
         screen = screen.with_new_task()
-    if "edit" in triggered:
+    if "edit" in new:
         screen = replace(screen, strength=None)
-    if "stream" in triggered and screen.depth is not None:
+    if "stream" in new and screen.depth is not None:
         # What leaves block b stands at depth b + 1.
         shift = has_blocks(before.stream) - has_blocks(screen.stream)
         last = None if screen.last is None else max(screen.last + shift, 0)
         screen = replace(screen, depth=max(screen.depth + shift, 0), last=last)
-    if "position" in triggered and screen.to < screen.position:
+    if "position" in new and screen.to < screen.position:
         screen = replace(screen, to=screen.position)
-    if triggered & {"sweep", "on", "pairs", "model", "task"} or (
-        screen.on == "pair" and triggered & {"prompt", "source"}
+    if new & {"sweep", "on", "pairs", "model", "task"} or (
+        screen.on == "pair" and new & {"prompt", "source"}
     ):
         screen = replace(screen, run=False)
     return screen
@@ -161,36 +189,36 @@ def _asked(search: object, values: Mapping[str, Any], triggered: set[str], shelf
 
 def _acted(
     screen: Screen,
-    triggered: set[str],
+    acts: set[str],
     example: object,
     site: object,
     shelf: Shelf,
 ) -> Screen:
     """The screen after a button, an example, or a click in a figure."""
-    if "example" in triggered and isinstance(example, int):
+    if "example" in acts and isinstance(example, int):
         pairs = settle(screen, shelf).examples
         if 0 <= example < len(pairs):
             screen = replace(
                 screen, prompt=pairs[example][0], source=pairs[example][1], position=-1, to=-1,
                 run=screen.run and screen.on == "task",
             )  # fmt: skip
-    if "swap" in triggered and screen.source.strip():
+    if "swap" in acts and screen.source.strip():
         screen = replace(screen, prompt=screen.source, source=screen.prompt)
-    if "run" in triggered:
+    if "run" in acts:
         screen = replace(screen, run=True)
-    if "cancel" in triggered:
+    if "cancel" in acts:
         screen = replace(screen, run=False)
         if screen.lens == "tuned" and not questions.known(questions.tuned_of(screen), shelf):
             screen = replace(screen, lens="logit")
-    if "to-poke" in triggered:
+    if "to-poke" in acts:
         screen = replace(screen, view="poke")
-    if triggered & {"pin", "pin-mlp"}:
+    if acts & {"pin", "pin-mlp"}:
         name = f"MLP{screen.layer}"
-        if "pin" in triggered:
+        if "pin" in acts:
             name = f"L{screen.layer}H{screen.looked}"
         pinned = tuple(dict.fromkeys([*screen.components, name]))
         screen = changed(screen, {"components": pinned}, shelf.offers)
-    if "site" in triggered and isinstance(site, Mapping):
+    if "site" in acts and isinstance(site, Mapping):
         screen = _clicked(screen, site, shelf)
     return screen
 

@@ -62,6 +62,7 @@ def stores() -> list[Any]:
         dcc.Location(id="url", refresh=False),
         dcc.Store(id="screen"),
         dcc.Store(id="site"),
+        dcc.Store(id="seen"),
         dcc.Store(id="job"),
         dcc.Store(id="done"),
         dcc.Store(id="tab", data=secrets.token_urlsafe(9)),
