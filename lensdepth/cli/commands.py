@@ -156,6 +156,7 @@ def lens(
         from lensdepth.analyses import analysis
         from lensdepth.lens import logit_lens
         from lensdepth.transition import find_transition
+        from lensdepth.transition.find import why_not_sought
 
         translators = (
             None if tuned is None else session.open_translators(tuned, depth_model, strict=strict)
@@ -169,8 +170,8 @@ def lens(
             translators=translators,
             **model.bounds,
         )
-        curved = depth_model.n_layers >= 3 and not profile.kl.isinf().any()
-        transition = find_transition(profile, seed=task.seed) if curved else None
+        sought = why_not_sought(profile) is None
+        transition = find_transition(profile, seed=task.seed) if sought else None
         summary = analysis("lens").summary(profile, transition)
 
     def show() -> None:

@@ -21,6 +21,7 @@ from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_states
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
+from lensdepth.lens.told import MEASURES
 from lensdepth.locality.compare import compare_local_global
 from lensdepth.mistakes.compare import mistakes_in
 from lensdepth.mistakes.profile import MistakeProfile
@@ -37,7 +38,7 @@ from lensdepth.transition.change_point import ChangePoint, find_change_point
 from lensdepth.transition.commitment import find_commitment
 from lensdepth.transition.compare import compare_definitions
 from lensdepth.transition.crossing import find_crossing, find_steering_crossing
-from lensdepth.transition.find import find_transition
+from lensdepth.transition.find import FEWEST_DEPTHS, find_transition, why_not_sought
 
 T = TypeVar("T")
 
@@ -73,8 +74,6 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
         absent["geometry"] = (
             "some prompts are one token long, and the first token's state is an attention sink"
         )
-    if model.n_layers < 3:
-        absent["transition"] = f"a model of {model.n_layers} blocks has fewer than four depths"
     return absent
 
 
@@ -116,8 +115,9 @@ def measure(
                 return None
 
         lens = timed("lens", lambda: logit_lens(model, task, batch_size=batch_size))
-        if lens.kl.isinf().any():
-            absent["transition"] = "the divergence of the lens is infinite somewhere"
+        unsought = why_not_sought(lens)
+        if unsought is not None:
+            absent["transition"] = unsought
         tokens = _first_prompt(model, task)
         positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
         patch = stage(
@@ -167,8 +167,8 @@ def measure(
             if steering_crossing is not None:
                 steering_crossing = find_holder(model, task, steering_crossing, seed=seed)
         change_point = None
-        if transition is not None and model.n_layers > 3:  # four depths before the last
-            change_point = stage("change_point", lambda: _cut_together(lens, patch, seed))
+        if transition is not None and len(transition.depths) > FEWEST_DEPTHS:  # but for the last
+            change_point = stage("change_point", lambda: cut_together(lens, patch, seed))
         bar.update()
     return Measured(
         task=task,
@@ -228,14 +228,18 @@ def _mistakes(
     return None
 
 
-def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
-    """One change point of the lens's divergence and of patching at each position, before depth L,
-    where patching ends as it must."""
-    profiles = {"lens": lens.mean_by_depth(lens.kl)}
+def cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
+    """One change point of what the lens's switch is looked for in, and of patching at each
+    position, before depth L, where patching ends as it must."""
+    values, depths = lens.to_locate()
+    first = int(depths[0])
+    profiles = {f"lens, {MEASURES[lens.located_by].name}": values}
     if patch is not None:
-        profiles |= {name: patch.efficacy(name) for name in patch.positions}
+        profiles |= {name: patch.efficacy(name)[:, first:] for name in patch.positions}
     profiles = {name: values[:, :-1] for name, values in profiles.items()}
-    return find_change_point(profiles, units=lens.provenance.units, n_resamples=200, seed=seed)
+    return find_change_point(
+        profiles, depths=depths[:-1], units=lens.provenance.units, n_resamples=200, seed=seed
+    )
 
 
 def summarize(measured: Measured) -> Json:

@@ -39,7 +39,7 @@ class Measured:
     commitment: Commitment | None
     """Where the lens's first choice is settled."""
     change_point: ChangePoint | None
-    """Of the lens's divergence and the patching curves, cut together."""
+    """Of the lens, by what its switch is looked for in, and the patching curves, cut together."""
     locality: LocalityProfile | None
     """Attention of single blocks and of all, at the prediction position."""
     ablation: AblationProfile | None

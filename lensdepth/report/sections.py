@@ -19,7 +19,7 @@ from lensdepth.telling.depths import between
 from lensdepth.telling.numbers import Interval, number
 from lensdepth.telling.tokens import signed
 from lensdepth.transition.compare import compare_definitions
-from lensdepth.transition.told import order_verdict
+from lensdepth.transition.told import order_verdict, read_by
 
 IF_THERE = ("mistakes",)
 """Analyses that have a section only where there is a result; others say why there is none."""
@@ -240,15 +240,14 @@ ZONES = {
 
 def _zone_keys(findings: Measured, *names: str) -> list[dict[str, str]]:
     """What the shaded strips of a figure are."""
-    zones = [(_zone(findings, name), ZONES[name]) for name in names]
-    return [
-        {
-            "role": zone.role,
-            "text": f"{text} at {between(zone.at, zone.low, zone.high, findings.n_layers)}",
-        }
-        for zone, text in zones
-        if zone is not None
-    ]
+    said = []
+    for name in names:
+        zone = _zone(findings, name)
+        if zone is not None:
+            where = between(zone.at, zone.low, zone.high, findings.n_layers)
+            text = f"{ZONES[name]} at {where}{read_by(getattr(findings, name))}"
+            said.append({"role": zone.role, "text": text})
+    return said
 
 
 def _examples(findings: Measured) -> list[dict[str, Any]]:

@@ -221,5 +221,5 @@ def _place(label: str, found: Transition | Crossing, n_layers: int) -> KeyNumber
         else f"{found.verdict} around {at}"
         if at
         else found.verdict,
-        detail=switches.whereabouts(found, n_layers),
+        detail=f"{switches.whereabouts(found, n_layers)}{switches.read_by(found)}",
     )
