@@ -147,6 +147,20 @@ class Effects:
         rest = {axis: there for axis, there in self.coords.items() if axis not in labels}
         return replace(self, coords=rest, values=picked)
 
+    def averaged(self, axis: str) -> "Effects":
+        """The same where a label may stand several times on an axis: once, with the mean over the
+        entries of that label that a pair has."""
+        labels = self.coords[axis]
+        once = tuple(dict.fromkeys(labels))
+        if len(once) == len(labels):
+            return self
+        along = self.dims.index(axis)
+        where = [[i for i, label in enumerate(labels) if label == one] for one in once]
+        values = [self.values.index_select(along, torch.tensor(at)).nanmean(along) for at in where]
+        return replace(
+            self, coords={**self.coords, axis: once}, values=torch.stack(values, dim=along)
+        )
+
     def change(self, metric: str | None = None) -> Tensor:
         """Change of a metric against the base run."""
         at = self.index("metric", metric)

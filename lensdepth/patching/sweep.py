@@ -40,8 +40,9 @@ from lensdepth.sweep.runs import Cell, Run
 from lensdepth.sweep.spans import (
     PatchPositions,
     Span,
+    by_name,
+    comparable_spans,
     named_positions,
-    resolve_spans,
     same_states,
     span_labels,
 )
@@ -86,7 +87,11 @@ def patch_sweep(
             others are patched in blocks 0 ... L - 1.
         depths: those depths, or blocks; all by default.
         positions: `"all"`, names and indices, or spans; see `PatchPositions`. By default the
-            input position, where the task has one, and the prediction position.
+            input position, where the task has one, and the prediction position. Under `"all"`,
+            prompts of one wording are patched index by index; those of several are lined up by
+            the tokens that all share, the input and the prediction position, and effects of the
+            other tokens are averaged by where they lie (before or after the input). Each wording
+            by itself: `task.select(task.labels.template == "...")`.
         heads: at `z`, patch these heads one by one, or `"all"` of them.
         metric: one of METRICS, or a function of the logits and the pairs that they belong to.
         also: further metrics that are read off the same runs. `()` with `logit_diff` reads two
@@ -128,7 +133,7 @@ def patch_sweep(
     check_options(controls, method, verify, metric, also)
     wanted = named_positions(task, positions)
     roles = assign_roles(task, mode, positions=wanted, caller=caller)
-    spans = resolve_spans(roles, wanted if positions is None else positions, caller=caller)
+    spans = comparable_spans(roles, wanted if positions is None else positions, caller=caller)
     run_controls: tuple[str, ...] = tuple(dict.fromkeys(controls))
     if estimated:
         run_controls = ()
@@ -146,7 +151,7 @@ def patch_sweep(
         own={
             "stream": stream,
             "depths": [site.place for site in sites],
-            "positions": [span.name for span in spans],
+            "positions": [*by_name(spans)],
             "heads": list(one_by_one),
             "edit": edit_name,
             "controls": list(run_controls),
@@ -264,7 +269,7 @@ class Grid:
         return run_sweep(
             self.model, self.roles, self.options, plan, self.coords,
             n_numbers=self.n_numbers, description="patching",
-        ).effects  # fmt: skip
+        ).effects.averaged("position")  # fmt: skip
 
     def estimated(self) -> Effects:
         """The same to first order."""
@@ -287,7 +292,8 @@ class Grid:
             n_numbers=self.n_numbers, description="estimating",
         )  # fmt: skip
         values_of = rearrange(read.beside["values"], "d s h p -> 1 1 p d s h")
-        return replace(read.effects, values=values_of, base=read.beside["base"][None])
+        found = replace(read.effects, values=values_of, base=read.beside["base"][None])
+        return found.averaged("position")
 
     def verified(
         self, estimated: Effects, n: int
@@ -296,7 +302,9 @@ class Grid:
         means = estimated.at(control=MAIN).change().nanmean(0)
         largest = means.abs().nan_to_num(0.0).flatten().argsort(descending=True, stable=True)[:n]
         sites = torch.stack(torch.unravel_index(largest, means.shape), dim=1)
-        exact = self.measured({tuple(site) for site in sites.tolist()}).at(control=MAIN)
+        where = [*by_name(self.spans).values()]
+        chosen = {(d, s, h) for d, p, h in sites.tolist() for s in where[p]}
+        exact = self.measured(chosen).at(control=MAIN)
         found = exact.change().nanmean(0).flatten()[largest]
         return exact.of(), rank_agreement(means.flatten()[largest], found)
 
