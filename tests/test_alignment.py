@@ -153,3 +153,17 @@ def test_estimates_and_edits_are_averaged_alike(trained: DepthModel, two: Task) 
     with pytest.raises(ValueError, match=re.escape("do not line up token by token")):
         one = two.select(two.labels.template == "from")
         ablation_sweep(trained, two, positions="all", to="mean", reference=one)
+
+
+def test_one_wording_of_a_map_can_be_drawn_alone(trained: DepthModel, two: Task) -> None:
+    found = patch_sweep(trained, two, positions="all", controls=(), also=())
+    own = (two.labels.template == "from").to_numpy()
+    figure: Any = found.heatmap(only={"template": "from"})
+    drawn = torch.tensor(figure.data[0].z, dtype=torch.float32)
+    expected = found.effects[torch.from_numpy(own)].nanmean(0)
+    torch.testing.assert_close(drawn, expected, equal_nan=True)
+    assert "template from" in figure.layout.title.text
+    with pytest.raises(ValueError, match=r"no label 'wording' here; there are .*template"):
+        found.heatmap(only={"wording": "from"})
+    with pytest.raises(ValueError, match="no pair has template 'no'; there are from, start"):
+        found.heatmap(only={"template": "no"})

@@ -60,6 +60,16 @@ class TaskOptions:
             rich_help_panel=PROMPTS,
         ),
     ] = None
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=VALUE",
+            help="Of what was drawn or read, only the pairs of this label, such as one wording: "
+            "template=after; may be given several times.",
+            show_default=False,
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
     form: Annotated[
         Literal["auto", "plain", "few-shot"],
         typer.Option(
@@ -280,6 +290,7 @@ def check_task(options: TaskOptions, *, pairs: bool = False, labels: Sequence[st
     """
     if options.task is not None and options.prompts is not None:
         raise ValueError("give --task or --prompts, not both.")
+    wanted = only_labels(options)
     from lensdepth.tasks import list_templates
     from lensdepth.tasks.files import is_dataset_name, looks_like_path, read_rows
     from lensdepth.tasks.load import draw_rows
@@ -302,7 +313,24 @@ def check_task(options: TaskOptions, *, pairs: bool = False, labels: Sequence[st
                 f"Templates: {', '.join(known)}."
             )
     if rows:
-        _check_rows(rows[0], options, pairs=pairs, labels=labels)
+        _check_rows(rows[0], options, pairs=pairs, labels=(*labels, *wanted))
+
+
+def only_labels(options: TaskOptions) -> dict[str, list[str]]:
+    """The values of each label that --only asks for.
+
+    Raises:
+        ValueError: it is not LABEL=VALUE.
+    """
+    wanted: dict[str, list[str]] = {}
+    for asked in options.only or ():
+        label, sign, value = asked.partition("=")
+        if not (label and sign):
+            raise ValueError(
+                f"--only must be LABEL=VALUE, such as template=after, got {shown(asked)}."
+            )
+        wanted.setdefault(label, []).append(value)
+    return wanted
 
 
 def _check_rows(row: "Row", options: TaskOptions, *, pairs: bool, labels: Sequence[str]) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli.console import hush_transformers, note, working
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OutputOptions, TaskOptions
-from lensdepth.outside import visible
+from lensdepth.cli.options import OutputOptions, TaskOptions, only_labels
+from lensdepth.outside import LONGEST_REASON, cut, shown, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,29 @@ def suit_threads(model: "DepthModel") -> None:
 
 
 def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task":
-    """Make or read the task; `keep` holds unless the user chose, and for pairs alone."""
+    """Make or read the task; `keep` holds unless the user chose, and for pairs alone.
+
+    Raises:
+        ValueError: no pair has the labels that --only asks for.
+    """
+    task = _whole_task(options, model, keep=keep)
+    for label, values in only_labels(options).items():
+        if label not in task.labels:
+            raise ValueError(
+                f"--only: task {task.name!r} has no label {shown(label)}; it has "
+                f"{cut(', '.join(map(str, task.labels)), LONGEST_REASON) or 'none'}."
+            )
+        there = task.labels[label].astype(str)
+        if not there.isin(values).any():
+            raise ValueError(
+                f"--only: no pair has {shown(label)} {shown(' or '.join(values))}; there are "
+                f"{cut(', '.join(sorted(set(there))), LONGEST_REASON)}."
+            )
+        task = task.select(there.isin(values).to_numpy())
+    return task
+
+
+def _whole_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task":
     from lensdepth.tasks import load_task
 
     templates = options.template or None

@@ -1,12 +1,15 @@
 """Maps of what patching did."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lensdepth import stats
+from lensdepth.colours import inert
 from lensdepth.heatmaps import Axis, depth_axis, effect_heatmap
 from lensdepth.telling.names import edit_name, metric_words, position_name, stream_name
+from lensdepth.units import having, take
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -14,11 +17,14 @@ if TYPE_CHECKING:
     from lensdepth.patching.profile import PatchProfile
 
 
-def effect_map(profile: "PatchProfile") -> "Figure":
+def effect_map(profile: "PatchProfile", only: Mapping[str, str]) -> "Figure":
     """Mean effect by depth and position; by layer and head where heads were patched."""
-    effects = profile.effects.numpy()
+    known, effects = profile.provenance, profile.effects.numpy()
+    drawn = having(known.labels, only, len(effects))
+    effects, units = effects[drawn], take(known.units, drawn)
     words = metric_words(profile.metric)
     title = f"Patching {stream_name(profile.stream)}, {edit_name(profile.edit)} ({profile.mode})"
+    title += "".join(f", {inert(name)} {inert(value)}" for name, value in only.items())
     if profile.heads:
         # One position at a time would hide the heads: the effects at the positions are summed up
         # by showing the first, and the title says which.
@@ -31,7 +37,7 @@ def effect_map(profile: "PatchProfile") -> "Figure":
             for name, label in zip(profile.positions, profile.labels, strict=True)
         ]
         columns = Axis(title="position", labels=list(profile.labels), names=names)
-    mean, low, high = stats.mean_interval(effects, units=profile.provenance.units)
+    mean, low, high = stats.mean_interval(effects, units=units)
     if profile.method == "attribution":
         title += ", first-order estimate"
     return effect_heatmap(
