@@ -1,5 +1,6 @@
 """The number behind each statement."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from lensdepth.claims.grounds import Grounds
 from lensdepth.claims.medians import median
 from lensdepth.claims.norms import (
     PERCENTILE,
+    chosen_for,
     norm_tells_context,
     projections,
     shares_told,
@@ -31,6 +33,8 @@ from lensdepth.claims.norms import (
 )
 from lensdepth.claims.sweeps import by_pair
 from lensdepth.claims.zones import Zones, chosen_on_others, mean_over
+from lensdepth.tasks.meanings import label_name
+from lensdepth.telling.numbers import percent
 from lensdepth.transition.crossing import find_steering_crossing
 
 LEAST_HANDOVER = 0.2
@@ -259,16 +263,34 @@ def _c6(grounds: Grounds, word: str) -> Estimate | Number:
         drawn = within(projections(states, grounds.seed), last)
 
     def one(zones: Zones) -> Estimate:
-        found = norm_tells_context(norm, labels, zones.group, grounds.units)
+        found = norm_tells_context(norm, labels, zones.group, grounds.units, zones.late)
         if drawn is None:
             return found
-        bar = float(np.nanpercentile(shares_told(drawn, labels, zones.group), PERCENTILE))
+        shares = shares_told(drawn, labels, zones.group, zones.late)
+        bar = float(np.nanpercentile(shares, PERCENTILE))
         return replace(found, value=found.value - bar)
 
     found = over_deals([one(zones) for zones in grounds.deals])
     if found is None:
         raise Unmeasured("too few pairs have a number here")
-    return found
+    chosen = [
+        one for zones in grounds.deals for one in chosen_for(norm, labels, zones.group, zones.late)
+    ]
+    return replace(found, note=chosen_in_words(chosen, grounds.task.name))
+
+
+def chosen_in_words(every: list[tuple[str, int]], task: str) -> str:
+    """Which label and depth other prompts choose, over pairs and deals."""
+    (label, depth), n = Counter(every).most_common(1)[0]
+    depths = sorted({depth for _, depth in every})
+    labels = [label_name(name, task) for name in dict.fromkeys(name for name, _ in every)]
+    said = f"chosen on other prompts: the label {label_name(label, task)} at depth {depth}"
+    if n == len(every):
+        return said
+    said += f" most often ({percent(n / len(every))})"
+    among = [f"depths {depths[0]} to {depths[-1]}"] * (len(depths) > 1)
+    among += [f"labels {', '.join(sorted(labels))}"] * (len(labels) > 1)
+    return f"{said}, of {' and '.join(among)}"
 
 
 def _c7(grounds: Grounds, word: str) -> Estimate:
