@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
 DEFAULT_TASK = "months"
-PROMPTS, OUTPUT = "Prompts", "Output"
+PROMPTS, LENS, OUTPUT = "Prompts", "Lens", "Output"
 """Panels of the help."""
 
 
@@ -192,6 +192,43 @@ class OutputOptions:
     ] = False
     json: JsonOption = False
     debug: DebugOption = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LensOptions:
+    """Which lens stands in front of the readout."""
+
+    tuned: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A tuned lens: what lens --fit or fit_tuned_lens gave, saved; a folder of the "
+            "tuned-lens package; or the .pt file of a Jacobian lens.",
+            rich_help_panel=LENS,
+        ),
+    ] = None
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict/--no-strict",
+            help="Refuse a folder of --tuned that was fitted on another unembedding.",
+            rich_help_panel=LENS,
+        ),
+    ] = True
+
+    def check(self) -> None:
+        """Refuse a lens that is not there, before any work.
+
+        Raises:
+            FileNotFoundError: there is no such file or folder.
+            ValueError: --no-strict without --tuned.
+        """
+        if self.tuned is not None and not self.tuned.exists():
+            raise FileNotFoundError(
+                f"--tuned {shown(str(self.tuned))}: there is no such file or folder."
+            )
+        if self.tuned is None and not self.strict:
+            raise ValueError("--no-strict goes with --tuned.")
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

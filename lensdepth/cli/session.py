@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli.console import hush_transformers, note, working
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OutputOptions, TaskOptions, only_labels
+from lensdepth.cli.options import LensOptions, OutputOptions, TaskOptions, only_labels
 from lensdepth.outside import LONGEST_REASON, cut, shown, visible
 
 if TYPE_CHECKING:
@@ -142,12 +142,15 @@ def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
     return pd.DataFrame([row.labels for row in rows])
 
 
-def open_translators(path: Path, model: "DepthModel", *, strict: bool) -> "TunedLens":
-    """Read a lens in whichever of the three formats it is; see `load_tuned_lens` for `strict`."""
+def open_translators(options: LensOptions, model: "DepthModel") -> "TunedLens | None":
+    """Read a lens in whichever of the three formats it is; None where none was asked for."""
     from lensdepth.lens import TunedLens, load_jacobian_lens, load_tuned_lens
 
+    path = options.tuned
+    if path is None:
+        return None
     if path.is_dir():
-        return load_tuned_lens(path, model, strict=strict)
+        return load_tuned_lens(path, model, strict=options.strict)
     return load_jacobian_lens(path, model) if path.suffix == ".pt" else TunedLens.load(path)
 
 
