@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from lensdepth.ablation.decoding import decode_parts
 from lensdepth.ablation.dose import FACTORS, dose_response
 from lensdepth.ablation.sweep import ablation_sweep
-from lensdepth.analyses import ANALYSES
+from lensdepth.analyses import ANALYSES, analysis
 from lensdepth.claims import evidence
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.evaluate import evaluate_claims
@@ -22,6 +22,7 @@ from lensdepth.geometry.reading import Reading, read_states
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
 from lensdepth.lens.told import MEASURES
+from lensdepth.lens.tuned import TunedLens
 from lensdepth.locality.compare import compare_local_global
 from lensdepth.mistakes.compare import mistakes_in
 from lensdepth.mistakes.profile import MistakeProfile
@@ -81,6 +82,7 @@ def measure(
     model: DepthModel,
     task: Task,
     *,
+    translators: TunedLens | None = None,
     twins: int = N_TWINS,
     seed: int = 0,
     batch_size: int | None = None,
@@ -118,6 +120,11 @@ def measure(
         unsought = why_not_sought(lens)
         if unsought is not None:
             absent["transition"] = unsought
+        tuned = None
+        if translators is not None:
+            tuned = logit_lens(model, task, translators=translators, batch_size=batch_size)
+            if (why := why_not_sought(tuned)) is not None:
+                absent["tuned_transition"] = why
         tokens = _first_prompt(model, task)
         positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
         patch = stage(
@@ -153,6 +160,9 @@ def measure(
             ),
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
+        tuned_transition = None
+        if tuned is not None:
+            tuned_transition = stage("tuned_transition", lambda: find_transition(tuned, seed=seed))
         crossing = steering_crossing = sustained_crossing = None
         if patch is not None:
             crossing = stage(
@@ -189,6 +199,8 @@ def measure(
         geometry=geometry,
         claims=claims,
         mistakes=_mistakes(lens, model, task, absent, seed),
+        tuned=tuned,
+        tuned_transition=tuned_transition,
         seed=seed,
         absent=absent,
         seconds=seconds,
@@ -259,4 +271,9 @@ def summarize(measured: Measured) -> Json:
         if result is not None:
             _, found = switches_of(measured, one.key)
             summary[one.name] = one.summary(result, *found)
+    if measured.tuned is not None:
+        summary["tuned_lens"] = {
+            "translators": measured.tuned.provenance.settings["translators"],
+            **analysis("lens").summary(measured.tuned, measured.tuned_transition),
+        }
     return to_json(summary)

@@ -79,8 +79,9 @@ def definitions(findings: "Measured") -> list[str]:
     """What each definition of the switch is the place of, and why some find none."""
     found, places = findings.switches, dict(DEFINITIONS)
     lens, crossing, cut = (found.get(name) for name in (SIGMOID, CROSSING, CUT))
-    if isinstance(lens, Transition):
-        places[SIGMOID] = BY_READING[lens.name]
+    for name, one in found.items():
+        if isinstance(one, Transition):
+            places[name] = BY_READING[one.name]
     if isinstance(cut, ChangePoint):
         places[CUT] = f"the one cut that best parts the curves of {' and of '.join(cut.names)}"
     said = [
