@@ -1,5 +1,6 @@
 """Tokens of differing wordings are lined up by what they stand for, by hand and in sweeps."""
 
+import json
 import re
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from lensdepth import DepthModel, Task, ablation_sweep, load_task, patch_sweep
+from lensdepth.cli import main
 from lensdepth.sweep.alignment import aligned_places, one_wording
 from lensdepth.sweep.roles import Roles
 from lensdepth.tokens import pad_tokens
@@ -167,3 +169,28 @@ def test_one_wording_of_a_map_can_be_drawn_alone(trained: DepthModel, two: Task)
         found.heatmap(only={"wording": "from"})
     with pytest.raises(ValueError, match="no pair has template 'no'; there are from, start"):
         found.heatmap(only={"template": "no"})
+
+
+def test_one_wording_is_taken_by_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    drawn = ["patch", "--model", "tiny", "--template", "from", "--template", "start", "--n", "16"]
+    assert main([*drawn, "--json", "--only", "template=start"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    tokens = alone["summary"]["effects"]["tokens"]
+    assert tokens[1] == "Starting"
+    assert alone["summary"]["effects"]["positions"] == [*map(str, range(len(tokens)))]
+    assert all(text.startswith("Starting") for text in alone["provenance"]["prompts"])
+    assert main([*drawn, "--json"]) == 0
+    both = json.loads(capsys.readouterr().out)["summary"]["effects"]
+    assert both["positions"][-1] == "prediction"
+    assert len(both["positions"]) < len(tokens)
+    for only, said in (
+        ("template", "--only must be LABEL=VALUE"),
+        ("wording=start", "no label column 'wording'"),
+        ("template=no", "no pair has 'template' 'no'; there are from, start"),
+    ):
+        assert main([*drawn, "--only", only]) != 0
+        assert said in capsys.readouterr().err
+    assert main(["lens", "January is", "--only", "template=start"]) != 0
+    assert "--only chooses among the pairs of a task" in capsys.readouterr().err
