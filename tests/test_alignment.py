@@ -88,6 +88,8 @@ def test_without_an_input_what_differs_is_one_role_and_nothing_is_lost() -> None
 def test_words_may_differ_in_one_wording() -> None:
     names = [[BOS, 30 + i, 4, 40 + i, 5, 6, 50 + i, IS] for i in range(6)]
     assert one_wording(roles_of(names, names, [6] * 6))
+    # Two prompts that share nothing are one pair of which nothing is averaged.
+    assert one_wording(roles_of([[1, 2, 3, 4]], [[5, 6, 7, 8]], [2]))
     other = [[BOS, 8, 9, 30, 12, 13, 56, IS]]  # as long, its input at the same place
     assert not one_wording(roles_of(names + other, names + other, [6] * 7))
 

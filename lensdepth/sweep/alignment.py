@@ -35,8 +35,8 @@ class Place:
 def one_wording(roles: Roles) -> bool:
     """Whether the prompts line up index by index.
 
-    They have one length and one input position, and share half of their tokens or more with the
-    first one.
+    They have one length and one input position, and the base prompts share half of their tokens or
+    more with the first of them, as the source prompts do with theirs.
     """
     batch, others = roles.base, roles.source
     if len(batch.lengths.unique()) > 1 or not torch.equal(batch.lengths, others.lengths):
@@ -45,7 +45,7 @@ def one_wording(roles: Roles) -> bool:
     if any(len(place.unique()) > 1 for place in places):
         return False
     n = int(batch.lengths[0])
-    shares = [(one.tokens[:, :n] == batch.tokens[0, :n]).float().mean(1) for one in (batch, others)]
+    shares = [(one.tokens[:, :n] == one.tokens[0, :n]).float().mean(1) for one in (batch, others)]
     return bool((torch.cat(shares) >= ALIKE).all())
 
 
