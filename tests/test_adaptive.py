@@ -1,5 +1,7 @@
 """Depths that are found: all that matter are, and they say what all depths say."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -90,11 +92,10 @@ def test_found_depths_say_what_all_depths_say(deep: tuple[DepthModel, Task]) -> 
 def test_what_is_unmeasured_is_shown_as_such(deep: tuple[DepthModel, Task]) -> None:
     model, task = deep
     few = patch_sweep(model, task, controls=())
-    (line,) = [
-        t for t in few.plot().data if t.name == "input position" and "markers" in (t.mode or "")
-    ]
-    assert list(line.x) == few.depths.tolist()
-    rows = few.heatmap().data[0].z
+    drawn = few.plot().to_plotly_json()["data"]
+    (line,) = [t for t in drawn if t["mode"] == "lines+markers" and t["name"] == "input position"]
+    assert list(line["x"]) == few.depths.tolist()
+    rows = few.heatmap().to_plotly_json()["data"][0]["z"]
     blank = [depth for depth, row in enumerate(rows) if np.isnan(row).all()]
     assert blank == [d for d in range(25) if d not in few.depths.tolist()]
 
