@@ -1,6 +1,7 @@
 """Depths that are found: all that matter are, and they say what all depths say."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,10 +93,11 @@ def test_found_depths_say_what_all_depths_say(deep: tuple[DepthModel, Task]) -> 
 def test_what_is_unmeasured_is_shown_as_such(deep: tuple[DepthModel, Task]) -> None:
     model, task = deep
     few = patch_sweep(model, task, controls=())
-    drawn = few.plot().to_plotly_json()["data"]
-    (line,) = [t for t in drawn if t["mode"] == "lines+markers" and t["name"] == "input position"]
-    assert list(line["x"]) == few.depths.tolist()
-    rows = few.heatmap().to_plotly_json()["data"][0]["z"]
+    curves: Any = few.plot().data
+    (line,) = [t for t in curves if t.mode == "lines+markers" and t.name == "input position"]
+    assert list(line.x) == few.depths.tolist()
+    cells: Any = few.heatmap().data
+    rows = cells[0].z
     blank = [depth for depth, row in enumerate(rows) if np.isnan(row).all()]
     assert blank == [d for d in range(25) if d not in few.depths.tolist()]
 
