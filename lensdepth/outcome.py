@@ -5,7 +5,7 @@ tidy tables are made here and nowhere else. Axes always stand in one order: the 
 run (control, edit, scope, dose, set), the pair, and where (depth or layer, position, head).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -333,6 +333,21 @@ class Effects:
         return pd.DataFrame(
             made | {n: x.ravel() for n, x in zip(("effect", "low", "high"), ends, strict=True)}
         )
+
+
+def joined(parts: Sequence[Effects], axis: str) -> Effects:
+    """Effects of the same runs at other labels of one axis that counts, as one, ascending."""
+    first, labels = parts[0], [label for part in parts for label in part.coords[axis]]
+    order = np.argsort(labels, kind="stable").tolist()
+    at = first.dims.index(axis)
+    return replace(
+        first,
+        coords={**first.coords, axis: tuple(labels[i] for i in order)},
+        values=torch.cat([part.values for part in parts], dim=at).index_select(
+            at, torch.tensor(order)
+        ),
+        floor=tuple(max(floors) for floors in zip(*(part.floor for part in parts), strict=True)),
+    )
 
 
 def axes_in_order(axes: Iterable[str]) -> tuple[str, ...]:

@@ -52,7 +52,9 @@ def complete_evidence(
     also: dict[str, Any] = {"also": ("success",)} if lean else {}
     bare: dict[str, Any] = {**also, "controls": ()} if lean else {}
     runs: dict[str, Callable[[], Any]] = {
-        "patch": lambda: patch_sweep(model, task, positions=positions, seed=seed, **bare),
+        "patch": lambda: patch_sweep(
+            model, task, depths="all", positions=positions, seed=seed, **bare
+        ),
         "reading": lambda: read_states(model, task, batch_size=batch_size),
         "ablation": lambda: ablation_sweep(model, task, seed=seed, **also),
         "dose": lambda: dose_response(model, task, angles=(), factors=FACTORS, seed=seed),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as Array
 
 from lensdepth import stats
 from lensdepth.colours import inert
@@ -37,12 +39,13 @@ def effect_map(profile: "PatchProfile", only: Mapping[str, str]) -> "Figure":
             for name, label in zip(profile.positions, profile.labels, strict=True)
         ]
         columns = Axis(title="position", labels=list(profile.labels), names=names)
+    depths, effects = _with_gaps(profile, effects)
     mean, low, high = stats.mean_interval(effects, units=units)
     if profile.method == "attribution":
         title += ", first-order estimate"
     return effect_heatmap(
         mean,
-        rows=depth_axis(profile.depths.tolist(), profile.n_layers, stream=profile.stream),
+        rows=depth_axis(depths, profile.n_layers, stream=profile.stream),
         columns=columns,
         title=title,
         unit=words.unit,
@@ -51,3 +54,16 @@ def effect_map(profile: "PatchProfile", only: Mapping[str, str]) -> "Figure":
         high=None if np.isnan(high).all() else high,
         floor=profile.outcome.floor_of(profile.metric),
     )
+
+
+def _with_gaps(
+    profile: "PatchProfile", effects: Float[Array, "pair depth column"]
+) -> tuple[list[int], Float[Array, "pair row column"]]:
+    """Of depths that were found, a blank row for each that lies unmeasured between them."""
+    depths = profile.depths.tolist()
+    if not profile.provenance.settings.get("depths_found"):
+        return depths, effects
+    rows = list(range(depths[0], depths[-1] + 1))
+    whole = np.full((len(effects), len(rows), effects.shape[2]), np.nan)
+    whole[:, np.isin(rows, depths)] = effects
+    return rows, whole

@@ -129,7 +129,7 @@ def measure(
         positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
         patch = stage(
             "patch",
-            lambda: patch_sweep(model, task, positions=positions, seed=seed),
+            lambda: patch_sweep(model, task, depths="all", positions=positions, seed=seed),
         )
         steering = willing(
             "steering",
