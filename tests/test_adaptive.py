@@ -1,5 +1,6 @@
 """Depths that are found: all that matter are, and they say what all depths say."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,18 @@ from hypothesis import strategies as st
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from lensdepth import compare_order, find_crossing, load_model, load_task, patch_sweep
+from lensdepth import (
+    ablation_sweep,
+    compare_order,
+    evaluate_claims,
+    find_crossing,
+    load_model,
+    load_task,
+    patch_sweep,
+)
 from lensdepth.analyses import analysis
+from lensdepth.claims.complete import complete_evidence
+from lensdepth.claims.figures import handovers
 from lensdepth.model import DepthModel
 from lensdepth.sweep.adaptive import MOVES, Watched, between, coarse_grid, find_depths
 from lensdepth.tasks.task import Task
@@ -113,3 +124,34 @@ def test_the_depths_are_checked_before_anything_runs(deep: tuple[DepthModel, Tas
     with pytest.raises(ValueError, match="'auto' or 'all' or None, got 'some'"):
         patch_sweep(model, task, depths="some")  # type: ignore[arg-type]
     assert len(patch_sweep(model, task, stream="attn_out", controls=(), also=()).depths) == 24
+
+
+def test_claims_at_found_depths_are_those_at_all_depths(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("claims")
+    path = planted.switch(folder / "model", n_layers=20, layer=11, noise=0.02, seed=3)
+    model = load_model(path)
+    pairs = [(a, (a + k) % 12) for a in range(12) for k in (1, 5)]
+    file = planted.prompt_file(folder / "p.csv", pairs, list(range(12)), planted.WORDINGS)
+    task = load_task(file, model, keep="correct")
+    few, every = (evaluate_claims(model, task, twins=0, depths=depths) for depths in (None, "all"))
+    assert [(one.claim, one.verdict) for one in few.claims] == [
+        (one.claim, one.verdict) for one in every.claims
+    ]
+    for found, whole in zip(few.findings, every.findings, strict=True):
+        assert (found.effect is None) == (whole.effect is None), found.key
+        if found.effect is not None and whole.effect is not None:
+            assert found.effect == pytest.approx(whole.effect, abs=0.05), found.key
+    measured = ~few.handover.isnan()
+    assert 2 * int(measured.sum()) < 21
+    assert torch.allclose(few.handover[measured], every.handover[measured])
+    assert len(handovers([few], ["few"]).to_plotly_json()["data"][-1]["x"]) == int(measured.sum())
+    lean = complete_evidence(model, task, lean=True)
+    for other in (lean.ablation, lean.dose, lean.steering):
+        assert other is not None
+        assert other.depths.tolist() == measured.nonzero()[:, 0].tolist()
+    with pytest.raises(ValueError, match="ablation of the evidence is of depths"):
+        evaluate_claims(
+            model, task, twins=0, evidence=replace(lean, ablation=ablation_sweep(model, task))
+        )

@@ -119,7 +119,7 @@ def tiny_table() -> ClaimTable:
 
 def test_its_bounds_stand_in_the_settings(tiny_table: ClaimTable) -> None:
     settings = tiny_table.provenance.settings
-    assert settings == {"twins": 5, "batch_size": 7, "max_memory": None}
+    assert settings == {"twins": 5, "depths": None, "batch_size": 7, "max_memory": None}
 
 
 def test_it_saves_loads_and_lists_every_statement(sharp: ClaimTable, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from lensdepth.claims.norms import (
     within,
 )
 from lensdepth.claims.sweeps import by_pair
-from lensdepth.claims.zones import Zones, chosen_on_others, mean_over
+from lensdepth.claims.zones import Zones, at_all_depths, chosen_on_others, mean_over
 from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.numbers import percent
 from lensdepth.transition.crossing import find_steering_crossing
@@ -128,7 +128,8 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
         found = steering.efficacy(position, edit=edit, scope="local").double().numpy()
         if np.isnan(found).all():
             raise Unmeasured("all pairs lead to one label, so there is no vector to another")
-        return mean_over(by_pair(found, steering, grounds.task), where)
+        every = at_all_depths(found, steering.depths.tolist(), steering.n_layers)
+        return mean_over(by_pair(every, steering, grounds.task), where)
 
     (early_in, late_in), (early_out, late_out) = (
         [success(name, "full", zone) for zone in (zones.early, zones.late)]
@@ -200,13 +201,18 @@ def _c5(grounds: Grounds, word: str) -> Estimate:
 
 
 def _late(grounds: Grounds, values: Float[Tensor, "pair depth"]) -> Float[Array, " pair"]:
-    """The mean over late depths of numbers that depths 0 and L lack."""
-    return mean_over(values.double().nan_to_num(0.0).numpy(), _zones(grounds).late)
+    """The mean over late depths of numbers of the contrasts."""
+    assert grounds.contrasts is not None
+    depths = grounds.contrasts.depths
+    found = at_all_depths(
+        values[:, depths].double().nan_to_num(0.0).numpy(), depths, values.shape[1] - 1
+    )
+    return mean_over(found, _zones(grounds).late)
 
 
 def _of(found: AblationProfile, edit: str, effect: str) -> Float[Array, "pair depth"]:
     one = found.effect(effect, edit=edit, scope="local", position="prediction")
-    return one.double().numpy()
+    return at_all_depths(one.double().numpy(), found.depths.tolist(), found.n_layers)
 
 
 def _norm_swap(grounds: Grounds) -> Estimate:
@@ -229,7 +235,7 @@ def _selective(grounds: Grounds) -> Estimate:
     _need(grounds, "contrasts")
     assert grounds.contrasts is not None
     misled = grounds.contrasts.of("misled", "flip")
-    alone = misled[:, 1:-1].isnan().all(1).numpy()
+    alone = misled.isnan().all(1).numpy()
     if alone.all():
         raise Unmeasured("no pair has a pair of other answers beside it, to be misled by")
     turned = _late(grounds, grounds.contrasts.of("turned", "success"))

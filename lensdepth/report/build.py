@@ -20,6 +20,7 @@ from lensdepth.report.measure import measure, summarize
 from lensdepth.report.measured import Measured
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
+from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.task import Task
 from lensdepth.telling.curves import WHERE
 from lensdepth.telling.plain import Json
@@ -76,6 +77,7 @@ def build_report(
     out: str | Path,
     translators: TunedLens | None = None,
     twins: int = N_TWINS,
+    depths: Depths = None,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -91,6 +93,7 @@ def build_report(
         translators: a lens fitted on this model (`fit_tuned_lens`, `load_tuned_lens`): what it
             reads, and where that switches, stands beside the logit lens's.
         twins: untrained twins of the model that stand beside the claims' numbers; 0 for none.
+        depths: at which whole states are edited, see `patch_sweep`.
         seed: of every analysis.
         overwrite: replace a report that is there.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -109,8 +112,9 @@ def build_report(
     if translators is not None:
         translators.check_model(model, caller="build_report")
     findings = measure(
-        model, task, translators=translators, twins=twins, seed=seed, batch_size=batch_size
-    )
+        model, task, translators=translators, twins=twins, depths=depths, seed=seed,
+        batch_size=batch_size,
+    )  # fmt: skip
     return write_report(findings, page, folder)
 
 

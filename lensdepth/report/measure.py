@@ -32,6 +32,7 @@ from lensdepth.patching.sweep import patch_sweep
 from lensdepth.report.measured import Measured
 from lensdepth.report.story import switches_of
 from lensdepth.steering.sweep import steering_sweep
+from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.task import Task
 from lensdepth.tasks.told import counts, noun
 from lensdepth.telling.plain import Json, provenance_json, to_json
@@ -84,6 +85,7 @@ def measure(
     *,
     translators: TunedLens | None = None,
     twins: int = N_TWINS,
+    depths: Depths = None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Measured:
@@ -129,18 +131,22 @@ def measure(
         positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
         patch = stage(
             "patch",
-            lambda: patch_sweep(model, task, depths="all", positions=positions, seed=seed),
+            lambda: patch_sweep(model, task, depths=depths, positions=positions, seed=seed),
         )
+        at = evidence.found_depths(Evidence(patch=patch))
         steering = willing(
             "steering",
-            lambda: steering_sweep(model, task, positions=positions, seed=seed),
+            lambda: steering_sweep(model, task, depths=at, positions=positions, seed=seed),
         )
         locality = willing("locality", lambda: compare_local_global(model, task, stream="attn_out"))
-        ablation = stage("ablation", lambda: ablation_sweep(model, task, seed=seed))
+        ablation = stage("ablation", lambda: ablation_sweep(model, task, depths=at, seed=seed))
         factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
-        dose = stage("dose", lambda: dose_response(model, task, factors=factors, seed=seed))
+        dose = stage(
+            "dose", lambda: dose_response(model, task, depths=at, factors=factors, seed=seed)
+        )
         decoding = willing(
-            "decoding", lambda: decode_parts(model, task, seed=seed, batch_size=batch_size)
+            "decoding",
+            lambda: decode_parts(model, task, depths=at, seed=seed, batch_size=batch_size),
         )
         geometry = reading = None
         if "geometry" not in absent:
@@ -156,7 +162,13 @@ def measure(
         claims = stage(
             "claims",
             lambda: evaluate_claims(
-                model, task, evidence=known, twins=twins, seed=seed, batch_size=batch_size
+                model,
+                task,
+                evidence=known,
+                twins=twins,
+                depths=depths,
+                seed=seed,
+                batch_size=batch_size,
             ),
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
@@ -243,11 +255,16 @@ def _mistakes(
 def cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
     """One change point of what the lens's switch is looked for in, and of patching at each
     position, before depth L, where patching ends as it must."""
-    values, depths = lens.to_locate()
-    first = int(depths[0])
+    values, places = lens.to_locate()
     profiles = {f"lens, {MEASURES[lens.located_by].name}": values}
+    depths = list(map(int, places))
     if patch is not None:
-        profiles |= {name: patch.efficacy(name)[:, first:] for name in patch.positions}
+        measured = patch.depths.tolist()
+        depths = [depth for depth in depths if depth in measured]
+        here = [list(map(int, places)).index(depth) for depth in depths]
+        there = [measured.index(depth) for depth in depths]
+        profiles = {name: lens_values[:, here] for name, lens_values in profiles.items()}
+        profiles |= {name: patch.efficacy(name)[:, there] for name in patch.positions}
     profiles = {name: values[:, :-1] for name, values in profiles.items()}
     return find_change_point(
         profiles, depths=depths[:-1], units=lens.provenance.units, n_resamples=200, seed=seed
