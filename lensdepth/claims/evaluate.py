@@ -322,7 +322,8 @@ def _bear_in_mind(one: Statement, on: Grounds | str) -> str:
         assert on.zones is not None
         ratio = on.ablation.norm_ratio[..., on.ablation.positions.index("prediction")]
         change = ratio.log().abs().double().numpy()
-        typical = float(np.nanmedian(change[on.zones.late]))
+        late = on.zones.late[:, on.ablation.depths.numpy()]
+        typical = float(np.nanmedian(change[late]))
         if typical < WEAK_NORMS:
             return (
                 f"the norms of a pair differ by {typical:.1%} (median), so a norm swap is a weak "
