@@ -183,8 +183,8 @@ def sentences(lens: "TunedLens") -> list[str]:
     _, low, high = stats.mean_interval((lens.kl_before - lens.kl_after).numpy())
     if np.isnan(low).all():
         return [
-            f"Whether the tuned lens is nearer the final distribution than the logit lens cannot be "
-            f"told from {counted(len(lens.kl_after), 'held-out prompt')}: give it more text."
+            f"Whether the tuned lens is nearer the final distribution than the logit lens cannot "
+            f"be told from {counted(len(lens.kl_after), 'held-out prompt')}: give it more text."
         ]
     nearer, farther = [int(n) for n in ((low > 0).sum(), (high < 0).sum())]
     said = (
