@@ -116,6 +116,41 @@ def measure(model: DepthModel, name: str, *, twins: int) -> Json:
     return found | {"seconds": round(time.perf_counter() - started)}
 
 
+GEOMETRY = ("norm", "step_angle", "effective_rank", "angle_js", "norm_js", "angle_js_given_norm")
+STATEMENT = (
+    "statement", "expect", "threshold", "effect", "low", "high", "p_for", "p_against", "n",
+    "reason", "n_twins", "twin_median", "twin_low", "twin_high", "twin_passing",
+)  # fmt: skip
+
+
+def kept(found: Json) -> Json:
+    """What is written: what the page says and `tests/real` recomputes, to six digits."""
+    if "claims" in found:
+        origin = found["claims"]["provenance"]
+        found["provenance"] = {
+            name: origin[name] for name in ("model", "prompts_fingerprint", "versions", "created")
+        }
+        del found["claims"]["provenance"]
+        found["claims"]["statements"] = [
+            {name: one.get(name) for name in STATEMENT} for one in found["claims"]["statements"]
+        ]
+        found["geometry"] = {
+            name: found["geometry"][name]
+            for name in (*GEOMETRY, "sentences")
+            if name in found["geometry"]
+        }
+    return rounded(found)
+
+
+def rounded(value: Any) -> Any:
+    """Every number to six significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def main() -> None:
     """Measure what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -126,19 +161,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="where findings.md is written")
     options = parser.parse_args()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    kept = options.out / "findings"
-    kept.mkdir(parents=True, exist_ok=True)
+    folder = options.out / "findings"
+    folder.mkdir(parents=True, exist_ok=True)
     for name in () if options.write else options.models:
         model = None
         for task in options.tasks:
-            path = kept / f"{name}-{task}.json"
+            path = folder / f"{name}-{task}.json"
             if path.exists() and _twins_of(path) >= options.twins:
                 continue
             model = model or load_model(name)
             found = {"model": name, **measure(model, task, twins=options.twins)}
-            write_text(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+            write_text(path, json.dumps(kept(found), ensure_ascii=False) + "\n")
             print(f"{name} {task}: {found.get('seconds', 'refused')}", flush=True)
-    records = [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))]
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     write_text(options.out / "findings.md", page(records))
 
 

@@ -18,7 +18,7 @@ from lensdepth.locality.profile import LocalityProfile
 from lensdepth.locality.trajectory_profile import TrajectoryProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.provenance import ModelInfo, other_than
-from lensdepth.steering.labels import steered
+from lensdepth.steering.labels import steered_task
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import number_texts
@@ -152,9 +152,8 @@ def _difference(name: str, profile: Any, model: ModelInfo, task: Task, seed: int
     if known is None:
         return "one that read_states did not make"
     corrupted = () if name == "reading" else task.corrupted or ()
-    if name == "steering" and task.input_positions is not None and len(known.prompts) < len(task):
-        # Without the pairs that have a word or an answer of no other prompt.
-        task = task.select(steered(task))
+    if name == "steering":
+        task = steered_task(task, len(known.prompts))
         corrupted = task.corrupted or ()
     other = other_than(known, model, prompts=task.clean, corrupted=corrupted)
     if other:

@@ -121,7 +121,8 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
         )
     said = [*verdicts, f"The source's state brings about the source's answer {'; '.join(ends)}."]
     if profile.control_success is None:
-        said.append("There is no control with another pair's state: that takes two pairs.")
+        why = "that takes two pairs" if len(profile.base_values[0]) < 2 else "it was not run"
+        said.append(f"There is no control with another pair's state: {why}.")
     else:
         mean = profile.control_success[:, at].nanmean(0)
         row, column = divmod(int(mean.nan_to_num(-1.0).argmax()), mean.shape[1])
