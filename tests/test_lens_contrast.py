@@ -165,7 +165,7 @@ def test_a_switch_is_not_sought_in_what_cannot_show_one(
     plain = replace(endless, corrupted_logit_diff=None)
     assert why_not_sought(plain) == "the lens has infinite values of KL(final ‖ lens)"
     short = logit_lens(model, task.clean)
-    names = ("kl", "entropy", "top1_agreement", "top_tokens", "top_log_probs")
+    names = ("kl", "entropy", "top1_agreement", "top_tokens", "top_log_probs", "final_rank")
     short = replace(short, **{name: getattr(short, name)[:4] for name in names})
     assert why_not_sought(short) == "3 depths to read, and a switch needs 4"
 

@@ -27,6 +27,7 @@ from lensdepth import (
     logit_lens,
 )
 from lensdepth.cli import main
+from lensdepth.cli.fitting import sentences
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.fingerprints import fingerprint
 from lensdepth.lens import files, fit, read, text_prompts
@@ -622,6 +623,20 @@ def test_a_fit_from_the_command_line_is_read_again(
     shown = ["lens", "--model", "tiny", "--fit", "--text", str(text), "--steps", "2"]
     assert main([*shown, "--out", str(tmp_path / "b.safetensors")]) == 0
     assert "held-out prompt" in capsys.readouterr().out
+
+
+def test_what_a_fit_is_worth_is_told_from_several_held_out_prompts(trained: DepthModel) -> None:
+    lens = lens_of(trained)
+    before = 1 + torch.rand(6, lens.n_layers)
+    better, worse = (replace(lens, kl_before=before, kl_after=k * before) for k in (0.5, 2.0))
+    n = lens.n_layers
+    assert (
+        f"nearer the final distribution than the logit lens at {n} of {n} depths."
+        in (sentences(better)[0])
+    )
+    assert f"at 0 of {n} depths, and farther from it at {n}: give it more" in sentences(worse)[0]
+    alone = replace(lens, kl_before=before[:1], kl_after=before[:1])
+    assert "cannot be told from 1 held-out prompt: give it more text" in sentences(alone)[0]
 
 
 @pytest.mark.parametrize(

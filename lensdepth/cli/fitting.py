@@ -173,12 +173,19 @@ def _table(lens: "TunedLens") -> "Parts":
 
 def sentences(lens: "TunedLens") -> list[str]:
     """What the lens is worth on prompts that it was not fitted on."""
+    import numpy as np
+
     from lensdepth import stats
     from lensdepth.telling.numbers import counted
 
     assert lens.kl_before is not None
     assert lens.kl_after is not None
     _, low, high = stats.mean_interval((lens.kl_before - lens.kl_after).numpy())
+    if np.isnan(low).all():
+        return [
+            f"Whether the tuned lens is nearer the final distribution than the logit lens cannot "
+            f"be told from {counted(len(lens.kl_after), 'held-out prompt')}: give it more text."
+        ]
     nearer, farther = [int(n) for n in ((low > 0).sum(), (high < 0).sum())]
     said = (
         f"On {counted(len(lens.kl_after), 'held-out prompt')} the tuned lens is nearer the final "
