@@ -2,7 +2,7 @@
 
 Each model and task gives one file of docs/findings/, so that a run that is ended goes on where it
 was; docs/findings.md is made of these files alone. The design was fixed before anything was seen:
-`PAIRS` pairs in the task's few-shot form that the model prefers both ways, every depth, seed 0.
+`PAIRS` pairs in the task's few-shot form that the model prefers both ways, seed 0.
 
     lensdepth fetch smollm2 && lensdepth fetch gemma3-270m
     python -m benchmarks.findings                what is missing, then the page

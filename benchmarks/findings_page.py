@@ -29,10 +29,11 @@ Made by `python -m benchmarks.findings` from the files of [docs/findings](findin
 below stands there, with its provenance. `tests/real` recomputes some from plain Hugging Face hooks.
 
 **What was done.** Each task was asked in its few-shot form (IOI, which needs no examples, as it
-is), {pairs} pairs that the model prefers both ways, every depth, seed 0; where so many could not be
-had, as many as there are. Nothing was chosen after a result was seen. Success means preference: the
-source's answer is likelier than the base's. Intervals are of 95 %, over independent units (words,
-templates, examples), and a verdict needs five of them.
+is), {pairs} pairs that the model prefers both ways, seed 0; where so many could not be had, as many
+as there are. Whole states were edited at the depths that patching finds by itself (`depths="auto"`:
+a coarse grid, and every depth where a curve moves). Nothing was chosen after a result was seen.
+Success means preference: the source's answer is likelier than the base's. Intervals are of 95 %,
+over independent units (words, templates, examples), and a verdict needs five of them.
 
 **What may not be compared.** Both models are quantised, and what was measured are the weights as
 they were rounded. SmolLM2 is the Instruct model, asked without its chat template. A task's pairs

@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from numpy import ndarray as Array
+from jaxtyping import Bool
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS, Draws
@@ -19,7 +17,7 @@ from lensdepth.claims.coupling import coupling_numbers
 from lensdepth.claims.deals import Number
 from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
 from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
-from lensdepth.claims.measures import Nothing, Unmeasured, handover_curve, measure
+from lensdepth.claims.measures import Nothing, Unmeasured, measure, shown_handover
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
 from lensdepth.claims.twins import own_task, unheard
@@ -221,7 +219,7 @@ def judge(
     draws = Draws() if draws is None else draws
     findings = [_finding(one, on, draws) for one in STATEMENTS]
     located = 0.0 if isinstance(on, str) or on.zones is None else on.zones.located
-    curve = _curve(on, model.n_layers)
+    curve = shown_handover(on, model.n_layers)
     return ClaimTable(
         provenance=make_provenance(
             "evaluate_claims",
@@ -386,18 +384,3 @@ def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
             )
         )
     return verdicts
-
-
-def _curve(
-    on: Grounds | str, n_layers: int
-) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
-    """The handover by depth with its interval; NaN at depths where it was not measured."""
-    if isinstance(on, str) or on.patch is None:
-        nothing = np.full(n_layers + 1, np.nan)
-        return nothing, nothing, nothing
-    measured = np.isin(np.arange(n_layers + 1), on.patch.depths.numpy())
-    mean, low, high = (
-        np.where(measured, ends, np.nan)
-        for ends in stats.mean_interval(handover_curve(on), units=on.patch.provenance.units)
-    )
-    return mean, low, high

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 from torch import Tensor
 
+from lensdepth import stats
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.context import context_labels, last_tokens
 from lensdepth.claims.deals import Number, over_deals
@@ -85,6 +86,21 @@ def handover_curve(grounds: Grounds) -> Float[Array, "pair depth"]:
     """Half of 1 + success at the prediction position - success at the input position."""
     assert grounds.patch is not None
     return handover(grounds.patch, "success")
+
+
+def shown_handover(
+    on: Grounds | str, n_layers: int
+) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
+    """Its mean by depth with the interval; NaN at depths where it was not measured."""
+    if isinstance(on, str) or on.patch is None:
+        nothing = np.full(n_layers + 1, np.nan)
+        return nothing, nothing, nothing
+    measured = np.isin(np.arange(n_layers + 1), on.patch.depths.numpy())
+    mean, low, high = (
+        np.where(measured, ends, np.nan)
+        for ends in stats.mean_interval(handover_curve(on), units=on.patch.provenance.units)
+    )
+    return mean, low, high
 
 
 def _c1(grounds: Grounds, word: str) -> Estimate:
