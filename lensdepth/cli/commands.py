@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.app import PANEL, DepthsOption, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.fitting import FitOptions, fit_lens
 from lensdepth.cli.model_options import ModelOptions
@@ -49,6 +49,7 @@ def report(
         ),
     ] = Path("report.html"),
     which: LensOptions,
+    depths: DepthsOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -71,6 +72,7 @@ def report(
             pairs,
             out=out,
             translators=translators,
+            depths=depths,
             seed=task.seed,
             **model.bounds,
             overwrite=force,
