@@ -71,7 +71,7 @@ def measured(model: DepthModel) -> dict[str, float | str]:
             share = patch.efficacy(position)[:, depth].mean()
             found[f"success at the {position} position, depth {depth}"] = float(share)
     found |= {one.claim: one.verdict for one in claims.claims}
-    found |= {one.key: one.value for one in claims.findings if one.value is not None}
+    found |= {one.key: one.effect for one in claims.findings if one.effect is not None}
     return found
 
 

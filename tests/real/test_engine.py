@@ -37,10 +37,12 @@ def answers(plain: Plain, task: Task, pair: int) -> tuple[int, int]:
 def test_a_patch_anywhere_is_what_a_plain_hook_does(real: DepthModel, plain: Plain) -> None:
     task = load_task(PAIRS, real)
     found = [
-        patch_sweep(real, task.select(slice(i, i + 1)), positions="all", depths=DEPTHS).effects
+        patch_sweep(
+            real, task.select(slice(i, i + 1)), positions="all", depths=DEPTHS, also=(), controls=()
+        ).effects
         for i in range(len(task))
     ]
-    moved = 0.0
+    moved = 0.0  # the largest effect
     for pair in range(len(task)):
         clean, corrupted = task.clean[pair], task.corrupted[pair]  # type: ignore[index]
         target, foil = answers(plain, task, pair)
@@ -61,7 +63,9 @@ def test_a_patch_anywhere_is_what_a_plain_hook_does(real: DepthModel, plain: Pla
 def test_a_direction_alone_and_a_norm_alone_as_well(real: DepthModel, plain: Plain) -> None:
     task = load_task(PAIRS, real)
     for edit in ("direction", "norm"):
-        found = patch_sweep(real, task, positions=("prediction",), depths=DEPTHS, edit=edit).effects
+        found = patch_sweep(
+            real, task, positions=("prediction",), depths=DEPTHS, edit=edit, also=(), controls=()
+        ).effects
         for pair in range(len(task)):
             clean, corrupted = task.clean[pair], task.corrupted[pair]  # type: ignore[index]
             target, foil = answers(plain, task, pair)
