@@ -31,8 +31,9 @@ PLACE = Path(__file__).parent / "figures.json"
 FIGURES: dict[str, Any] = json.loads(PLACE.read_text(encoding="utf-8")) if PLACE.exists() else {}
 N = 30
 """Pairs: as few as the claims take."""
-JUDGED = ("C1 sharp in a typical pair", "C4")
+JUDGED = ("C1", "C3")
 """Claims that patching and states are enough for; the others' sweeps take minutes."""
+DIGITS = 4
 
 
 def opposites(model: DepthModel) -> Task:
@@ -70,9 +71,9 @@ def measured(model: DepthModel) -> dict[str, float | str]:
         for depth in (0, 20, 22, 24, 30):
             share = patch.efficacy(position)[:, depth].mean()
             found[f"success at the {position} position, depth {depth}"] = float(share)
-    found |= {one.claim: one.verdict for one in claims.claims}
+    found |= {claim: claims.verdict(claim) for claim in JUDGED}
     found |= {one.key: one.effect for one in claims.findings if one.effect is not None}
-    return found
+    return {name: x if isinstance(x, str) else round(x, DIGITS) for name, x in found.items()}
 
 
 def digest_of(hf_model: Any) -> str:

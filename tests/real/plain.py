@@ -55,7 +55,9 @@ class Plain:
         return torch.stack(found)
 
     @torch.no_grad()
-    def log_probs(self, prompt: str, edits: Mapping[tuple[int, int], Tensor] | None = None) -> Tensor:
+    def log_probs(
+        self, prompt: str, edits: Mapping[tuple[int, int], Tensor] | None = None
+    ) -> Tensor:
         """Next-token log-probabilities behind a prompt, `[d_vocab]`.
 
         Args:
@@ -81,8 +83,8 @@ class Plain:
         return logits.double().log_softmax(-1)
 
     @torch.no_grad()
-    def lens(self, prompt: str, depths: Sequence[int]) -> Tensor:
-        """Log-probabilities that the last token's states have in the model's readout,
+    def lens(self, prompt: str, depths: Sequence[int], position: int = -1) -> Tensor:
+        """Log-probabilities that a token's states have in the model's readout,
         `[depth, d_vocab]`."""
-        states = self.states(prompt)[list(depths), -1]
+        states = self.states(prompt)[list(depths), position]
         return self.model.lm_head(self.model.model.norm(states)).double().log_softmax(-1)

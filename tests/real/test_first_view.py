@@ -54,14 +54,15 @@ def test_the_first_view_is_the_lens_on_a_pair_of_the_task(browser: Any, plain: P
     assert bars["x"] == pytest.approx(said.values[:5].tolist(), abs=1e-4)
     first = plain.tokenizer.decode(int(said.indices[0])).replace(" ", "·")
     assert bars["customdata"][0] == f"{first}: {said.values[0]:.2f}"
-    # The numbers of the map, at the last token.
+    # The first numbers of the map: whole rows of tokens, from the embedding on.
     told = cards["map", "rows"]["data"]
     rows = [dict(zip(told["head"], row, strict=True)) for row in told["rows"]]
-    n = len(plain.ids(prompt))
-    assert len(rows) == n * (plain.n_layers + 1)
-    lens = plain.lens(prompt, range(plain.n_layers + 1))
-    for depth in (0, 12, 20, 25, 29):
-        (row,) = [r for r in rows if (r["depth"], r["position"]) == (str(depth), str(n - 1))]
-        kl = (lens[-1].exp() * (lens[-1] - lens[depth])).sum()
+    n, last = len(plain.ids(prompt)), plain.n_layers
+    assert [(row["depth"], row["position"]) for row in rows[: 2 * n]] == [
+        (str(depth), str(position)) for depth in (0, 1) for position in range(n)
+    ]
+    for row in (rows[1], rows[n - 1], rows[n], rows[2 * n - 1]):
+        lens = plain.lens(prompt, [int(row["depth"]), last], int(row["position"]))
+        kl = (lens[1].exp() * (lens[1] - lens[0])).sum()
         assert float(row["kl"]) == pytest.approx(float(kl), rel=0.01)
-        assert row["top1"] == plain.tokenizer.decode(int(lens[depth].argmax())).replace(" ", "·")
+        assert row["top1"] == plain.tokenizer.decode(int(lens[0].argmax())).replace(" ", "·")

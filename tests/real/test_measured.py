@@ -16,10 +16,10 @@ from real.figures import FIGURES, measured, opposites
 from real.plain import Plain
 
 Load = Callable[[Backend], DepthModel]
-WITHIN = 0.02
-"""Most that a stored number may be missed by: of shares, of depths, of correlations. Between
-machines and TransformerLens's lines logits differ by 1e-4, so that now and then a first choice that
-hangs in the balance falls to the other side: 1 of 30 pairs would be 0.03."""
+WITHIN = 0.035
+"""Most that a stored number may be missed by, shares, depths and measures of the claims alike.
+Between machines and TransformerLens's lines logits differ by 1e-4, so that a first choice that hangs
+in the balance may fall to the other side: one of thirty pairs."""
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,7 @@ def test_the_lens(model: DepthModel, pairs: Task, plain: Plain) -> None:
             (profile.contrast, contrast),
         ):
             assert ours is not None
-            torch.testing.assert_close(
-                ours[depths, i, 0].double(), theirs, rtol=1e-4, atol=2e-3
-            )
+            torch.testing.assert_close(ours[depths, i, 0].double(), theirs, rtol=1e-4, atol=2e-3)
 
 
 def test_patching_hands_over(model: DepthModel, pairs: Task, plain: Plain) -> None:
@@ -97,9 +95,7 @@ def test_the_stored_figures(model: DepthModel) -> None:
         if (
             found[name] != before
             if isinstance(before, str)
-            else not math.isclose(float(found[name]), before, rel_tol=WITHIN, abs_tol=WITHIN)
+            else not math.isclose(float(found[name]), before, rel_tol=0, abs_tol=WITHIN)
         )
     }
     assert not wrong
-
-

@@ -15,7 +15,7 @@ ENCODINGS = json.loads((Path(__file__).parent / "encodings.json").read_text(enco
 def test_text_is_split_by_llama_cpps_rule_for_this_model(real: DepthModel) -> None:
     """Every digit by itself, then GPT-2's words, then merges; `encodings.json` was made from the
     GGUF file's own tokens and merges by a slow encoder that follows llama.cpp's source."""
-    assert {text: real.tokenize([text]).row(0) for text in ENCODINGS} == ENCODINGS
+    assert {text: real.tokenizer(text)["input_ids"] for text in ENCODINGS} == ENCODINGS
 
 
 def test_a_number_is_one_token_a_digit_and_a_space_before_it_one_more(real: DepthModel) -> None:
@@ -42,8 +42,9 @@ def test_a_prompt_in_the_models_own_template(real: DepthModel) -> None:
         "<|im_start|>system\nBe brief.<|im_end|>\n"
         f"<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"
     )
-    # Any other place, such as behind the user's words, and the model would not answer.
-    assert real.token_text(int(real.log_probs([text])[0, -1].argmax())) == "Paris"
+    # Without the place to answer it would go on with the user's words.
+    answer = real.generate(text, max_new_tokens=8).removeprefix(text)
+    assert answer.startswith("The capital of France is Paris")
 
 
 def test_a_task_in_chat_is_read_where_the_assistant_begins(real: DepthModel) -> None:
@@ -52,12 +53,12 @@ def test_a_task_in_chat_is_read_where_the_assistant_begins(real: DepthModel) -> 
         "clean": ask.format("France"), "corrupted": ask.format("Italy"),
         "target": "Paris", "foil": "Rome", "input": "France", "corrupted_input": "Italy",
     }  # fmt: skip
-    task = load_task([row], real, chat=True, keep="correct")
+    task = load_task([row], real, chat=True, keep="preferred")
     assert len(task) == 1
     words = real.str_tokens(task.clean[0])
     assert words[int(task.input_positions[0])] == " France"  # type: ignore[index]
     assert int(task.clean_tokens.last[0]) == len(words) - 1
-    assert words[-3:] == ["<|im_start|>", "assistant", "\n"]
+    assert "".join(words).endswith("<|im_start|>assistant\n")
 
 
 def test_the_weights_are_those_that_transformers_reads_from_the_same_file(plain: Plain) -> None:
