@@ -27,7 +27,7 @@ class Modes:
     """One peak or two."""
 
     p: float
-    """Of "the histogram has one peak"; 1 where it has, or where a group, or all, would be too few."""
+    """Of "the histogram has one peak"; 1 where it has, or where a group or all are too few."""
     split: float
     """Place between the two groups; NaN where there is one."""
 

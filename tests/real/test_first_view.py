@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from test_explorer_server import asked
 
 from lensdepth.explorer.jobs import Jobs
 from lensdepth.explorer.server import create_app, guard
@@ -12,7 +13,6 @@ from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Offers
 from lensdepth.model import DepthModel
 from real.plain import Plain
-from test_explorer_server import asked
 
 OFFERS = Offers(
     models={"smollm2": {"name_or_path": "smollm2"}},

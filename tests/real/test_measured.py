@@ -18,8 +18,8 @@ from real.plain import Plain
 Load = Callable[[Backend], DepthModel]
 WITHIN = 0.035
 """Most that a stored number may be missed by, shares, depths and measures of the claims alike.
-Between machines and TransformerLens's lines logits differ by 1e-4, so that a first choice that hangs
-in the balance may fall to the other side: one of thirty pairs."""
+Between machines and TransformerLens's lines logits differ by 1e-4, so that a first choice that
+hangs in the balance may fall to the other side: one of thirty pairs."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def test_the_lens(model: DepthModel, pairs: Task, plain: Plain) -> None:
         target, foil = int(pairs.target_ids[i]), int(pairs.foil_ids[i])  # type: ignore[index]
         kl = (clean[-1].exp() * (clean[-1] - clean)).sum(-1)
         entropy = -(clean.exp() * clean).sum(-1)
-        contrast = (clean - corrupted)[:, target] - (clean - corrupted)[:, foil]
+        odds = [side[:, target] - side[:, foil] for side in (clean, corrupted)]
+        contrast = odds[0].sigmoid() - odds[1].sigmoid()
         for ours, theirs in (
             (profile.kl, kl),
             (profile.entropy, entropy),
