@@ -12,6 +12,7 @@ from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
 from lensdepth.tasks.task import Keep, Task
+from lensdepth.telling.numbers import counted
 from lensdepth.tokens import TokenBatch, token_text
 
 
@@ -108,7 +109,8 @@ def _said_instead(task: Task, model: PromptModel) -> str:
     n_preferred = int(_by("preferred", _sides(task, model, "preferred")).sum())
     if n_preferred:
         said += (
-            f"; it prefers the right answers in {n_preferred} pairs, which keep='preferred' keeps"
+            f"; it prefers the right answers in {counted(n_preferred, 'pair')}, which "
+            f"keep='preferred' keeps"
         )
     return said
 
