@@ -62,9 +62,9 @@ def geometry_profile(
         sample: most prompts between which pairs are measured; memory and time grow with its square.
         n_resamples: halves of the sample behind each interval, by each grouping of its units
             (resamples, for Procrustes).
-        n_permutations: of the Mantel tests. None takes 400, or 40 for each depth and context where
-            that is more: a p-value cannot fall below 1 / (1 + n_permutations), and Holm's
-            correction multiplies it by the number of tests.
+        n_permutations: of the Mantel tests, by each grouping of its units. None takes 400, or 40
+            for each depth and context where that is more: a p-value cannot fall below
+            1 / (1 + n_permutations), and Holm's correction multiplies it by the number of tests.
         seed: of the sample, the halves and the permutations.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -101,7 +101,9 @@ def geometry_profile(
     predicted = distribution_distances(reading.log_probs)
     targets = predicted | contexts
     measured = _measure_clouds(reading, halves)
-    coupling = couple(reading.states, targets, halves, n_permutations=n_permutations, seed=seed)
+    coupling = couple(
+        reading.states, targets, halves, units=units, n_permutations=n_permutations, seed=seed
+    )
     for i, target in enumerate(targets):
         for j, name in enumerate(coupling_names(target)):
             at = j, i
