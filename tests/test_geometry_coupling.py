@@ -133,7 +133,7 @@ def test_which_word_it_is_is_asked_of_prompts_that_differ_in_the_word() -> None:
     assert [one.name for one in exchanges(units, steps)] == ["prompt", "word", "template"]
     x = torch.from_numpy(np.eye(6)[word] + 0.3 * np.random.default_rng(0).normal(size=(30, 6)))
     found = couple(
-        x[None], {"t": differ}, draw_halves(30, 2, 0), units=units, n_permutations=99, seed=0
+        x[None], {"t": differ}, draw_halves(30, 2, 0), units={"t": units}, n_permutations=99, seed=0
     )
     assert found.p[0, 0, 0] == pytest.approx(0.01)
 
@@ -151,7 +151,7 @@ def test_words_that_lie_apart_in_both_are_no_coupling() -> None:
         for name, units in (("prompts", ()), ("words", words)):
             found = couple(
                 torch.from_numpy(x)[None], {"t": target}, draw_halves(30, 1, 0),
-                units=units, n_permutations=59, seed=seed,
+                units={"t": units}, n_permutations=59, seed=seed,
             )  # fmt: skip
             alarms[name] += found.p[0, 0, 0] <= 0.05
     assert alarms["prompts"] / n_sets > 0.5

@@ -16,7 +16,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import stats
-from lensdepth.geometry.exchange import exchanged, exchanges, null_of
+from lensdepth.geometry.exchange import exchanged, exchanges, nulls_of
 from lensdepth.geometry.halves import Halves, half_interval
 from lensdepth.geometry.pairs import (
     pair_index,
@@ -128,7 +128,7 @@ def couple(
     targets: Mapping[str, Float[Array, "sample sample"]],
     halves: Halves | Int[Array, "resample half"],
     *,
-    units: Units = (),
+    units: Mapping[str, Units] | None = None,
     n_permutations: int,
     seed: int,
 ) -> Coupling:
@@ -144,7 +144,7 @@ def couple(
         states: of the sample.
         targets: distances between its prompts, by name.
         halves: for the intervals.
-        units: which prompts go together and change places as one.
+        units: by target, which prompts go together and change places as one; None: none do.
         n_permutations: of prompts, by each grouping of theirs.
         seed: of the permutations.
     """
@@ -154,26 +154,25 @@ def couple(
     drawn = np.array([table.among(half) for half in halves]).reshape(-1, *value.shape)
     low, high = half_interval(value, drawn, halves if isinstance(halves, Halves) else None)
     rng = np.random.default_rng(seed)
-    by_target = [exchanges(units, target) for target in targets.values()]
+    by_target = [
+        exchanges(() if units is None else units[name], target) for name, target in targets.items()
+    ]
     nulls = {
         one: np.array([table.permuted(exchanged(one, rng)) for _ in range(n_permutations)])
         for one in dict.fromkeys(one for groupings in by_target for one in groupings)
     }
-    null = np.stack(
-        [
-            null_of([nulls[one][:, :, i] for one in groupings])
-            for i, groupings in enumerate(by_target)
-        ],
-        axis=2,
-    )
     p = np.ones(value.shape)
     p[PARTIAL] = np.nan
-    for at in np.argwhere(~np.isnan(value)):
-        here = tuple(at)
-        if here[0] in PARTIAL:
-            continue
-        sided = np.abs if here[0] < PARTIAL.start else np.asarray
-        p[here] = stats.permutation_p(float(sided(value[here])), sided(null[:, *here]))
+    for i, groupings in enumerate(by_target):
+        by_chance = nulls_of([nulls[one][:, :, i] for one in groupings])
+        for coupling, depth in np.argwhere(~np.isnan(value[:, i])).tolist():
+            if coupling in PARTIAL:
+                continue
+            sided = np.abs if coupling < PARTIAL.start else np.asarray
+            own = float(sided(value[coupling, i, depth]))
+            p[coupling, i, depth] = max(
+                stats.permutation_p(own, sided(null[:, coupling, depth])) for null in by_chance
+            )
     return Coupling(value=value, low=low, high=high, p=p)
 
 

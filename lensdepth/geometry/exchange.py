@@ -3,15 +3,16 @@
 A permutation of single prompts says how two kinds of distance go together by chance where prompts
 are independent. Where they share words or templates, two of one word lie near each other in both,
 whatever the word is, and chance gives more. So a unit takes another's place with all its prompts:
-what is of one unit stays of one unit, and which one it is is left to chance. Of several groupings
-each is exchanged by itself, and what they do to the mean and to the spread beyond single prompts is
-added up, as in `covariance`.
+what is of one unit stays of one unit, and which one that is, is left to chance. Of several
+groupings each is exchanged by itself, and what they do to the spread beyond single prompts is added
+up, as in `covariance`.
 
 Source: Mantel 1967, "The detection of disease clustering"; Winkler et al. 2015, "Multi-level Block
 Permutation", on what may be exchanged. Blocks that differ in size are filled up with their own.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -52,16 +53,26 @@ def exchanged(grouping: Grouping, rng: np.random.Generator) -> Int[Array, " prom
     return order
 
 
-def null_of(
+def nulls_of(
     parts: Sequence[Float[Array, "permutation *shape"]],
-) -> Float[Array, "permutation *shape"]:
-    """One null of those by single groupings; of several, the first is that of single prompts."""
+) -> list[Float[Array, "permutation *shape"]]:
+    """What may be so by chance, of the nulls by single groupings; of several, the first is that of
+    single prompts.
+
+    Each grouping's prompts being of one unit moves the mean. How much they do together is known
+    only where groupings are crossed freely (of two numbers and their sum each two fix the third, so
+    that the same is seen twice); so there is one null for each sum of some of these moves, and what
+    lies within any of them is chance.
+    """
     if len(parts) == 1:
-        return parts[0]
+        return [*parts]
     means = [part.mean(0) for part in parts]
-    shift = means[0] + sum(mean - means[0] for mean in means[1:])
-    strayed = [part - mean for part, mean in zip(parts, means, strict=True)]
-    return together(strayed) + shift
+    strayed = together([part - mean for part, mean in zip(parts, means, strict=True)])
+    moves = [mean - means[0] for mean in means[1:]]
+    return [
+        strayed + means[0] + sum((move for move, add in zip(moves, some, strict=True) if add), 0.0)
+        for some in product((False, True), repeat=len(moves))
+    ]
 
 
 def _says_which(grouping: Grouping, distance: Float[Array, "prompt prompt"]) -> bool:
