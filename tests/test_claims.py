@@ -233,6 +233,24 @@ def test_angles_are_coupled_where_they_were_planted(angles: bool) -> None:
         assert number("angle more than norm") < -0.8
 
 
+def test_the_written_table_is_that_of_the_statements() -> None:
+    """Claim by claim: titles, and of each statement the aim and whose it is."""
+    text = (Path(__file__).parents[1] / "docs" / "claims.md").read_text()
+    table = text.split("| claim | statement | aim |")[1].split("\n\n")[0].splitlines()[2:]
+    written = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table]
+    written = [
+        row if line[2] != "|" else ["", *row] for row, line in zip(written, table, strict=True)
+    ]
+    titles = [row[0] for row in written if row[0]]
+    assert titles == [f"{claim} {title}" for claim, title in TITLES.items()]
+    signs = {"greater": "> {:g}", "less": "< {:g}", "equivalent": "within ± {:g}"}
+    assert [(row[2], row[3]) for row in written] == [
+        (signs[one.expect].format(one.threshold), one.origin) for one in STATEMENTS
+    ]
+    claims = [row[0].split()[0] for row in written if row[0]]
+    assert list(dict.fromkeys(one.claim for one in STATEMENTS)) == claims
+
+
 def test_a_coupling_is_no_surer_than_its_words() -> None:
     """Pulls of prompts that go together are added up before they are squared."""
     geometry, zones = coupled(True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.app import N_TWINS, PANEL, TwinsOption, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -29,7 +29,7 @@ from lensdepth.outside import visible
     epilog=examples(
         "report",
         "report --task weekdays --template all --out weekdays.html",
-        "report --model ./my-model --prompts pairs.jsonl --force",
+        "report --model ./my-model --prompts pairs.jsonl --twins 0 --force",
     )
 )
 @spread
@@ -45,6 +45,7 @@ def report(
             rich_help_panel=OUTPUT,
         ),
     ] = Path("report.html"),
+    twins: TwinsOption = N_TWINS,
     force: ForceOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -64,6 +65,7 @@ def report(
             depth_model,
             pairs,
             out=out,
+            twins=twins,
             seed=task.seed,
             **model.bounds,
             overwrite=force,
