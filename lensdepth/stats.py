@@ -11,7 +11,13 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from scipy import stats as distributions
 
-from lensdepth.covariance import EXACT, covariance_root, influence_of, variance_of_sum
+from lensdepth.covariance import (
+    EXACT,
+    covariance_root,
+    influence_of,
+    jackknife,
+    variance_of_sum,
+)
 from lensdepth.telling.numbers import Interval
 from lensdepth.units import FEWEST_UNITS, Units, count, take
 
@@ -125,6 +131,24 @@ def statistic_interval(
     found = np.asarray(statistic(*drawn), dtype=float)
     low, high = corrected_interval(found, value)
     return Interval(value=value, low=low, high=high)
+
+
+def scale_interval(
+    statistic: Callable[[Float[Array, "row *shape"]], Float[Array, " row"]],
+    values: Float[Array, "pair *shape"],
+    *,
+    units: Units = (),
+) -> tuple[float, float]:
+    """The 95 % interval (low, high) of a function of means that is a length: of its logarithm, by
+    the jackknife over units and Student's t; NaN where it is not defined without some unit.
+
+    Draws about the means hold the width of a mean curve of seven or eight units in 81 to 91 % of
+    sets; so it is in 92 % and more, but for curves whose noise neighbouring depths share (85 %).
+    """
+    value = float(statistic(values.mean(0, keepdims=True))[0])
+    variance, df = jackknife(lambda means: np.log(statistic(means)), values, units)
+    reach = float(distributions.t.ppf((1 + LEVEL) / 2, df)) * np.sqrt(variance)
+    return float(value * np.exp(-reach)), float(value * np.exp(reach))
 
 
 def drawn_means(
