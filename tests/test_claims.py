@@ -10,10 +10,13 @@ import torch
 
 from lensdepth import ClaimTable, compare_models, evaluate_claims, load_model, load_task
 from lensdepth.claims.coupling import coupled_over_deals, late_couplings
-from lensdepth.claims.estimate import rise_width
+from lensdepth.claims.deals import Number
+from lensdepth.claims.estimate import Estimate, rise_width
 from lensdepth.claims.evaluate import judge_claims
-from lensdepth.claims.norms import norm_tells_context
+from lensdepth.claims.measures import chosen_in_words
+from lensdepth.claims.norms import chosen_for, norm_tells_context, shares_told
 from lensdepth.claims.plan import claim_sweeps
+from lensdepth.claims.result import make_finding
 from lensdepth.claims.statements import STATEMENTS, TITLES
 from lensdepth.claims.states import Geometry
 from lensdepth.claims.zones import Zones, chosen_on_others, deal_groups, find_zones
@@ -117,7 +120,7 @@ def tiny_table() -> ClaimTable:
 
 def test_its_bounds_stand_in_the_settings(tiny_table: ClaimTable) -> None:
     settings = tiny_table.provenance.settings
-    assert settings == {"twins": 5, "batch_size": 7, "max_memory": None}
+    assert settings == {"twins": 5, "depths": None, "batch_size": 7, "max_memory": None}
 
 
 def test_it_saves_loads_and_lists_every_statement(sharp: ClaimTable, tmp_path: Path) -> None:
@@ -182,6 +185,41 @@ def test_the_norm_tells_a_label_only_where_it_does() -> None:
     found = norm_tells_context(told, {"a": label}, group, ())
     assert found.value == pytest.approx(5 / 6, abs=0.05)
     assert norm_tells_context(noise, {"a": label}, group, ()).value < 0.05
+
+
+def test_late_depths_are_judged_and_named_where_late_depths_are_meant() -> None:
+    rng, n = np.random.default_rng(0), 200
+    label, other = np.arange(n) % 4, rng.integers(0, 4, n)
+    labels = {"a": label, "b": other}
+    group = np.stack([rng.integers(0, 5, n)] * 2, axis=1)
+    told = rng.normal(0, 1, (n, 6))
+    told[:, 1] += 20.0 * label  # early, and told best
+    told[:, 3] += 2.0 * label
+    told[:, 5] += 20.0 * label  # depth L has no say
+    late = np.tile(np.arange(6) >= 3, (n, 1))
+    assert set(chosen_for(told, labels, group)) == {("a", 1)}
+    assert set(chosen_for(told, labels, group, late)) == {("a", 3)}
+    assert norm_tells_context(told, labels, group, ()).value > 0.99
+    found = norm_tells_context(told, labels, group, (), late)
+    assert found.value == pytest.approx(5 / 6, abs=0.05)
+    assert shares_told(told[..., None], labels, group, late)[0] == pytest.approx(found.value)
+    nowhere = np.tile(np.arange(6) == 4, (n, 1))
+    assert norm_tells_context(told, labels, group, (), nowhere).value < 0.05
+
+
+def test_what_was_chosen_is_said() -> None:
+    assert chosen_in_words([("a", 3)] * 4, "mine.csv") == (
+        "chosen on other prompts: the label a at depth 3"
+    )
+    some = [("beta", 7)] * 6 + [("beta", 8)] * 3 + [("kind", 7)]
+    assert chosen_in_words(some, "months") == (
+        "chosen on other prompts: the label beta (the count) at depth 7 most often (60%), of "
+        "depths 7 to 8 and labels beta (the count), kind"
+    )
+    found = Number(found=Estimate(value=0.3, se=0.1, n=9), note="chosen on other prompts: x")
+    assert make_finding("C6 x", found, says="", unit="", reason="weak").reason == (
+        "weak; chosen on other prompts: x"
+    )
 
 
 def coupled(angles: bool) -> tuple[Geometry, Zones]:

@@ -124,6 +124,22 @@ def test_a_relay_that_ends_in_the_last_block_rests_at_its_third_token(tmp_path: 
     assert found.verdict == "none"
 
 
+def test_a_gap_of_steering_that_left_pairs_out_is_looked_into_on_the_others(
+    tmp_path: Path,
+) -> None:
+    moves = [(1, ["spare"], INPUTS), (4, ["is"], ["spare"])]
+    model = relay(tmp_path / "m", moves)
+    rows = pairs(tmp_path, model, planted.FRAMED).to_frame().to_dict("records")
+    # Only one prompt has the word in11.
+    kept = [row for row in rows if "in11" not in row["clean"] + row["corrupted"]]
+    alone = next(row for row in rows if "in11" in row["clean"])
+    task = load_task([*kept, alone], model, n=None, keep="correct")
+    steered = find_steering_crossing(steering_sweep(model, task), n_resamples=100)
+    assert steered is not None
+    assert (steered.verdict, steered.n_pairs) == ("gap", len(kept))
+    assert find_holder(model, task, steered).held_by_share == 1.0
+
+
 def test_two_holders_one_after_the_other_are_named_with_their_depths(tmp_path: Path) -> None:
     moves = [(1, ["from"], INPUTS), (3, ["spare"], ["from"]), (6, ["is"], ["spare"])]
     model = relay(tmp_path / "m", moves)

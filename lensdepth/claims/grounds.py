@@ -11,7 +11,7 @@ from lensdepth.claims.contrasts import Contrasts
 from lensdepth.claims.coupling import Coupled, late_couplings
 from lensdepth.claims.evidence import FACTORS, Evidence, norm_doses
 from lensdepth.claims.states import Geometry, mean_cosine
-from lensdepth.claims.zones import Zones, deal_groups, find_zones
+from lensdepth.claims.zones import Zones, at_all_depths, deal_groups, find_zones
 from lensdepth.geometry.reading import Reading
 from lensdepth.locality.profile import LocalityProfile
 from lensdepth.patching.profile import PatchProfile
@@ -76,7 +76,10 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
     patch, deals = evidence.patch, []
     if patch is not None:
         at_input, at_end = (
-            patch.efficacy(name).double().numpy() for name in ("input", "prediction")
+            at_all_depths(
+                patch.efficacy(name).double().numpy(), patch.depths.tolist(), patch.n_layers
+            )
+            for name in ("input", "prediction")
         )
         for deal in range(n_deals):
             group = deal_groups(task.clean, task.corrupted, seed=seed + deal)
@@ -88,7 +91,11 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
     if evidence.dose is not None:
         doses = norm_doses(evidence.dose)
         flips = evidence.dose.flip[[doses.index(factor) for factor in FACTORS]]
-        scaled = flips.double().numpy().mean(0)
+        scaled = at_all_depths(
+            flips.double().numpy().mean(0),
+            evidence.dose.depths.tolist(),
+            evidence.dose.n_layers,
+        )
     if evidence.trajectory is not None:
         persistence = evidence.trajectory.persistence.double().numpy()
     return Grounds(

@@ -36,6 +36,16 @@ ModeOption = Annotated[
     ),
 ]
 
+DepthsOption = Annotated[
+    Literal["auto", "all"] | None,
+    typer.Option(
+        help="At which depths whole states are edited; auto: a coarse grid, and every depth where "
+        "patching moves.",
+        show_default="auto in models of more than 16 blocks, else all",
+        rich_help_panel=PANEL,
+    ),
+]
+
 
 def is_index(text: str) -> bool:
     """Whether an option names a position by its number."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import N_TWINS, PANEL, TwinsOption, app, examples
+from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption, app, examples
 from lensdepth.cli.console import note, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -54,6 +54,7 @@ class ClaimOptions:
         ),
     ] = False
     twins: TwinsOption = N_TWINS
+    depths: DepthsOption = None
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -199,7 +200,9 @@ def _claims(
         lacks = check_readiness(model, pairs, by=by, probe=False, seed=task.seed).lacks
         for lack in [one for one in lacks if one.claims == CLAIMS] or lacks:
             note(f"note: before anything is run: {lack.told}")
-        table = evaluate_claims(model, pairs, twins=asked.twins, seed=task.seed, **options.bounds)
+        table = evaluate_claims(
+            model, pairs, twins=asked.twins, depths=asked.depths, seed=task.seed, **options.bounds
+        )
         summary = analysis("claims").summary(table)
 
     def show() -> None:
@@ -269,7 +272,7 @@ def _models(
 
     with quiet(debug=output.debug):
         given: dict[str, Any] = {
-            "twins": options.twins, "seed": task.seed, **loading.bounds,
+            "twins": options.twins, "depths": options.depths, "seed": task.seed, **loading.bounds,
         }  # fmt: skip
         tables_of = [evaluate_claims(model, pairs, **given)]
         for name in options.against or ():
