@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lensdepth import ClaimTable, compare_models, evaluate_claims, load_model, load_task
-from lensdepth.claims.coupling import late_coupling
+from lensdepth.claims.coupling import coupled_over_deals, late_couplings
 from lensdepth.claims.deals import Number
 from lensdepth.claims.estimate import Estimate, rise_width
 from lensdepth.claims.evaluate import judge_claims
@@ -23,6 +23,7 @@ from lensdepth.claims.zones import Zones, chosen_on_others, deal_groups, find_zo
 from lensdepth.progress import watch
 from lensdepth.provenance import Backend
 from lensdepth.teaching import planted
+from lensdepth.units import Grouping
 
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
 KINDS = [pair for a in range(6) for b in range(6) for pair in ((a, b + 6), (b + 6, a))]
@@ -257,9 +258,9 @@ def test_angles_are_coupled_where_they_were_planted(angles: bool) -> None:
     prompts = [f"p{i}" for i in range(len(zones.group))]
 
     def number(word: str) -> float:
-        found = late_coupling(prompts, geometry, zones, word)
+        found = coupled_over_deals([late_couplings(prompts, geometry, zones)], word, prompts, ())
         assert found is not None
-        return found.value
+        return found.found.value
 
     if angles:
         assert number("late angle") > 0.9
@@ -268,6 +269,50 @@ def test_angles_are_coupled_where_they_were_planted(angles: bool) -> None:
     else:
         assert abs(number("late angle")) < 0.2
         assert number("angle more than norm") < -0.8
+
+
+def test_the_written_table_is_that_of_the_statements() -> None:
+    """Claim by claim: titles, and of each statement the aim and whose it is."""
+    text = (Path(__file__).parents[1] / "docs" / "claims.md").read_text()
+    table = text.split("| claim | statement | aim |")[1].split("\n\n")[0].splitlines()[2:]
+    written = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table]
+    written = [
+        row if line[2] != "|" else ["", *row] for row, line in zip(written, table, strict=True)
+    ]
+    titles = [row[0] for row in written if row[0]]
+    assert titles == [f"{claim} {title}" for claim, title in TITLES.items()]
+    signs = {"greater": "> {:g}", "less": "< {:g}", "equivalent": "within ± {:g}"}
+    assert [(row[2], row[3]) for row in written] == [
+        (signs[one.expect].format(one.threshold), one.origin) for one in STATEMENTS
+    ]
+    claims = [row[0].split()[0] for row in written if row[0]]
+    assert list(dict.fromkeys(one.claim for one in STATEMENTS)) == claims
+
+
+def test_a_coupling_is_no_surer_than_its_words() -> None:
+    """Pulls of prompts that go together are added up before they are squared."""
+    geometry, zones = coupled(True)
+    n = len(zones.group)
+    prompts = [f"p{i}" for i in range(n)]
+    deal = [late_couplings(prompts, geometry, zones)]
+    words = Grouping(name="word", values=tuple(str(i // 8) for i in range(n)))
+    alone, together = (
+        coupled_over_deals(deal, "late angle", prompts, units) for units in ((), (words,))
+    )
+    assert alone is not None
+    assert together is not None
+    assert deal[0] is not None
+    pull = deal[0].influence["late angle"]
+    assert alone.found.se == pytest.approx(
+        max(np.sqrt((pull**2).sum() * n / (n - 1)), 1 / n), rel=1e-6
+    )
+    sums = np.array([pull[i : i + 8].sum() for i in range(0, n, 8)])
+    assert together.found.n == len(sums)
+    assert together.found.se == pytest.approx(
+        max(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)), alone.found.se), rel=0.05
+    )
+    four = (Grouping(name="word", values=tuple(str(i % 4) for i in range(n))),)
+    assert coupled_over_deals(deal, "late angle", prompts, four) is None
 
 
 def test_unmeasured_statements_leave_a_claim_open(sharp: ClaimTable) -> None:

@@ -8,8 +8,7 @@ from numpy import ndarray as Array
 
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.contrasts import Contrasts
-from lensdepth.claims.coupling import N_HALVES, late_couplings
-from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.coupling import Coupled, late_couplings
 from lensdepth.claims.evidence import FACTORS, Evidence, norm_doses
 from lensdepth.claims.states import Geometry, mean_cosine
 from lensdepth.claims.zones import Zones, at_all_depths, deal_groups, find_zones
@@ -48,14 +47,10 @@ class Grounds:
     """Name of a field -> why it is None."""
 
     @cached_property
-    def couplings(self) -> list[dict[str, Estimate] | None]:
+    def couplings(self) -> list[Coupled | None]:
         """Of the clean prompts, for each deal: the numbers of C4, or None."""
         assert self.geometry is not None
-        n_halves = max(N_HALVES // len(self.deals), LEAST_HALVES)
-        return [
-            late_couplings(self.task.clean, self.geometry, zones, n_halves=n_halves)
-            for zones in self.deals
-        ]
+        return [late_couplings(self.task.clean, self.geometry, zones) for zones in self.deals]
 
 
 FROM = {"geometry": "reading", "scaled": "dose", "persistence": "trajectory"}
@@ -64,8 +59,6 @@ FROM = {"geometry": "reading", "scaled": "dose", "persistence": "trajectory"}
 
 N_DEALS = 20
 """Deals of the prompts into groups, over which C4 and C6 are averaged."""
-LEAST_HALVES = 20
-"""Halves of a group in each deal, from which a standard error is taken."""
 
 
 def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_DEALS) -> Grounds:

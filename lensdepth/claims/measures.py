@@ -12,6 +12,7 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.context import context_labels, last_tokens
+from lensdepth.claims.coupling import coupled_over_deals
 from lensdepth.claims.deals import Number, over_deals
 from lensdepth.claims.estimate import Estimate, estimate, ratio
 from lensdepth.claims.gradual import (
@@ -37,6 +38,7 @@ from lensdepth.claims.zones import Zones, at_all_depths, chosen_on_others, mean_
 from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.numbers import percent
 from lensdepth.transition.crossing import find_steering_crossing
+from lensdepth.units import clean_only
 
 LEAST_HANDOVER = 0.2
 """With less than this share of the pairs changing hands, there is no handover to time."""
@@ -182,7 +184,9 @@ def _c3(grounds: Grounds, word: str) -> Estimate:
 def _c4(grounds: Grounds, word: str) -> Number:
     _need(grounds, "geometry")
     _zones(grounds)
-    found = over_deals([None if deal is None else deal[word] for deal in grounds.couplings])
+    found = coupled_over_deals(
+        grounds.couplings, word, grounds.task.clean, clean_only(grounds.units)
+    )
     if found is None:
         raise Unmeasured("too few different prompts in a group, or predictions that do not differ")
     return found

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, DepthsOption, app, examples
+from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption, app, examples
 from lensdepth.cli.console import note, quiet
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
+from lensdepth.cli.options import (
+    OutputOptions,
+    TaskOptions,
+    check_out,
+    check_task,
+    spread,
+)
 
 if TYPE_CHECKING:
     from lensdepth.claims import Hypothesis
@@ -47,16 +53,7 @@ class ClaimOptions:
             rich_help_panel=PANEL,
         ),
     ] = False
-    twins: Annotated[
-        int,
-        typer.Option(
-            "--twins",
-            metavar="N",
-            min=0,
-            help="Untrained twins of the model that stand beside every statement; 0 for none.",
-            rich_help_panel=PANEL,
-        ),
-    ] = 5
+    twins: TwinsOption = N_TWINS
     depths: DepthsOption = None
     dry_run: Annotated[
         bool,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, DepthsOption, app, examples
+from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.fitting import FitOptions, fit_lens
 from lensdepth.cli.model_options import ModelOptions
@@ -31,7 +31,7 @@ from lensdepth.outside import visible
     epilog=examples(
         "report",
         "report --task weekdays --template all --out weekdays.html",
-        "report --model ./my-model --prompts pairs.jsonl --force",
+        "report --model ./my-model --prompts pairs.jsonl --twins 0 --force",
         "report --tuned tuned.safetensors",
     )
 )
@@ -49,6 +49,7 @@ def report(
         ),
     ] = Path("report.html"),
     which: LensOptions,
+    twins: TwinsOption = N_TWINS,
     depths: DepthsOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -71,6 +72,7 @@ def report(
             depth_model,
             pairs,
             out=out,
+            twins=twins,
             translators=translators,
             depths=depths,
             seed=task.seed,

@@ -143,15 +143,11 @@ def find_transition(
         )
     (drawn,) = stats.drawn_means(y, units=grouped, n_resamples=n_resamples, seed=seed)
     draws = fit_sigmoids(drawn, at)
-    ends = {
-        f"{key}_{end}": bound
-        for key in ("location", "width")
-        for end, bound in zip(
-            ("low", "high"),
-            stats.corrected_interval(draws[key], float(fit[key][0])),
-            strict=True,
-        )
-    }
+    low, high = stats.corrected_interval(draws["location"], location)
+    ends = {"location_low": low, "location_high": high}
+    ends["width_low"], ends["width_high"] = stats.scale_interval(
+        lambda means: fit_sigmoids(means, at)["width"], y, units=grouped
+    )
     still = _is_still(y, draws["change"])
     p_flat = 1.0
     if not still:

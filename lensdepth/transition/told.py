@@ -255,6 +255,11 @@ def gap_sentence(crossing: "Crossing") -> str:
         measured_step(measured_around(at, crossing.depths))
         for at in (crossing.leaves, crossing.arrives)
     )
+    until = float(crossing.depths[-1])
+    if crossing.arrives_last:
+        arrives = "only " + (
+            "in the last block" if until == crossing.n_layers - 1 else f"after depth {until:g}"
+        )
     steered = crossing.analysis == STEERING
     what, does = ("Steering", "work in") if steered else ("Control", "control")
     text = (
