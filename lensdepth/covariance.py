@@ -1,11 +1,15 @@
 """How far means stray where not pairs but the words, templates and prompts they share are drawn.
 
 The covariance adds up the products of all pairs that go together (see `units`), so that it is that
-of whole units, with a small-sample correction; degrees of freedom come from the number of units.
+of whole units, with a small-sample correction. Degrees of freedom are those of the grouping with
+the fewest units at most, as of Cameron, Gelbach & Miller: that units seem to differ little may be
+by chance, and with few of them often is.
 
 Source: Cameron, Gelbach & Miller 2011, "Robust Inference With Multiway Clustering"; Aronow, Samii &
 Assenova 2015, "Cluster-Robust Variance Estimation for Dyadic Data" (values in two roles).
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -55,9 +59,7 @@ def variance_of_sum(
     most = found.argmax(0)
     kept = _added(found, most)
     total = kept.sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        df = total**2 / (kept**2 / np.stack(dfs)).sum(0)
-    return total, np.where(total > 0, np.maximum(df, 1.0), np.stack(dfs).min(0))
+    return total, np.stack(dfs).min(0)
 
 
 def _added(
@@ -93,9 +95,38 @@ def covariance_root(
     kept = _added(weights, weights.argmax(0))[:, 0]
     share = np.sqrt(np.divide(kept, weights[:, 0], out=np.zeros(len(roots)), where=kept > 0))
     whole = np.concatenate([s * r for s, r in zip(share, roots, strict=True) if s > 0])
-    df = kept.sum() ** 2 / (kept**2 / np.array(dfs)).sum()
     # As many rows as numbers at most: the draws then cost no more with many pairs.
-    return np.asarray(np.linalg.qr(whole, mode="r")), max(float(df), 1.0)
+    return np.asarray(np.linalg.qr(whole, mode="r")), max(min(dfs), 1.0)
+
+
+def jackknife(
+    statistic: Callable[[Float[Array, "row *shape"]], Float[Array, " row"]],
+    values: Float[Array, "pair *shape"],
+    units: Units,
+) -> tuple[float, float]:
+    """Variance of a function of means over pairs, and the degrees of freedom that it has.
+
+    Each unit is left out in turn with all of its pairs, and so is each pair; groupings add up as in
+    `variance_of_sum`. What a function bends is in it, as it is not in draws about the means: so few
+    units leave little of a spread between them.
+
+    Source: Efron & Stein 1981, "The Jackknife Estimate of Variance"; MacKinnon, Nielsen & Webb
+    2023, "Fast and Reliable Jackknife and Bootstrap Methods for Cluster-Robust Inference".
+    """
+    variances, dfs = [], []
+    alone = Grouping(name="pair", values=tuple(map(str, range(len(values)))))
+    for one in (alone, *units):
+        levels = _levels(one)
+        n_units = int(levels.max()) + 1
+        without = np.stack([(levels != unit).all(0) for unit in range(n_units)])
+        without = without[without.any(1)].astype(float)
+        means = np.tensordot(without / without.sum(1, keepdims=True), values, axes=1)
+        found = statistic(means)
+        k = len(found)
+        variances.append((k - 1) / k * ((found - found.mean()) ** 2).sum())
+        dfs.append(k - 1.0)
+    parts = np.array(variances)[:, None]
+    return float(_added(parts, parts.argmax(0)).sum()), max(min(dfs), 1.0)
 
 
 def _summed(

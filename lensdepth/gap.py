@@ -17,6 +17,7 @@ from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.provenance import other_than
+from lensdepth.steering.labels import steered_task
 from lensdepth.sweep.roles import Mode
 from lensdepth.sweep.spans import SpanTokens
 from lensdepth.tasks.task import Task
@@ -26,6 +27,7 @@ from lensdepth.transition.crossing import ENDS
 from lensdepth.transition.crossing_result import Crossing
 from lensdepth.transition.handover import HELD
 from lensdepth.transition.holders import Looked, find_holders
+from lensdepth.transition.told import STEERING
 
 ALL = "all tokens before the last, together"
 Patched = Callable[[dict[str, SpanTokens], Sequence[float]], Float[np.ndarray, "pair depth span"]]
@@ -57,7 +59,8 @@ def find_holder(
     Args:
         model: the model that the crossing was found on.
         task: its pairs, with an input position.
-        crossing: of patching, or of steering. Whatever is no gap is given back as it is.
+        crossing: of patching, or of steering, which may have left pairs out. Whatever is no gap is
+            given back as it is.
         mode: as in the sweep that it was found in.
         seed: as there.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -73,6 +76,8 @@ def find_holder(
         return crossing
     if task.input_positions is None or task.corrupted_input_positions is None:
         raise ValueError(f"{caller}: the task has no input position; add the column input.")
+    if crossing.provenance is not None and crossing.provenance.analysis == STEERING:
+        task = steered_task(task, len(crossing.provenance.prompts))
     _check_origin(model, task, crossing, mode, caller)
     places = _places(task)
     inside = crossing.inside_gap

@@ -5,7 +5,7 @@ tidy tables are made here and nowhere else. Axes always stand in one order: the 
 run (control, edit, scope, dose, set), the pair, and where (depth or layer, position, head).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -146,6 +146,20 @@ class Effects:
         )
         rest = {axis: there for axis, there in self.coords.items() if axis not in labels}
         return replace(self, coords=rest, values=picked)
+
+    def averaged(self, axis: str) -> "Effects":
+        """The same where a label may stand several times on an axis: once, with the mean over the
+        entries of that label that a pair has."""
+        labels = self.coords[axis]
+        once = tuple(dict.fromkeys(labels))
+        if len(once) == len(labels):
+            return self
+        along = self.dims.index(axis)
+        where = [[i for i, label in enumerate(labels) if label == one] for one in once]
+        values = [self.values.index_select(along, torch.tensor(at)).nanmean(along) for at in where]
+        return replace(
+            self, coords={**self.coords, axis: once}, values=torch.stack(values, dim=along)
+        )
 
     def change(self, metric: str | None = None) -> Tensor:
         """Change of a metric against the base run."""
@@ -319,6 +333,21 @@ class Effects:
         return pd.DataFrame(
             made | {n: x.ravel() for n, x in zip(("effect", "low", "high"), ends, strict=True)}
         )
+
+
+def joined(parts: Sequence[Effects], axis: str) -> Effects:
+    """Effects of the same runs at other labels of one axis that counts, as one, ascending."""
+    first, labels = parts[0], [label for part in parts for label in part.coords[axis]]
+    order = np.argsort(labels, kind="stable").tolist()
+    at = first.dims.index(axis)
+    return replace(
+        first,
+        coords={**first.coords, axis: tuple(labels[i] for i in order)},
+        values=torch.cat([part.values for part in parts], dim=at).index_select(
+            at, torch.tensor(order)
+        ),
+        floor=tuple(max(floors) for floors in zip(*(part.floor for part in parts), strict=True)),
+    )
 
 
 def axes_in_order(axes: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,13 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 from scipy import stats as distributions
 
-from lensdepth.covariance import EXACT, covariance_root, influence_of, variance_of_sum
+from lensdepth.covariance import (
+    EXACT,
+    covariance_root,
+    influence_of,
+    jackknife,
+    variance_of_sum,
+)
 from lensdepth.telling.numbers import Interval
 from lensdepth.units import FEWEST_UNITS, Units, count, take
 
@@ -44,7 +50,7 @@ def mean_interval(
         zeros, ones = flat == 0, flat == 1
         outcomes = bool((zeros | ones | np.isnan(flat)).all())
         if outcomes and (share or (share is None and zeros.any() and ones.any())):
-            low, high = _wilson(mean, variance, present, reach, fewest=count(units, len(flat)))
+            low, high = _shares(mean, variance, present, reach, fewest=count(units, len(flat)))
         # A column with fewer numbers than units are needed has no interval either.
         unknown = present < FEWEST_UNITS
         low[unknown] = high[unknown] = np.nan
@@ -127,6 +133,24 @@ def statistic_interval(
     return Interval(value=value, low=low, high=high)
 
 
+def scale_interval(
+    statistic: Callable[[Float[Array, "row *shape"]], Float[Array, " row"]],
+    values: Float[Array, "pair *shape"],
+    *,
+    units: Units = (),
+) -> tuple[float, float]:
+    """The 95 % interval (low, high) of a function of means that is a length: of its logarithm, by
+    the jackknife over units and Student's t; NaN where it is not defined without some unit.
+
+    Draws about the means hold the width of a mean curve of seven or eight units in 81 to 91 % of
+    sets; so it is in 92 % and more, but for curves whose noise neighbouring depths share (85 %).
+    """
+    value = float(statistic(values.mean(0, keepdims=True))[0])
+    variance, df = jackknife(lambda means: np.log(statistic(means)), values, units)
+    reach = float(distributions.t.ppf((1 + LEVEL) / 2, df)) * np.sqrt(variance)
+    return float(value * np.exp(-reach)), float(value * np.exp(reach))
+
+
 def drawn_means(
     *values: Float[Array, "pair ..."],
     units: Units = (),
@@ -193,7 +217,7 @@ def _rows(values: Float[Array, "pair ..."]) -> Float[Array, "pair number"]:
     return values.reshape(len(values), -1).astype(float)
 
 
-def _wilson(
+def _shares(
     share: Float[Array, " number"],
     variance: Float[Array, " number"],
     present: Int[Array, " number"],
@@ -208,13 +232,42 @@ def _wilson(
     together = max(variance[varies].sum() / alone[varies].sum(), 1.0) if varies.any() else np.inf
     own = np.divide(variance, alone, out=np.full(share.shape, together), where=varies)
     n = np.maximum(present / np.maximum(own, 1.0), np.minimum(fewest, present))
-    z2 = reach**2 / np.maximum(n, 1)
+    low, high = wilson(share, np.maximum(n, 1), reach)
+    return np.asarray(low), np.asarray(high)
+
+
+def outcomes_told(share: float, se: float) -> float:
+    """Of how many independent outcomes the standard error of a share between 0 and 1 is."""
+    return share * (1 - share) / se**2 if se > 0 else np.inf
+
+
+def se_of_share(share: float, outcomes: float) -> float:
+    """Standard error of a share of so many independent outcomes.
+
+    With the outcomes that a standard error tells at one share, this is the one at another: outcomes
+    that can hardly rise or fall any more spread little, so that near 0 or 1 what is seen is no
+    measure of what there would be further in.
+    """
+    return float(np.sqrt(max(share * (1 - share), 0.0) / outcomes))
+
+
+def wilson(
+    share: Float[Array, " number"] | float,
+    outcomes: Float[Array, " number"] | float,
+    reach: Float[Array, " number"] | float,
+) -> tuple[Float[Array, " number"] | float, Float[Array, " number"] | float]:
+    """The shares that lie no further from one than `reach` of their own `se_of_share`.
+
+    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
+
+    Args:
+        share: found.
+        outcomes: how many independent ones it is of.
+        reach: in standard errors.
+    """
+    z2 = reach**2 / outcomes
     middle = (share + z2 / 2) / (1 + z2)
-    half = (
-        reach
-        / (1 + z2)
-        * np.sqrt(share * (1 - share) / np.maximum(n, 1) + z2 / np.maximum(n, 1) / 4)
-    )
+    half = reach / (1 + z2) * np.sqrt(share * (1 - share) / outcomes + z2 / outcomes / 4)
     # Rounding must not leave the share itself outside.
     return np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0)
 

@@ -60,6 +60,26 @@ def named(units: Units) -> str:
     return " and ".join(f"{one.noun}s" for one in units) or "pairs"
 
 
+def having(labels: Units, wanted: Mapping[str, str], n: int) -> list[int]:
+    """Which of n pairs have some labels' values.
+
+    Raises:
+        ValueError: there is no such label, or no pair has them.
+    """
+    named = {one.name: one.values for one in labels}
+    for name, value in wanted.items():
+        if name not in named:
+            there = ", ".join(named) or "none"
+            raise ValueError(f"only: there is no label {name!r} here; there are {there}.")
+        if value not in named[name]:
+            there = ", ".join(sorted(set(named[name])))
+            raise ValueError(f"only: no pair has {name} {value!r}; there are {there}.")
+    rows = [i for i in range(n) if all(named[name][i] == v for name, v in wanted.items())]
+    if not rows:
+        raise ValueError(f"only: no pair has all of {dict(wanted)}.")
+    return rows
+
+
 def take(units: Units, rows: Any) -> Units:
     """The groupings of some of the pairs.
 

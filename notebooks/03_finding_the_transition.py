@@ -104,8 +104,9 @@ say(f"**What to see.** The verdict is *{crossing.verdict}*. {seen}{guessed}")
 # "The transition" has been defined in many ways. Four of them:
 #
 # - the **crossing** above: control passes from the input to the end;
-# - a **sigmoid** through the lens's divergence: half of the change is done;
-# - a **change point**: the best single cut of the profile into a before and an after;
+# - a **sigmoid** through the lens's **contrast**, which says how much likelier than the foil the
+#   target is because the prompt is the clean one: half of the change is done;
+# - a **change point** of the same: the best single cut of the profile into a before and an after;
 # - the **commitment** of each prompt: from there on the lens's first choice is the final one.
 
 # %%
@@ -116,8 +117,8 @@ found = {
     "patching at the end: sigmoid": find_transition(
         patched.efficacy("prediction")[:, :-1], name="efficacy at the prediction position"
     ),
-    "lens divergence: sigmoid": find_transition(lens),
-    "lens divergence: change point": find_change_point(lens.mean_by_depth(lens.kl)),
+    "lens contrast: sigmoid": find_transition(lens),
+    "lens contrast: change point": find_change_point(lens.reading("contrast")),
     "lens: commitment": find_commitment(lens),
 }
 compare_definitions(found).round(2)
@@ -162,7 +163,7 @@ pd.DataFrame(rows).drop_duplicates("pairs").round(2)
 #   called a rise.
 
 # %%
-names = ("patching at the end: sigmoid", "lens divergence: sigmoid")
+names = ("patching at the end: sigmoid", "lens contrast: sigmoid")
 pd.DataFrame(
     [
         {"profile": name, "verdict": found[name].verdict, "p (flat)": found[name].p_flat,
@@ -182,18 +183,21 @@ pd.DataFrame(
 deaf, deaf_task = planted_case("deaf")
 deaf_patched = patch_sweep(deaf, deaf_task)
 deaf_crossing = find_crossing(deaf_patched)
-deaf_lens = find_transition(logit_lens(deaf, deaf_task))
+deaf_read = logit_lens(deaf, deaf_task)
+deaf_lens, deaf_kl = find_transition(deaf_read), find_transition(deaf_read, by="kl")
 show(deaf_crossing.plot())
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 say(
     "**What to see.** Two flat curves on top of each other. By patching the verdict is",
-    f"*{deaf_crossing.verdict}* ({deaf_crossing.reason}). By the lens's divergence it is",
-    f"*{deaf_lens.verdict}* ({deaf_lens.reason}), for a change of {abs(deaf_lens.change):.4f} nats.",
-    "A false alarm: the curve of a lens can switch although nothing of the input does."
-    if deaf_lens.verdict == "transition"
-    else "Both are right here; with other noise, a lens does raise false alarms.",
-    "The benchmarks of this project count how often; patching raised none.",
+    f"*{deaf_crossing.verdict}* ({deaf_crossing.reason}). By the lens's contrast it is",
+    f"*{deaf_lens.verdict}* ({deaf_lens.reason}): the lens reads the same from both prompts of a pair.",
+    f"By its divergence from the final distribution, the KL of notebook 2, it is *{deaf_kl.verdict}*",
+    f"({deaf_kl.reason}), for a change of {abs(deaf_kl.change):.4f} nats.",
+    "A false alarm: the divergence can switch although nothing of the input does."
+    if deaf_kl.verdict == "transition"
+    else "That is right here; with other noise, the divergence does raise false alarms.",
+    "The benchmarks of this project count how often; patching and the contrast raised none.",
 )
 
 # %% [markdown]

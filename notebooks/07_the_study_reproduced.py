@@ -19,8 +19,9 @@
 # [Run on Colab](https://colab.research.google.com/#create=true): *File → Upload notebook*,
 # and put the wheel beside it ([how](README.md#without-installing-anything)).
 #
-# **The question.** Haim & McNamee (arXiv 2602.04931) make seven claims about how large models form
-# predictions. Do they hold in the model at hand? What would have to come out for us to say *no*?
+# **The question.** Haim & McNamee (arXiv 2602.04931) say how large models form predictions along
+# their depth. Do their claims hold in the model at hand? What would have to come out for us to say
+# *no*?
 #
 # From the earlier notebooks you need all of it a little: lenses, patching, polar form, local and
 # global, steering. Nothing new is measured here; it is put together and judged.
@@ -49,7 +50,7 @@ import torch
 
 from lensdepth import evaluate_claims, load_model
 from lensdepth.claims.plan import plan_claims
-from lensdepth.claims.statements import STATEMENTS, TITLES
+from lensdepth.claims.statements import ORIGINS, STATEMENTS, TITLES
 from lensdepth.teaching import check, claims_cost, depth_lines, measured_flops, pick_task, say, show
 
 model = load_model(MODEL)
@@ -63,13 +64,29 @@ say(note)
 # handover takes less than a quarter of the depth". Each claim is one or several such **statements**,
 # each with an *estimand* (what is measured), a *threshold* (the smallest effect that matters) and a
 # direction. The thresholds were fixed before any result was seen; `docs/claims.md` gives the reasons,
-# and says of the two statements that were revised.
+# and says which statements were revised, and why.
 
 # %%
 pd.set_option("display.max_colwidth", None)
 pd.DataFrame(
-    [{"claim": TITLES[one.claim], "statement": one.key, "says": one.says} for one in STATEMENTS]
+    [
+        {
+            "claim": f"{one.claim} {TITLES[one.claim]}",
+            "statement": one.key,
+            "says": one.says,
+            "whose": ORIGINS[one.origin],
+        }
+        for one in STATEMENTS
+    ]
 ).set_index(["claim", "statement"])
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+whose = [sum(one.origin == origin for one in STATEMENTS) for origin in ORIGINS]
+say(
+    f"**What to see.** {len(STATEMENTS)} statements make {len(TITLES)} claims, {', '.join(TITLES)}.",
+    f"{whose[0]} of the statements stand in the study's abstract, put as a number here; {whose[1]} are",
+    f"variants, by other means or against another control; {whose[2]} are ours, all of C7 among them.",
+)
 
 # %% [markdown]
 # ## From a number to a verdict
@@ -80,9 +97,10 @@ pd.DataFrame(
 # - The whole interval short of it: **contradicted**.
 # - Anything else: **cannot tell**. That is a verdict too, and an honest one.
 #
-# A claim is supported only if *all* its statements are. Seven claims are seven chances to be wrong,
-# so their p-values are corrected for their number (Holm's method). Depths, such as "late", are chosen
-# on other prompts than those tested.
+# A claim is supported only if *all* its statements are. Each claim is a chance to be wrong, so their
+# p-values are corrected for their number (Holm's method). Depths, such as "late", are chosen on other
+# prompts than those tested. And untrained twins of the model stand beside every statement: what models
+# that learned nothing pass as well is **by architecture**, and supports nothing by itself.
 #
 # ## A prediction, before you go on
 #
@@ -272,7 +290,7 @@ check("07.verdict", verdict)
 #
 # </details>
 #
-# **2. Seven at once.** Holm's method: the smallest p-value is multiplied by the number of tests, the
+# **2. Several at once.** Holm's method: the smallest p-value is multiplied by the number of tests, the
 # next one by one less, and so on; none may become smaller than one before it, none larger than one.
 
 

@@ -184,8 +184,8 @@ def test_what_came_what_was_needed_and_what_to_do(trained: DepthModel, capitals:
         "patch_sweep: model must be a DepthModel, got the class DepthModel, not one of its"
     )
     assert line_of(patch_sweep, trained, capitals, depths=[1, 1.5]) == (
-        "patch_sweep: depths must be a list of whole numbers or None, got a list that holds the "
-        "float 1.5."
+        "patch_sweep: depths must be a list of whole numbers, 'auto' or 'all' or None, got a list "
+        "that holds the float 1.5."
     )
     assert line_of(patch_sweep, trained, capitals, depths=3).endswith("; put it into a list.")
     assert line_of(patch_sweep, trained, capitals, mode="back") == (

@@ -9,17 +9,21 @@ import pytest
 import torch
 
 from lensdepth import ClaimTable, compare_models, evaluate_claims, load_model, load_task
-from lensdepth.claims.coupling import late_coupling
-from lensdepth.claims.estimate import rise_width
+from lensdepth.claims.coupling import coupled_over_deals, late_couplings
+from lensdepth.claims.deals import Number
+from lensdepth.claims.estimate import Estimate, rise_width
 from lensdepth.claims.evaluate import judge_claims
-from lensdepth.claims.norms import norm_tells_context
+from lensdepth.claims.measures import chosen_in_words
+from lensdepth.claims.norms import chosen_for, norm_tells_context, shares_told
 from lensdepth.claims.plan import claim_sweeps
+from lensdepth.claims.result import make_finding
 from lensdepth.claims.statements import STATEMENTS, TITLES
 from lensdepth.claims.states import Geometry
 from lensdepth.claims.zones import Zones, chosen_on_others, deal_groups, find_zones
 from lensdepth.progress import watch
 from lensdepth.provenance import Backend
 from lensdepth.teaching import planted
+from lensdepth.units import Grouping
 
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
 KINDS = [pair for a in range(6) for b in range(6) for pair in ((a, b + 6), (b + 6, a))]
@@ -116,7 +120,7 @@ def tiny_table() -> ClaimTable:
 
 def test_its_bounds_stand_in_the_settings(tiny_table: ClaimTable) -> None:
     settings = tiny_table.provenance.settings
-    assert settings == {"twins": 5, "batch_size": 7, "max_memory": None}
+    assert settings == {"twins": 5, "depths": None, "batch_size": 7, "max_memory": None}
 
 
 def test_it_saves_loads_and_lists_every_statement(sharp: ClaimTable, tmp_path: Path) -> None:
@@ -183,6 +187,41 @@ def test_the_norm_tells_a_label_only_where_it_does() -> None:
     assert norm_tells_context(noise, {"a": label}, group, ()).value < 0.05
 
 
+def test_late_depths_are_judged_and_named_where_late_depths_are_meant() -> None:
+    rng, n = np.random.default_rng(0), 200
+    label, other = np.arange(n) % 4, rng.integers(0, 4, n)
+    labels = {"a": label, "b": other}
+    group = np.stack([rng.integers(0, 5, n)] * 2, axis=1)
+    told = rng.normal(0, 1, (n, 6))
+    told[:, 1] += 20.0 * label  # early, and told best
+    told[:, 3] += 2.0 * label
+    told[:, 5] += 20.0 * label  # depth L has no say
+    late = np.tile(np.arange(6) >= 3, (n, 1))
+    assert set(chosen_for(told, labels, group)) == {("a", 1)}
+    assert set(chosen_for(told, labels, group, late)) == {("a", 3)}
+    assert norm_tells_context(told, labels, group, ()).value > 0.99
+    found = norm_tells_context(told, labels, group, (), late)
+    assert found.value == pytest.approx(5 / 6, abs=0.05)
+    assert shares_told(told[..., None], labels, group, late)[0] == pytest.approx(found.value)
+    nowhere = np.tile(np.arange(6) == 4, (n, 1))
+    assert norm_tells_context(told, labels, group, (), nowhere).value < 0.05
+
+
+def test_what_was_chosen_is_said() -> None:
+    assert chosen_in_words([("a", 3)] * 4, "mine.csv") == (
+        "chosen on other prompts: the label a at depth 3"
+    )
+    some = [("beta", 7)] * 6 + [("beta", 8)] * 3 + [("kind", 7)]
+    assert chosen_in_words(some, "months") == (
+        "chosen on other prompts: the label beta (the count) at depth 7 most often (60%), of "
+        "depths 7 to 8 and labels beta (the count), kind"
+    )
+    found = Number(found=Estimate(value=0.3, se=0.1, n=9), note="chosen on other prompts: x")
+    assert make_finding("C6 x", found, says="", unit="", reason="weak").reason == (
+        "weak; chosen on other prompts: x"
+    )
+
+
 def coupled(angles: bool) -> tuple[Geometry, Zones]:
     """Predictions round a circle, told at depth 2 by the angle of the state or by its norm."""
     rng, n = np.random.default_rng(0), 150
@@ -219,9 +258,9 @@ def test_angles_are_coupled_where_they_were_planted(angles: bool) -> None:
     prompts = [f"p{i}" for i in range(len(zones.group))]
 
     def number(word: str) -> float:
-        found = late_coupling(prompts, geometry, zones, word)
+        found = coupled_over_deals([late_couplings(prompts, geometry, zones)], word, prompts, ())
         assert found is not None
-        return found.value
+        return found.found.value
 
     if angles:
         assert number("late angle") > 0.9
@@ -230,6 +269,50 @@ def test_angles_are_coupled_where_they_were_planted(angles: bool) -> None:
     else:
         assert abs(number("late angle")) < 0.2
         assert number("angle more than norm") < -0.8
+
+
+def test_the_written_table_is_that_of_the_statements() -> None:
+    """Claim by claim: titles, and of each statement the aim and whose it is."""
+    text = (Path(__file__).parents[1] / "docs" / "claims.md").read_text()
+    table = text.split("| claim | statement | aim |")[1].split("\n\n")[0].splitlines()[2:]
+    written = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table]
+    written = [
+        row if line[2] != "|" else ["", *row] for row, line in zip(written, table, strict=True)
+    ]
+    titles = [row[0] for row in written if row[0]]
+    assert titles == [f"{claim} {title}" for claim, title in TITLES.items()]
+    signs = {"greater": "> {:g}", "less": "< {:g}", "equivalent": "within ± {:g}"}
+    assert [(row[2], row[3]) for row in written] == [
+        (signs[one.expect].format(one.threshold), one.origin) for one in STATEMENTS
+    ]
+    claims = [row[0].split()[0] for row in written if row[0]]
+    assert list(dict.fromkeys(one.claim for one in STATEMENTS)) == claims
+
+
+def test_a_coupling_is_no_surer_than_its_words() -> None:
+    """Pulls of prompts that go together are added up before they are squared."""
+    geometry, zones = coupled(True)
+    n = len(zones.group)
+    prompts = [f"p{i}" for i in range(n)]
+    deal = [late_couplings(prompts, geometry, zones)]
+    words = Grouping(name="word", values=tuple(str(i // 8) for i in range(n)))
+    alone, together = (
+        coupled_over_deals(deal, "late angle", prompts, units) for units in ((), (words,))
+    )
+    assert alone is not None
+    assert together is not None
+    assert deal[0] is not None
+    pull = deal[0].influence["late angle"]
+    assert alone.found.se == pytest.approx(
+        max(np.sqrt((pull**2).sum() * n / (n - 1)), 1 / n), rel=1e-6
+    )
+    sums = np.array([pull[i : i + 8].sum() for i in range(0, n, 8)])
+    assert together.found.n == len(sums)
+    assert together.found.se == pytest.approx(
+        max(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)), alone.found.se), rel=0.05
+    )
+    four = (Grouping(name="word", values=tuple(str(i % 4) for i in range(n))),)
+    assert coupled_over_deals(deal, "late angle", prompts, four) is None
 
 
 def test_unmeasured_statements_leave_a_claim_open(sharp: ClaimTable) -> None:

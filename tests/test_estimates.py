@@ -72,17 +72,20 @@ def test_a_share_near_its_bound_is_tested_with_the_spread_at_the_threshold() -> 
     assert (every.high, every.low) == (1.0, pytest.approx(60 / (60 + reach**2), abs=2e-3))
 
 
-def test_words_that_fail_together_do_not_pass_for_a_share_beyond_its_threshold() -> None:
+@pytest.mark.parametrize(("words", "pairs"), [(12, 120), (8, 60)])
+def test_words_that_fail_together_do_not_pass_for_a_share_beyond_its_threshold(
+    words: int, pairs: int
+) -> None:
     rng, alarms, n_sets = np.random.default_rng(0), 0, 600
-    names = tuple(str(i % 12) for i in range(120))
+    names = tuple(str(i % words) for i in range(pairs))
     for _ in range(n_sets):
-        word = rng.normal(size=12)[np.arange(120) % 12]
-        right = 0.7 * word + np.sqrt(0.51) * rng.normal(size=120) < distributions.norm.ppf(0.9)
+        word = rng.normal(size=words)[np.arange(pairs) % words]
+        right = 0.7 * word + np.sqrt(0.51) * rng.normal(size=pairs) < distributions.norm.ppf(0.9)
         units = (Grouping(name="word", values=names),)
         found = replace(estimate(right.astype(float), units), bounds=(0.0, 1.0))
         alarms += found.p_above(0.9) < 0.025
-    # Without the bounds it is 0.13.
-    assert alarms / n_sets <= 0.06
+    # Without the bounds it is 0.13, and with other degrees of freedom than the words' 0.1.
+    assert alarms / n_sets <= 0.05
 
 
 @pytest.mark.parametrize("members", [1, 4])

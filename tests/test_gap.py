@@ -94,6 +94,52 @@ def test_a_relay_rests_at_the_third_token_by_patching_and_by_steering(
     assert "By patching whole states there, at depth 2 to 4" in gap_sentence(by_patching)
 
 
+def test_a_relay_that_ends_in_the_last_block_rests_at_its_third_token(tmp_path: Path) -> None:
+    """Depth L decides nothing, but that control is nowhere near until there is measured before."""
+    moves = [(1, ["from"], INPUTS), (N_LAYERS - 1, ["is"], ["from"])]
+    model = relay(tmp_path / "m", moves)
+    task = pairs(tmp_path, model, ["{} from out3 is", "{} from out1 is"])
+    found = looked_into(model, task)
+    assert found.arrives_last
+    assert (found.leaves, found.arrives, found.depths[-1]) == (1.5, 8.0, 7.0)
+    assert found.inside_gap.tolist() == [2, 3, 4, 5, 6, 7]
+    assert found.held_by == "the token 'from' (1 place after the input)"
+    said = gap_sentence(found)
+    assert said.startswith(
+        "Control leaves the input position between depth 1 and 2 and reaches the prediction "
+        "position only in the last block, in half"
+    )
+    summary = crossing_summary(found)
+    assert (summary["verdict"], summary["arrives"]) == ("gap", 8.0)
+    assert "At depth 2 to 7 control rests on the token 'from'" in said
+    steered = find_steering_crossing(steering_sweep(model, task), n_resamples=100)
+    assert steered is not None
+    assert (steered.verdict, steered.arrives_last) == ("gap", True)
+    coarse = find_crossing(patch_sweep(model, task, depths=[0, 2, 5, 8], controls=()))
+    assert coarse.arrives_last
+    assert "only after depth 5, in half" in gap_sentence(coarse)
+    # Handed over by the last block itself: nobody else holds it.
+    direct = relay(tmp_path / "d", [(N_LAYERS - 1, ["is"], INPUTS)])
+    found = find_crossing(patch_sweep(direct, pairs(tmp_path, direct, ["{} from out3 is"])))
+    assert found.verdict == "none"
+
+
+def test_a_gap_of_steering_that_left_pairs_out_is_looked_into_on_the_others(
+    tmp_path: Path,
+) -> None:
+    moves = [(1, ["spare"], INPUTS), (4, ["is"], ["spare"])]
+    model = relay(tmp_path / "m", moves)
+    rows = pairs(tmp_path, model, planted.FRAMED).to_frame().to_dict("records")
+    # Only one prompt has the word in11.
+    kept = [row for row in rows if "in11" not in row["clean"] + row["corrupted"]]
+    alone = next(row for row in rows if "in11" in row["clean"])
+    task = load_task([*kept, alone], model, n=None, keep="correct")
+    steered = find_steering_crossing(steering_sweep(model, task), n_resamples=100)
+    assert steered is not None
+    assert (steered.verdict, steered.n_pairs) == ("gap", len(kept))
+    assert find_holder(model, task, steered).held_by_share == 1.0
+
+
 def test_two_holders_one_after_the_other_are_named_with_their_depths(tmp_path: Path) -> None:
     moves = [(1, ["from"], INPUTS), (3, ["spare"], ["from"]), (6, ["is"], ["spare"])]
     model = relay(tmp_path / "m", moves)

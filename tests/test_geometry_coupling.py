@@ -11,7 +11,8 @@ from scipy.stats import pearsonr, spearmanr
 
 from lensdepth import DepthModel, load_task, metrics
 from lensdepth.geometry.context import context_distances, label_distance
-from lensdepth.geometry.coupling import PARTIAL, couple, coupling_names
+from lensdepth.geometry.coupling import PARTIAL, PairTable, couple, coupling_names
+from lensdepth.geometry.exchange import exchanged, exchanges
 from lensdepth.geometry.halves import draw_halves
 from lensdepth.geometry.pairs import (
     distribution_distances,
@@ -22,6 +23,7 @@ from lensdepth.geometry.pairs import (
     unit,
     upper,
 )
+from lensdepth.units import Grouping
 
 Array = np.ndarray
 
@@ -84,6 +86,76 @@ def test_correlations_are_those_of_scipy_and_of_slow_sums() -> None:
     assert found["norm_t_given_angle"] == pytest.approx(
         slow_partial(ranks[1], ranks[2], ranks[0]), abs=1e-9
     )
+
+
+def test_without_each_prompt_is_among_the_others() -> None:
+    x = torch.cat([states(1, n=9), states(2, n=9)])
+    among = PairTable(
+        np.stack([state_distances(one) for one in x]),
+        np.stack([random_distances(3, n=9), random_distances(4, n=9)]),
+    )
+    left = among.without_each()
+    for prompt in range(9):
+        others = np.delete(np.arange(9), prompt)
+        np.testing.assert_allclose(left[..., prompt], among.among(others)[:5], atol=1e-9)
+    same = PairTable(np.zeros((1, 3, 5, 5)), random_distances(5, n=5)[None])
+    assert np.isnan(same.without_each()).all()
+
+
+def test_whole_units_change_places() -> None:
+    words = Grouping(name="word", values=tuple("aaabbccccc"))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        order = exchanged(words, rng)
+        taken = np.array(words.values)[order]
+        for word, size in (("a", 3), ("b", 2), ("c", 5)):
+            mine = np.array(words.values) == word
+            theirs = set(taken[mine])
+            assert len(theirs) == 1
+            there = np.bincount(order[mine], minlength=10)[np.array(words.values) == theirs.pop()]
+            assert there.max() - there.min() <= 1
+            assert there.sum() == size
+    alone = Grouping(name="prompt", values=tuple("abcdef"))
+    assert sorted(exchanged(alone, rng)) == list(range(6))
+
+
+def test_which_word_it_is_is_asked_of_prompts_that_differ_in_the_word() -> None:
+    """Words that change places as a whole would leave the distance as it is."""
+    word, template = np.repeat(np.arange(6), 5), np.tile(np.arange(5), 6)
+    units = tuple(
+        Grouping(name=name, values=tuple(map(str, values)))
+        for name, values in (("word", word), ("template", template))
+    )
+    differ = (word[:, None] != word[None]).astype(float)
+    assert [one.name for one in exchanges(units, differ)] == ["template"]
+    assert [one.name for one in exchanges(units[:1], differ)] == ["prompt"]
+    steps = np.abs(word[:, None] - word[None]).astype(float)
+    assert [one.name for one in exchanges(units, steps)] == ["prompt", "word", "template"]
+    x = torch.from_numpy(np.eye(6)[word] + 0.3 * np.random.default_rng(0).normal(size=(30, 6)))
+    found = couple(
+        x[None], {"t": differ}, draw_halves(30, 2, 0), units={"t": units}, n_permutations=99, seed=0
+    )
+    assert found.p[0, 0, 0] == pytest.approx(0.01)
+
+
+def test_words_that_lie_apart_in_both_are_no_coupling() -> None:
+    """States and predictions have effects of the word, which have nothing to do with each other."""
+    alarms = {"prompts": 0, "words": 0}
+    n_sets = 60
+    for seed in range(n_sets):
+        rng = np.random.default_rng(seed)
+        word = rng.integers(7, size=30)
+        x, y = (rng.normal(size=(7, 3))[word] + 0.5 * rng.normal(size=(30, 3)) for _ in range(2))
+        target = np.linalg.norm(y[:, None] - y[None], axis=-1)
+        words = (Grouping(name="word", values=tuple(map(str, word))),)
+        for name, units in (("prompts", ()), ("words", words)):
+            found = couple(
+                torch.from_numpy(x)[None], {"t": target}, draw_halves(30, 1, 0),
+                units={"t": units}, n_permutations=59, seed=seed,
+            )  # fmt: skip
+            alarms[name] += found.p[0, 0, 0] <= 0.05
+    assert alarms["prompts"] / n_sets > 0.5
+    assert alarms["words"] / n_sets <= 0.1
 
 
 def test_p_is_that_of_a_slow_mantel_test() -> None:

@@ -8,12 +8,23 @@ from typing import Any
 import pytest
 import torch
 
-from lensdepth import DepthModel, Task, find_transition, load_model, load_task, logit_lens
+from lensdepth import (
+    DepthModel,
+    Task,
+    find_transition,
+    load_model,
+    load_task,
+    logit_lens,
+    patch_sweep,
+)
 from lensdepth.lens.read import read_answers
+from lensdepth.report.measure import cut_together
+from lensdepth.report.story import key_numbers
 from lensdepth.teaching import planted
 from lensdepth.teaching.planted.blank import LENGTH, Blank
 from lensdepth.teaching.planted.language import INPUTS, OUTPUTS, prompt_file
-from lensdepth.transition.told import lens_verdict
+from lensdepth.transition.find import why_not_sought
+from lensdepth.transition.told import NOT_OPEN, lens_verdict, transition_summary
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +126,48 @@ def test_a_switch_that_other_tokens_outshine_is_found(outshone: tuple[DepthModel
     assert switch.between == (3, 4)
     assert find_transition(found, by="kl").depths.tolist() == [*map(float, range(1, 9))]
     assert lens_verdict(switch, 8).startswith("The contrast of the answers in the lens rises")
+
+
+def test_every_surface_reads_what_the_switch_is_looked_for_in(
+    outshone: tuple[DepthModel, Task],
+) -> None:
+    model, task = outshone
+    found, patch = logit_lens(model, task), patch_sweep(model, task, also=["success"])
+    cut = cut_together(found, patch, seed=0)
+    assert cut.names == ("lens, contrast of the answers", "input", "prediction")
+    # All three curves are steps there; the divergence falls in the last block alone.
+    assert (cut.verdict, cut.location) == ("change", 3.5)
+    switch = find_transition(found)
+    assert transition_summary(switch)["reading"] == "contrast of the answers, probability"
+    (lens_number,) = key_numbers(
+        n_layers=8, transition=switch, crossing=None, steering=None, ablation=None, geometry=None
+    )
+    assert lens_number.detail.endswith(" (contrast of the answers)")
+    unpaired = logit_lens(model, task.clean)
+    alone = cut_together(unpaired, None, seed=0)
+    assert alone.names == ("lens, KL(final ‖ lens)",)
+    # Depth 0 reads its own token back, and depth 8 is the model itself.
+    assert alone.depths.tolist() == [*map(float, range(1, 8))]
+    none = find_transition(unpaired, n_resamples=50)
+    assert "(KL(final ‖ lens))" in lens_verdict(none, 8) or none.verdict in NOT_OPEN
+
+
+def test_a_switch_is_not_sought_in_what_cannot_show_one(
+    outshone: tuple[DepthModel, Task],
+) -> None:
+    model, task = outshone
+    found = logit_lens(model, task)
+    assert why_not_sought(found) is None
+    # What all tokens diverge by has no say where pairs are read by their contrast.
+    endless = replace(found, kl=torch.full_like(found.kl, torch.inf))
+    assert why_not_sought(endless) is None
+    assert find_transition(endless).verdict == "transition"
+    plain = replace(endless, corrupted_logit_diff=None)
+    assert why_not_sought(plain) == "the lens has infinite values of KL(final ‖ lens)"
+    short = logit_lens(model, task.clean)
+    names = ("kl", "entropy", "top1_agreement", "top_tokens", "top_log_probs", "final_rank")
+    short = replace(short, **{name: getattr(short, name)[:4] for name in names})
+    assert why_not_sought(short) == "3 depths to read, and a switch needs 4"
 
 
 def test_a_model_that_never_tells_the_prompts_apart_has_no_contrast(tmp_path: Path) -> None:

@@ -107,6 +107,20 @@ def test_definitions_that_disagree_say_why() -> None:
         assert "They are places of different things: logit lens, sigmoid: where" in said(*pair)
 
 
+def test_what_the_lens_asks_is_said_by_its_reading() -> None:
+    patch = find_crossing(results.patch(4.0), n_resamples=200)
+    flat = results.lens(flat=True)
+    zero = torch.full_like(flat.kl, -1.0)
+    pairs = replace(flat, target_log_prob=zero, foil_log_prob=zero, corrupted_logit_diff=0 * zero)
+    asked = {"kl": "how far the readout", "contrast": "tells a pair's answers apart"}
+    for profile, by in ((flat, "kl"), (pairs, "contrast")):
+        assert profile.located_by == by
+        none = find_transition(profile, n_resamples=50)
+        found = {"logit lens, sigmoid": none, "patching, crossing": patch}
+        said = " ".join(reconciled.definitions(measured(switches=found)))
+        assert [word in said for word in asked.values()] == [by == one for one in asked]
+
+
 def test_greek_letters_are_explained_where_the_study_means_them() -> None:
     assert label_name("beta", "months") == "beta (the count)"
     assert label_name("corrupted_alpha", "weekdays") == "alpha (the start of the other prompt)"

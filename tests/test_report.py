@@ -15,6 +15,7 @@ import pytest
 import results
 import torch
 
+from lensdepth.lens import TunedLens
 from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
 from lensdepth.report import Report, build_report, facts
@@ -214,6 +215,41 @@ def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:
     assert "No switch was located, so no zone is drawn" in text
     assert 'class="zone"' not in text
     assert not [s for s in written.plot().layout.shapes if s.type == "rect"]
+
+
+def test_a_tuned_lens_stands_beside_the_logit_lens(task: Task, tmp_path: Path) -> None:
+    plain = results.lens(3.0)
+    made = {"kind": "tuned", "analysis": "fit_tuned_lens", "created": "2026", "fingerprint": "ab",
+            "settings": {}}  # fmt: skip
+    given = replace(plain.provenance, settings={"translators": made})
+    tuned = replace(plain, provenance=given)
+    findings = by_hand(task, tuned=tuned, tuned_transition=find_transition(tuned, n_resamples=50))
+    written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
+    text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
+    (lens,) = [one for one in sections(findings) if one.key == "lens"]
+    assert lens.sentences[0].startswith("The divergence of the lens from")
+    assert lens.sentences[1].startswith("The divergence of the tuned lens from the final")
+    assert [one.key for one in lens.exhibits] == ["tuned", "tokens"]
+    assert "Tuned lens switches" in text
+    assert "fit_tuned_lens, 2026, ab" in text
+    rows = {row["definition"]: row["depth"] for row in written.summary["switches"]}
+    assert rows["logit lens, sigmoid"] == pytest.approx(5, abs=0.3)
+    assert rows["tuned lens, sigmoid"] == pytest.approx(3, abs=0.3)
+    assert written.summary["tuned_lens"]["transition"]["depth"] == rows["tuned lens, sigmoid"]
+    assert written.summary["tuned_lens"]["translators"] == made
+    assert (written.tables / "tuned_lens.parquet").is_file()
+
+
+def test_a_tuned_lens_of_another_model_is_refused_before_any_work(
+    model: DepthModel, task: Task, tmp_path: Path
+) -> None:
+    other = TunedLens(
+        provenance=replace(results.provenance(), prompts=()), kind="tuned",
+        weights=torch.zeros(8, 4, 4), bias=torch.zeros(8, 4), kl_before=None, kl_after=None,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="build_report: translators belong to"):
+        build_report(model, task, out=tmp_path / "r.html", translators=other)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_right_and_wrong_answers_have_a_section_where_there_are_enough(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lensdepth import stats
-from lensdepth.covariance import covariance_root, influence_of, variance_of_sum
+from lensdepth.covariance import covariance_root, influence_of, jackknife, variance_of_sum
 from lensdepth.units import Grouping, Units, count, default_units, given_units
 
 
@@ -16,6 +16,24 @@ def test_interval_of_a_mean_has_the_width_that_theory_says() -> None:
     assert mean == pytest.approx(values.mean())
     expected = 2 * 1.96 * values.std() / np.sqrt(len(values))
     assert high - low == pytest.approx(expected, rel=0.06)
+
+
+def test_a_jackknife_by_hand() -> None:
+    values = np.array([1.0, 2.0, 4.0, 9.0, 3.0, 5.0])
+
+    def mean(means: np.ndarray) -> np.ndarray:
+        return means[:, 0]
+
+    variance, df = jackknife(mean, values[:, None], ())
+    assert (variance, df) == (pytest.approx(values.var(ddof=1) / 6), 5)
+    # Two and two go together: half the squared distances of their means, over three.
+    words = (Grouping(name="word", values=("a", "a", "b", "b", "c", "c")),)
+    variance, df = jackknife(mean, values[:, None], words)
+    assert (variance, df) == (pytest.approx(np.var([1.5, 6.5, 4.0], ddof=1) / 3), 2)
+    # Never less than if all pairs were independent.
+    apart = (Grouping(name="word", values=("a", "b", "c", "a", "b", "c")),)
+    alike = np.array([1.0, 2.0, 3.0, 3.0, 2.0, 1.0])
+    assert jackknife(mean, alike[:, None], apart)[0] == pytest.approx(alike.var(ddof=1) / 6)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:

@@ -112,8 +112,9 @@ def test_a_word_means_one_thing_in_all_analyses() -> None:
             assert len({kind for kind, _ in by_name.values()}) == 1, (word, by_name)
 
 
-KINDS = {"task", "positions", "position"}
-"""Lenses take prompts too; what is read has positions of tokens, what is edited also spans."""
+KINDS = {"task", "positions", "position", "depths"}
+"""Lenses take prompts too; what is read has positions of tokens, what is edited also spans. Depths
+are found where patching alone, or all of the evidence, can do with some."""
 
 
 def forward_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:

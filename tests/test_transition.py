@@ -48,6 +48,21 @@ def test_a_planted_sigmoid_is_located(location: float, width: float, height: flo
     assert found.change == pytest.approx(height, rel=0.1)
 
 
+def test_the_width_of_a_mean_of_few_units_is_covered() -> None:
+    """Eight steps around depth 6, normally spread: so few leave little of their spread."""
+    truth = find_transition(steps(4000, np.random.default_rng(0)), n_resamples=2).width
+    rng, covered = np.random.default_rng(1), 0
+    for _ in range(40):
+        found = find_transition(steps(8, rng), n_resamples=20)
+        covered += found.width_low <= truth <= found.width_high
+    # By draws about the mean it is 87 %.
+    assert covered / 40 >= 0.92
+
+
+def steps(n: int, rng: np.random.Generator) -> Tensor:
+    return torch.from_numpy((6 + 1.5 * rng.normal(size=(n, 1)) <= DEPTHS).astype(float))
+
+
 def test_the_interval_covers_the_planted_location() -> None:
     found = [
         find_transition(sigmoid_profile(6.3, 3.0, n=25, noise=0.4, seed=s), n_resamples=200)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +26,13 @@ from lensdepth import (
     load_tuned_lens,
     logit_lens,
 )
+from lensdepth.cli import main
+from lensdepth.cli.fitting import sentences
 from lensdepth.conversion import has_hooked_transformer
 from lensdepth.fingerprints import fingerprint
-from lensdepth.lens import files, fit, read
+from lensdepth.lens import files, fit, read, text_prompts
+from lensdepth.lens.fit import estimate_seconds
+from lensdepth.lens.texts import WINDOW, _pieces
 from lensdepth.provenance import Backend, make_provenance
 
 PROMPTS = ["The capital of France is", "If it is May now, in two months it will be"]
@@ -552,3 +557,102 @@ def test_it_reads_what_transformer_lens_fits(load_tiny: Load, tmp_path: Path) ->
     )
     for layer, ids in found.lens_topk_indices.items():
         assert torch.equal(profile.top_tokens[layer + 1, 0], ids)
+
+
+# ---------------------------------------------------------------- on text, and beside the other
+
+
+def test_text_is_read_in_pieces_and_only_as_far_as_needed(
+    trained: DepthModel, tmp_path: Path
+) -> None:
+    words = " ".join(f"January is {i}\n" for i in range(2000))
+    file = tmp_path / "text.txt"
+    file.write_text(words, encoding="utf-8")
+    some = text_prompts(file, trained, n_tokens=300)
+    most = min(WINDOW, trained.info.n_ctx)
+    assert int(some.lengths.max()) <= most
+    assert 300 <= int(some.lengths.sum()) < 300 + most
+    # The pieces, put together, are the text: nothing is cut within a word.
+    pieces = [*_pieces(file, 64)]
+    assert all(0 < len(piece) <= 64 for piece in pieces)
+    assert " ".join(" ".join(pieces).split()) == " ".join(words.split())
+    whole = "x" * 200  # one word that does not fit
+    file.write_text(whole, encoding="utf-8")
+    assert "".join(_pieces(file, 64)) == whole
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"cannot be read as text: .* Give plain text in UTF-8"):
+        text_prompts(file, trained, n_tokens=10)
+    file.write_text(" \n ", encoding="utf-8")
+    with pytest.raises(ValueError, match="there is no text in"):
+        text_prompts(file, trained, n_tokens=10)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        text_prompts(tmp_path / "none", trained, n_tokens=10)
+
+
+def test_a_fit_takes_about_as_long_as_it_is_said_to(trained: DepthModel) -> None:
+    task = load_task("months", trained, n=40)
+    few, many = (estimate_seconds(trained, task, n_steps=n, batch_tokens=64) for n in (10, 1000))
+    assert 0 < few < many
+    start = time.perf_counter()
+    fit_tuned_lens(trained, task, n_steps=10, batch_tokens=64)
+    # A shared machine: within an order of magnitude.
+    assert 0.1 < (time.perf_counter() - start) / few < 10
+    with pytest.raises(ValueError, match="at least 2 different prompts"):
+        estimate_seconds(trained, ["January"])
+
+
+def test_a_fit_from_the_command_line_is_read_again(
+    trained: DepthModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tuned.safetensors"
+    fit_it = ["lens", "--model", "tiny", "--fit", "--task", "months", "--n", "40", "--steps", "12"]
+    assert main([*fit_it, "--out", str(out), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "12 steps of about 1,024 tokens: about" in printed.err
+    found = json.loads(printed.out)["summary"]
+    lens = TunedLens.load(out)
+    assert lens.kl_after is not None
+    assert found["kl_after"] == pytest.approx(lens.kl_after.mean(0).tolist(), abs=1e-4)
+    assert len(found["kl_before"]) == lens.n_layers
+    assert sum(found["kl_after"]) < sum(found["kl_before"])
+    assert lens.provenance.task == "months"
+    assert main(["lens", "--model", "tiny", "--tuned", str(out), "--n", "20"]) == 0
+    assert "The tuned lens shows" in capsys.readouterr().out  # the tiny model's last block decides
+    text = tmp_path / "text.txt"
+    text.write_text("Two months from January is March. " * 40, encoding="utf-8")
+    shown = ["lens", "--model", "tiny", "--fit", "--text", str(text), "--steps", "2"]
+    assert main([*shown, "--out", str(tmp_path / "b.safetensors")]) == 0
+    assert "held-out prompt" in capsys.readouterr().out
+
+
+def test_what_a_fit_is_worth_is_told_from_several_held_out_prompts(trained: DepthModel) -> None:
+    lens = lens_of(trained)
+    before = 1 + torch.rand(6, lens.n_layers)
+    better, worse = (replace(lens, kl_before=before, kl_after=k * before) for k in (0.5, 2.0))
+    n = lens.n_layers
+    assert (
+        f"nearer the final distribution than the logit lens at {n} of {n} depths."
+        in (sentences(better)[0])
+    )
+    assert f"at 0 of {n} depths, and farther from it at {n}: give it more" in sentences(worse)[0]
+    alone = replace(lens, kl_before=before[:1], kl_after=before[:1])
+    assert "cannot be told from 1 held-out prompt: give it more text" in sentences(alone)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fit"], "add --out FILE.safetensors"),
+        (["--steps", "3"], "--steps goes with --fit"),
+        (["--text", "a.txt"], "--text goes with --fit"),
+        (["--fit", "--out", "x.safetensors", "--top", "5"], "--fit goes without PROMPT"),
+        (["--fit", "--out", "x.safetensors", "--text", "no.txt"], "'no.txt': there is no such"),
+    ],
+)
+def test_what_does_not_go_with_a_fit_is_said_before_any_work(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["lens", "--model", "no-such-model", *arguments]) != 0
+    assert said in capsys.readouterr().err

@@ -158,7 +158,7 @@ def dose_response(
         mode=mode,
         coordinates=coordinates,
         position=place.span.name,
-        at_end=at_end(place.span, roles),
+        at_end=at_end([place.span], roles),
         parts=tuple(parts),
         doses=torch.tensor([*angles, *angles, *factors], dtype=torch.float32),
         angle=rearrange(read.beside["angle"], "depth pair -> pair depth"),

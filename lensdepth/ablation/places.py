@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from lensdepth.ablation.given import Means, reference_means
 from lensdepth.ablation.parts import Reference
 from lensdepth.ablation.profile import AtEnd
 from lensdepth.coordinates import CoordinateName, Coordinates, coordinates_of
 from lensdepth.model import DepthModel
 from lensdepth.sweep.roles import Roles, assign_roles
-from lensdepth.sweep.spans import PatchPositions, Span, named_positions, resolve_spans
+from lensdepth.sweep.spans import PatchPositions, Span, comparable_spans, named_positions
 from lensdepth.tasks.task import Task
 
 
@@ -43,7 +45,12 @@ def prepare_places(
     if reference is not None:
         named = named_positions(reference, positions)
         givers = assign_roles(reference, roles.mode, positions=named, caller=caller)
-        at = resolve_spans(givers, positions, caller=caller)
+        at = comparable_spans(givers, positions, caller=caller)
+        if [span.name for span in at] != [span.name for span in spans]:
+            raise ValueError(
+                f"{caller}: the reference set's prompts do not line up token by token with the "
+                f"task's; name the positions, such as 'input' and 'prediction'."
+            )
     places = []
     for span, given in zip(spans, at, strict=True):
         uncentred = coordinates_of("raw" if coordinates == "centred" else coordinates, kind)
@@ -55,9 +62,9 @@ def prepare_places(
     return places
 
 
-def at_end(span: Span, roles: Roles) -> AtEnd:
-    """Whether the last token, from which the logits are read, is what is edited."""
-    last = (span.base == roles.base.last[:, None])[span.present]
-    if not last.any():
+def at_end(spans: Sequence[Span], roles: Roles) -> AtEnd:
+    """Whether the last token, from which the logits are read, is what is edited there."""
+    last = [(span.base == roles.base.last[:, None])[span.present].any(1) for span in spans]
+    if not torch.cat(last).any():
         return "never"
-    return "always" if last.any(1).all() else "sometimes"
+    return "always" if torch.cat(last).all() else "sometimes"

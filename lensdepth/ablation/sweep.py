@@ -17,7 +17,7 @@ from functools import cached_property
 
 import torch
 from einops import rearrange
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.ablation.checks import (
@@ -55,7 +55,7 @@ from lensdepth.sweep.loop import (
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode, Roles, assign_roles
 from lensdepth.sweep.runs import Run
-from lensdepth.sweep.spans import PatchPositions, named_positions, resolve_spans
+from lensdepth.sweep.spans import PatchPositions, Span, by_name, comparable_spans, named_positions
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
 
@@ -132,7 +132,7 @@ def ablation_sweep(
             f"to='source'."
         )
     roles = assign_roles(task, mode, positions=named_positions(task, positions), caller=caller)
-    spans = resolve_spans(roles, positions, caller=caller)
+    spans = comparable_spans(roles, positions, caller=caller)
     check_others(to, spans, caller)
     takes_means = to == "mean" or coordinates == "centred"
     options = Options(
@@ -145,7 +145,7 @@ def ablation_sweep(
         batch_size=batch_size,
         max_memory=max_memory,
         own={
-            "positions": [span.name for span in spans],
+            "positions": [*by_name(spans)],
             "depths": asked,
             "to": to,
             "scopes": list(chosen),
@@ -179,14 +179,20 @@ def ablation_sweep(
         to=to,
         coordinates=coordinates,
         n_reference=min(shared) if shared else 0,
-        at_end=tuple(at_end(span, roles) for span in spans),
-        outcome=read.effects,
-        angle=rearrange(read.beside["angle"], "position depth pair -> pair depth position"),
-        norm_ratio=rearrange(
-            read.beside["norm_ratio"], "position depth pair -> pair depth position"
-        ),
+        at_end=tuple(at_end([spans[i] for i in at], roles) for at in by_name(spans).values()),
+        outcome=read.effects.averaged("position"),
+        angle=_by_place(read.beside["angle"], spans),
+        norm_ratio=_by_place(read.beside["norm_ratio"], spans),
         self_patch_error=error,
     )
+
+
+def _by_place(
+    values: Float[Tensor, "span depth pair"], spans: Sequence[Span]
+) -> Float[Tensor, "pair depth position"]:
+    """Numbers of the spans, the mean over those of one name."""
+    means = [values[at].nanmean(0) for at in by_name(spans).values()]
+    return rearrange(torch.stack(means), "position depth pair -> pair depth position")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

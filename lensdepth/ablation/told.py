@@ -92,11 +92,14 @@ def curves(profile: "AblationProfile") -> list[Curve]:
 def summary(profile: "AblationProfile", *, position: str | None = None) -> Json:
     """Effects by depth of each edit, and direction against norm, at one position.
 
-    `transferred` and the comparison are those of the first scope; the others are in `scopes`.
+    `transferred` and the comparison are those of the first scope; the others are in `scopes`. Null
+    is what was not read.
     """
     position = profile.positions[0] if position is None else position
 
-    def by_edit(effect: "Effect", scope: str) -> Json:
+    def by_edit(effect: "Effect", scope: str) -> Json | None:
+        if effect not in ("transferred", *known_beside(profile.outcome), *profile.metrics):
+            return None
         return {
             edit: mean_curve(profile.effect(effect, edit=edit, scope=scope, position=position))
             for edit in profile.edits

@@ -22,6 +22,7 @@ from lensdepth.patching import patch_sweep
 from lensdepth.tasks import load_task
 from lensdepth.telling.curves import mean_curve
 from lensdepth.transition import find_crossing, find_transition
+from lensdepth.transition.told import read_by
 from lensdepth.writing import write_text
 
 INTRODUCTION = """\
@@ -106,8 +107,9 @@ def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
         return mean_curve(ablation.of("success", edit=edit, scope="local", position="prediction"))
 
     curves = {
-        "lens KL, nats": mean_curve(lens.mean_by_depth(lens.kl)),
-        "lens top-1": mean_curve(lens.mean_by_depth(lens.top1_agreement)),
+        "lens contrast": mean_curve(lens.reading("contrast")),
+        "lens KL, nats": mean_curve(lens.reading("kl")),
+        "lens top-1": mean_curve(lens.reading("top1_agreement")),
         "patch at the input": mean_curve(patch.efficacy("input")),
         "patch at the prediction": mean_curve(patch.efficacy("prediction")),
         "direction swap": swap("direction"),
@@ -128,10 +130,10 @@ def depth_section(folder: Path, *, task_name: str, n: int, seed: int) -> str:
     return (
         f"### {task_name}: {len(task)} pairs that the model gets right\n\n{table}\n\n"
         f"Crossing of the two patching curves: {crossing.verdict}, depth {crossing.depth:.2f} "
-        f"[{crossing.low:.2f}, {crossing.high:.2f}]. Sigmoid through the lens KL: "
-        f"{transition.verdict}, depth {transition.location:.2f} [{transition.location_low:.2f}, "
-        f"{transition.location_high:.2f}], 10–90 % width {transition.width:.2f} "
-        f"[{transition.width_low:.2f}, {transition.width_high:.2f}].\n"
+        f"[{crossing.low:.2f}, {crossing.high:.2f}]. Sigmoid through the lens"
+        f"{read_by(transition)}: {transition.verdict}, depth {transition.location:.2f} "
+        f"[{transition.location_low:.2f}, {transition.location_high:.2f}], 10–90 % width "
+        f"{transition.width:.2f} [{transition.width_low:.2f}, {transition.width_high:.2f}].\n"
     )
 
 

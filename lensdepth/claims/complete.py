@@ -11,13 +11,22 @@ from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.contrasts import contrast_sweep
-from lensdepth.claims.evidence import FACTORS, N_FOLDS, PROFILES, STREAM, Evidence, reason_of
+from lensdepth.claims.evidence import (
+    FACTORS,
+    N_FOLDS,
+    PROFILES,
+    STREAM,
+    Evidence,
+    found_depths,
+    reason_of,
+)
 from lensdepth.geometry.reading import read_states
 from lensdepth.locality.compare import compare_local_global
 from lensdepth.locality.trajectory import trajectory_response
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.steering.sweep import steering_sweep
+from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.task import Task
 
 
@@ -28,6 +37,7 @@ def complete_evidence(
     task: Task,
     evidence: Evidence | None = None,
     *,
+    depths: Depths = None,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -41,6 +51,8 @@ def complete_evidence(
         model: any wrapped model.
         task: pairs with input positions.
         evidence: what has been measured on them already; see `check_evidence`.
+        depths: of a patch that is run here, see `patch_sweep`; the other sweeps of whole states
+            are at the depths that it found.
         seed: of the sweeps' controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -52,16 +64,20 @@ def complete_evidence(
     also: dict[str, Any] = {"also": ("success",)} if lean else {}
     bare: dict[str, Any] = {**also, "controls": ()} if lean else {}
     runs: dict[str, Callable[[], Any]] = {
-        "patch": lambda: patch_sweep(model, task, positions=positions, seed=seed, **bare),
+        "patch": lambda: patch_sweep(
+            model, task, depths=depths, positions=positions, seed=seed, **bare
+        ),
         "reading": lambda: read_states(model, task, batch_size=batch_size),
-        "ablation": lambda: ablation_sweep(model, task, seed=seed, **also),
-        "dose": lambda: dose_response(model, task, angles=(), factors=FACTORS, seed=seed),
+        "ablation": lambda: ablation_sweep(model, task, depths=at, seed=seed, **also),
+        "dose": lambda: dose_response(
+            model, task, depths=at, angles=(), factors=FACTORS, seed=seed
+        ),
         "steering": lambda: steering_sweep(
-            model, task, scopes=("local",), n_folds=N_FOLDS, seed=seed, **also
+            model, task, depths=at, scopes=("local",), n_folds=N_FOLDS, seed=seed, **also
         ),
         "locality": lambda: compare_local_global(model, task, stream=STREAM),
         "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),
-        "contrasts": lambda: contrast_sweep(model, task, seed=seed),
+        "contrasts": lambda: contrast_sweep(model, task, depths=at, seed=seed),
     }
     found: dict[str, Any] = {}
     refused = {"trajectory": "it is not asked for"} if lean else {}
@@ -69,11 +85,14 @@ def complete_evidence(
     if "locality" in refused:
         refused.setdefault("trajectory", refused["locality"])
     absent = [name for name in PROFILES if name not in known.profiles and name not in refused]
+    at = found_depths(known)
     with tqdm(absent, desc="claims", disable=None, leave=False) as bar:
         for name in bar:
             bar.set_postfix_str(name)
             try:
                 found[name] = runs[name]()
+                if name == "patch":  # the first of PROFILES
+                    at = found_depths(replace(known, patch=found[name]))
             except ValueError as refusal:
                 refused[name] = reason_of(refusal)
     return replace(known, **found, refused=refused)

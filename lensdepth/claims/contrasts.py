@@ -11,6 +11,7 @@ source's, and leaves all that is orthogonal to both where it is. `misled` is the
 pair, with other answers, applied to this prompt.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
 from lensdepth.site import depth_hook
 from lensdepth.sweep.blocks import pair_blocks
+from lensdepth.sweep.choices import check_depths
 from lensdepth.sweep.controls import other_pairs
 from lensdepth.sweep.loop import Options, Planned, run_sweep, sweep_provenance
 from lensdepth.sweep.roles import Mode, assign_roles
@@ -40,7 +42,7 @@ EDITS = (*NORMS, *DIRECTIONS)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contrasts:
-    """Outcome of EDITS at the prediction position, depths 1 ... L - 1."""
+    """Outcome of EDITS at the prediction position, at depths between 0 and L."""
 
     provenance: Provenance
     mode: Mode
@@ -49,22 +51,33 @@ class Contrasts:
     `own_probability` of the base run's right answer."""
 
     def change(self, edit: str, metric: str) -> Float[Tensor, "pair depth"]:
-        """By how much an edit changes a metric; NaN at depths 0 and L, which take no part."""
-        at = self.outcome.index("edit", edit)
-        return torch.nn.functional.pad(self.outcome.change(metric)[at], (1, 1), value=torch.nan)
+        """By how much an edit changes a metric, at depths 0 ... L; NaN where none was made."""
+        return self._by_depth(self.outcome.change(metric)[self.outcome.index("edit", edit)])
 
     def of(self, edit: str, metric: str) -> Float[Tensor, "pair depth"]:
         """A metric of the edited runs, likewise."""
-        found = self.outcome.of(metric, edit=edit)
-        return torch.nn.functional.pad(found, (1, 1), value=torch.nan)
+        return self._by_depth(self.outcome.of(metric, edit=edit))
+
+    def _by_depth(self, values: Float[Tensor, "pair measured"]) -> Float[Tensor, "pair depth"]:
+        every = values.new_full((len(values), self.provenance.model.n_layers + 1), torch.nan)
+        every[:, self.depths] = values
+        return every
+
+    @property
+    def depths(self) -> list[int]:
+        """Where the edits were made."""
+        return self.outcome.places("depth").tolist()
 
 
-def contrast_sweep(model: DepthModel, task: Task, *, seed: int = 0) -> Contrasts:
+def contrast_sweep(
+    model: DepthModel, task: Task, *, depths: Sequence[int] | None = None, seed: int = 0
+) -> Contrasts:
     """Stretch and turn the base runs' last states, depth by depth.
 
     Args:
         model: any wrapped model of two blocks or more.
         task: pairs that it answers rightly.
+        depths: residual depths, of which 0 and L take no part; all by default.
         seed: of which other pair misleads each one.
     Raises:
         ValueError: the task has plain prompts alone.
@@ -84,8 +97,9 @@ def contrast_sweep(model: DepthModel, task: Task, *, seed: int = 0) -> Contrasts
         also=("flip", "success", entropy, own_probability),
         seed=seed,
     )
-    depths = list(range(1, model.n_layers))
-    hooks = [depth_hook(depth, model.n_layers) for depth in depths]
+    asked = check_depths(depths, model.n_layers, caller=caller)
+    inside = [depth for depth in asked if 0 < depth < model.n_layers]
+    hooks = [depth_hook(depth, model.n_layers) for depth in inside]
     partner = strangers(roles.target, roles.foil, seed)
     base_at, source_at = (at["prediction"] for at in (roles.base_positions, roles.source_positions))
 
@@ -132,7 +146,7 @@ def contrast_sweep(model: DepthModel, task: Task, *, seed: int = 0) -> Contrasts
         return Planned(runs=runs)
 
     read = run_sweep(
-        model, roles, options, plan, {"edit": EDITS, "depth": depths},
+        model, roles, options, plan, {"edit": EDITS, "depth": inside},
         n_numbers=(3 + len(EDITS)) * len(hooks) * model.d_model, description="contrasting",
     )  # fmt: skip
     return Contrasts(

@@ -15,6 +15,8 @@ class Number:
     found: Estimate
     deals: tuple[float, float] | None = None
     """Smallest and largest value over the deals; None where no deal has a say."""
+    note: str = ""
+    """What was chosen for it on other prompts, in words."""
 
 
 def over_deals(every: Sequence[Estimate | None]) -> Number | None:

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 from scipy import stats as distributions
-from scipy.optimize import brentq
 
+from lensdepth import stats
 from lensdepth.covariance import variance_of_sum
 from lensdepth.stats import LEVEL
 from lensdepth.units import FEWEST_UNITS, Units, count, take
@@ -41,18 +41,31 @@ class Estimate:
     def se_at(self, truth: float) -> float:
         """Standard error that there would be if the number were truly this; at least the seen one.
 
-        Outcomes that can hardly rise or fall any more spread little, as the square root of the room
-        to both bounds does. Near a bound the spread that is seen is therefore no measure of what
-        one would see at a threshold further in (Wilson 1927, for shares of independent outcomes).
+        A number between bounds is read as a share of the way from one to the other, see
+        `stats.se_of_share`.
         """
-        if self.bounds is None:
+        if self.bounds is None or np.isnan(self.se):
             return self.se
-        least, most = self.bounds
-        seen = self.value
-        if not least < seen < most:  # as if one pair in all had come out the other way
-            seen = least + self.se if seen <= least else most - self.se
-        room, own = ((x - least) * (most - x) for x in (truth, seen))
-        return self.se * max(np.sqrt(max(room, 0.0) / own), 1.0) if own > 0 else self.se
+        return max(self.se, self._width * stats.se_of_share(self._share(truth), self._outcomes))
+
+    @property
+    def _width(self) -> float:
+        assert self.bounds is not None
+        return self.bounds[1] - self.bounds[0]
+
+    def _share(self, number: float) -> float:
+        """How far a number lies on the way between the bounds."""
+        assert self.bounds is not None
+        return min(max((number - self.bounds[0]) / self._width, 0.0), 1.0)
+
+    @property
+    def _outcomes(self) -> float:
+        """Of how many it is, read as a share."""
+        se = self.se / self._width
+        seen = self._share(self.value)
+        if not 0 < seen < 1:  # as if one pair in all had come out the other way
+            seen = se if seen <= 0 else 1 - se
+        return stats.outcomes_told(seen, se)
 
     @property
     def low(self) -> float:
@@ -69,17 +82,15 @@ class Estimate:
         return float(self.n - 1) if self.df is None else self.df
 
     def _end(self, side: Literal[-1, 1]) -> float:
-        reach = side * float(distributions.t.ppf((1 + LEVEL) / 2, self._df))
+        reach = float(distributions.t.ppf((1 + LEVEL) / 2, self._df))
+        end = self.value + side * reach * self.se
         if self.bounds is None or np.isnan(self.se):
-            return self.value + reach * self.se
+            return end
+        ends = stats.wilson(self._share(self.value), self._outcomes, reach)
+        wilson = self.bounds[0] + self._width * float(ends[(1 + side) // 2])
+        # `se_at` is the larger of two, so that the end is the further one; never beyond the bound.
         bound = self.bounds[(1 + side) // 2]
-
-        def beyond(truth: float) -> float:
-            return side * (truth - self.value) - abs(reach) * self.se_at(truth)
-
-        if side * (bound - self.value) <= 0 or beyond(bound) <= 0:
-            return bound
-        return float(brentq(beyond, self.value, bound))
+        return side * min(max(side * end, side * wilson), side * bound)
 
     def p_above(self, threshold: float) -> float:
         """One-sided p against "the number is at most this"."""

@@ -1,15 +1,14 @@
 """Each of the study's claims, tested on one model and one task."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from numpy import ndarray as Array
+from jaxtyping import Bool
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS, Draws
@@ -18,7 +17,7 @@ from lensdepth.claims.coupling import coupling_numbers
 from lensdepth.claims.deals import Number
 from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
 from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
-from lensdepth.claims.measures import Nothing, Unmeasured, handover_curve, measure
+from lensdepth.claims.measures import Nothing, Unmeasured, measure, shown_handover
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
 from lensdepth.claims.twins import own_task, unheard
@@ -27,6 +26,7 @@ from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
 from lensdepth.provenance import ModelInfo, make_provenance
+from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.keeping import answered_preferably, answered_rightly
 from lensdepth.tasks.task import Task
 from lensdepth.untrained import untrained
@@ -50,6 +50,7 @@ def evaluate_claims(
     *,
     evidence: Evidence | None = None,
     twins: int = N_TWINS,
+    depths: Depths = None,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -76,6 +77,9 @@ def evaluate_claims(
             centroids and random directions depend on which pairs there are.
         twins: how many untrained twins are drawn, each measured on 60 pairs at most; 0 for none,
             and then nothing is known to be by architecture.
+        depths: at which whole states are edited, see `patch_sweep`: of models of more than 16
+            blocks those where patching moves, of others all. Means over depths and widths are then
+            taken along straight lines between them.
         seed: of the groups of prompts, of the controls and of the twins' weights.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -94,7 +98,8 @@ def evaluate_claims(
         raise ValueError(f"evaluate_claims: twins must be 0 or more, got {twins}.")
     if evidence is not None:
         check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_claims")
-    bounds = {"batch_size": batch_size, "max_memory": max_memory}
+    asked = depths if depths is None or isinstance(depths, str) else list(depths)
+    options = {"depths": asked, "batch_size": batch_size, "max_memory": max_memory}
     model.check_weights()
     right = is_right(task, model).numpy()
     accuracy = float(right.mean()) * _kept_share(task)
@@ -103,15 +108,15 @@ def evaluate_claims(
         kept = task.select(right) if right.any() else task
         n = int(right.sum())
         return judge(
-            model.info, kept, why, accuracy=accuracy, n=n, seed=seed, twins=twins, bounds=bounds
+            model.info, kept, why, accuracy=accuracy, n=n, seed=seed, twins=twins, options=options
         )
     kept, known = (task, evidence) if right.all() else (task.select(right), None)
-    whole = complete_evidence(model, kept, known, seed=seed, batch_size=batch_size)
+    whole = complete_evidence(model, kept, known, depths=depths, seed=seed, batch_size=batch_size)
     grounds = lay_grounds(kept, whole, seed=seed)
-    draws = draw_twins(model, kept, twins, seed=seed, batch_size=batch_size)
+    draws = draw_twins(model, kept, twins, depths=depths, seed=seed, batch_size=batch_size)
     return judge(
         model.info, kept, grounds, accuracy=accuracy, n=len(kept), seed=seed, twins=twins,
-        draws=draws, bounds=bounds,
+        draws=draws, options=options,
     )  # fmt: skip
 
 
@@ -122,7 +127,13 @@ TWIN_DEALS = 4
 
 
 def draw_twins(
-    model: DepthModel, task: Task, n: int, *, seed: int, batch_size: int | None = None
+    model: DepthModel,
+    task: Task,
+    n: int,
+    *,
+    depths: Depths = None,
+    seed: int,
+    batch_size: int | None = None,
 ) -> Draws:
     """The statements' numbers on untrained twins of a model, on the same prompts.
 
@@ -133,6 +144,7 @@ def draw_twins(
         model: it is left as it is.
         task: pairs that it answers rightly.
         n: twins to draw; the k-th has the weights of seed + k.
+        depths: as of the model; each twin finds its own.
         seed: of the weights, the groups and the controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
     """
@@ -149,7 +161,9 @@ def draw_twins(
         try:
             own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
             with unheard():
-                whole = complete_evidence(twin, own, seed=seed, batch_size=batch_size, lean=True)
+                whole = complete_evidence(
+                    twin, own, depths=depths, seed=seed, batch_size=batch_size, lean=True
+                )
         except ValueError as refusal:
             notes[reason(refusal)] = None
             continue
@@ -187,7 +201,7 @@ def judge(
     seed: int,
     twins: int = 0,
     draws: Draws | None = None,
-    bounds: Mapping[str, int | None] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> ClaimTable:
     """Every statement's number and every claim's verdict; nothing is run.
 
@@ -200,18 +214,18 @@ def judge(
         seed: of the groups of prompts and of the controls.
         twins: how many were asked for.
         draws: the numbers of those that were measured.
-        bounds: how much went through at a time.
+        options: the others that were given, by name.
     """
     draws = Draws() if draws is None else draws
     findings = [_finding(one, on, draws) for one in STATEMENTS]
     located = 0.0 if isinstance(on, str) or on.zones is None else on.zones.located
-    curve = _curve(on, model.n_layers)
+    curve = shown_handover(on, model.n_layers)
     return ClaimTable(
         provenance=make_provenance(
             "evaluate_claims",
             model,
             **task.origin,
-            settings={"twins": twins, **(bounds or {})},
+            settings={"twins": twins, **(options or {})},
             seed=seed,
         ),
         claims=tuple(judge_claims(findings)),
@@ -306,7 +320,8 @@ def _bear_in_mind(one: Statement, on: Grounds | str) -> str:
         assert on.zones is not None
         ratio = on.ablation.norm_ratio[..., on.ablation.positions.index("prediction")]
         change = ratio.log().abs().double().numpy()
-        typical = float(np.nanmedian(change[on.zones.late]))
+        late = on.zones.late[:, on.ablation.depths.numpy()]
+        typical = float(np.nanmedian(change[late]))
         if typical < WEAK_NORMS:
             return (
                 f"the norms of a pair differ by {typical:.1%} (median), so a norm swap is a weak "
@@ -369,13 +384,3 @@ def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
             )
         )
     return verdicts
-
-
-def _curve(
-    on: Grounds | str, n_layers: int
-) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
-    """The handover by depth with its interval; NaN where it was not measured."""
-    if isinstance(on, str) or on.patch is None:
-        nothing = np.full(n_layers + 1, np.nan)
-        return nothing, nothing, nothing
-    return stats.mean_interval(handover_curve(on), units=on.patch.provenance.units)

@@ -18,7 +18,7 @@ from lensdepth.locality.profile import LocalityProfile
 from lensdepth.locality.trajectory_profile import TrajectoryProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.provenance import ModelInfo, other_than
-from lensdepth.steering.labels import steered
+from lensdepth.steering.labels import steered_task
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import number_texts
@@ -128,18 +128,35 @@ def check_pairs(task: Task, *, caller: str) -> None:
 
 
 def check_evidence(
-    evidence: Evidence, model: ModelInfo, task: Task, *, seed: int, caller: str
+    evidence: Evidence,
+    model: ModelInfo,
+    task: Task,
+    *,
+    seed: int,
+    caller: str,
+    whole: bool = False,
 ) -> None:
-    """Refuse profiles of another model, other prompts, another seed or other options.
+    """Refuse profiles of another model, other prompts, other depths, another seed or other options.
+
+    Depths are all of them, or those that the patch found: then all sweeps of whole states are at
+    these.
 
     The answers and the input positions are not in a profile's provenance: that they are the task's
     is for whoever hands it over.
 
+    Args:
+        evidence: what was measured.
+        model: what it must be of.
+        task: what it must be on.
+        seed: of the sweeps.
+        caller: for the error.
+        whole: whether all depths are needed, whatever the patch found.
     Raises:
         ValueError: with the difference.
     """
+    depths = None if whole else found_depths(evidence)
     for name, profile in evidence.profiles.items():
-        wrong = _difference(name, profile, model, task, seed)
+        wrong = _difference(name, profile, model, task, seed, depths)
         if wrong:
             raise ValueError(
                 f"{caller}: the {name} of the evidence is {wrong}; leave it out, and it is "
@@ -147,14 +164,23 @@ def check_evidence(
             )
 
 
-def _difference(name: str, profile: Any, model: ModelInfo, task: Task, seed: int) -> str:
+def found_depths(evidence: Evidence) -> list[int] | None:
+    """The depths at which the other sweeps belong, where a patch found them; None for all."""
+    patch = evidence.patch
+    if patch is None or not patch.provenance.settings.get("depths_found"):
+        return None
+    return patch.depths.tolist()
+
+
+def _difference(
+    name: str, profile: Any, model: ModelInfo, task: Task, seed: int, depths: list[int] | None
+) -> str:
     known = profile.provenance
     if known is None:
         return "one that read_states did not make"
     corrupted = () if name == "reading" else task.corrupted or ()
-    if name == "steering" and task.input_positions is not None and len(known.prompts) < len(task):
-        # Without the pairs that have a word or an answer of no other prompt.
-        task = task.select(steered(task))
+    if name == "steering":
+        task = steered_task(task, len(known.prompts))
         corrupted = task.corrupted or ()
     other = other_than(known, model, prompts=task.clean, corrupted=corrupted)
     if other:
@@ -171,12 +197,13 @@ def _difference(name: str, profile: Any, model: ModelInfo, task: Task, seed: int
                 return f"without {', '.join(lacking)} among its {option}"
         elif given != wanted:
             return f"of {option} {given!r}, and {wanted!r} is needed"
-    if name == "contrasts":
-        return ""
-    depths = profile.edited if name == "trajectory" else getattr(profile, "depths", None)
-    n_places = model.n_layers + (name not in ("locality", "trajectory"))
-    if depths is not None and depths.tolist() != list(range(n_places)):
-        return f"of depths {depths.tolist()}, and all of 0 to {n_places - 1} are needed"
+    given = profile.edited if name == "trajectory" else getattr(profile, "depths", None)
+    if given is not None:
+        there, needed = list(map(int, given)), _needed_depths(name, depths, model.n_layers)
+        if there != needed:
+            every = needed == list(range(needed[0], needed[-1] + 1))
+            named = f"all of {needed[0]} to {needed[-1]}" if every else f"{needed}"
+            return f"of depths {there}, and {named} are needed"
     if name == "steering":
         # Fewer prompts than folds have one each.
         sides = number_texts(task.clean_tokens, task.corrupted_tokens or task.clean_tokens)
@@ -184,6 +211,14 @@ def _difference(name: str, profile: Any, model: ModelInfo, task: Task, seed: int
         if profile.n_folds < n_folds:
             return f"of {profile.n_folds} folds, and {n_folds} are needed"
     return ""
+
+
+def _needed_depths(name: str, found: list[int] | None, n_layers: int) -> list[int]:
+    """Depths, or blocks, of one of the sweeps."""
+    if name in ("locality", "trajectory"):
+        return list(range(n_layers))
+    depths = list(range(n_layers + 1)) if found is None else found
+    return [depth for depth in depths if name != "contrasts" or 0 < depth < n_layers]
 
 
 def _option(profile: Any, option: str) -> Any:

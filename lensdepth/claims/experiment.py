@@ -131,7 +131,8 @@ def evaluate_hypotheses(
     check_hypotheses(model, task, hypotheses)
     profiles: dict[Sweep, SweepProfile] = {}
     if evidence is not None:
-        check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_hypotheses")
+        caller = "evaluate_hypotheses"
+        check_evidence(evidence, model.info, task, seed=seed, caller=caller, whole=True)
         profiles = sweeps_of(evidence)
     sweeps = needed_sweeps(hypotheses, profiles)
     for sweep in tqdm(sweeps, desc="sweeps", disable=None, leave=False):

@@ -114,10 +114,16 @@ def handovers(tables: Sequence["ClaimTable"], names: Sequence[str]) -> go.Figure
     figure = go.Figure()
     colours = list(dict.fromkeys(PALETTE.values()))
     for i, (table, name) in enumerate(zip(tables, names, strict=True)):
-        colour, x = colours[i % len(colours)], np.linspace(0, 1, table.n_layers + 1)
-        low, high = table.handover_low.numpy(), table.handover_high.numpy()
+        colour = colours[i % len(colours)]
+        # What was not measured has no marker.
+        depths = np.flatnonzero(~np.isnan(table.handover.numpy()))
+        x = depths / table.n_layers
+        middle, low, high = (
+            ends.numpy()[depths]
+            for ends in (table.handover, table.handover_low, table.handover_high)
+        )
         group = f"model {i}"
-        if not np.isnan(low).all():
+        if len(low) and not np.isnan(low).all():
             figure.add_scatter(
                 x=np.concatenate([x, x[::-1]]),
                 y=np.concatenate([low, high[::-1]]),
@@ -126,14 +132,14 @@ def handovers(tables: Sequence["ClaimTable"], names: Sequence[str]) -> go.Figure
             )  # fmt: skip
         figure.add_scatter(
             x=x,
-            y=table.handover.numpy(),
+            y=middle,
             mode="lines+markers",
             name=inert(name),
             legendgroup=group,
             line={"color": colour, "width": 2, "dash": LINES[i // len(colours) % len(LINES)]},
             customdata=[
                 f"{described(d, table.n_layers)}<br>{number(y)}"
-                for d, y in enumerate(table.handover.tolist())
+                for d, y in zip(depths.tolist(), middle.tolist(), strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )

@@ -11,6 +11,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth.claims.estimate import rise_width, rises_to
+from lensdepth.claims.zones import at_all_depths
 from lensdepth.patching.profile import PatchProfile
 
 LEAST_HANDOVER = 0.2
@@ -24,7 +25,8 @@ def before_last(curves: Float[Array, "*row depth"]) -> Float[Array, "*row before
 
 
 def handover(patch: PatchProfile, metric: str) -> Float[Array, "pair depth"]:
-    """Half of 1 + what patching the prediction position gives - what the input position does.
+    """Half of 1 + what patching the prediction position gives - what the input position does, as
+    `at_all_depths` gives it.
 
     0 where the input decides alone, 1 where the last token does.
 
@@ -41,7 +43,8 @@ def handover(patch: PatchProfile, metric: str) -> Float[Array, "pair depth"]:
         at_input, at_end = (
             moved[..., patch.positions.index(name)] for name in ("input", "prediction")
         )
-    return ((1 + at_end - at_input) / 2).double().numpy()
+    found = ((1 + at_end - at_input) / 2).double().numpy()
+    return at_all_depths(found, patch.depths.tolist(), patch.n_layers)
 
 
 def handed_over(curves: Float[Array, "pair depth"]) -> Float[Array, "pair depth"]:

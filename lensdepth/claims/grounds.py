@@ -8,11 +8,10 @@ from numpy import ndarray as Array
 
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.contrasts import Contrasts
-from lensdepth.claims.coupling import N_HALVES, late_couplings
-from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.coupling import Coupled, late_couplings
 from lensdepth.claims.evidence import FACTORS, Evidence, norm_doses
 from lensdepth.claims.states import Geometry, mean_cosine
-from lensdepth.claims.zones import Zones, deal_groups, find_zones
+from lensdepth.claims.zones import Zones, at_all_depths, deal_groups, find_zones
 from lensdepth.geometry.reading import Reading
 from lensdepth.locality.profile import LocalityProfile
 from lensdepth.patching.profile import PatchProfile
@@ -48,14 +47,10 @@ class Grounds:
     """Name of a field -> why it is None."""
 
     @cached_property
-    def couplings(self) -> list[dict[str, Estimate] | None]:
+    def couplings(self) -> list[Coupled | None]:
         """Of the clean prompts, for each deal: the numbers of C4, or None."""
         assert self.geometry is not None
-        n_halves = max(N_HALVES // len(self.deals), LEAST_HALVES)
-        return [
-            late_couplings(self.task.clean, self.geometry, zones, n_halves=n_halves)
-            for zones in self.deals
-        ]
+        return [late_couplings(self.task.clean, self.geometry, zones) for zones in self.deals]
 
 
 FROM = {"geometry": "reading", "scaled": "dose", "persistence": "trajectory"}
@@ -64,8 +59,6 @@ FROM = {"geometry": "reading", "scaled": "dose", "persistence": "trajectory"}
 
 N_DEALS = 20
 """Deals of the prompts into groups, over which C4 and C6 are averaged."""
-LEAST_HALVES = 20
-"""Halves of a group in each deal, from which a standard error is taken."""
 
 
 def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_DEALS) -> Grounds:
@@ -83,7 +76,10 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
     patch, deals = evidence.patch, []
     if patch is not None:
         at_input, at_end = (
-            patch.efficacy(name).double().numpy() for name in ("input", "prediction")
+            at_all_depths(
+                patch.efficacy(name).double().numpy(), patch.depths.tolist(), patch.n_layers
+            )
+            for name in ("input", "prediction")
         )
         for deal in range(n_deals):
             group = deal_groups(task.clean, task.corrupted, seed=seed + deal)
@@ -95,7 +91,11 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
     if evidence.dose is not None:
         doses = norm_doses(evidence.dose)
         flips = evidence.dose.flip[[doses.index(factor) for factor in FACTORS]]
-        scaled = flips.double().numpy().mean(0)
+        scaled = at_all_depths(
+            flips.double().numpy().mean(0),
+            evidence.dose.depths.tolist(),
+            evidence.dose.n_layers,
+        )
     if evidence.trajectory is not None:
         persistence = evidence.trajectory.persistence.double().numpy()
     return Grounds(

@@ -1,5 +1,6 @@
 """The number behind each statement."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,8 +9,10 @@ from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 from torch import Tensor
 
+from lensdepth import stats
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.context import context_labels, last_tokens
+from lensdepth.claims.coupling import coupled_over_deals
 from lensdepth.claims.deals import Number, over_deals
 from lensdepth.claims.estimate import Estimate, estimate, ratio
 from lensdepth.claims.gradual import (
@@ -24,14 +27,18 @@ from lensdepth.claims.grounds import Grounds
 from lensdepth.claims.medians import median
 from lensdepth.claims.norms import (
     PERCENTILE,
+    chosen_for,
     norm_tells_context,
     projections,
     shares_told,
     within,
 )
 from lensdepth.claims.sweeps import by_pair
-from lensdepth.claims.zones import Zones, chosen_on_others, mean_over
+from lensdepth.claims.zones import Zones, at_all_depths, chosen_on_others, mean_over
+from lensdepth.tasks.meanings import label_name
+from lensdepth.telling.numbers import percent
 from lensdepth.transition.crossing import find_steering_crossing
+from lensdepth.units import clean_only
 
 LEAST_HANDOVER = 0.2
 """With less than this share of the pairs changing hands, there is no handover to time."""
@@ -83,6 +90,21 @@ def handover_curve(grounds: Grounds) -> Float[Array, "pair depth"]:
     return handover(grounds.patch, "success")
 
 
+def shown_handover(
+    on: Grounds | str, n_layers: int
+) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
+    """Its mean by depth with the interval; NaN at depths where it was not measured."""
+    if isinstance(on, str) or on.patch is None:
+        nothing = np.full(n_layers + 1, np.nan)
+        return nothing, nothing, nothing
+    measured = np.isin(np.arange(n_layers + 1), on.patch.depths.numpy())
+    mean, low, high = (
+        np.where(measured, ends, np.nan)
+        for ends in stats.mean_interval(handover_curve(on), units=on.patch.provenance.units)
+    )
+    return mean, low, high
+
+
 def _c1(grounds: Grounds, word: str) -> Estimate:
     zones = _zones(grounds)
     if word == "handover":
@@ -124,7 +146,8 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
         found = steering.efficacy(position, edit=edit, scope="local").double().numpy()
         if np.isnan(found).all():
             raise Unmeasured("all pairs lead to one label, so there is no vector to another")
-        return mean_over(by_pair(found, steering, grounds.task), where)
+        every = at_all_depths(found, steering.depths.tolist(), steering.n_layers)
+        return mean_over(by_pair(every, steering, grounds.task), where)
 
     (early_in, late_in), (early_out, late_out) = (
         [success(name, "full", zone) for zone in (zones.early, zones.late)]
@@ -161,7 +184,9 @@ def _c3(grounds: Grounds, word: str) -> Estimate:
 def _c4(grounds: Grounds, word: str) -> Number:
     _need(grounds, "geometry")
     _zones(grounds)
-    found = over_deals([None if deal is None else deal[word] for deal in grounds.couplings])
+    found = coupled_over_deals(
+        grounds.couplings, word, grounds.task.clean, clean_only(grounds.units)
+    )
     if found is None:
         raise Unmeasured("too few different prompts in a group, or predictions that do not differ")
     return found
@@ -196,13 +221,18 @@ def _c5(grounds: Grounds, word: str) -> Estimate:
 
 
 def _late(grounds: Grounds, values: Float[Tensor, "pair depth"]) -> Float[Array, " pair"]:
-    """The mean over late depths of numbers that depths 0 and L lack."""
-    return mean_over(values.double().nan_to_num(0.0).numpy(), _zones(grounds).late)
+    """The mean over late depths of numbers of the contrasts."""
+    assert grounds.contrasts is not None
+    depths = grounds.contrasts.depths
+    found = at_all_depths(
+        values[:, depths].double().nan_to_num(0.0).numpy(), depths, values.shape[1] - 1
+    )
+    return mean_over(found, _zones(grounds).late)
 
 
 def _of(found: AblationProfile, edit: str, effect: str) -> Float[Array, "pair depth"]:
     one = found.effect(effect, edit=edit, scope="local", position="prediction")
-    return one.double().numpy()
+    return at_all_depths(one.double().numpy(), found.depths.tolist(), found.n_layers)
 
 
 def _norm_swap(grounds: Grounds) -> Estimate:
@@ -225,7 +255,7 @@ def _selective(grounds: Grounds) -> Estimate:
     _need(grounds, "contrasts")
     assert grounds.contrasts is not None
     misled = grounds.contrasts.of("misled", "flip")
-    alone = misled[:, 1:-1].isnan().all(1).numpy()
+    alone = misled.isnan().all(1).numpy()
     if alone.all():
         raise Unmeasured("no pair has a pair of other answers beside it, to be misled by")
     turned = _late(grounds, grounds.contrasts.of("turned", "success"))
@@ -259,16 +289,34 @@ def _c6(grounds: Grounds, word: str) -> Estimate | Number:
         drawn = within(projections(states, grounds.seed), last)
 
     def one(zones: Zones) -> Estimate:
-        found = norm_tells_context(norm, labels, zones.group, grounds.units)
+        found = norm_tells_context(norm, labels, zones.group, grounds.units, zones.late)
         if drawn is None:
             return found
-        bar = float(np.nanpercentile(shares_told(drawn, labels, zones.group), PERCENTILE))
+        shares = shares_told(drawn, labels, zones.group, zones.late)
+        bar = float(np.nanpercentile(shares, PERCENTILE))
         return replace(found, value=found.value - bar)
 
     found = over_deals([one(zones) for zones in grounds.deals])
     if found is None:
         raise Unmeasured("too few pairs have a number here")
-    return found
+    chosen = [
+        one for zones in grounds.deals for one in chosen_for(norm, labels, zones.group, zones.late)
+    ]
+    return replace(found, note=chosen_in_words(chosen, grounds.task.name))
+
+
+def chosen_in_words(every: list[tuple[str, int]], task: str) -> str:
+    """Which label and depth other prompts choose, over pairs and deals."""
+    (label, depth), n = Counter(every).most_common(1)[0]
+    depths = sorted({depth for _, depth in every})
+    labels = [label_name(name, task) for name in dict.fromkeys(name for name, _ in every)]
+    said = f"chosen on other prompts: the label {label_name(label, task)} at depth {depth}"
+    if n == len(every):
+        return said
+    said += f" most often ({percent(n / len(every))})"
+    among = [f"depths {depths[0]} to {depths[-1]}"] * (len(depths) > 1)
+    among += [f"labels {', '.join(sorted(labels))}"] * (len(labels) > 1)
+    return f"{said}, of {' and '.join(among)}"
 
 
 def _c7(grounds: Grounds, word: str) -> Estimate:

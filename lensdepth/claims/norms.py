@@ -7,7 +7,7 @@ prompt. So the norm is held against random projections of the same states, by th
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 
 from lensdepth.claims.estimate import Estimate, estimate, ratio
@@ -24,6 +24,7 @@ def norm_tells_context(
     labels: Mapping[str, Int[Array, " pair"]],
     group: Int[Array, "pair role"],
     units: Units,
+    where: Bool[Array, "pair depth"] | None = None,
 ) -> Estimate:
     """Out-of-sample share of variance, at the label and depth that other prompts choose.
 
@@ -31,19 +32,33 @@ def norm_tells_context(
     without a prompt of these groups, the label and depth that explain most there (by
     leave-one-out) are taken, and the norms of the groups' own prompts are predicted. 1 - squared
     error / squared distance from the learned mean: 0 on average or less where the label says
-    nothing. Depths between the first block's output and depth L - 1.
+    nothing. Of the depths `where` says for each pair, which pairs of the same groups share; by
+    default those between the first block's output and depth L - 1.
     """
-    explained = _explained(norm[..., None], labels, group)
+    explained, _ = _explained(norm[..., None], labels, group, where)
     return estimate(explained[..., 0], units, ratio)
+
+
+def chosen_for(
+    norm: Float[Array, "pair depth"],
+    labels: Mapping[str, Int[Array, " pair"]],
+    group: Int[Array, "pair role"],
+    where: Bool[Array, "pair depth"] | None = None,
+) -> list[tuple[str, int]]:
+    """The label and depth that other prompts choose for each pair; see `norm_tells_context`."""
+    _, best = _explained(norm[..., None], labels, group, where)
+    names = list(labels)
+    return [(names[label], depth) for label, depth in best[:, :, 0].tolist()]
 
 
 def shares_told(
     values: Float[Array, "pair depth number"],
     labels: Mapping[str, Int[Array, " pair"]],
     group: Int[Array, "pair role"],
+    where: Bool[Array, "pair depth"] | None = None,
 ) -> Float[Array, " number"]:
     """`norm_tells_context` of many numbers at once, each with a label and depth of its own."""
-    mean = _explained(values, labels, group).mean(0)
+    mean = _explained(values, labels, group, where)[0].mean(0)
     return mean[0] / mean[1]
 
 
@@ -70,31 +85,38 @@ def _explained(
     values: Float[Array, "pair depth number"],
     labels: Mapping[str, Int[Array, " pair"]],
     group: Int[Array, "pair role"],
-) -> Float[Array, "pair 2 number"]:
-    """By pair and number, what a label explains of the squared distance, and that distance.
+    where: Bool[Array, "pair depth"] | None,
+) -> tuple[Float[Array, "pair 2 number"], Int[Array, "pair 2 number"]]:
+    """By pair and number, what a label explains of the squared distance, and that distance; and
+    which label and which depth were taken.
 
     Of the squared distance from the learned mean; error and distance are of the same depth.
     """
-    inner = values[:, 1:-1]
-    n_numbers = values.shape[2]
+    n_depths, n_numbers = values.shape[1:]
+    between = np.zeros(values.shape[:2], dtype=bool)
+    between[:, 1:-1] = True
+    allowed = between if where is None else where & between
     found = np.full((len(values), 2, n_numbers), np.nan)
+    taken = np.zeros((len(values), 2, n_numbers), dtype=int)
     for mine, chosen in chosen_on_others(group):
+        depths = np.arange(n_depths)[allowed[mine].any(0)]
         scored = np.stack(
-            [_left_out_share(inner[chosen], label[chosen]) for label in labels.values()]
+            [_left_out_share(values[chosen][:, depths], label[chosen]) for label in labels.values()]
         )
         # The best label and depth of each number.
         best = scored.reshape(-1, n_numbers).argmax(0)
-        which, depth = np.divmod(best, inner.shape[1])
-        numbers = np.arange(n_numbers)
-        here, there = inner[mine][:, depth, numbers], inner[chosen][:, depth, numbers]
+        which, at = np.divmod(best, len(depths))
+        depth, numbers = depths[at], np.arange(n_numbers)
+        here, there = values[mine][:, depth, numbers], values[chosen][:, depth, numbers]
         predicted = np.empty_like(here)
         for i, label in enumerate(labels.values()):
-            at = which == i
-            predicted[:, at] = _class_means(there[:, at], label[chosen], label[mine])
+            own = which == i
+            predicted[:, own] = _class_means(there[:, own], label[chosen], label[mine])
         spread = (here - there.mean(0)) ** 2
         error = (here - predicted) ** 2
         found[mine] = np.stack([spread - error, spread], axis=1)
-    return found
+        taken[mine] = np.stack([which, depth])
+    return found, taken
 
 
 def _class_means(

@@ -91,6 +91,7 @@ def make_finding(
     """
     deals = found.deals if isinstance(found, Number) else None
     if isinstance(found, Number):
+        reason = "; ".join(filter(None, (reason, found.note)))
         found = found.found
     if found is not None:
         found = replace(found, bounds=bounds)

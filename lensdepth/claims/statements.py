@@ -259,8 +259,8 @@ STATEMENTS = (
     ),
     Statement(
         key="C6 norm tells context",
-        says="class means of a context label, learned on other prompts, explain more than 0.1 of "
-        "the variance of the norm",
+        says="after the crossing, class means of a context label, learned on other prompts, "
+        "explain more than 0.1 of the variance of the norm",
         unit="share of variance, out of sample",
         expect="greater",
         threshold=0.1,

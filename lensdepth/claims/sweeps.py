@@ -91,7 +91,9 @@ def run_sweep(model: DepthModel, task: Task, sweep: Sweep, *, seed: int) -> Swee
     """One sweep by its public function, at all depths."""
     given: dict[str, Any] = {"positions": sweep.positions, "seed": seed}
     if sweep.kind == "patch":
-        return patch_sweep(model, task, stream=sweep.stream, edit=sweep.edit, controls=(), **given)
+        return patch_sweep(
+            model, task, stream=sweep.stream, edit=sweep.edit, controls=(), depths="all", **given
+        )
     given["scopes"] = sweep.scopes
     if sweep.kind == "ablate":
         return ablation_sweep(model, task, **given)

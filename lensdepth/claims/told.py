@@ -152,6 +152,11 @@ def by_architecture(table: "ClaimTable") -> list[str]:
     if table.twins_note:
         without = "; statements are judged without them" * (table.n_twins == 0)
         lines.append(f"{table.twins_note[0].upper()}{table.twins_note[1:]}{without}.")
+    elif not table.n_twins and any(one.effect is not None for one in table.findings):
+        lines.append(
+            "No untrained twins stand beside these numbers, so that what is by architecture is not "
+            "known."
+        )
     flat = [one for one in table.findings if one.twin.by_architecture]
     if flat:
         named: dict[str, list[str]] = {}

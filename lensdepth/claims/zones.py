@@ -128,6 +128,21 @@ def _around(
     return early, late
 
 
+def at_all_depths(
+    values: Float[Array, "pair measured"], depths: Sequence[int], n_layers: int
+) -> Float[Array, "pair depth"]:
+    """Numbers at depths 0 ... n_layers of what was measured at some of them.
+
+    Straight lines between two measured depths, so that a mean over depths is the trapezoidal one of
+    what was measured, and a width is not taken in steps of another length. Of no depth by itself is
+    such a number told.
+    """
+    every = np.arange(n_layers + 1)
+    if np.array_equal(depths, every):
+        return values
+    return np.array([np.interp(every, depths, row) for row in values])
+
+
 def mean_over(
     values: Float[Array, "pair depth"], where: Bool[Array, "pair depth"]
 ) -> Float[Array, " pair"]:

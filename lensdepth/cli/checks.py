@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.app import N_TWINS, TwinsOption, app, examples
 from lensdepth.cli.console import one_line, quiet, working
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -40,15 +38,7 @@ def check(
     *,
     task: TaskOptions,
     model: ModelOptions,
-    twins: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Untrained twins that the claims are planned with.",
-            min=0,
-            rich_help_panel=PANEL,
-        ),
-    ] = 5,
+    twins: TwinsOption = N_TWINS,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption, app, examples
 from lensdepth.cli.console import note, one_line, quiet
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
+from lensdepth.cli.options import (
+    OutputOptions,
+    TaskOptions,
+    check_out,
+    check_task,
+    spread,
+)
 
 if TYPE_CHECKING:
     from lensdepth.claims import Hypothesis
@@ -47,16 +53,8 @@ class ClaimOptions:
             rich_help_panel=PANEL,
         ),
     ] = False
-    twins: Annotated[
-        int,
-        typer.Option(
-            "--twins",
-            metavar="N",
-            min=0,
-            help="Untrained twins of the model that stand beside every statement; 0 for none.",
-            rich_help_panel=PANEL,
-        ),
-    ] = 5
+    twins: TwinsOption = N_TWINS
+    depths: DepthsOption = None
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -202,7 +200,9 @@ def _claims(
         lacks = check_readiness(model, pairs, by=by, probe=False, seed=task.seed).lacks
         for lack in [one for one in lacks if one.claims == CLAIMS] or lacks:
             note(f"note: before anything is run: {one_line(lack.told)}")
-        table = evaluate_claims(model, pairs, twins=asked.twins, seed=task.seed, **options.bounds)
+        table = evaluate_claims(
+            model, pairs, twins=asked.twins, depths=asked.depths, seed=task.seed, **options.bounds
+        )
         summary = analysis("claims").summary(table)
 
     def show() -> None:
@@ -272,7 +272,7 @@ def _models(
 
     with quiet(debug=output.debug):
         given: dict[str, Any] = {
-            "twins": options.twins, "seed": task.seed, **loading.bounds,
+            "twins": options.twins, "depths": options.depths, "seed": task.seed, **loading.bounds,
         }  # fmt: skip
         tables_of = [evaluate_claims(model, pairs, **given)]
         for name in options.against or ():

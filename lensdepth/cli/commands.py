@@ -7,14 +7,16 @@ from typing import Annotated, Literal
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption, app, examples
 from lensdepth.cli.console import quiet
+from lensdepth.cli.fitting import FitOptions, fit_lens
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
     OUTPUT,
     DebugOption,
     ForceOption,
     JsonOption,
+    LensOptions,
     OutputOptions,
     TaskOptions,
     check_out,
@@ -29,7 +31,8 @@ from lensdepth.outside import visible
     epilog=examples(
         "report",
         "report --task weekdays --template all --out weekdays.html",
-        "report --model ./my-model --prompts pairs.jsonl --force",
+        "report --model ./my-model --prompts pairs.jsonl --twins 0 --force",
+        "report --tuned tuned.safetensors",
     )
 )
 @spread
@@ -45,12 +48,16 @@ def report(
             rich_help_panel=OUTPUT,
         ),
     ] = Path("report.html"),
+    which: LensOptions,
+    twins: TwinsOption = N_TWINS,
+    depths: DepthsOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Run every analysis and write one HTML page that opens offline, with its tables beside it."""
     check_out(out, force=force, suffixes=(".html",))
+    which.check()
     with quiet(debug=debug):
         check_task(task)
         from lensdepth.report import build_report
@@ -58,12 +65,16 @@ def report(
 
         check_output(*report_place(out), overwrite=force)
         depth_model = session.open_model(model, debug=debug)
+        translators = session.open_translators(which, depth_model)
         pairs = session.open_task(task, depth_model, keep="correct")
 
         made = build_report(
             depth_model,
             pairs,
             out=out,
+            twins=twins,
+            translators=translators,
+            depths=depths,
             seed=task.seed,
             **model.bounds,
             overwrite=force,
@@ -86,6 +97,7 @@ def report(
         'lens "Two months from January is" --positions all --out map.html',
         'lens "Two months from January is" --tuned tuned.safetensors',
         "lens --task weekdays --out lens.html",
+        "lens --fit --text corpus.txt --out tuned.safetensors",
     )
 )
 @spread
@@ -108,23 +120,6 @@ def lens(
             rich_help_panel=PANEL,
         ),
     ] = 3,
-    tuned: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A tuned lens: what fit_tuned_lens gave, saved; a folder of the tuned-lens "
-            "package; or the .pt file of a Jacobian lens.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict/--no-strict",
-            help="Refuse a folder of --tuned that was fitted on another unembedding.",
-            rich_help_panel=PANEL,
-        ),
-    ] = True,
     value: Annotated[
         Literal["kl", "entropy", "probability", "rank"] | None,
         typer.Option(
@@ -133,16 +128,24 @@ def lens(
             rich_help_panel=PANEL,
         ),
     ] = None,
+    which: LensOptions,
+    fitting: FitOptions,
     task: TaskOptions,
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """What the model would predict if it stopped at each depth: the logit lens."""
+    """What the model would predict if it stopped at each depth: the logit lens, or a tuned one.
+
+    With --fit a tuned lens is fitted and written to --out, for --tuned of lens and report.
+    """
     check_out(output.out, force=output.force)
-    if tuned is not None and not tuned.exists():
-        raise FileNotFoundError(f"--tuned {str(tuned)!r}: there is no such file or folder.")
-    if tuned is None and not strict:
-        raise ValueError("--no-strict goes with --tuned.")
+    which.check()
+    if fitting.fit:
+        others = (prompt is not None, which.tuned is not None, positions != "last", value, top != 3)
+        if any(others):
+            raise ValueError("--fit goes without PROMPT, --tuned, --positions, --top and --value.")
+        return fit_lens(fitting, task, model, output)
+    fitting.check_unused()
     if prompt is not None:
         check_prompt(prompt, task)
     by_token = prompt is not None and positions == "all"
@@ -156,10 +159,9 @@ def lens(
         from lensdepth.analyses import analysis
         from lensdepth.lens import logit_lens
         from lensdepth.transition import find_transition
+        from lensdepth.transition.find import why_not_sought
 
-        translators = (
-            None if tuned is None else session.open_translators(tuned, depth_model, strict=strict)
-        )
+        translators = session.open_translators(which, depth_model)
         pairs = session.open_task(task, depth_model, keep="all") if prompt is None else None
         profile = logit_lens(
             depth_model,
@@ -169,8 +171,8 @@ def lens(
             translators=translators,
             **model.bounds,
         )
-        curved = depth_model.n_layers >= 3 and not profile.kl.isinf().any()
-        transition = find_transition(profile, seed=task.seed) if curved else None
+        sought = why_not_sought(profile) is None
+        transition = find_transition(profile, seed=task.seed) if sought else None
         summary = analysis("lens").summary(profile, transition)
 
     def show() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
 DEFAULT_TASK = "months"
-PROMPTS, OUTPUT = "Prompts", "Output"
+PROMPTS, LENS, OUTPUT = "Prompts", "Lens", "Output"
 """Panels of the help."""
 
 
@@ -57,6 +57,16 @@ class TaskOptions:
             metavar="NAME",
             help="Wording of a built-in task, or all; may be given several times.",
             show_default="the task's own",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=VALUE",
+            help="Of what was drawn or read, only the pairs of this label, such as one wording: "
+            "template=after; may be given several times.",
+            show_default=False,
             rich_help_panel=PROMPTS,
         ),
     ] = None
@@ -184,6 +194,43 @@ class OutputOptions:
     debug: DebugOption = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class LensOptions:
+    """Which lens stands in front of the readout."""
+
+    tuned: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A tuned lens: what lens --fit or fit_tuned_lens gave, saved; a folder of the "
+            "tuned-lens package; or the .pt file of a Jacobian lens.",
+            rich_help_panel=LENS,
+        ),
+    ] = None
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict/--no-strict",
+            help="Refuse a folder of --tuned that was fitted on another unembedding.",
+            rich_help_panel=LENS,
+        ),
+    ] = True
+
+    def check(self) -> None:
+        """Refuse a lens that is not there, before any work.
+
+        Raises:
+            FileNotFoundError: there is no such file or folder.
+            ValueError: --no-strict without --tuned.
+        """
+        if self.tuned is not None and not self.tuned.exists():
+            raise FileNotFoundError(
+                f"--tuned {shown(str(self.tuned))}: there is no such file or folder."
+            )
+        if self.tuned is None and not self.strict:
+            raise ValueError("--no-strict goes with --tuned.")
+
+
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Give typer a command whose parameters that are option groups are spread into options."""
     hints = get_type_hints(command, include_extras=True)
@@ -280,6 +327,7 @@ def check_task(options: TaskOptions, *, pairs: bool = False, labels: Sequence[st
     """
     if options.task is not None and options.prompts is not None:
         raise ValueError("give --task or --prompts, not both.")
+    wanted = only_labels(options)
     from lensdepth.tasks import list_templates
     from lensdepth.tasks.files import is_dataset_name, looks_like_path, read_rows
     from lensdepth.tasks.load import draw_rows
@@ -302,7 +350,24 @@ def check_task(options: TaskOptions, *, pairs: bool = False, labels: Sequence[st
                 f"Templates: {', '.join(known)}."
             )
     if rows:
-        _check_rows(rows[0], options, pairs=pairs, labels=labels)
+        _check_rows(rows[0], options, pairs=pairs, labels=(*labels, *wanted))
+
+
+def only_labels(options: TaskOptions) -> dict[str, list[str]]:
+    """The values of each label that --only asks for.
+
+    Raises:
+        ValueError: it is not LABEL=VALUE.
+    """
+    wanted: dict[str, list[str]] = {}
+    for asked in options.only or ():
+        label, sign, value = asked.partition("=")
+        if not (label and sign):
+            raise ValueError(
+                f"--only must be LABEL=VALUE, such as template=after, got {shown(asked)}."
+            )
+        wanted.setdefault(label, []).append(value)
+    return wanted
 
 
 def _check_rows(row: "Row", options: TaskOptions, *, pairs: bool, labels: Sequence[str]) -> None:

@@ -51,6 +51,16 @@ class PatchOptions:
         StreamWord,
         typer.Option(help="What is patched.", rich_help_panel=PANEL),
     ] = "resid_pre"
+    depths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|all|D,D,...",
+            help="Which depths, or blocks: auto measures a coarse grid, and every depth where a "
+            "curve moves.",
+            show_default="auto in models of more than 16 blocks, else all",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     heads: Annotated[
         bool,
         typer.Option("--heads", help="At --stream z, head by head.", rich_help_panel=PANEL),
@@ -87,6 +97,7 @@ class PatchOptions:
     ] = 0
 
     def __post_init__(self) -> None:
+        _ = self.places
         if self.curves and self.position:
             raise ValueError("--curves is a pair of curves; leave out --position, or --curves.")
         if self.curves and (self.heads or self.attribution):
@@ -96,6 +107,19 @@ class PatchOptions:
         if self.verify and not self.attribution:
             raise ValueError("--verify goes with --attribution.")
         check_positions(self.position or ())
+
+    @property
+    def places(self) -> "list[int] | str | None":
+        """The depths as `patch_sweep` takes them."""
+        if self.depths in (None, "auto", "all"):
+            return self.depths
+        try:
+            return [int(depth) for depth in self.depths.split(",")]
+        except ValueError:
+            raise ValueError(
+                f"--depths must be auto, all, or whole numbers between commas, got "
+                f"{shown(self.depths)}."
+            ) from None
 
 
 @app.command(
@@ -136,6 +160,7 @@ def patch(
         profile = patch_sweep(
             depth_model,
             pairs,
+            depths=options.places,  # type: ignore[arg-type]
             positions=positions,
             heads="all" if options.heads else None,
             metric=options.metric,

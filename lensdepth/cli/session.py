@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli.console import hush_transformers, note, working
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OutputOptions, TaskOptions
-from lensdepth.outside import visible
+from lensdepth.cli.options import LensOptions, OutputOptions, TaskOptions, only_labels
+from lensdepth.outside import LONGEST_REASON, cut, shown, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,29 @@ def suit_threads(model: "DepthModel") -> None:
 
 
 def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task":
-    """Make or read the task; `keep` holds unless the user chose, and for pairs alone."""
+    """Make or read the task; `keep` holds unless the user chose, and for pairs alone.
+
+    Raises:
+        ValueError: no pair has the labels that --only asks for.
+    """
+    task = _whole_task(options, model, keep=keep)
+    for label, values in only_labels(options).items():
+        if label not in task.labels:
+            raise ValueError(
+                f"--only: task {task.name!r} has no label {shown(label)}; it has "
+                f"{cut(', '.join(map(str, task.labels)), LONGEST_REASON) or 'none'}."
+            )
+        there = task.labels[label].astype(str)
+        if not there.isin(values).any():
+            raise ValueError(
+                f"--only: no pair has {shown(label)} {shown(' or '.join(values))}; there are "
+                f"{cut(', '.join(sorted(set(there))), LONGEST_REASON)}."
+            )
+        task = task.select(there.isin(values).to_numpy())
+    return task
+
+
+def _whole_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task":
     from lensdepth.tasks import load_task
 
     templates = options.template or None
@@ -120,12 +142,15 @@ def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
     return pd.DataFrame([row.labels for row in rows])
 
 
-def open_translators(path: Path, model: "DepthModel", *, strict: bool) -> "TunedLens":
-    """Read a lens in whichever of the three formats it is; see `load_tuned_lens` for `strict`."""
+def open_translators(options: LensOptions, model: "DepthModel") -> "TunedLens | None":
+    """Read a lens in whichever of the three formats it is; None where none was asked for."""
     from lensdepth.lens import TunedLens, load_jacobian_lens, load_tuned_lens
 
+    path = options.tuned
+    if path is None:
+        return None
     if path.is_dir():
-        return load_tuned_lens(path, model, strict=strict)
+        return load_tuned_lens(path, model, strict=options.strict)
     return load_jacobian_lens(path, model) if path.suffix == ".pt" else TunedLens.load(path)
 
 

@@ -248,6 +248,8 @@ def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
         position = -1
     if position == "input":
         position = _input_position(screen, shelf)
+    if isinstance(position, str):  # a role of several tokens is no place
+        position = None
     if position is not None:
         values |= {"position": position, "to": position}
     return changed(screen, values, shelf.offers)

@@ -25,6 +25,7 @@ from lensdepth.telling.names import edit_name, has_blocks
 from lensdepth.telling.numbers import UNKNOWN, below, change, counted, number
 from lensdepth.telling.tokens import signed
 from lensdepth.transition import Crossing, Transition
+from lensdepth.transition.told import read_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,8 @@ def with_zone(figure: "Figure", found: Transition | None, prompts: int) -> None:
         return
     low, at, high = found.location_low, found.location, found.location_high
     where = between(at, low, high, found.n_layers)
-    name = f"lens switches at {where}, {counted(prompts, 'prompt')} of the task"
+    sample = f"{counted(prompts, 'prompt')} of the task"
+    name = f"lens switches at {where}{read_by(found)}, {sample}"
     add_level(figure, Zone(name=name, low=low, at=at, high=high))
 
 

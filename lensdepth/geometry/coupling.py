@@ -3,7 +3,7 @@
 Distances between states (angle, difference of norms, Euclidean distance) are correlated, over pairs
 of prompts, with distances between what the prompts lead to or hold. Pairs that share a prompt are
 not independent, so intervals come from halves of the prompts, and p-values from prompts that
-change places (Mantel 1967, "The detection of disease clustering").
+change places (Mantel 1967, "The detection of disease clustering"), both by whole units.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import stats
+from lensdepth.geometry.exchange import exchanged, exchanges, nulls_of
 from lensdepth.geometry.halves import Halves, half_interval
 from lensdepth.geometry.pairs import (
     pair_index,
@@ -26,6 +27,7 @@ from lensdepth.geometry.pairs import (
     u_centred,
     unit,
 )
+from lensdepth.units import Units
 
 COUPLINGS = (
     "angle_{}", "norm_{}", "distance_{}", "angle_{}_given_norm", "norm_{}_given_angle",
@@ -78,10 +80,47 @@ class PairTable:
             unit(u_centred(self.targets[:, *square])),
         )
 
+    def without_each(self) -> Float[Array, "rank target depth sample"]:
+        """The rank correlations and partial ones of all pairs but those of one prompt, for each
+        prompt: what the sample is without it, for a jackknife. Ranks are those of all."""
+        n = self.targets.shape[-1]
+        i, j = np.triu_indices(n, 1)
+        of_prompt = np.zeros((len(i), n))
+        of_prompt[np.arange(len(i)), i] = of_prompt[np.arange(len(i)), j] = 1.0
+        n_left = (n - 1) * (n - 2) / 2
+
+        def left(a: Float[Array, "*row pair"], b: Float[Array, "*row pair"]) -> Array:
+            """Covariance of two rows of mean 0, over the pairs that are left."""
+            product = (a * b).sum(-1, keepdims=True) - (a * b) @ of_prompt
+            return product - (a @ of_prompt) * (b @ of_prompt) / n_left
+
+        def correlation(a: Float[Array, "*row pair"], b: Float[Array, "*row pair"]) -> Array:
+            spread = left(a, a) * left(b, b)
+            some = spread > 1e-18
+            return np.divide(
+                left(a, b), np.sqrt(np.abs(spread)), out=np.full(spread.shape, np.nan), where=some
+            )
+
+        x = rearrange(self.x, "depth distance pair -> distance 1 depth pair")
+        rho = correlation(*np.broadcast_arrays(x, self.t[:, None]))
+        between = correlation(self.x[:, 0], self.x[:, 1]).reshape(-1)
+        angle, norm = (
+            rearrange(r, "target depth prompt -> target (depth prompt)") for r in rho[:2]
+        )
+        held = [partial(angle, norm, between), partial(norm, angle, between)]
+        return np.stack([*rho, *(one.reshape(rho[0].shape) for one in held)])
+
     def permuted(self, order: Int[Array, " sample"]) -> Float[Array, "coupling target depth"]:
-        """The couplings once the prompts of the targets have changed places."""
+        """The couplings once the prompts of the targets have changed places.
+
+        Pairs of one prompt that stands in two places have no distance and no say.
+        """
         pairs = pairs_of(self.index, order)
-        return _couplings(self.x, self.t[:, pairs], self.x_centred, self.t_centred[:, pairs])
+
+        def moved(rows: Float[Array, "target pair"]) -> Float[Array, "target pair"]:
+            return rows[:, pairs] if (pairs >= 0).all() else unit(rows[:, pairs] * (pairs >= 0))
+
+        return _couplings(self.x, moved(self.t), self.x_centred, moved(self.t_centred))
 
 
 def couple(
@@ -89,6 +128,7 @@ def couple(
     targets: Mapping[str, Float[Array, "sample sample"]],
     halves: Halves | Int[Array, "resample half"],
     *,
+    units: Mapping[str, Units] | None = None,
     n_permutations: int,
     seed: int,
 ) -> Coupling:
@@ -104,7 +144,8 @@ def couple(
         states: of the sample.
         targets: distances between its prompts, by name.
         halves: for the intervals.
-        n_permutations: of prompts.
+        units: by target, which prompts go together and change places as one; None: none do.
+        n_permutations: of prompts, by each grouping of theirs.
         seed: of the permutations.
     """
     distances = np.stack([state_distances(x) for x in states])
@@ -113,17 +154,25 @@ def couple(
     drawn = np.array([table.among(half) for half in halves]).reshape(-1, *value.shape)
     low, high = half_interval(value, drawn, halves if isinstance(halves, Halves) else None)
     rng = np.random.default_rng(seed)
-    null = np.array(
-        [table.permuted(rng.permutation(states.shape[1])) for _ in range(n_permutations)]
-    )
+    by_target = [
+        exchanges(() if units is None else units[name], target) for name, target in targets.items()
+    ]
+    nulls = {
+        one: np.array([table.permuted(exchanged(one, rng)) for _ in range(n_permutations)])
+        for one in dict.fromkeys(one for groupings in by_target for one in groupings)
+    }
     p = np.ones(value.shape)
     p[PARTIAL] = np.nan
-    for at in np.argwhere(~np.isnan(value)):
-        here = tuple(at)
-        if here[0] in PARTIAL:
-            continue
-        sided = np.abs if here[0] < PARTIAL.start else np.asarray
-        p[here] = stats.permutation_p(float(sided(value[here])), sided(null[:, *here]))
+    for i, groupings in enumerate(by_target):
+        by_chance = nulls_of([nulls[one][:, :, i] for one in groupings])
+        for coupling, depth in np.argwhere(~np.isnan(value[:, i])).tolist():
+            if coupling in PARTIAL:
+                continue
+            sided = np.abs if coupling < PARTIAL.start else np.asarray
+            own = float(sided(value[coupling, i, depth]))
+            p[coupling, i, depth] = max(
+                stats.permutation_p(own, sided(null[:, coupling, depth])) for null in by_chance
+            )
     return Coupling(value=value, low=low, high=high, p=p)
 
 

@@ -13,7 +13,7 @@ Source: Politis, Romano & Wolf 1999, "Subsampling", the half-sampling case; Owen
 Pigeonhole Bootstrap", on groupings that are crossed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +106,7 @@ def half_interval(
         scale * _strayed(part)
         for scale, part in zip(halves.scales, np.split(drawn, ends), strict=True)
     ]
-    return _about(value, parts[0] if len(parts) == 1 else _together(parts))
+    return _about(value, parts[0] if len(parts) == 1 else together(parts))
 
 
 def _strayed(drawn: Float[Array, "resample *shape"]) -> Float[Array, "resample *shape"]:
@@ -117,8 +117,12 @@ def _strayed(drawn: Float[Array, "resample *shape"]) -> Float[Array, "resample *
     return drawn - middle
 
 
-def _together(parts: list[Float[Array, "resample *shape"]]) -> Float[Array, "resample *shape"]:
-    """The deviations of the grouping that has most, as wide as all of them make them."""
+def together(parts: Sequence[Float[Array, "resample *shape"]]) -> Float[Array, "resample *shape"]:
+    """The deviations of the grouping that has most, as wide as all of them make them.
+
+    Args:
+        parts: by one grouping after the other, first those of single prompts; each about 0.
+    """
     squares = np.stack([np.nan_to_num(part).var(0) for part in parts])
     most = squares.argmax(0)
     added = np.maximum(squares - squares[0], 0.0)

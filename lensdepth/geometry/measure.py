@@ -62,9 +62,9 @@ def geometry_profile(
         sample: most prompts between which pairs are measured; memory and time grow with its square.
         n_resamples: halves of the sample behind each interval, by each grouping of its units
             (resamples, for Procrustes).
-        n_permutations: of the Mantel tests. None takes 400, or 40 for each depth and context where
-            that is more: a p-value cannot fall below 1 / (1 + n_permutations), and Holm's
-            correction multiplies it by the number of tests.
+        n_permutations: of the Mantel tests, by each grouping of its units. None takes 400, or 40
+            for each depth and context where that is more: a p-value cannot fall below
+            1 / (1 + n_permutations), and Holm's correction multiplies it by the number of tests.
         seed: of the sample, the halves and the permutations.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -101,7 +101,12 @@ def geometry_profile(
     predicted = distribution_distances(reading.log_probs)
     targets = predicted | contexts
     measured = _measure_clouds(reading, halves)
-    coupling = couple(reading.states, targets, halves, n_permutations=n_permutations, seed=seed)
+    asked = _without_answers(units, known, chosen.tolist())
+    coupling = couple(
+        reading.states, targets, halves,
+        units={name: asked if name in predicted else units for name in targets},
+        n_permutations=n_permutations, seed=seed,
+    )  # fmt: skip
     for i, target in enumerate(targets):
         for j, name in enumerate(coupling_names(target)):
             at = j, i
@@ -197,6 +202,20 @@ def _check_reading(
         raise ValueError(
             f"geometry_profile: the reading is {wrong}; leave it out, and the prompts are read."
         )
+
+
+def _without_answers(units: Units, task: Task | None, sample: list[int]) -> Units:
+    """Without labels that name the answer: whether predictions differ between answers is what is
+    asked, and no likeness of prompts beside it."""
+    if task is None or task.target is None:
+        return units
+    answers = [task.target[i] for i in sample]
+
+    def names_answer(values: tuple[str, ...]) -> bool:
+        return len(set(zip(values, answers, strict=True))) == len(set(values)) == len(set(answers))
+
+    labels = set(task.labels.columns)
+    return tuple(one for one in units if one.name not in labels or not names_answer(one.values))
 
 
 def _measure_clouds(reading: Reading, halves: Halves) -> dict[str, Bounds]:

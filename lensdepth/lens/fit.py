@@ -9,6 +9,7 @@ Source: Belrose et al. 2023, arXiv 2303.08112.
 """
 
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,11 +23,11 @@ from lensdepth.bounds import bounded
 from lensdepth.lens.read import logit_lens, positions_at_once
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
-from lensdepth.progress import counted
+from lensdepth.progress import counted, unwatched
 from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import make_provenance
 from lensdepth.tasks.task import Task
-from lensdepth.tokens import Prompts, TokenBatch
+from lensdepth.tokens import Prompts, TokenBatch, pad_tokens
 
 
 @renamed(prompts="task")
@@ -53,7 +54,8 @@ def fit_tuned_lens(
     Args:
         model: any wrapped model; it is left as it was.
         task: a task (its clean prompts), or prompts. Give varied ones: a lens that was fitted
-            on one task reads other tasks worse than the logit lens does.
+            on one task reads other tasks worse than the logit lens does. Of a text file:
+            `lensdepth.lens.text_prompts`.
         n_steps: steps of Adam.
         batch_tokens: tokens in a step, about.
         learning_rate: the largest share of a state's norm by which one step can move it; it falls
@@ -73,7 +75,7 @@ def fit_tuned_lens(
         >>> lens = fit_tuned_lens(model, load_task("months", model))
         >>> logit_lens(model, "Two months from January is", translators=lens)
     """
-    _check_options(n_steps, batch_tokens, learning_rate, held_out)
+    check_options(n_steps, batch_tokens, learning_rate, held_out)
     known, texts, given = gather_prompts(model, task)
     batch = _different(given, shortest=1 if include_first else 2)
     generator = torch.Generator().manual_seed(seed)
@@ -98,7 +100,7 @@ def fit_tuned_lens(
             fitted,
             first=first,
             n_steps=n_steps,
-            n_prompts=max(1, round(batch_tokens / float(fitted.lengths.float().mean()))),
+            n_prompts=_prompts_of_step(fitted, batch_tokens),
             learning_rate=learning_rate,
             generator=generator,
             batch_size=batch_size,
@@ -124,7 +126,63 @@ def fit_tuned_lens(
     return replace(lens, **found)
 
 
-def _check_options(n_steps: int, batch_tokens: int, learning_rate: float, held_out: float) -> None:
+def estimate_seconds(
+    model: DepthModel,
+    task: Task | Prompts,
+    *,
+    n_steps: int = 250,
+    batch_tokens: int = 1024,
+    held_out: float = 0.2,
+    seed: int = 0,
+) -> float:
+    """About how long `fit_tuned_lens` takes: steps on a few tokens are timed, on more than once.
+
+    What a step costs by itself is told from what each token adds. Reading the held-out tokens
+    twice costs about as much as fitting on them once.
+    """
+    check_options(n_steps, batch_tokens, 0.1, held_out)
+    batch = _different(gather_prompts(model, task)[2], shortest=2)
+    tried = [_some_tokens(batch, n) for n in PROBED_TOKENS]
+    seconds = []
+    with unwatched(), model.passes.differentiating("fit_tuned_lens"):
+        for some in (tried[0], *tried):  # the first readies the model
+            start = time.perf_counter()
+            _fit(
+                model, some, first=1, n_steps=1, n_prompts=len(some), learning_rate=0.1,
+                generator=torch.Generator().manual_seed(seed), batch_size=None,
+            )  # fmt: skip
+            seconds.append(time.perf_counter() - start)
+    few, more = (int((some.lengths - 1).sum()) for some in tried)
+    each = (seconds[2] - seconds[1]) / (more - few) if more > few else 0.0
+    each = max(each, 0.2 * seconds[2] / more)  # other work may have slowed the first one
+    step = max(seconds[2] - more * each, 0.0)
+    tokens = int((batch.lengths - 1).sum())
+    fitted = min(_prompts_of_step(batch, batch_tokens) / len(batch), 1 - held_out) * tokens
+    return n_steps * (step + fitted * each) + held_out * tokens * each
+
+
+PROBED_TOKENS = (16, 48)
+"""Tokens of the two steps that are timed."""
+
+
+def _some_tokens(batch: TokenBatch, n: int) -> TokenBatch:
+    """The first prompts of a batch up to so many tokens, the last one cut; two tokens at least."""
+    rows: list[list[int]] = []
+    for i in range(len(batch)):
+        left = n - sum(map(len, rows))
+        if left < 2:
+            break
+        rows.append(batch.row(i)[:left])
+    return pad_tokens(rows, pad_id=0)
+
+
+def _prompts_of_step(batch: TokenBatch, batch_tokens: int) -> int:
+    """Prompts that have about so many tokens together."""
+    return max(1, round(batch_tokens / float(batch.lengths.float().mean())))
+
+
+def check_options(n_steps: int, batch_tokens: int, learning_rate: float, held_out: float) -> None:
+    """Refuse what is out of range."""
     for name, value in (("n_steps", n_steps), ("batch_tokens", batch_tokens)):
         if value < 1:
             raise ValueError(f"fit_tuned_lens: {name} must be at least 1, got {value}.")

@@ -123,6 +123,24 @@ class LensProfile(Result):
         """What `find_transition` reads where nobody says otherwise: pairs by their contrast."""
         return "kl" if self.corrupted_logit_diff is None else "contrast"
 
+    def to_locate(
+        self, by: Reading | None = None
+    ) -> tuple[Float[Tensor, "prompt depth"], tuple[float, ...]]:
+        """What a switch is looked for in, and the depths of its columns.
+
+        A reading of all tokens begins at depth 1 where depth 0 reads back the token itself.
+
+        Args:
+            by: one of `readings`; None: `located_by`.
+        Raises:
+            ValueError: there is no such measure here.
+        """
+        from lensdepth.lens.told import SUMMARY
+
+        by = by or self.located_by
+        first = int(self.echo and by in SUMMARY)
+        return self.reading(by)[:, first:], tuple(map(float, range(first, self.n_layers + 1)))
+
     @property
     def readings(self) -> tuple[Reading, ...]:
         """Those of `READINGS` that there are here."""
@@ -146,8 +164,9 @@ class LensProfile(Result):
     @property
     def name(self) -> str:
         """ "Logit lens", or whose maps stood in front of the readout."""
-        translators = self.provenance.settings.get("translators")
-        return f"{translators['kind'].capitalize() if translators else 'Logit'} lens"
+        from lensdepth.lens.told import lens_name
+
+        return lens_name(self.provenance).capitalize()
 
     def text(self, token: int) -> str:
         """The text of a token id that occurs in this profile.

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth.provenance import Provenance
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
 from lensdepth.telling.numbers import Interval
@@ -25,7 +26,7 @@ class Measure:
     role: str
     """Colour of its curve."""
     subject: str
-    """What rises or falls, in a sentence."""
+    """What rises or falls, in a sentence; `{lens}` is which lens, as `lens_name` says it."""
 
     @property
     def title(self) -> str:
@@ -37,26 +38,26 @@ MEASURES: dict[str, Measure] = {
     key: Measure(name=name, unit=unit, role=role, subject=subject)
     for key, name, unit, role, subject in (
         ("contrast", "contrast of the answers", "probability", "lens",
-         "The contrast of the answers in the lens"),
+         "The contrast of the answers in the {lens}"),
         ("logit_diff", "logit difference", "nats", "full",
-         "The lens's logit difference between target and foil"),
+         "The {lens}'s logit difference between target and foil"),
         ("preferred", "target preferred", "share", "prediction",
-         "The share of prompts on which the lens prefers the target to the foil"),
+         "The share of prompts on which the {lens} prefers the target to the foil"),
         ("answer_agreement", "first among the answers", "share", "direction",
-         "The share of prompts whose first answer is the final one"),
+         "The share of prompts whose first answer in the {lens} is the final one"),
         ("answer_kl", "KL among the answers", "nats", "norm",
-         "The divergence of the lens from the final distribution over the answers"),
+         "The divergence of the {lens} from the final distribution over the answers"),
         ("answer_entropy", "entropy among the answers", "nats", "entropy",
-         "The lens's entropy over the answers"),
+         "The {lens}'s entropy over the answers"),
         ("kl", "KL(final ‖ lens)", "nats", "lens",
-         "The divergence of the lens from the final distribution"),
-        ("entropy", "entropy", "nats", "entropy", "The lens's entropy"),
+         "The divergence of the {lens} from the final distribution"),
+        ("entropy", "entropy", "nats", "entropy", "The {lens}'s entropy"),
         ("top1_agreement", "top-1 agreement", "share", "agree",
-         "The share of prompts on which the lens's first choice is the final one"),
+         "The share of prompts on which the {lens}'s first choice is the final one"),
         ("target_log_prob", "log p(target)", "nats", "prediction",
-         "The lens's log-probability of the target"),
+         "The {lens}'s log-probability of the target"),
         ("foil_log_prob", "log p(foil)", "nats", "input",
-         "The lens's log-probability of the foil"),
+         "The {lens}'s log-probability of the foil"),
     )
 }  # fmt: skip
 """Reading of a profile -> how it is told."""
@@ -69,6 +70,13 @@ CHIEF = (
 """What fits side by side in a terminal."""
 AMONG_ANSWERS = ("contrast", "logit_diff", "preferred", "answer_agreement", "answer_kl")
 """What is summarised besides where there are answers."""
+
+
+def lens_name(provenance: Provenance | None) -> str:
+    """Which lens was read: "logit lens", or by the kind of the maps in front of the readout."""
+    settings = {} if provenance is None else provenance.settings
+    maps = settings.get("translators")
+    return f"{maps['kind'] if maps else 'logit'} lens"
 
 
 def curves(profile: "LensProfile", keys: tuple[str, ...] = tuple(MEASURES)) -> list[Curve]:

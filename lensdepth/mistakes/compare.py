@@ -198,8 +198,9 @@ def _by_patching(model: DepthModel, task: Task, own: Tensor, seed: int) -> Float
         return depths
     answered = replace(task, target_ids=own, foil_ids=other, keep="all").select(differ)
     profile = patch_sweep(
-        model, answered, positions=("prediction",), also=("success",), controls=(), seed=seed
-    )
+        model, answered, depths="all", positions=("prediction",), also=("success",), controls=(),
+        seed=seed,
+    )  # fmt: skip
     stands = profile.efficacy("prediction")
     # At depth L the state is all that is read.
     stands[:, -1] = 1.0

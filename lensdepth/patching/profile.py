@@ -1,5 +1,6 @@
 """What a patch sweep found, by pair, depth, position and head."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -224,8 +225,16 @@ class PatchProfile(ModelResult):
             y_range=(-0.03, 1.03),
         )
 
-    def heatmap(self) -> "Figure":
-        """Mean effect by depth (up) and position or head (across), zero in the middle."""
+    def heatmap(self, *, only: Mapping[str, str] | None = None) -> "Figure":
+        """Mean effect by depth (up) and position or head (across), zero in the middle.
+
+        Args:
+            only: labels of the pairs to draw, such as those of one wording: `{"template":
+                "after"}`. Where several wordings were patched at "all" tokens, columns stay those
+                that they share; for the tokens of one, patch that one alone.
+        Raises:
+            ValueError: the task had no such label, or no pair has these values.
+        """
         from lensdepth.patching.figures import effect_map
 
-        return effect_map(self)
+        return effect_map(self, only or {})

@@ -121,7 +121,8 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
         )
     said = [*verdicts, f"The source's state brings about the source's answer {'; '.join(ends)}."]
     if profile.control_success is None:
-        said.append("There is no control with another pair's state: that takes two pairs.")
+        why = "that takes two pairs" if len(profile.base_values[0]) < 2 else "it was not run"
+        said.append(f"There is no control with another pair's state: {why}.")
     else:
         mean = profile.control_success[:, at].nanmean(0)
         row, column = divmod(int(mean.nan_to_num(-1.0).argmax()), mean.shape[1])
@@ -132,6 +133,11 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
             f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
             f"({position_name(profile.positions[column])}, depth {depths[row]}; the source's own "
             f"in {own.percent} there)."
+        )
+    if profile.provenance.settings.get("depths_found"):
+        said.append(
+            f"{len(depths)} of {profile.n_layers + 1} depths were measured: a coarse grid, and "
+            f"every one where a curve moves."
         )
     error = profile.self_patch_error
     said.append(

@@ -12,6 +12,7 @@ from lensdepth.analyses import ANALYSES
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS
+from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
 from lensdepth.report import figures
@@ -19,6 +20,7 @@ from lensdepth.report.measure import measure, summarize
 from lensdepth.report.measured import Measured
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
+from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.task import Task
 from lensdepth.telling.curves import WHERE
 from lensdepth.telling.plain import Json
@@ -73,7 +75,9 @@ def build_report(
     task: Task,
     *,
     out: str | Path,
+    translators: TunedLens | None = None,
     twins: int = N_TWINS,
+    depths: Depths = None,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -86,7 +90,10 @@ def build_report(
         task: pairs; plain prompts give the lens and the geometry alone.
         out: the page, `NAME.html`; the tables go to the folder `NAME_tables` beside it. Both
             appear, or replace old ones, as one, whatever ends the run.
+        translators: a lens fitted on this model (`fit_tuned_lens`, `load_tuned_lens`): what it
+            reads, and where that switches, stands beside the logit lens's.
         twins: untrained twins of the model that stand beside the claims' numbers; 0 for none.
+        depths: at which whole states are edited, see `patch_sweep`.
         seed: of every analysis.
         overwrite: replace a report that is there.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -96,12 +103,18 @@ def build_report(
     Raises:
         FileExistsError: there is a report and `overwrite` is off, or something that is no report.
         OSError: the folder is not there or cannot be written; found out before any long work.
+        ValueError: translators of another model; likewise.
     Example:
         >>> build_report(model, load_task("months", model), out="report.html").path
     """
     page, folder = report_place(out)
     check_output(page, folder, overwrite=overwrite)
-    findings = measure(model, task, twins=twins, seed=seed, batch_size=batch_size)
+    if translators is not None:
+        translators.check_model(model, caller="build_report")
+    findings = measure(
+        model, task, translators=translators, twins=twins, depths=depths, seed=seed,
+        batch_size=batch_size,
+    )  # fmt: skip
     return write_report(findings, page, folder)
 
 
@@ -207,6 +220,8 @@ def tables_of(findings: Measured) -> dict[str, pd.DataFrame]:
         "mistakes": findings.mistakes,
         "transition": findings.transition,
         "crossing": findings.crossing,
+        "tuned_lens": findings.tuned,
+        "tuned_transition": findings.tuned_transition,
     }
     frames = {name: r.to_frame() for name, r in results.items() if r is not None}
     if findings.geometry is not None:

@@ -1,6 +1,7 @@
 """What a report was made of: model, task, settings, and what to know before the numbers."""
 
 from lensdepth.analyses import ANALYSES
+from lensdepth.lens.profile import LensProfile
 from lensdepth.report.measured import Measured
 from lensdepth.tasks.told import left_out, noun
 from lensdepth.telling.numbers import counted, number
@@ -22,9 +23,18 @@ def facts(findings: Measured) -> list[tuple[str, str]]:
         ("Run by", f"{_backend(model.backend)}, {model.dtype} on {model.device}"),
         ("Task", f"{task.name}: {counted(len(task), noun(task))} of {task.n_drawn:,} drawn"),
         ("Left out", left_out(task) or "none"),
+        *([] if findings.tuned is None else [_other_lens(findings.tuned)]),
         ("Seed", f"{findings.seed} (task {task.seed})"),
         ("Date", provenance.created.replace("T", " ").replace("+00:00", " UTC")),
     ]
+
+
+def _other_lens(profile: LensProfile) -> tuple[str, str]:
+    """Which lens stands beside the logit lens, and where it comes from."""
+    made = profile.provenance.settings["translators"]
+    source = made["settings"].get("source")
+    read = f" from {source}" if source else ""
+    return profile.name, f"{made['analysis']}{read}, {made['created']}, {made['fingerprint']}"
 
 
 def _unpacked(quantization: str) -> str:

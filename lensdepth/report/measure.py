@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from lensdepth.ablation.decoding import decode_parts
 from lensdepth.ablation.dose import FACTORS, dose_response
 from lensdepth.ablation.sweep import ablation_sweep
-from lensdepth.analyses import ANALYSES
+from lensdepth.analyses import ANALYSES, analysis
 from lensdepth.claims import evidence
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.evaluate import evaluate_claims
@@ -21,6 +21,8 @@ from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_states
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
+from lensdepth.lens.told import MEASURES
+from lensdepth.lens.tuned import TunedLens
 from lensdepth.locality.compare import compare_local_global
 from lensdepth.mistakes.compare import mistakes_in
 from lensdepth.mistakes.profile import MistakeProfile
@@ -30,6 +32,7 @@ from lensdepth.patching.sweep import patch_sweep
 from lensdepth.report.measured import Measured
 from lensdepth.report.story import switches_of
 from lensdepth.steering.sweep import steering_sweep
+from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.task import Task
 from lensdepth.tasks.told import counts, noun
 from lensdepth.telling.plain import Json, provenance_json, to_json
@@ -37,7 +40,7 @@ from lensdepth.transition.change_point import ChangePoint, find_change_point
 from lensdepth.transition.commitment import find_commitment
 from lensdepth.transition.compare import compare_definitions
 from lensdepth.transition.crossing import find_crossing, find_steering_crossing
-from lensdepth.transition.find import find_transition
+from lensdepth.transition.find import FEWEST_DEPTHS, find_transition, why_not_sought
 
 T = TypeVar("T")
 
@@ -73,8 +76,6 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
         absent["geometry"] = (
             "some prompts are one token long, and the first token's state is an attention sink"
         )
-    if model.n_layers < 3:
-        absent["transition"] = f"a model of {model.n_layers} blocks has fewer than four depths"
     return absent
 
 
@@ -82,7 +83,9 @@ def measure(
     model: DepthModel,
     task: Task,
     *,
+    translators: TunedLens | None = None,
     twins: int = N_TWINS,
+    depths: Depths = None,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Measured:
@@ -116,24 +119,34 @@ def measure(
                 return None
 
         lens = timed("lens", lambda: logit_lens(model, task, batch_size=batch_size))
-        if lens.kl.isinf().any():
-            absent["transition"] = "the divergence of the lens is infinite somewhere"
+        unsought = why_not_sought(lens)
+        if unsought is not None:
+            absent["transition"] = unsought
+        tuned = None
+        if translators is not None:
+            tuned = logit_lens(model, task, translators=translators, batch_size=batch_size)
+            if (why := why_not_sought(tuned)) is not None:
+                absent["tuned_transition"] = why
         tokens = _first_prompt(model, task)
         positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
         patch = stage(
             "patch",
-            lambda: patch_sweep(model, task, positions=positions, seed=seed),
+            lambda: patch_sweep(model, task, depths=depths, positions=positions, seed=seed),
         )
+        at = evidence.found_depths(Evidence(patch=patch))
         steering = willing(
             "steering",
-            lambda: steering_sweep(model, task, positions=positions, seed=seed),
+            lambda: steering_sweep(model, task, depths=at, positions=positions, seed=seed),
         )
         locality = willing("locality", lambda: compare_local_global(model, task, stream="attn_out"))
-        ablation = stage("ablation", lambda: ablation_sweep(model, task, seed=seed))
+        ablation = stage("ablation", lambda: ablation_sweep(model, task, depths=at, seed=seed))
         factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
-        dose = stage("dose", lambda: dose_response(model, task, factors=factors, seed=seed))
+        dose = stage(
+            "dose", lambda: dose_response(model, task, depths=at, factors=factors, seed=seed)
+        )
         decoding = willing(
-            "decoding", lambda: decode_parts(model, task, seed=seed, batch_size=batch_size)
+            "decoding",
+            lambda: decode_parts(model, task, depths=at, seed=seed, batch_size=batch_size),
         )
         geometry = reading = None
         if "geometry" not in absent:
@@ -149,10 +162,19 @@ def measure(
         claims = stage(
             "claims",
             lambda: evaluate_claims(
-                model, task, evidence=known, twins=twins, seed=seed, batch_size=batch_size
+                model,
+                task,
+                evidence=known,
+                twins=twins,
+                depths=depths,
+                seed=seed,
+                batch_size=batch_size,
             ),
         )
         transition = stage("transition", lambda: find_transition(lens, seed=seed))
+        tuned_transition = None
+        if tuned is not None:
+            tuned_transition = stage("tuned_transition", lambda: find_transition(tuned, seed=seed))
         crossing = steering_crossing = sustained_crossing = None
         if patch is not None:
             crossing = stage(
@@ -167,8 +189,8 @@ def measure(
             if steering_crossing is not None:
                 steering_crossing = find_holder(model, task, steering_crossing, seed=seed)
         change_point = None
-        if transition is not None and model.n_layers > 3:  # four depths before the last
-            change_point = stage("change_point", lambda: _cut_together(lens, patch, seed))
+        if transition is not None and len(transition.depths) > FEWEST_DEPTHS:  # but for the last
+            change_point = stage("change_point", lambda: cut_together(lens, patch, seed))
         bar.update()
     return Measured(
         task=task,
@@ -189,6 +211,8 @@ def measure(
         geometry=geometry,
         claims=claims,
         mistakes=_mistakes(lens, model, task, absent, seed),
+        tuned=tuned,
+        tuned_transition=tuned_transition,
         seed=seed,
         absent=absent,
         seconds=seconds,
@@ -228,14 +252,23 @@ def _mistakes(
     return None
 
 
-def _cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
-    """One change point of the lens's divergence and of patching at each position, before depth L,
-    where patching ends as it must."""
-    profiles = {"lens": lens.mean_by_depth(lens.kl)}
+def cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
+    """One change point of what the lens's switch is looked for in, and of patching at each
+    position, before depth L, where patching ends as it must."""
+    values, places = lens.to_locate()
+    profiles = {f"lens, {MEASURES[lens.located_by].name}": values}
+    depths = list(map(int, places))
     if patch is not None:
-        profiles |= {name: patch.efficacy(name) for name in patch.positions}
+        measured = patch.depths.tolist()
+        depths = [depth for depth in depths if depth in measured]
+        here = [list(map(int, places)).index(depth) for depth in depths]
+        there = [measured.index(depth) for depth in depths]
+        profiles = {name: lens_values[:, here] for name, lens_values in profiles.items()}
+        profiles |= {name: patch.efficacy(name)[:, there] for name in patch.positions}
     profiles = {name: values[:, :-1] for name, values in profiles.items()}
-    return find_change_point(profiles, units=lens.provenance.units, n_resamples=200, seed=seed)
+    return find_change_point(
+        profiles, depths=depths[:-1], units=lens.provenance.units, n_resamples=200, seed=seed
+    )
 
 
 def summarize(measured: Measured) -> Json:
@@ -255,4 +288,9 @@ def summarize(measured: Measured) -> Json:
         if result is not None:
             _, found = switches_of(measured, one.key)
             summary[one.name] = one.summary(result, *found)
+    if measured.tuned is not None:
+        summary["tuned_lens"] = {
+            "translators": measured.tuned.provenance.settings["translators"],
+            **analysis("lens").summary(measured.tuned, measured.tuned_transition),
+        }
     return to_json(summary)

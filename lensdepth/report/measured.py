@@ -8,6 +8,7 @@ from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.result import ClaimTable
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
+from lensdepth.lens.told import lens_name
 from lensdepth.locality.profile import LocalityProfile
 from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.patching.profile import PatchProfile
@@ -39,7 +40,7 @@ class Measured:
     commitment: Commitment | None
     """Where the lens's first choice is settled."""
     change_point: ChangePoint | None
-    """Of the lens's divergence and the patching curves, cut together."""
+    """Of the lens, by what its switch is looked for in, and the patching curves, cut together."""
     locality: LocalityProfile | None
     """Attention of single blocks and of all, at the prediction position."""
     ablation: AblationProfile | None
@@ -50,6 +51,9 @@ class Measured:
     """The study's claims, with verdicts."""
     mistakes: MistakeProfile | None = None
     """Right against wrong answers, where there are enough of both kinds."""
+    tuned: LensProfile | None = None
+    """The same prompts by a lens with maps in front of the readout, where one was given."""
+    tuned_transition: Transition | None = None
     seed: int
     absent: dict[str, str]
     """Analysis -> why there is no result."""
@@ -73,8 +77,10 @@ class Measured:
     @property
     def switches(self) -> dict[str, Located]:
         """Everything that was looked for along the depth, by what it is."""
-        named = {
-            "logit lens, sigmoid": self.transition,
+        named: dict[str, Located | None] = {"logit lens, sigmoid": self.transition}
+        if self.tuned is not None:
+            named[f"{lens_name(self.tuned.provenance)}, sigmoid"] = self.tuned_transition
+        named |= {
             "logit lens, first choice settled": self.commitment,
             "patching, crossing": self.crossing,
             "steering, crossing": self.steering_crossing,

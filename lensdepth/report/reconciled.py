@@ -6,26 +6,43 @@ out alone that they ask different things, or set different marks.
 
 from typing import TYPE_CHECKING
 
+from lensdepth.lens.told import MEASURES
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.numbers import Interval, number
+from lensdepth.transition.change_point import ChangePoint
+from lensdepth.transition.result import Transition
 
 if TYPE_CHECKING:
     from lensdepth.report.measured import Measured
 
 ADDITIVE = "C7 not additive"
 """The statement of the study's claims that the additivity gap is held against."""
+SIGMOID, CROSSING, CUT = (
+    "logit lens, sigmoid",
+    "patching, crossing",
+    "lens and patching, one cut",
+)
 DEFINITIONS = {
-    "logit lens, sigmoid": "where the readout comes to tell a pair's answers apart, or, without "
-    "pairs, comes near the final distribution",
     "logit lens, first choice settled": "from which depth on the readout's first choice stays",
-    "patching, crossing": "where the answer stops following the input token's state and follows "
+    CROSSING: "where the answer stops following the input token's state and follows "
     "the last token's",
     "steering, crossing": "where added differences of mean states stop working at the input token "
     "and work at the last",
     "steering sustained, crossing": "the same, added again at every later depth",
-    "lens and patching, one cut": "the one cut that parts all these curves best",
 }
-"""Definition of the switch -> what it is the place of."""
+"""Definition of the switch -> what it is the place of; that of the lens is said by its reading."""
+BY_CONTRAST, BY_KL = MEASURES["contrast"].title, MEASURES["kl"].title
+BY_READING = {
+    BY_CONTRAST: "where the readout comes to tell the answers of a pair's two prompts apart "
+    "(contrast of the answers)",
+    BY_KL: "where the readout comes near the final distribution (KL)",
+}
+"""Reading in which a lens's switch is looked for -> what that is the place of."""
+ASKS = {
+    BY_CONTRAST: "whether the readout of the last token tells a pair's answers apart",
+    BY_KL: "how far the readout of the last token is from the end",
+}
+"""The same -> what the lens asks with it."""
 FOUND = ("transition", "crossing")
 """Verdicts that name a place."""
 
@@ -60,23 +77,27 @@ def additivity(findings: "Measured") -> str | None:
 
 def definitions(findings: "Measured") -> list[str]:
     """What each definition of the switch is the place of, and why some find none."""
-    found = findings.switches
+    found, places = findings.switches, dict(DEFINITIONS)
+    lens, crossing, cut = (found.get(name) for name in (SIGMOID, CROSSING, CUT))
+    for name, one in found.items():
+        if isinstance(one, Transition):
+            places[name] = BY_READING[one.name]
+    if isinstance(cut, ChangePoint):
+        places[CUT] = f"the one cut that best parts the curves of {' and of '.join(cut.names)}"
     said = [
         "They are places of different things: "
-        + "; ".join(f"{name}: {DEFINITIONS[name]}" for name in found if name in DEFINITIONS)
+        + "; ".join(f"{name}: {places[name]}" for name in found if name in places)
         + "."
     ]
-    lens, crossing = (found.get(n) for n in ("logit lens, sigmoid", "patching, crossing"))
-    if lens is None or crossing is None:
+    if not isinstance(lens, Transition) or crossing is None:
         return said
     by_lens, by_control = (getattr(one, "verdict", None) in FOUND for one in (lens, crossing))
     if by_control and not by_lens:
         said.append(
-            "Patching finds a place and the lens none, and both may hold. Patching asks which "
-            "token's state decides; the lens asks how far the readout of the last token is from "
-            "the end. Control can pass without the readout being able to say the answer yet, and "
-            "where it passes in the first blocks, the lens has hardly a depth before it that a "
-            "fall could start from."
+            f"Patching finds a place and the lens none, and both may hold. Patching asks which "
+            f"token's state decides; the lens asks {ASKS[lens.name]}. Control can pass without the "
+            f"readout being able to say the answer yet, and where it passes in the first blocks, "
+            f"the lens has hardly a depth before it that a change could start from."
         )
     if by_lens and not by_control:
         said.append(

@@ -9,6 +9,7 @@ from plotly.graph_objects import Figure
 
 from lensdepth.analyses import ANALYSES, Analysis
 from lensdepth.geometry.profile import GeometryProfile
+from lensdepth.lens.told import lens_name
 from lensdepth.plotting import Zone
 from lensdepth.report import figures
 from lensdepth.report.measured import Measured
@@ -19,7 +20,7 @@ from lensdepth.telling.depths import between
 from lensdepth.telling.numbers import Interval, number
 from lensdepth.telling.tokens import signed
 from lensdepth.transition.compare import compare_definitions
-from lensdepth.transition.told import order_verdict
+from lensdepth.transition.told import lens_verdict, order_verdict, read_by
 
 IF_THERE = ("mistakes",)
 """Analyses that have a section only where there is a result; others say why there is none."""
@@ -157,6 +158,11 @@ def _section(findings: Measured, analysis: Analysis) -> Section:
     said = analysis.sentences(result, *found)
     if key == "lens" and "transition" in findings.absent:
         said[0] = f"No transition was sought: {findings.absent['transition']}."
+    if key == "lens" and findings.tuned is not None:
+        why = findings.absent.get("tuned_transition")
+        unsought = f"No transition of the {lens_name(findings.tuned.provenance)} was sought: {why}."
+        found_there = lens_verdict(findings.tuned_transition, findings.n_layers)
+        said.insert(1, unsought if why else found_there)
     if key == "patch" and "crossing" in findings.absent:
         said.insert(0, f"No crossing was sought: {findings.absent['crossing']}.")
     if key == "locality" and (beside := additivity(findings)) is not None:
@@ -176,7 +182,7 @@ def _section(findings: Measured, analysis: Analysis) -> Section:
 
 def _exhibits(findings: Measured, key: str) -> list[Exhibit]:
     if key == "lens":
-        return [_token_map(findings)]
+        return [*_tuned(findings), _token_map(findings)]
     if key == "ablation" and findings.ablation is not None and findings.ablation.outcome.has_gains:
         return [
             Exhibit(
@@ -189,6 +195,22 @@ def _exhibits(findings: Measured, key: str) -> list[Exhibit]:
     if key == "geometry" and findings.geometry is not None:
         return _geometry_exhibits(findings.geometry)
     return []
+
+
+def _tuned(findings: Measured) -> list[Exhibit]:
+    """What another lens reads of the same prompts, where one was given."""
+    profile = findings.tuned
+    if profile is None:
+        return []
+    zone = figures.lens_zone(findings.tuned_transition)
+    return [
+        Exhibit(
+            key="tuned",
+            title=profile.name,
+            note=NOTES["tuned"],
+            figure=figures.with_zone(profile.plot(), zone),
+        )
+    ]
 
 
 def _token_map(findings: Measured) -> Exhibit:
@@ -240,15 +262,14 @@ ZONES = {
 
 def _zone_keys(findings: Measured, *names: str) -> list[dict[str, str]]:
     """What the shaded strips of a figure are."""
-    zones = [(_zone(findings, name), ZONES[name]) for name in names]
-    return [
-        {
-            "role": zone.role,
-            "text": f"{text} at {between(zone.at, zone.low, zone.high, findings.n_layers)}",
-        }
-        for zone, text in zones
-        if zone is not None
-    ]
+    said = []
+    for name in names:
+        zone = _zone(findings, name)
+        if zone is not None:
+            where = between(zone.at, zone.low, zone.high, findings.n_layers)
+            text = f"{ZONES[name]} at {where}{read_by(getattr(findings, name))}"
+            said.append({"role": zone.role, "text": text})
+    return said
 
 
 def _examples(findings: Measured) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from lensdepth.ablation.profile import FIRST, AblationProfile
 from lensdepth.geometry import told as shaped
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
-from lensdepth.lens.told import accuracy
+from lensdepth.lens.told import accuracy, lens_name
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import measured_step
@@ -35,6 +35,13 @@ NOTES = {
         "next if it stopped there; the colour is the divergence from what it says in the end, so "
         "that pale cells have settled. A token that occurs twice has two columns. Point at a cell "
         "for its five likeliest tokens."
+    ),
+    "tuned": (
+        "The same prompts read with a map in front of the readout at every depth, which was fitted "
+        "to say what the model will predict in the end, or is its mean derivative. It reads "
+        "earlier what the logit lens cannot read yet; what it says, the model need not have "
+        "written there in words of its own. Its interval is that of the prompts alone: another fit "
+        "would read somewhat otherwise."
     ),
     "made_of": (
         "The logit difference moves when the source's answer rises and when the base's falls; gain "
@@ -86,6 +93,7 @@ def together(findings: "Measured") -> dict[str, Any]:
     """What opening and key numbers are made of."""
     return {
         "transition": findings.transition,
+        "tuned": findings.tuned_transition,
         "crossing": findings.crossing,
         "steering": findings.steering_crossing,
         "ablation": findings.ablation,
@@ -105,6 +113,7 @@ def opening(
     steering: Crossing | None,
     ablation: AblationProfile | None,
     geometry: GeometryProfile | None,
+    tuned: Transition | None = None,
 ) -> list[str]:
     """The whole report in up to three short paragraphs: on what, where, and by which part."""
     n_layers = lens.n_layers
@@ -129,6 +138,8 @@ def opening(
     if steering is not None and steering.verdict == "crossing":
         where.append(f"Steering puts it {measured_step(steering.between)}.")
     where.append(switches.lens_verdict(transition, n_layers))
+    if tuned is not None:
+        where.append(switches.lens_verdict(tuned, n_layers))
     first = switches.order_verdict(order)
     if first is not None:
         where.append(first)
@@ -155,6 +166,7 @@ def key_numbers(
     steering: Crossing | None,
     ablation: AblationProfile | None,
     geometry: GeometryProfile | None,
+    tuned: Transition | None = None,
 ) -> list[KeyNumber]:
     """Where control, steering and the lens switch, what direction and norm move, the coupling."""
     numbers = []
@@ -164,6 +176,9 @@ def key_numbers(
         numbers.append(_place("Steering passes to the last token", steering, n_layers))
     if transition is not None:
         numbers.append(_place("Logit lens switches", transition, n_layers))
+    if tuned is not None:
+        name = lens_name(tuned.provenance).capitalize()
+        numbers.append(_place(f"{name} switches", tuned, n_layers))
     if ablation is not None and (index := ablated.judged_index(ablation)) is not None:
         direction, norm = (
             estimate(
@@ -221,5 +236,5 @@ def _place(label: str, found: Transition | Crossing, n_layers: int) -> KeyNumber
         else f"{found.verdict} around {at}"
         if at
         else found.verdict,
-        detail=switches.whereabouts(found, n_layers),
+        detail=f"{switches.whereabouts(found, n_layers)}{switches.read_by(found)}",
     )

@@ -193,6 +193,19 @@ def steered(
     return accompanied(task, roles, dict.fromkeys(positions), caller="steering_sweep")[0]
 
 
+def steered_task(task: Task, n_steered: int) -> Task:
+    """The pairs that a sweep steered, of those that it was given.
+
+    Args:
+        task: what it was given.
+        n_steered: pairs in its result; fewer where it left out those with a label of no other
+            prompt.
+    """
+    if task.input_positions is None or n_steered == len(task):
+        return task
+    return task.select(steered(task))
+
+
 def _of_one_prompt(task: Task, labelled: Labelled, lonely: Sequence[int]) -> str:
     """What is wrong with pairs that have a label of no other prompt; empty where there are none."""
     if not lonely:

@@ -86,9 +86,17 @@ def efficacy_curves(
 
 
 def summary(profile: "SteeringProfile") -> Json:
-    """Efficacy, probability and divergence by scope, edit and position."""
+    """Efficacy, probability and divergence by scope, edit and position; null what was not read."""
+    read = profile.outcome.metrics
+    unedited = {
+        "efficacy": ("success", "base_success"),
+        "probability": ("answer_probability", "base_prob"),
+        "kl_to_source": ("kl_to_source", "base_kl_to_source"),
+    }
 
-    def by_edit(metric: str, scope: str) -> Json:
+    def by_edit(metric: str, scope: str) -> Json | None:
+        if metric not in read and metric not in profile.fractions:
+            return None
         return {
             edit: {
                 name: mean_curve(profile.of(metric, edit=edit, scope=scope, position=name))
@@ -101,17 +109,14 @@ def summary(profile: "SteeringProfile") -> Json:
         {
             "scopes": {
                 scope: {
-                    "efficacy": by_edit("success", scope),
-                    "probability": by_edit("answer_probability", scope),
-                    "kl_to_source": by_edit("kl_to_source", scope),
+                    **{name: by_edit(metric, scope) for name, (metric, _) in unedited.items()},
                     **{name: by_edit(name, scope) for name in profile.fractions},
                 }
                 for scope in profile.scopes
             },
             "base": {
-                "efficacy": float(profile.base_success.mean()),
-                "probability": float(profile.base_prob.mean()),
-                "kl_to_source": float(profile.base_kl_to_source.mean()),
+                name: float(getattr(profile, base).mean()) if metric in read else None
+                for name, (metric, base) in unedited.items()
             },
             "strength": profile.strength,
             "budget": profile.budget,

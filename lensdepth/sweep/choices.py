@@ -12,13 +12,13 @@ up to this one, `all` of them."""
 
 
 def check_depths(depths: object, n_layers: int, *, caller: str) -> list[int]:
-    """The asked depths, or all of 0 ... n_layers.
+    """The asked depths, or all of 0 ... n_layers where they are None or "all".
 
     Raises:
         ValueError: they are no list of whole numbers, one lies outside that range or stands twice,
             or there is none at all.
     """
-    if depths is None:
+    if depths is None or depths == "all":
         return list(range(n_layers + 1))
     asked: list[int] = list(depths) if isinstance(depths, Iterable) else []
     fit = all(isinstance(d, int) and not isinstance(d, bool) and 0 <= d <= n_layers for d in asked)
@@ -67,10 +67,10 @@ def check_stream(model: DepthModel, stream: str, *, caller: str) -> None:
 
 
 def stream_sites(
-    model: DepthModel, stream: Stream, depths: Sequence[int] | None, *, caller: str
+    model: DepthModel, stream: Stream, depths: Sequence[int] | str | None, *, caller: str
 ) -> list[Site]:
     """The sites of a stream: depths 0 ... L of the residual stream, else blocks 0 ... L - 1."""
-    given = None if depths is None else list(depths)
+    given = depths if depths is None or isinstance(depths, str) else list(depths)
     asked = check_depths(given, last_place(stream, model.n_layers), caller=caller)
     return [Site(stream, place) for place in asked]
 

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
+from lensdepth.sweep.alignment import aligned_places, one_wording
 from lensdepth.sweep.roles import POSITION_NAMES, Roles
 from lensdepth.tasks.locate import find_input, token_at
 from lensdepth.tasks.task import Task
 
 SpanTokens = tuple[Int[Tensor, "pair token"], Int[Tensor, "pair token"]]
 PatchPositions = Literal["all"] | Sequence[str | int] | Mapping[str, SpanTokens]
-"""`"all"` tokens one by one; names (`"input"`, `"prediction"`) and indices, negative ones from
+"""`"all"` tokens one by one, of prompts of several wordings by their roles (see `alignment`: spans
+of one name are averaged over); names (`"input"`, `"prediction"`) and indices, negative ones from
 each prompt's end; or named spans: the tokens in the clean and in the corrupted prompts, each
 `[pair, token]`, patched together, with -1 where a pair's span is shorter than the longest."""
 
@@ -87,10 +89,37 @@ def resolve_spans(roles: Roles, positions: PatchPositions, *, caller: str) -> li
     return spans
 
 
+def comparable_spans(roles: Roles, positions: PatchPositions, *, caller: str) -> list[Span]:
+    """The same where effects are averaged over pairs: what is one span is one thing in all of them.
+
+    `"all"` tokens of prompts of several wordings are lined up by their roles. Spans of one name are
+    tokens of one role, to be averaged over in each pair (`Effects.averaged`).
+    """
+    if positions == "all":
+        check_aligned(roles, caller=caller)
+        if not one_wording(roles):
+            return [
+                Span(name=one.name, base=one.base[:, None], source=one.source[:, None])
+                for one in aligned_places(roles)
+            ]
+    return resolve_spans(roles, positions, caller=caller)
+
+
+def by_name(spans: Sequence[Span]) -> dict[str, list[int]]:
+    """Where the spans of each name stand."""
+    found: dict[str, list[int]] = {}
+    for i, span in enumerate(spans):
+        found.setdefault(span.name, []).append(i)
+    return found
+
+
 def named_positions(task: Task, positions: PatchPositions | None) -> tuple[str, ...]:
     """The named positions that an option needs found; without one, those that the task has."""
     if positions is None:
         return POSITION_NAMES if task.input_positions is not None else ("prediction",)
+    if positions == "all":  # by which prompts of several wordings are lined up
+        known = task.input_positions, task.corrupted_input_positions
+        return ("prediction",) if any(at is None for at in known) else POSITION_NAMES
     if isinstance(positions, str | Mapping):
         return ()
     return tuple(position for position in positions if isinstance(position, str))
@@ -214,9 +243,13 @@ def same_states(roles: Roles, span: Span) -> tuple[Bool[Tensor, " pair"], Bool[T
 def span_labels(model: DepthModel, roles: Roles, spans: Sequence[Span]) -> tuple[str, ...]:
     """The tokens at each span where all pairs have the same; else the span's name.
 
-    Where base and source differ but each is the same in all pairs, both are given.
+    Where base and source differ but each is the same in all pairs, both are given. Spans of one
+    name have one label, their name.
     """
-    return tuple(_label(model, roles, span) for span in spans)
+    return tuple(
+        _label(model, roles, spans[at[0]]) if len(at) == 1 else name
+        for name, at in by_name(spans).items()
+    )
 
 
 def _label(model: DepthModel, roles: Roles, span: Span) -> str:

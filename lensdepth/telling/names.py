@@ -30,7 +30,14 @@ CONTROLS = {
 }
 """What an edit is compared with."""
 
-POSITIONS = {"input": "input position", "prediction": "prediction position"}
+POSITIONS = {
+    "input": "input position",
+    "prediction": "prediction position",
+    "before input": "tokens before the input (mean)",
+    "input, earlier": "input's earlier tokens (mean)",
+    "after input": "tokens after the input (mean)",
+    "other tokens": "tokens that differ (mean)",
+}
 
 STREAMS = {
     "resid_pre": "residual stream",

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray as Array
 
@@ -17,6 +16,7 @@ from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
 from lensdepth.transition.crossing_result import Crossing
 from lensdepth.transition.find import ALPHA
+from lensdepth.transition.pairs import best_cuts
 from lensdepth.transition.result import Transition
 from lensdepth.transition.sigmoid import fit_sigmoids
 from lensdepth.units import FEWEST_UNITS, count, take
@@ -153,21 +153,21 @@ def compare_order(first: Transition | Crossing, second: Transition | Crossing) -
 
     Args:
         first: a switch of some pairs.
-        second: another switch of the same pairs, in the same order, at the same depths. Control
-            has no say at depth L and the lens ends there, so that one may have it more.
+        second: another switch of the same pairs, in the same order. Where one was measured at more
+            depths, it is cut at those of the other.
     Raises:
-        ValueError: they have other numbers of pairs, or other depths.
+        ValueError: they have other numbers of pairs, or the depths of neither are among the
+            other's, depth L aside.
     """
-    n = min(len(first.depths), len(second.depths))
-    alike = torch.equal(first.depths[:n], second.depths[:n])
-    longer = max(len(first.depths), len(second.depths)) - n
-    if first.n_pairs != second.n_pairs or not alike or longer > 1:
+    shared = np.intersect1d(first.depths.numpy(), second.depths.numpy())
+    fewer = min(len(first.depths), len(second.depths))
+    if first.n_pairs != second.n_pairs or len(shared) < max(fewer - 1, 2):
         raise ValueError(
-            f"compare_order: both must be of the same pairs at the same depths; got "
-            f"{first.n_pairs} and {second.n_pairs} pairs, {len(first.depths)} and "
-            f"{len(second.depths)} depths."
+            f"compare_order: both must be of the same pairs, and one's depths among the other's; "
+            f"got {first.n_pairs} and {second.n_pairs} pairs, {len(first.depths)} and "
+            f"{len(second.depths)} depths, {len(shared)} of them of both."
         )
-    lag = (second.pairs.depth - first.pairs.depth).double().numpy()
+    lag = _places(second, shared) - _places(first, shared)
     both = ~np.isnan(lag)
     sign = np.sign(lag[both])
     units = take(first.units, both)
@@ -190,6 +190,18 @@ def compare_order(first: Transition | Crossing, second: Transition | Crossing) -
         n_pairs=len(sign),
         n_units=n_units,
     )
+
+
+def _places(one: Transition | Crossing, depths: Float[Array, " depth"]) -> Float[Array, " pair"]:
+    """Where each pair switches, as these depths show it."""
+    known = one.pairs.depth.double().numpy()
+    at = one.depths.double().numpy()
+    if len(at) - len(depths) <= 1:
+        return known
+    profile = one.second - one.first if isinstance(one, Crossing) else one.curve
+    among = np.isin(at, depths)
+    place, _, _ = best_cuts(profile.double().numpy()[:, among], at[among])
+    return np.where(np.isnan(known), np.nan, place)
 
 
 def _median(lag: Float[Array, " pair"]) -> float:

@@ -22,9 +22,12 @@ from lensdepth.transition.handover import (
     HELD,
     MARGIN,
     PREDICTION_NEVER,
+    arrives_last,
     held_between,
+    held_to_end,
     last_crossing,
     leads_before,
+    most_held,
     why_none,
 )
 from lensdepth.transition.holders import Looked, find_holders
@@ -102,9 +105,10 @@ def find_crossing(
     Returns:
         Crossing. "crossing" where at least 95 % of the draws cross, the second curve does not lead
         before the first one last does, and somebody is in control throughout; "gap" where they
-        change places and nobody is in between, with who is, if the profile has further positions
-        (see `find_holder`); "none" where at most 5 % of the draws cross, or one position never
-        reaches 0.5; "too few" where there are fewer than 5 units; else "cannot tell".
+        change places and nobody is in between, or where the first has lost control before the last
+        block and the second has it after that block alone, with who is, if the profile has further
+        positions (see `find_holder`); "none" where at most 5 % of the draws cross, or one position
+        never reaches 0.5; "too few" where there are fewer than 5 units; else "cannot tell".
     Raises:
         ValueError: shapes that differ, depths or units that do not fit them, a profile without
             both positions, or one with curves or depths beside it.
@@ -272,7 +276,11 @@ def _crossing(
             f"in {own.gap.sum()} of {len(first)} pairs neither position decides somewhere on the "
             f"way, each at depths of its own"
         )
-    if last is not None and reason == PREDICTION_NEVER:
+    if last is not None and draws and arrives_last([*means, *totals[1:]], draws, stats.LEVEL):
+        held, leaves = held_to_end(means[0], at, totals[0])
+        verdict, arrives = "gap", float(last)
+        reason = f"from there to the last block, both together control {percent(max(held, 0.0))}"
+    elif last is not None and reason == PREDICTION_NEVER:
         reason += f" before depth {last}, where it does by construction"
     gap = verdict == "gap"
     return Crossing(
@@ -285,7 +293,9 @@ def _crossing(
         high=high,
         share=share,
         held=held,
-        moved=held_between(*means, at, totals[-1])[0] if len(totals) > 1 else float("nan"),
+        moved=held_to_end(means[0], at, totals[-1])[0]
+        if gap and arrives == last
+        else held_between(*means, at, totals[-1])[0],
         leaves=leaves if gap else float("nan"),
         arrives=arrives if gap else float("nan"),
         holders=(),
@@ -333,21 +343,15 @@ def _judge(
         if most < HELD:
             return "none", f"the {name} position is never in control: it reaches {percent(most)}"
     # Where neither brings the answer about, both may move a part of it.
-    found = np.array([_most_held(curves, at) for curves in zip(*draws, strict=True)])
+    found = np.array([most_held(curves, at) for curves in zip(*draws, strict=True)])
     apart = (found[~np.isnan(found)] >= HELD).mean()
-    held = _most_held(means, at)
+    held = most_held(means, at)
     tail = (1 - stats.LEVEL) / 2
     if held >= HELD and apart > tail:
         return "crossing", f"the curves cross in {percent(share)} of the draws"
     if held < HELD and apart < 1 - tail:
         return "gap", f"between, both positions together control {percent(max(held, 0.0))}"
     return "cannot tell", f"both together control {percent(held)} between, which is about a half"
-
-
-def _most_held(curves: Sequence[Float[Array, " depth"]], at: Float[Array, " depth"]) -> float:
-    """Least that is controlled on the way, by success of both or by what both move."""
-    first, second, *moved = curves
-    return max(held_between(first, second, at, total)[0] for total in (first + second, *moved))
 
 
 @checked

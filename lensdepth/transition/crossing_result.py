@@ -49,7 +49,8 @@ class Crossing(Result):
     leaves: float
     """Of a gap: where the first curve falls below HELD; NaN otherwise."""
     arrives: float
-    """Of a gap: where the second curve rises above HELD; NaN otherwise."""
+    """Of a gap: where the second curve rises above HELD; depth L where it does so after the last
+    block alone, where it must; NaN otherwise."""
     holders: tuple[Holder, ...]
     """Of a gap: where control rests between, by depth, once it was looked for by patching other
     places (`find_holder`, or a profile that has some); () otherwise."""
@@ -83,6 +84,12 @@ class Crossing(Result):
     def between(self) -> tuple[float, float]:
         """The two measured depths between which the curves cross; NaN where they do not."""
         return measured_around(self.depth, self.depths)
+
+    @property
+    def arrives_last(self) -> bool:
+        """Of a gap: whether control reaches the second position after the last measured depth that
+        is judged, in the last block where all are."""
+        return self.verdict == "gap" and self.arrives > float(self.depths[-1])
 
     @property
     def analysis(self) -> str:

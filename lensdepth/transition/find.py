@@ -11,7 +11,7 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.lens.profile import LensProfile, Reading
-from lensdepth.lens.told import MEASURES, SUMMARY
+from lensdepth.lens.told import MEASURES
 from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.transition.null import flat_draws
 from lensdepth.transition.pairs import switch_of_pairs
@@ -33,6 +33,7 @@ LEAST_FIT = 0.9
 width to be that of the profile."""
 CLEAR_FIT = 0.8
 """The same of a pair's own profile, in the median: with less, it is noise that is fitted."""
+FEWEST_DEPTHS = 4
 COMES_BACK = 0.4
 """Share of its change by which a profile may come back behind a switch."""
 
@@ -93,9 +94,9 @@ def find_transition(
     provenance = profile.provenance if isinstance(profile, LensProfile) else None
     if isinstance(profile, LensProfile):
         by = by or profile.located_by
-        name, values = name or MEASURES[by].title, profile.reading(by)
-        if profile.echo and by in SUMMARY and depths is None:
-            values, depths = values[:, 1:], [float(d) for d in range(1, values.shape[1])]
+        name = name or MEASURES[by].title
+        whole = (profile.reading(by), depths)
+        values, depths = profile.to_locate(by) if depths is None else whole
     else:
         if by is not None:
             raise ValueError(f"{caller}: by={by!r} chooses among the readings of a lens profile.")
@@ -142,15 +143,11 @@ def find_transition(
         )
     (drawn,) = stats.drawn_means(y, units=grouped, n_resamples=n_resamples, seed=seed)
     draws = fit_sigmoids(drawn, at)
-    ends = {
-        f"{key}_{end}": bound
-        for key in ("location", "width")
-        for end, bound in zip(
-            ("low", "high"),
-            stats.corrected_interval(draws[key], float(fit[key][0])),
-            strict=True,
-        )
-    }
+    low, high = stats.corrected_interval(draws["location"], location)
+    ends = {"location_low": low, "location_high": high}
+    ends["width_low"], ends["width_high"] = stats.scale_interval(
+        lambda means: fit_sigmoids(means, at)["width"], y, units=grouped
+    )
     still = _is_still(y, draws["change"])
     p_flat = 1.0
     if not still:
@@ -179,6 +176,16 @@ def find_transition(
         **ends,
         **found,
     )
+
+
+def why_not_sought(profile: LensProfile) -> str | None:
+    """Why a lens's switch cannot be looked for by its own reading; None where it can."""
+    values, depths = profile.to_locate()
+    if len(depths) < FEWEST_DEPTHS:
+        return f"{counted(len(depths), 'depth')} to read, and a switch needs {FEWEST_DEPTHS}"
+    if values.isinf().any():
+        return f"the lens has infinite values of {MEASURES[profile.located_by].name}"
+    return None
 
 
 def too_few(n_units: int, units: Units) -> str:
@@ -292,7 +299,7 @@ def whole_units(
         ValueError: fewer than four depths, no unit without NaN, infinite values.
     """
     at = np.arange(values.shape[1], dtype=float) if depths is None else np.array(depths, float)
-    if len(at) != values.shape[1] or len(at) < 4 or (np.diff(at) <= 0).any():
+    if len(at) != values.shape[1] or len(at) < FEWEST_DEPTHS or (np.diff(at) <= 0).any():
         raise ValueError(
             f"{caller}: needs values [unit, depth] at four or more increasing depths, got "
             f"{values.shape[1]} columns and {len(at)} depths."

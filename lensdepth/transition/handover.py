@@ -1,8 +1,10 @@
 """Two mean curves that change places: where, and who is in control on the way."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 from torch import Tensor
 
@@ -73,6 +75,48 @@ def held_between(
     leaves = _passes(first, at, int(start)) if len(before) else float("nan")
     arrives = _passes(second, at, int(end) - 1) if len(after) else float("nan")
     return float(together[start : end + 1].min()), leaves, arrives
+
+
+def held_to_end(
+    first: Float[Array, " depth"], at: Float[Array, " depth"], together: Float[Array, " depth"]
+) -> tuple[float, float]:
+    """Least that is held from the last depth that the first curve controls to the last of all, and
+    where it falls below HELD; NaN where it never controls, or does so to the end."""
+    holds = np.flatnonzero(first >= HELD)
+    if not len(holds) or holds[-1] == len(at) - 1:
+        return float("nan"), float("nan")
+    start = int(holds[-1])
+    return float(together[start:].min()), _passes(first, at, start)
+
+
+def arrives_last(
+    means: Sequence[Float[Array, " depth"]],
+    draws: Sequence[Float[Array, "draw depth"]],
+    level: float,
+) -> bool:
+    """Whether control rests elsewhere until after the last of these depths.
+
+    It has left the first position there, and is neither at the second, which never had it, nor at
+    both together: in the means, and in a share of the draws.
+
+    Args:
+        means: of the first and of the second position's success, and of further totals of both.
+        draws: of the same.
+        level: that share.
+    """
+
+    def rests(curves: Sequence[Float[Array, "*draw depth"]]) -> Bool[Array, "*draw"]:
+        first, second, *totals = curves
+        most = np.max([(first + second)[..., -1], *(total[..., -1] for total in totals)], axis=0)
+        return (first.max(-1) >= HELD) & (second.max(-1) < HELD) & (most < HELD)
+
+    return bool(rests([mean[None] for mean in means]).all() and rests(draws).mean() >= level)
+
+
+def most_held(curves: Sequence[Float[Array, " depth"]], at: Float[Array, " depth"]) -> float:
+    """Least that is controlled on the way, by success of both or by what both move."""
+    first, second, *moved = curves
+    return max(held_between(first, second, at, total)[0] for total in (first + second, *moved))
 
 
 def _passes(curve: Float[Array, " depth"], at: Float[Array, " depth"], step: int) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lensdepth.lens.told import MEASURES
+from lensdepth.lens.told import MEASURES, lens_name
 from lensdepth.telling.depths import between, from_to, measured_step, place
 from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.telling.plain import Json, to_json
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lensdepth.transition.pairs import PairSwitches
     from lensdepth.transition.result import Transition
 
-SUBJECTS = {one.title: one.subject for one in MEASURES.values()}
-"""Name of a transition of a lens -> what rises or falls there."""
+READINGS = {one.title: one for one in MEASURES.values()}
+"""Name of a transition of a lens -> what was read there."""
 STEERING = "steering_sweep"
 """The analysis whose gap is one of steering; whole states are patched to see who holds it."""
 FEW = 0.1
@@ -51,6 +51,7 @@ def transition_summary(transition: "Transition") -> Json:
         {
             "verdict": transition.verdict,
             "reason": transition.reason,
+            "reading": transition.name,
             **(numbers if found else dict.fromkeys(numbers)),
             "p": transition.p,
             "p_flat": transition.p_flat,
@@ -136,6 +137,12 @@ def sample(found: "Transition | Crossing") -> str:
     return f"{pairs} of {counted(few.n, few.noun)}"
 
 
+def read_by(found: "Transition | Crossing | None") -> str:
+    """By which reading of a lens a switch was looked for, in brackets; nothing of other curves."""
+    known = READINGS.get(getattr(found, "name", ""))
+    return f" ({known.name})" if known else ""
+
+
 def lens_verdict(transition: "Transition | None", n_layers: int) -> str:
     """What the lens shows: a transition, a rise, none, or that there is no telling."""
     if transition is None:
@@ -143,15 +150,14 @@ def lens_verdict(transition: "Transition | None", n_layers: int) -> str:
             "No transition of the lens was sought: a curve through fewer than four depths, or one "
             "with infinite values, cannot show one."
         )
+    whose = lens_name(transition.provenance).removeprefix("logit ")
+    why = f"{transition.reason}{read_by(transition)}"
     if transition.verdict == "none":
-        return f"The lens shows no transition: {transition.reason}."
+        return f"The {whose} shows no transition: {why}."
     if transition.verdict == "too few":
-        return f"Whether the lens has a transition cannot be told from so few: {transition.reason}."
+        return f"Whether the {whose} has a transition cannot be told from so few: {why}."
     if transition.verdict == "cannot tell":
-        return (
-            f"Whether the lens has a transition cannot be told from these prompts: "
-            f"{transition.reason}."
-        )
+        return f"Whether the {whose} has a transition cannot be told from these prompts: {why}."
     where = place(
         transition.location,
         transition.location_low,
@@ -160,7 +166,9 @@ def lens_verdict(transition: "Transition | None", n_layers: int) -> str:
         n_layers,
     )
     verb = "falls" if transition.change < 0 else "rises"
-    text = f"{SUBJECTS.get(transition.name, transition.name)} {verb} {where}"
+    known = READINGS.get(transition.name)
+    subject = known.subject.format(lens=whose) if known else transition.name
+    text = f"{subject} {verb} {where}"
     if transition.verdict == "rise":
         return f"{text}; that it does so in a switch is not shown: {transition.reason}."
     return f"{text}; {_breadth(transition)} {spread(transition.pairs, transition.location)}".strip()
@@ -247,6 +255,11 @@ def gap_sentence(crossing: "Crossing") -> str:
         measured_step(measured_around(at, crossing.depths))
         for at in (crossing.leaves, crossing.arrives)
     )
+    until = float(crossing.depths[-1])
+    if crossing.arrives_last:
+        arrives = "only " + (
+            "in the last block" if until == crossing.n_layers - 1 else f"after depth {until:g}"
+        )
     steered = crossing.analysis == STEERING
     what, does = ("Steering", "work in") if steered else ("Control", "control")
     text = (

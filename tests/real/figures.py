@@ -44,7 +44,12 @@ def opposites(model: DepthModel) -> Task:
 def patched(model: DepthModel, task: Task) -> PatchProfile:
     """All depths at both positions."""
     return patch_sweep(
-        model, task, positions=("input", "prediction"), also=("success",), controls=()
+        model,
+        task,
+        depths="all",
+        positions=("input", "prediction"),
+        also=("success",),
+        controls=(),
     )
 
 

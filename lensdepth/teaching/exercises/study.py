@@ -106,7 +106,7 @@ EXERCISES: dict[str, Exercise] = {
             Mistake("A p-value is never above one.", _uncapped),
             Mistake("Nothing is corrected here.", lambda p: p),
         ),
-        well_done="Testing seven claims at once, you are wrong about none of them in 95 of 100 "
+        well_done="Testing several claims at once, you are wrong about none of them in 95 of 100 "
         "such studies.",
     ),
     "07.memory": Exercise(
