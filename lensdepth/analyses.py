@@ -264,12 +264,12 @@ ANALYSES = (
         ),
         note=(
             "A claim is several statements with a number each. A dot is the number found, its bar "
-            "the 95% interval by prompt, the upright stroke the threshold that was set before. A "
-            "claim is supported where every one of its dots lies clearly beyond its stroke, and "
-            "contradicted where one lies clearly short of it. What untrained models of the same "
-            "architecture show as well is no finding of this one. Depths were chosen on other "
-            "prompts than those tested, and the last depth takes no part, for there the final norm "
-            "settles the matter."
+            "the 95% interval over what is independent, the upright stroke the threshold that was "
+            "set before. A claim is supported where every one of its dots lies clearly beyond its "
+            "stroke, and contradicted where one lies clearly short of it. What untrained models "
+            "of the same architecture show as well is no finding of this one. Depths were chosen "
+            "on other prompts than those tested, and the last depth takes no part, for there the "
+            "final norm settles the matter."
         ),
         result="lensdepth.claims.result:ClaimTable",
         told="lensdepth.claims.told",

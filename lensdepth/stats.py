@@ -38,7 +38,8 @@ def mean_interval(
     Args:
         values: one row a pair.
         units: which pairs go together; () where each stands for itself.
-        share: whether these are outcomes, 0 or 1; None: where there are both and nothing else.
+        share: whether these are outcomes, 0 or 1, or shares of a way between; None: where there
+            are both and nothing else.
     """
     flat = values.reshape(len(values), -1).astype(float)
     mean, influence, present = influence_of(flat)
@@ -49,7 +50,7 @@ def mean_interval(
         low, high = mean - reach * np.sqrt(variance), mean + reach * np.sqrt(variance)
         zeros, ones = flat == 0, flat == 1
         outcomes = bool((zeros | ones | np.isnan(flat)).all())
-        if outcomes and (share or (share is None and zeros.any() and ones.any())):
+        if share or (share is None and outcomes and zeros.any() and ones.any()):
             low, high = _shares(mean, variance, present, reach, fewest=count(units, len(flat)))
         # A column with fewer numbers than units are needed has no interval either.
         unknown = present < FEWEST_UNITS
@@ -267,7 +268,8 @@ def wilson(
     """
     z2 = reach**2 / outcomes
     middle = (share + z2 / 2) / (1 + z2)
-    half = reach / (1 + z2) * np.sqrt(share * (1 - share) / outcomes + z2 / outcomes / 4)
+    spread = np.maximum(share * (1 - share), 0.0) / outcomes
+    half = reach / (1 + z2) * np.sqrt(spread + z2 / outcomes / 4)
     # Rounding must not leave the share itself outside.
     return np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0)
 

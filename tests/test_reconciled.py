@@ -163,3 +163,44 @@ def test_the_notes_say_what_is_so_by_construction(key: str) -> None:
     note = analysis(key).note
     said = ("by construction", "By construction", "for every model", "as they must")
     assert any(words in note for words in said)
+
+
+def contradicted(*words: str) -> Any:
+    """C5 contradicted by some of its statements, C2 supported."""
+    table = results.claims()
+    found = {one.key: one for one in table.findings}
+    statements = tuple(
+        replace(
+            found.get(key) or make_finding(key, None, says="", unit=""),
+            expect="greater", threshold=0.2, effect=0.0, low=-0.1, high=0.1,
+            p_for=1.0, p_against=0.001 if key.removeprefix("C5 ") in words else 0.5,
+        )
+        for key in ("C5 beats random", "C5 selective")
+    )  # fmt: skip
+    claims = tuple(
+        replace(one, verdict={"C2": "supported", "C5": "contradicted"}.get(one.claim, one.verdict))
+        for one in table.claims
+    )
+    return replace(table, findings=statements, claims=claims)
+
+
+def test_a_contradicted_claim_on_directions_says_which_statement_it_is() -> None:
+    found = {"ablation": results.ablation(), "claims": contradicted("selective")}
+    said = reconciled.carrying(measured(**found))
+    assert said is not None
+    assert "what contradicts it is its statement \u201cselective\u201d, and not" in said
+    found["claims"] = contradicted("beats random", "selective")
+    assert reconciled.carrying(measured(**found)) is None
+    assert reconciled.carrying(measured(ablation=results.ablation(), claims=None)) is None
+
+
+def test_steering_without_one_crossing_stands_beside_claim_c2() -> None:
+    early = torch.tensor([1.0, 1.0, 0.0, 0.0]).repeat(20, 1)
+    crossing = find_crossing(early, early)
+    assert crossing.verdict != "crossing"
+    said = reconciled.passing(measured(steering_crossing=crossing, claims=contradicted()))
+    assert said is not None
+    assert said.startswith("Claim C2 is supported all the same")
+    crossed = find_crossing(early, 1 - early)
+    assert crossed.verdict == "crossing"
+    assert reconciled.passing(measured(steering_crossing=crossed, claims=contradicted())) is None

@@ -33,6 +33,8 @@ AtEnd = Literal["always", "never", "sometimes"]
 
 FIRST: dict[str, None] = {"scope": None, "position": None}
 """The labels of the first scope, at the first position."""
+WEAK = 0.2
+"""A norm edit that changes norms by a smaller share, in the median, is a weak test of norms."""
 SMALLEST_WHOLE = 0.05
 """Shares of a full effect smaller than this part of the largest one are not given."""
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lensdepth.ablation.figures import ROLES
+from lensdepth.ablation.profile import WEAK
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth
 from lensdepth.telling.fractions import (
@@ -21,9 +22,6 @@ from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
     from lensdepth.ablation.profile import AblationProfile, Effect
-
-WEAK = 0.2
-"""A norm edit that changes norms by a smaller share is a weak test of what norms can do."""
 
 
 def edit_curves(

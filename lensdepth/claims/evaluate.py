@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lensdepth.ablation.profile import WEAK
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS, Draws
@@ -38,8 +39,6 @@ LEAST_ACCURACY = 0.5
 prediction is formed, and pairs that come out right by luck form none."""
 FEWEST_LAYERS = 6
 """With fewer blocks there is no telling early from late, or sharp from gradual."""
-WEAK_NORMS = 0.05
-"""Below this median change of the norm, a norm swap is a weak test."""
 
 
 @checked
@@ -319,10 +318,10 @@ def _bear_in_mind(one: Statement, on: Grounds | str) -> str:
         assert on.ablation is not None
         assert on.zones is not None
         ratio = on.ablation.norm_ratio[..., on.ablation.positions.index("prediction")]
-        change = ratio.log().abs().double().numpy()
+        change = (ratio - 1).abs().double().numpy()
         late = on.zones.late[:, on.ablation.depths.numpy()]
         typical = float(np.nanmedian(change[late]))
-        if typical < WEAK_NORMS:
+        if typical < WEAK:
             return (
                 f"the norms of a pair differ by {typical:.1%} (median), so a norm swap is a weak "
                 f"test of what norms can do"

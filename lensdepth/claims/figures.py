@@ -106,7 +106,8 @@ def _hover(one: "Finding") -> str:
     value, low, high = numbers
     found = Interval(value=value, low=low, high=high)
     said = inert(one.says).replace(", ", ",<br>", 1)
-    return f"<b>{inert(one.key)}</b><br>{said}<br>{found} {inert(one.unit)}<br>{one.n} prompts"
+    text = f"<b>{inert(one.key)}</b><br>{said}<br>{found} {inert(one.unit)}"
+    return f"{text}<br>{one.n} independent units"
 
 
 def handovers(tables: Sequence["ClaimTable"], names: Sequence[str]) -> go.Figure:

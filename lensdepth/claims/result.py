@@ -37,7 +37,7 @@ class Finding:
     effect: float | None
     """None where it could not be measured."""
     low: float | None
-    """95 % interval, clustered by prompt; not corrected."""
+    """95 % interval over units; not corrected."""
     high: float | None
     p_for: float
     """One-sided, not corrected; 1 where nothing was measured."""

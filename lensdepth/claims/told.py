@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lensdepth.claims.architecture import FEWEST_DRAWS
 from lensdepth.claims.statements import ORIGINS, claim_of
 from lensdepth.telling.names import VERDICTS
 from lensdepth.telling.numbers import UNKNOWN, Interval, number
@@ -108,7 +109,7 @@ def _twins(found: "Finding") -> str:
     if twin.median is None or twin.low is None or twin.high is None:
         return "no number"
     median, between = Interval(value=twin.median, low=twin.low, high=twin.high).cells
-    return f"{median} ({between})"
+    return f"{median} ({between})" if between else median
 
 
 def _architecture(found: "Finding") -> str:
@@ -156,6 +157,16 @@ def by_architecture(table: "ClaimTable") -> list[str]:
         lines.append(
             "No untrained twins stand beside these numbers, so that what is by architecture is not "
             "known."
+        )
+    few = [
+        one.key
+        for one in table.findings
+        if 0 < len(one.twin.values) < FEWEST_DRAWS and not one.twin.by_architecture
+    ]
+    if few:
+        lines.append(
+            f"That these are not by architecture rests on fewer than {FEWEST_DRAWS} twins that "
+            f"have a number, which is too few to tell: {', '.join(few)}."
         )
     flat = [one for one in table.findings if one.twin.by_architecture]
     if flat:

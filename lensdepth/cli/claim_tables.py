@@ -22,7 +22,7 @@ SHORT = {"supported": "yes", "contradicted": "no", "cannot tell": "?"}
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in columns:
-        right = name in ("effect", "aim", "p", "prompts", "needed", "edited runs")
+        right = name in ("effect", "aim", "p", "prompts", "units", "needed", "edited runs")
         table.add_column(name, justify="right" if right else "left", no_wrap=right)
     return table
 
@@ -38,7 +38,7 @@ def _verdict(verdict: str) -> Text:
 
 def claims_table(table: "ClaimTable") -> Table:
     """One row a claim: its verdict and the statement that settles it."""
-    shown = _table("claim", "", "verdict", "settled by", "effect", "aim", "twins", "p", "prompts")
+    shown = _table("claim", "", "verdict", "settled by", "effect", "aim", "twins", "p", "units")
     for one in table.claims:
         found = table.finding(one.decisive)
         cells = told.finding_cells(found)
@@ -54,9 +54,10 @@ def notes(table: "ClaimTable") -> list[str]:
     return [
         *told.reasons(table),
         *told.by_architecture(table),
-        "p: two-sided against the aim, corrected over the claims (Holm). Intervals: 95 %, by "
-        "prompt, uncorrected. twins: median and range of the number on untrained models of the "
-        "same architecture. All statements: --json, --out FILE.csv; reasons: docs/claims.md.",
+        "p: two-sided against the aim, corrected over the claims (Holm). Intervals: 95 %, over "
+        "units (what is independent: input words, templates, prompts), uncorrected. twins: median "
+        "and range of the number on untrained models of the same architecture. All statements: "
+        "--json, --out FILE.csv; reasons: docs/claims.md.",
     ]
 
 

@@ -6,6 +6,7 @@ out alone that they ask different things, or set different marks.
 
 from typing import TYPE_CHECKING
 
+from lensdepth.claims.statements import claim_of
 from lensdepth.lens.told import MEASURES
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.numbers import Interval, number
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ADDITIVE = "C7 not additive"
 """The statement of the study's claims that the additivity gap is held against."""
+BY_SWAPS = {"beats random", "norm does nothing"}
+"""Statements of claim C5 on what the section on direction and norm shows."""
 SIGMOID, CROSSING, CUT = (
     "logit lens, sigmoid",
     "patching, crossing",
@@ -72,6 +75,38 @@ def additivity(findings: "Measured") -> str | None:
         f"Whether there is a gap and whether it is large are two questions: the statement "
         f"\u201cnot additive\u201d of claim C7 asks for a gap of more than "
         f"{number(found.threshold)} of the whole, and finds {share}, {against}."
+    )
+
+
+def passing(findings: "Measured") -> str | None:
+    """The crossing of steering beside the claim that it passes from input to output; None where
+    they agree."""
+    crossing, claims = findings.steering_crossing, findings.claims
+    if crossing is None or claims is None or crossing.verdict == "crossing":
+        return None
+    if claims.verdict("C2") != "supported":
+        return None
+    return (
+        "Claim C2 is supported all the same, and both hold: it asks how often steering works "
+        "before and after the depths at which patching crosses, over all pairs; that it passes "
+        "from the one position to the other at one depth is more, and is not shown."
+    )
+
+
+def carrying(findings: "Measured") -> str | None:
+    """What direction and norm move beside the claim on them; None where they agree."""
+    profile, claims = findings.ablation, findings.claims
+    if profile is None or claims is None or claims.verdict("C5") != "contradicted":
+        return None
+    against = [one for one in claims.findings if claim_of(one.key) == "C5"]
+    words = [one.key.split(" ", 1)[1] for one in against if one.stands == "contradicted"]
+    if not words or BY_SWAPS & set(words):
+        return None
+    named = " and ".join("\u201c" + word + "\u201d" for word in words)
+    return (
+        f"Claim C5 asks for more than that: what contradicts it is "
+        f"{'its statement' if len(words) == 1 else 'its statements'} {named}, and not what the "
+        f"swaps of direction and norm move here."
     )
 
 

@@ -13,7 +13,7 @@ from lensdepth.lens.told import lens_name
 from lensdepth.plotting import Zone
 from lensdepth.report import figures
 from lensdepth.report.measured import Measured
-from lensdepth.report.reconciled import additivity, definitions
+from lensdepth.report.reconciled import additivity, carrying, definitions, passing
 from lensdepth.report.story import NOTES, switches_of
 from lensdepth.telling.curves import DepthTable
 from lensdepth.telling.depths import between
@@ -165,8 +165,9 @@ def _section(findings: Measured, analysis: Analysis) -> Section:
         said.insert(1, unsought if why else found_there)
     if key == "patch" and "crossing" in findings.absent:
         said.insert(0, f"No crossing was sought: {findings.absent['crossing']}.")
-    if key == "locality" and (beside := additivity(findings)) is not None:
-        said.insert(1, beside)
+    beside = {"locality": additivity, "steering": passing, "ablation": carrying}
+    if key in beside and (more := beside[key](findings)) is not None:
+        said.insert(1, more)
     zone = _zone(findings, names[0]) if names else None
     return Section(
         **head,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lensdepth.ablation import told as ablated
-from lensdepth.ablation.profile import FIRST, AblationProfile
+from lensdepth.ablation.profile import FIRST, WEAK, AblationProfile
 from lensdepth.geometry import told as shaped
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
@@ -199,7 +199,7 @@ def key_numbers(
                 f" ({gain} {number(float(control.target_gain.nanmean()))}, {loss} "
                 f"{number(float(control.foil_loss.nanmean()))})"
             )
-        if stretch < ablated.WEAK:
+        if stretch < WEAK:
             detail += f", and norms were changed by {percent(stretch)} only"
         numbers.append(
             KeyNumber(

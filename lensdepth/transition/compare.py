@@ -172,7 +172,9 @@ def compare_order(first: Transition | Crossing, second: Transition | Crossing) -
     sign = np.sign(lag[both])
     units = take(first.units, both)
     n_units = count(units, len(sign))
-    lead, low, high = (float(x) for x in stats.mean_interval(sign, units=units))
+    # Between −1 and 1, and so is its interval.
+    way = stats.mean_interval((sign + 1) / 2, units=units, share=True)
+    lead, low, high = (2 * float(x) - 1 for x in way)
     verdict = "cannot tell" if n_units >= FEWEST_UNITS else "too few"
     if low > 0:
         verdict = "first comes first"
