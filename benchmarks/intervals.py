@@ -138,6 +138,8 @@ def verdicts(shape: Callable[[Rng], Array], n: int, noise: float, n_sets: int) -
 
 DESIGNS = ((7, 1, 60), (7, 8, 112), (12, 1, 60), (12, 6, 120), (24, 1, 72), (24, 12, 200))
 """Input words, templates and pairs."""
+ONE_ROLE = ((8, 1, 60), (12, 1, 200))
+"""The same, of pairs whose other prompts have a word that is no unit."""
 EFFECTS = ((0.0, 0.0), (0.5, 0.0), (0.3, 0.3))
 """Shares of the variance that words and templates explain."""
 LIKELY = 0.9
@@ -145,19 +147,27 @@ LIKELY = 0.9
 
 
 def paired(
-    n_words: int, n_templates: int, n: int, effects: tuple[float, float], rng: Rng
+    n_words: int,
+    n_templates: int,
+    n: int,
+    effects: tuple[float, float],
+    rng: Rng,
+    *,
+    roles: int = 2,
 ) -> tuple[Float[Array, "pair 2"], Units]:
-    """Two normal numbers a pair with effects of its two words and its template, and its units."""
+    """Two normal numbers a pair with effects of its words and its template, and its units."""
     first = rng.integers(n_words, size=n)
     second = (first + rng.integers(1, n_words, size=n)) % n_words
     template = np.arange(n) % n_templates
     of_words, of_templates = effects if n_templates > 1 else (effects[0], 0.0)
     words = rng.normal(size=(2, n_words, 2))
-    values = np.sqrt(of_words / 2) * (words[0, first] + words[1, second])
+    both = words[0, first] + words[1, second] if roles == 2 else words[0, first]
+    values = np.sqrt(of_words / roles) * both
     values += np.sqrt(of_templates) * rng.normal(size=(n_templates, 2))[template]
     values += np.sqrt(1 - of_words - of_templates) * rng.normal(size=(n, 2))
     written = [tuple(map(str, those)) for those in (first, second, template)]
-    units = [Grouping(name="input word", values=written[0], other=written[1])]
+    other = written[1] if roles == 2 else ()
+    units = [Grouping(name="input word", values=written[0], other=other)]
     if n_templates > 1:
         units.append(Grouping(name="template", values=written[2]))
     return values, tuple(units)
@@ -175,13 +185,13 @@ TESTS: dict[str, Callable[[Array, Units], tuple[Estimate, float]]] = {
 
 
 def alarms(
-    design: tuple[int, int, int], effects: tuple[float, float], n_sets: int
+    design: tuple[int, int, int], effects: tuple[float, float], n_sets: int, *, roles: int = 2
 ) -> dict[str, tuple[float, float]]:
     """How often a number is called above and below what it truly is, at 2.5 % a side."""
     found: dict[str, list[tuple[bool, bool]]] = {name: [] for name in TESTS}
     for seed in range(n_sets):
         rng = np.random.default_rng([seed, *design])
-        values, units = paired(*design, effects, rng)
+        values, units = paired(*design, effects, rng, roles=roles)
         for name, test in TESTS.items():
             number, truth = test(values, units)
             found[name].append((number.p_above(truth) < 0.025, number.p_below(truth) < 0.025))
@@ -311,8 +321,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cells = [f"{100 * share / (options.sets // 2):.0f} %" for share in shares]
         print(f"| {name} | {' | '.join(cells)} |")
     judged = {
-        f"{design}, {effects}": alarms(design, effects, 5 * options.sets)
-        for design in tqdm(DESIGNS, disable=None)
+        f"{design}, {roles} roles, {effects}": alarms(
+            design, effects, 5 * options.sets, roles=roles
+        )
+        for roles, designs in ((2, DESIGNS), (1, ONE_ROLE))
+        for design in tqdm(designs, disable=None)
         for effects in EFFECTS
         if design[1] > 1 or not effects[1]
     }

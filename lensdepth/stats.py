@@ -137,19 +137,29 @@ def statistic_interval(
 def scale_interval(
     statistic: Callable[[Float[Array, "row *shape"]], Float[Array, " row"]],
     values: Float[Array, "pair *shape"],
+    drawn: Float[Array, " resample"],
     *,
     units: Units = (),
 ) -> tuple[float, float]:
-    """The 95 % interval (low, high) of a function of means that is a length: of its logarithm, by
-    the jackknife over units and Student's t; NaN where it is not defined without some unit.
+    """The 95 % interval (low, high) of a function of means that is a length: the wider end, on
+    either side, of the draws of means and of the jackknife over units (of the logarithm, with
+    Student's t); NaN where it is not defined without some unit.
 
-    Draws about the means hold the width of a mean curve of seven or eight units in 81 to 91 % of
-    sets; so it is in 92 % and more, but for curves whose noise neighbouring depths share (85 %).
+    Draws alone hold the width of a mean curve of seven or eight units in 81 to 91 % of sets, the
+    jackknife alone that of sixty in 79 %: leaving out one of many moves no fit on a grid.
+
+    Args:
+        statistic: from means `[row, *shape]` to one length a row.
+        values: of the pairs.
+        drawn: the lengths of draws of the means.
+        units: which pairs go together.
     """
     value = float(statistic(values.mean(0, keepdims=True))[0])
     variance, df = jackknife(lambda means: np.log(statistic(means)), values, units)
     reach = float(distributions.t.ppf((1 + LEVEL) / 2, df)) * np.sqrt(variance)
-    return float(value * np.exp(-reach)), float(value * np.exp(reach))
+    low, high = corrected_interval(drawn, value)
+    ends = np.minimum(low, value * np.exp(-reach)), np.maximum(high, value * np.exp(reach))
+    return float(ends[0]), float(ends[1])
 
 
 def drawn_means(

@@ -146,7 +146,7 @@ def find_transition(
     low, high = stats.corrected_interval(draws["location"], location)
     ends = {"location_low": low, "location_high": high}
     ends["width_low"], ends["width_high"] = stats.scale_interval(
-        lambda means: fit_sigmoids(means, at)["width"], y, units=grouped
+        lambda means: fit_sigmoids(means, at)["width"], y, draws["width"], units=grouped
     )
     still = _is_still(y, draws["change"])
     p_flat = 1.0
