@@ -146,7 +146,8 @@ def test_claims_at_found_depths_are_those_at_all_depths(
     measured = ~few.handover.isnan()
     assert int(measured.sum()) < 15
     assert torch.allclose(few.handover[measured], every.handover[measured])
-    assert len(handovers([few], ["few"]).to_plotly_json()["data"][-1]["x"]) == int(measured.sum())
+    lines: Any = handovers([few], ["few"]).data
+    assert len(lines[-1].x) == int(measured.sum())
     lean = complete_evidence(model, task, lean=True)
     for other in (lean.ablation, lean.dose, lean.steering):
         assert other is not None
