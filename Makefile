@@ -26,10 +26,10 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report real findings notebooks docs pair test fuzz test-tl4 lint types format bench train wheel clean
+.PHONY: help report real real-figures findings notebooks docs pair test test-real test-real-tl4 fuzz test-tl4 lint types format bench train wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 report: .venv/.installed ## measure the bundled model on the months task and write out/report.html
 	@mkdir -p $(dir $(REPORT))
@@ -62,6 +62,21 @@ fuzz: .venv/.installed ## damage 20,000 files and see that none loads as somethi
 # they need not be checked again, which takes two thirds of the time.
 test-tl4: .venv-tl4/.installed ## run the same tests on TransformerLens 4, but for those in a browser
 	.venv-tl4/bin/python -m pytest --jaxtyping-packages= --ignore=$(PAGE)
+
+# Fetched beforehand, so that two workers do not download it both; where that fails the tests are
+# skipped, and say why. Types are checked by `make test`.
+REAL_TESTS = -m pytest --jaxtyping-packages= -m real tests/real
+
+test-real: .venv/.installed ## run the tests on a real model, SmolLM2, which is fetched once (93 MB)
+	-@.venv/bin/lensdepth fetch smollm2
+	.venv/bin/python $(REAL_TESTS)
+
+test-real-tl4: .venv-tl4/.installed ## run them on TransformerLens 4, but for the findings
+	-@.venv-tl4/bin/lensdepth fetch smollm2
+	.venv-tl4/bin/python $(REAL_TESTS) --ignore=tests/real/test_findings.py
+
+real-figures: .venv/.installed ## measure anew what the tests on a real model compare with
+	PYTHONPATH=tests .venv/bin/python -m real.figures
 
 lint: .venv/.tools ## check style and formatting
 	.venv/bin/ruff check .

@@ -495,6 +495,9 @@ def test_spread_turns_option_groups_into_options() -> None:
 def test_messages_speak_in_options() -> None:
     error = ValueError("load_task: no pair.\nUse on_multi_token='drop' or keep='all', n=3.")
     assert one_line(error) == "no pair. Use --on-multi-token drop or --keep all, n=3."
+    assert one_line("8 of 120 rows are used; n=None takes all.") == (
+        "8 of 120 rows are used; a larger --n takes more."
+    )
     assert one_line(KeyError()) == "KeyError"
     assert visible("a\nb\x07") == "a⏎b\\x07"
 

@@ -39,8 +39,10 @@ def states(seed: int, n: int = 30, d: int = 3) -> torch.Tensor:
 
 def table(x: torch.Tensor, target: Array, **options: int) -> pd.DataFrame:
     given = {"n_permutations": 99, "seed": 0, "n_resamples": 50} | options
-    halves = draw_halves(x.shape[1], given.pop("n_resamples"), 0)
-    found = couple(x, {"t": target}, halves, **given)
+    halves = draw_halves(x.shape[1], given["n_resamples"], 0)
+    found = couple(
+        x, {"t": target}, halves, n_permutations=given["n_permutations"], seed=given["seed"]
+    )
     columns = {end: getattr(found, end)[:, 0, 0] for end in ("value", "low", "high", "p")}
     return pd.DataFrame(columns, index=coupling_names("t"))
 

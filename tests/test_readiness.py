@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
-from lensdepth.claims import evaluate_claims
+from lensdepth.claims import evaluate_claims, readiness
 from lensdepth.claims.evaluate import FEWEST_PAIRS
 from lensdepth.claims.readiness import CLAIMS, Readiness, check_readiness
 from lensdepth.cli import main
 from lensdepth.model import DepthModel, load_model
-from lensdepth.tasks import load_task
+from lensdepth.tasks import Task, load_task
 
 
 def ready(model: DepthModel, frame: Any, **options: Any) -> Readiness:
@@ -82,8 +83,35 @@ def test_preference_counts_where_it_is_asked_for(calendar: DepthModel) -> None:
     assert sum(by_choice.preferred) > sum(by_choice.right)
     liked = check_readiness(calendar, task, by="preferred", probe=False)
     assert "pairs that the model prefers" in liked.missing("C1")[0]
+    assert "it prefers the right answers" not in by_choice.missing("C1")[0]  # too few of them too
     both = by_choice.to_frame()
     assert both["preferred"].sum() == sum(by_choice.preferred)
+
+
+def test_where_preference_would_do_it_says_so(
+    calendar: DepthModel, months: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real models prefer the right answer in many pairs in which another word comes first."""
+
+    def answered(task: Task, model: DepthModel, *, caller: str) -> Any:
+        right = torch.arange(len(task)) < 20
+        return (right, right), (right | True, right | True)
+
+    monkeypatch.setattr(readiness, "answered", answered)
+    found = ready(calendar, months[:60]).missing("C1")
+    assert found[0] == (
+        "pairs that the model answers rightly: there are 20 of 60, and half are needed, 10 more; "
+        "of 60 it prefers the right answers, which keep='preferred' judges by"
+    )
+
+
+def test_what_is_lacking_comes_in_the_order_of_the_claims(
+    calendar: DepthModel, months: pd.DataFrame
+) -> None:
+    bare = ["clean", "corrupted", "target", "foil", "input", "corrupted_input"]
+    lacks = ready(calendar, months.loc[:35, bare]).lacks
+    assert [one.claims[0] for one in lacks] == sorted(one.claims[0] for one in lacks)
+    assert len(lacks) > 1
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

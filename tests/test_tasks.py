@@ -457,6 +457,7 @@ def test_multi_token_answers_are_listed_or_dropped() -> None:
     assert "'Word5'" not in text
     assert "and 2 more" in text
     assert "on_multi_token='drop'" in text
+    assert "and 1 of this task's is not for this" in message(build, [bad[0], pair()])
     task = build([*bad, pair()], on_multi_token="drop")
     assert (len(task), task.n_drawn, task.n_multi_token) == (1, 8, 7)
     assert "no pair is left" in message(build, bad, on_multi_token="drop")

@@ -288,6 +288,13 @@ def test_steering_says_where_the_curves_cross_or_that_they_do_not() -> None:
     assert "what is added piles up" in said[3]
     assert "over 7 prompts or more each" in said[4]
     assert "5 folds" in said[4]
+    assert sustained is not None
+    alone = replace(sustained, verdict="too few", reason="3 units; from 5 on there is a verdict")
+    assert (
+        analysis("steering")
+        .sentences(profile, local, alone)[3]
+        .startswith("Whether they cross when sustained cannot be told from so few: 3 units")
+    )
     few = replace(profile, centroid_sizes=torch.ones_like(profile.centroid_sizes))
     assert "add prompts" in analysis("steering").sentences(few, local, sustained)[4]
     never = results.steering(None)

@@ -20,7 +20,9 @@ from lensdepth.transition import (
     find_crossing,
     find_transition,
 )
+from lensdepth.transition.modes import find_modes
 from lensdepth.transition.pairs import on_the_way
+from lensdepth.units import Grouping
 
 DEPTHS = np.arange(13)
 
@@ -384,3 +386,13 @@ def test_depth_l_decides_no_crossing() -> None:
     lens = find_transition(results.lens(7.0), n_resamples=50)
     assert len(lens.depths) == len(before.depths) + 1
     assert compare_order(before, lens).verdict == "first comes first"
+
+
+def test_four_pairs_are_no_two_groups() -> None:
+    """However far apart: of fewer than five nothing is told, and of ten so parted it is."""
+    steps = np.arange(30) + 0.5
+    apart = np.repeat([20.5, 23.5], 2)
+    assert find_modes(apart, steps).p == 1
+    assert find_modes(np.repeat([20.5, 23.5], 5), steps).p < 0.05
+    words = (Grouping(name="word", values=tuple("aaabbccddd")),)
+    assert find_modes(np.repeat([20.5, 23.5], 5), steps, units=words).p == 1

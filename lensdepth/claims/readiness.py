@@ -27,7 +27,7 @@ from lensdepth.geometry.halves import FEWEST
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.steering.labels import steered
-from lensdepth.tasks.keeping import answered_preferably, answered_rightly
+from lensdepth.tasks.keeping import answered
 from lensdepth.tasks.task import Task
 from lensdepth.units import FEWEST_UNITS, count, named, take
 
@@ -133,11 +133,12 @@ def check_readiness(
         ValueError: the task has plain prompts alone.
     """
     check_pairs(task, caller="check_readiness")
-    sides = answered_rightly(task, model), answered_preferably(task, model)
+    sides = answered(task, model, caller="check_readiness")
     right, preferred = ((clean & corrupted).numpy() for clean, corrupted in sides)
     good = preferred if by == "preferred" else right
     kept = task.select(good) if good.any() else None
-    lacks = tuple(_lacks(model, task, kept, by, seed))
+    other = int(preferred.sum()) if by == "right" else 0
+    lacks = tuple(sorted(_lacks(model, task, kept, by, other, seed), key=lambda one: one.claims))
     templates = task.labels["template"].astype(str) if "template" in task.labels else []
     return Readiness(
         n_drawn=task.n_drawn,
@@ -154,9 +155,11 @@ def check_readiness(
     )
 
 
-def _lacks(model: DepthModel, task: Task, kept: Task | None, by: str, seed: int) -> Iterator[Lack]:
+def _lacks(
+    model: DepthModel, task: Task, kept: Task | None, by: str, n_preferred: int, seed: int
+) -> Iterator[Lack]:
     """What keeps which claims from being judged; one thing behind the other."""
-    answered = "prefers" if by == "preferred" else "answers rightly"
+    how = "prefers" if by == "preferred" else "answers rightly"
     if task.input_positions is None or task.corrupted_input_positions is None:
         yield Lack(
             claims=CLAIMS,
@@ -171,18 +174,24 @@ def _lacks(model: DepthModel, task: Task, kept: Task | None, by: str, seed: int)
         )
     n, n_kept = task.n_drawn - task.n_multi_token, 0 if kept is None else len(kept)
     least = math.ceil(LEAST_ACCURACY * n)
+    more_preferred = (
+        f"; of {n_preferred} it prefers the right answers, which keep='preferred' judges by"
+        if n_preferred >= max(least, FEWEST_PAIRS)
+        else ""
+    )
     if n_kept < least:
         yield Lack(
             claims=CLAIMS,
-            missing=f"pairs that the model {answered}: {n_kept} of {n} are, and half are needed, "
-            f"{least - n_kept} more",
+            missing=f"pairs that the model {how}: there are {n_kept} of {n}, and half are needed, "
+            f"{least - n_kept} more{more_preferred}",
         )
     elif n_kept < FEWEST_PAIRS:
         more = math.ceil((FEWEST_PAIRS - n_kept) * n / n_kept)
         yield Lack(
             claims=CLAIMS,
-            missing=f"{FEWEST_PAIRS - n_kept} more pairs that the model {answered}: there are "
-            f"{n_kept}, and {FEWEST_PAIRS} are needed; that takes about {more} more pairs",
+            missing=f"{FEWEST_PAIRS - n_kept} more pairs that the model {how}: there are "
+            f"{n_kept}, and {FEWEST_PAIRS} are needed; that takes about {more} more pairs"
+            f"{more_preferred}",
         )
     if kept is not None and task.input_positions is not None:
         yield from _lacking_units(kept)

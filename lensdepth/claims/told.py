@@ -140,7 +140,11 @@ def reasons(table: "ClaimTable") -> list[str]:
     for one in table.claims:
         if one.reason:
             said.setdefault(one.reason, []).append(one.claim)
-    return [f"{', '.join(claims)}: {reason}." for reason, claims in said.items()]
+    every = len(table.claims)
+    return [
+        f"{'All claims' if len(claims) == every else ', '.join(claims)}: {reason}."
+        for reason, claims in said.items()
+    ]
 
 
 def by_architecture(table: "ClaimTable") -> list[str]:

@@ -156,7 +156,7 @@ def answers_told(found: "Readiness") -> list[str]:
 
 
 def _lacking(found: "Readiness") -> list[str]:
-    said = [lack.told for lack in found.lacks]
+    said = [one_line(lack.told) for lack in found.lacks]
     if found.n_units:
         said.append(f"Intervals are over {found.n_units} units ({found.units}).")
     return ["", *said] if said else []

@@ -8,7 +8,7 @@ import typer
 
 from lensdepth.cli import session
 from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption, app, examples
-from lensdepth.cli.console import note, quiet
+from lensdepth.cli.console import note, one_line, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
     OutputOptions,
@@ -199,7 +199,7 @@ def _claims(
         by = "preferred" if pairs.keep == "preferred" else "right"
         lacks = check_readiness(model, pairs, by=by, probe=False, seed=task.seed).lacks
         for lack in [one for one in lacks if one.claims == CLAIMS] or lacks:
-            note(f"note: before anything is run: {lack.told}")
+            note(f"note: before anything is run: {one_line(lack.told)}")
         table = evaluate_claims(
             model, pairs, twins=asked.twins, depths=asked.depths, seed=task.seed, **options.bounds
         )

@@ -32,6 +32,7 @@ def one_line(error: BaseException | str) -> str:
 
 def _with_options(text: str) -> str:
     text = text.replace("strict=False", "--no-strict")
+    text = text.replace("n=None takes all", "a larger --n takes more")
     return re.sub(
         rf"\b({PYTHON_OPTIONS})=(?:'([^']*)'|(True))",
         lambda found: f"--{found[1].replace('_', '-')} {found[2] or ''}".rstrip(),

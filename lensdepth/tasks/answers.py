@@ -87,9 +87,10 @@ def resolve_answers(
     n_wrong = len(rows) - len(kept)
     if n_wrong and on_multi_token == "error":
         raise ValueError(
-            f"{caller}: answers must be one token, and {len(wrong)} of this task's are not for "
-            f"this tokenizer, in {n_wrong} of {len(rows)} pairs: {listed(list(wrong.values()))}. "
-            f"Choose other answers, or leave these pairs out with on_multi_token='drop'."
+            f"{caller}: answers must be one token, and {len(wrong)} of this task's "
+            f"{'is' if len(wrong) == 1 else 'are'} not for this tokenizer, in {n_wrong} of "
+            f"{len(rows)} pairs: {listed(list(wrong.values()))}. Choose other "
+            f"answers, or leave these pairs out with on_multi_token='drop'."
         )
     if not kept:
         raise ValueError(

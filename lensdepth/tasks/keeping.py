@@ -1,7 +1,6 @@
 """Which pairs are kept: by what the model itself answers to both prompts."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +11,7 @@ from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
 from lensdepth.tasks.task import Keep, Task
+from lensdepth.telling.numbers import counted
 from lensdepth.tokens import TokenBatch, token_text
 
 
@@ -35,9 +35,7 @@ def answered_rightly(task: Task, model: DepthModel | PromptModel) -> tuple[Tenso
     Raises:
         ValueError: the task has plain prompts alone.
     """
-    return _on_both(
-        task, model, "answered_rightly", lambda logits, own, _: logits.argmax(-1) == own
-    )
+    return answered(task, model, caller="answered_rightly")[0]
 
 
 @checked
@@ -47,36 +45,31 @@ def answered_preferably(task: Task, model: DepthModel | PromptModel) -> tuple[Te
     Raises:
         ValueError: the task has plain prompts alone.
     """
-
-    def prefers(logits: Tensor, own: Tensor, other: Tensor) -> Tensor:
-        rows = torch.arange(len(logits))
-        return logits[rows, own] > logits[rows, other]
-
-    return _on_both(task, model, "answered_preferably", prefers)
+    return answered(task, model, caller="answered_preferably")[1]
 
 
-def _on_both(
-    task: Task,
-    model: DepthModel | PromptModel,
-    caller: str,
-    judge: Callable[[Tensor, Tensor, Tensor], Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Next-token logits of both prompts judged beside their own and the other prompt's answer."""
+def answered(
+    task: Task, model: DepthModel | PromptModel, *, caller: str
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Both of these, out of the same passes: right and preferred, on clean and on corrupted."""
     if task.corrupted_tokens is None or task.target_ids is None or task.foil_ids is None:
         raise ValueError(f"{caller}: task {task.name!r} has plain prompts alone, and no answers.")
-    found = []
+    right, preferred = [], []
     for tokens, own, other in (
         (task.clean_tokens, task.target_ids, task.foil_ids),
         (task.corrupted_tokens, task.foil_ids, task.target_ids),
     ):
+        found = []
         # In parts, so that the logits of all prompts over a large vocabulary never exist at once.
-        parts = [slice(start, start + 32) for start in range(0, len(task), 32)]
-        found.append(
-            torch.cat(
-                [judge(model.logits(tokens[p])[:, -1].cpu(), own[p], other[p]) for p in parts]
-            )
-        )
-    return found[0], found[1]
+        for part in (slice(start, start + 32) for start in range(0, len(task), 32)):
+            logits = model.logits(tokens[part])[:, -1].cpu()
+            rows = torch.arange(len(logits))
+            likelier = logits[rows, own[part]] > logits[rows, other[part]]
+            found.append(torch.stack([logits.argmax(-1) == own[part], likelier]))
+        firsts, likeliers = torch.cat(found, 1)
+        right.append(firsts)
+        preferred.append(likeliers)
+    return (right[0], right[1]), (preferred[0], preferred[1])
 
 
 def is_kept(task: Task, model: DepthModel | PromptModel, keep: Keep) -> Tensor:
@@ -108,7 +101,8 @@ def _said_instead(task: Task, model: PromptModel) -> str:
     n_preferred = int(_by("preferred", _sides(task, model, "preferred")).sum())
     if n_preferred:
         said += (
-            f"; it prefers the right answers in {n_preferred} pairs, which keep='preferred' keeps"
+            f"; it prefers the right answers in {counted(n_preferred, 'pair')}, which "
+            f"keep='preferred' keeps"
         )
     return said
 

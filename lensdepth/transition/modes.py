@@ -14,7 +14,7 @@ from scipy.optimize import isotonic_regression
 
 from lensdepth import stats
 from lensdepth.covariance import influence_of, variance_of_sum
-from lensdepth.units import Units
+from lensdepth.units import FEWEST_UNITS, Units, count
 
 ALPHA = 0.05
 """Two groups are said to be two where one peak gives so deep a valley less often."""
@@ -27,7 +27,7 @@ class Modes:
     """One peak or two."""
 
     p: float
-    """Of "the histogram has one peak"; 1 where it has, or where a group would have too few."""
+    """Of "the histogram has one peak"; 1 where it has, or where a group or all are too few."""
     split: float
     """Place between the two groups; NaN where there is one."""
 
@@ -53,7 +53,7 @@ def find_modes(
         seed: of these.
     """
     counts = (place[:, None] == steps).sum(0)
-    if len(place) < 2 or (counts > 0).sum() < 2:
+    if count(units, len(place)) < FEWEST_UNITS or (counts > 0).sum() < 2:
         return Modes(p=1.0, split=float("nan"))
     peak, split = _one_peak(counts), _valley(counts, steps)
     n = max(2, round(_effective(place <= split, units)))

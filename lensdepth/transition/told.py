@@ -353,6 +353,8 @@ def sustained_verdict(crossing: "Crossing", n_layers: int) -> str:
     if crossing.verdict == "crossing":
         where = place(crossing.depth, crossing.low, crossing.high, crossing.between, n_layers)
         text = f"Sustained from each depth on, the curves cross {where}."
+    elif crossing.verdict == "too few":
+        text = f"Whether they cross when sustained cannot be told from so few: {crossing.reason}."
     else:
         text = f"Sustained from each depth on, there is no clear crossing: {crossing.reason}."
     return (
