@@ -18,7 +18,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 from scipy.special import expit
 
-from lensdepth.sweep.adaptive import PILOT, Watched, between, find_depths
+from lensdepth.sweep.adaptive import Watched, coarse_grid, find_depths, pilot
 from lensdepth.transition.crossing import find_crossing
 
 N_PAIRS, LAPSES = 60, 0.02
@@ -84,14 +84,12 @@ def compared(kind: str, n_layers: int, seed: int) -> tuple[bool, bool, float]:
     moved, success = curves(*KINDS[kind](random, n_layers), n_layers, random)
     every = np.concatenate([moved, success])
 
-    def watched(depths: list[int], step: int = 1) -> dict[int, Watched]:
-        means = {depth: every[:, ::step, depth].mean(1) for depth in depths}
+    def watched(depths: list[int], pairs: slice = slice(None)) -> dict[int, Watched]:
+        means = {depth: every[:, pairs, depth].mean(1) for depth in depths}
         return {d: Watched(curves=at, lead=float(at[2] - at[3])) for d, at in means.items()}
 
-    known = watched(find_depths(lambda d: watched(d, max(1, N_PAIRS // PILOT)), n_layers))
-    while missing := between(known):
-        known |= watched(missing)
-    depths = sorted(known)
+    some = pilot(N_PAIRS)
+    depths = find_depths(watched, find_depths(lambda d: watched(d, some), coarse_grid(n_layers)))
 
     def crossing(at: list[int]) -> tuple[str, float]:
         at = [depth for depth in at if depth < n_layers]

@@ -41,7 +41,7 @@ def found(
         leads = np.zeros(curves.shape[1]) if lead is None else lead
         return {d: Watched(curves=curves[:, d], lead=float(leads[d])) for d in depths}
 
-    depths = find_depths(measure, curves.shape[1] - 1)
+    depths = find_depths(measure, coarse_grid(curves.shape[1] - 1))
     assert sorted(asked) == depths
     return depths
 

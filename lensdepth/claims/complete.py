@@ -63,36 +63,38 @@ def complete_evidence(
     positions = ("input", "prediction")
     also: dict[str, Any] = {"also": ("success",)} if lean else {}
     bare: dict[str, Any] = {**also, "controls": ()} if lean else {}
+    found: dict[str, Any] = {}
+
+    def at() -> list[int] | None:
+        """Depths of all sweeps after the patch, which is the first."""
+        return found_depths(replace(known, **found))
+
     runs: dict[str, Callable[[], Any]] = {
         "patch": lambda: patch_sweep(
             model, task, depths=depths, positions=positions, seed=seed, **bare
         ),
         "reading": lambda: read_states(model, task, batch_size=batch_size),
-        "ablation": lambda: ablation_sweep(model, task, depths=at, seed=seed, **also),
+        "ablation": lambda: ablation_sweep(model, task, depths=at(), seed=seed, **also),
         "dose": lambda: dose_response(
-            model, task, depths=at, angles=(), factors=FACTORS, seed=seed
+            model, task, depths=at(), angles=(), factors=FACTORS, seed=seed
         ),
         "steering": lambda: steering_sweep(
-            model, task, depths=at, scopes=("local",), n_folds=N_FOLDS, seed=seed, **also
+            model, task, depths=at(), scopes=("local",), n_folds=N_FOLDS, seed=seed, **also
         ),
         "locality": lambda: compare_local_global(model, task, stream=STREAM),
         "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),
-        "contrasts": lambda: contrast_sweep(model, task, depths=at, seed=seed),
+        "contrasts": lambda: contrast_sweep(model, task, depths=at(), seed=seed),
     }
-    found: dict[str, Any] = {}
     refused = {"trajectory": "it is not asked for"} if lean else {}
     refused |= known.refused
     if "locality" in refused:
         refused.setdefault("trajectory", refused["locality"])
     absent = [name for name in PROFILES if name not in known.profiles and name not in refused]
-    at = found_depths(known)
     with tqdm(absent, desc="claims", disable=None, leave=False) as bar:
         for name in bar:
             bar.set_postfix_str(name)
             try:
                 found[name] = runs[name]()
-                if name == "patch":  # the first of PROFILES
-                    at = found_depths(replace(known, patch=found[name]))
             except ValueError as refusal:
                 refused[name] = reason_of(refusal)
     return replace(known, **found, refused=refused)

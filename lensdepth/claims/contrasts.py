@@ -59,14 +59,18 @@ class Contrasts:
         return self._by_depth(self.outcome.of(metric, edit=edit))
 
     def _by_depth(self, values: Float[Tensor, "pair measured"]) -> Float[Tensor, "pair depth"]:
-        every = values.new_full((len(values), self.provenance.model.n_layers + 1), torch.nan)
+        every = values.new_full((len(values), self.n_layers + 1), torch.nan)
         every[:, self.depths] = values
         return every
 
     @property
-    def depths(self) -> list[int]:
+    def depths(self) -> Int[Tensor, " depth"]:
         """Where the edits were made."""
-        return self.outcome.places("depth").tolist()
+        return self.outcome.places("depth")
+
+    @property
+    def n_layers(self) -> int:
+        return self.provenance.model.n_layers
 
 
 def contrast_sweep(

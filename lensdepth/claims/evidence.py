@@ -167,9 +167,7 @@ def check_evidence(
 def found_depths(evidence: Evidence) -> list[int] | None:
     """The depths at which the other sweeps belong, where a patch found them; None for all."""
     patch = evidence.patch
-    if patch is None or not patch.provenance.settings.get("depths_found"):
-        return None
-    return patch.depths.tolist()
+    return patch.depths.tolist() if patch is not None and patch.depths_found else None
 
 
 def _difference(

@@ -43,8 +43,7 @@ def handover(patch: PatchProfile, metric: str) -> Float[Array, "pair depth"]:
         at_input, at_end = (
             moved[..., patch.positions.index(name)] for name in ("input", "prediction")
         )
-    found = ((1 + at_end - at_input) / 2).double().numpy()
-    return at_all_depths(found, patch.depths.tolist(), patch.n_layers)
+    return at_all_depths((1 + at_end - at_input) / 2, patch)
 
 
 def handed_over(curves: Float[Array, "pair depth"]) -> Float[Array, "pair depth"]:

@@ -76,10 +76,7 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
     patch, deals = evidence.patch, []
     if patch is not None:
         at_input, at_end = (
-            at_all_depths(
-                patch.efficacy(name).double().numpy(), patch.depths.tolist(), patch.n_layers
-            )
-            for name in ("input", "prediction")
+            at_all_depths(patch.efficacy(name), patch) for name in ("input", "prediction")
         )
         for deal in range(n_deals):
             group = deal_groups(task.clean, task.corrupted, seed=seed + deal)
@@ -91,11 +88,7 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
     if evidence.dose is not None:
         doses = norm_doses(evidence.dose)
         flips = evidence.dose.flip[[doses.index(factor) for factor in FACTORS]]
-        scaled = at_all_depths(
-            flips.double().numpy().mean(0),
-            evidence.dose.depths.tolist(),
-            evidence.dose.n_layers,
-        )
+        scaled = at_all_depths(flips.double().mean(0), evidence.dose)
     if evidence.trajectory is not None:
         persistence = evidence.trajectory.persistence.double().numpy()
     return Grounds(

@@ -143,11 +143,10 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
     assert steering is not None
 
     def success(position: str, edit: str, where: Bool[Array, "pair depth"]) -> Array:
-        found = steering.efficacy(position, edit=edit, scope="local").double().numpy()
+        found = at_all_depths(steering.efficacy(position, edit=edit, scope="local"), steering)
         if np.isnan(found).all():
             raise Unmeasured("all pairs lead to one label, so there is no vector to another")
-        every = at_all_depths(found, steering.depths.tolist(), steering.n_layers)
-        return mean_over(by_pair(every, steering, grounds.task), where)
+        return mean_over(by_pair(found, steering, grounds.task), where)
 
     (early_in, late_in), (early_out, late_out) = (
         [success(name, "full", zone) for zone in (zones.early, zones.late)]
@@ -223,16 +222,14 @@ def _c5(grounds: Grounds, word: str) -> Estimate:
 def _late(grounds: Grounds, values: Float[Tensor, "pair depth"]) -> Float[Array, " pair"]:
     """The mean over late depths of numbers of the contrasts."""
     assert grounds.contrasts is not None
-    depths = grounds.contrasts.depths
-    found = at_all_depths(
-        values[:, depths].double().nan_to_num(0.0).numpy(), depths, values.shape[1] - 1
-    )
-    return mean_over(found, _zones(grounds).late)
+    measured = values[:, grounds.contrasts.depths].nan_to_num(0.0)
+    return mean_over(at_all_depths(measured, grounds.contrasts), _zones(grounds).late)
 
 
 def _of(found: AblationProfile, edit: str, effect: str) -> Float[Array, "pair depth"]:
-    one = found.effect(effect, edit=edit, scope="local", position="prediction")
-    return at_all_depths(one.double().numpy(), found.depths.tolist(), found.n_layers)
+    return at_all_depths(
+        found.effect(effect, edit=edit, scope="local", position="prediction"), found
+    )
 
 
 def _norm_swap(grounds: Grounds) -> Estimate:

@@ -8,11 +8,13 @@ used, and none helps to choose its own depths.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
+from torch import Tensor
 
 from lensdepth.transition.crossing import find_crossing
 
@@ -128,19 +130,30 @@ def _around(
     return early, late
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """What was measured at some depths."""
+
+    @property
+    def depths(self) -> Int[Tensor, " measured"]: ...
+    @property
+    def n_layers(self) -> int: ...
+
+
 def at_all_depths(
-    values: Float[Array, "pair measured"], depths: Sequence[int], n_layers: int
+    values: Float[Tensor, "pair measured"], profile: Measured
 ) -> Float[Array, "pair depth"]:
-    """Numbers at depths 0 ... n_layers of what was measured at some of them.
+    """Numbers at depths 0 ... n_layers of what a profile has at those that were measured.
 
     Straight lines between two measured depths, so that a mean over depths is the trapezoidal one of
     what was measured, and a width is not taken in steps of another length. Of no depth by itself is
     such a number told.
     """
-    every = np.arange(n_layers + 1)
+    found, depths = values.double().numpy(), profile.depths.numpy()
+    every = np.arange(profile.n_layers + 1)
     if np.array_equal(depths, every):
-        return values
-    return np.array([np.interp(every, depths, row) for row in values])
+        return found
+    return np.array([np.interp(every, depths, row) for row in found])
 
 
 def mean_over(

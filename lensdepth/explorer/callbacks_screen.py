@@ -17,10 +17,10 @@ from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
 from lensdepth.outside import visible
 from lensdepth.telling.depths import block, in_menu
 from lensdepth.telling.names import has_blocks, stream_name
+from lensdepth.telling.plain import Json
 from lensdepth.telling.tokens import signed
 from lensdepth.tokens import told_apart
 
-Json = dict[str, Any]
 CONTROLS = {
     name: name.replace("-", "_")
     for name in (

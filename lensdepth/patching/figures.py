@@ -61,7 +61,7 @@ def _with_gaps(
 ) -> tuple[list[int], Float[Array, "pair row column"]]:
     """Of depths that were found, a blank row for each that lies unmeasured between them."""
     depths = profile.depths.tolist()
-    if not profile.provenance.settings.get("depths_found"):
+    if not profile.depths_found:
         return depths, effects
     rows = list(range(depths[0], depths[-1] + 1))
     whole = np.full((len(effects), len(rows), effects.shape[2]), np.nan)

@@ -16,7 +16,7 @@ from lensdepth.outcome import Effects, joined
 from lensdepth.patching.attribution import estimate, rank_agreement
 from lensdepth.patching.profile import MAIN, WHOLE
 from lensdepth.site import Site
-from lensdepth.sweep.adaptive import PILOT, Watched, between, find_depths
+from lensdepth.sweep.adaptive import Watched, coarse_grid, find_depths, pilot
 from lensdepth.sweep.controls import elsewhere, shuffled_sources
 from lensdepth.sweep.loop import Options, Planned, run_sweep
 from lensdepth.sweep.roles import Roles
@@ -177,7 +177,7 @@ class Grid:
 
 def pilot_depths(grid: Grid) -> list[int]:
     """Depths found on a few pairs, spread over the task."""
-    rows = slice(0, None, max(1, len(grid.roles.base) // PILOT))
+    rows = pilot(len(grid.roles.base))
     few = replace(
         grid,
         roles=grid.roles.of(rows),
@@ -185,14 +185,20 @@ def pilot_depths(grid: Grid) -> list[int]:
         controls=(),
         options=replace(grid.options, metric="logit_diff", also=("success",)),
     )
-    return find_depths(lambda depths: watched(few.at(depths).measured()), grid.model.n_layers)
+    first = coarse_grid(grid.model.n_layers)
+    return find_depths(lambda depths: watched(few.at(depths).measured()), first)
 
 
-def completed(grid: Grid, effects: Effects) -> Effects:
-    """The same with the depths that all pairs need beside those that a few of them did."""
-    while missing := between(watched(effects)):
-        effects = joined([effects, grid.at(missing).measured()], "depth")
-    return effects
+def completed(grid: Grid) -> Effects:
+    """What is measured at the grid's depths, and at those that all pairs need besides."""
+    parts: list[Effects] = []
+
+    def measure(depths: list[int]) -> dict[int, Watched]:
+        parts.append(grid.at(depths).measured())
+        return watched(parts[-1])
+
+    find_depths(measure, [site.place for site in grid.sites])
+    return joined(parts, "depth")
 
 
 def watched(effects: Effects) -> dict[int, Watched]:

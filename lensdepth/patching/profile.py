@@ -66,6 +66,11 @@ class PatchProfile(ModelResult):
         return self.outcome.places("depth")
 
     @property
+    def depths_found(self) -> bool:
+        """Whether these are the depths where a curve moves, and others lie unmeasured between."""
+        return bool(self.provenance.settings.get("depths_found"))
+
+    @property
     def positions(self) -> tuple[str, ...]:
         return self.outcome.names("position")
 

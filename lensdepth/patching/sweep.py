@@ -157,10 +157,11 @@ def patch_sweep(
     if found:
         grid = grid.at(pilot_depths(grid))
     error = check_self_patch(model, roles, grid.hooks, [span.base for span in spans], options)
-    effects = grid.estimated() if estimated else grid.measured()
     if found:
-        effects = completed(grid, effects)
+        effects = completed(grid)
         options = replace(options, own={**options.own, "depths": list(effects.coords["depth"])})
+    else:
+        effects = grid.estimated() if estimated else grid.measured()
     say_undefined(effects, options)
     exact, agreement = grid.verified(effects, verify) if verify else (None, None)
     return PatchProfile(

@@ -134,7 +134,7 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
             f"({position_name(profile.positions[column])}, depth {depths[row]}; the source's own "
             f"in {own.percent} there)."
         )
-    if profile.provenance.settings.get("depths_found"):
+    if profile.depths_found:
         said.append(
             f"{len(depths)} of {profile.n_layers + 1} depths were measured: a coarse grid, and "
             f"every one where a curve moves."

@@ -25,8 +25,7 @@ PARTS = 6
 MOVES = 0.1
 """Share of a whole effect by which a mean curve moves between two depths that are not alike."""
 PILOT = 24
-"""Pairs on which depths are found, before all pairs are measured there."""
-
+"""Most pairs on which depths are found, before all pairs are measured there."""
 LEADS = 0.05
 """By how much one curve is clearly ahead of another."""
 
@@ -62,6 +61,11 @@ def finds_depths(depths: object, n_layers: int, *, whole: bool, caller: str) -> 
     return depths == "auto" or (depths is None and whole and n_layers > MOST_BLOCKS)
 
 
+def pilot(n_pairs: int) -> slice:
+    """Up to `PILOT` pairs, spread over all of them."""
+    return slice(0, None, max(1, -(-n_pairs // PILOT)))
+
+
 def coarse_grid(n_layers: int) -> list[int]:
     """Every so many depths, and the last two: what is so at depth L by construction, and before."""
     step = max(1, round(n_layers / PARTS))
@@ -91,15 +95,17 @@ def _moves(low: Watched, high: Watched) -> bool:
     return bool(change.max(initial=0.0) > MOVES)
 
 
-def find_depths(measure: Callable[[list[int]], Mapping[int, Watched]], n_layers: int) -> list[int]:
+def find_depths(
+    measure: Callable[[list[int]], Mapping[int, Watched]], first: list[int]
+) -> list[int]:
     """All depths that have to be measured, ascending.
 
     Args:
         measure: what is watched at some depths; called for each depth once.
-        n_layers: depths are 0 ... n_layers.
+        first: depths to begin with: the coarse grid, or what was found on fewer pairs.
     """
     known: dict[int, Watched] = {}
-    wanted = coarse_grid(n_layers)
+    wanted = first
     while wanted:
         known |= measure(wanted)
         wanted = between(known)
