@@ -29,11 +29,11 @@ Sweep = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 """(clean tokens, corrupted tokens, positions) -> logit differences `[layer, position]`."""
 
 
-def plain(path: Path) -> Sweep:
+def plain(path: Path, device: str) -> Sweep:
     """A Hugging Face model, one hook and one forward pass a patch."""
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(path).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(path).eval().to(device)
     blocks = list(model.base_model.h if hasattr(model.base_model, "h") else model.base_model.layers)
 
     @torch.no_grad()
@@ -64,13 +64,13 @@ def plain(path: Path) -> Sweep:
     return sweep
 
 
-def _transformer_lens(path: Path, backend: str) -> Sweep:
+def _transformer_lens(path: Path, device: str, backend: str) -> Sweep:
     import pandas as pd
     from transformer_lens import patching
 
     from lensdepth import load_model
 
-    model = load_model(path, backend=backend).model  # type: ignore[arg-type]
+    model = load_model(path, device=device, backend=backend).model  # type: ignore[arg-type]
 
     def metric(logits: Tensor) -> Tensor:
         return logits[0, -1, ANSWERS[0]] - logits[0, -1, ANSWERS[1]]
@@ -95,22 +95,22 @@ def _transformer_lens(path: Path, backend: str) -> Sweep:
     return sweep
 
 
-def transformer_lens_hooked(path: Path) -> Sweep:
+def transformer_lens_hooked(path: Path, device: str) -> Sweep:
     """TransformerLens 3.9, HookedTransformer, its own patching."""
-    return _transformer_lens(path, "hooked")
+    return _transformer_lens(path, device, "hooked")
 
 
-def transformer_lens_bridge(path: Path) -> Sweep:
+def transformer_lens_bridge(path: Path, device: str) -> Sweep:
     """TransformerLens 4, TransformerBridge, its own patching."""
-    return _transformer_lens(path, "bridge")
+    return _transformer_lens(path, device, "bridge")
 
 
-def nnsight(path: Path) -> Sweep:
+def nnsight(path: Path, device: str) -> Sweep:
     """nnsight, all positions of a layer as invokes of one trace."""
     from nnsight import NNsight  # type: ignore[import-not-found]
     from transformers import AutoModelForCausalLM
 
-    hf: Any = AutoModelForCausalLM.from_pretrained(path).eval()
+    hf: Any = AutoModelForCausalLM.from_pretrained(path).eval().to(device)
     model = NNsight(hf)
     base = model.transformer if hasattr(hf, "transformer") else model.model
     blocks = base.h if hasattr(hf, "transformer") else base.layers
@@ -132,12 +132,12 @@ def nnsight(path: Path) -> Sweep:
     return sweep
 
 
-def pyvene(path: Path) -> Sweep:
+def pyvene(path: Path, device: str) -> Sweep:
     """pyvene, all positions of a layer as one batch."""
     import pyvene as pv  # type: ignore[import-not-found]
     from transformers import AutoModelForCausalLM
 
-    hf: Any = AutoModelForCausalLM.from_pretrained(path).eval()
+    hf: Any = AutoModelForCausalLM.from_pretrained(path).eval().to(device)
     n_layers = hf.config.num_hidden_layers
 
     def on_layer(layer: int) -> Any:
@@ -168,13 +168,13 @@ def pyvene(path: Path) -> Sweep:
     return sweep
 
 
-def _lensdepth(path: Path, backend: str) -> Sweep:
+def _lensdepth(path: Path, device: str, backend: str) -> Sweep:
     from lensdepth import load_model, polar
     from lensdepth.hooks import SiteEdit
     from lensdepth.replay import replay_measure
     from lensdepth.site import depth_hook
 
-    model = load_model(path, backend=backend)  # type: ignore[arg-type]
+    model = load_model(path, device=device, backend=backend)  # type: ignore[arg-type]
 
     def sweep(clean: Tensor, corrupted: Tensor, positions: Sequence[int]) -> Tensor:
         n_layers = model.n_layers
@@ -210,17 +210,17 @@ def _lensdepth(path: Path, backend: str) -> Sweep:
     return sweep
 
 
-def lensdepth_bridge(path: Path) -> Sweep:
+def lensdepth_bridge(path: Path, device: str) -> Sweep:
     """lensdepth's engine on the Hugging Face blocks under a TransformerBridge."""
-    return _lensdepth(path, "bridge")
+    return _lensdepth(path, device, "bridge")
 
 
-def lensdepth_hooked(path: Path) -> Sweep:
+def lensdepth_hooked(path: Path, device: str) -> Sweep:
     """lensdepth's engine on the blocks of a HookedTransformer."""
-    return _lensdepth(path, "hooked")
+    return _lensdepth(path, device, "hooked")
 
 
-WAYS: dict[str, Callable[[Path], Sweep]] = {
+WAYS: dict[str, Callable[[Path, str], Sweep]] = {
     way.__name__: way
     for way in (
         plain,
@@ -234,14 +234,16 @@ WAYS: dict[str, Callable[[Path], Sweep]] = {
 }
 
 
-def matmul_rate(n_tokens: int = 1632, d_in: int = 768, d_out: int = 3072) -> float:
+def matmul_rate(device: str, n_tokens: int = 1632, d_in: int = 768, d_out: int = 3072) -> float:
     """Float32 operations a second of this machine in one large product, best of five."""
-    a, b = torch.randn(n_tokens, d_in), torch.randn(d_in, d_out)
+    a, b = torch.randn(n_tokens, d_in, device=device), torch.randn(d_in, d_out, device=device)
     best = 0.0
     for _ in range(5):
+        torch.mm(a, b)[0, 0].item()  # waits until a GPU is done
         start = time.perf_counter()
         for _ in range(5):
-            torch.mm(a, b)
+            product = torch.mm(a, b)
+        product[0, 0].item()
         best = max(best, 5 * 2 * n_tokens * d_in * d_out / (time.perf_counter() - start))
     return best
 
@@ -265,19 +267,22 @@ def serve() -> None:
     parser.add_argument("--shared", type=int, default=0)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--ways", required=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as root:
         path = folder(options.shape, Path(root))
-        sweeps = {name: WAYS[name](path) for name in options.ways.split(",")}
+        sweeps = {name: WAYS[name](path, options.device) for name in options.ways.split(",")}
     d_vocab = 50257 if options.shape == "gpt2" else 32000
     clean, corrupted = pair(d_vocab, options.seq, options.shared)
-    print(json.dumps({"ready": versions(), "matmul": matmul_rate()}), flush=True)
+    clean, corrupted = clean.to(options.device), corrupted.to(options.device)
+    about = {"ready": versions(), "matmul": matmul_rate(options.device)}
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
         name = line.strip()
         start = time.perf_counter()
-        effects = sweeps[name](clean, corrupted, range(0, options.seq, options.every))
+        effects = sweeps[name](clean, corrupted, range(0, options.seq, options.every)).cpu()
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         answer = {"way": name, "seconds": seconds, "effects": effects.tolist(), "peak_gib": peak}

@@ -28,7 +28,7 @@ HOMES = {
 }
 """Environment -> the ways that run in it."""
 REFERENCE = "plain"
-NAMED = ("shape", "seq", "shared", "every", "threads", "repeats", "once")
+NAMED = ("shape", "seq", "shared", "every", "threads", "device", "repeats", "once")
 """Options that belong to the result."""
 
 
@@ -39,7 +39,8 @@ class Server:
         command = [python, "-m", "benchmarks.peers", "--shape", options.shape]
         command += ["--seq", str(options.seq), "--shared", str(options.shared)]
         command += ["--every", str(options.every)]
-        command += ["--threads", str(options.threads), "--ways", ",".join(ways)]
+        command += ["--threads", str(options.threads), "--device", options.device]
+        command += ["--ways", ",".join(ways)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
         self.process = subprocess.Popen(
             command,
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--shared", type=int, default=0, help="equal tokens at the start")
     parser.add_argument("--every", type=int, default=1, help="patch each n-th position only")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--once", default="", help="ways that run once: the slow ones")
     parser.add_argument("--python", action="append", default=[], metavar="HOME=PATH")

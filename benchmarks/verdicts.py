@@ -21,7 +21,9 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ from lensdepth import evaluate_claims, load_model, load_task
 from lensdepth.claims.statements import TITLES
 from lensdepth.teaching import planted
 from lensdepth.teaching.planted.language import tokenizer as word_tokenizer
+from lensdepth.writing import write_text
 
 N_LAYERS, D_MODEL = 6, 32
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
@@ -215,14 +218,13 @@ def verdicts_of(case: Case, path: Path, seed: int) -> dict[str, str]:
     return found | {one.key: one.stands for one in table.findings if one.expect is not None}
 
 
-def run(kind: str, n: int) -> list[dict[str, str]]:
-    """Verdicts on so many models of a kind."""
-    found = []
-    for seed in tqdm(range(n), desc=kind, disable=None):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder)
-            found.append(verdicts_of(build(kind, path / "model", seed), path, seed))
-    return found
+def judged(kind: str, seed: int) -> dict[str, str]:
+    """Verdicts on one model of a kind."""
+    torch.set_num_threads(1)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        return verdicts_of(build(kind, path / "model", seed), path, seed)
 
 
 def share(found: list[dict[str, str]], keys: Mapping[str, str], wrong: bool) -> dict[str, int]:
@@ -257,21 +259,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="models of each kind")
     parser.add_argument("--kinds", nargs="+", choices=(*NOTHING, *EXPECTED), metavar="KIND")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--jobs", type=int, default=1, help="models at a time")
+    parser.add_argument("--out", type=Path, help="JSON file of every verdict, kept up to date")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    every: dict[str, list[dict[str, str]]] = {k: [] for k in options.kinds or (*NOTHING, *EXPECTED)}
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        asked = {
+            pool.submit(judged, kind, seed): kind for seed in range(options.seeds) for kind in every
+        }
+        for done in tqdm(as_completed(asked), total=len(asked), disable=None):
+            every[asked[done]].append(done.result())
+            if options.out is not None:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                write_text(options.out, json.dumps(every, indent=1))
     print(
         "| models | n | settled | wrong | which | left open | which |\n"
         "| --- | ---: | ---: | ---: | --- | ---: | --- |"
     )
-    every = {}
-    for kind in options.kinds or (*NOTHING, *EXPECTED):
-        every[kind] = run(kind, options.seeds)
-        print(row(kind, every[kind]), flush=True)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(every, indent=1))
+    for kind, found in every.items():
+        print(row(kind, found))
 
 
 if __name__ == "__main__":
