@@ -53,6 +53,10 @@ def test_depths_are_named_by_the_block_whose_output_they_are() -> None:
         "between depth 4 and 5 of 10, 48% of the way, nearest depth 5 (after block 4) "
         "(interpolated 4.80, 95% interval 4.20 to 5.10)"
     )
+    assert place(4.5, 4.5, 4.5, (4.0, 5.0), 10) == (
+        "between depth 4 and 5 of 10, 45% of the way, nearest depth 4 (after block 3) "
+        "(interpolated 4.50, resampling the units does not move it)"
+    )
 
 
 def test_a_crossing_is_placed_with_its_interval() -> None:
@@ -60,7 +64,7 @@ def test_a_crossing_is_placed_with_its_interval() -> None:
     crossing = find_crossing(profile, n_resamples=200)
     said = analysis("patch").sentences(profile, crossing)
     assert said[0].startswith("Control passes from the input position to the prediction position")
-    assert "95% interval" in said[0]
+    assert "resampling the units does not move it" in said[0]
     assert f"of {results.N_LAYERS}" in said[0]
     assert (
         "at the input position in 100% (88 to 100%) of the pairs at depth 0 and 0% (0 to 12%) at "
