@@ -3,6 +3,7 @@
 import inspect
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -110,6 +111,19 @@ def test_a_word_means_one_thing_in_all_analyses() -> None:
             assert len({default for _, default in by_name.values()}) == 1, (word, by_name)
         if word not in KINDS:
             assert len({kind for kind, _ in by_name.values()}) == 1, (word, by_name)
+
+
+def test_words_stand_in_one_order_in_all_analyses() -> None:
+    """No two of them the one way round here and the other way there."""
+    orders = {
+        pair: name
+        for name in ANALYSES
+        for pair in combinations(inspect.signature(getattr(lensdepth, name)).parameters, 2)
+    }
+    turned = {
+        (name, orders[pair[::-1]], *pair) for pair, name in orders.items() if pair[::-1] in orders
+    }
+    assert turned == set()
 
 
 KINDS = {"task", "positions", "position", "depths"}
