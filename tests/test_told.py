@@ -336,6 +336,12 @@ def test_blocks_are_said_to_work_together_or_again_only_beyond_chance() -> None:
     assert "more than the whole, by 1.00 nats, 67% of it: some of what they do one by one" in again
     even = analysis("locality").sentences(results.locality(local=2.5, whole=3.0))[0]
     assert "add up to the whole as far as can be told" in even
+    nothing = analysis("locality").sentences(results.locality(local=2.0, whole=0.0))[0]
+    assert "more than the whole, by 2.50 nats: some of what they do one by one" in nothing
+    likelier = replace(results.locality(), metric="answer_probability")
+    assert (
+        "moves the answer's probability by 3.00 (all" in analysis("locality").sentences(likelier)[0]
+    )
 
 
 def _at_last(outcome: Effects, value: float) -> Effects:
@@ -403,6 +409,9 @@ def test_the_best_single_place_is_never_depth_l() -> None:
     assert whole.best_depth == 3
     assert whole.sufficiency().value == pytest.approx(1 / 3)
     assert "depth 8 is among them, whose state is what is read" in whole.describe()
+    said = analysis("locality").sentences(whole)[0]
+    assert "Depth 8 is among them, whose state is what is read" in said
+    assert "redundancy" not in said
     assert not replace(made, stream="mlp_out").holds_last_state
 
 

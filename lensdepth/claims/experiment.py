@@ -24,7 +24,7 @@ from lensdepth.claims.sweeps import (
     effects_of,
     needed_sweeps,
     profile_of,
-    run_sweep,
+    run_public,
     sweeps_of,
     whole_difference,
 )
@@ -136,7 +136,7 @@ def evaluate_hypotheses(
         profiles = sweeps_of(evidence)
     sweeps = needed_sweeps(hypotheses, profiles)
     for sweep in tqdm(sweeps, desc="sweeps", disable=None, leave=False):
-        profiles[sweep] = run_sweep(model, task, sweep, seed=seed)
+        profiles[sweep] = run_public(model, task, sweep, seed=seed)
     assert task.corrupted is not None
     group = deal_groups(task.clean, task.corrupted, seed=seed)
     findings = [_finding(one, task, profiles, group, model.n_layers) for one in hypotheses]

@@ -87,7 +87,7 @@ def needed_sweeps(hypotheses: Sequence[Hypothesis], known: Iterable[Sweep] = ())
     ]
 
 
-def run_sweep(model: DepthModel, task: Task, sweep: Sweep, *, seed: int) -> SweepProfile:
+def run_public(model: DepthModel, task: Task, sweep: Sweep, *, seed: int) -> SweepProfile:
     """One sweep by its public function, at all depths."""
     given: dict[str, Any] = {"positions": sweep.positions, "seed": seed}
     if sweep.kind == "patch":

@@ -18,7 +18,7 @@ from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.storage import Result
 from lensdepth.telling.numbers import p_value, percent
-from lensdepth.transition.find import ALPHA, too_few, whole_units
+from lensdepth.transition.find import too_few, whole_units
 from lensdepth.transition.null import flat_draws
 from lensdepth.units import FEWEST_UNITS, Grouping, count, given_units, take
 
@@ -154,7 +154,7 @@ def find_change_point(
     p = stats.permutation_p(_explained(observed, noise), np.array(null))
     if not np.isfinite(noise).any():
         p = 1 / (1 + n_resamples) if gain > 0 else 1.0
-    verdict: Literal["change", "cannot tell"] = "change" if p < ALPHA else "cannot tell"
+    verdict: Literal["change", "cannot tell"] = "change" if p < stats.ALPHA else "cannot tell"
     reason = f"one cut explains {percent(gain)} of the change with depth ({p_value(p)})"
     return ChangePoint(verdict=verdict, reason=reason, low=low, high=high, p=p, **settled)
 
