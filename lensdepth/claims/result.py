@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import Beside
 from lensdepth.claims.deals import Number

@@ -206,18 +206,8 @@ def write_report(findings: Measured, page: Path, folder: Path) -> Report:
 
 def tables_of(findings: Measured) -> dict[str, pd.DataFrame]:
     """The whole table of each result by name, and the task's own."""
-    results = {
-        "lens": findings.lens,
-        "patch": findings.patch,
-        "steering": findings.steering,
+    results = {one.key: getattr(findings, one.key, None) for one in ANALYSES} | {
         "steering_crossing": findings.steering_crossing,
-        "locality": findings.locality,
-        "ablation": findings.ablation,
-        "dose": findings.dose,
-        "decoding": findings.decoding,
-        "geometry": findings.geometry,
-        "claims": findings.claims,
-        "mistakes": findings.mistakes,
         "transition": findings.transition,
         "crossing": findings.crossing,
         "tuned_lens": findings.tuned,
