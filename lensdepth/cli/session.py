@@ -32,7 +32,7 @@ def open_model(options: ModelOptions, *, debug: bool) -> "DepthModel":
     with working(f"loading {options.model}"):
         if not debug:
             hush_transformers()
-        from lensdepth.loading import load_model
+        from lensdepth.model import load_model
 
         model = load_model(
             options.model,
