@@ -339,9 +339,22 @@ def test_blocks_are_said_to_work_together_or_again_only_beyond_chance() -> None:
     nothing = analysis("locality").sentences(results.locality(local=2.0, whole=0.0))[0]
     assert "more than the whole, by 2.50 nats: some of what they do one by one" in nothing
     likelier = replace(results.locality(), metric="answer_probability")
-    assert (
-        "moves the answer's probability by 3.00 (all" in analysis("locality").sentences(likelier)[0]
-    )
+    said = analysis("locality").sentences(likelier)
+    assert "moves the answer's probability by 3.00 (all" in said[0]
+    assert "effect of 2.00 nats on the logit difference, 0.50 is what" in said[1]
+
+
+def test_what_moves_is_the_metric_that_was_read() -> None:
+    def named(outcome: Effects) -> Effects:
+        return replace(outcome, metrics=("answer_probability", *outcome.metrics[1:]))
+
+    swapped, turned = results.ablation(), results.dose()
+    for profile in (swapped, turned):
+        plain = replace(profile, outcome=named(profile.outcome))
+        for one, what in ((profile, "the logit difference"), (plain, "the answer's probability")):
+            said = analysis("ablation" if profile is swapped else "dose").sentences(one)
+            assert what in said[0]
+            assert what == "the logit difference" or "logit difference" not in " ".join(said)
 
 
 def _at_last(outcome: Effects, value: float) -> Effects:

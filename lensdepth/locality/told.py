@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lensdepth.telling.curves import Curve, estimate, mean_curve
-from lensdepth.telling.names import at_position, has_blocks, metric_words, stream_name
+from lensdepth.telling.names import at_position, has_blocks, in_unit, moved_name, stream_name
 from lensdepth.telling.numbers import percent
 from lensdepth.telling.plain import Json, to_json
 
@@ -57,10 +57,9 @@ def sentences(profile: "LocalityProfile") -> list[str]:
     whole = estimate(profile.whole, profile.provenance.units, floor=profile.floor)
     alone = profile.sufficiency().percent
     n, places = len(profile.depths), "blocks" if has_blocks(profile.stream) else "depths"
-    what = metric_words(profile.metric).name.removeprefix("change of ")
     return [
         f"The {_edited(profile.stream)} of all {n} {places} {_place(profile.position)} "
-        f"together moves {what} by {whole}{_unit(profile)}"
+        f"together moves {moved_name(profile.metric)} by {whole}{in_unit(profile.metric)}"
         f"{_whole_way(profile)}; the best single one, {places[:-1]} {best}, reaches {alone} of "
         f"that. {_adding_up(profile)}",
         _direct(profile, best),
@@ -73,10 +72,6 @@ def _edited(stream: str) -> str:
 
 def _place(position: str) -> str:
     return "at the last token" if position == "prediction" else at_position(position)
-
-
-def _unit(profile: "LocalityProfile") -> str:
-    return " nats" if metric_words(profile.metric).scale == "nats" else ""
 
 
 def _whole_way(profile: "LocalityProfile") -> str:
@@ -96,7 +91,7 @@ def _adding_up(profile: "LocalityProfile") -> str:
             f"single effects add up is arithmetic: leave it out."
         )
     units = profile.provenance.units
-    gap, unit = estimate(profile.gap, units, floor=profile.floor), _unit(profile)
+    gap, unit = estimate(profile.gap, units, floor=profile.floor), in_unit(profile.metric)
     if not gap.known or gap.low <= 0 <= gap.high:
         return f"Single effects add up to the whole as far as can be told (gap {gap}{unit})."
     whole = abs(estimate(profile.whole, units).value)
@@ -117,13 +112,14 @@ def _adding_up(profile: "LocalityProfile") -> str:
 def _direct(profile: "LocalityProfile", best: int) -> str:
     if profile.direct is None or profile.total is None:
         return "What of it goes straight into the readout is not known here."
-    at = profile.depths.tolist().index(best)
+    at, same = profile.depths.tolist().index(best), profile.metric == "logit_diff"
     direct, total = (
-        estimate(values[:, at], profile.provenance.units, floor=profile.floor)
+        estimate(values[:, at], profile.provenance.units, floor=profile.floor if same else 0.0)
         for values in (profile.direct, profile.total)
     )
+    whose = f"{'block' if has_blocks(profile.stream) else 'depth'} {best}'s"
     return (
-        f"Of {'block' if has_blocks(profile.stream) else 'depth'} {best}'s effect of {total}"
-        f"{_unit(profile)}, {direct} is what it writes straight into the readout; the rest is made "
-        f"by what comes after it and by the final norm's scale."
+        f"Of {whose} effect of {total} nats{'' if same else ' on the logit difference'}, {direct} "
+        f"is what it writes straight into the readout; the rest is made by what comes after it and "
+        f"by the final norm's scale."
     )
