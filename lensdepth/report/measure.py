@@ -267,8 +267,9 @@ def cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> Ch
         profiles |= {name: patch.efficacy(name)[:, there] for name in patch.positions}
     profiles = {name: values[:, :-1] for name, values in profiles.items()}
     return find_change_point(
-        profiles, depths=depths[:-1], units=lens.provenance.units, n_resamples=200, seed=seed
-    )
+        profiles, depths=depths[:-1], units=lens.provenance.units, n_layers=lens.n_layers,
+        n_resamples=200, seed=seed,
+    )  # fmt: skip
 
 
 def summarize(measured: Measured) -> Json:
