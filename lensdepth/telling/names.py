@@ -164,8 +164,11 @@ def metric_words(metric: str) -> MetricWords:
 
 
 def moved_name(metric: str) -> str:
-    """What an edit moves, in a sentence: `the logit difference`, `KL`."""
-    return metric_words(metric).name.removeprefix("change of ")
+    """What an edit moves, in a sentence: `the logit difference`, `KL`, `the flip`."""
+    words = metric_words(metric)
+    if words.scale == "share of pairs":
+        return f"the {metric}"
+    return words.name.removeprefix("change of ")
 
 
 def in_unit(metric: str) -> str:
