@@ -324,7 +324,7 @@ def test_an_existing_report_is_kept_unless_told(
     folder = tmp_path / "r_tables"
     folder.mkdir()
     (folder / "lens.parquet").write_text("old")
-    monkeypatch.setattr("lensdepth.report.build.measure", lambda *_, **__: by_hand(task))
+    monkeypatch.setattr("lensdepth.report.build.stages", lambda *_, **__: [by_hand(task)])
     build_report(model, task, out=out, overwrite=True)
     assert out.read_text().startswith("<!doctype html>")
     assert len(pd.read_parquet(folder / "lens.parquet")) > 0
@@ -348,7 +348,7 @@ def test_what_cannot_be_written_is_found_out_before_any_work(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("measured before the output was checked")
 
-    monkeypatch.setattr("lensdepth.report.build.measure", never)
+    monkeypatch.setattr("lensdepth.report.build.stages", never)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         build_report(model, task, out=tmp_path / "nowhere" / "r.html")
     with pytest.raises(IsADirectoryError, match="is a folder"):
@@ -365,7 +365,7 @@ def test_what_cannot_be_written_is_found_out_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("failing", ["measure", "render", "write_text"])
+@pytest.mark.parametrize("failing", ["stages", "render", "write_text"])
 def test_a_failure_leaves_what_was_there(
     model: DepthModel,
     task: Task,
@@ -386,7 +386,7 @@ def test_a_failure_leaves_what_was_there(
         else:
             raise OSError("no space left")
 
-    monkeypatch.setattr(build, "measure", lambda *_, **__: by_hand(task))
+    monkeypatch.setattr(build, "stages", lambda *_, **__: [by_hand(task)])
     monkeypatch.setattr(build, failing, fail)
     with pytest.raises(OSError, match="no space left"):
         build_report(model, task, out=out, overwrite=True)
