@@ -115,13 +115,14 @@ def test_a_word_means_one_thing_in_all_analyses() -> None:
 
 def test_words_stand_in_one_order_in_all_analyses() -> None:
     """No two of them the one way round here and the other way there."""
-    orders = {
-        pair: name
-        for name in ANALYSES
-        for pair in combinations(inspect.signature(getattr(lensdepth, name)).parameters, 2)
-    }
+    orders: dict[tuple[str, str], str] = {}
+    for name in ANALYSES:
+        words = inspect.signature(getattr(lensdepth, name)).parameters
+        orders |= dict.fromkeys(combinations(words, 2), name)
     turned = {
-        (name, orders[pair[::-1]], *pair) for pair, name in orders.items() if pair[::-1] in orders
+        (first, second, name, orders[second, first])
+        for (first, second), name in orders.items()
+        if (second, first) in orders
     }
     assert turned == set()
 
