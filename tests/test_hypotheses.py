@@ -20,6 +20,8 @@ from lensdepth.model import DepthModel
 from lensdepth.tasks import Task
 from lensdepth.teaching import planted
 
+pytestmark = pytest.mark.long
+
 GOOD = """
 [[hypothesis]]
 name = "direction beats norm"

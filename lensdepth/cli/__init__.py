@@ -67,11 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = app(args=given or ["--help"], prog_name="lensdepth", standalone_mode=False)
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, SystemExit) as leaving:
-        for left in getattr(leaving, "__notes__", ()):
-            note(left)
-        code = 130 if isinstance(leaving, KeyboardInterrupt) else leaving.code
-        return code if isinstance(code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
     except BrokenPipeError:
         # What is still buffered has no reader; Python would complain about it when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

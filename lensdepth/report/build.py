@@ -1,6 +1,7 @@
 """Build a report: check where it goes, measure, and write it whole or not at all."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Collection, Iterable
@@ -35,6 +36,8 @@ from lensdepth.writing import (
     write_text,
     writing_to,
 )
+
+log = logging.getLogger(__name__)
 
 PAGES = (".html", ".htm")
 IN_FRAME = ("lens", "patch", "steering", "ablation", "geometry")
@@ -142,7 +145,7 @@ def _last(arriving: Iterable[Measured], page: Path, folder: Path) -> Measured:
         asked = isinstance(error, KeyboardInterrupt | SystemExit)
         if known is not None and (asked or wait == NEXT_PAGE):
             write_report(_stopped(known), page, folder)
-            error.add_note(f"stopped; {shown(str(page))} holds what was measured until then.")
+            log.warning("build_report: stopped; %s holds what was measured", shown(str(page)))
         raise
     assert known is not None
     return known
