@@ -15,11 +15,13 @@ from numpy import ndarray as Array
 from lensdepth import (
     ablation_sweep,
     compare_order,
+    dose_response,
     evaluate_claims,
     find_crossing,
     load_model,
     load_task,
     patch_sweep,
+    steering_sweep,
 )
 from lensdepth.analyses import analysis
 from lensdepth.claims.complete import complete_evidence
@@ -79,7 +81,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> tuple[DepthModel, Task]:
     folder = tmp_path_factory.mktemp("deep")
     model = load_model(planted.switch(folder / "model", n_layers=24, layer=13))
     pairs = [(a, (a + 1 + a % 3) % len(planted.INPUTS)) for a in range(len(planted.INPUTS))]
-    path = planted.prompt_file(folder / "p.csv", pairs, list(range(12)))
+    path = planted.prompt_file(folder / "p.csv", pairs, list(range(12)), planted.WORDINGS[:2])
     return model, load_task(path, model, keep="correct")
 
 
@@ -101,6 +103,24 @@ def test_found_depths_say_what_all_depths_say(deep: tuple[DepthModel, Task]) -> 
     ] * 2
     # Cut at the depths that both have, the two switches are one.
     assert compare_order(*crossings).same == 1.0
+
+
+def test_other_sweeps_take_the_depths_where_patching_moves(deep: tuple[DepthModel, Task]) -> None:
+    model, task = deep
+    patched = patch_sweep(model, task, depths="auto", controls=(), also=("success",))
+    ablated = ablation_sweep(model, task)
+    steered = steering_sweep(model, task, scopes=("suffix",))
+    dosed = dose_response(model, task, factors=(2.0,), angles=(), depths="auto")
+    for one in (ablated, steered, dosed):
+        assert one.depths.tolist() == patched.depths.tolist()
+        assert one.provenance.settings["depths"] == patched.depths.tolist()
+        assert one.provenance.settings["depths_found"]
+    few = patched.depths.tolist()
+    whole = steering_sweep(model, task, scopes=("suffix",), depths="all")
+    assert whole.depths.tolist() == list(range(model.n_layers + 1))
+    at = {"scope": "suffix", "edit": "full", "position": "prediction"}
+    # A sustained run reaches every later depth, measured or not.
+    torch.testing.assert_close(steered.of("success", **at), whole.of("success", **at)[:, few])
 
 
 def test_what_is_unmeasured_is_shown_as_such(deep: tuple[DepthModel, Task]) -> None:
@@ -156,5 +176,8 @@ def test_claims_at_found_depths_are_those_at_all_depths(
         assert other.depths.tolist() == measured.nonzero()[:, 0].tolist()
     with pytest.raises(ValueError, match="ablation of the evidence is of depths"):
         evaluate_claims(
-            model, task, twins=0, evidence=replace(lean, ablation=ablation_sweep(model, task))
+            model,
+            task,
+            twins=0,
+            evidence=replace(lean, ablation=ablation_sweep(model, task, depths="all")),
         )

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from lensdepth.claims.evidence import Evidence, check_evidence
-from lensdepth.claims.sweeps import by_pair
 from lensdepth.model import DepthModel
 from lensdepth.patching import patch_sweep
 from lensdepth.steering import steering_sweep
-from lensdepth.steering.labels import steered
+from lensdepth.steering.labels import by_pair, steered
 from lensdepth.tasks import Task, load_task
 from lensdepth.tasks.told import on_which_pairs, reasons
 
@@ -43,7 +42,7 @@ def test_claims_have_no_number_for_that_pair(trained: DepthModel, task: Task) ->
     every = list(range(trained.n_layers + 1))
     found = steering_sweep(trained, task, depths=every, scopes=("local",))
     check_evidence(Evidence(steering=found), trained.info, task, seed=0, caller="test")
-    values = by_pair(found.efficacy("input").double().numpy(), found, task)
+    values = by_pair(found.efficacy("input").double().numpy(), found.positions, task)
     assert values.shape == (61, len(every))
     assert [bool(torch.from_numpy(row).isnan().all()) for row in values] == [False] * 60 + [True]
 

@@ -7,6 +7,7 @@ scaled, its direction kept.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -20,11 +21,14 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.coordinates import CoordinateName
 from lensdepth.model import DepthModel
+from lensdepth.patching.found import moving_depths
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
+from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import check_depths
 from lensdepth.sweep.controls import pair_noise
-from lensdepth.sweep.loop import Options, Planned, run_sweep, say_undefined, sweep_provenance
+from lensdepth.sweep.loop import Planned, run_sweep, say_undefined, sweep_provenance
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode, assign_roles
 from lensdepth.sweep.runs import Run
@@ -45,7 +49,7 @@ def dose_response(
     *,
     angles: Sequence[float] = ANGLES,
     factors: Sequence[float] = FACTORS,
-    depths: Sequence[int] | None = None,
+    depths: Depths = None,
     position: str | int = "prediction",
     coordinates: CoordinateName = "raw",
     reference: Task | None = None,
@@ -65,7 +69,9 @@ def dose_response(
         angles: shares of the angle between base and source, 0 ... 1 (0 the base, 1 the source's
             direction); beyond 1 the turn goes on past the source.
         factors: of the norm, above 0.
-        depths: residual depths 0 ... n_layers; all by default.
+        depths: residual depths 0 ... n_layers, some of them or `"all"`; `"auto"`, which is the
+            default in models of more than 16 blocks, those at which patching a few of the pairs
+            moves (`lensdepth.sweep.adaptive`), and a coarse grid.
         position: where to edit: `"input"`, `"prediction"`, or an index.
         coordinates: in which direction and norm are taken; see `ablation_sweep`.
         reference: pairs whose source runs give the center of centred coordinates;
@@ -85,7 +91,8 @@ def dose_response(
             as for `ablation_sweep`.
     """
     caller = "dose_response"
-    asked = check_depths(depths, model.n_layers, caller=caller)
+    found = finds_depths(depths, model.n_layers, whole=True, caller=caller)
+    asked = check_depths(None if found else depths, model.n_layers, caller=caller)
     _check_doses(angles, factors, caller)
     check_parts("source", coordinates, len(task), caller=caller)
     check_reference(reference, to="source", coordinates=coordinates, caller=caller)
@@ -110,11 +117,15 @@ def dose_response(
             "factors": list(factors),
             "position": position,
             "depths": asked,
+            "depths_found": found,
             "coordinates": coordinates,
             "reference": reference_settings(reference or task) if centred else None,
         },
     )
     model.check_weights()
+    if found:
+        asked = moving_depths(model, task, options)
+        options = replace(options, own={**options.own, "depths": asked})
     hooks = [depth_hook(depth, model.n_layers) for depth in asked]
     (place,) = prepare_places(
         model, roles, spans, hooks, (position,),

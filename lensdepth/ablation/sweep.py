@@ -12,7 +12,7 @@ Read the norm edit there, and the scope `prefix`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -41,17 +41,19 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.coordinates import CoordinateName
 from lensdepth.model import DepthModel
+from lensdepth.patching.found import moving_depths
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
+from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
 from lensdepth.sweep.loop import (
-    Options,
     Planned,
     check_self_patch,
     run_sweep,
     say_undefined,
     sweep_provenance,
 )
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode, Roles, assign_roles
 from lensdepth.sweep.runs import Run
@@ -66,7 +68,7 @@ def ablation_sweep(
     model: DepthModel,
     task: Task,
     *,
-    depths: Sequence[int] | None = None,
+    depths: Depths = None,
     positions: PatchPositions = ("prediction",),
     to: Reference = "source",
     scopes: Sequence[Scope] = ("local",),
@@ -85,7 +87,9 @@ def ablation_sweep(
     Args:
         model: any wrapped model.
         task: pairs of prompts.
-        depths: residual depths 0 ... n_layers; all by default.
+        depths: residual depths 0 ... n_layers, some of them or `"all"`; `"auto"`, which is the
+            default in models of more than 16 blocks, those at which patching a few of the pairs
+            moves (`lensdepth.sweep.adaptive`), and a coarse grid.
         positions: where to edit: names, indices or spans, one after the other; see
             `lensdepth.sweep.spans.PatchPositions`.
         to: what goes in: `"source"` the source run's state at the same place; `"mean"` the mean
@@ -122,7 +126,8 @@ def ablation_sweep(
         >>> profile.of("transferred", edit="norm", scope="local", position="prediction").mean(0)
     """
     caller = "ablation_sweep"
-    asked = check_depths(depths, model.n_layers, caller=caller)
+    found = finds_depths(depths, model.n_layers, whole=True, caller=caller)
+    asked = check_depths(None if found else depths, model.n_layers, caller=caller)
     chosen = check_scopes(scopes, caller=caller)
     check_parts(to, coordinates, len(task), caller=caller)
     check_reference(reference, to=to, coordinates=coordinates, caller=caller)
@@ -147,6 +152,7 @@ def ablation_sweep(
         own={
             "positions": [*by_name(spans)],
             "depths": asked,
+            "depths_found": found,
             "to": to,
             "scopes": list(chosen),
             "coordinates": coordinates,
@@ -154,6 +160,9 @@ def ablation_sweep(
         },
     )
     model.check_weights()
+    if found:
+        asked = moving_depths(model, task, options)
+        options = replace(options, own={**options.own, "depths": asked})
     # Global scopes reach depths that were not asked for.
     swept = asked if chosen == ("local",) else list(range(model.n_layers + 1))
     hooks = [depth_hook(depth, model.n_layers) for depth in swept]

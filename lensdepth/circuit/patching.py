@@ -32,13 +32,13 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream, site_hook
 from lensdepth.sweep.choices import check_stream
 from lensdepth.sweep.loop import (
-    Options,
     Planned,
     check_self_patch,
     run_sweep,
     say_undefined,
     sweep_provenance,
 )
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode, Roles, assign_roles
 from lensdepth.sweep.runs import Run

@@ -65,9 +65,9 @@ def complete_evidence(
     bare: dict[str, Any] = {**also, "controls": ()} if lean else {}
     found: dict[str, Any] = {}
 
-    def at() -> list[int] | None:
+    def at() -> Depths:
         """Depths of all sweeps after the patch, which is the first."""
-        return found_depths(replace(known, **found))
+        return found_depths(replace(known, **found)) or "all"
 
     runs: dict[str, Callable[[], Any]] = {
         "patch": lambda: patch_sweep(
@@ -83,7 +83,9 @@ def complete_evidence(
         ),
         "locality": lambda: compare_local_global(model, task, stream=STREAM),
         "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),
-        "contrasts": lambda: contrast_sweep(model, task, depths=at(), seed=seed),
+        "contrasts": lambda: contrast_sweep(
+            model, task, depths=found_depths(replace(known, **found)), seed=seed
+        ),
     }
     refused = {"trajectory": "it is not asked for"} if lean else {}
     refused |= known.refused

@@ -27,7 +27,8 @@ from lensdepth.site import depth_hook
 from lensdepth.sweep.blocks import pair_blocks
 from lensdepth.sweep.choices import check_depths
 from lensdepth.sweep.controls import other_pairs
-from lensdepth.sweep.loop import Options, Planned, run_sweep, sweep_provenance
+from lensdepth.sweep.loop import Planned, run_sweep, sweep_provenance
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.roles import Mode, assign_roles
 from lensdepth.sweep.runs import Run
 from lensdepth.sweep.states import states_at

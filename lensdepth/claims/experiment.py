@@ -20,7 +20,6 @@ from lensdepth.claims.sweeps import (
     Sweep,
     SweepProfile,
     asked_metrics,
-    by_pair,
     conditions,
     effects_of,
     needed_sweeps,
@@ -35,6 +34,7 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import last_place
+from lensdepth.steering.labels import by_pair
 from lensdepth.storage import Result
 from lensdepth.tasks.task import Task
 from lensdepth.telling.names import metric_words
@@ -247,13 +247,15 @@ def _side(
     condition: Condition | None, one: Hypothesis, task: Task, profiles: dict[Sweep, SweepProfile]
 ) -> Side:
     profile = profile_of(condition or one.first, profiles)
-    effects = by_pair(effects_of(condition or one.first, one.metric, profile), profile, task)
+    effects = by_pair(
+        effects_of(condition or one.first, one.metric, profile), profile.positions, task
+    )
     pairs = np.asarray(~np.isnan(effects).all(1))
     for label, value in ((condition or one.first).where or {}).items():
         pairs &= (task.labels[label].astype(str) == value).to_numpy()
     whole = np.ones(len(task))
     if one.metric == "transferred":
-        whole = np.where(pairs, by_pair(whole_difference(profile), profile, task), 1.0)
+        whole = np.where(pairs, by_pair(whole_difference(profile), profile.positions, task), 1.0)
     effects = np.where(pairs[:, None], effects, 0.0)
     return Side(
         pairs=pairs, effects=np.zeros_like(effects) if condition is None else effects, unit=whole

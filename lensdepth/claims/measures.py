@@ -32,8 +32,8 @@ from lensdepth.claims.norms import (
     shares_told,
     within,
 )
-from lensdepth.claims.sweeps import by_pair
 from lensdepth.claims.zones import Zones, at_all_depths, chosen_on_others, mean_over
+from lensdepth.steering.labels import by_pair
 from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.numbers import percent
 from lensdepth.transition.crossing import find_steering_crossing
@@ -138,7 +138,7 @@ def _c2(grounds: Grounds, word: str) -> Estimate:
         found = at_all_depths(steering.efficacy(position, edit=edit, scope="local"), steering)
         if np.isnan(found).all():
             raise Unmeasured("all pairs lead to one label, so there is no vector to another")
-        own = np.where(handing, by_pair(found, steering, grounds.task), np.nan)
+        own = np.where(handing, by_pair(found, steering.positions, grounds.task), np.nan)
         return mean_over(own, where)
 
     (early_in, late_in), (early_out, late_out) = (

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
@@ -16,11 +15,10 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.site import Stream
-from lensdepth.steering.labels import steered
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.choices import Scope
-from lensdepth.sweep.roles import POSITION_NAMES, PositionName
+from lensdepth.sweep.roles import POSITION_NAMES
 from lensdepth.tasks.task import Task
 
 SweepProfile = AblationProfile | PatchProfile | SteeringProfile
@@ -95,11 +93,11 @@ def run_public(
     model: DepthModel, task: Task, sweep: Sweep, *, also: Sequence[str], seed: int
 ) -> SweepProfile:
     """One sweep by its public function, at all depths."""
-    given: dict[str, Any] = {"positions": sweep.positions, "also": also, "seed": seed}
+    given: dict[str, Any] = {
+        "positions": sweep.positions, "depths": "all", "also": also, "seed": seed
+    }  # fmt: skip
     if sweep.kind == "patch":
-        return patch_sweep(
-            model, task, stream=sweep.stream, edit=sweep.edit, controls=(), depths="all", **given
-        )
+        return patch_sweep(model, task, stream=sweep.stream, edit=sweep.edit, controls=(), **given)
     given["scopes"] = sweep.scopes
     if sweep.kind == "ablate":
         return ablation_sweep(model, task, **given)
@@ -147,15 +145,3 @@ def whole_difference(profile: SweepProfile) -> Float[Array, " pair"]:
         i = profile.metrics.index(MAIN_METRIC)
         return (profile.source_values - profile.base_values)[i].double().numpy()
     return (profile.source_logit_diff - profile.base_logit_diff).double().numpy()
-
-
-def by_pair(
-    values: Float[Array, "row *shape"], profile: SweepProfile, task: Task
-) -> Float[Array, "pair *shape"]:
-    """A row for every pair of the task; NaN for those that steering left out."""
-    if len(values) == len(task) or not isinstance(profile, SteeringProfile):
-        return values
-    every = np.full((len(task), *values.shape[1:]), np.nan)
-    names: list[PositionName] = [name for name in POSITION_NAMES if name in profile.positions]
-    every[steered(task, names).numpy()] = values
-    return every

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, ModeOption, app, examples, is_index
+from lensdepth.cli.app import PANEL, DepthsOption, ModeOption, app, examples, is_index
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
@@ -67,6 +67,7 @@ class AblateOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
+    depths: DepthsOption = None
     mode: ModeOption = "denoise"
     dose: Annotated[
         bool,
@@ -104,6 +105,8 @@ class AblateOptions:
             self.decode or (self.to != "mean" and self.coordinates != "centred")
         ):
             raise ValueError("--reference goes with --to mean or --coordinates centred.")
+        if self.decode and self.depths is not None:
+            raise ValueError("--decode reads every depth and has no --depths.")
         if self.decode and self.mode != "denoise":
             raise ValueError("--decode reads the clean prompts and has no --mode.")
 
@@ -194,6 +197,7 @@ def _sweep(
         positions=(options.place,),
         to=options.to,
         scopes=options.scope or ("local",),  # type: ignore[arg-type]
+        depths=options.depths,
         mode=options.mode,
         **limits.bounds,
         **shared,
@@ -209,6 +213,7 @@ def _dose(
         model,
         pairs,
         position=options.place,
+        depths=options.depths,
         mode=options.mode,
         **limits.bounds,
         **shared,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, ModeOption, app, examples
+from lensdepth.cli.app import PANEL, DepthsOption, ModeOption, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
@@ -64,6 +64,7 @@ class SteerOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
+    depths: DepthsOption = None
     mode: ModeOption = "denoise"
 
     def __post_init__(self) -> None:
@@ -109,6 +110,7 @@ def steer(
             depth_model,
             pairs,
             positions=options.position,  # type: ignore[arg-type]
+            depths=options.depths,
             strength=options.strength,
             budget=options.budget,
             n_folds=options.folds,

@@ -14,7 +14,7 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
-from lensdepth.sweep.loop import Options
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
 from lensdepth.tasks.task import Task

@@ -27,7 +27,7 @@ from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
 from lensdepth.storage import ModelResult
-from lensdepth.sweep.loop import Options
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import Mode
 from lensdepth.tasks.task import Task

@@ -21,7 +21,7 @@ from lensdepth.replay.engine import replay
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
 from lensdepth.sweep.controls import pair_noise
-from lensdepth.sweep.loop import Options
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.roles import Mode
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at

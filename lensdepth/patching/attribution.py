@@ -18,7 +18,7 @@ from lensdepth import polar
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.replay.engine import replay
-from lensdepth.sweep.loop import Options
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import PairBlock
 from lensdepth.sweep.roles import Roles
 from lensdepth.sweep.spans import Span

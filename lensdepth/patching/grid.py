@@ -18,7 +18,8 @@ from lensdepth.patching.profile import MAIN, WHOLE
 from lensdepth.site import Site
 from lensdepth.sweep.adaptive import Watched, coarse_grid, find_depths, pilot
 from lensdepth.sweep.controls import elsewhere, shuffled_sources
-from lensdepth.sweep.loop import Options, Planned, run_sweep
+from lensdepth.sweep.loop import Planned, run_sweep
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.roles import Roles
 from lensdepth.sweep.runs import Cell, Run
 from lensdepth.sweep.spans import Span, by_name, same_states

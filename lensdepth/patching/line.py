@@ -18,7 +18,8 @@ from lensdepth.provenance import Provenance
 from lensdepth.site import Site, Stream
 from lensdepth.sweep.blocks import pair_blocks
 from lensdepth.sweep.choices import check_stream, stream_sites
-from lensdepth.sweep.loop import Options, Planned, Planner, run_sweep, sweep_provenance
+from lensdepth.sweep.loop import Planned, Planner, run_sweep, sweep_provenance
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.roles import Roles, assign_roles
 from lensdepth.sweep.runs import Run
 from lensdepth.sweep.spans import Span, SpanTokens, resolve_spans, same_states

@@ -21,12 +21,8 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import check_heads, check_stream, stream_sites
-from lensdepth.sweep.loop import (
-    Options,
-    check_self_patch,
-    say_undefined,
-    sweep_provenance,
-)
+from lensdepth.sweep.loop import check_self_patch, say_undefined, sweep_provenance
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import METRICS, Metric, check_metrics
 from lensdepth.sweep.roles import Mode, assign_roles
 from lensdepth.sweep.spans import (

@@ -164,7 +164,8 @@ def stages(
         if "patch" in pending:
             yield so_far("patch")
 
-        at: dict[str, Any] = {"depths": evidence.found_depths(Evidence(patch=patch)), "seed": seed}
+        where = evidence.found_depths(Evidence(patch=patch))
+        at: dict[str, Any] = {"depths": where or "all", "seed": seed}
         factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
         reading = None
         if "geometry" in pending and task.has_pairs:  # the claims are on these states too
@@ -174,7 +175,9 @@ def stages(
             "locality": lambda: compare_local_global(model, task, stream="attn_out"),
             "ablation": lambda: ablation_sweep(model, task, **at),
             "dose": lambda: dose_response(model, task, factors=factors, **at),
-            "decoding": lambda: decode_parts(model, task, batch_size=batch_size, **at),
+            "decoding": lambda: decode_parts(
+                model, task, depths=where, seed=seed, batch_size=batch_size
+            ),
             "geometry": lambda: geometry_profile(
                 model, task, reading=reading, seed=seed, batch_size=batch_size
             ),

@@ -4,9 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
+from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth.sweep.roles import POSITION_NAMES, PositionName, Roles, assign_roles
@@ -191,6 +193,18 @@ def steered(
     """The pairs that `steering_sweep` steers at these positions, by words and answers."""
     roles = assign_roles(task, "denoise", positions=tuple(positions), caller="steering_sweep")
     return accompanied(task, roles, dict.fromkeys(positions), caller="steering_sweep")[0]
+
+
+def by_pair(
+    values: Float[Array, "row *shape"], positions: Sequence[str], task: Task
+) -> Float[Array, "pair *shape"]:
+    """A row for every pair of a task; NaN for those that steering at these positions leaves out."""
+    if len(values) == len(task):
+        return values
+    every = np.full((len(task), *values.shape[1:]), np.nan)
+    names: list[PositionName] = [name for name in POSITION_NAMES if name in positions]
+    every[steered(task, names).numpy()] = values
+    return every
 
 
 def steered_task(task: Task, n_steered: int) -> Task:

@@ -21,15 +21,18 @@ from lensdepth import polar
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
+from lensdepth.patching.found import moving_depths
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.steering.centroids import Vectors, steering_vectors
 from lensdepth.steering.labels import accompanied, deal_folds, label_prompts, pool_prompts, rows
 from lensdepth.steering.parts import CONTROLS, EDITS
 from lensdepth.steering.profile import ALSO, SteeringProfile
+from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
 from lensdepth.sweep.controls import other_pairs, pair_noise
-from lensdepth.sweep.loop import Options, Planned, run_sweep, sweep_provenance
+from lensdepth.sweep.loop import Planned, run_sweep, sweep_provenance
+from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import POSITION_NAMES, Mode, PositionName, Roles, assign_roles
 from lensdepth.sweep.runs import Run
@@ -47,7 +50,7 @@ def steering_sweep(
     model: DepthModel,
     task: Task,
     *,
-    depths: Sequence[int] | None = None,
+    depths: Depths = None,
     positions: Sequence[PositionName] | None = None,
     scopes: Sequence[Scope] = ("local", "suffix"),
     strength: float = 1.0,
@@ -68,7 +71,9 @@ def steering_sweep(
     Args:
         model: any wrapped model.
         task: pairs of prompts.
-        depths: residual depths 0 ... n_layers; all by default.
+        depths: residual depths 0 ... n_layers, some of them or `"all"`; `"auto"`, which is the
+            default in models of more than 16 blocks, those at which patching a few of the pairs
+            moves (`lensdepth.sweep.adaptive`), and a coarse grid.
         positions: `"input"` (input-centric), `"prediction"` (output-centric); by default both,
             where the task has an input position.
         scopes: `"local"` steers at one depth; `"suffix"` sustains it, adding each later depth's own
@@ -105,7 +110,8 @@ def steering_sweep(
         >>> find_crossing(steering_sweep(model, load_task("months", model))).depth
     """
     caller = "steering_sweep"
-    asked = check_depths(depths, model.n_layers, caller=caller)
+    found = finds_depths(depths, model.n_layers, whole=True, caller=caller)
+    asked = check_depths(None if found else depths, model.n_layers, caller=caller)
     chosen = check_scopes(scopes, caller=caller)
     _check_numbers(strength, budget, caller)
     if positions is None:
@@ -144,6 +150,7 @@ def steering_sweep(
         own={
             "positions": list(where),
             "depths": asked,
+            "depths_found": found,
             "scopes": list(chosen),
             "strength": strength,
             "budget": budget,
@@ -153,12 +160,15 @@ def steering_sweep(
         },
     )
     model.check_weights()
+    if found:
+        asked = moving_depths(model, task, options)
+        options = replace(options, own={**options.own, "depths": asked})
     # Sustained steering reaches depths that were not asked for.
     swept = asked if chosen == ("local",) else list(range(model.n_layers + 1))
     hooks = [depth_hook(depth, model.n_layers) for depth in swept]
     vectors = [steering_vectors(model, pool, one, folds, hooks) for one in labels]
-    for found in vectors:
-        _check_apart(task, found, caller)
+    for one in vectors:
+        _check_apart(task, one, caller)
     parts = _Parts(
         roles=roles, vectors=vectors, asked=asked, swept=swept, scopes=chosen,
         n_layers=model.n_layers, strength=strength, budget=budget, seed=seed,

@@ -7,8 +7,7 @@ back changes nothing.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
@@ -26,8 +25,9 @@ from lensdepth.replay.engine import replay, replay_measure
 from lensdepth.replay.plan import Engine
 from lensdepth.sweep.blocks import pair_blocks
 from lensdepth.sweep.floor import Replayed, measure_floor
-from lensdepth.sweep.readings import Metric, PairBlock, check_metrics
-from lensdepth.sweep.roles import Mode, Roles
+from lensdepth.sweep.options import Options
+from lensdepth.sweep.readings import Metric, PairBlock
+from lensdepth.sweep.roles import Roles
 from lensdepth.sweep.runs import Run, RunSets
 from lensdepth.sweep.states import states_at
 from lensdepth.tasks.task import Task
@@ -39,53 +39,6 @@ SELF_PATCH_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.1}
 largest logit (or of 1, if that is more); 1e-5 in float32 and wider."""
 SELF_PATCHED = 32
 """Pairs whose own states are put back as a check."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What every sweep is told, checked."""
-
-    caller: str
-    """Name of the public function."""
-    metric: str | Metric = "logit_diff"
-    also: Sequence[str | Metric] = ()
-    mode: Mode = "denoise"
-    seed: int = 0
-    engine: Engine = "auto"
-    batch_size: int | None = None
-    max_memory: int | None = None
-    own: Mapping[str, Any] = field(default_factory=dict)
-    """The options that only this sweep has, by name, as JSON values."""
-
-    def __post_init__(self) -> None:
-        _ = self.names  # says which metrics there are
-
-    @property
-    def asked(self) -> list[str | Metric]:
-        """The metrics, the main one first."""
-        return [self.metric, *(other for other in self.also if other != self.metric)]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Their names."""
-        return check_metrics(self.asked, caller=self.caller)
-
-    def with_own(self, own: Mapping[str, Any]) -> "Options":
-        """With further options of the sweep's own."""
-        return replace(self, own={**own, **self.own})
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Every option but the seed, under the name that it has in the call."""
-        shared = {
-            "metric": self.names[0],
-            "also": list(self.names[1:]),
-            "mode": self.mode,
-            "engine": self.engine,
-            "batch_size": self.batch_size,
-            "max_memory": self.max_memory,
-        }
-        return {**shared, **self.own}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,25 @@
+"""The depths of a sweep of whole states that is not asked for any: those where patching moves."""
+
+from lensdepth.model import DepthModel
+from lensdepth.patching.sweep import patch_sweep
+from lensdepth.sweep.adaptive import pilot
+from lensdepth.sweep.options import Options
+from lensdepth.tasks.task import Task
+
+
+def moving_depths(model: DepthModel, task: Task, options: Options) -> list[int]:
+    """A coarse grid of depths, and every one at which patching a few of the pairs moves.
+
+    Args:
+        model: any wrapped model.
+        task: the pairs of the sweep.
+        options: of the sweep, whose mode, seed, engine and bounds these are.
+    """
+    has_input = task.input_positions is not None
+    found = patch_sweep(
+        model, task.select(pilot(len(task))), depths="auto", controls=(), also=("success",),
+        positions=("input", "prediction") if has_input else ("prediction",),
+        mode=options.mode, seed=options.seed, engine=options.engine,
+        batch_size=options.batch_size, max_memory=options.max_memory,
+    )  # fmt: skip
+    return found.depths.tolist()
