@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import N_TWINS
@@ -11,12 +11,21 @@ from lensdepth.claims.contrasts import EDITS as CONTRASTS
 from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses
 from lensdepth.claims.hypothesis import EDITS, Hypothesis
+from lensdepth.claims.pace import Kind, Pace, pace_of, patch_runs
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.claims.twins import MOST_PAIRS
 from lensdepth.model import DepthModel
 from lensdepth.replay.memory import CPU_MEMORY
+from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks import Task
 
+PATCH = "patch at input and prediction, with controls"
+STEER = "steer at input and prediction"
+ALONE = "attention alone, together, all but one"
+TRAJECTORY = "attention, the trajectory after it"
+TWINS = "the same on "
+KINDS: dict[str, Kind] = {PATCH: "both", STEER: "both", ALONE: "block", TRAJECTORY: "block"}
+"""What their edited runs are like; those of all others are `late`."""
 TIMED = 8
 """Prompts in the forward passes that are timed."""
 REPEATS = 3
@@ -35,6 +44,8 @@ class Workload:
     weights_bytes: int
     states_bytes: int
     """States, keys and values that are kept beside the weights, at most."""
+    pace: Pace | None = None
+    """How long edited runs take, where that was tried."""
 
     @property
     def edited_runs(self) -> int:
@@ -44,6 +55,28 @@ class Workload:
     def most_seconds(self) -> float:
         """Were every edited run a whole forward pass; replaying takes a part of that."""
         return (self.edited_runs + self.plain_runs) * self.seconds_per_prompt
+
+    @property
+    def timed(self) -> tuple[tuple[str, float], ...]:
+        """Name and seconds of each sweep; () where no run was tried."""
+        if self.pace is None:
+            return ()
+        pace = self.pace
+        own = [
+            (name, n * getattr(pace, KINDS.get(name, "late")))
+            for name, n in self.sweeps
+            if not _of_twins(name)
+        ]
+        runs = sum(n for name, n in self.sweeps if not _of_twins(name))
+        each = sum(seconds for _, seconds in own) / max(runs, 1)
+        return (*own, *((name, n * each) for name, n in self.sweeps if _of_twins(name)))
+
+    @property
+    def seconds(self) -> float | None:
+        """All of them, and the plain runs; None where no run was tried."""
+        if self.pace is None:
+            return None
+        return sum(took for _, took in self.timed) + self.plain_runs * self.seconds_per_prompt
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -77,29 +110,40 @@ def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothes
     return _plan(model, task, sweeps)
 
 
-def claim_sweeps(n_layers: int, n_pairs: int, *, twins: int = 0) -> list[tuple[str, int]]:
+def claim_sweeps(
+    n_layers: int,
+    n_pairs: int,
+    *,
+    twins: int = 0,
+    n_depths: int | None = None,
+    n_steered: int | None = None,
+) -> list[tuple[str, int]]:
     """Name and number of edited runs of the sweeps behind the claims, for a model of this depth.
 
     Args:
         n_layers: blocks.
         n_pairs: pairs that the model answers rightly.
         twins: untrained twins; each runs them on as many pairs, 60 at most.
+        n_depths: at which whole states are edited, where they are found; None for all of them.
+        n_steered: pairs whose words and answers others have too; None for all.
     """
-    depths = n_layers + 1
+    found = n_depths is not None
+    depths = n_layers + 1 if n_depths is None else n_depths
+    steered = n_pairs if n_steered is None else n_steered
     sweeps = [
-        ("patch at input and prediction, with controls", 4 * depths * n_pairs),
+        (PATCH, patch_runs(depths, n_pairs, found=found)),
         ("ablate at prediction", len(EDITS["ablate"]) * depths * n_pairs),
         ("halve and double norms at prediction", len(FACTORS) * depths * n_pairs),
-        ("steer at input and prediction", 2 * len(EDITS["steer"]) * depths * n_pairs),
-        ("attention alone, together, all but one", (2 * n_layers + 1) * n_pairs),
-        ("attention, the trajectory after it", n_layers * n_pairs),
-        ("stretch and turn at prediction", len(CONTRASTS) * (n_layers - 1) * n_pairs),
+        (STEER, 2 * len(EDITS["steer"]) * depths * steered),
+        (ALONE, (2 * n_layers + 1) * n_pairs),
+        (TRAJECTORY, n_layers * n_pairs),
+        ("stretch and turn at prediction", len(CONTRASTS) * (depths - 2) * n_pairs),
     ]
     if twins:
         # No controls of patches and no trajectory.
         spared = (2 * depths + n_layers) * n_pairs
         each = (sum(n for _, n in sweeps) - spared) * min(n_pairs, MOST_PAIRS) // max(n_pairs, 1)
-        sweeps.append((f"the same on {twins} untrained twins, at most", twins * each))
+        sweeps.append((f"{TWINS}{twins} untrained twins, at most", twins * each))
     return sweeps
 
 
@@ -114,14 +158,41 @@ def states_bytes(n_layers: int, d_model: int, n_tokens: int, n_pairs: int) -> in
 
 
 @checked
-def plan_claims(model: DepthModel, task: Task, *, twins: int = N_TWINS) -> Workload:
+def plan_claims(
+    model: DepthModel,
+    task: Task,
+    *,
+    twins: int = N_TWINS,
+    depths: Depths = None,
+    n_steered: int | None = None,
+    probe: bool = False,
+) -> Workload:
     """The sweeps that `evaluate_claims` would run, if the model answers all pairs rightly.
 
+    Args:
+        model: any wrapped model.
+        task: pairs of prompts.
+        twins: untrained twins.
+        depths: as of `evaluate_claims`; how many are found is known where a probe is run.
+        n_steered: pairs that can be steered; None for all.
+        probe: run a few edited runs of each kind.
     Raises:
         ValueError: as `evaluate_claims`.
     """
     check_pairs(task, caller="plan_claims")
-    return _plan(model, task, claim_sweeps(model.n_layers, len(task), twins=twins))
+    plan = _plan(model, task, claim_sweeps(model.n_layers, len(task), twins=twins))
+    if not probe:
+        return plan
+    pace = pace_of(model, task, plan.seconds_per_prompt, depths)
+    found = pace.n_depths if pace.found else None
+    sweeps = claim_sweeps(
+        model.n_layers, len(task), twins=twins, n_depths=found, n_steered=n_steered
+    )
+    return replace(plan, sweeps=tuple(sweeps), pace=pace)
+
+
+def _of_twins(name: str) -> bool:
+    return name.startswith(TWINS)
 
 
 def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Workload:
