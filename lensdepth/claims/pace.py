@@ -1,99 +1,113 @@
-"""How long sweeps will take, by running each kind of them on a few pairs.
+"""How long sweeps will take, by trying small ones.
 
-What an edited run costs depends on the model, the machine, the prompts, where it is edited and what
-is read off it; at how many depths a sweep runs, on where its curves move. None of it can be told
-from sizes, so it is tried: nothing here is fitted to a model.
+A sweep begins with plain passes and its own checks (base, source, self-patch, floor), which grow
+with the pairs up to `CHECKED` and little beyond; then come edited runs among many. What either
+costs depends on the model, the machine and the prompts; at how many depths a sweep runs, on where
+its curves move. None of it can be told from sizes, so it is tried: ablations of more and of fewer
+pairs, at more and at fewer depths, part the costs, and a patch finds the depths. Nothing here is
+fitted to a model.
 """
 
+import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from lensdepth.ablation.parts import CONTROLS, EDITS
 from lensdepth.ablation.sweep import ablation_sweep
-from lensdepth.claims.evidence import STREAM
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
-from lensdepth.sweep.adaptive import PILOT, Depths
+from lensdepth.sweep.adaptive import PARTS, PILOT, Depths
 from lensdepth.sweep.roles import POSITION_NAMES
 from lensdepth.tasks.task import Task
 
-PROBED_PAIRS = 6
-PROBED_DEPTHS = 4
+CHECKED = 32
+"""Pairs on which a sweep checks itself at most."""
+PROBED_PAIRS = 16
+"""As many, for an edited run is the cheaper the more of them are run together."""
+FEWER_PAIRS = 4
+SEARCHED_PAIRS = 6
+MORE_DEPTHS = 4
 LEAST_PART = 0.2
-"""Of what a probe took, for its edited runs at least: other work may have slowed the plain ones."""
-
-Kind = Literal["both", "late", "block"]
+"""Of the longer ablation, taken for its edited runs at least: other work may have slowed the other
+one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Seconds of one edited run among many, by its kind, and the depths that are measured."""
+    """Seconds of what a sweep is made of, and the depths that are measured."""
 
     n_depths: int
     """Depths of a sweep of whole states: all, or those that were found on a few pairs."""
     found: bool
     """Whether they were found."""
-    both: float
-    """Whole states at the input and the prediction position, on average."""
-    late: float
-    """Whole states at the prediction position alone."""
-    block: float
-    """What one block's attention adds at the prediction position; two answers are read."""
+    edited: float
+    """One edited run among many."""
+    fixed: float
+    """What a sweep begins with, whatever its pairs."""
+    plain: float
+    """What each pair adds to that, up to `CHECKED` pairs."""
+    beyond: float
+    """And each further pair: two plain passes."""
+
+    def start(self, n_pairs: int) -> float:
+        """What a sweep of so many pairs begins with."""
+        more = max(n_pairs - CHECKED, 0)
+        return self.fixed + self.plain * (n_pairs - more) + self.beyond * more
 
 
-def pace_of(model: DepthModel, task: Task, seconds_per_prompt: float, depths: Depths) -> Pace:
-    """Try each kind of edited run on a few pairs, spread over the task.
+def pace_of(model: DepthModel, task: Task, depths: Depths, seconds_per_prompt: float) -> Pace:
+    """Try a few pairs, spread over the task.
 
     Args:
         model: any wrapped model.
         task: pairs of prompts.
-        seconds_per_prompt: of a plain pass, which is taken off.
         depths: as of the sweeps.
+        seconds_per_prompt: of a plain pass.
     """
-    some = task.select(slice(0, None, max(1, -(-len(task) // PROBED_PAIRS))))
     positions = POSITION_NAMES if task.input_positions is not None else ("prediction",)
-    # The first sweep of all compares the engine with plain hooks.
-    patch_sweep(model, some, positions=positions, depths=[model.n_layers // 2], controls=())
-
-    def each(n_runs: int, seconds: float, *, passes: int = 1) -> float:
-        plain = passes * 2 * len(some) * seconds_per_prompt
-        return max(seconds - plain, LEAST_PART * seconds) / n_runs
-
-    start = time.perf_counter()
-    patched = patch_sweep(model, some, positions=positions, depths=depths)
-    took = time.perf_counter() - start
-    found = patched.depths.tolist()
-    runs = patch_runs(len(found), len(some), len(positions), found=patched.depths_found)
-    both = each(runs, took, passes=1 + patched.depths_found)
-    at = [found[i * (len(found) - 1) // (PROBED_DEPTHS - 1)] for i in range(PROBED_DEPTHS)]
-    some_depths = sorted({*at})
-    blocks = sorted({min(depth, model.n_layers - 1) for depth in at})
-    late = _seconds(lambda: ablation_sweep(model, some, depths=some_depths))
-    block = _seconds(
-        lambda: patch_sweep(
-            model, some, stream=STREAM, positions=("prediction",), depths=blocks, also=(),
-            controls=(),
-        )
+    patched = patch_sweep(
+        model, _spread(task, SEARCHED_PAIRS), positions=positions, depths=depths,
+        also=("success",), controls=(),
     )  # fmt: skip
+    at = patched.depths.tolist()
+    steps = [at[i * (len(at) - 1) // MORE_DEPTHS] for i in range(MORE_DEPTHS + 1)]
+    few, more = steps[MORE_DEPTHS // 2 :][:1], sorted({*steps})
+    some = _spread(task, PROBED_PAIRS)
+    fewer = some.select(slice(0, FEWER_PAIRS))
+    took = []
+    for pairs, asked in ((fewer, few), (fewer, few), (some, few), (some, more)):
+        start = time.perf_counter()  # the first compares the engine with plain hooks
+        ablation_sweep(model, pairs, depths=asked)
+        took.append(time.perf_counter() - start)
     n_edits = len(EDITS) + len(CONTROLS)
+    longest = max(took)
+    edited = max(took[3] - took[2], LEAST_PART * longest)
+    edited /= n_edits * len(some) * max(len(more) - 1, 1)
+    starts = [
+        max(t - n_edits * n * edited, 0.0) for n, t in ((len(fewer), took[1]), (len(some), took[2]))
+    ]
+    plain = max(starts[1] - starts[0], 0.0) / max(len(some) - len(fewer), 1)
     return Pace(
-        n_depths=len(found),
+        n_depths=len(at),
         found=patched.depths_found,
-        both=both,
-        late=each(n_edits * len(some_depths) * len(some), late),
-        block=each(len(blocks) * len(some), block),
+        edited=edited,
+        fixed=max(starts[0] - plain * len(fewer), 0.0),
+        plain=plain,
+        beyond=2 * seconds_per_prompt,
     )
 
 
-def patch_runs(n_depths: int, n_pairs: int, n_positions: int = 2, *, found: bool) -> int:
-    """Edited runs of a patch with its control, and of the pilot that finds its depths."""
-    pilot = min(n_pairs, PILOT) if found else 0
-    return n_positions * n_depths * (2 * n_pairs + pilot)
+def patch_runs(n_depths: int, n_pairs: int, *, found: bool) -> int:
+    """Edited runs of a patch with its control, and of the search for its depths."""
+    return 2 * n_depths * (2 * n_pairs + (min(n_pairs, PILOT) if found else 0))
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+def patch_starts(n_layers: int, n_pairs: int, *, found: bool) -> tuple[int, ...]:
+    """Pairs of the sweeps that a patch is made of: rounds of the search, which halve the steps of a
+    coarse grid, and all pairs at the depths found."""
+    rounds = 1 + math.ceil(math.log2(max(1, round(n_layers / PARTS)))) if found else 0
+    return (*[min(n_pairs, PILOT)] * rounds, n_pairs)
+
+
+def _spread(task: Task, n: int) -> Task:
+    return task.select(slice(0, None, max(1, -(-len(task) // n))))

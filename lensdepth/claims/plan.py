@@ -11,7 +11,7 @@ from lensdepth.claims.contrasts import EDITS as CONTRASTS
 from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses
 from lensdepth.claims.hypothesis import EDITS, Hypothesis
-from lensdepth.claims.pace import Kind, Pace, pace_of, patch_runs
+from lensdepth.claims.pace import Pace, pace_of, patch_runs, patch_starts
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.claims.twins import MOST_PAIRS
 from lensdepth.model import DepthModel
@@ -21,11 +21,7 @@ from lensdepth.tasks import Task
 
 PATCH = "patch at input and prediction, with controls"
 STEER = "steer at input and prediction"
-ALONE = "attention alone, together, all but one"
 TRAJECTORY = "attention, the trajectory after it"
-TWINS = "the same on "
-KINDS: dict[str, Kind] = {PATCH: "both", STEER: "both", ALONE: "block", TRAJECTORY: "block"}
-"""What their edited runs are like; those of all others are `late`."""
 TIMED = 8
 """Prompts in the forward passes that are timed."""
 REPEATS = 3
@@ -45,7 +41,9 @@ class Workload:
     states_bytes: int
     """States, keys and values that are kept beside the weights, at most."""
     pace: Pace | None = None
-    """How long edited runs take, where that was tried."""
+    """What runs take, where that was tried."""
+    starts: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Pairs of each start of each sweep, where it was tried; see `Pace.start`."""
 
     @property
     def edited_runs(self) -> int:
@@ -58,25 +56,19 @@ class Workload:
 
     @property
     def timed(self) -> tuple[tuple[str, float], ...]:
-        """Name and seconds of each sweep; () where no run was tried."""
+        """Name and seconds of each sweep; () where none was tried."""
         if self.pace is None:
             return ()
-        pace = self.pace
-        own = [
-            (name, n * getattr(pace, KINDS.get(name, "late")))
+        starts = dict(self.starts)
+        return tuple(
+            (name, n * self.pace.edited + sum(map(self.pace.start, starts[name])))
             for name, n in self.sweeps
-            if not _of_twins(name)
-        ]
-        runs = sum(n for name, n in self.sweeps if not _of_twins(name))
-        each = sum(seconds for _, seconds in own) / max(runs, 1)
-        return (*own, *((name, n * each) for name, n in self.sweeps if _of_twins(name)))
+        )
 
     @property
     def seconds(self) -> float | None:
-        """All of them, and the plain runs; None where no run was tried."""
-        if self.pace is None:
-            return None
-        return sum(took for _, took in self.timed) + self.plain_runs * self.seconds_per_prompt
+        """All of them; None where none was tried."""
+        return sum(took for _, took in self.timed) if self.pace is not None else None
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -135,7 +127,7 @@ def claim_sweeps(
         ("ablate at prediction", len(EDITS["ablate"]) * depths * n_pairs),
         ("halve and double norms at prediction", len(FACTORS) * depths * n_pairs),
         (STEER, 2 * len(EDITS["steer"]) * depths * steered),
-        (ALONE, (2 * n_layers + 1) * n_pairs),
+        ("attention alone, together, all but one", (2 * n_layers + 1) * n_pairs),
         (TRAJECTORY, n_layers * n_pairs),
         ("stretch and turn at prediction", len(CONTRASTS) * (depths - 2) * n_pairs),
     ]
@@ -143,7 +135,7 @@ def claim_sweeps(
         # No controls of patches and no trajectory.
         spared = (2 * depths + n_layers) * n_pairs
         each = (sum(n for _, n in sweeps) - spared) * min(n_pairs, MOST_PAIRS) // max(n_pairs, 1)
-        sweeps.append((f"{TWINS}{twins} untrained twins, at most", twins * each))
+        sweeps.append((f"the same on {twins} untrained twins, at most", twins * each))
     return sweeps
 
 
@@ -183,16 +175,16 @@ def plan_claims(
     plan = _plan(model, task, claim_sweeps(model.n_layers, len(task), twins=twins))
     if not probe:
         return plan
-    pace = pace_of(model, task, plan.seconds_per_prompt, depths)
-    found = pace.n_depths if pace.found else None
-    sweeps = claim_sweeps(
-        model.n_layers, len(task), twins=twins, n_depths=found, n_steered=n_steered
-    )
-    return replace(plan, sweeps=tuple(sweeps), pace=pace)
-
-
-def _of_twins(name: str) -> bool:
-    return name.startswith(TWINS)
+    pace = pace_of(model, task, depths, plan.seconds_per_prompt)
+    n, found = len(task), pace.n_depths if pace.found else None
+    sweeps = claim_sweeps(model.n_layers, n, twins=twins, n_depths=found, n_steered=n_steered)
+    starts = {name: (n,) for name, _ in sweeps}
+    starts[PATCH] = patch_starts(model.n_layers, n, found=pace.found)
+    if twins:
+        own = [min(k, MOST_PAIRS) for name, _ in sweeps[:-1] if name != TRAJECTORY
+               for k in starts[name]]  # fmt: skip
+        starts[sweeps[-1][0]] = tuple(twins * own)
+    return replace(plan, sweeps=tuple(sweeps), starts=tuple(starts.items()), pace=pace)
 
 
 def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Workload:

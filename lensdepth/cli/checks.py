@@ -174,10 +174,9 @@ def _costs(found: "Readiness") -> list[str]:
         return ["No pair is left for a sweep."]
     parts = "; ".join(f"{name} {duration(took)}" for name, took in plan.timed)
     at = f", at the {plan.pace.n_depths} depths that a few pairs led to" * plan.pace.found
-    each = 1000 * (seconds - plan.plain_runs * plan.seconds_per_prompt) / plan.edited_runs
     return [
         f"Time for the claims on these pairs: about {duration(seconds)} ({plan.edited_runs:,} "
-        f"edited runs, {each:.1f} ms each as tried{at}): {parts}.",
+        f"edited runs, {1000 * plan.pace.edited:.1f} ms each as tried{at}): {parts}.",
         f"Memory: weights {size(plan.weights_bytes)}, states kept at most "
         f"{size(plan.states_bytes)}.",
     ]
