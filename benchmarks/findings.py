@@ -86,9 +86,9 @@ def measure(model: DepthModel, name: str, *, twins: int) -> Json:
     geometry = geometry_profile(model, task, reading=evidence.reading)
     transition = find_transition(lens)
     switches: dict[str, Any] = {"lens": transition}
-    if evidence.patch is not None:
+    if evidence.patch is not None and not task.no_handover:
         switches["patch"] = find_holder(model, task, find_crossing(evidence.patch))
-    if evidence.steering is not None:
+    if evidence.steering is not None and not task.no_handover:
         steering = find_steering_crossing(evidence.steering)
         switches["steering"] = None if steering is None else find_holder(model, task, steering)
     told: dict[str, tuple[Any, ...]] = {

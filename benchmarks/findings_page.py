@@ -1,5 +1,6 @@
 """docs/findings.md, made of the files of docs/findings/: its numbers stand in these."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -60,10 +61,10 @@ def _on_twins(measured: Sequence[Record]) -> str:
     n = sum(one["claims"]["n_twins"] > 0 for one in measured)
     if n == len(measured):
         return "Untrained twins stand beside every claim."
-    some = f"{n} of the {len(measured)}" if n else "none of the"
     return (
-        f"Untrained twins stand beside the claims of {some} tasks measured: without them it is not "
-        f"known what of a claim holds by architecture."
+        f"Untrained twins stand beside the claims of {n} of the {len(measured)} measurements; in "
+        f"the others no twin answers enough of the pairs in two ways, and it is not known what of "
+        f"a claim holds by architecture."
     )
 
 
@@ -143,19 +144,58 @@ def _couplings(measured: Sequence[Record]) -> list[str]:
 
 
 def _claims(measured: Sequence[Record]) -> list[str]:
-    reasons = [
-        f"- *{one['task']}*: {' '.join(one['claims']['sentences']) or 'nothing to add.'}"
-        for one in measured
-    ]
     return [
-        "**Claims** (see [claims.md](claims.md)): yes is supported, no contradicted.",
+        "**Claims** (see [claims.md](claims.md)): yes is supported, no contradicted; twins: how "
+        "many untrained ones could be measured.",
         table(
-            ("task", *TITLES),
-            [(one["task"], *(_verdict(one, claim) for claim in TITLES)) for one in measured],
+            ("task", *TITLES, "twins"),
+            [
+                (one["task"], *(_verdict(one, claim) for claim in TITLES), _n_twins(one))
+                for one in measured
+            ],
         ),
-        "Why claims stay open or are weak tests:",
-        "\n".join(reasons),
+        "Why claims stay open, and what is a weak test:",
+        "\n".join(_reasons(measured)),
     ]
+
+
+ON_TWINS = re.compile(
+    r"No untrained twin|\d+ of \d+ untrained|By architecture, as|That these are not by architecture"
+)
+"""How sentences on twins begin, which the tables tell instead."""
+A_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _reasons(measured: Sequence[Record]) -> list[str]:
+    """Each reason once, with its tasks; its first number, where it differs, as a range."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    for one in measured:
+        for said in one["claims"]["sentences"]:
+            if ON_TWINS.match(said):
+                continue
+            claims, _, why = said.rstrip(".").partition(": ")
+            for part in [why] if claims == "All claims" else why.split("; "):
+                text, first = A_NUMBER.sub("{}", part, count=1), A_NUMBER.search(part)
+                value = float(first.group()) if first else 0.0
+                found.setdefault(f"{claims}: {text}", []).append((one["task"], value))
+    lines = []
+    for text, cases in found.items():
+        low, high = (end([value for _, value in cases]) for end in (min, max))
+        shown = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        which = "all" if len(cases) == len(measured) else ", ".join(task for task, _ in cases)
+        lines.append(f"- {text.replace('{}', shown)} (*{which}*).")
+    return sorted(lines)
+
+
+def _n_twins(one: Record) -> str:
+    return str(one["claims"]["n_twins"])
+
+
+def _passing(found: Sequence[Record]) -> str:
+    """Share of all twins that pass a statement."""
+    n = sum(one["n_twins"] or 0 for one in found)
+    passing = sum((one["twin_passing"] or 0) * (one["n_twins"] or 0) for one in found)
+    return percent(passing / n) if n else DASH
 
 
 def _over_all(measured: Sequence[Record]) -> list[str]:
@@ -176,7 +216,7 @@ def _over_all(measured: Sequence[Record]) -> list[str]:
                 statements.append(
                     (one.key, f"{number(float(np.median(values)))}",
                      f"{number(min(values))} to {number(max(values))}", str(len(found)),
-                     str(sides.count(1)), str(sides.count(-1)))
+                     str(sides.count(1)), str(sides.count(-1)), _passing(found))
                 )  # fmt: skip
     places = [
         (model, [p for p in (_relative(r) for r in measured if r["model"] == model) if p])
@@ -193,10 +233,11 @@ def _over_all(measured: Sequence[Record]) -> list[str]:
         table(("claim", "supported", "contradicted", "open"), rows),
         *_against_the_study(measured),
         "Statement by statement: the number over tasks and models, in how many of them it could be "
-        "measured, and in how many its interval lies wholly on the statement's side of the "
-        "threshold, or wholly on the other.",
+        "measured, in how many its interval lies wholly on the statement's side of the threshold, "
+        "or wholly on the other, and what share of all untrained twins passes it.",
         table(
-            ("statement", "median", "range", "measured", "on its side", "on the other"), statements
+            ("statement", "median", "range", "measured", "on its side", "on the other", "twins"),
+            statements,
         ),
     ]
 

@@ -16,9 +16,10 @@ held against its own mean over all sets).
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -290,81 +291,114 @@ def coupled_alarms(
     return sides
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run it, print both tables, and write them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--sets", type=int, default=200)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    covered = {
-        f"{kind}, {n} × {size}": coverage(kind, n, size, options.sets)
+def show(head: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
+    """A table in Markdown."""
+    print(f"\n| {' | '.join(head)} |\n| --- |{' ---: |' * (len(head) - 1)}")
+    for name, cells in rows.items():
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _sides(ends: tuple[float, float]) -> str:
+    return f"{100 * ends[0]:.1f} / {100 * ends[1]:.1f} %"
+
+
+def table_of_coverage(n_sets: int) -> dict[str, dict[str, float]]:
+    """How often intervals hold the truth."""
+    found = {
+        f"{kind}, {n} × {size}": coverage(kind, n, size, n_sets)
         for kind in tqdm(KINDS, disable=None)
         for n, size in SIZES
     }
     names = ("location", "width", "crossing", "median")
-    print("| profiles, units × pairs | " + " | ".join(names) + " |")
-    print("| --- |" + " ---: |" * len(names))
-    for kind, found in covered.items():
-        cells = [f"{100 * found[name]:.1f} %" if name in found else "–" for name in names]
-        print(f"| {kind} | {' | '.join(cells)} |")
-    said = {
-        f"{name}, {n} pairs, noise {noise:g}": verdicts(shape, n, noise, options.sets // 2)
+    show(
+        ("profiles, units × pairs", *names),
+        {
+            kind: [_percent(one[name]) if name in one else "–" for name in names]
+            for kind, one in found.items()
+        },
+    )
+    return found
+
+
+def table_of_verdicts(n_sets: int) -> dict[str, Any]:
+    """What is said of profiles with and without a switch."""
+    half = n_sets // 2
+    found = {
+        f"{name}, {n} pairs, noise {noise:g}": verdicts(shape, n, noise, half)
         for name, shape in tqdm({**SHAPES, **SWITCHES}.items(), disable=None)
         for n in (12, 30)
         for noise in (0.1, 0.3)
     }
-    print("\n| profile | transition | rise | none | open | change point: change |")
-    print("| --- |" + " ---: |" * 5)
-    for name, found in said.items():
-        shares = [found[v] for v in ("transition", "rise", "none", "cannot tell", "change")]
-        cells = [f"{100 * share / (options.sets // 2):.0f} %" for share in shares]
-        print(f"| {name} | {' | '.join(cells)} |")
-    judged = {
-        f"{design}, {roles} roles, {effects}": alarms(
-            design, effects, 5 * options.sets, roles=roles
-        )
+    names = ("transition", "rise", "none", "cannot tell", "change")
+    show(
+        ("profile", *names[:4], "change point: change"),
+        {name: [_percent(one[v] / half, 0) for v in names] for name, one in found.items()},
+    )
+    return found
+
+
+def table_of_claims(n_sets: int) -> dict[str, Any]:
+    """How often the claims' tests call a number that stands at its threshold."""
+    found = {
+        f"{design}, {roles} roles, {effects}": alarms(design, effects, 5 * n_sets, roles=roles)
         for roles, designs in ((2, DESIGNS), (1, ONE_ROLE))
         for design in tqdm(designs, disable=None)
         for effects in EFFECTS
         if design[1] > 1 or not effects[1]
     }
-    print(
-        "\n| (words, templates, pairs), effects of words and templates | "
-        + " | ".join(TESTS)
-        + " |"
+    show(
+        ("(words, templates, pairs), effects of words and templates", *TESTS),
+        {name: [_sides(ends) for ends in one.values()] for name, one in found.items()},
     )
-    print("| --- |" + " ---: |" * len(TESTS))
-    for name, found in judged.items():
-        cells = [f"{100 * above:.1f} / {100 * below:.1f} %" for above, below in found.values()]
-        print(f"| {name} | {' | '.join(cells)} |")
-    effects = {
-        (design, of): (
-            related_by_chance(design, of, options.sets),
-            coupled_alarms(design, of, options.sets),
+    return found
+
+
+def table_of_coupling(n_sets: int) -> dict[str, Any]:
+    """How often unrelated states and predictions are called coupled."""
+    found = {
+        f"{design}, {of}": (
+            related_by_chance(design, of, n_sets),
+            coupled_alarms(design, of, n_sets),
         )
         for design in tqdm(GRIDS, disable=None)
         for of in EFFECTS
         if design[1] > 1 or not any(of)
     }
-    print("\n| (words, templates, prompts), effects | permutation | C4's late angle |")
-    print("| --- | ---: | ---: |")
-    for (design, of), (by_chance, sides) in effects.items():
-        p = " → ".join(f"{100 * share:.1f} %" for share in by_chance.values())
-        both = " → ".join(f"{100 * a:.1f} / {100 * b:.1f} %" for a, b in sides.values())
-        print(f"| {design}, {of} | {p} | {both} |")
+    show(
+        ("(words, templates, prompts), effects", "permutation", "C4's late angle"),
+        {
+            name: [" → ".join(map(_percent, by_chance.values())),
+                   " → ".join(map(_sides, sides.values()))]
+            for name, (by_chance, sides) in found.items()
+        },
+    )  # fmt: skip
+    return found
+
+
+TABLES: dict[str, Callable[[int], Any]] = {
+    "coverage": table_of_coverage,
+    "verdicts": table_of_verdicts,
+    "claims": table_of_claims,
+    "coupling": table_of_coupling,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run it, print the tables, and write them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--sets", type=int, default=200)
+    parser.add_argument("--tables", nargs="+", choices=tuple(TABLES), default=tuple(TABLES))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    found = {name: TABLES[name](options.sets) for name in options.tables}
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(
-            json.dumps(
-                {
-                    "coverage": covered,
-                    "verdicts": said,
-                    "claims": judged,
-                    "coupling": {str(key): found for key, found in effects.items()},
-                }
-            )
-        )
+        options.out.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

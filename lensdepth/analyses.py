@@ -247,9 +247,9 @@ ANALYSES = (
             "nothing. Then how many dimensions the cloud fills: two counts from its spread, one "
             "from nearest neighbours. The rank correlations ask "
             "whether prompts at a larger angle (or with norms further apart) also have more "
-            "different predictions. Intervals go over units and tests over prompts, as pairs "
-            "that share a prompt are not independent. By construction, too, the turn that is left "
-            "to the last depth ends at 0, and each depth is wholly like itself."
+            "different predictions. Intervals go over units, and tests exchange whole units, as "
+            "pairs that share a prompt or a word are not independent. By construction, too, the "
+            "turn that is left to the last depth ends at 0, and each depth is wholly like itself."
         ),
         result="lensdepth.geometry.profile:GeometryProfile",
         told="lensdepth.geometry.told",

@@ -125,7 +125,7 @@ def find_holder(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
+class SharedToken:
     """One token of each prompt, where both prompts of a pair have it."""
 
     key: str
@@ -157,7 +157,7 @@ def _check_origin(
         raise ValueError(f"{caller}: the crossing is {wrong}.")
 
 
-def _places(task: Task) -> list[Place]:
+def _places(task: Task) -> list[SharedToken]:
     """Every token from the first in which both prompts differ; ENDS among them.
 
     In order behind the input; then, where pairs differ in length, counted from the end.
@@ -175,7 +175,7 @@ def _places(task: Task) -> list[Place]:
     if ragged:
         asked += [(-k, ends, _words(-k, "the last token")) for k in range(1, sum(most))]
     found = [
-        Place(
+        SharedToken(
             key=words or "input",
             words=words,
             after=k if of is starts else None,
@@ -183,7 +183,7 @@ def _places(task: Task) -> list[Place]:
         )
         for k, of, words in asked
     ]
-    last = Place(
+    last = SharedToken(
         key="prediction", words="", after=None, tokens=(ends[0][:, None], ends[1][:, None])
     )
     return [one for one in found if (one.tokens[0] >= 0).any()] + [last]
@@ -220,7 +220,7 @@ def _kept(
 
 def _run_of_tokens(
     task: Task,
-    places: Sequence[Place],
+    places: Sequence[SharedToken],
     depths: Sequence[float],
     patched: Patched,
 ) -> dict[str, Float[np.ndarray, "pair depth"]]:
@@ -229,7 +229,7 @@ def _run_of_tokens(
     """
     row = [one for one in places if one.after is not None]
 
-    def success(some: Sequence[Place]) -> Float[np.ndarray, "pair depth"]:
+    def success(some: Sequence[SharedToken]) -> Float[np.ndarray, "pair depth"]:
         return patched({"run": _joined(some)}, depths)[:, :, 0]
 
     def share(values: Float[np.ndarray, "pair depth"]) -> Float[np.ndarray, " depth"]:
@@ -264,7 +264,7 @@ def _run_of_tokens(
     return {name: np.where(there, found, whole)}
 
 
-def _joined(places: Sequence[Place]) -> SpanTokens:
+def _joined(places: Sequence[SharedToken]) -> SpanTokens:
     """Several places as one span, what a pair does not have at its end."""
     clean, corrupted = (torch.cat([one.tokens[i] for one in places], dim=1) for i in (0, 1))
     order = (clean < 0).int().argsort(dim=1, stable=True)
@@ -284,7 +284,9 @@ def _spread(
     return found
 
 
-def _named(model: DepthModel, task: Task, place: Place, pairs: Bool[np.ndarray, " pair"]) -> str:
+def _named(
+    model: DepthModel, task: Task, place: SharedToken, pairs: Bool[np.ndarray, " pair"]
+) -> str:
     """A place, with the tokens that stand there in some pairs where these are few."""
     if place.key in ENDS:
         return f"the {position_name(place.key)}"

@@ -278,3 +278,13 @@ def hook_hint(points: Mapping[str, Any], name: str) -> str:
     if parts[0] == "blocks" and parts[-1] in {f"hook_{stream}" for stream in STREAMS}:
         return "Not every architecture has every stream: a parallel block has no resid_mid."
     return ""
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("depth_hook", "site_hook"):  # until 0.3: as the README of 0.1 had them
+        from lensdepth import site
+        from lensdepth.arguments import say_moved
+
+        say_moved(f"lensdepth.hooks.{name}", f"lensdepth.{name}")
+        return getattr(site, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,9 +8,7 @@ from lensdepth.colours import MUTED, PALETTE, RULE, house_layout, inert
 from lensdepth.telling.numbers import Interval
 
 
-def interval_figure(
-    found: Mapping[str, Interval], *, title: str, x_title: str, role: str = "lens"
-) -> go.Figure:
+def interval_figure(found: Mapping[str, Interval], *, title: str, x_title: str) -> go.Figure:
     """Numbers with their intervals, one a row, beside zero."""
     rows = list(found.items())
     values = [one.value for _, one in rows]
@@ -19,13 +17,13 @@ def interval_figure(
             x=values,
             y=list(range(len(rows))),
             mode="markers",
-            marker={"size": 9, "color": PALETTE[role]},
+            marker={"size": 9, "color": PALETTE["lens"]},
             error_x={
                 "type": "data",
                 "symmetric": False,
                 "array": [one.high - one.value for _, one in rows],
                 "arrayminus": [one.value - one.low for _, one in rows],
-                "color": PALETTE[role],
+                "color": PALETTE["lens"],
                 "thickness": 2,
             },
             customdata=[f"{inert(name)}: {one}" for name, one in rows],

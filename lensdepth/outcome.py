@@ -274,8 +274,6 @@ class Effects:
         stream: str,
         n_layers: int,
         columns: Mapping[str, tuple[str, Tensor]] | None = None,
-        *,
-        transferred: bool = True,
     ) -> "pd.DataFrame":
         """One row a run, pair and place: labels, metrics of the edited, base and source runs.
 
@@ -284,7 +282,6 @@ class Effects:
                 the column `layer` has the block, and `depth` the depth behind it.
             n_layers: of the model, for `relative_depth`.
             columns: further ones by name: the axes of their numbers, as in einops, and the numbers.
-            transferred: whether the main metric has a transferred fraction to give.
         """
         import pandas as pd
 
@@ -306,11 +303,10 @@ class Effects:
                 made[f"source_{name}"] = spread(self.source[0], "pair")
             made[name] = spread(self.values[i], " ".join(shape))
         made["effect"] = spread(self.change(), " ".join(shape))
-        if transferred:
-            made["transferred"] = spread(self.transferred(), " ".join(shape))
-            if self.has_gains:
-                made["target_gain"] = spread(self.target_gain, " ".join(shape))
-                made["foil_loss"] = spread(self.foil_loss, " ".join(shape))
+        made["transferred"] = spread(self.transferred(), " ".join(shape))
+        if self.has_gains:
+            made["target_gain"] = spread(self.target_gain, " ".join(shape))
+            made["foil_loss"] = spread(self.foil_loss, " ".join(shape))
         for name, (axes, values) in (columns or {}).items():
             made[name] = spread(values, axes)
         frame = pd.DataFrame(made)

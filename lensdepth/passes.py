@@ -2,8 +2,8 @@
 
 HookedTransformer and TransformerBridge take other arguments, keep keys and values in other ways
 and hold their unembedding elsewhere; above this file nobody needs to know, and nobody reads the
-model's `cfg` but the engine's blocks. Passes run in the model's dtype, without dropout, and without
-gradients unless asked for.
+model's `cfg` but the engine's blocks and what makes a twin of it. Passes run in the model's dtype,
+without dropout, and without gradients unless asked for.
 
 Hooks stand on the model itself, so a pass has it to itself: one lock a model, whoever wraps it, is
 held from the first hook to the last number read, for one pass and not for a sweep of them.

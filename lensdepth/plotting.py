@@ -45,6 +45,8 @@ class Zone:
     """Key into PALETTE."""
 
 
+MOST_TICKS = 12
+"""Depths that have a label on an axis, or about so many."""
 KEYS_AFTER = "\u2003"
 """Stands between a panel's heading and its keys; a narrow page breaks the line here."""
 
@@ -55,9 +57,9 @@ def tick(depth: int, n_layers: int) -> str:
     return f'{depth}<br><span style="color:{MUTED}">{share}</span>'
 
 
-def depth_ticks(n_layers: int, *, most: int = 12) -> tuple[list[int], list[str]]:
+def depth_ticks(n_layers: int) -> tuple[list[int], list[str]]:
     """Tick positions and two-line labels: the depth, and the fraction of it."""
-    step = max(1, math.ceil(n_layers / most))
+    step = max(1, math.ceil(n_layers / MOST_TICKS))
     at = sorted({0, n_layers, *range(step, n_layers - step // 2, step)})
     return at, [tick(d, n_layers) for d in at]
 

@@ -21,7 +21,9 @@ from lensdepth.covariance import (
 from lensdepth.telling.numbers import Interval
 from lensdepth.units import FEWEST_UNITS, Units, count, take
 
-LEVEL = 0.95
+ALPHA = 0.05
+"""A p-value below it rejects."""
+LEVEL = 1 - ALPHA
 """Coverage of every interval."""
 
 

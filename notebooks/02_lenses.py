@@ -112,7 +112,7 @@ say(
 # ## The library's lens, over many prompts
 #
 # One prompt is an anecdote. `logit_lens` reads all prompts of the task at once (some models cap or
-# scale their logits; it knows about that too). The bands are 95 % intervals over prompts.
+# scale their logits; it knows about that too). The bands are 95 % intervals over input words.
 
 # %%
 profile = logit_lens(model, task)

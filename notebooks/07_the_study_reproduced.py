@@ -91,7 +91,7 @@ say(
 # %% [markdown]
 # ## From a number to a verdict
 #
-# A number comes with an interval (prompts are what is uncertain, so errors are clustered by prompt).
+# A number comes with an interval (words and wordings are what is uncertain, so errors are clustered by them).
 #
 # - The whole interval beyond the threshold: **supported**.
 # - The whole interval short of it: **contradicted**.

@@ -29,6 +29,8 @@ from lensdepth.sweep.adaptive import MOVES, Watched, between, coarse_grid, find_
 from lensdepth.tasks.task import Task
 from lensdepth.teaching import planted
 
+pytestmark = pytest.mark.long
+
 
 def found(
     curves: Float[Array, "curve depth"], lead: Float[Array, " depth"] | None = None

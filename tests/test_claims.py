@@ -25,6 +25,8 @@ from lensdepth.provenance import Backend
 from lensdepth.teaching import planted
 from lensdepth.units import Grouping
 
+pytestmark = pytest.mark.long
+
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4, 7)]
 KINDS = [pair for a in range(6) for b in range(6) for pair in ((a, b + 6), (b + 6, a))]
 Build = Callable[[Path], Path]

@@ -166,6 +166,21 @@ def test_report_whose_tables_are_there(fail: Fail, tmp_path: Path) -> None:
     assert "--force" in fail("report", *TINY)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--quick", "--thorough"), "--quick goes with neither"),
+        (("--quick", "--sections", "dose"), "--quick goes with neither"),
+        (("--sections", "dose,doze"), "there is no section 'doze'; there is lens, patch"),
+    ],
+)
+def test_extents_of_a_report(
+    fail: Fail, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr(lensdepth.model, "load_model", None)
+    assert said in fail("report", *options)
+
+
 def test_unknown_models(fail: Fail, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lensdepth.checkpoint.reachable", lambda source: False)
     assert "tiny" in fail("lens", "x", "--model", "tyni")

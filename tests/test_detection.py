@@ -8,6 +8,8 @@ import torch
 
 from benchmarks.detection import N_LAYERS, Outcome, Planted, draw, outcomes, population
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:

@@ -36,6 +36,15 @@ def n_hooks(model: DepthModel) -> int:
     return sum(len(point._forward_hooks) for point in set(model.model.hook_dict.values()))
 
 
+def test_names_that_the_readme_had_once_are_taken_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match=r"lensdepth.hooks.depth_hook is called") as said:
+        from lensdepth.hooks import depth_hook as once
+    assert once is depth_hook
+    assert said[0].filename == __file__
+    with pytest.raises(ImportError):
+        from lensdepth.hooks import block_site  # type: ignore[attr-defined]  # noqa: F401
+
+
 def test_names() -> None:
     assert depth_hook(0, 4) == "blocks.0.hook_resid_pre"
     assert depth_hook(4, 4) == "blocks.3.hook_resid_post"

@@ -9,16 +9,21 @@ from lensdepth import (
     Condition,
     Hypothesis,
     HypothesisTable,
+    ablation_sweep,
     evaluate_hypotheses,
     load_hypotheses,
     load_model,
     load_task,
+    steering_sweep,
 )
 from lensdepth.claims.hypothesis import parse_depths
 from lensdepth.cli import main
 from lensdepth.model import DepthModel
+from lensdepth.sweep.readings import METRICS
 from lensdepth.tasks import Task
 from lensdepth.teaching import planted
+
+pytestmark = pytest.mark.long
 
 GOOD = """
 [[hypothesis]]
@@ -198,6 +203,26 @@ def test_it_saves_and_loads(
     assert found.to_frame().hypothesis.tolist() == ["h"]
     assert "under a final norm" in found.findings[0].reason
     assert found.plot().layout.height > 100
+
+
+def test_every_metric_that_has_a_name_may_be_asked(
+    planted_pair: tuple[DepthModel, Task, Path, Path],
+) -> None:
+    model, task, _, _ = planted_pair
+    steer = Condition(intervention="steer")
+    asked = [Hypothesis(name=name, first=ABLATE, metric=name, depths=4) for name in METRICS]
+    asked.append(Hypothesis(name="steered", first=steer, metric="kl", depths=4))
+    found = {one.key: one for one in evaluate_hypotheses(model, task, asked).findings}
+    swept = ablation_sweep(model, task, depths=[4], also=("answer_probability", "flip"))
+    at = {"edit": ABLATE.edit, "scope": "local", "position": "prediction"}
+    after = swept.of("answer_probability", **at).double().mean().item()
+    before = swept.outcome.unedited("base", "answer_probability").double().mean().item()
+    assert after - before > 0.5
+    assert found["answer_probability"].effect == pytest.approx(after - before, abs=1e-6)
+    assert found["flip"].effect == pytest.approx(swept.of("flip", **at).double().mean().item())
+    steered = steering_sweep(model, task, positions=("prediction",), depths=[4], also=("kl",))
+    moved = steered.of("kl", edit="full", scope="local", position="prediction")
+    assert found["steered"].effect == pytest.approx(moved.double().mean().item(), rel=1e-5)
 
 
 def test_the_command_line(

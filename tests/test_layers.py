@@ -215,6 +215,17 @@ def test_the_rules_of_the_house_hold(path: Path) -> None:
     assert faults(room, path.read_text()) == []
 
 
+def test_contributing_shows_the_house_as_it_is() -> None:
+    """Each room in its place and on its level."""
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("```\nlensdepth/\n")[2]
+    shown = re.findall(r"^  (\S+) +(\d) ", text.partition("```")[0], flags=re.MULTILINE)
+    rooms = [
+        (name.removesuffix(".py").rstrip("/").replace("/", "."), int(level))
+        for name, level in shown
+    ]
+    assert rooms == [(room, level) for room, (level, _) in ORDER.items() if room != "__main__"]
+
+
 LONGEST_CHAIN = 20
 """Most files that one import may run through, one importing the next."""
 LONGEST_FILE = 400

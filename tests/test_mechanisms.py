@@ -7,6 +7,8 @@ import pytest
 from lensdepth import evaluate_claims, load_model, load_task, patch_sweep
 from lensdepth.teaching import planted
 
+pytestmark = pytest.mark.long
+
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 7)]
 ARCHITECTURES: tuple[planted.Architecture, ...] = ("llama", "gpt2", "gpt_neox", "gemma2")
 YES, NO, OPEN = "supported", "contradicted", "cannot tell"

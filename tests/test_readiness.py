@@ -16,6 +16,8 @@ from lensdepth.cli import main
 from lensdepth.model import DepthModel, load_model
 from lensdepth.tasks import Task, load_task
 
+pytestmark = pytest.mark.long
+
 
 def ready(model: DepthModel, frame: Any, **options: Any) -> Readiness:
     return check_readiness(model, load_task(frame, model, n=None), probe=False, **options)

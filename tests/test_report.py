@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -18,9 +18,9 @@ import torch
 from lensdepth.lens import TunedLens
 from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
-from lensdepth.report import Report, build_report, facts
+from lensdepth.report import Report, build, build_report, facts
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
-from lensdepth.report.measured import Measured
+from lensdepth.report.measured import PENDING, STOPPED, UNASKED, Measured
 from lensdepth.report.sections import sections
 from lensdepth.tasks import Task, load_task
 from lensdepth.telling.numbers import number
@@ -324,7 +324,7 @@ def test_an_existing_report_is_kept_unless_told(
     folder = tmp_path / "r_tables"
     folder.mkdir()
     (folder / "lens.parquet").write_text("old")
-    monkeypatch.setattr("lensdepth.report.build.measure", lambda *_, **__: by_hand(task))
+    monkeypatch.setattr("lensdepth.report.build.stages", lambda *_, **__: [by_hand(task)])
     build_report(model, task, out=out, overwrite=True)
     assert out.read_text().startswith("<!doctype html>")
     assert len(pd.read_parquet(folder / "lens.parquet")) > 0
@@ -348,7 +348,7 @@ def test_what_cannot_be_written_is_found_out_before_any_work(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("measured before the output was checked")
 
-    monkeypatch.setattr("lensdepth.report.build.measure", never)
+    monkeypatch.setattr("lensdepth.report.build.stages", never)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         build_report(model, task, out=tmp_path / "nowhere" / "r.html")
     with pytest.raises(IsADirectoryError, match="is a folder"):
@@ -365,7 +365,7 @@ def test_what_cannot_be_written_is_found_out_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("failing", ["measure", "render", "write_text"])
+@pytest.mark.parametrize("failing", ["stages", "render", "write_text"])
 def test_a_failure_leaves_what_was_there(
     model: DepthModel,
     task: Task,
@@ -376,8 +376,6 @@ def test_a_failure_leaves_what_was_there(
     out, folder = tmp_path / "r.html", tmp_path / "r_tables"
     write_report(by_hand(task), out, folder)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    from lensdepth.report import build
-
     real = getattr(build, failing)
 
     def fail(*args: object, **options: object) -> None:
@@ -386,11 +384,84 @@ def test_a_failure_leaves_what_was_there(
         else:
             raise OSError("no space left")
 
-    monkeypatch.setattr(build, "measure", lambda *_, **__: by_hand(task))
+    monkeypatch.setattr(build, "stages", lambda *_, **__: [by_hand(task)])
     monkeypatch.setattr(build, failing, fail)
     with pytest.raises(OSError, match="no space left"):
         build_report(model, task, out=out, overwrite=True)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_pages_come_while_it_is_measured_and_ctrl_c_leaves_the_last(
+    model: DepthModel,
+    task: Task,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    page = tmp_path / "r.html"
+    seen = []
+
+    def look() -> str:
+        return unescape(without_plotly(page.read_text())) if page.exists() else ""
+
+    def arriving(*_: object, **__: object) -> Iterator[Measured]:
+        first = {"patch": None, "crossing": None, "steering": None, "claims": None}
+        absent = dict.fromkeys(("patch", "steering", "claims"), PENDING)
+        yield by_hand(task, **first, absent=absent)
+        seen.append(look())
+        later = {"steering": None, "claims": None}
+        yield by_hand(task, **later, absent=dict.fromkeys(later, PENDING))
+        seen.append(look())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "stages", arriving)
+    monkeypatch.setattr(build, "FIRST_PAGE", 0.0)
+    monkeypatch.setattr(build, "NEXT_PAGE", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        build_report(model, task, out=page)
+    assert "Still being measured: Patching" in seen[0]
+    assert "Control passes" in seen[1]
+    last = look()
+    assert "Still being measured" not in last
+    assert "Stopped before these: Steering" in last
+    assert f"Not measured: {STOPPED}" in last
+    assert "r.html' holds what was measured" in caplog.text
+    assert json.loads((tmp_path / "r_tables" / "summary.json").read_text())["absent"] == {
+        "steering": STOPPED, "claims": STOPPED
+    }  # fmt: skip
+
+
+def test_sections_that_were_not_asked_for_say_so(
+    model: DepthModel, task: Task, tmp_path: Path
+) -> None:
+    made = build_report(model, task.select(range(8)), out=tmp_path / "r.html", sections=("dose",))
+    assert made.patch is not None
+    assert made.crossing is not None
+    assert made.dose is not None
+    left = {"steering", "locality", "ablation", "decoding", "geometry", "claims"}
+    assert {name for name, why in made.absent.items() if why == UNASKED} == left
+    assert all(getattr(made, name) is None for name in left)
+    with pytest.raises(ValueError, match=r"sections must be some of lens, patch, .* got 'dosis'"):
+        build_report(model, task, out=tmp_path / "s.html", sections=("dosis",))  # type: ignore[arg-type]
+
+
+def test_no_handover_is_sought_where_the_input_is_the_last_token(
+    model: DepthModel, task: Task, tmp_path: Path
+) -> None:
+    last = {"input_positions": task.prediction_positions,
+            "corrupted_input_positions": task.corrupted_prediction_positions}  # fmt: skip
+    same = replace(task.select(range(8)), **{k: v[:8] for k, v in last.items()})  # type: ignore[index]
+    assert not same.hands_over.any()
+    made = build_report(model, same, out=tmp_path / "r.html", sections=())
+    assert made.crossing is None
+    said = "in 8 of 8 pairs the input is the prompt's own last token"
+    assert said in made.absent["crossing"]
+    assert f"No crossing was sought: {said}" in unescape(made.path.read_text())
+    half = replace(same, input_positions=task.input_positions[:8] * 0)  # type: ignore[index]
+    assert not half.hands_over.any()  # the corrupted prompt's is still its last
+    one = replace(same, **{k: torch.zeros_like(v[:8]) for k, v in last.items()})  # type: ignore[index]
+    assert one.hands_over.all()
+    assert one.no_handover == ""
 
 
 def test_no_two_pages_share_their_tables() -> None:

@@ -24,7 +24,7 @@ from lensdepth.explorer.state import Screen
 from lensdepth.model import DepthModel
 from lensdepth.report.build import Report, write_report
 from lensdepth.report.measured import Measured
-from lensdepth.telling.depths import explained
+from lensdepth.telling.depths import explained, place
 from lensdepth.telling.numbers import number
 from lensdepth.transition import find_transition
 
@@ -178,7 +178,7 @@ def test_a_switch_lies_where_every_surface_puts_it(report: Report, text: str) ->
     plain = unescape(re.sub("<script.*?</script>", "", text, flags=re.S))
     assert plain.count(said) >= 2  # summary, section
     assert plain.count(short) >= 3  # key number, two legends
-    assert f"(interpolated {number(at)}, 95% interval {number(low)} to {number(high)})" in plain
+    assert place(at, low, high, (before, after), report.n_layers) in plain
     row = plain[plain.index("patching, crossing") :]
     assert re.findall(r"<td[^>]*>(.*?)</td>", row)[:2] == [
         number(at), f"{number(low)} to {number(high)}",

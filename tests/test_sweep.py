@@ -3,6 +3,7 @@
 import inspect
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -110,6 +111,20 @@ def test_a_word_means_one_thing_in_all_analyses() -> None:
             assert len({default for _, default in by_name.values()}) == 1, (word, by_name)
         if word not in KINDS:
             assert len({kind for kind, _ in by_name.values()}) == 1, (word, by_name)
+
+
+def test_words_stand_in_one_order_in_all_analyses() -> None:
+    """No two of them the one way round here and the other way there."""
+    orders: dict[tuple[str, str], str] = {}
+    for name in ANALYSES:
+        words = inspect.signature(getattr(lensdepth, name)).parameters
+        orders |= dict.fromkeys(combinations(words, 2), name)
+    turned = {
+        (first, second, name, orders[second, first])
+        for (first, second), name in orders.items()
+        if (second, first) in orders
+    }
+    assert turned == set()
 
 
 KINDS = {"task", "positions", "position", "depths"}

@@ -53,6 +53,10 @@ def test_depths_are_named_by_the_block_whose_output_they_are() -> None:
         "between depth 4 and 5 of 10, 48% of the way, nearest depth 5 (after block 4) "
         "(interpolated 4.80, 95% interval 4.20 to 5.10)"
     )
+    assert place(4.5, 4.5, 4.5, (4.0, 5.0), 10) == (
+        "between depth 4 and 5 of 10, 45% of the way, nearest depth 4 (after block 3) "
+        "(interpolated 4.50, resampling the units does not move it)"
+    )
 
 
 def test_a_crossing_is_placed_with_its_interval() -> None:
@@ -60,7 +64,7 @@ def test_a_crossing_is_placed_with_its_interval() -> None:
     crossing = find_crossing(profile, n_resamples=200)
     said = analysis("patch").sentences(profile, crossing)
     assert said[0].startswith("Control passes from the input position to the prediction position")
-    assert "95% interval" in said[0]
+    assert "resampling the units does not move it" in said[0]
     assert f"of {results.N_LAYERS}" in said[0]
     assert (
         "at the input position in 100% (88 to 100%) of the pairs at depth 0 and 0% (0 to 12%) at "
@@ -332,6 +336,25 @@ def test_blocks_are_said_to_work_together_or_again_only_beyond_chance() -> None:
     assert "more than the whole, by 1.00 nats, 67% of it: some of what they do one by one" in again
     even = analysis("locality").sentences(results.locality(local=2.5, whole=3.0))[0]
     assert "add up to the whole as far as can be told" in even
+    nothing = analysis("locality").sentences(results.locality(local=2.0, whole=0.0))[0]
+    assert "more than the whole, by 2.50 nats: some of what they do one by one" in nothing
+    likelier = replace(results.locality(), metric="answer_probability")
+    said = analysis("locality").sentences(likelier)
+    assert "moves the answer's probability by 3.00 (all" in said[0]
+    assert "effect of 2.00 nats on the logit difference, 0.50 is what" in said[1]
+
+
+def test_what_moves_is_the_metric_that_was_read() -> None:
+    def named(outcome: Effects) -> Effects:
+        return replace(outcome, metrics=("answer_probability", *outcome.metrics[1:]))
+
+    swapped, turned = results.ablation(), results.dose()
+    for profile in (swapped, turned):
+        plain = replace(profile, outcome=named(profile.outcome))
+        for one, what in ((profile, "the logit difference"), (plain, "the answer's probability")):
+            said = analysis("ablation" if profile is swapped else "dose").sentences(one)
+            assert what in said[0]
+            assert what == "the logit difference" or "logit difference" not in " ".join(said)
 
 
 def _at_last(outcome: Effects, value: float) -> Effects:
@@ -399,6 +422,9 @@ def test_the_best_single_place_is_never_depth_l() -> None:
     assert whole.best_depth == 3
     assert whole.sufficiency().value == pytest.approx(1 / 3)
     assert "depth 8 is among them, whose state is what is read" in whole.describe()
+    said = analysis("locality").sentences(whole)[0]
+    assert "Depth 8 is among them, whose state is what is read" in said
+    assert "redundancy" not in said
     assert not replace(made, stream="mlp_out").holds_last_state
 
 

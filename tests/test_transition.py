@@ -271,6 +271,12 @@ def test_a_change_point_is_the_best_cut_by_exhaustion() -> None:
     assert found.verdict == "change"
     assert found.low <= found.location <= found.high
     assert found.gain == pytest.approx(1 - min(left) / (mean.var() * 13))
+    last = float(found.depths[-1])
+    assert found.to_frame().relative_location[0] == pytest.approx(found.location / last)
+    deeper = find_change_point(profile, n_layers=int(last) + 4, n_resamples=19)
+    assert deeper.to_frame().relative_location[0] == pytest.approx(found.location / (last + 4))
+    with pytest.raises(ValueError, match="n_layers must be the last depth"):
+        find_change_point(profile, n_layers=2)
 
 
 def test_several_profiles_are_cut_together_and_count_alike() -> None:

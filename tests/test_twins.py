@@ -22,6 +22,8 @@ from lensdepth.teaching import planted
 from lensdepth.untrained import untrained
 from tests.architectures import CONFIGS, build
 
+pytestmark = pytest.mark.long
+
 PAIRS = [(a, (a + k) % 12) for a in range(12) for k in (1, 4)]
 
 

@@ -44,8 +44,8 @@ def decode_parts(
     model: DepthModel,
     task: Task,
     *,
-    position: ReadPosition = "prediction",
     depths: Sequence[int] | None = None,
+    position: ReadPosition = "prediction",
     coordinates: CoordinateName = "raw",
     labels: Sequence[str] | None = None,
     n_folds: int = 5,
@@ -63,10 +63,10 @@ def decode_parts(
     Args:
         model: any wrapped model.
         task: pairs, of which the clean prompts are read, or plain prompts.
+        depths: residual depths 0 ... n_layers; all by default.
         position: whose state is read: `"prediction"`, each prompt's own last token; `"input"`; an
             index; `"all"` but the first of each prompt, an attention sink. States that prompts
             share, because they begin alike, are read once.
-        depths: residual depths 0 ... n_layers; all by default.
         coordinates: in which the parts are taken: `"raw"`; `"centred"`, from the mean of the read
             states at that depth; `"final_norm"`, less what a final LayerNorm subtracts.
         labels: what to decode, by name; by default everything there is. Classes: the task's label

@@ -45,8 +45,8 @@ def dose_response(
     *,
     angles: Sequence[float] = ANGLES,
     factors: Sequence[float] = FACTORS,
-    position: str | int = "prediction",
     depths: Sequence[int] | None = None,
+    position: str | int = "prediction",
     coordinates: CoordinateName = "raw",
     reference: Task | None = None,
     metric: str | Metric = "logit_diff",
@@ -65,8 +65,8 @@ def dose_response(
         angles: shares of the angle between base and source, 0 ... 1 (0 the base, 1 the source's
             direction); beyond 1 the turn goes on past the source.
         factors: of the norm, above 0.
-        position: where to edit: `"input"`, `"prediction"`, or an index.
         depths: residual depths 0 ... n_layers; all by default.
+        position: where to edit: `"input"`, `"prediction"`, or an index.
         coordinates: in which direction and norm are taken; see `ablation_sweep`.
         reference: pairs whose source runs give the center of centred coordinates;
             not with others.

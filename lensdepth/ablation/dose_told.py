@@ -14,7 +14,7 @@ from lensdepth.telling.fractions import (
     known_beside,
     mostly_erased,
 )
-from lensdepth.telling.names import edit_name
+from lensdepth.telling.names import edit_name, moved_name
 from lensdepth.telling.numbers import below, number, percent
 from lensdepth.telling.plain import Json
 
@@ -88,7 +88,7 @@ def sentences(profile: "DoseProfile") -> list[str]:
     at = [i for i, depth in enumerate(depths) if depth != profile.n_layers]
     said = []
     if at and {"direction", "norm"} <= set(profile.parts):
-        last = depths[at[-1]]
+        last, what = depths[at[-1]], moved_name(profile.metrics[0])
         doses, moved = profile.curve("direction", profile.transferred, last)
         means = moved.nanmean(0)
         reached = [i for i, mean in enumerate(means.tolist()) if mean >= 0.5]
@@ -101,13 +101,12 @@ def sentences(profile: "DoseProfile") -> list[str]:
                 back = (after - 0.5) / (after - before) * (dose - float(doses[to - 1]))
                 dose -= back
             said.append(
-                f"At {where}, about {percent(dose)} of the turn to the source moves half of the "
-                f"logit difference{_whole_turn(profile, last)}."
+                f"At {where}, about {percent(dose)} of the turn to the source moves half of "
+                f"{what}{_whole_turn(profile, last)}."
             )
         else:
             said.append(
-                f"At {where}, no dose of the turn moves half of the logit difference"
-                f"{_whole_turn(profile, last)}."
+                f"At {where}, no dose of the turn moves half of {what}{_whole_turn(profile, last)}."
             )
         said.append(_norm(profile, at))
     return said
@@ -149,7 +148,7 @@ def _norm(profile: "DoseProfile", at: list[int]) -> str:
         for name, (dose, depth) in (("transferred", drawn), ("kl", other))
     )
     drawn_text = (
-        f"the logit difference, which is drawn, moves by {moved} of the way at most, "
+        f"{moved_name(profile.metrics[0])}, which is drawn, moves by {moved} of the way at most, "
         f"{place(*drawn)}"
     )
     if most.value < CHANGED:

@@ -247,7 +247,7 @@ class AblationProfile(ModelResult):
         n_resamples: int = 1000,
         seed: int = 0,
     ) -> "pd.DataFrame":
-        """Direction against norm by depth, with 95 % intervals from resampling pairs.
+        """Direction against norm by depth, with 95 % intervals over units.
 
         Quantities: the mean effect of `full`, `direction`, `norm` and each control; the paired
         `difference` direction - norm; `direction_over_control` and `norm_over_control`, paired;

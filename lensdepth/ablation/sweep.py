@@ -66,8 +66,8 @@ def ablation_sweep(
     model: DepthModel,
     task: Task,
     *,
-    positions: PatchPositions = ("prediction",),
     depths: Sequence[int] | None = None,
+    positions: PatchPositions = ("prediction",),
     to: Reference = "source",
     scopes: Sequence[Scope] = ("local",),
     coordinates: CoordinateName = "raw",
@@ -85,9 +85,9 @@ def ablation_sweep(
     Args:
         model: any wrapped model.
         task: pairs of prompts.
+        depths: residual depths 0 ... n_layers; all by default.
         positions: where to edit: names, indices or spans, one after the other; see
             `lensdepth.sweep.spans.PatchPositions`.
-        depths: residual depths 0 ... n_layers; all by default.
         to: what goes in: `"source"` the source run's state at the same place; `"mean"` the mean
             direction (on the sphere) and the mean norm of a reference set, and both together (the
             pair's own source is one of the task's, so small sets want a `reference`);

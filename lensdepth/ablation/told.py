@@ -16,7 +16,7 @@ from lensdepth.telling.fractions import (
     mostly_erased,
     scale_of,
 )
-from lensdepth.telling.names import edit_name
+from lensdepth.telling.names import edit_name, in_unit, moved_name
 from lensdepth.telling.numbers import percent, tiny
 from lensdepth.telling.plain import Json, to_json
 
@@ -166,7 +166,7 @@ def sentences(profile: "AblationProfile") -> list[str]:
     if index is not None:
         said.append(verdict(profile))
         said += _controls(profile, index)
-    identity = profile.identity_depth()
+    identity, metric = profile.identity_depth(), profile.metrics[0]
     if identity is not None and profile.positions[0] == "input":
         said.append(
             f"At depth {identity} the input position is not read any more, so no edit there does "
@@ -178,15 +178,15 @@ def sentences(profile: "AblationProfile") -> list[str]:
         )
         said.append(
             f"Under the final {kind} the norm cannot matter at depth {identity}: this is "
-            f"arithmetic, not a finding (the norm edit changes the logit difference there by "
-            f"{tiny(profile.identity_error())} nats at most), and that depth is left out of the "
-            f"comparison."
+            f"arithmetic, not a finding (the norm edit changes {moved_name(metric)} there by "
+            f"{tiny(profile.identity_error())}{in_unit(metric)} at most), and that depth is left "
+            f"out of the comparison."
         )
     return said
 
 
 def verdict(profile: "AblationProfile") -> str:
-    """Which part moves more of the logit difference, with the gap's interval.
+    """Which part moves more of the main metric, with the gap's interval.
 
     Only of the source's own states: what is put in else has no answer, and how far it goes towards
     one says nothing; its parts are compared by how much they change the prediction.
@@ -234,9 +234,9 @@ def _verdict_on_source(profile: "AblationProfile", index: int) -> str:
     )
     gap = estimate(moved["direction"] - moved["norm"], units, floor=floor)
     text = (
-        f"{_reach(profile, index)}, replacing only the direction moves {direction} of the logit "
-        f"difference{in_brackets(parts['direction'])}, replacing only the norm {norm}"
-        f"{in_brackets(parts['norm'])}, the whole state {full}: "
+        f"{_reach(profile, index)}, replacing only the direction moves {direction} of "
+        f"{moved_name(profile.metrics[0])}{in_brackets(parts['direction'])}, replacing only the "
+        f"norm {norm}{in_brackets(parts['norm'])}, the whole state {full}: "
     )
     if profile.sets_last_state():
         return text + BY_CONSTRUCTION

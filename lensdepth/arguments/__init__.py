@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_origin, get_type_hints
 from lensdepth.arguments.fit import MISFIT, alternatives, fit, words
 from lensdepth.arguments.names import renamed as renamed
 from lensdepth.arguments.names import say_arrays_go as say_arrays_go
+from lensdepth.arguments.names import say_moved as say_moved
 from lensdepth.arguments.wording import LONGEST_VALUE, came, hint, member_kinds, misfits, needed
 from lensdepth.outside import shown
 from lensdepth.provenance import LARGEST_SEED

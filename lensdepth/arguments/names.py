@@ -1,4 +1,4 @@
-"""Names and places that arguments had once: taken until lensdepth 0.3, with a warning."""
+"""Names and places that things had once: taken until lensdepth 0.3, with a warning."""
 
 import functools
 import sys
@@ -43,6 +43,11 @@ def say_arrays_go(owner: str) -> None:
         f"{owner}.of: name what is wanted instead of giving an array, and labels by their axes: "
         f"of('success', position='input'); the old form goes in lensdepth 0.3."
     )
+
+
+def say_moved(old: str, new: str) -> None:
+    """Warn that a name was taken from where it stood until 0.3."""
+    _warn(f"{old} is called {new}; the old name goes in lensdepth 0.3.")
 
 
 def _warn(message: str) -> None:

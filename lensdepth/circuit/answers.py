@@ -28,8 +28,6 @@ MOST, LITTLE = 0.8, 0.2
 """Shares of the change that are called most of it, and little of it."""
 SAME = 1e-6
 """Nats below which nothing is moved, and shares that are equal."""
-LEVEL = 0.05
-"""Share of sets, itself counted in, that may do as much as one that stands out."""
 Verdict = Literal["yes", "in part", "no", "shortcut", "cannot tell", "too few"]
 """`in part`: between little and most. `shortcut`: more than little, and most of that at tokens that
 differ between the prompts."""
@@ -70,7 +68,7 @@ class Answer:
     @property
     def stands_out(self) -> bool:
         """Whether at most one in twenty sets of its make-up does as much, itself counted in."""
-        return self.p <= LEVEL
+        return self.p <= stats.ALPHA
 
 
 def answer(
@@ -107,7 +105,7 @@ def answer(
         n_random=len(null),
         as_much=int((null >= whole.value - SAME).sum()),
         random_mean=float(null.mean()) if len(null) else float("nan"),
-        random_high=float(np.quantile(null, 1 - LEVEL)) if len(null) else float("nan"),
+        random_high=float(np.quantile(null, 1 - stats.ALPHA)) if len(null) else float("nan"),
     )
 
 

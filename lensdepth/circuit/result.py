@@ -220,7 +220,7 @@ class CircuitResult(ModelResult):
         return frame.drop(columns="set")
 
     def mean_frame(self) -> "pd.DataFrame":
-        """One row a run, with mean and 95 % interval over pairs of each number.
+        """One row a run, with mean and 95 % interval over units of each number.
 
         A random set's number is, for each pair, the mean over all draws. `brought` is the share of
         the way by which `enough` and `needed` are judged.

@@ -17,8 +17,9 @@ from lensdepth.claims.complete import complete_evidence
 from lensdepth.claims.coupling import coupling_numbers
 from lensdepth.claims.deals import Number
 from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
+from lensdepth.claims.gradual import shown_handover
 from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
-from lensdepth.claims.measures import Nothing, Unmeasured, measure, shown_handover
+from lensdepth.claims.measures import Nothing, Unmeasured, measure
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
 from lensdepth.claims.twins import own_task, unheard
@@ -218,7 +219,7 @@ def judge(
     draws = Draws() if draws is None else draws
     findings = [_finding(one, on, draws) for one in STATEMENTS]
     located = 0.0 if isinstance(on, str) or on.zones is None else on.zones.located
-    curve = shown_handover(on, model.n_layers)
+    curve = shown_handover(None if isinstance(on, str) else on.patch, model.n_layers)
     return ClaimTable(
         provenance=make_provenance(
             "evaluate_claims",

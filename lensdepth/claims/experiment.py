@@ -19,12 +19,13 @@ from lensdepth.claims.sweeps import (
     ZONES,
     Sweep,
     SweepProfile,
+    asked_metrics,
     by_pair,
     conditions,
     effects_of,
     needed_sweeps,
     profile_of,
-    run_sweep,
+    run_public,
     sweeps_of,
     whole_difference,
 )
@@ -129,14 +130,15 @@ def evaluate_hypotheses(
         >>> evaluate_hypotheses(model, task, [one]).hypotheses[0].verdict
     """
     check_hypotheses(model, task, hypotheses)
+    also = asked_metrics(hypotheses)
     profiles: dict[Sweep, SweepProfile] = {}
     if evidence is not None:
         caller = "evaluate_hypotheses"
         check_evidence(evidence, model.info, task, seed=seed, caller=caller, whole=True)
-        profiles = sweeps_of(evidence)
+        profiles = sweeps_of(evidence, also)
     sweeps = needed_sweeps(hypotheses, profiles)
     for sweep in tqdm(sweeps, desc="sweeps", disable=None, leave=False):
-        profiles[sweep] = run_sweep(model, task, sweep, seed=seed)
+        profiles[sweep] = run_public(model, task, sweep, also=also, seed=seed)
     assert task.corrupted is not None
     group = deal_groups(task.clean, task.corrupted, seed=seed)
     findings = [_finding(one, task, profiles, group, model.n_layers) for one in hypotheses]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 from torch import Tensor
 
+from lensdepth import stats
 from lensdepth.claims.estimate import rise_width, rises_to
 from lensdepth.claims.zones import at_all_depths
 from lensdepth.patching.profile import PatchProfile
@@ -44,6 +45,22 @@ def handover(patch: PatchProfile, metric: str) -> Float[Array, "pair depth"]:
             moved[..., patch.positions.index(name)] for name in ("input", "prediction")
         )
     return at_all_depths((1 + at_end - at_input) / 2, patch)
+
+
+def shown_handover(
+    patch: PatchProfile | None, n_layers: int
+) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
+    """Its mean by depth with the interval; NaN at depths where it was not measured."""
+    if patch is None:
+        nothing = np.full(n_layers + 1, np.nan)
+        return nothing, nothing, nothing
+    measured = np.isin(np.arange(n_layers + 1), patch.depths.numpy())
+    curve = handover(patch, "success")
+    mean, low, high = (
+        np.where(measured, ends, np.nan)
+        for ends in stats.mean_interval(curve, units=patch.provenance.units)
+    )
+    return mean, low, high
 
 
 def handed_over(curves: Float[Array, "pair depth"]) -> Float[Array, "pair depth"]:

@@ -15,11 +15,15 @@ from lensdepth.outside import shown
 from lensdepth.site import Stream
 from lensdepth.steering import parts as steering
 from lensdepth.sweep.choices import Scope
+from lensdepth.sweep.readings import METRICS
 from lensdepth.sweep.roles import POSITION_NAMES
 from lensdepth.telling.names import metric_words
 
 InterventionKind = Literal["ablate", "patch", "steer"]
-MetricName = Literal["transferred", "logit_diff", "success", "kl"]
+MAIN_METRIC = "logit_diff"
+METRIC_NAMES = ("transferred", *METRICS)
+"""What a hypothesis may be about: every metric that goes by a name, and the transferred fraction of
+the first."""
 NAMED_DEPTHS = ("all", "early", "late", "best")
 """`early` and `late`: before and after the crossing of patching; `best`: where the difference is
 largest in the expected direction. All three are found on pairs that share no prompt with the pair
@@ -69,10 +73,10 @@ class Hypothesis:
     first: Condition
     second: Condition | None = None
     """None: nothing is done, and the effect is 0."""
-    metric: MetricName = "transferred"
-    """`transferred`: change of the logit difference over the whole difference, of means;
-    `logit_diff`: that change in nats; `success`: share of pairs whose most likely token becomes the
-    source's answer; `kl`: KL(base || edited) in nats."""
+    metric: str = "transferred"
+    """`transferred`: change of the logit difference over the whole difference, of means; or one of
+    `lensdepth.sweep.readings.METRICS`: `success` as it is, of the others the change against the
+    base run."""
     depths: str | int | tuple[int, ...] = "all"
     """One, several, `>= 7`, `<= 3`, `2..5`, or one of NAMED_DEPTHS; effects are averaged."""
     expect: Expectation = "greater"
@@ -85,7 +89,7 @@ class Hypothesis:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise ValueError("name is empty.")
-        check_choice("metric", self.metric, get_args(MetricName))
+        check_choice("metric", self.metric, METRIC_NAMES)
         check_choice("expect", self.expect, get_args(Expectation))
         if not self.by >= 0 or not np.isfinite(self.by):
             raise ValueError(f"by must be a number from 0 on, got {self.by!r}.")
@@ -94,8 +98,6 @@ class Hypothesis:
                 "by must be above 0 for an equivalence: no data can show a difference of exactly 0."
             )
         conditions = [c for c in (self.first, self.second) if c is not None]
-        if self.metric == "kl" and any(c.intervention == "steer" for c in conditions):
-            raise ValueError("kl is not read by steer; use transferred, logit_diff or success.")
         if (
             any(c.stream != "resid_pre" for c in conditions)
             and len({c.stream for c in conditions}) > 1

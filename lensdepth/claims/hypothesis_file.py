@@ -22,10 +22,10 @@ from typing import Any, get_args
 from lensdepth.arguments import checked
 from lensdepth.claims.hypothesis import (
     EDITS,
+    METRIC_NAMES,
     Condition,
     Hypothesis,
     InterventionKind,
-    MetricName,
     check_choice,
 )
 from lensdepth.claims.verdict import Expectation
@@ -110,7 +110,7 @@ def _hypothesis(file: Path, lines: list[str], block: tuple[int, int], table: Any
         if key in values and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
             wanted = "a text" if kinds is str else "a number"
             raise ValueError(f"{place(key)}: {key} must be {wanted}, got {shown(values[key])}.")
-    for key, known in (("metric", get_args(MetricName)), ("expect", get_args(Expectation))):
+    for key, known in (("metric", METRIC_NAMES), ("expect", get_args(Expectation))):
         if key in values:
             _choose(key, values[key], known, place(key))
     if "by" in values:

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 from torch import Tensor
 
-from lensdepth import stats
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.context import context_labels, last_tokens
 from lensdepth.claims.coupling import coupled_over_deals
@@ -90,25 +89,17 @@ def handover_curve(grounds: Grounds) -> Float[Array, "pair depth"]:
     return handover(grounds.patch, "success")
 
 
-def shown_handover(
-    on: Grounds | str, n_layers: int
-) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
-    """Its mean by depth with the interval; NaN at depths where it was not measured."""
-    if isinstance(on, str) or on.patch is None:
-        nothing = np.full(n_layers + 1, np.nan)
-        return nothing, nothing, nothing
-    measured = np.isin(np.arange(n_layers + 1), on.patch.depths.numpy())
-    mean, low, high = (
-        np.where(measured, ends, np.nan)
-        for ends in stats.mean_interval(handover_curve(on), units=on.patch.provenance.units)
-    )
-    return mean, low, high
+def _handing(grounds: Grounds) -> Bool[Array, "pair 1"]:
+    """The pairs in which control can pass from the input to the prediction position."""
+    if grounds.task.no_handover:
+        raise Unmeasured(grounds.task.no_handover)
+    return grounds.task.hands_over.numpy()[:, None]
 
 
 def _c1(grounds: Grounds, word: str) -> Estimate:
     zones = _zones(grounds)
     if word == "handover":
-        curve = handover_curve(grounds)
+        curve = np.where(_handing(grounds), handover_curve(grounds), np.nan)
         return _mean(grounds, mean_over(curve, zones.late) - mean_over(curve, zones.early))
     own = _own_handover(grounds)
     if word == "width":
@@ -128,25 +119,27 @@ def _own_handover(grounds: Grounds) -> Float[Array, "pair before"]:
     """Each pair's own up to depth L - 1, in transferred logit difference, where control passes in
     these pairs."""
     assert grounds.patch is not None
-    mean = np.nanmean(before_last(handover_curve(grounds)), axis=0)
+    handing = _handing(grounds)
+    mean = np.nanmean(before_last(handover_curve(grounds))[handing[:, 0]], axis=0)
     if abs(mean[-1] - mean[0]) < LEAST_HANDOVER:
         raise Nothing(
             "control does not pass from one position to the other before the last depth in these "
             "pairs"
         )
-    return before_last(handover(grounds.patch, "transferred"))
+    return before_last(np.where(handing, handover(grounds.patch, "transferred"), np.nan))
 
 
 def _c2(grounds: Grounds, word: str) -> Estimate:
     _need(grounds, "steering")
-    zones, steering = _zones(grounds), grounds.steering
+    zones, steering, handing = _zones(grounds), grounds.steering, _handing(grounds)
     assert steering is not None
 
     def success(position: str, edit: str, where: Bool[Array, "pair depth"]) -> Array:
         found = at_all_depths(steering.efficacy(position, edit=edit, scope="local"), steering)
         if np.isnan(found).all():
             raise Unmeasured("all pairs lead to one label, so there is no vector to another")
-        return mean_over(by_pair(found, steering, grounds.task), where)
+        own = np.where(handing, by_pair(found, steering, grounds.task), np.nan)
+        return mean_over(own, where)
 
     (early_in, late_in), (early_out, late_out) = (
         [success(name, "full", zone) for zone in (zones.early, zones.late)]

@@ -102,11 +102,10 @@ def patch_runs(n_depths: int, n_pairs: int, *, found: bool) -> int:
     return 2 * n_depths * (2 * n_pairs + (min(n_pairs, PILOT) if found else 0))
 
 
-def patch_starts(n_layers: int, n_pairs: int, *, found: bool) -> tuple[int, ...]:
-    """Pairs of the sweeps that a patch is made of: rounds of the search, which halve the steps of a
-    coarse grid, and all pairs at the depths found."""
+def searched_pairs(n_layers: int, n_pairs: int, *, found: bool) -> int:
+    """Pairs that are run plain in the rounds of that search, which halve a coarse grid's steps."""
     rounds = 1 + math.ceil(math.log2(max(1, round(n_layers / PARTS)))) if found else 0
-    return (*[min(n_pairs, PILOT)] * rounds, n_pairs)
+    return rounds * min(n_pairs, PILOT)
 
 
 def _spread(task: Task, n: int) -> Task:

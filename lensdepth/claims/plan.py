@@ -11,7 +11,7 @@ from lensdepth.claims.contrasts import EDITS as CONTRASTS
 from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses
 from lensdepth.claims.hypothesis import EDITS, Hypothesis
-from lensdepth.claims.pace import Pace, pace_of, patch_runs, patch_starts
+from lensdepth.claims.pace import Pace, pace_of, patch_runs, searched_pairs
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.claims.twins import MOST_PAIRS
 from lensdepth.model import DepthModel
@@ -42,8 +42,9 @@ class Workload:
     """States, keys and values that are kept beside the weights, at most."""
     pace: Pace | None = None
     """What runs take, where that was tried."""
-    starts: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    """Pairs of each start of each sweep, where it was tried; see `Pace.start`."""
+    starts: tuple[tuple[tuple[int, ...], int], ...] = ()
+    """Of each sweep, where it was tried: pairs of its starts (see `Pace.start`), and pairs that are
+    run plain beside them, to find depths."""
 
     @property
     def edited_runs(self) -> int:
@@ -59,10 +60,10 @@ class Workload:
         """Name and seconds of each sweep; () where none was tried."""
         if self.pace is None:
             return ()
-        starts = dict(self.starts)
+        pace = self.pace
         return tuple(
-            (name, n * self.pace.edited + sum(map(self.pace.start, starts[name])))
-            for name, n in self.sweeps
+            (name, n * pace.edited + sum(map(pace.start, begun)) + searched * pace.beyond)
+            for (name, n), (begun, searched) in zip(self.sweeps, self.starts, strict=True)
         )
 
     @property
@@ -178,13 +179,14 @@ def plan_claims(
     pace = pace_of(model, task, depths, plan.seconds_per_prompt)
     n, found = len(task), pace.n_depths if pace.found else None
     sweeps = claim_sweeps(model.n_layers, n, twins=twins, n_depths=found, n_steered=n_steered)
-    starts = {name: (n,) for name, _ in sweeps}
-    starts[PATCH] = patch_starts(model.n_layers, n, found=pace.found)
-    if twins:
-        own = [min(k, MOST_PAIRS) for name, _ in sweeps[:-1] if name != TRAJECTORY
-               for k in starts[name]]  # fmt: skip
-        starts[sweeps[-1][0]] = tuple(twins * own)
-    return replace(plan, sweeps=tuple(sweeps), starts=tuple(starts.items()), pace=pace)
+    searched = searched_pairs(model.n_layers, n, found=pace.found)
+    starts: list[tuple[tuple[int, ...], int]] = [
+        ((n,), searched * (name == PATCH)) for name, _ in claim_sweeps(model.n_layers, n)
+    ]
+    if twins:  # no trajectory
+        begun = (min(n, MOST_PAIRS),) * (len(starts) - 1)
+        starts.append((twins * begun, twins * searched))
+    return replace(plan, sweeps=tuple(sweeps), starts=tuple(starts), pace=pace)
 
 
 def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Workload:

@@ -6,7 +6,7 @@ from scipy import stats as distributions
 
 from lensdepth.arguments import checked
 from lensdepth.claims.result import Finding
-from lensdepth.claims.verdict import ALPHA
+from lensdepth.stats import ALPHA
 
 MOST = 10**7
 

@@ -184,6 +184,11 @@ def _lacks(
             f"{more_preferred}",
         )
     if kept is not None and task.input_positions is not None:
+        if kept.no_handover:
+            yield Lack(
+                claims=("C1", "C2", "C3"),
+                missing=f"pairs whose input stands before the last token: {kept.no_handover}",
+            )
         yield from _lacking_units(kept)
         yield from _lacking_prompts(kept, seed)
         yield from _lacking_partners(kept)

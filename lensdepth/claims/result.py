@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import Beside
 from lensdepth.claims.deals import Number
 from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.statements import ORIGINS, Origin, claim_of
-from lensdepth.claims.verdict import ALPHA, Expectation, Judged, Verdict, judge
+from lensdepth.claims.verdict import Expectation, Judged, Verdict, judge
 from lensdepth.provenance import Provenance
 from lensdepth.storage import ModelResult
 
@@ -57,7 +58,7 @@ class Finding:
     @property
     def stands(self) -> Verdict:
         """How the number stands by itself, before any correction for many."""
-        if min(self.p_for, self.p_against) >= ALPHA / 2:
+        if min(self.p_for, self.p_against) >= stats.ALPHA / 2:
             return "cannot tell"
         return "supported" if self.p_for < self.p_against else "contradicted"
 

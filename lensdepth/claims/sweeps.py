@@ -11,7 +11,7 @@ from numpy import ndarray as Array
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.claims.evidence import Evidence
-from lensdepth.claims.hypothesis import Condition, Hypothesis, InterventionKind
+from lensdepth.claims.hypothesis import MAIN_METRIC, Condition, Hypothesis, InterventionKind
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
@@ -24,8 +24,6 @@ from lensdepth.sweep.roles import POSITION_NAMES, PositionName
 from lensdepth.tasks.task import Task
 
 SweepProfile = AblationProfile | PatchProfile | SteeringProfile
-READ = ("logit_diff", "success", "kl")
-"""What hypotheses read off a patch, the main metric first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +85,17 @@ def needed_sweeps(hypotheses: Sequence[Hypothesis], known: Iterable[Sweep] = ())
     ]
 
 
-def run_sweep(model: DepthModel, task: Task, sweep: Sweep, *, seed: int) -> SweepProfile:
+def asked_metrics(hypotheses: Sequence[Hypothesis]) -> tuple[str, ...]:
+    """What sweeps read besides the logit difference; success, by which early and late are found."""
+    own = {one.metric: None for one in hypotheses if one.metric not in ("transferred", MAIN_METRIC)}
+    return tuple({"success": None, **own})
+
+
+def run_public(
+    model: DepthModel, task: Task, sweep: Sweep, *, also: Sequence[str], seed: int
+) -> SweepProfile:
     """One sweep by its public function, at all depths."""
-    given: dict[str, Any] = {"positions": sweep.positions, "seed": seed}
+    given: dict[str, Any] = {"positions": sweep.positions, "also": also, "seed": seed}
     if sweep.kind == "patch":
         return patch_sweep(
             model, task, stream=sweep.stream, edit=sweep.edit, controls=(), depths="all", **given
@@ -100,16 +106,17 @@ def run_sweep(model: DepthModel, task: Task, sweep: Sweep, *, seed: int) -> Swee
     return steering_sweep(model, task, **given)
 
 
-def sweeps_of(evidence: Evidence) -> dict[Sweep, SweepProfile]:
-    """What the evidence of the claims holds for hypotheses on the same task.
+def sweeps_of(evidence: Evidence, also: Sequence[str]) -> dict[Sweep, SweepProfile]:
+    """What the evidence of the claims holds for hypotheses on the same task, with these metrics.
 
     Not its steering, of two positions at once: see `needed_sweeps`.
     """
     found: dict[Sweep, SweepProfile] = {}
     patch, ablation = evidence.patch, evidence.ablation
-    if patch is not None and patch.metric == READ[0] and set(READ) <= set(patch.metrics):
+    read = {MAIN_METRIC, *also}
+    if patch is not None and patch.metric == MAIN_METRIC and read <= {*patch.metrics}:
         found[Sweep(kind="patch", positions=patch.positions, edit=patch.edit)] = patch
-    if ablation is not None:
+    if ablation is not None and read <= {*ablation.outcome.metrics}:
         scopes: Any = ablation.scopes
         found[Sweep(kind="ablate", positions=ablation.positions, scopes=scopes)] = ablation
     return found
@@ -124,24 +131,20 @@ def effects_of(
     condition: Condition, metric: str, profile: SweepProfile
 ) -> Float[Array, "pair depth"]:
     """Effects by pair; of `transferred`, changes of the logit difference in nats."""
-    name = READ[0] if metric == "transferred" else metric
-    position, scope = condition.position, condition.scope
+    outcome = profile.outcome
+    effect = outcome.effect(MAIN_METRIC if metric == "transferred" else metric)
+    labels: dict[str, Any] = {"position": condition.position}
     if isinstance(profile, PatchProfile):
-        found = profile.of("effect" if name == READ[0] else name, position=position)
-        return found.double().numpy()
-    if isinstance(profile, AblationProfile):
-        found = profile.effect(name, edit=condition.edit, scope=scope, position=position)
-        return found.double().numpy()
-    found = profile.of(name, edit=condition.edit, scope=scope, position=position)
-    if name == READ[0]:
-        found = found - profile.base_logit_diff[:, None]
-    return found.double().numpy()
+        labels |= {"control": None, "head": None}  # the first of each
+    else:
+        labels |= {"edit": condition.edit, "scope": condition.scope}
+    return outcome.pick(effect, owner="hypothesis", **labels).double().numpy()
 
 
 def whole_difference(profile: SweepProfile) -> Float[Array, " pair"]:
     """Logit difference of the source run less the base run's, in nats."""
     if isinstance(profile, PatchProfile):
-        i = profile.metrics.index(READ[0])
+        i = profile.metrics.index(MAIN_METRIC)
         return (profile.source_values - profile.base_values)[i].double().numpy()
     return (profile.source_logit_diff - profile.base_logit_diff).double().numpy()
 

@@ -12,7 +12,6 @@ from lensdepth.claims.estimate import Estimate
 Expectation = Literal["greater", "less", "equivalent"]
 """The number lies above a threshold, below it, or no further from 0 than it."""
 Verdict = Literal["supported", "contradicted", "cannot tell"]
-ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +69,6 @@ def decide(judged: Sequence[Judged]) -> list[tuple[Verdict, float]]:
 
 
 def _verdict(judged: Judged, p: float) -> Verdict:
-    if p >= ALPHA:
+    if p >= stats.ALPHA:
         return "cannot tell"
     return "supported" if judged.p_for < judged.p_against else "contradicted"

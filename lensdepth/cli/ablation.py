@@ -11,12 +11,13 @@ from lensdepth.cli.app import PANEL, ModeOption, app, examples, is_index
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
+from lensdepth.telling.names import SCOPES
 
 if TYPE_CHECKING:
     from lensdepth.model import DepthModel
     from lensdepth.tasks import Task
 
-REACHES = ("local", "suffix", "prefix", "all")
+REACHES = tuple(name for name in SCOPES if name != "window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +155,7 @@ def ablate(
     def show() -> None:
         from lensdepth.ablation import told as by_edit
         from lensdepth.cli import tables
-        from lensdepth.telling.names import SCOPES, position_name
+        from lensdepth.telling.names import position_name
 
         n_layers, said = profile.n_layers, told.sentences(profile)
         if options.decode:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lensdepth.cli import session
 from lensdepth.cli.app import N_TWINS, TwinsOption, app, examples
@@ -16,14 +16,13 @@ from lensdepth.cli.options import (
     spread,
 )
 from lensdepth.telling.numbers import UNKNOWN, counted, percent
+from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
     from lensdepth.claims.readiness import Readiness
     from lensdepth.cli.tables import Parts
     from lensdepth.model import DepthModel
     from lensdepth.tasks import Task
-
-Json = dict[str, Any]
 
 
 @app.command(

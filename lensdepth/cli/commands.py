@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption, app, examples
+from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
+from lensdepth.cli.extent import ExtentOptions
 from lensdepth.cli.fitting import FitOptions, fit_lens
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -33,6 +34,8 @@ from lensdepth.outside import visible
         "report --task weekdays --template all --out weekdays.html",
         "report --model ./my-model --prompts pairs.jsonl --twins 0 --force",
         "report --tuned tuned.safetensors",
+        "report --model smollm2 --task ioi --sections ablation,claims",
+        "report --model smollm2 --task ioi --quick",
     )
 )
 @spread
@@ -49,13 +52,17 @@ def report(
         ),
     ] = Path("report.html"),
     which: LensOptions,
-    twins: TwinsOption = N_TWINS,
-    depths: DepthsOption = None,
+    extent: ExtentOptions,
     force: ForceOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Run every analysis and write one HTML page that opens offline, with its tables beside it."""
+    """Run every analysis and write one HTML page that opens offline, with its tables beside it.
+
+    There is a page as soon as the lens has been read; it is replaced as sections arrive, and Ctrl-C
+    leaves what is done.
+    """
+    measured = extent.settings()
     check_out(out, force=force, suffixes=(".html",))
     which.check()
     with quiet(debug=debug):
@@ -72,9 +79,8 @@ def report(
             depth_model,
             pairs,
             out=out,
-            twins=twins,
             translators=translators,
-            depths=depths,
+            **measured,
             seed=task.seed,
             **model.bounds,
             overwrite=force,

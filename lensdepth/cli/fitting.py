@@ -11,6 +11,7 @@ from lensdepth.cli.console import note, quiet, working
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_task
 from lensdepth.outside import shown
+from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
     from lensdepth.cli.tables import Parts
@@ -139,7 +140,7 @@ def _source(
     return f"{named} built-in tasks", prompts
 
 
-def told(lens: "TunedLens") -> session.Json:
+def told(lens: "TunedLens") -> Json:
     """Held-out KL by depth, before and after, as JSON."""
     from lensdepth.telling.curves import mean_curve
 

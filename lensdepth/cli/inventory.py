@@ -1,9 +1,8 @@
 """What there is to work with: bundled models, architectures, tasks."""
 
 from pathlib import Path
-from typing import Any
 
-Json = dict[str, Any]
+from lensdepth.telling.plain import Json
 
 CHECKED = {
     "Llama": "LlamaForCausalLM",

@@ -17,6 +17,7 @@ from lensdepth.cli.options import (
 )
 from lensdepth.outside import visible
 from lensdepth.provenance import LARGEST_SEED
+from lensdepth.telling.plain import Json
 
 TRIED = 20
 """Pairs of each task that `tasks --model` tries."""
@@ -183,7 +184,7 @@ def tasks(
             options = ModelOptions(model=model, **vars(hold))
             held = session.open_model(options, debug=debug)
             listed = [one | checks.try_task(held, one["name"], n or TRIED, seed) for one in listed]
-    summary: session.Json = {"default": DEFAULT_TASK}
+    summary: Json = {"default": DEFAULT_TASK}
     if json:
         session.print_json(
             {

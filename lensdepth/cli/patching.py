@@ -186,7 +186,7 @@ def patch(
                 **model.bounds,
             )
         crossing = None
-        if both <= {*curves.positions}:
+        if both <= {*curves.positions} and not pairs.no_handover:
             crossing = find_holder(
                 depth_model,
                 pairs,
@@ -223,6 +223,8 @@ def patch(
             said = [patching_verdict(crossing, profile.n_layers)]
         elif as_curves:
             said = told.sentences(profile)[:1]
+            if pairs.input_positions is not None:
+                said.insert(0, f"No crossing was sought: {pairs.no_handover}.")
         if profile.rank_correlation is not None:
             said.append(
                 f"Estimated and exact effects at the {options.verify} largest sites agree in rank "

@@ -10,6 +10,7 @@ from lensdepth.cli.console import hush_transformers, note, working
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import LensOptions, OutputOptions, TaskOptions, only_labels
 from lensdepth.outside import LONGEST_REASON, cut, shown, visible
+from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from lensdepth.report import Report
     from lensdepth.tasks import Task
 
-Json = dict[str, Any]
 
 NARROW = 128
 """Largest d_model that runs on one thread."""

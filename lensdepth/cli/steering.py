@@ -119,7 +119,10 @@ def steer(
             **model.bounds,
         )
         crossing, sustained = (
-            find_steering_crossing(profile, scope=scope, seed=task.seed) for scope in profile.scopes
+            None
+            if pairs.no_handover
+            else find_steering_crossing(profile, scope=scope, seed=task.seed)
+            for scope in profile.scopes
         )
         if crossing is not None:
             crossing = find_holder(

@@ -12,8 +12,8 @@ from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
 from lensdepth.outside import EXPECTED
 from lensdepth.progress import Watcher
+from lensdepth.telling.plain import Json
 
-Json = dict[str, Any]
 LONGEST_TAB = 40
 
 

@@ -25,10 +25,10 @@ from lensdepth.explorer.panels import message, table_of
 from lensdepth.explorer.settle import describe, opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import LONGEST_QUERY, Screen, kept
+from lensdepth.telling.plain import Json
 from lensdepth.writing import csv_text
 
 MOST_ENTRIES = 200
-Json = dict[str, Any]
 
 
 def register(app: Dash, shelf: Shelf) -> None:

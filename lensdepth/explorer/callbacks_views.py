@@ -26,8 +26,8 @@ from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, kept
 from lensdepth.outside import EXPECTED
+from lensdepth.telling.plain import Json
 
-Json = dict[str, Any]
 NOT_SWEPT = "Nothing has been swept with these settings yet: press “Run the sweep”."
 
 

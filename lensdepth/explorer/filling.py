@@ -30,8 +30,8 @@ from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, parse
 from lensdepth.outside import EXPECTED
 from lensdepth.sweep.told import column_floors
+from lensdepth.telling.plain import Json
 
-Json = dict[str, Any]
 PARTS = ("figure", "message", "numbers", "hidden", "part_hidden", "title")
 
 

@@ -48,8 +48,8 @@ NOTES = {
         "At each depth the state of one token is replaced by the other prompt's. High means: the "
         "answer follows, so that this state decides it. At the input token this works early, at "
         "the last token late; where the curves cross, control passes over. Bands are 95% intervals "
-        "over pairs of prompts; dashed curves take the state of an unrelated pair. Click a point "
-        "to set it up in Poke."
+        "over units (words, templates); dashed curves take the state of an unrelated pair. Click a "
+        "point to set it up in Poke."
     ),
     "patch-map": (
         "One cell is one intervention: the state of that token at that depth is replaced by the "
@@ -100,7 +100,7 @@ NOTES = {
     "both": (
         "Two lenses over relative depth: 0 is the embedding and 1 the output, so that models with "
         "different numbers of blocks can be laid over one another. Bands are 95% intervals over "
-        "prompts, where there are several."
+        "units (words, templates), where there are several."
     ),
     "first": "The first of the two, token by token. Colours have a scale of their own in each map.",
     "second": "The second one, likewise.",

@@ -23,6 +23,7 @@ from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import between
 from lensdepth.telling.names import edit_name, has_blocks
 from lensdepth.telling.numbers import UNKNOWN, below, change, counted, number
+from lensdepth.telling.plain import Json
 from lensdepth.telling.tokens import signed
 from lensdepth.transition import Crossing, Transition
 from lensdepth.transition.told import read_by
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 """Rows of a table on the page; a download has them all."""
 RANDOM = edit_name("random")
-Json = dict[str, Any]
 
 
 def figure_of(card: Card, value: Any) -> "Figure":

@@ -32,8 +32,8 @@ class Measure:
     low: Float[Tensor, " depth"]
     high: Float[Tensor, " depth"]
     p: Float[Tensor, " depth"]
-    """Of permutations of prompts (Mantel 1967), not corrected over depths; two-sided, one-sided for
-    distance correlations; 1 where there is no correlation, NaN where nothing was tested."""
+    """Of permutations of whole units (Mantel 1967), not corrected over depths; two-sided, one-sided
+    for distance correlations; 1 where there is no correlation, NaN where nothing was tested."""
 
 
 @checked

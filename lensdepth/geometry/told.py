@@ -214,7 +214,7 @@ def _context(profile: "GeometryProfile") -> list[str]:
 
 
 def beyond_chance(p: float, found: Interval) -> bool:
-    """Whether a correlation is told as one: permutations of prompts say so, and the interval over
+    """Whether a correlation is told as one: permutations of units say so, and the interval over
     units, which knows that prompts of one word go together."""
     return p < 0.05 and found.known and not found.low <= 0 <= found.high
 

@@ -9,16 +9,15 @@ those of one model, and says nothing. Here whatever changes numbers is read, or 
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from lensdepth.gguf.header import Header
 from lensdepth.outside import heading, shown
+from lensdepth.telling.plain import Json
 
 logger = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
 MODEL_TYPES = {
     "llama": "llama",

@@ -14,8 +14,7 @@ from typing import Any
 
 from lensdepth.gguf.header import Header
 from lensdepth.outside import outside, shown
-
-Json = dict[str, Any]
+from lensdepth.telling.plain import Json
 
 _BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 _GPT2 = {**_BYTES, "use_regex": True}

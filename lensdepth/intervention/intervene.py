@@ -74,7 +74,7 @@ def intervene(
         scopes: some of `"local"`, `"suffix"`, `"window"`.
         stream: what to edit.
         head: at `z`, the one head to edit.
-        edit: one of `lensdepth.intervention.EDITS`.
+        edit: one of `lensdepth.EDITS` that has a range of strengths.
         strength: in the unit given there; None takes the edit's default.
         reference: for `"mean"`: prompts whose states at the corresponding tokens are averaged,
             directions on the sphere and norms by themselves.

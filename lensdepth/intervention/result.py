@@ -32,7 +32,7 @@ class Intervention(ModelResult):
     stream: str
     edit: str
     strength: float
-    """In the unit that `lensdepth.intervention.EDITS` gives for the edit."""
+    """In the unit that `lensdepth.EDITS` gives for the edit."""
     depth: int
     """The depth that is edited locally; a block number at other streams than `resid_pre`."""
     window: tuple[int, ...]

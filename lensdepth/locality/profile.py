@@ -156,7 +156,7 @@ class LocalityProfile(ModelResult):
         return estimate(values, self.provenance.units, floor=self.floor)
 
     def summary(self) -> dict[str, object]:
-        """The comparison in numbers; intervals are over pairs."""
+        """The comparison in numbers; intervals are over units."""
         best = self.best_depth
         return {
             "window": self.depths.tolist(),

@@ -87,7 +87,7 @@ class ShapleyProfile(ModelResult):
         )
 
     def plot(self) -> "Figure":
-        """Mean value by depth with its 95 % band over pairs."""
+        """Mean value by depth with its 95 % band over units."""
         from lensdepth import plotting
         from lensdepth.telling.curves import Curve
         from lensdepth.telling.names import has_blocks, position_name, stream_name

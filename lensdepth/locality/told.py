@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING
 
 from lensdepth.telling.curves import Curve, estimate, mean_curve
-from lensdepth.telling.names import at_position, has_blocks, stream_name
+from lensdepth.telling.names import at_position, has_blocks, in_unit, moved_name, stream_name
 from lensdepth.telling.numbers import percent
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
     from lensdepth.locality.profile import LocalityProfile
 
-NATS = ("logit_diff", "log_prob", "kl", "kl_to_source", "js")
 SAME = 1e-4
 """Share of the way within which two runs are the same up to rounding."""
 
@@ -58,10 +57,9 @@ def sentences(profile: "LocalityProfile") -> list[str]:
     whole = estimate(profile.whole, profile.provenance.units, floor=profile.floor)
     alone = profile.sufficiency().percent
     n, places = len(profile.depths), "blocks" if has_blocks(profile.stream) else "depths"
-    what = "logit difference" if profile.metric == "logit_diff" else profile.metric
     return [
         f"The {_edited(profile.stream)} of all {n} {places} {_place(profile.position)} "
-        f"together moves the {what} by {whole}{_unit(profile)}"
+        f"together moves {moved_name(profile.metric)} by {whole}{in_unit(profile.metric)}"
         f"{_whole_way(profile)}; the best single one, {places[:-1]} {best}, reaches {alone} of "
         f"that. {_adding_up(profile)}",
         _direct(profile, best),
@@ -76,10 +74,6 @@ def _place(position: str) -> str:
     return "at the last token" if position == "prediction" else at_position(position)
 
 
-def _unit(profile: "LocalityProfile") -> str:
-    return " nats" if profile.metric in NATS else ""
-
-
 def _whole_way(profile: "LocalityProfile") -> str:
     """Where all places together give the source run itself, which is no finding."""
     way = (profile.source_value - profile.base_value).double()
@@ -91,19 +85,25 @@ def _whole_way(profile: "LocalityProfile") -> str:
 
 
 def _adding_up(profile: "LocalityProfile") -> str:
+    if profile.holds_last_state:
+        return (
+            f"Depth {profile.n_layers} is among them, whose state is what is read, so that how "
+            f"single effects add up is arithmetic: leave it out."
+        )
     units = profile.provenance.units
-    gap, unit = estimate(profile.gap, units, floor=profile.floor), _unit(profile)
+    gap, unit = estimate(profile.gap, units, floor=profile.floor), in_unit(profile.metric)
     if not gap.known or gap.low <= 0 <= gap.high:
         return f"Single effects add up to the whole as far as can be told (gap {gap}{unit})."
-    of_whole = percent(abs(gap.value / estimate(profile.whole, units).value))
+    whole = abs(estimate(profile.whole, units).value)
+    share = f", {percent(abs(gap.value) / whole)} of it" if whole > 0 else ""
     if gap.value > 0:
         return (
-            f"Single effects add up to less than the whole, by {gap}{unit}, {of_whole} of it: "
+            f"Single effects add up to less than the whole, by {gap}{unit}{share}: "
             f"together they do more than one by one (synergy), through one another or through the "
             f"final norm."
         )
     return (
-        f"Single effects add up to more than the whole, by {-gap}{unit}, {of_whole} of it: some "
+        f"Single effects add up to more than the whole, by {-gap}{unit}{share}: some "
         f"of what they do one by one is done twice (redundancy), or is less where the final norm "
         f"divides by more."
     )
@@ -112,13 +112,14 @@ def _adding_up(profile: "LocalityProfile") -> str:
 def _direct(profile: "LocalityProfile", best: int) -> str:
     if profile.direct is None or profile.total is None:
         return "What of it goes straight into the readout is not known here."
-    at = profile.depths.tolist().index(best)
+    at, same = profile.depths.tolist().index(best), profile.metric == "logit_diff"
     direct, total = (
-        estimate(values[:, at], profile.provenance.units, floor=profile.floor)
+        estimate(values[:, at], profile.provenance.units, floor=profile.floor if same else 0.0)
         for values in (profile.direct, profile.total)
     )
+    whose = f"{'block' if has_blocks(profile.stream) else 'depth'} {best}'s"
     return (
-        f"Of {'block' if has_blocks(profile.stream) else 'depth'} {best}'s effect of {total}"
-        f"{_unit(profile)}, {direct} is what it writes straight into the readout; the rest is made "
-        f"by what comes after it and by the final norm's scale."
+        f"Of {whose} effect of {total} nats{'' if same else ' on the logit difference'}, {direct} "
+        f"is what it writes straight into the readout; the rest is made by what comes after it and "
+        f"by the final norm's scale."
     )

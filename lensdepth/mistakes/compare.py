@@ -33,7 +33,6 @@ FEWEST_DEALS = 40
 """Ways of dealing right and wrong out anew; of fewer, none could be found at the 5 % level on both
 sides."""
 N_PERMUTATIONS = 2000
-LEVEL = 0.05
 
 
 @checked
@@ -257,7 +256,7 @@ def compared(
         worst = max(worst, stats.permutation_p(abs(found), np.abs(drawn)))
     low, high = _interval(depth, kind, take(units, seen), seed)
     verdict: Verdict = "cannot tell"
-    if worst < LEVEL:
+    if worst < stats.ALPHA:
         verdict = "later" if found > 0 else "earlier"
     return verdict, "", found, low, high, worst
 

@@ -1,8 +1,11 @@
 """Build a report: check where it goes, measure, and write it whole or not at all."""
 
 import json
+import logging
 import os
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +19,8 @@ from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
 from lensdepth.report import figures
-from lensdepth.report.measure import measure, summarize
-from lensdepth.report.measured import Measured
+from lensdepth.report.measure import stages, summarize
+from lensdepth.report.measured import PENDING, SECTIONS, STOPPED, Measured, Section
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
 from lensdepth.sweep.adaptive import Depths
@@ -34,9 +37,14 @@ from lensdepth.writing import (
     writing_to,
 )
 
+log = logging.getLogger(__name__)
+
 PAGES = (".html", ".htm")
 IN_FRAME = ("lens", "patch", "steering", "ablation", "geometry")
 """Analyses whose tables are joined in `Report.to_frame`."""
+FIRST_PAGE, NEXT_PAGE = 3.0, 20.0
+"""Seconds of measuring after which there is a page of what is known, and then another: much more
+than writing one takes."""
 OURS = {".parquet", ".json"}
 """What a folder of tables holds; a folder with anything else in it is never replaced."""
 
@@ -75,6 +83,7 @@ def build_report(
     task: Task,
     *,
     out: str | Path,
+    sections: Collection[Section] | None = None,
     translators: TunedLens | None = None,
     twins: int = N_TWINS,
     depths: Depths = None,
@@ -85,11 +94,16 @@ def build_report(
 ) -> Report:
     """Run every analysis and write one HTML page that opens offline, with its tables beside it.
 
+    Where that takes long there is a page as soon as the lens has been read, which says what is
+    still being measured and is replaced as sections arrive. Ctrl-C leaves a page of what is done.
+
     Args:
         model: any wrapped model.
         task: pairs; plain prompts give the lens and the geometry alone.
         out: the page, `NAME.html`; the tables go to the folder `NAME_tables` beside it. Both
             appear, or replace old ones, as one, whatever ends the run.
+        sections: what is measured beside the lens and patching, of `steering`, `locality`,
+            `ablation`, `dose`, `decoding`, `geometry` and `claims`; all by default.
         translators: a lens fitted on this model (`fit_tuned_lens`, `load_tuned_lens`): what it
             reads, and where that switches, stands beside the logit lens's.
         twins: untrained twins of the model that stand beside the claims' numbers; 0 for none.
@@ -103,7 +117,7 @@ def build_report(
     Raises:
         FileExistsError: there is a report and `overwrite` is off, or something that is no report.
         OSError: the folder is not there or cannot be written; found out before any long work.
-        ValueError: translators of another model; likewise.
+        ValueError: translators of another model, or no such section; likewise.
     Example:
         >>> build_report(model, load_task("months", model), out="report.html").path
     """
@@ -111,11 +125,36 @@ def build_report(
     check_output(page, folder, overwrite=overwrite)
     if translators is not None:
         translators.check_model(model, caller="build_report")
-    findings = measure(
-        model, task, translators=translators, twins=twins, depths=depths, seed=seed,
-        batch_size=batch_size,
+    arriving = stages(
+        model, task, sections=SECTIONS if sections is None else sections,
+        translators=translators, twins=twins, depths=depths, seed=seed, batch_size=batch_size,
     )  # fmt: skip
-    return write_report(findings, page, folder)
+    return write_report(_last(arriving, page, folder), page, folder)
+
+
+def _last(arriving: Iterable[Measured], page: Path, folder: Path) -> Measured:
+    """What is measured in the end, with pages of what is known on the way there."""
+    known: Measured | None = None
+    since, wait = time.monotonic(), FIRST_PAGE
+    try:
+        for known in arriving:
+            if PENDING in known.absent.values() and time.monotonic() - since > wait:
+                write_report(known, page, folder)
+                since, wait = time.monotonic(), NEXT_PAGE
+    except BaseException as error:
+        asked = isinstance(error, KeyboardInterrupt | SystemExit)
+        if known is not None and (asked or wait == NEXT_PAGE):
+            write_report(_stopped(known), page, folder)
+            log.warning("build_report: stopped; %s holds what was measured", shown(str(page)))
+        raise
+    assert known is not None
+    return known
+
+
+def _stopped(known: Measured) -> Measured:
+    """The same, where nothing more is to come."""
+    why = {name: STOPPED if why == PENDING else why for name, why in known.absent.items()}
+    return replace(known, absent=why)
 
 
 def report_place(out: str | Path) -> tuple[Path, Path]:
@@ -206,18 +245,8 @@ def write_report(findings: Measured, page: Path, folder: Path) -> Report:
 
 def tables_of(findings: Measured) -> dict[str, pd.DataFrame]:
     """The whole table of each result by name, and the task's own."""
-    results = {
-        "lens": findings.lens,
-        "patch": findings.patch,
-        "steering": findings.steering,
+    results = {one.key: getattr(findings, one.key, None) for one in ANALYSES} | {
         "steering_crossing": findings.steering_crossing,
-        "locality": findings.locality,
-        "ablation": findings.ablation,
-        "dose": findings.dose,
-        "decoding": findings.decoding,
-        "geometry": findings.geometry,
-        "claims": findings.claims,
-        "mistakes": findings.mistakes,
         "transition": findings.transition,
         "crossing": findings.crossing,
         "tuned_lens": findings.tuned,

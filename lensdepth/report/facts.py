@@ -3,7 +3,7 @@
 from lensdepth.analyses import ANALYSES
 from lensdepth.lens.profile import LensProfile
 from lensdepth.provenance import KEPT_PACKED
-from lensdepth.report.measured import Measured
+from lensdepth.report.measured import PENDING, STOPPED, Measured
 from lensdepth.tasks.told import left_out, noun
 from lensdepth.telling.numbers import counted, number
 
@@ -50,6 +50,10 @@ def _backend(name: str) -> str:
 def notices(findings: Measured) -> list[str]:
     """What a reader must know before the numbers."""
     notices = []
+    for why, said in ((PENDING, "Still being measured"), (STOPPED, "Stopped before these")):
+        titles = [one.title for one in ANALYSES if findings.absent.get(one.key) == why]
+        if titles:
+            notices.append(f"{said}: {', '.join(titles)}.")
     if findings.lens.provenance.model.weights == "processed":
         notices.append(
             "These weights are processed (norms folded in, or weights centred): the directions "

@@ -1,8 +1,8 @@
 """Run the analyses that a task allows, and say why the others are absent."""
 
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -17,7 +17,6 @@ from lensdepth.claims.evaluate import evaluate_claims
 from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
 from lensdepth.gap import find_holder
 from lensdepth.geometry.measure import geometry_profile
-from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.geometry.reading import Reading, read_states
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
@@ -29,7 +28,16 @@ from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
-from lensdepth.report.measured import Measured
+from lensdepth.report.measured import (
+    ALWAYS,
+    MAY_REFUSE,
+    PENDING,
+    RESULTS,
+    SECTIONS,
+    UNASKED,
+    Measured,
+    Section,
+)
 from lensdepth.report.story import switches_of
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.adaptive import Depths
@@ -41,13 +49,8 @@ from lensdepth.transition.commitment import find_commitment
 from lensdepth.transition.compare import compare_definitions
 from lensdepth.transition.crossing import find_crossing, find_steering_crossing
 from lensdepth.transition.find import FEWEST_DEPTHS, find_transition, why_not_sought
+from lensdepth.transition.result import Transition
 
-T = TypeVar("T")
-
-STAGES = (
-    "lens", "patch", "steering", "locality", "ablation", "dose", "decoding", "geometry", "claims",
-)  # fmt: skip
-"""What takes its time, in order."""
 TOKENS_SHOWN = 32
 """Most tokens of the first prompt that are mapped."""
 
@@ -62,10 +65,8 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
         )
         causal = ("patch", "steering", "locality", "ablation", "dose", "crossing", "claims")
         absent |= dict.fromkeys(causal, reason)
-    elif task.input_positions is None or task.corrupted_input_positions is None:
-        absent["crossing"] = (
-            "the task has no input position; add the columns input and corrupted_input"
-        )
+    elif task.no_handover:
+        absent["crossing"] = task.no_handover
     batch = task.clean_tokens
     n_different = len({tuple(batch.row(i)) for i in range(len(batch))})
     if n_different < 3:
@@ -79,153 +80,148 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
     return absent
 
 
-def measure(
+def measure(model: DepthModel, task: Task, **options: Any) -> Measured:
+    """What `stages` has measured when it is done."""
+    *_, last = stages(model, task, **options)
+    return last
+
+
+def stages(
     model: DepthModel,
     task: Task,
     *,
+    sections: Collection[Section] = SECTIONS,
     translators: TunedLens | None = None,
     twins: int = N_TWINS,
     depths: Depths = None,
     seed: int = 0,
     batch_size: int | None = None,
-) -> Measured:
-    """Run each analysis by its public function, with a bar over the stages.
+) -> Iterator[Measured]:
+    """Run each analysis by its public function, with a bar over the sections; after each, what
+    there is so far, of which the rest says that it is being measured.
 
     Nothing is run twice: what the claims are judged on is handed to them. Of a task with pairs that
     the model answers wrongly the claims are on the others, and measure those by themselves.
     """
     absent = why_absent(model, task)
+    for name in SECTIONS:
+        if name not in (*ALWAYS, *sections):
+            absent.setdefault(name, UNASKED)
+    pending = [name for name in SECTIONS if name not in absent]
+    found: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    names = [n for n in STAGES if n not in absent]
-    with tqdm(total=len(names) + 1, desc="report", disable=None, leave=False) as bar:
 
-        def timed(name: str, run: Callable[[], T]) -> T:
-            bar.set_postfix_str(name)
-            start = time.perf_counter()
-            result = run()
-            seconds[name] = round(time.perf_counter() - start, 2)
-            bar.update(name in names)
-            return result
+    def run(name: str, analyse: Callable[[], Any]) -> Any:
+        """A result, which is kept; None where the analysis refuses, and the reason is kept."""
+        bar.set_postfix_str(name)
+        start = time.perf_counter()
+        try:
+            found[name] = analyse()
+        except ValueError as refusal:
+            if name not in MAY_REFUSE:
+                raise
+            absent[name] = reason_of(refusal)
+        seconds[name] = round(time.perf_counter() - start, 2)
+        return found.get(name)
 
-        def stage(name: str, run: Callable[[], T]) -> T | None:
-            return None if name in absent else timed(name, run)
+    def so_far(name: str) -> Measured:
+        pending.remove(name)
+        bar.update()
+        return Measured(
+            **{**dict.fromkeys(RESULTS), **found},
+            task=task,
+            seed=seed,
+            absent={**dict.fromkeys(pending, PENDING), **absent},
+            seconds={**seconds},
+        )
 
-        def willing(name: str, run: Callable[[], T]) -> T | None:
-            """A stage that may refuse these prompts, which is then what the page says."""
-            try:
-                return stage(name, run)
-            except ValueError as refusal:
-                absent[name] = reason_of(refusal)
-                return None
-
-        lens = timed("lens", lambda: logit_lens(model, task, batch_size=batch_size))
-        unsought = why_not_sought(lens)
-        if unsought is not None:
-            absent["transition"] = unsought
-        tuned = None
+    with tqdm(total=len(pending), desc="report", disable=None, leave=False) as bar:
+        lens = run("lens", lambda: logit_lens(model, task, batch_size=batch_size))
+        found["tokens"] = _first_prompt(model, task)
+        found["commitment"] = find_commitment(lens)
+        found["mistakes"] = _mistakes(lens, model, task, absent, seed)
+        transition = _transition(lens, "transition", absent, run, seed)
         if translators is not None:
-            tuned = logit_lens(model, task, translators=translators, batch_size=batch_size)
-            if (why := why_not_sought(tuned)) is not None:
-                absent["tuned_transition"] = why
-        tokens = _first_prompt(model, task)
-        positions = ("prediction",) if "crossing" in absent else ("input", "prediction")
-        patch = stage(
-            "patch",
-            lambda: patch_sweep(model, task, depths=depths, positions=positions, seed=seed),
-        )
-        at = evidence.found_depths(Evidence(patch=patch))
-        steering = willing(
-            "steering",
-            lambda: steering_sweep(model, task, depths=at, positions=positions, seed=seed),
-        )
-        locality = willing("locality", lambda: compare_local_global(model, task, stream="attn_out"))
-        ablation = stage("ablation", lambda: ablation_sweep(model, task, depths=at, seed=seed))
-        factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
-        dose = stage(
-            "dose", lambda: dose_response(model, task, depths=at, factors=factors, seed=seed)
-        )
-        decoding = willing(
-            "decoding",
-            lambda: decode_parts(model, task, depths=at, seed=seed, batch_size=batch_size),
-        )
-        geometry = reading = None
-        if "geometry" not in absent:
-            reading, geometry = timed(
-                "geometry", lambda: _geometry(model, task, seed=seed, batch_size=batch_size)
+            found["tuned"] = logit_lens(model, task, translators=translators, batch_size=batch_size)
+            _transition(found["tuned"], "tuned_transition", absent, run, seed)
+        yield so_far("lens")
+
+        patch: PatchProfile | None = None
+        has_input = task.input_positions is not None
+        positions = ("input", "prediction") if has_input else ("prediction",)
+        if "patch" in pending:
+            patch = run(
+                "patch",
+                lambda: patch_sweep(model, task, depths=depths, positions=positions, seed=seed),
             )
-        known = None
-        if "crossing" not in absent:  # without an input position no claim is tested
-            known = Evidence(
-                patch=patch, reading=reading, ablation=ablation, dose=dose, steering=steering,
-                locality=locality, refused={n: absent[n] for n in PROFILES if n in absent},
-            )  # fmt: skip
-        claims = stage(
-            "claims",
-            lambda: evaluate_claims(
+        if patch is not None and "crossing" not in absent:
+            run(
+                "crossing",
+                lambda: find_holder(model, task, find_crossing(patch, seed=seed), seed=seed),
+            )
+        if transition is not None and len(transition.depths) > FEWEST_DEPTHS:  # but for the last
+            run("change_point", lambda: cut_together(lens, patch, seed))
+        if "patch" in pending:
+            yield so_far("patch")
+
+        at: dict[str, Any] = {"depths": evidence.found_depths(Evidence(patch=patch)), "seed": seed}
+        factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
+        reading = None
+        if "geometry" in pending and task.has_pairs:  # the claims are on these states too
+            reading = read_states(model, task, batch_size=batch_size)
+        rest: dict[str, Callable[[], Any]] = {
+            "steering": lambda: steering_sweep(model, task, positions=positions, **at),
+            "locality": lambda: compare_local_global(model, task, stream="attn_out"),
+            "ablation": lambda: ablation_sweep(model, task, **at),
+            "dose": lambda: dose_response(model, task, factors=factors, **at),
+            "decoding": lambda: decode_parts(model, task, batch_size=batch_size, **at),
+            "geometry": lambda: geometry_profile(
+                model, task, reading=reading, seed=seed, batch_size=batch_size
+            ),
+            "claims": lambda: evaluate_claims(
                 model,
                 task,
-                evidence=known,
+                # Without an input position no claim is tested.
+                evidence=_evidence(found, absent, reading) if has_input else None,
                 twins=twins,
                 depths=depths,
                 seed=seed,
                 batch_size=batch_size,
             ),
-        )
-        transition = stage("transition", lambda: find_transition(lens, seed=seed))
-        tuned_transition = None
-        if tuned is not None:
-            tuned_transition = stage("tuned_transition", lambda: find_transition(tuned, seed=seed))
-        crossing = steering_crossing = sustained_crossing = None
-        if patch is not None:
-            crossing = stage(
-                "crossing",
-                lambda: find_holder(model, task, find_crossing(patch, seed=seed), seed=seed),
-            )
-        if steering is not None and "crossing" not in absent:
-            steering_crossing, sustained_crossing = (
-                find_steering_crossing(steering, scope=scope, seed=seed)
-                for scope in ("local", "suffix")
-            )
-            if steering_crossing is not None:
-                steering_crossing = find_holder(model, task, steering_crossing, seed=seed)
-        change_point = None
-        if transition is not None and len(transition.depths) > FEWEST_DEPTHS:  # but for the last
-            change_point = stage("change_point", lambda: cut_together(lens, patch, seed))
-        bar.update()
-    return Measured(
-        task=task,
-        lens=lens,
-        tokens=tokens,
-        transition=transition,
-        patch=patch,
-        crossing=crossing,
-        steering=steering,
-        steering_crossing=steering_crossing,
-        sustained_crossing=sustained_crossing,
-        commitment=find_commitment(lens),
-        change_point=change_point,
-        locality=locality,
-        ablation=ablation,
-        dose=dose,
-        decoding=decoding,
-        geometry=geometry,
-        claims=claims,
-        mistakes=_mistakes(lens, model, task, absent, seed),
-        tuned=tuned,
-        tuned_transition=tuned_transition,
-        seed=seed,
-        absent=absent,
-        seconds=seconds,
-    )
+        }
+        for name in [*pending]:
+            result = run(name, rest[name])
+            if name == "steering" and result is not None and "crossing" not in absent:
+                found["steering_crossing"], found["sustained_crossing"] = (
+                    find_steering_crossing(result, scope=scope, seed=seed)
+                    for scope in ("local", "suffix")
+                )
+                if found["steering_crossing"] is not None:
+                    found["steering_crossing"] = find_holder(
+                        model, task, found["steering_crossing"], seed=seed
+                    )
+            yield so_far(name)
 
 
-def _geometry(
-    model: DepthModel, task: Task, *, seed: int, batch_size: int | None
-) -> tuple[Reading | None, GeometryProfile]:
-    """The states of the clean prompts, where the claims are on them too, and their geometry."""
-    reading = read_states(model, task, batch_size=batch_size) if task.has_pairs else None
-    profile = geometry_profile(model, task, seed=seed, batch_size=batch_size, reading=reading)
-    return reading, profile
+def _transition(
+    lens: LensProfile,
+    name: str,
+    absent: dict[str, str],
+    run: Callable[[str, Callable[[], Any]], Any],
+    seed: int,
+) -> Transition | None:
+    """Where a lens switches, or why that is not sought."""
+    if (why := why_not_sought(lens)) is None:
+        return run(name, lambda: find_transition(lens, seed=seed))
+    absent[name] = why
+    return None
+
+
+def _evidence(found: dict[str, Any], absent: dict[str, str], reading: Reading | None) -> Evidence:
+    """What the claims need not measure again, and what refused; the rest was not asked for."""
+    known = {name: found.get(name) for name in PROFILES if name != "reading"}
+    refused = {n: absent[n] for n in PROFILES if absent.get(n, UNASKED) != UNASKED}
+    return Evidence(**known, reading=reading, refused=refused)
 
 
 def _first_prompt(model: DepthModel, task: Task) -> LensProfile:
@@ -267,8 +263,9 @@ def cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> Ch
         profiles |= {name: patch.efficacy(name)[:, there] for name in patch.positions}
     profiles = {name: values[:, :-1] for name, values in profiles.items()}
     return find_change_point(
-        profiles, depths=depths[:-1], units=lens.provenance.units, n_resamples=200, seed=seed
-    )
+        profiles, depths=depths[:-1], units=lens.provenance.units, n_layers=lens.n_layers,
+        n_resamples=200, seed=seed,
+    )  # fmt: skip
 
 
 def summarize(measured: Measured) -> Json:

@@ -1,6 +1,7 @@
 """What a report is made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 from lensdepth.ablation.decoded import DecodingProfile
 from lensdepth.ablation.dose_profile import DoseProfile
@@ -19,6 +20,21 @@ from lensdepth.transition.commitment import Commitment
 from lensdepth.transition.compare import Located, OrderComparison, compare_order
 from lensdepth.transition.crossing_result import Crossing
 from lensdepth.transition.result import Transition
+
+Section = Literal[
+    "lens", "patch", "steering", "locality", "ablation", "dose", "decoding", "geometry", "claims"
+]
+SECTIONS: tuple[Section, ...] = get_args(Section)
+"""What takes its time, in order."""
+ALWAYS = ("lens", "patch")
+"""What every report has: the others are at the depths that patching finds."""
+QUICK: tuple[Section, ...] = ("lens", "patch", "ablation")
+"""Where the prediction is formed, where control passes, and which part of the state it is."""
+MAY_REFUSE = ("steering", "locality", "decoding")
+"""Sections that may refuse some prompts, which is then what the page says."""
+PENDING = "it is still being measured; this page is replaced when more is there"
+STOPPED = "the report was stopped before this was measured"
+UNASKED = "it was not asked for"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,3 +104,9 @@ class Measured:
             "lens and patching, one cut": self.change_point,
         }
         return {name: found for name, found in named.items() if found is not None}
+
+
+RESULTS = tuple(
+    one.name for one in fields(Measured) if one.name not in ("task", "seed", "absent", "seconds")
+)
+"""The fields of `Measured` that hold a result, or None."""

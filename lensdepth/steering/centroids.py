@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.model import DepthModel
-from lensdepth.steering.labels import Labelled, Pool, centroid_sizes, members, outside
+from lensdepth.steering.labels import Labelled, Pool, centroid_sizes, members, outside_groups
 from lensdepth.sweep.blocks import pair_blocks
 
 COINCIDE = 1e-5
@@ -58,7 +58,8 @@ def steering_vectors(
         norms += polar.norm(states).double().sum(1)
     sizes = centroid_sizes(pool, labelled, folds)
     ends = [
-        torch.stack([outside(at_depth, pool, folds, label) for at_depth in sums]) / n[:, None]
+        torch.stack([outside_groups(at_depth, pool, folds, label) for at_depth in sums])
+        / n[:, None]
         for label, n in zip((labelled.base, labelled.source), sizes, strict=True)
     ]
     vector = (ends[1] - ends[0]).float()

@@ -269,10 +269,10 @@ def centroid_sizes(
     counts = torch.zeros(int(group.max()) + 1, len(labelled.names), dtype=torch.long)
     counts.index_add_(0, group, members(pool, labelled).long())
     ends = (labelled.base, labelled.source)
-    return torch.stack([outside(counts, pool, group, label) for label in ends])
+    return torch.stack([outside_groups(counts, pool, group, label) for label in ends])
 
 
-def outside(
+def outside_groups(
     sums: Shaped[Tensor, "group label *shape"],
     pool: Pool,
     group: Int[Tensor, " prompt"],

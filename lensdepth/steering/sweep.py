@@ -47,8 +47,8 @@ def steering_sweep(
     model: DepthModel,
     task: Task,
     *,
-    positions: Sequence[PositionName] | None = None,
     depths: Sequence[int] | None = None,
+    positions: Sequence[PositionName] | None = None,
     scopes: Sequence[Scope] = ("local", "suffix"),
     strength: float = 1.0,
     budget: float | None = None,
@@ -68,9 +68,9 @@ def steering_sweep(
     Args:
         model: any wrapped model.
         task: pairs of prompts.
+        depths: residual depths 0 ... n_layers; all by default.
         positions: `"input"` (input-centric), `"prediction"` (output-centric); by default both,
             where the task has an input position.
-        depths: residual depths 0 ... n_layers; all by default.
         scopes: `"local"` steers at one depth; `"suffix"` sustains it, adding each later depth's own
             difference there too, so that what is added piles up. See
             `lensdepth.sweep.choices.Scope`.

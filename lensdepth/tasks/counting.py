@@ -95,6 +95,7 @@ def _years(*, digits: int, spans: Sequence[int]) -> list[Item]:
     return [
         Item(
             word=f"{century}{decade}{unit}",
+            varies=f"{century}{decade}",
             answer=f"{decade + span}{unit}"[:digits],
             together=f"{century} {unit}",
             fields={"century": str(century), "rest": f"{decade + span}{unit}"[digits:]},

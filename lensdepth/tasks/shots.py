@@ -29,6 +29,9 @@ class Item:
 
     word: str
     answer: str
+    varies: str = ""
+    """The beginning of the word, where the rest of it is the same within every pair; such as the
+    year but for its last digit, which some tokenizers make a token of its own."""
     together: str = ""
     """Two items make a pair where this is the same and their answers are not."""
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -212,8 +215,8 @@ def _row(
         corrupted=corrupted,
         target=wording.says(one.answer),
         foil=wording.says(other.answer),
-        input=one.word,
-        corrupted_input=other.word,
+        input=one.varies or one.word,
+        corrupted_input=other.varies or other.word,
         labels=labels | {"examples": ", ".join(item.word for item in shown.items)},
     )
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked
@@ -109,6 +109,31 @@ class Task:
     def corrupted_prediction_positions(self) -> Int[Tensor, " pair"] | None:
         """Last token of each corrupted prompt."""
         return None if self.corrupted_tokens is None else self.corrupted_tokens.last
+
+    @property
+    def hands_over(self) -> Bool[Tensor, " pair"]:
+        """Pairs in which control can pass from the input position to the prediction position: those
+        in which these are two, in both prompts."""
+        if self.input_positions is None or self.corrupted_input_positions is None:
+            return torch.zeros(len(self), dtype=torch.bool)
+        last = self.prediction_positions, self.corrupted_prediction_positions
+        return (self.input_positions != last[0]) & (self.corrupted_input_positions != last[1])
+
+    @property
+    def no_handover(self) -> str:
+        """Why it is not looked for where control passes from one to the other; empty where it is.
+
+        It is, where it can pass in at least half of the pairs.
+        """
+        if self.input_positions is None or self.corrupted_input_positions is None:
+            return "the task has no input position; add the columns input and corrupted_input"
+        n = len(self) - int(self.hands_over.sum())
+        if 2 * n <= len(self):
+            return ""
+        return (
+            f"in {n} of {len(self)} pairs the input is the prompt's own last token, so that "
+            f"control has no other position to pass to"
+        )
 
     @property
     def groupings(self) -> Units:

@@ -115,10 +115,15 @@ def place(at: float, low: float, high: float, around: tuple[float, float], n_lay
     """For a sentence: the two measured depths, the fraction, and what is interpolated.
 
     `between depth 4 and 5 of 10, 44% of the way, nearest depth 4 (after block 3) (interpolated
-    4.42, 95% interval 4.38 to 4.46)`.
+    4.42, 95% interval 4.38 to 4.46)`; an interval without width is said to be none.
     """
+    ends = number(low), number(high)
+    spread = (
+        "resampling the units does not move it"
+        if ends == (number(at), number(at))
+        else f"95% interval {ends[0]} to {ends[1]}"
+    )
     return (
         f"{measured_step(around)} of {n_layers}, {percent(at / n_layers)} of the way, nearest "
-        f"{at_depth(round(at), n_layers)} (interpolated {number(at)}, 95% interval {number(low)} "
-        f"to {number(high)})"
+        f"{at_depth(round(at), n_layers)} (interpolated {number(at)}, {spread})"
     )

@@ -23,7 +23,7 @@ BESIDE = ("target_gain", "foil_loss", "success")
 """What stands beside a transferred fraction, as columns, keys and effects."""
 COMPARED = ("kl", "js")
 """Metrics that compare with the base run, so that their values are effects and no levels."""
-SHARES = ("success", "flip")
+OUTCOMES = ("success", "flip")
 """Effects that are an outcome of each pair, 0 or 1."""
 
 
@@ -80,7 +80,7 @@ def scale_of(effect: str) -> str:
 
 def effect_of(one: "Effects", units: Units, effect: str = "transferred") -> Interval:
     """One effect of one edit at one place: mean over pairs, with interval and floor."""
-    share = effect in SHARES or None
+    share = effect in OUTCOMES or None
     return estimate(one.effect(effect), units, share=share, floor=one.floor_of(effect))
 
 

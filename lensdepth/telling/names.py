@@ -163,6 +163,19 @@ def metric_words(metric: str) -> MetricWords:
     return METRICS.get(metric) or MetricWords(change, metric, change, "less", "more")
 
 
+def moved_name(metric: str) -> str:
+    """What an edit moves, in a sentence: `the logit difference`, `KL`, `the flip`."""
+    words = metric_words(metric)
+    if words.scale == "share of pairs":
+        return f"the {metric}"
+    return words.name.removeprefix("change of ")
+
+
+def in_unit(metric: str) -> str:
+    """What stands behind a number of a metric, in a sentence: ` nats`, or nothing."""
+    return " nats" if metric_words(metric).scale == "nats" else ""
+
+
 def success_words(provenance: Provenance) -> MetricWords:
     """What success means in a result: first choice, or preference where pairs were kept by it."""
     return METRICS["preference" if _by_preference(provenance) else "success"]

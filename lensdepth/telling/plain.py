@@ -4,15 +4,16 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import numpy as np
-
 from lensdepth.provenance import Provenance
 
 Json = dict[str, Any]
+"""An object of JSON."""
 
 
 def to_json(value: Any) -> Any:
     """A value of dictionaries, lists, records and numbers as JSON has them."""
+    import numpy as np  # here, since the command line takes `Json` from this file as it starts
+
     if is_dataclass(value) and not isinstance(value, type):
         shown = (one for one in fields(value) if one.metadata.get("json", True))
         value = {one.name: getattr(value, one.name) for one in shown}

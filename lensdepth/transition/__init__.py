@@ -2,7 +2,7 @@
 
 `find` fits a sigmoid to a profile, `change_point` cuts one or many in two, `commitment` asks from
 where on a prompt's answer stays, `crossing` where two efficacy curves change places; `compare`
-puts them side by side. All give intervals from resampling prompts, and all may answer that there
+puts them side by side. All give intervals from drawing units anew, and all may answer that there
 is no such place.
 """
 

@@ -18,7 +18,7 @@ from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.storage import Result
 from lensdepth.telling.numbers import p_value, percent
-from lensdepth.transition.find import ALPHA, too_few, whole_units
+from lensdepth.transition.find import too_few, whole_units
 from lensdepth.transition.null import flat_draws
 from lensdepth.units import FEWEST_UNITS, Grouping, count, given_units, take
 
@@ -53,6 +53,13 @@ class ChangePoint(Result):
     depths: Float[Tensor, " depth"]
     curves: Float[Tensor, "profile depth"]
     """Mean profiles as they were cut: about their mean over depth, at unit spread."""
+    n_layers: int = 0
+    """Of the model; 0 where that was not said, and the last depth is taken for it."""
+
+    @property
+    def deepest(self) -> int:
+        """Depth L, for relative depths and the axis."""
+        return self.n_layers or int(self.depths[-1])
 
     def to_frame(self) -> "pd.DataFrame":
         """One row."""
@@ -62,7 +69,7 @@ class ChangePoint(Result):
             "verdict", "location", "low", "high", "gain", "p", "n_pairs", "n_units", "reason",
         )  # fmt: skip
         row = {"profiles": ", ".join(self.names)} | {name: getattr(self, name) for name in names}
-        row["relative_location"] = self.location / float(self.depths[-1])
+        row["relative_location"] = self.location / self.deepest
         return pd.DataFrame([row])
 
     def plot(self) -> "Figure":
@@ -79,7 +86,7 @@ class ChangePoint(Result):
         known = not np.isnan(self.low)
         return plotting.depth_figure(
             curves,
-            n_layers=int(self.depths[-1]),
+            n_layers=self.deepest,
             title=f"One cut of {len(self.names)} profiles: {self.verdict}",
             y_title="profile about its mean, scaled to unit spread",
             zone=(self.low, self.location, self.high) if known else None,
@@ -92,6 +99,7 @@ def find_change_point(
     *,
     depths: Sequence[float] | None = None,
     units: Sequence[Grouping | Sequence[str | int]] | None = None,
+    n_layers: int | None = None,
     n_resamples: int = 500,
     seed: int = 0,
 ) -> ChangePoint:
@@ -103,6 +111,7 @@ def find_change_point(
         depths: of the columns; 0, 1, ... by default.
         units: which pairs go together and are not independent: groupings, each a label per pair.
             None: each pair by itself.
+        n_layers: of the model; by default the last depth is taken for depth L.
         n_resamples: draws of the mean profiles, and of flat ones.
         seed: of both.
     Returns:
@@ -110,7 +119,7 @@ def find_change_point(
             are fewer than 5 units.
     Raises:
         ValueError: no profile, fewer than four depths, profiles of different pairs or depths, no
-            pair without NaN, infinite values, units that do not fit.
+            pair without NaN, infinite values, units that do not fit, fewer layers than depths.
     Source: least-squares segmentation as in ruptures (Truong, Oudre & Vayatis 2020).
     """
     caller = "find_change_point"
@@ -128,6 +137,10 @@ def find_change_point(
     kept = ~together.detach().cpu().isnan().any(1)
     whole, _ = whole_units(together, None, caller=caller)
     _, at = whole_units(whole[:, :n_depths], depths, caller=caller)
+    if n_layers is not None and n_layers < at[-1]:
+        raise ValueError(
+            f"{caller}: n_layers must be the last depth, {at[-1]:g}, or more, got {n_layers}."
+        )
     grouped = take(given_units(units, n_pairs, caller=caller), kept.numpy())
     profiles_of = [y.double().numpy() for y in whole.split(n_depths, dim=1)]
     observed = np.stack([y.mean(0) for y in profiles_of])
@@ -138,6 +151,7 @@ def find_change_point(
         "n_pairs": len(whole), "n_units": n_units,
         "depths": torch.tensor(at, dtype=torch.float32),
         "curves": torch.tensor(_scaled(observed), dtype=torch.float32),
+        "n_layers": n_layers or 0,
     }  # fmt: skip
     if n_units < FEWEST_UNITS:
         unknown = dict.fromkeys(("low", "high"), float("nan"))
@@ -154,7 +168,7 @@ def find_change_point(
     p = stats.permutation_p(_explained(observed, noise), np.array(null))
     if not np.isfinite(noise).any():
         p = 1 / (1 + n_resamples) if gain > 0 else 1.0
-    verdict: Literal["change", "cannot tell"] = "change" if p < ALPHA else "cannot tell"
+    verdict: Literal["change", "cannot tell"] = "change" if p < stats.ALPHA else "cannot tell"
     reason = f"one cut explains {percent(gain)} of the change with depth ({p_value(p)})"
     return ChangePoint(verdict=verdict, reason=reason, low=low, high=high, p=p, **settled)
 

@@ -15,7 +15,6 @@ from lensdepth.telling.numbers import Interval, p_value
 from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
 from lensdepth.transition.crossing_result import Crossing
-from lensdepth.transition.find import ALPHA
 from lensdepth.transition.pairs import best_cuts
 from lensdepth.transition.result import Transition
 from lensdepth.transition.sigmoid import fit_sigmoids
@@ -222,7 +221,7 @@ def correct_many(found: Sequence[Transition]) -> list[Transition]:
     result = []
     for one, p in zip(found, corrected, strict=True):
         changed = replace(one, p=float(p))
-        if one.verdict == "transition" and p >= ALPHA:
+        if one.verdict == "transition" and p >= stats.ALPHA:
             reason = f"after correction for {len(found)} profiles it could be chance ({p_value(p)})"
             changed = replace(changed, verdict="cannot tell", reason=reason)
         result.append(changed)

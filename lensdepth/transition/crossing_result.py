@@ -97,6 +97,12 @@ class Crossing(Result):
         return "" if self.provenance is None else self.provenance.analysis
 
     @property
+    def metric(self) -> str:
+        """The main metric of the sweep, of which `moved` is a share."""
+        known = {} if self.provenance is None else self.provenance.settings
+        return known.get("metric", "logit_diff")
+
+    @property
     def held_by(self) -> str:
         """Of a gap: where control rests between, in words; "" where that was not looked for, or
         where no place holds it."""

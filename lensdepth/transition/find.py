@@ -20,8 +20,6 @@ from lensdepth.transition.sigmoid import fit_sigmoids, unit_sigmoids
 from lensdepth.units import FEWEST_UNITS, Grouping, Units, count, given_units, named, take
 
 Array = np.ndarray
-ALPHA = 1 - stats.LEVEL
-"""A change with depth has a smaller p-value."""
 SMALLEST_CHANGE = 0.1
 """A profile that changes by less, beside its largest value, does not change with depth."""
 NARROW = 0.25
@@ -254,7 +252,7 @@ def _judge(
     left = total * (1 - fitted["r_squared"])
     if still:
         return "none", f"the profile changes by less than {SMALLEST_CHANGE:.0%} of its size"
-    if p_flat >= ALPHA:
+    if p_flat >= stats.ALPHA:
         return "cannot tell", f"the change with depth could be chance ({p_value(p_flat)})"
     if fitted["location"] < at[1]:
         return "none", "what changes has changed by the first depth after the embedding"
@@ -263,7 +261,7 @@ def _judge(
     back = comes_back(mean, change)
     if back > COMES_BACK:
         return "none", f"what changes comes back by {percent(back)} of the change"
-    if p_wide < ALPHA and not np.isnan(fitted["pair_width"]):
+    if p_wide < stats.ALPHA and not np.isnan(fitted["pair_width"]):
         width = number(fitted["pair_width"])
         return "transition", f"10 to 90% of a pair's change take {width} depths (median)"
     if fitted["width"] > WIDEST * span:
@@ -277,7 +275,7 @@ def _judge(
         return "cannot tell", f"{explained} only"
     if fit < LEAST_FIT:
         return "rise", f"{explained} only, so that its width is not that of the profile"
-    if p_wide < ALPHA and np.isnan(fitted["pair_width"]):
+    if p_wide < stats.ALPHA and np.isnan(fitted["pair_width"]):
         return "transition", f"{explained}, in {number(fitted['width'])} depths"
     width = fitted["width"] if np.isnan(fitted["pair_width"]) else fitted["pair_width"]
     known = "is not shown to take" if width <= NARROW * span else "does not take"

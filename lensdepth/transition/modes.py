@@ -16,8 +16,6 @@ from lensdepth import stats
 from lensdepth.covariance import influence_of, variance_of_sum
 from lensdepth.units import FEWEST_UNITS, Units, count
 
-ALPHA = 0.05
-"""Two groups are said to be two where one peak gives so deep a valley less often."""
 LEAST_SHARE = 0.1
 """A group of fewer is no group."""
 
@@ -70,7 +68,7 @@ def find_modes(
         ]
     )
     p = stats.permutation_p(float(observed), null)
-    return Modes(p=p, split=split if p < ALPHA else float("nan"))
+    return Modes(p=p, split=split if p < stats.ALPHA else float("nan"))
 
 
 def _effective(below: Array, units: Units) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lensdepth.lens.told import MEASURES, lens_name
 from lensdepth.telling.depths import between, from_to, measured_step, place
+from lensdepth.telling.names import moved_name
 from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.telling.plain import Json, to_json
 from lensdepth.transition.handover import HELD, measured_around
@@ -314,7 +315,7 @@ def _own(crossing: "Crossing") -> str:
     shared = (
         f"On the way neither decides alone: both together bring the answer about in "
         f"{percent(max(crossing.held, 0.0))} of the pairs, and move "
-        f"{percent(crossing.moved)} of the logit difference."
+        f"{percent(crossing.moved)} of {moved_name(crossing.metric)}."
     )
     return f"{shared} {said}".strip()
 

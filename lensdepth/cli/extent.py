@@ -1,0 +1,65 @@
+"""How much of a report is measured."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption
+from lensdepth.outside import shown
+
+MANY_TWINS = 20
+"""With which "more than one twin in twenty passes" can be told from "none does"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtentOptions:
+    """Which sections, at which depths, beside how many twins."""
+
+    sections: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Of steering, locality, ablation, dose, decoding, geometry and claims, what is "
+            "measured beside the lens and patching.",
+            show_default="all",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Lens, patching and ablation alone.", rich_help_panel=PANEL),
+    ] = False
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough",
+            help=f"Edits at every depth, and {MANY_TWINS} untrained twins.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    twins: Annotated[TwinsOption | None, typer.Option(show_default=str(N_TWINS))] = None
+    depths: DepthsOption = None
+
+    def settings(self) -> dict[str, Any]:
+        """What `build_report` is told.
+
+        Raises:
+            ValueError: a section that there is not, or options that do not go together.
+        """
+        from lensdepth.report.measured import QUICK, SECTIONS
+
+        if self.quick and (self.thorough or self.sections is not None):
+            raise ValueError("--quick goes with neither --thorough nor --sections.")
+        sections = QUICK if self.quick else None
+        if self.sections is not None:
+            sections = tuple(name.strip() for name in self.sections.split(","))
+            for name in sections:
+                if name not in SECTIONS:
+                    raise ValueError(
+                        f"--sections: there is no section {shown(name)}; there is "
+                        f"{', '.join(SECTIONS)}."
+                    )
+        twins = self.twins if self.twins is not None else MANY_TWINS if self.thorough else N_TWINS
+        depths = self.depths or ("all" if self.thorough else None)
+        return {"sections": sections, "twins": twins, "depths": depths}
