@@ -17,14 +17,16 @@ from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.sweep.adaptive import PARTS, PILOT, Depths
+from lensdepth.sweep.floor import PAIRS, STILL
 from lensdepth.sweep.roles import POSITION_NAMES
 from lensdepth.tasks.task import Task
 
-CHECKED = 32
+CHECKED = PAIRS
 """Pairs on which a sweep checks itself at most."""
 PROBED_PAIRS = 16
 """As many, for an edited run is the cheaper the more of them are run together."""
-FEWER_PAIRS = 4
+FEWER_PAIRS = STILL
+"""From so many pairs on, one part of the checks grows no more."""
 SEARCHED_PAIRS = 6
 MORE_DEPTHS = 4
 LEAST_PART = 0.2
