@@ -29,6 +29,7 @@ from lensdepth.beside import (
 from lensdepth.fingerprints import configuration_fingerprint, fingerprint
 from lensdepth.finite import check_weights
 from lensdepth.outside import outside, shown
+from lensdepth.packed import Quantize, packing, packing_told
 from lensdepth.sources import Source, nearest, reachable, resolve
 from lensdepth.weight_files import check_blocks, check_sizes, find_weights, read_stored
 
@@ -67,6 +68,7 @@ def load_checkpoint(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    quantize: Quantize | None = None,
     trust_remote_code: bool = False,
     file: str | None = None,
     revision: str | None = None,
@@ -99,17 +101,23 @@ def load_checkpoint(
         adapter = find_adapter(folder, name)
     if adapter is not None:
         check_peft(name)
+        if quantize is not None:
+            raise ValueError(
+                f"load_model: the adapter beside {shown(name)} is merged into plain weights, which "
+                f"packed ones are not; leave quantize out.{how_to_merge(adapter, name)}"
+            )
     loader = _tokenizer_loader(source, name, trust_remote_code)
     tokenizer = _read(source, name, "tokenizer", loader, hub)
     check_tokenizer(tokenizer, name)
-    hf_model = _read_weights(source, name, dtype, hub)
+    packs = {} if quantize is None else packing(quantize, device, dtype)
+    hf_model = _read_weights(source, name, dtype, hub | packs)
     if adapter is not None:
         hf_model = merge(hf_model, adapter, name)
     tell_of_vocabulary(folder, tokenizer, hf_model, name)
     weights = hf_model.state_dict()
     check_weights(weights, name)
     with outside(f"load_model: {shown(name)} cannot be put on {str(device)!r}"):
-        hf_model = hf_model.to(device).eval()
+        hf_model = (hf_model if packs else hf_model.to(device)).eval()
     return Checkpoint(
         hf_model=hf_model,
         tokenizer=tokenizer,
@@ -118,7 +126,7 @@ def load_checkpoint(
         architecture=type(hf_model).__name__,
         fingerprint=fingerprint(weights),
         configuration=configuration_fingerprint(hf_model.config),
-        quantization=found.about.quantization if found.about else "",
+        quantization=_packed_how(found, quantize),
         origin=_origin(found, folder),
     )
 
@@ -127,6 +135,11 @@ def _options(found: Source, trust_remote_code: bool) -> dict[str, Any]:
     """What every call that reads a part of the model is given."""
     offline = not reachable(found.place)
     return {"trust_remote_code": trust_remote_code, "local_files_only": offline, **found.at}
+
+
+def _packed_how(found: Source, quantize: Quantize | None) -> str:
+    said = [found.about.quantization] if found.about and found.about.quantization else []
+    return ", then ".join([*said, *([packing_told(quantize)] if quantize else [])])
 
 
 def _origin(found: Source, folder: Path | None) -> str:
@@ -197,7 +210,8 @@ def _read_weights(source: str, name: str, dtype: torch.dtype, hub: dict[str, Any
             f"load_model: the weights of {shown(name)} lack {shown(absent[0])}"
             f"{f' and {len(absent) - 1} more' * (len(absent) > 1)}, which would be left random."
         )
-    check_plain_weights(hf_model, name)
+    if "quantization_config" not in hub:
+        check_plain_weights(hf_model, name)
     tell_of_architecture(hf_model, name)
     tell_of_unused(hf_model, sorted(report.get("unexpected_keys", ())), name)
     return hf_model

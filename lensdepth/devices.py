@@ -1,5 +1,7 @@
 """Devices and dtypes by the names that users give them."""
 
+from collections.abc import Mapping
+
 import torch
 
 from lensdepth.outside import shown
@@ -51,6 +53,42 @@ def parse_device(device: str | torch.device | None, *, caller: str = "load_model
             f"{caller}: there is no device {shown(device)} here; there is {', '.join(usable)}."
         )
     return found
+
+
+DeviceMap = str | Mapping[str, str | int | torch.device]
+
+
+def parse_device_map(
+    device: str | torch.device | None, device_map: DeviceMap | None
+) -> torch.device:
+    """The one device of a map as transformers takes it; of `"auto"` the CUDA device with most room.
+
+    Raises:
+        ValueError: device and map are both given, the map names several devices or the disk, or one
+            that is not there.
+    """
+    if device_map is None:
+        return parse_device(device)
+    if device is not None:
+        raise ValueError(
+            f"load_model: device {shown(str(device))} and device_map are both given; one says it."
+        )
+    if isinstance(device_map, str):
+        return _roomiest() if device_map == "auto" else parse_device(device_map)
+    places = {f"cuda:{at}" if isinstance(at, int) else str(at) for at in device_map.values()}
+    if len(places) != 1 or places == {"disk"}:
+        raise ValueError(
+            f"load_model: device_map puts the model on {shown(', '.join(sorted(places)))}; it is "
+            f"run on one device, without offloading, since a replay reads the states of all blocks "
+            f"at once. Name one device, or take a narrower dtype or quantize='nf4'."
+        )
+    return parse_device(places.pop())
+
+
+def _roomiest() -> torch.device:
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    room = [torch.cuda.mem_get_info(i)[0] for i in range(n_cuda)]
+    return torch.device("cuda", room.index(max(room))) if room else torch.device("cpu")
 
 
 def parse_move(

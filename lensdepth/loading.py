@@ -9,9 +9,10 @@ import torch
 from lensdepth.arguments import checked
 from lensdepth.checkpoint import load_checkpoint
 from lensdepth.conversion import BackendChoice, convert
-from lensdepth.devices import parse_device, parse_dtype
+from lensdepth.devices import DeviceMap, parse_device_map, parse_dtype
 from lensdepth.known import described
 from lensdepth.model import DepthModel
+from lensdepth.packed import Quantize, check_packing
 
 LOADING = threading.Lock()
 """One model is loaded at a time: transformers changes torch's default dtype meanwhile."""
@@ -23,7 +24,9 @@ def load_model(
     *,
     backend: BackendChoice = "auto",
     device: str | torch.device | None = None,
+    device_map: DeviceMap | None = None,
     dtype: str | torch.dtype = "float32",
+    quantize: Quantize | None = None,
     name: str | None = None,
     trust_remote_code: bool = False,
     double_bos: bool = True,
@@ -45,7 +48,13 @@ def load_model(
             it reproduces this model's Hugging Face logits, else the bridge. Either takes the
             weights over where they lie; a HookedTransformer has embedding and unembedding apart.
         device: such as `"cpu"` or `"cuda:1"`; None takes a CUDA device where there is one.
+        device_map: the same as transformers takes it: `"auto"` (the CUDA device with most room,
+            else the CPU), a device, or modules by device, as long as all are on one. A model is not
+            spread over devices and nothing is offloaded.
         dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"float64"`.
+        quantize: `"int8"` or `"nf4"` packs the matrices of the blocks, which needs
+            `lensdepth[bitsandbytes]`, and keeps them so: on the bridge alone, without gradients
+            (no attribution), and with untrained twins in full. `info.quantization` says it.
         name: what to call it in results.
         trust_remote_code: run code that comes with the model.
         double_bos: see `DepthModel`.
@@ -62,12 +71,16 @@ def load_model(
             f"load_model: backend must be 'auto', 'hooked' or 'bridge', got {backend!r}."
         )
     numbers = parse_dtype(dtype)
+    if quantize is not None:
+        check_packing(quantize, backend, str(name_or_path))
+        backend = "bridge"
     # Weights that are made in inference mode can never be differentiated.
     with LOADING, torch.inference_mode(False):
         checkpoint = load_checkpoint(
             name_or_path,
-            device=parse_device(device),
+            device=parse_device_map(device, device_map),
             dtype=numbers,
+            quantize=quantize,
             trust_remote_code=trust_remote_code,
             file=file,
             revision=revision,

@@ -15,6 +15,9 @@ Weights = Literal["raw", "processed"]
 LARGEST_SEED = 2**32 - 1
 """What NumPy's generators take."""
 
+KEPT_PACKED = "kept packed by"
+"""What `quantization` says of weights that stay packed while the model runs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
@@ -48,11 +51,19 @@ class ModelInfo:
     double_bos: bool = True
     """Whether a BOS token in front of a text's own is read."""
     quantization: str = ""
-    """How the weights were packed before they were unpacked: `Q4_K_M (81 Q5_0, 27 Q4_K ...)`; ""
-    where they always were plain, and in results of lensdepth 0.1."""
+    """How the weights were packed before they were unpacked, `Q4_K_M (81 Q5_0, 27 Q4_K ...)`, or
+    are packed, `nf4, kept packed by bitsandbytes 0.50.2`; "" where they are plain and always were,
+    and in results of lensdepth 0.1."""
     origin: str = ""
     """Where the model's files come from: a file and its SHA-256, or a commit; "" where that is not
     known."""
+
+    @property
+    def packing(self) -> str:
+        """In a title: `unpacked from Q4_K_M`, or `nf4, kept packed by bitsandbytes 0.50.2`."""
+        if not self.quantization or KEPT_PACKED in self.quantization:
+            return self.quantization
+        return f"unpacked from {self.quantization.split()[0]}"
 
 
 @dataclass(frozen=True, kw_only=True)

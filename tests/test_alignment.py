@@ -7,10 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from lensdepth import DepthModel, Task, ablation_sweep, load_task, patch_sweep
+from lensdepth import (
+    DepthModel,
+    Task,
+    ablation_sweep,
+    load_task,
+    patch_components,
+    patch_sweep,
+)
 from lensdepth.cli import main
-from lensdepth.sweep.alignment import aligned_places, one_wording
+from lensdepth.sweep.alignment import aligned_places, n_alone, one_wording, unaligned
 from lensdepth.sweep.roles import Roles
+from lensdepth.sweep.spans import comparable_spans
 from lensdepth.tokens import pad_tokens
 
 BOS, IS = 0, 7
@@ -92,6 +100,84 @@ def test_words_may_differ_in_one_wording() -> None:
     assert one_wording(roles_of([[1, 2, 3, 4]], [[5, 6, 7, 8]], [2]))
     other = [[BOS, 8, 9, 30, 12, 13, 56, IS]]  # as long, its input at the same place
     assert not one_wording(roles_of(names + other, names + other, [6] * 7))
+
+
+def test_a_pair_of_different_lengths_lines_up_by_what_is_equal() -> None:
+    # "capital of United Kingdom is" and "capital of Kenya is", both behind an example; and a pair
+    # whose examples differ in length too: 8 and 9, or 8 and 9 and 10.
+    kingdom = [BOS, 1, 2, 8, 9, 1, 2, 21, 22, IS]
+    kenya = [BOS, 1, 2, 8, 9, 1, 2, 23, IS]
+    other = [BOS, 1, 2, 8, 9, 10, 1, 2, 23, IS]
+    roles = Roles(
+        mode="denoise",
+        base=pad_tokens([kingdom, kenya, kingdom], 0),
+        source=pad_tokens([kenya, kingdom, other], 0),
+        base_positions={"input": torch.tensor([8, 7, 8])},
+        source_positions={"input": torch.tensor([7, 8, 8])},
+        target=torch.zeros(3, dtype=torch.long),
+        foil=torch.zeros(3, dtype=torch.long),
+    )
+    assert not one_wording(roles)
+    assert not unaligned(roles)
+    found = lined_up(roles)
+    whole = [dict(zip(base, source, strict=True)) for base, source in _by_pair(found)]
+    # "United" has no counterpart, whichever of the two prompts is edited.
+    assert whole[0] == {k: k for k in range(7)} | {8: 7, 9: 8}
+    assert whole[1] == {k: k for k in range(7)} | {7: 8, 8: 9}
+    # What is equal behind the longer example stands for itself; as long on the whole, the third
+    # pair is lined up by index up to the input, as prompts of one length are.
+    assert whole[2] == {k: k for k in range(10)}
+    longer = roles_of([kingdom], [[*other[:8], 31, 32, 33, IS]])
+    ((base, source),) = _by_pair(lined_up(longer))
+    assert dict(zip(base, source, strict=True)) == {
+        **{k: k for k in range(5)}, 5: 6, 6: 7, 7: 9, 8: 10, 9: 11,
+    }  # fmt: skip
+    assert n_alone(roles, aligned_places(roles)) == 1
+
+
+def test_pairs_that_share_too_little_are_counted() -> None:
+    rows = [[BOS, 1, 2, IS], [BOS, 11, 12, 13, 14, 15]]
+    others = [[BOS, 1, 3, 4, IS], [BOS, 21, 22, 23, 24, 25, 26]]
+    assert unaligned(roles_of(rows, others)) == [1]
+    with pytest.raises(ValueError, match=r"1 of 2 pairs have .* \(pair 1: 6 and 7 tokens\)"):
+        comparable_spans(roles_of(rows, others), "all", caller="test")
+
+
+def _by_pair(found: list[tuple[str, list[int], list[int]]]) -> list[list[list[int]]]:
+    n = len(found[0][1])
+    return [
+        [
+            [base[i] for _, base, _ in found if base[i] >= 0],
+            [source[i] for _, _, source in found if source[i] >= 0],
+        ]
+        for i in range(n)
+    ]
+
+
+def test_all_tokens_of_pairs_of_different_lengths_are_patched(trained: DepthModel) -> None:
+    rows = [
+        ("Two months from January is", "After two months from May is", "March", "July"),
+        ("Two months from March is", "Two months from June is", "May", "August"),
+    ]
+    task = load_task(
+        [
+            {"clean": c, "corrupted": d, "target": t, "foil": f,
+             "input": c.split()[-2], "corrupted_input": d.split()[-2]}
+            for c, d, t, f in rows
+        ],
+        trained,
+        on_multi_token="error",
+    )  # fmt: skip
+    assert task.corrupted_tokens is not None
+    assert not torch.equal(task.clean_tokens.lengths, task.corrupted_tokens.lengths)
+    found = patch_sweep(trained, task, positions="all", depths=[0, 2], controls=(), also=())
+    named = patch_sweep(trained, task, depths=[0, 2], controls=(), also=())
+    for name in ("input", "prediction"):
+        torch.testing.assert_close(
+            found.of("effect", position=name), named.of("effect", position=name)
+        )
+    both = patch_components(trained, task, ["MLP1"], positions="all", n_random=0)
+    assert {"input", "prediction"} <= {*both.positions}
 
 
 @pytest.fixture(scope="module")

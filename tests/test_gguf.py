@@ -353,6 +353,34 @@ def test_pieces_are_read_as_sentencepiece_reads_them(tmp_path: Path) -> None:
     assert pieces("ab", **ended) == ["<s>", "▁ab", "</s>"]
 
 
+def test_special_tokens_of_phi_3_swallow_the_space_behind_them(tmp_path: Path) -> None:
+    # llama.cpp reads "<|user|>\nSYS" as Phi-3 does: the word stands right behind the mark.
+    plain = sentencepiece()
+    marks = ["<|endoftext|>", "<|user|>", "<|end|>", "<|assistant|>"]
+    more = {
+        "tokenizer.ggml.tokens": [*plain["tokenizer.ggml.tokens"], *marks],
+        "tokenizer.ggml.scores": [*plain["tokenizer.ggml.scores"], *[-1000.0] * len(marks)],
+        "tokenizer.ggml.token_type": [*plain["tokenizer.ggml.token_type"], *[3] * len(marks)],
+    }
+    text = "<|user|>\nabcd ab<|end|> \n<|assistant|> ab<|endoftext|> ab"
+
+    def pieces(architecture: str, **said: Any) -> list[str]:
+        model = ggufs.tiny(architectures.CONFIGS[architecture]())
+        extra = sentencepiece(**more, **said)
+        path = ggufs.write(
+            model, tmp_path / "m.gguf", extra=extra, without=("tokenizer.ggml.merges",)
+        )
+        loaded = load_model(path, backend="bridge")
+        return loaded.tokenizer.convert_ids_to_tokens(loaded.tokenize(text).row(0))
+
+    turns = ["<s>", "<|user|>", "▁abcd", "▁ab", "<|end|>", "<|assistant|>", "▁ab", "<|endoftext|>"]
+    found = pieces("phi3")
+    assert found[: len(turns)] == turns
+    assert "".join(found[len(turns) :]) == "▁▁ab"  # the space, and what begins every text
+    assert "<0x0A>" not in pieces("llama", **{"general.name": "My Phi-3 Mini"})
+    assert pieces("llama").count("<0x0A>") == 2
+
+
 def test_a_chat_template_comes_along(tmp_path: Path) -> None:
     model = ggufs.tiny(architectures.CONFIGS["llama"]())
     template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"

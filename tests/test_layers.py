@@ -69,6 +69,7 @@ LEVELS = (
         "weight_files",
         "adapters",
         "beside",
+        "packed",
         "gguf",
         "fetched",
         "ollama",

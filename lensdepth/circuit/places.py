@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lensdepth.circuit.components import Component, ComponentSet
 from lensdepth.sweep.roles import Roles
-from lensdepth.sweep.spans import PatchPositions, Span, resolve_spans
+from lensdepth.sweep.spans import PatchPositions, Span, named_positions, resolve_spans
 from lensdepth.tasks.task import Task
 
 At = str | int | None
@@ -97,6 +97,8 @@ def names_in(task: Task, named: Sequence[Component], positions: PatchPositions) 
     spans = positions if isinstance(positions, Mapping) else ()
     if None in _wanted(named) and not isinstance(positions, str | Mapping):
         asked += [at for at in positions if isinstance(at, str)]
+    if "all" in _wanted(named) or positions == "all":
+        asked += named_positions(task, "all")
     return tuple(dict.fromkeys(at for at in asked if at not in spans))
 
 

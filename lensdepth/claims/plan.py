@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import N_TWINS
@@ -11,12 +11,17 @@ from lensdepth.claims.contrasts import EDITS as CONTRASTS
 from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses
 from lensdepth.claims.hypothesis import EDITS, Hypothesis
+from lensdepth.claims.pace import Pace, pace_of, patch_runs, searched_pairs
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.claims.twins import MOST_PAIRS
 from lensdepth.model import DepthModel
 from lensdepth.replay.memory import CPU_MEMORY
+from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks import Task
 
+PATCH = "patch at input and prediction, with controls"
+STEER = "steer at input and prediction"
+TRAJECTORY = "attention, the trajectory after it"
 TIMED = 8
 """Prompts in the forward passes that are timed."""
 REPEATS = 3
@@ -35,6 +40,11 @@ class Workload:
     weights_bytes: int
     states_bytes: int
     """States, keys and values that are kept beside the weights, at most."""
+    pace: Pace | None = None
+    """What runs take, where that was tried."""
+    starts: tuple[tuple[tuple[int, ...], int], ...] = ()
+    """Of each sweep, where it was tried: pairs of its starts (see `Pace.start`), and pairs that are
+    run plain beside them, to find depths."""
 
     @property
     def edited_runs(self) -> int:
@@ -44,6 +54,22 @@ class Workload:
     def most_seconds(self) -> float:
         """Were every edited run a whole forward pass; replaying takes a part of that."""
         return (self.edited_runs + self.plain_runs) * self.seconds_per_prompt
+
+    @property
+    def timed(self) -> tuple[tuple[str, float], ...]:
+        """Name and seconds of each sweep; () where none was tried."""
+        if self.pace is None:
+            return ()
+        pace = self.pace
+        return tuple(
+            (name, n * pace.edited + sum(map(pace.start, begun)) + searched * pace.beyond)
+            for (name, n), (begun, searched) in zip(self.sweeps, self.starts, strict=True)
+        )
+
+    @property
+    def seconds(self) -> float | None:
+        """All of them; None where none was tried."""
+        return sum(took for _, took in self.timed) if self.pace is not None else None
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -77,23 +103,34 @@ def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothes
     return _plan(model, task, sweeps)
 
 
-def claim_sweeps(n_layers: int, n_pairs: int, *, twins: int = 0) -> list[tuple[str, int]]:
+def claim_sweeps(
+    n_layers: int,
+    n_pairs: int,
+    *,
+    twins: int = 0,
+    n_depths: int | None = None,
+    n_steered: int | None = None,
+) -> list[tuple[str, int]]:
     """Name and number of edited runs of the sweeps behind the claims, for a model of this depth.
 
     Args:
         n_layers: blocks.
         n_pairs: pairs that the model answers rightly.
         twins: untrained twins; each runs them on as many pairs, 60 at most.
+        n_depths: at which whole states are edited, where they are found; None for all of them.
+        n_steered: pairs whose words and answers others have too; None for all.
     """
-    depths = n_layers + 1
+    found = n_depths is not None
+    depths = n_layers + 1 if n_depths is None else n_depths
+    steered = n_pairs if n_steered is None else n_steered
     sweeps = [
-        ("patch at input and prediction, with controls", 4 * depths * n_pairs),
+        (PATCH, patch_runs(depths, n_pairs, found=found)),
         ("ablate at prediction", len(EDITS["ablate"]) * depths * n_pairs),
         ("halve and double norms at prediction", len(FACTORS) * depths * n_pairs),
-        ("steer at input and prediction", 2 * len(EDITS["steer"]) * depths * n_pairs),
+        (STEER, 2 * len(EDITS["steer"]) * depths * steered),
         ("attention alone, together, all but one", (2 * n_layers + 1) * n_pairs),
-        ("attention, the trajectory after it", n_layers * n_pairs),
-        ("stretch and turn at prediction", len(CONTRASTS) * (n_layers - 1) * n_pairs),
+        (TRAJECTORY, n_layers * n_pairs),
+        ("stretch and turn at prediction", len(CONTRASTS) * (depths - 2) * n_pairs),
     ]
     if twins:
         # No controls of patches and no trajectory.
@@ -114,14 +151,42 @@ def states_bytes(n_layers: int, d_model: int, n_tokens: int, n_pairs: int) -> in
 
 
 @checked
-def plan_claims(model: DepthModel, task: Task, *, twins: int = N_TWINS) -> Workload:
+def plan_claims(
+    model: DepthModel,
+    task: Task,
+    *,
+    twins: int = N_TWINS,
+    depths: Depths = None,
+    n_steered: int | None = None,
+    probe: bool = False,
+) -> Workload:
     """The sweeps that `evaluate_claims` would run, if the model answers all pairs rightly.
 
+    Args:
+        model: any wrapped model.
+        task: pairs of prompts.
+        twins: untrained twins.
+        depths: as of `evaluate_claims`; how many are found is known where a probe is run.
+        n_steered: pairs that can be steered; None for all.
+        probe: run a few edited runs of each kind.
     Raises:
         ValueError: as `evaluate_claims`.
     """
     check_pairs(task, caller="plan_claims")
-    return _plan(model, task, claim_sweeps(model.n_layers, len(task), twins=twins))
+    plan = _plan(model, task, claim_sweeps(model.n_layers, len(task), twins=twins))
+    if not probe:
+        return plan
+    pace = pace_of(model, task, depths, plan.seconds_per_prompt)
+    n, found = len(task), pace.n_depths if pace.found else None
+    sweeps = claim_sweeps(model.n_layers, n, twins=twins, n_depths=found, n_steered=n_steered)
+    searched = searched_pairs(model.n_layers, n, found=pace.found)
+    starts: list[tuple[tuple[int, ...], int]] = [
+        ((n,), searched * (name == PATCH)) for name, _ in claim_sweeps(model.n_layers, n)
+    ]
+    if twins:  # no trajectory
+        begun = (min(n, MOST_PAIRS),) * (len(starts) - 1)
+        starts.append((twins * begun, twins * searched))
+    return replace(plan, sweeps=tuple(sweeps), starts=tuple(starts), pace=pace)
 
 
 def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Workload:

@@ -5,7 +5,6 @@ the prompts themselves and a short probe.
 """
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -25,15 +24,12 @@ from lensdepth.claims.plan import Workload, plan_claims
 from lensdepth.claims.statements import TITLES
 from lensdepth.geometry.halves import FEWEST
 from lensdepth.model import DepthModel
-from lensdepth.patching.sweep import patch_sweep
 from lensdepth.steering.labels import steered
 from lensdepth.tasks.keeping import answered
 from lensdepth.tasks.task import Task
 from lensdepth.units import FEWEST_UNITS, count, named, take
 
 CLAIMS = tuple(TITLES)
-PROBED_PAIRS = 8
-PROBED_DEPTHS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +70,6 @@ class Readiness:
     lacks: tuple[Lack, ...]
     plan: Workload | None
     """What the claims would run; None where no pair is left for them."""
-    seconds_per_run: float | None
-    """One edited run, as probed; None where nothing was."""
 
     def missing(self, claim: str) -> tuple[str, ...]:
         """What keeps one claim from being judged; () where nothing does."""
@@ -88,11 +82,8 @@ class Readiness:
 
     @property
     def seconds(self) -> float | None:
-        """How long the claims would take."""
-        if self.plan is None or self.seconds_per_run is None:
-            return None
-        plain = self.plan.plain_runs * self.plan.seconds_per_prompt
-        return self.plan.edited_runs * self.seconds_per_run + plain
+        """How long the claims would take; None where nothing was tried."""
+        return None if self.plan is None else self.plan.seconds
 
     def to_frame(self) -> pd.DataFrame:
         """One row a wording: pairs, and how many are right and preferred."""
@@ -150,8 +141,7 @@ def check_readiness(
         n_units=0 if kept is None else count(kept.units, len(kept)),
         units="" if kept is None else named(kept.units),
         lacks=lacks,
-        plan=plan_claims(model, kept, twins=twins) if kept is not None and probe else None,
-        seconds_per_run=_seconds_per_run(model, kept) if kept is not None and probe else None,
+        plan=_planned(model, kept, twins) if kept is not None and probe else None,
     )
 
 
@@ -290,21 +280,10 @@ def _lacking_partners(kept: Task) -> Iterator[Lack]:
         )
 
 
-def _seconds_per_run(model: DepthModel, kept: Task) -> float:
-    """One edited run among many: what a patch of a few pairs takes longer at five depths than at
-    the middle one alone, with its controls."""
-    some = kept.select(slice(0, PROBED_PAIRS))
-    positions = ("input", "prediction") if kept.input_positions is not None else ("prediction",)
-    middle = model.n_layers // 2
-    depths = sorted({round(i * model.n_layers / (PROBED_DEPTHS - 1)) for i in range(PROBED_DEPTHS)})
-    took = []
-    for asked in ([middle], [middle], [*{middle, *depths}]):  # the first checks the engine
-        start = time.perf_counter()
-        patch_sweep(model, some, positions=positions, depths=asked)
-        took.append(time.perf_counter() - start)
-    n_more = 2 * len(positions) * (len({middle, *depths}) - 1) * len(some)
-    return max(took[2] - took[1], LEAST_PART * took[2]) / n_more
-
-
-LEAST_PART = 0.2
-"""Of the longer probe, taken for its edited runs at least: other work may have slowed the other."""
+def _planned(model: DepthModel, kept: Task, twins: int) -> Workload:
+    """What the claims would run on these pairs, and how long that takes."""
+    try:
+        n_steered = int(steered(kept).sum())
+    except ValueError:
+        n_steered = 0
+    return plan_claims(model, kept, twins=twins, n_steered=n_steered, probe=True)

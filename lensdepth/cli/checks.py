@@ -97,6 +97,10 @@ def summary(found: "Readiness") -> Json:
             for claim in CLAIMS
         ],
         "edited_runs": None if plan is None else plan.edited_runs,
+        "sweeps": [] if plan is None else [
+            {"name": name, "edited_runs": n, "seconds": took}
+            for (name, n), (_, took) in zip(plan.sweeps, plan.timed, strict=True)
+        ],
         "seconds": found.seconds,
         "weights_bytes": None if plan is None else plan.weights_bytes,
         "states_bytes": None if plan is None else plan.states_bytes,
@@ -164,13 +168,14 @@ def _lacking(found: "Readiness") -> list[str]:
 def _costs(found: "Readiness") -> list[str]:
     from lensdepth.cli.claim_tables import duration, size
 
-    plan, each = found.plan, found.seconds_per_run
-    if plan is None or each is None or found.seconds is None:
+    plan, seconds = found.plan, found.seconds
+    if plan is None or plan.pace is None or seconds is None:
         return ["No pair is left for a sweep."]
-    parts = "; ".join(f"{name} {duration(n * each)}" for name, n in plan.sweeps)
+    parts = "; ".join(f"{name} {duration(took)}" for name, took in plan.timed)
+    at = f", at the {plan.pace.n_depths} depths that a few pairs led to" * plan.pace.found
     return [
-        f"Time for the claims on these pairs: about {duration(found.seconds)} "
-        f"({plan.edited_runs:,} edited runs, {1000 * each:.1f} ms each as probed): {parts}.",
+        f"Time for the claims on these pairs: about {duration(seconds)} ({plan.edited_runs:,} "
+        f"edited runs, {1000 * plan.pace.edited:.1f} ms each as tried{at}): {parts}.",
         f"Memory: weights {size(plan.weights_bytes)}, states kept at most "
         f"{size(plan.states_bytes)}.",
     ]

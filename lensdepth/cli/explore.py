@@ -86,6 +86,11 @@ def explore(
             ) from error
         from lensdepth.cli.explore_offers import make_offers
 
+        if held.quantize is not None:
+            raise ValueError(
+                "--quantize is not for the explorer, whose programs load plain weights; take a "
+                "narrower --dtype."
+            )
         offers = make_offers(
             model or [],
             task=task,

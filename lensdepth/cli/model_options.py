@@ -48,6 +48,15 @@ class HoldOptions:
         Literal["float32", "float16", "bfloat16", "float64"],
         typer.Option(help="Numbers the model computes in.", rich_help_panel=MODEL),
     ] = "float32"
+    quantize: Annotated[
+        Literal["int8", "nf4"] | None,
+        typer.Option(
+            help="Keep the blocks' matrices packed, by bitsandbytes: on the bridge, without "
+            "attribution.",
+            show_default="not",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
     trust_remote_code: Annotated[
         bool,
         typer.Option(

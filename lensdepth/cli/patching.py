@@ -256,7 +256,13 @@ def _positions(options: PatchOptions, pairs: "Task") -> Any:
             "position; the columns input and corrupted_input give the other"
         )
         return ("prediction",)
-    if (pairs.clean_tokens.lengths == pairs.corrupted_tokens.lengths).all():
+    from lensdepth.sweep.spans import unaligned_pairs
+
+    strange = len(unaligned_pairs(pairs))
+    if not strange:
         return "all"
-    note("the prompts of some pairs have different token counts: patched at named positions")
+    note(
+        f"the prompts of {strange} of {len(pairs)} pairs have different token counts and too "
+        f"little in common to line up: patched at named positions"
+    )
     return None

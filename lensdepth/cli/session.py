@@ -39,6 +39,7 @@ def open_model(options: ModelOptions, *, debug: bool) -> "DepthModel":
             backend=options.backend,
             device=options.device,
             dtype=options.dtype,
+            quantize=options.quantize,
             trust_remote_code=options.trust_remote_code,
             double_bos=not options.single_bos,
             **options.where,
@@ -162,7 +163,7 @@ def title(what: str, model: "DepthModel", on: "Task | str") -> "Text":
 
     on = on if isinstance(on, str) else drawn(on)
     info = model.info
-    packed = f", unpacked from {info.quantization.partition(' ')[0]}" * bool(info.quantization)
+    packed = f", {visible(info.packing)}" * bool(info.packing)
     named = f"{what} of {visible(info.name)}, {info.n_layers} layers ({info.backend}{packed})"
     return Text.assemble((named, "bold"), f": {visible(on)}")
 

@@ -138,6 +138,9 @@ def steer(
         from lensdepth.steering.told import efficacy_curves, fraction_curves
 
         title = session.title(f"Efficacy of steering ({options.mode})", depth_model, pairs)
+        n_steered = len(profile.provenance.prompts)
+        if n_steered < len(pairs):
+            title.append(f"; {n_steered} of them steered")
         curves = efficacy_curves(profile, profile.edits)
         whole = [curve.key for curve in curves if curve.key.endswith("_full")]
         parts = tables.curve_tables(curves, profile.n_layers, bands=whole)

@@ -79,6 +79,9 @@ RULES = {
 """By `tokenizer.ggml.pre`. It matters to byte-level vocabularies alone: those of SentencePiece know
 where words begin by themselves."""
 
+KEEPS_SPACE = ("<unk>", "<s>", "<|endoftext|>")
+"""Phi-3's special tokens that leave the white space behind them."""
+
 
 def write_tokenizer(header: Header, folder: Path, name: str) -> None:
     """Write the tokenizer of a GGUF file to a folder, as tokenizer.json has it.
@@ -168,8 +171,22 @@ def _mended(made: Json, header: Header, rule: Rule | None) -> Json:
         made["model"]["ignore_merges"] = rule.whole_words
     elif said.get("tokenizer.ggml.add_space_prefix") is False:
         made["pre_tokenizer"] = _unprefixed(made["pre_tokenizer"])
+    if _swallows(header, rule):
+        for token in made["added_tokens"]:
+            token["rstrip"] = token["content"] not in KEEPS_SPACE
     made["post_processor"] = _around(said, bool(begins), bool(ends))
     return made
+
+
+def _swallows(header: Header, rule: Rule | None) -> bool:
+    """Whether special tokens swallow the white space behind them, which no file says.
+
+    Phi-3's do, as its own tokenizer.json and llama.cpp have it: by the architecture, or by its name
+    where the file is of another one. Phi-4's byte-level vocabulary is another.
+    """
+    named = str(header.metadata.get("general.name", "")).lower()
+    phi3 = header.architecture == "phi3" or any(part in named for part in ("phi-3", "phi3"))
+    return rule is None and phi3
 
 
 def _unprefixed(step: Json | None) -> Json | None:

@@ -15,6 +15,8 @@ from lensdepth.bounds import bounded
 from lensdepth.edits import named_edit
 from lensdepth.model import DepthModel
 from lensdepth.outcome import ANSWERS
+from lensdepth.outside import shown
+from lensdepth.packed import is_packed
 from lensdepth.patching.grid import Grid, completed, pilot_depths
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.replay.plan import Engine
@@ -120,6 +122,12 @@ def patch_sweep(
     one_by_one = check_heads(model, stream, heads, caller=caller)
     edit_name, function = named_edit(edit, caller=caller)
     check_options(controls, method, verify, metric, also)
+    if estimated and is_packed(model.model):
+        raise ValueError(
+            f"{caller}: method='attribution' needs gradients, and the weights of "
+            f"{shown(model.passes.name)} are kept packed, through which none can be had; use "
+            f"method='exact'."
+        )
     wanted = named_positions(task, positions)
     roles = assign_roles(task, mode, positions=wanted, caller=caller)
     spans = comparable_spans(roles, wanted if positions is None else positions, caller=caller)

@@ -2,6 +2,7 @@
 
 from lensdepth.analyses import ANALYSES
 from lensdepth.lens.profile import LensProfile
+from lensdepth.provenance import KEPT_PACKED
 from lensdepth.report.measured import PENDING, STOPPED, Measured
 from lensdepth.tasks.told import left_out, noun
 from lensdepth.telling.numbers import counted, number
@@ -38,7 +39,8 @@ def _other_lens(profile: LensProfile) -> tuple[str, str]:
 
 
 def _unpacked(quantization: str) -> str:
-    return f"{quantization}, and unpacked: what is measured is the model as it was rounded"
+    unpacked = ", and unpacked" * (KEPT_PACKED not in quantization)
+    return f"{quantization}{unpacked}: what is measured is the model as it was rounded"
 
 
 def _backend(name: str) -> str:

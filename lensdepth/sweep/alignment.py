@@ -4,10 +4,15 @@ Prompts of one wording line up by index. Those of several do not: the fifth toke
 the last but one of another, and a mean over both is of nothing. They are lined up by what stands
 fast in all of them, and what is left over is averaged by where it lies, as in the figures of Meng
 et al. 2022, arXiv 2202.05262 ("middle subject tokens", "further tokens").
+
+The two prompts of a pair line up by index where they are equally long. Where they are not, what is
+equal in both lines up, as in a comparison of two texts, and a token that stands in one of them
+alone has no counterpart and is not patched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 import torch
 from jaxtyping import Int
@@ -16,8 +21,11 @@ from torch import Tensor
 from lensdepth.sweep.roles import Roles
 
 ALIKE = 0.5
-"""Share of tokens, index by index, from which on two prompts of one length are of one wording:
-words may differ in it, and what is around them does not."""
+"""Share of tokens from which on two prompts of one length are of one wording, index by index: words
+may differ in it, and what is around them does not. Likewise the share of the shorter prompt's
+tokens from which on two prompts of different lengths line up at all."""
+Ends = tuple[int | None, int | None]
+"""The input's last token in a base and in its source prompt."""
 EARLIER, BEFORE, AFTER, OTHERS = "input, earlier", "before input", "after input", "other tokens"
 """Roles of several tokens, whose effects are averaged."""
 
@@ -50,7 +58,7 @@ def one_wording(roles: Roles) -> bool:
 
 
 def aligned_places(roles: Roles) -> list[Place]:
-    """Every token of prompts of several wordings, by its role.
+    """Every token of prompts of several wordings or lengths, by its role.
 
     In order: by index the first tokens that all prompts share; the tokens between them and the
     input (BEFORE); those of the input that differ between the two prompts of a pair (EARLIER) and
@@ -58,28 +66,106 @@ def aligned_places(roles: Roles) -> list[Place]:
     prompts share; the prediction position. Without an input position there are OTHERS between what
     all share.
     """
-    inputs = [
-        [None] * len(roles.base) if at is None else at.tolist()
-        for at in (roles.base_positions.get("input"), roles.source_positions.get("input"))
+    rows, inputs = _rows(roles), _inputs(roles)
+    begin, end = _shared_by_all(rows, inputs)
+    found: dict[str, list[list[tuple[int, int]]]] = {}
+    for i, (base, source) in enumerate(rows):
+        at, same = counterparts(base, source, inputs[i], begin, end)
+        earlier = 0 if at[0] is None else _differing(base, source, at[0], same, begin)
+        for name, tokens in _named(len(base), at[0], begin, end, earlier):
+            pair = found.setdefault(name, [[] for _ in rows])
+            pair[i] = [(token, same[token]) for token in tokens if token in same]
+    return [place for name in _in_order(begin, end) for place in _places(name, found.get(name, []))]
+
+
+def unaligned(roles: Roles) -> list[int]:
+    """Pairs whose prompts have different lengths and too little in common to line up."""
+    rows, inputs = _rows(roles), _inputs(roles)
+    found = []
+    for i, (base, source) in enumerate(rows):
+        if len(base) != len(source):
+            _, same = counterparts(base, source, inputs[i], *_shared_by_all([rows[i]], [inputs[i]]))
+            equal = sum(base[here] == source[there] for here, there in same.items())
+            if equal < ALIKE * min(len(base), len(source)):
+                found.append(i)
+    return found
+
+
+def n_alone(roles: Roles, places: Sequence[Place]) -> int:
+    """Tokens of base prompts that no place names, since their sources have nothing for them."""
+    named = sum(int((place.base >= 0).sum()) for place in places)
+    return int(roles.base.lengths.sum()) - named
+
+
+def counterparts(
+    base: list[int], source: list[int], at: Ends, begin: int, end: int
+) -> tuple[Ends, dict[int, int]]:
+    """Which token of the source prompt stands for which of the base prompt.
+
+    Args:
+        base: tokens.
+        source: tokens.
+        at: the input's last token in either, if any.
+        begin: so many tokens stand for each other from the start,
+        end: and so many from the end.
+    Returns:
+        the input's last tokens, None where one of them is a prediction position and the other is
+        not; and token of the base -> token of the source.
+    """
+    ends = len(base) - end, len(source) - end
+    here, there = at
+    if here is None or there is None or (here >= ends[0]) != (there >= ends[1]):
+        here = there = None
+    same = {k: k for k in range(begin)} | {ends[0] + k: ends[1] + k for k in range(end)}
+    stretches = [((begin, begin), ends)]
+    if here is not None and there is not None and here < ends[0]:
+        same[here] = there
+        stretches = [((begin, begin), (here, there)), ((here + 1, there + 1), ends)]
+    for (b, s), (b_end, s_end) in stretches:
+        for k, j in _matched(base[b:b_end], source[s:s_end]):
+            same[b + k] = s + j
+    return (here, there), same
+
+
+def _matched(base: list[int], source: list[int]) -> Iterator[tuple[int, int]]:
+    """Tokens of two stretches that stand for each other.
+
+    Of a word of two tokens and one of three the last two do: a word is read at its end.
+    """
+    if len(base) == len(source):
+        yield from ((k, k) for k in range(len(base)))
+        return
+    first = _shared([base, source])
+    last = _shared([base[first:][::-1], source[first:][::-1]])
+    middle = base[first : len(base) - last], source[first : len(source) - last]
+    yield from ((k, k) for k in range(first))
+    yield from ((len(base) - k, len(source) - k) for k in range(1, last + 1))
+    for _, b, b_end, s, s_end in SequenceMatcher(None, *middle, autojunk=False).get_opcodes():
+        n = min(b_end - b, s_end - s)
+        yield from ((first + b_end - k, first + s_end - k) for k in range(1, n + 1))
+
+
+def _rows(roles: Roles) -> list[tuple[list[int], list[int]]]:
+    return [(roles.base.row(i), roles.source.row(i)) for i in range(len(roles.base))]
+
+
+def _inputs(roles: Roles) -> list[Ends]:
+    here, there = roles.base_positions.get("input"), roles.source_positions.get("input")
+    if here is None or there is None:
+        return [(None, None)] * len(roles.base)
+    return [*zip(here.tolist(), there.tolist(), strict=True)]
+
+
+def _shared_by_all(
+    rows: Sequence[tuple[list[int], list[int]]], inputs: Sequence[Ends]
+) -> tuple[int, int]:
+    """How many tokens all prompts share in front of the input, and behind it up to the end."""
+    each = [
+        one for both, at in zip(rows, inputs, strict=True) for one in zip(both, at, strict=True)
     ]
-    rows = [[batch.row(i) for i in range(len(batch))] for batch in (roles.base, roles.source)]
-    each = [*zip(rows[0] + rows[1], inputs[0] + inputs[1], strict=True)]
     begin = _shared([row[: len(row) - 1 if at is None else at] for row, at in each])
     ends = [row[begin if at is None else at + 1 :][::-1] for row, at in each]
-    end = max(_shared(ends), 1)  # the last token is the prediction position, whatever stands there
-    found: dict[str, list[tuple[list[int], list[int]]]] = {}
-    for i in range(len(roles.base)):
-        at = [inputs[0][i], inputs[1][i]]
-        both = [rows[0][i], rows[1][i]]
-        earlier = _differing(both, at, begin)
-        named = [
-            dict(_named(len(row), place, begin, end, earlier))
-            for row, place in zip(both, at, strict=True)
-        ]
-        for name in named[0].keys() | named[1].keys():
-            pair = found.setdefault(name, [([], []) for _ in range(len(roles.base))])
-            pair[i] = (named[0].get(name, []), named[1].get(name, []))
-    return [place for name in _in_order(begin, end) for place in _places(name, found.get(name, []))]
+    return begin, max(_shared(ends), 1)  # the last token predicts, whatever stands there
 
 
 def _shared(rows: list[list[int]]) -> int:
@@ -92,13 +178,15 @@ def _shared(rows: list[list[int]]) -> int:
     return n
 
 
-def _differing(both: list[list[int]], at: list[int | None], begin: int) -> int:
+def _differing(
+    base: list[int], source: list[int], place: int, same: dict[int, int], begin: int
+) -> int:
     """How many tokens in front of the input's last one differ between the two prompts of a pair."""
-    base, source = at
-    if base is None or source is None:
-        return 0
     n = 0
-    while min(base, source) - n - 1 >= begin and both[0][base - n - 1] != both[1][source - n - 1]:
+    while place - n - 1 >= begin:
+        there = same.get(place - n - 1)
+        if there is not None and base[place - n - 1] == source[there]:
+            break
         n += 1
     return n
 
@@ -126,13 +214,9 @@ def _in_order(begin: int, end: int) -> list[str]:
     return [*first, BEFORE, EARLIER, "input", OTHERS, AFTER, *last, "prediction"]
 
 
-def _places(name: str, tokens: list[tuple[list[int], list[int]]]) -> Iterator[Place]:
-    """The first token of that role in all pairs that have it in both prompts, then the second."""
-    counts = [min(len(base), len(source)) for base, source in tokens]
-    for k in range(max(counts, default=0)):
-        base, source = (
-            torch.tensor([pair[side][k] if k < n else -1
-                          for pair, n in zip(tokens, counts, strict=True)])
-            for side in (0, 1)
-        )  # fmt: skip
+def _places(name: str, tokens: list[list[tuple[int, int]]]) -> Iterator[Place]:
+    """The first token of that role in all pairs that have it, then the second."""
+    for k in range(max(map(len, tokens), default=0)):
+        both = [pair[k] if k < len(pair) else (-1, -1) for pair in tokens]
+        base, source = torch.tensor(both).T
         yield Place(name=name, base=base, source=source)

@@ -1,5 +1,6 @@
 """Where to patch: one or several tokens of each base prompt, and the source's tokens for them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,17 +11,20 @@ from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
-from lensdepth.sweep.alignment import aligned_places, one_wording
-from lensdepth.sweep.roles import POSITION_NAMES, Roles
+from lensdepth.sweep.alignment import Place, aligned_places, n_alone, one_wording, unaligned
+from lensdepth.sweep.roles import POSITION_NAMES, Roles, assign_roles
 from lensdepth.tasks.locate import find_input, token_at
 from lensdepth.tasks.task import Task
 
+log = logging.getLogger(__name__)
+
 SpanTokens = tuple[Int[Tensor, "pair token"], Int[Tensor, "pair token"]]
 PatchPositions = Literal["all"] | Sequence[str | int] | Mapping[str, SpanTokens]
-"""`"all"` tokens one by one, of prompts of several wordings by their roles (see `alignment`: spans
-of one name are averaged over); names (`"input"`, `"prediction"`) and indices, negative ones from
-each prompt's end; or named spans: the tokens in the clean and in the corrupted prompts, each
-`[pair, token]`, patched together, with -1 where a pair's span is shorter than the longest."""
+"""`"all"` tokens one by one, of prompts of several wordings or lengths by their roles (see
+`alignment`: spans of one name are averaged over); names (`"input"`, `"prediction"`) and indices,
+negative ones from each prompt's end; or named spans: the tokens in the clean and in the corrupted
+prompts, each `[pair, token]`, patched together, with -1 where a pair's span is shorter than the
+longest."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +63,8 @@ def resolve_spans(roles: Roles, positions: PatchPositions, *, caller: str) -> li
                 f"({', '.join(POSITION_NAMES)}) and indices, or a mapping of spans, "
                 f"got {positions!r}."
             )
-        check_aligned(roles, caller=caller)
+        if not torch.equal(roles.base.lengths, roles.source.lengths):
+            return _of_roles(roles, caller=caller)
         longest = int(roles.base.lengths.max())
         return [_at(roles, position) for position in range(longest)]
     if not len(positions):
@@ -92,17 +97,53 @@ def resolve_spans(roles: Roles, positions: PatchPositions, *, caller: str) -> li
 def comparable_spans(roles: Roles, positions: PatchPositions, *, caller: str) -> list[Span]:
     """The same where effects are averaged over pairs: what is one span is one thing in all of them.
 
-    `"all"` tokens of prompts of several wordings are lined up by their roles. Spans of one name are
-    tokens of one role, to be averaged over in each pair (`Effects.averaged`).
+    `"all"` tokens of prompts of several wordings or lengths are lined up by their roles. Spans of
+    one name are tokens of one role, to be averaged over in each pair (`Effects.averaged`).
     """
-    if positions == "all":
-        check_aligned(roles, caller=caller)
-        if not one_wording(roles):
-            return [
-                Span(name=one.name, base=one.base[:, None], source=one.source[:, None])
-                for one in aligned_places(roles)
-            ]
+    if positions == "all" and not one_wording(roles):
+        return [
+            Span(name=one.name, base=one.base[:, None], source=one.source[:, None])
+            for one in _lined_up(roles, caller=caller)
+        ]
     return resolve_spans(roles, positions, caller=caller)
+
+
+def _of_roles(roles: Roles, *, caller: str) -> list[Span]:
+    """The tokens of each role together: as one span, where all are patched in one run."""
+    found: dict[str, list[Place]] = {}
+    for one in _lined_up(roles, caller=caller):
+        found.setdefault(one.name, []).append(one)
+    return [
+        Span(
+            name=name,
+            base=torch.stack([one.base for one in places], dim=1),
+            source=torch.stack([one.source for one in places], dim=1),
+        )
+        for name, places in found.items()
+    ]
+
+
+def _lined_up(roles: Roles, *, caller: str) -> list[Place]:
+    """Every token by its role, or which pairs have no such thing; says what is left out."""
+    wrong = unaligned(roles)
+    if wrong:
+        one = wrong[0]
+        raise ValueError(
+            f"{caller}: {len(wrong)} of {len(roles.base)} pairs have prompts of different token "
+            f"counts that share less than half of their tokens, so absolute positions do not line "
+            f"up (pair {one}: {int(roles.base.lengths[one])} and "
+            f"{int(roles.source.lengths[one])} tokens). Patch at the positions 'input' and "
+            f"'prediction', count from the end (-1), give named spans, or reword the prompts."
+        )
+    places = aligned_places(roles)
+    alone = n_alone(roles, places)
+    if alone:
+        log.warning(
+            f"{caller}: prompts of different token counts are lined up by what is equal in both; "
+            f"{alone} of {int(roles.base.lengths.sum())} tokens of the edited prompts have no "
+            f"counterpart and stay as they are."
+        )
+    return places
 
 
 def by_name(spans: Sequence[Span]) -> dict[str, list[int]]:
@@ -123,6 +164,15 @@ def named_positions(task: Task, positions: PatchPositions | None) -> tuple[str, 
     if isinstance(positions, str | Mapping):
         return ()
     return tuple(position for position in positions if isinstance(position, str))
+
+
+def unaligned_pairs(task: Task) -> list[int]:
+    """The pairs of a task whose tokens do not line up, which `"all"` refuses."""
+    return unaligned(
+        assign_roles(
+            task, "denoise", positions=named_positions(task, "all"), caller="unaligned_pairs"
+        )
+    )
 
 
 def check_aligned(roles: Roles, *, caller: str) -> None:

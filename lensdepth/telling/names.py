@@ -149,7 +149,7 @@ def position_name(position: str) -> str:
 def at_position(position: str) -> str:
     """In a sentence: `at the input position`, `at position 3`."""
     the = "the " if position in POSITIONS else ""
-    return f"at {the}{position_name(position)}"
+    return f"at {the}{position_name(position).removesuffix(' (mean)')}"
 
 
 def stream_name(stream: str) -> str:
