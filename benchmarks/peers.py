@@ -33,7 +33,8 @@ def plain(path: Path, device: str) -> Sweep:
     """A Hugging Face model, one hook and one forward pass a patch."""
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(path).eval().to(device)
+    model: Any = AutoModelForCausalLM.from_pretrained(path)
+    model.eval().to(device)
     blocks = list(model.base_model.h if hasattr(model.base_model, "h") else model.base_model.layers)
 
     @torch.no_grad()
@@ -110,7 +111,8 @@ def nnsight(path: Path, device: str) -> Sweep:
     from nnsight import NNsight  # type: ignore[import-not-found]
     from transformers import AutoModelForCausalLM
 
-    hf: Any = AutoModelForCausalLM.from_pretrained(path).eval().to(device)
+    hf: Any = AutoModelForCausalLM.from_pretrained(path)
+    hf.eval().to(device)
     model = NNsight(hf)
     base = model.transformer if hasattr(hf, "transformer") else model.model
     blocks = base.h if hasattr(hf, "transformer") else base.layers
@@ -137,7 +139,8 @@ def pyvene(path: Path, device: str) -> Sweep:
     import pyvene as pv  # type: ignore[import-not-found]
     from transformers import AutoModelForCausalLM
 
-    hf: Any = AutoModelForCausalLM.from_pretrained(path).eval().to(device)
+    hf: Any = AutoModelForCausalLM.from_pretrained(path)
+    hf.eval().to(device)
     n_layers = hf.config.num_hidden_layers
 
     def on_layer(layer: int) -> Any:
@@ -241,9 +244,8 @@ def matmul_rate(device: str, n_tokens: int = 1632, d_in: int = 768, d_out: int =
     for _ in range(5):
         torch.mm(a, b)[0, 0].item()  # waits until a GPU is done
         start = time.perf_counter()
-        for _ in range(5):
-            product = torch.mm(a, b)
-        product[0, 0].item()
+        products = [torch.mm(a, b) for _ in range(5)]
+        products[-1][0, 0].item()
         best = max(best, 5 * 2 * n_tokens * d_in * d_out / (time.perf_counter() - start))
     return best
 

@@ -118,7 +118,7 @@ def test_other_sweeps_take_the_depths_where_patching_moves(deep: tuple[DepthMode
     few = patched.depths.tolist()
     whole = steering_sweep(model, task, scopes=("suffix",), depths="all")
     assert whole.depths.tolist() == list(range(model.n_layers + 1))
-    at = {"scope": "suffix", "edit": "full", "position": "prediction"}
+    at: dict[str, Any] = {"scope": "suffix", "edit": "full", "position": "prediction"}
     # A sustained run reaches every later depth, measured or not.
     torch.testing.assert_close(steered.of("success", **at), whole.of("success", **at)[:, few])
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,7 +215,7 @@ def test_every_metric_that_has_a_name_may_be_asked(
     asked.append(Hypothesis(name="steered", first=steer, metric="kl", depths=4))
     found = {one.key: one for one in evaluate_hypotheses(model, task, asked).findings}
     swept = ablation_sweep(model, task, depths=[4], also=("answer_probability", "flip"))
-    at = {"edit": ABLATE.edit, "scope": "local", "position": "prediction"}
+    at: dict[str, Any] = {"edit": ABLATE.edit, "scope": "local", "position": "prediction"}
     after = swept.of("answer_probability", **at).double().mean().item()
     before = swept.outcome.unedited("base", "answer_probability").double().mean().item()
     assert after - before > 0.5

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
@@ -405,11 +406,11 @@ def test_pages_come_while_it_is_measured_and_ctrl_c_leaves_the_last(
         return unescape(without_plotly(page.read_text())) if page.exists() else ""
 
     def arriving(*_: object, **__: object) -> Iterator[Measured]:
-        first = {"patch": None, "crossing": None, "steering": None, "claims": None}
+        first: dict[str, Any] = {"patch": None, "crossing": None, "steering": None, "claims": None}
         absent = dict.fromkeys(("patch", "steering", "claims"), PENDING)
         yield by_hand(task, **first, absent=absent)
         seen.append(look())
-        later = {"steering": None, "claims": None}
+        later: dict[str, Any] = {"steering": None, "claims": None}
         yield by_hand(task, **later, absent=dict.fromkeys(later, PENDING))
         seen.append(look())
         raise KeyboardInterrupt

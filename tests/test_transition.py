@@ -20,6 +20,7 @@ from lensdepth.transition import (
     find_crossing,
     find_transition,
 )
+from lensdepth.transition.crossing import _crossing
 from lensdepth.transition.modes import find_modes
 from lensdepth.transition.pairs import on_the_way
 from lensdepth.units import Grouping
@@ -139,6 +140,19 @@ def test_a_gap_where_both_are_zero_counts_by_its_middle() -> None:
         torch.tensor([[1.0, 0.75, 0.0]] * 2), torch.tensor([[0.0, 0.0, 0.25]] * 2)
     )
     assert linear.depth == pytest.approx(1.75)
+
+
+def test_where_no_answer_changes_hands_the_larger_part_leads() -> None:
+    """Success is 0 at both positions over depths 2 to 6; what they move changes order after 4."""
+    depths = np.arange(9.0)
+    first, second = (np.tile(x, (8, 1)).astype(float) for x in (depths < 2, depths > 6))
+    falls = np.array([1, 0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.1, 0.0])
+    moved = np.stack([np.tile(falls, (8, 1)), np.tile(1 - falls, (8, 1))])
+    found = _crossing(first, second, depths, moved=moved, units=(), n_resamples=50, seed=0)
+    assert (found.verdict, found.between) == ("crossing", (4.0, 5.0))
+    assert found.depth == pytest.approx(4.5)
+    bare = _crossing(first, second, depths, units=(), n_resamples=50, seed=0)
+    assert bare.verdict == "gap"  # of bare curves it is not known that both move a part
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from lensdepth.transition.handover import (
     held_between,
     held_to_end,
     last_crossing,
+    lead,
     leads_before,
     most_held,
     why_none,
@@ -86,7 +87,8 @@ def find_crossing(
     """Depth at which control passes from the input position to the prediction position.
 
     The difference of the two mean curves is interpolated linearly where it changes sign for the
-    last time; a gap where both are equal counts by its middle. The first curve must lead by
+    last time; where both are equal, that which moves more of the logit difference leads, and of
+    bare curves the middle counts. The first curve must lead by
     0.05 somewhere before, and the second by 0.05 somewhere after. It is a crossing where somebody
     is in control all the way: the first curve reaches 0.5 before, the second after, and at the
     measured depths between both together. Where nobody is, control rests elsewhere: a gap.
@@ -261,14 +263,22 @@ def _crossing(
     draws: list[Float[Array, "draw depth"]] = []
     if n_units >= FEWEST_UNITS:
         draws = stats.drawn_means(
-            first, second, *together[1:], units=units, n_resamples=n_resamples, seed=seed
-        )
+            *(first, second, *together[1:], *([] if moved is None else moved)),
+            units=units, n_resamples=n_resamples, seed=seed,
+        )  # fmt: skip
         found = np.array([last_crossing(a - b, at) for a, b in zip(*draws[:2], strict=True)])
         share = float((~np.isnan(found)).mean())
         low, high = stats.corrected_interval(found, depth)
+    moves, draws = draws[len(totals) + 1 :], draws[: len(totals) + 1]
     verdict, reason = _judge(
         [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units
     )
+    if verdict == "crossing" and moved is not None:
+        own_means = np.nanmean(moved, axis=1)
+        depth = last_crossing(lead(*means, *own_means), at)
+        drawn = zip(*draws[:2], *moves, strict=True)
+        found = np.array([last_crossing(lead(*curves), at) for curves in drawn])
+        low, high = stats.corrected_interval(found, depth)
     own = on_the_way(first, second, moved)
     if verdict == "crossing" and own.gap.mean() > HELD:
         verdict = "cannot tell"

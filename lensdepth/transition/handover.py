@@ -49,6 +49,18 @@ def last_crossing(difference: Float[Array, " depth"], at: Float[Array, " depth"]
     return float(at[positive] + step * (at[after] - at[positive]))
 
 
+def lead(
+    first: Float[Array, " depth"],
+    second: Float[Array, " depth"],
+    moved_first: Float[Array, " depth"],
+    moved_second: Float[Array, " depth"],
+) -> Float[Array, " depth"]:
+    """How far the first is ahead; where neither is, and the answer changes hands nowhere, that
+    which moves more is, by less than the margin."""
+    ahead = np.clip(np.nan_to_num(moved_first - moved_second), -1, 1)
+    return np.where(first == second, MARGIN / 2 * ahead, first - second)
+
+
 def held_between(
     first: Float[Array, " depth"],
     second: Float[Array, " depth"],
