@@ -29,6 +29,8 @@ from .claims import (
     Evidence as Evidence,
     Hypothesis as Hypothesis,
     HypothesisTable as HypothesisTable,
+    Readiness as Readiness,
+    check_readiness as check_readiness,
     compare_models as compare_models,
     complete_evidence as complete_evidence,
     evaluate_claims as evaluate_claims,

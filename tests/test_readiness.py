@@ -83,7 +83,7 @@ def test_preference_counts_where_it_is_asked_for(calendar: DepthModel) -> None:
     task = load_task("weather-days", calendar, n=None)
     by_choice = check_readiness(calendar, task, probe=False)
     assert sum(by_choice.preferred) > sum(by_choice.right)
-    liked = check_readiness(calendar, task, by="preferred", probe=False)
+    liked = check_readiness(calendar, task, keep="preferred", probe=False)
     assert "pairs that the model prefers" in liked.missing("C1")[0]
     assert "it prefers the right answers" not in by_choice.missing("C1")[0]  # too few of them too
     both = by_choice.to_frame()

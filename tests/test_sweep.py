@@ -43,6 +43,7 @@ SWEEPS: dict[str, tuple[str, dict[str, Any]]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "attention_patterns": {},
     "attribute_logits": {},
+    "check_readiness": {"probe": False},
     "decode_parts": {"depths": [1, 2], "n_folds": 2, "n_permutations": 10},
     "fit_tuned_lens": {"n_steps": 2},
     "geometry_profile": {"n_permutations": 10, "n_resamples": 10},

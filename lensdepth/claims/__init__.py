@@ -8,10 +8,12 @@ from lensdepth.claims.hypothesis import Condition, Hypothesis
 from lensdepth.claims.hypothesis_file import load_hypotheses
 from lensdepth.claims.models import compare_models
 from lensdepth.claims.power import prompts_needed
+from lensdepth.claims.readiness import Readiness, check_readiness
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding
 
 __all__ = [
     "ClaimTable", "ClaimVerdict", "Condition", "Evidence", "Finding", "Hypothesis",
-    "HypothesisTable", "HypothesisVerdict", "compare_models", "complete_evidence",
-    "evaluate_claims", "evaluate_hypotheses", "load_hypotheses", "prompts_needed",
+    "HypothesisTable", "HypothesisVerdict", "Readiness", "check_readiness", "compare_models",
+    "complete_evidence", "evaluate_claims", "evaluate_hypotheses", "load_hypotheses",
+    "prompts_needed",
 ]  # fmt: skip

@@ -7,12 +7,15 @@ the prompts themselves and a short probe.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
+from lensdepth import stats
 from lensdepth.arguments import checked
+from lensdepth.bounds import bounded
 from lensdepth.claims import zones
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.context import OFTEN, context_labels
@@ -24,10 +27,16 @@ from lensdepth.claims.plan import Workload, plan_claims
 from lensdepth.claims.statements import TITLES
 from lensdepth.geometry.halves import FEWEST
 from lensdepth.model import DepthModel
+from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.steering.labels import steered
+from lensdepth.storage import ModelResult
 from lensdepth.tasks.keeping import answered
 from lensdepth.tasks.task import Task
+from lensdepth.telling.numbers import Interval
 from lensdepth.units import FEWEST_UNITS, count, named, take
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 CLAIMS = tuple(TITLES)
 
@@ -47,10 +56,15 @@ class Lack:
         return f"{which} {'lack' if len(self.claims) > 1 else 'lacks'} {self.missing}."
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Readiness:
+class Readiness(ModelResult):
     """What is known of a model and a task before any sweep."""
 
+    MADE_BY: ClassVar[str] = "check_readiness(model, task)"
+    """The call that makes one."""
+
+    provenance: Provenance
     n_drawn: int
     """Pairs drawn or read."""
     n_one_token: int
@@ -100,30 +114,57 @@ class Readiness:
             }
         )
 
+    def plot(self) -> "Figure":
+        """Of each wording's pairs, the shares that are right and preferred, with Wilson intervals
+        that take each pair for independent."""
+        from lensdepth.intervals import interval_figure
+
+        found, reach = {}, float(norm.ppf((1 + stats.LEVEL) / 2))
+        for row in self.to_frame().to_dict("records"):
+            for name in ("right", "preferred"):
+                share = row[name] / row["pairs"]
+                low, high = stats.wilson(share, row["pairs"], reach)
+                found[f"{row['template']}, {name}"] = Interval(
+                    value=share, low=float(low), high=float(high)
+                )
+        return interval_figure(
+            found, title="Pairs that the model answers", x_title="share of pairs"
+        )
+
 
 @checked
+@bounded
 def check_readiness(
     model: DepthModel,
     task: Task,
     *,
-    by: Literal["right", "preferred"] = "right",
+    keep: Literal["correct", "preferred"] = "correct",
     twins: int = N_TWINS,
     probe: bool = True,
     seed: int = 0,
+    batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> Readiness:
     """How a model answers a task, which claims it can be judged on, and what the others lack.
 
     Args:
         model: any wrapped model.
         task: pairs, all of them.
-        by: which of them the claims would be judged on.
+        keep: which of them the claims would be judged on, as of `load_task`.
         twins: untrained twins in the plan of the claims.
         probe: time a few edited runs.
         seed: of the deals of prompts into groups.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+        max_memory: bytes to plan with; None takes a sensible share of what there is.
+    Returns:
+        Readiness.
     Raises:
         ValueError: the task has plain prompts alone.
+    Example:
+        >>> check_readiness(model, load_task("months", model, keep="all")).judged
     """
     check_pairs(task, caller="check_readiness")
+    by = "preferred" if keep == "preferred" else "right"
     sides = answered(task, model, caller="check_readiness")
     right, preferred = ((clean & corrupted).numpy() for clean, corrupted in sides)
     good = preferred if by == "preferred" else right
@@ -131,7 +172,14 @@ def check_readiness(
     other = int(preferred.sum()) if by == "right" else 0
     lacks = tuple(sorted(_lacks(model, task, kept, by, other, seed), key=lambda one: one.claims))
     templates = task.labels["template"].astype(str) if "template" in task.labels else []
+    settings = {
+        "keep": keep, "twins": twins, "probe": probe,
+        "batch_size": batch_size, "max_memory": max_memory,
+    }  # fmt: skip
     return Readiness(
+        provenance=make_provenance(
+            "check_readiness", model.info, **task.origin, settings=settings, seed=seed
+        ),
         n_drawn=task.n_drawn,
         n_one_token=task.n_drawn - task.n_multi_token,
         right=tuple(map(bool, right)),

@@ -53,25 +53,25 @@ def check(
         every = replace(task, keep="all", on_multi_token="drop")
         pairs = session.open_task(every, depth_model, keep="all")
         from lensdepth.claims.readiness import check_readiness
-        from lensdepth.provenance import make_provenance
 
         with working("trying a few edited runs"):
             found = check_readiness(
                 depth_model,
                 pairs,
-                by="preferred" if task.keep == "preferred" else "right",
+                keep="preferred" if task.keep == "preferred" else "correct",
                 twins=twins,
                 seed=task.seed,
+                **model.bounds,
             )
     if json:
         from lensdepth.telling.plain import provenance_json
 
-        made = make_provenance(
-            "check_readiness", depth_model.info, **pairs.origin, settings={"by": found.by},
-            seed=task.seed,
-        )  # fmt: skip
         rows = session.records(found.to_frame())
-        whole = {"provenance": provenance_json(made), "summary": summary(found), "rows": rows}
+        whole = {
+            "provenance": provenance_json(found.provenance),
+            "summary": summary(found),
+            "rows": rows,
+        }
         session.print_json(whole)
         return
     from lensdepth.cli import tables

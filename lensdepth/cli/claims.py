@@ -196,8 +196,8 @@ def _claims(
         from lensdepth.claims import evaluate_claims
         from lensdepth.claims.readiness import CLAIMS, check_readiness
 
-        by = "preferred" if pairs.keep == "preferred" else "right"
-        lacks = check_readiness(model, pairs, by=by, probe=False, seed=task.seed).lacks
+        keep = "preferred" if pairs.keep == "preferred" else "correct"
+        lacks = check_readiness(model, pairs, keep=keep, probe=False, seed=task.seed).lacks
         for lack in [one for one in lacks if one.claims == CLAIMS] or lacks:
             note(f"note: before anything is run: {one_line(lack.told)}")
         table = evaluate_claims(
