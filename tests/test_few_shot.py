@@ -93,12 +93,12 @@ def test_agreement_looks_past_the_attractor() -> None:
 
 def test_years_end_later() -> None:
     for row in rows_of("greater-than"):
-        for prompt, answer, year in sides(row):
+        years = [str(row.labels[name]) for name in ("year", "corrupted_year")]
+        for (prompt, answer, varies), year in zip(sides(row), years, strict=True):
             assert prompt[-2:] == year[:2]
             assert int(prompt[-2:] + answer.ljust(2, "9")) > int(year)
-        assert row.input
-        assert row.corrupted_input
-        assert row.input[3] == row.corrupted_input[3]  # only the decade differs
+            assert varies == year[:3]  # the input ends with what differs
+        assert years[0][3] == years[1][3]  # only the decade differs
         for first, last in re.findall(r"(1\d{3}) \D*(1\d{3})\.", row.clean):
             assert int(last) > int(first)
 

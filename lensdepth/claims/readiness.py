@@ -123,7 +123,7 @@ class Readiness(ModelResult):
         for row in self.to_frame().to_dict("records"):
             for name in ("right", "preferred"):
                 share = row[name] / row["pairs"]
-                low, high = stats.wilson(share, row["pairs"], reach)
+                low, high = stats.wilson(share, float(row["pairs"]), reach)
                 found[f"{row['template']}, {name}"] = Interval(
                     value=share, low=float(low), high=float(high)
                 )
