@@ -38,7 +38,7 @@ over independent units (words, templates, examples), and a verdict needs five of
 
 **What may not be compared.** Both models are quantised, and what was measured are the weights as
 they were rounded. SmolLM2 is the Instruct model, asked without its chat template. A task's pairs
-are those that the model knows, so that tasks differ in more than what they ask. {twins}
+are those that the model knows, so that tasks differ in more than what they ask. {twins} {where}
 """
 
 
@@ -46,9 +46,9 @@ def page(records: Sequence[Record]) -> str:
     """The whole page."""
     measured = [one for one in records if "claims" in one]
     if not measured:
-        return HEAD.format(pairs="–", twins="") + "\nNothing has been measured yet.\n"
+        return HEAD.format(pairs="–", twins="", where="") + "\nNothing has been measured yet.\n"
     n_pairs = max(one["pairs"]["used"] for one in measured)
-    parts = [HEAD.format(pairs=n_pairs, twins=_on_twins(measured))]
+    parts = [HEAD.format(pairs=n_pairs, twins=_on_twins(measured), where=_where(measured))]
     for model in dict.fromkeys(one["model"] for one in records):
         own = [one for one in records if one["model"] == model]
         parts += [f"## {MODELS.get(model, model)}", *_of_model(own)]
@@ -65,6 +65,16 @@ def _on_twins(measured: Sequence[Record]) -> str:
         f"Untrained twins stand beside the claims of {n} of the {len(measured)} measurements; in "
         f"the others no twin answers enough of the pairs in two ways, and it is not known what of "
         f"a claim holds by architecture."
+    )
+
+
+def _where(measured: Sequence[Record]) -> str:
+    """On which kinds of device."""
+    devices = Counter(one["provenance"]["model"]["device"].split(":")[0] for one in measured)
+    return (
+        "Measured in float32: "
+        + ", ".join(f"{n} on {device}" for device, n in devices.most_common())
+        + "."
     )
 
 
