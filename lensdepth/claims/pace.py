@@ -18,7 +18,7 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.sweep.adaptive import PARTS, PILOT, Depths
 from lensdepth.sweep.floor import PAIRS, STILL
-from lensdepth.sweep.roles import POSITION_NAMES
+from lensdepth.sweep.spans import named_positions
 from lensdepth.tasks.task import Task
 
 CHECKED = PAIRS
@@ -66,7 +66,7 @@ def pace_of(model: DepthModel, task: Task, depths: Depths, seconds_per_prompt: f
         depths: as of the sweeps.
         seconds_per_prompt: of a plain pass.
     """
-    positions = POSITION_NAMES if task.input_positions is not None else ("prediction",)
+    positions = named_positions(task, "all")
     patched = patch_sweep(
         model, _spread(task, SEARCHED_PAIRS), positions=positions, depths=depths,
         also=("success",), controls=(),

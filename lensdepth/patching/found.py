@@ -4,6 +4,7 @@ from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.sweep.adaptive import pilot
 from lensdepth.sweep.options import Options
+from lensdepth.sweep.spans import named_positions
 from lensdepth.tasks.task import Task
 
 
@@ -15,10 +16,9 @@ def moving_depths(model: DepthModel, task: Task, options: Options) -> list[int]:
         task: the pairs of the sweep.
         options: of the sweep, whose mode, seed, engine and bounds these are.
     """
-    has_input = task.input_positions is not None
     found = patch_sweep(
         model, task.select(pilot(len(task))), depths="auto", controls=(), also=("success",),
-        positions=("input", "prediction") if has_input else ("prediction",),
+        positions=named_positions(task, "all"),
         mode=options.mode, seed=options.seed, engine=options.engine,
         batch_size=options.batch_size, max_memory=options.max_memory,
     )  # fmt: skip

@@ -41,6 +41,7 @@ from lensdepth.report.measured import (
 from lensdepth.report.story import switches_of
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.spans import named_positions
 from lensdepth.tasks.task import Task
 from lensdepth.tasks.told import counts, noun
 from lensdepth.telling.plain import Json, provenance_json, to_json
@@ -147,8 +148,8 @@ def stages(
         yield so_far("lens")
 
         patch: PatchProfile | None = None
-        has_input = task.input_positions is not None
-        positions = ("input", "prediction") if has_input else ("prediction",)
+        positions: Any = named_positions(task, "all")
+        has_input = "input" in positions
         if "patch" in pending:
             patch = run(
                 "patch",

@@ -1,7 +1,8 @@
 """What is read off the logits of an edited run: named metrics, or any function of the logits.
 
 A metric is added here: a function of logits in `lensdepth.metrics`, its entry in METRICS, and its
-words in `lensdepth.telling.names`. Every sweep and `lensdepth patch --metric` take it from there.
+words in `lensdepth.telling.names`. Every sweep, every hypothesis and
+`lensdepth patch --metric` take it from there.
 """
 
 from collections.abc import Callable, Sequence
