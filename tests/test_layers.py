@@ -47,6 +47,7 @@ LEVELS = (
         "turns",
         "converted",
         "progress",
+        "tally",
         "bounds",
     ),
     (

@@ -13,6 +13,7 @@ hook-by-hook run (`DepthModel.run_edits`) up to the rounding of float32.
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,9 +26,12 @@ from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
 from lensdepth.progress import counted
 from lensdepth.replay.copies import Unreplayable
+from lensdepth.replay.memory import held_bytes
 from lensdepth.replay.plan import Engine, Part, Plan, make_plan
+from lensdepth.replay.runs import rows_of
 from lensdepth.replay.trust import check_blocks
 from lensdepth.replay.ways import by_hooks, by_replay, fitting_blocks
+from lensdepth.tally import Tally, clock, counting
 from lensdepth.tokens import Positions, Prompts
 
 READOUT_BYTES = 128 * 2**20
@@ -119,11 +123,16 @@ def replay_measure(
             f"replay_measure: one position a prompt is needed, got {plan.asked.shape[1]}."
         )
     shape = (len(plan.edit_sets), len(plan.batch))
+    tally, whole = counting(), columns is None
+    if tally is not None and tally.rehearsed:
+        _count(tally, plan, whole=whole)
+        return _of_the_base_run(plan, measure, columns)
     results: dict[str, Tensor] = {}
     at_once = max(1, READOUT_BYTES // (4 * (model.d_vocab if columns is None else 1)))
     bar = counted(int(plan.only.sum()), description)
     with bar as update, contextlib.closing(run_plan(plan, engine, check, grad=False)) as parts:
         for part in parts:
+            start = clock()
             for some in torch.arange(len(part.sets)).split(at_once):
                 prompts = part.prompts[some]
                 states = part.resid[some.to(part.resid.device), 0, 0]
@@ -141,12 +150,77 @@ def replay_measure(
                         name, torch.full(shape, torch.nan, dtype=torch.float32)
                     )
                     out[part.sets[some], prompts] = values.float().cpu()
+            if tally is not None:
+                tally.reads += whole * len(part.sets)
+                tally.read_seconds += clock() - start
             update(len(part.sets))
     return results
 
 
+def _of_the_base_run(
+    plan: Plan,
+    measure: Callable[[Tensor, Tensor], Mapping[str, Tensor]],
+    columns: Int[Tensor, "batch column"] | None,
+) -> dict[str, Float[Tensor, "set batch"]]:
+    """In a rehearsal: what is measured of the unedited prompts, for every set."""
+    found: dict[str, Tensor] = {}
+    for part in by_hooks(_unedited(plan), grad=False):
+        wanted = None if columns is None else columns[part.prompts]
+        logits = plan.model.readout(part.resid[:, 0, 0], wanted).cpu()
+        for name, values in measure(logits, part.prompts).items():
+            row = found.setdefault(name, torch.full(plan.only.shape[1:], torch.nan))
+            row[part.prompts] = values.float().cpu()
+    return {name: torch.where(plan.only, row, torch.nan) for name, row in found.items()}
+
+
+def _unedited(plan: Plan) -> Plan:
+    """The same prompts, those that any set runs on, with one empty set."""
+    return replace(plan, edit_sets=[[]], only=plan.only.any(0, keepdim=True))
+
+
+def _unedited_parts(plan: Plan) -> Iterator[Part]:
+    """In a rehearsal: the unedited states, for every set."""
+    for part in by_hooks(_unedited(plan), grad=False):
+        for index, mine in enumerate(plan.only[:, part.prompts]):
+            if mine.any():
+                sets = torch.full((int(mine.sum()),), index)
+                resid = part.resid[mine.to(part.resid.device)]
+                yield Part(sets=sets, prompts=part.prompts[mine], resid=resid)
+
+
+def _count(tally: Tally, plan: Plan, *, whole: bool) -> None:
+    """Add what a plan puts through the model: its base runs, and what edits can change."""
+    n_layers = plan.model.passes.n_layers
+    tally.rows += rows_of(plan.edit_sets, plan.read, plan.only, plan.depths[-1])
+    tally.rows += int(plan.batch.lengths[plan.only.any(0)].sum()) * n_layers
+    tally.runs += int(plan.only.sum())
+    tally.reads += whole * int(plan.only.sum())
+    longest = plan.batch.tokens.shape[1]
+    tally.n_bytes = max(tally.n_bytes, held_bytes(plan.model, longest, plan.max_memory))
+
+
 def run_plan(plan: Plan, engine: Engine, check: bool, grad: bool) -> Generator[Part, None, None]:
     """What `replay` does once its options are checked."""
+    tally = counting()
+    if tally is None:
+        yield from _run(plan, engine, check, grad)
+        return
+    if tally.rehearsed:
+        _count(tally, plan, whole=False)
+        yield from _unedited_parts(plan)
+        return
+    _count(tally, plan, whole=False)
+    parts = _run(plan, engine, check, grad)
+    while True:
+        start = clock()
+        part = next(parts, None)
+        tally.row_seconds += clock() - start
+        if part is None:
+            return
+        yield part
+
+
+def _run(plan: Plan, engine: Engine, check: bool, grad: bool) -> Generator[Part, None, None]:
     blocks = None
     if engine != "hooks":
         try:

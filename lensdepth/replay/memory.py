@@ -39,12 +39,24 @@ def tokens_at_once(model: ReadModel, longest: int, max_memory: int | None) -> in
 
 def prompts_at_once(model: ReadModel, longest: int, max_memory: int | None) -> int:
     """Base prompts recorded together: their states, keys and values take the other half."""
-    passes = model.passes
-    heads = 2 * passes.n_layers * passes.n_heads * passes.d_head
-    kept = (passes.n_layers + 1) * passes.d_model + heads
-    base = _memory(model, max_memory) // 2 // (kept * model.dtype.itemsize * longest)
+    base = _memory(model, max_memory) // 2 // (_kept_bytes(model) * longest)
     fit = max(1, min(base, tokens_at_once(model, longest, max_memory) // longest))
     return min(fit, bounds().batch_size or fit)
+
+
+def held_bytes(model: ReadModel, longest: int, max_memory: int | None) -> int:
+    """Most that the engine holds at once: a packed sequence, and base runs."""
+    passes = model.passes
+    tokens = tokens_at_once(model, longest, max_memory) * passes.token_bytes(longest)
+    prompts = prompts_at_once(model, longest, max_memory)
+    return tokens + prompts * longest * _kept_bytes(model)
+
+
+def _kept_bytes(model: ReadModel) -> int:
+    """What is kept of one token of a base run: its states, keys and values."""
+    passes = model.passes
+    heads = 2 * passes.n_layers * passes.n_heads * passes.d_head
+    return ((passes.n_layers + 1) * passes.d_model + heads) * model.dtype.itemsize
 
 
 def halves(work: Work, error: RuntimeError) -> list[Work]:

@@ -104,6 +104,20 @@ def plan_runs(
     return runs, only & ~running
 
 
+def rows_of(
+    edit_sets: Sequence[Sequence[SiteEdit]],
+    read: Int[Tensor, "prompt pos"],
+    only: Bool[Tensor, "set prompt"],
+    last_depth: int,
+) -> int:
+    """Tokens of these runs, each counted in every block that it goes through."""
+    known = [
+        [edit for edit in edits if block_site(edit.hook) is not None] for edits in edit_sets
+    ]
+    runs, _ = plan_runs(known, read, only, last_depth)
+    return int((runs.lengths * (last_depth - runs.depths).clamp(min=0)).sum())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PackedEdit:
     """Like edits of several runs at one hook."""
