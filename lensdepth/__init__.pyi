@@ -79,7 +79,12 @@ from .patching import (
 )
 from .provenance import ModelInfo as ModelInfo, Provenance as Provenance
 from .replay import replay_measure as replay_measure
-from .report import Report as Report, build_report as build_report
+from .report import (
+    Report as Report,
+    ReportPlan as ReportPlan,
+    build_report as build_report,
+    plan_report as plan_report,
+)
 from .residual import ResidualStream as ResidualStream
 from .saved import load as load
 from .site import (

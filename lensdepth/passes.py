@@ -265,10 +265,20 @@ class Passes:
         self, batch: TokenBatch, hooks: Sequence[str], positions: Int[Tensor, "batch site"]
     ) -> dict[str, Tensor]:
         widths = {hook: self.d_hook(hook) for hook in hooks}
-        drawn = drawn_states(batch.tokens, positions, max(widths.values())).to(
-            self.device, self.dtype
-        )
-        return {hook: drawn[..., :width] for hook, width in widths.items()}
+        widest = max(widths.values())
+
+        def drawn(alone: bool) -> Tensor:
+            states = drawn_states(batch.tokens, positions, widest, alone=alone)
+            return states.to(self.device, self.dtype)
+
+        # What enters block 0 knows of its own token alone: edits there may change nothing.
+        first = self.depth_hooks[0]
+        above = drawn(False) if {*hooks} - {first} else torch.empty(0, dtype=self.dtype)
+        entering = drawn(True) if first in widths else above
+        return {
+            hook: (entering if hook == first else above)[..., :width]
+            for hook, width in widths.items()
+        }
 
     def capture_whole(self, batch: TokenBatch, hooks: Sequence[str]) -> dict[str, Tensor]:
         """Whole activations of one pass, float32, on the CPU; it ends with the last of them.

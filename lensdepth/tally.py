@@ -12,7 +12,7 @@ run once more. What comes out says nothing of the model.
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ class Tally:
     """What went through a model, or in a rehearsal would have."""
 
     rehearsed: bool = False
+    depths: tuple[int, ...] = ()
+    """In a rehearsal: the depths that a search finds."""
     plain: int = 0
     """Tokens of plain passes, each counted in every block of the model."""
     plain_seconds: float = 0.0
@@ -53,13 +55,14 @@ def counting() -> Tally | None:
 
 
 @contextmanager
-def tallied(*, rehearsed: bool = False) -> Iterator[Tally]:
+def tallied(*, rehearsed: bool = False, depths: Iterable[int] = ()) -> Iterator[Tally]:
     """Count what goes through models in this thread.
 
     Args:
         rehearsed: count what would go through them.
+        depths: that a search for depths finds in the rehearsal.
     """
-    tally = Tally(rehearsed=rehearsed)
+    tally = Tally(rehearsed=rehearsed, depths=tuple(depths))
     token = _tally.set(tally)
     try:
         yield tally
@@ -68,13 +71,24 @@ def tallied(*, rehearsed: bool = False) -> Iterator[Tally]:
 
 
 def drawn_states(
-    tokens: Int[Tensor, "batch pos"], positions: Int[Tensor, "batch site"], width: int
+    tokens: Int[Tensor, "batch pos"],
+    positions: Int[Tensor, "batch site"],
+    width: int,
+    *,
+    alone: bool = False,
 ) -> Float[Tensor, "batch site {width}"]:
-    """Standard normal states that depend on the tokens up to each, as those of a model do."""
+    """Standard normal states that depend on the tokens up to each, as those of a model do.
+
+    Args:
+        tokens: of each prompt.
+        positions: whose states are asked for.
+        width: of a state.
+        alone: let them depend on the token at the position alone.
+    """
     states = torch.empty(*positions.shape, width, dtype=torch.float32)
     for row, (ids, asked) in enumerate(zip(tokens.tolist(), positions.tolist(), strict=True)):
         for site, position in enumerate(asked):
-            seed = zlib.crc32(repr(ids[: position + 1]).encode())
+            seed = zlib.crc32(repr(ids[position * alone : position + 1]).encode())
             draw = torch.Generator().manual_seed(seed)
             states[row, site] = torch.randn(width, generator=draw, dtype=torch.float32)
     return states

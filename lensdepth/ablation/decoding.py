@@ -98,7 +98,7 @@ def decode_parts(
     asked = check_depths(depths, model.n_layers, caller=caller)
     check_parts("source", coordinates, len(task), caller=caller)
     if n_permutations is None:
-        n_permutations = max(200, 20 * len(PARTS) * len(asked))
+        n_permutations = permutations_for(len(asked))
     _check_options(task, position, n_folds, n_permutations, max_samples, caller)
     reads = choose_reads(task, position, max_samples, seed)
     if reads.n_prompts < 2 * n_folds:
@@ -195,6 +195,11 @@ def _check_labels(
             f"{caller}: labels must be some of {', '.join(there)}, got {wrong or labels!r}."
         )
     return tuple(dict.fromkeys(labels))
+
+
+def permutations_for(n_depths: int) -> int:
+    """As many as Holm's correction over parts and depths leaves something of."""
+    return max(200, 20 * len(PARTS) * n_depths)
 
 
 def _refuse_empty(skipped: dict[str, str], caller: str) -> None:

@@ -196,7 +196,7 @@ def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> W
     return Workload(
         sweeps=tuple(sweeps),
         plain_runs=plain_runs(len(sweeps), len(task)),
-        seconds_per_prompt=_time_prompt(model, task),
+        seconds_per_prompt=time_prompt(model, task),
         weights_bytes=weights,
         states_bytes=min(
             states_bytes(model.n_layers, model.d_model, longest, len(task)), CPU_MEMORY
@@ -204,7 +204,8 @@ def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> W
     )
 
 
-def _time_prompt(model: DepthModel, task: Task) -> float:
+def time_prompt(model: DepthModel, task: Task) -> float:
+    """Seconds of a plain pass of one prompt among several."""
     batch = task.clean_tokens[slice(0, TIMED)]
     model.logits(batch)
     times = []

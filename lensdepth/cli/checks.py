@@ -15,7 +15,7 @@ from lensdepth.cli.options import (
     check_task,
     spread,
 )
-from lensdepth.telling.numbers import UNKNOWN, counted, percent
+from lensdepth.telling.numbers import UNKNOWN, counted, duration, percent
 from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _lacking(found: "Readiness") -> list[str]:
 
 
 def _costs(found: "Readiness") -> list[str]:
-    from lensdepth.cli.claim_tables import duration, size
+    from lensdepth.cli.claim_tables import size
 
     plan, seconds = found.plan, found.seconds
     if plan is None or plan.pace is None or seconds is None:

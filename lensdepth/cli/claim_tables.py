@@ -7,13 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lensdepth.claims import told
-from lensdepth.telling.numbers import UNKNOWN, number, p_text, percent
+from lensdepth.telling.numbers import UNKNOWN, duration, number, p_text, percent
 
 if TYPE_CHECKING:
     from lensdepth.claims import ClaimTable, HypothesisTable
     from lensdepth.claims.models import ModelsTable
     from lensdepth.claims.plan import Workload
     from lensdepth.claims.result import Finding
+    from lensdepth.report import ReportPlan
 
 STYLES = {"supported": "bold green", "contradicted": "bold red", "cannot tell": "yellow"}
 SHORT = {"supported": "yes", "contradicted": "no", "cannot tell": "?"}
@@ -22,7 +23,17 @@ SHORT = {"supported": "yes", "contradicted": "no", "cannot tell": "?"}
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in columns:
-        right = name in ("effect", "aim", "p", "prompts", "units", "needed", "edited runs")
+        right = name in (
+            "effect",
+            "aim",
+            "p",
+            "prompts",
+            "units",
+            "needed",
+            "edited runs",
+            "time",
+            "memory",
+        )
         table.add_column(name, justify="right" if right else "left", no_wrap=right)
     return table
 
@@ -113,6 +124,15 @@ def plan_table(plan: "Workload") -> Table:
     return shown
 
 
+def report_plan_table(plan: "ReportPlan") -> Table:
+    """One row a section."""
+    shown = _table("section", "time", "edited runs", "memory")
+    for row in plan.to_frame().itertuples():
+        took = duration(float(row.seconds))  # type: ignore[arg-type]
+        shown.add_row(Text(str(row.section)), took, f"{row.edited_runs:,}", size(row.bytes))  # type: ignore[arg-type]
+    return shown
+
+
 def plan_sentences(plan: "Workload") -> list[str]:
     """Totals, time and memory."""
     return [
@@ -123,13 +143,6 @@ def plan_sentences(plan: "Workload") -> list[str]:
         f"Memory: weights {size(plan.weights_bytes)}, states kept at most "
         f"{size(plan.states_bytes)}.",
     ]
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def size(n: int) -> str:

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,6 +10,7 @@ from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.extent import ExtentOptions
+from lensdepth.cli.foreseen import plan_of, show_plan
 from lensdepth.cli.fitting import FitOptions, fit_lens
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -36,6 +37,7 @@ from lensdepth.outside import visible
         "report --tuned tuned.safetensors",
         "report --model smollm2 --task ioi --sections ablation,claims",
         "report --model smollm2 --task ioi --quick",
+        "report --model smollm2 --task ioi --dry-run",
     )
 )
 @spread
@@ -63,18 +65,25 @@ def report(
     leaves what is done.
     """
     measured = extent.settings()
-    check_out(out, force=force, suffixes=(".html",))
+    if not extent.dry_run:
+        check_out(out, force=force, suffixes=(".html",))
     which.check()
     with quiet(debug=debug):
         check_task(task)
         from lensdepth.report import build_report
         from lensdepth.report.build import check_output, report_place
 
-        check_output(*report_place(out), overwrite=force)
+        if not extent.dry_run:
+            check_output(*report_place(out), overwrite=force)
         depth_model = session.open_model(model, debug=debug)
         translators = session.open_translators(which, depth_model)
         pairs = session.open_task(task, depth_model, keep="correct")
-
+        planned: dict[str, Any] = {**measured, "seed": task.seed, **model.bounds}
+        plan = plan_of(depth_model, pairs, planned, always=extent.dry_run)
+    if extent.dry_run:
+        assert plan is not None
+        return show_plan(plan, depth_model, pairs, json=json)
+    with quiet(debug=debug):
         made = build_report(
             depth_model,
             pairs,

@@ -40,6 +40,15 @@ class ExtentOptions:
     ] = False
     twins: Annotated[TwinsOption | None, typer.Option(show_default=str(N_TWINS))] = None
     depths: DepthsOption = None
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how long each section would take, and how much memory, from a short probe; "
+            "write nothing.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
 
     def settings(self) -> dict[str, Any]:
         """What `build_report` is told.

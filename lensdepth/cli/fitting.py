@@ -80,7 +80,7 @@ def fit_lens(
     with quiet(debug=output.debug):
         check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
-        from lensdepth.cli.claim_tables import duration
+        from lensdepth.telling.numbers import duration
         from lensdepth.lens.fit import estimate_seconds, fit_tuned_lens
         from lensdepth.prompts import gather_prompts
 

@@ -86,7 +86,7 @@ def geometry_profile(
     chosen = _draw_sample(batch, position, sample, seed)
     contexts = context_distances(model, known, batch, chosen.numpy())
     if n_permutations is None:
-        n_permutations = max(400, 40 * (model.n_layers + 1) * max(1, len(contexts)))
+        n_permutations = permutations_for(model.n_layers, len(contexts))
     model.check_weights()
     if reading is None:
         reading = read_prompts(
@@ -140,6 +140,11 @@ def geometry_profile(
         **_maps(reading.states, halves, units, n_resamples, seed),
         **_draw_pairs(reading.states, predicted["js"], seed),
     )
+
+
+def permutations_for(n_layers: int, n_contexts: int) -> int:
+    """As many as Holm's correction over depths and contexts leaves something of."""
+    return max(400, 40 * (n_layers + 1) * max(1, n_contexts))
 
 
 def _check_options(**options: int | None) -> None:

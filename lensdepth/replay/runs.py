@@ -111,9 +111,7 @@ def rows_of(
     last_depth: int,
 ) -> int:
     """Tokens of these runs, each counted in every block that it goes through."""
-    known = [
-        [edit for edit in edits if block_site(edit.hook) is not None] for edits in edit_sets
-    ]
+    known = [[edit for edit in edits if block_site(edit.hook) is not None] for edits in edit_sets]
     runs, _ = plan_runs(known, read, only, last_depth)
     return int((runs.lengths * (last_depth - runs.depths).clamp(min=0)).sum())
 

@@ -148,13 +148,8 @@ def stages(
         yield so_far("lens")
 
         patch: PatchProfile | None = None
-        positions: Any = named_positions(task, "all")
-        has_input = "input" in positions
         if "patch" in pending:
-            patch = run(
-                "patch",
-                lambda: patch_sweep(model, task, depths=depths, positions=positions, seed=seed),
-            )
+            patch = run("patch", lambda: patch_of(model, task, depths=depths, seed=seed))
         if patch is not None and "crossing" not in absent:
             run(
                 "crossing",
@@ -166,22 +161,12 @@ def stages(
             yield so_far("patch")
 
         where = evidence.found_depths(Evidence(patch=patch))
-        at: dict[str, Any] = {"depths": where or "all", "seed": seed}
-        factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
         reading = None
         if "geometry" in pending and task.has_pairs:  # the claims are on these states too
             reading = read_states(model, task, batch_size=batch_size)
-        rest: dict[str, Callable[[], Any]] = {
-            "steering": lambda: steering_sweep(model, task, positions=positions, **at),
-            "locality": lambda: compare_local_global(model, task, stream="attn_out"),
-            "ablation": lambda: ablation_sweep(model, task, **at),
-            "dose": lambda: dose_response(model, task, factors=factors, **at),
-            "decoding": lambda: decode_parts(
-                model, task, depths=where, seed=seed, batch_size=batch_size
-            ),
-            "geometry": lambda: geometry_profile(
-                model, task, reading=reading, seed=seed, batch_size=batch_size
-            ),
+        rest = analyses_at(model, task, where, reading, seed=seed, batch_size=batch_size)
+        has_input = "input" in named_positions(task, "all")
+        rest |= {
             "claims": lambda: evaluate_claims(
                 model,
                 task,
@@ -205,6 +190,39 @@ def stages(
                         model, task, found["steering_crossing"], seed=seed
                     )
             yield so_far(name)
+
+
+def patch_of(model: DepthModel, task: Task, *, depths: Depths, seed: int) -> PatchProfile:
+    """Patching, as a report measures it."""
+    positions: Any = named_positions(task, "all")
+    return patch_sweep(model, task, depths=depths, positions=positions, seed=seed)
+
+
+def analyses_at(
+    model: DepthModel,
+    task: Task,
+    where: list[int] | None,
+    reading: Reading | None,
+    *,
+    seed: int,
+    batch_size: int | None = None,
+) -> dict[str, Callable[[], Any]]:
+    """What a report measures once patching has found the depths; None: it measured all."""
+    positions: Any = named_positions(task, "all")
+    at: dict[str, Any] = {"depths": where or "all", "seed": seed}
+    factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
+    return {
+        "steering": lambda: steering_sweep(model, task, positions=positions, **at),
+        "locality": lambda: compare_local_global(model, task, stream="attn_out"),
+        "ablation": lambda: ablation_sweep(model, task, **at),
+        "dose": lambda: dose_response(model, task, factors=factors, **at),
+        "decoding": lambda: decode_parts(
+            model, task, depths=where, seed=seed, batch_size=batch_size
+        ),
+        "geometry": lambda: geometry_profile(
+            model, task, reading=reading, seed=seed, batch_size=batch_size
+        ),
+    }
 
 
 def _transition(

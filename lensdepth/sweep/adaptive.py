@@ -7,7 +7,7 @@ the lead from another for the last time, however little both move. What lies bet
 are alike stays unmeasured; no number is filled in.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
+
+from lensdepth.tally import counting
 
 Depths = Sequence[int] | Literal["auto", "all"] | None
 """Depths of a sweep: some, those where a curve moves, or all of them. None: `auto` in models of
@@ -105,8 +107,20 @@ def find_depths(
         first: depths to begin with: the coarse grid, or what was found on fewer pairs.
     """
     known: dict[int, Watched] = {}
-    wanted = first
+    wanted, tally = first, counting()
     while wanted:
         known |= measure(wanted)
-        wanted = between(known)
+        if tally is not None and tally.rehearsed:
+            wanted = _towards(sorted(known), tally.depths)
+        else:
+            wanted = between(known)
     return sorted(known)
+
+
+def _towards(known: list[int], found: Collection[int]) -> list[int]:
+    """In a rehearsal, where no curve moves: the way to depths that were found beforehand."""
+    return [
+        (low + high) // 2
+        for low, high in pairwise(known)
+        if any(low < depth < high for depth in found)
+    ]

@@ -141,3 +141,10 @@ def _digits(size: float | int) -> int:
 
 def _has_digits(text: str) -> bool:
     return text.strip("0.") != ""
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
