@@ -10,8 +10,8 @@ from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.extent import ExtentOptions
-from lensdepth.cli.foreseen import plan_of, show_plan
 from lensdepth.cli.fitting import FitOptions, fit_lens
+from lensdepth.cli.foreseen import plan_of, show_plan
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
     OUTPUT,

@@ -80,9 +80,9 @@ def fit_lens(
     with quiet(debug=output.debug):
         check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
-        from lensdepth.telling.numbers import duration
         from lensdepth.lens.fit import estimate_seconds, fit_tuned_lens
         from lensdepth.prompts import gather_prompts
+        from lensdepth.telling.numbers import duration
 
         source, read = _source(options, task, depth_model, asked=asked)
         _, prompts, tokens = gather_prompts(depth_model, read)
