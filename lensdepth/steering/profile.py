@@ -28,6 +28,8 @@ class SteeringProfile(ModelResult):
     """Outcome of adding a difference of centroids, or a part of it, to the base run."""
 
     MADE_BY: ClassVar[str] = "steering_sweep(model, task)"
+    SAMPLED: ClassVar[str] = "The turn, the change of norm and the controls"
+    """What was run on some of the pairs only, where not all was run on all."""
     """The call that makes one."""
 
     provenance: Provenance

@@ -100,7 +100,8 @@ def steering_sweep(
             that they belong to.
         also: further metrics that are read off the same runs.
         mode: "denoise" steers the corrupted run towards the clean answer, "noise" the reverse.
-        control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
+        control_pairs: pairs that the turn and the change of norm alone and the controls are run
+            on, drawn at random; `"all"` of them.
         seed: of the folds and the controls.
         engine: see `lensdepth.replay.replay`.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -247,7 +248,7 @@ class _Parts:
     budget: float | None
     seed: int
     controlled: Bool[Tensor, " pair"]
-    """The pairs that controls are run on."""
+    """The pairs that parts of the differences and controls are run on."""
 
     @property
     def edits(self) -> tuple[str, ...]:
@@ -312,7 +313,7 @@ class _Parts:
             for e, name in enumerate(self.edits):
                 given = self.given(p, name, block)[:, :, None]
                 moves = (given != 0).flatten(2).any(-1)
-                there = self.controlled[block] if name in CONTROLS else everyone
+                there = everyone if name == "full" else self.controlled[block]
                 if name == "shuffled":
                     there = there & (self.partners[p][block] >= 0)
                 for s, scope in enumerate(self.scopes):
