@@ -217,11 +217,14 @@ def test_a_comparison_is_asked_by_name_and_depth() -> None:
     found = replace(
         results.locality(),
         depths=torch.tensor([1, 3]),
+        base_value=torch.zeros(2),
+        source_value=torch.ones(2),
         local=torch.tensor([[1.0, 2], [3, 4]]),
         whole=torch.tensor([5.0, 6]),
         without=torch.tensor([[2.0, 1], [4, 3]]),
         direct=None,
         total=torch.tensor([[10.0, 20], [30, 40]]),
+        total_at_base_scale=None,
     )
     assert found.of("local", depth=3).tolist() == [2, 4]
     assert found.of(depth=None).tolist() == [1, 3]
