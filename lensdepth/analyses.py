@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from lensdepth.sweep.told import floor_notes, floors
+from lensdepth.sweep.told import control_notes, control_pairs, floor_notes, floors
 from lensdepth.tasks.told import on_which_pairs
 from lensdepth.telling.curves import Curve, DepthTable, depth_table
 from lensdepth.telling.plain import Json
@@ -67,7 +67,7 @@ class Analysis:
         for name, one in self._switched(found).items():
             whole |= SUMMARIES[name](one)
         whole |= import_module(self.told).summary(result, **options)
-        return whole | floors(result)
+        return whole | floors(result) | control_pairs(result)
 
     def sentences(self, result: Any, *found: Any, **options: Any) -> list[str]:
         """The same in words, and on how many pairs, where some were left out."""
@@ -80,8 +80,11 @@ class Analysis:
         return [*said, *self.notes(result)]
 
     def notes(self, result: Any) -> list[str]:
-        """What stands beside its numbers: on which pairs they are, and where rounding begins."""
-        return [*on_which_pairs(result.provenance), *floor_notes(result)]
+        """What stands beside its numbers: on which pairs they and their controls are, and where
+        rounding begins."""
+        return [
+            *on_which_pairs(result.provenance), *control_notes(result), *floor_notes(result)
+        ]  # fmt: skip
 
     def _switched(self, found: tuple[Any, ...]) -> Mapping[str, Any]:
         """What was found of each switch, None where it was not looked for."""

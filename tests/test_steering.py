@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -216,8 +217,9 @@ def test_other_architectures_and_noising(
 ) -> None:
     model = load_tiny(architecture, backend)
     task = load_task("months", model, n=80, on_multi_token="drop")
-    found = steering_sweep(model, task, mode="noise", engine="replay")
-    plain = steering_sweep(model, task, mode="noise", engine="hooks", depths=[1])
+    every: dict[str, Any] = {"mode": "noise", "control_pairs": "all"}
+    found = steering_sweep(model, task, engine="replay", **every)
+    plain = steering_sweep(model, task, engine="hooks", depths=[1], **every)
     torch.testing.assert_close(
         found.logit_diff[..., 1, :], plain.logit_diff[..., 0, :], atol=2e-4, rtol=1e-4
     )

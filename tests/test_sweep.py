@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from einops import rearrange
 from torch import Tensor
 
 import lensdepth
@@ -16,14 +17,17 @@ from lensdepth import (
     DepthModel,
     Hypothesis,
     Task,
+    dose_response,
     evaluate_hypotheses,
     load_task,
     metrics,
     patch_sweep,
 )
+from lensdepth.analyses import analysis
 from lensdepth.bounds import bounds
 from lensdepth.passes import Passes
 from lensdepth.sweep import blocks
+from lensdepth.sweep.controls import controlled
 from lensdepth.sweep.readings import METRICS
 from lensdepth.sweep.runs import Run, RunSets
 
@@ -126,6 +130,52 @@ def test_words_stand_in_one_order_in_all_analyses() -> None:
         if (second, first) in orders
     }
     assert turned == set()
+
+
+CONTROLLED = {
+    "ablation_sweep": {"edit": "random_direction", "scope": None},
+    "dose_response": {"dose": 1},
+    "patch_sweep": {"control": "shuffled_source"},
+    "steering_sweep": {"edit": "shuffled", "scope": None},
+}
+"""Sweeps with controls, and a label of one; of the dose, the whole turn in a random direction."""
+KEYS = {
+    "ablation_sweep": "ablation", "dose_response": "dose", "patch_sweep": "patch",
+    "steering_sweep": "steering",
+}  # fmt: skip
+"""What their analyses are called."""
+
+
+@pytest.mark.parametrize("name", CONTROLLED)
+def test_controls_are_run_on_some_pairs_with_the_numbers_that_all_would_give(
+    trained: DepthModel, months: Task, name: str
+) -> None:
+    options, label = SWEEPS[name][1], CONTROLLED[name]
+    some, every = (
+        run(name, trained, months, **options, control_pairs=n) for n in (20, "all")
+    )  # fmt: skip
+    control, whole = (one.outcome.at(**label).of() for one in (some, every))
+    ran = rearrange(control, "pair ... -> pair (...)").isfinite().all(1)
+    assert ran.sum() == 20
+    assert torch.equal(ran, controlled(60, 20, some.provenance.seed))
+    assert control[~ran].isnan().all()
+    torch.testing.assert_close(control[ran], whole[ran], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(  # what is no control is run on all
+        some.outcome.at(**dict.fromkeys(label)).of(), every.outcome.at(**dict.fromkeys(label)).of(),
+        atol=1e-4, rtol=1e-4,
+    )  # fmt: skip
+    said = {n: analysis(KEYS[name]).notes(one) for n, one in (("some", some), ("all", every))}
+    assert "Controls were run on 20 of the 60 pairs, drawn at random." in said["some"]
+    assert not [note for note in said["all"] if "Controls" in note]
+    with pytest.raises(ValueError, match="control_pairs must be at least 1, got 0"):
+        run(name, trained, months, **options, control_pairs=0)
+
+
+def test_what_a_dose_leaves_alone_is_the_base_run(trained: DepthModel, months: Task) -> None:
+    found = dose_response(trained, months, depths=[1, 2], angles=(0.0, 1.0), factors=(1.0, 2.0))
+    for dose, (part, size) in enumerate(zip(found.parts, found.doses.tolist(), strict=True)):
+        still = size == (1.0 if part == "norm" else 0.0)
+        assert (found.outcome.at(dose=dose).change() == 0).all() == still
 
 
 KINDS = {"task", "positions", "position", "depths"}

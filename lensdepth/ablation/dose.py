@@ -26,7 +26,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import check_depths
-from lensdepth.sweep.controls import pair_noise
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled, pair_noise
 from lensdepth.sweep.loop import Planned, run_sweep, say_undefined, sweep_provenance
 from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
@@ -39,6 +39,8 @@ from lensdepth.tasks.task import Task
 ANGLES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 PARTS = ("direction", "random_direction", "norm")
+NONE = {"direction": 0.0, "random_direction": 0.0, "norm": 1.0}
+"""Doses that change nothing, and are not run."""
 
 
 @checked
@@ -56,6 +58,7 @@ def dose_response(
     metric: str | Metric = "logit_diff",
     also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     engine: Engine = "auto",
     batch_size: int | None = None,
@@ -79,6 +82,7 @@ def dose_response(
         metric: as for `ablation_sweep`.
         also: further metrics that are read off the same runs.
         mode: "denoise" edits the corrupted run, "noise" the clean one.
+        control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
         seed: of the random directions.
         engine: see `lensdepth.replay.replay`.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -102,6 +106,7 @@ def dose_response(
     parts = [name for name in PARTS[:2] for _ in angles] + ["norm" for _ in factors]
     edits = [polar.rotate_part(share) for _ in PARTS[:2] for share in angles]
     edits += [polar.scale(factor) for factor in factors]
+    doses = [*angles, *angles, *factors]
     centred = coordinates == "centred"
     options = Options(
         caller=caller,
@@ -120,6 +125,7 @@ def dose_response(
             "depths_found": found,
             "coordinates": coordinates,
             "reference": reference_settings(reference or task) if centred else None,
+            "control_pairs": control_pairs,
         },
     )
     model.check_weights()
@@ -132,6 +138,7 @@ def dose_response(
         to="source", coordinates=coordinates, reference=reference, caller=caller,
     )  # fmt: skip
     inside = [place.coordinates[d] for d in range(len(asked))]
+    drawn = controlled(len(task), control_pairs, seed)
 
     def plan(block: slice) -> Planned:
         mine, at = roles.of(block), place.span.of(block)
@@ -144,6 +151,7 @@ def dose_response(
         # As far from the base as the source is, so that a share of the angle is the same turn.
         turned = polar.rotate_by(y, place.coordinates.tangent(noise), theta.nan_to_num(0.0))
         control = place.coordinates.outer(turned, base)
+        nobody = torch.zeros(len(mine.base), dtype=torch.bool)
         towards = {"direction": source, "random_direction": control, "norm": base}
         runs = [
             Run(
@@ -151,10 +159,11 @@ def dose_response(
                 hooks=[hook],
                 tokens=at.base,
                 states=[towards[part][d]],
-                edit=inside[d].edit(dose),
-                there=at.present,
+                edit=inside[d].edit(edit),
+                there=at.present & drawn[block] if part == "random_direction" else at.present,
+                moves=nobody if dose == NONE[part] else None,
             )
-            for i, (part, dose) in enumerate(zip(parts, edits, strict=True))
+            for i, (part, dose, edit) in enumerate(zip(parts, doses, edits, strict=True))
             for d, hook in enumerate(hooks)
         ]
         return Planned(runs=runs, beside={"angle": theta[..., 0]})
@@ -171,7 +180,7 @@ def dose_response(
         position=place.span.name,
         at_end=at_end([place.span], roles),
         parts=tuple(parts),
-        doses=torch.tensor([*angles, *angles, *factors], dtype=torch.float32),
+        doses=torch.tensor(doses, dtype=torch.float32),
         angle=rearrange(read.beside["angle"], "depth pair -> pair depth"),
         outcome=read.effects,
     )

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth.ablation.checks import (
@@ -34,7 +34,7 @@ from lensdepth.ablation.given import (
     states_of,
     strangers,
 )
-from lensdepth.ablation.parts import Reference
+from lensdepth.ablation.parts import CONTROLS, Reference
 from lensdepth.ablation.places import Spot, at_end, prepare_places
 from lensdepth.ablation.profile import ALSO, AblationProfile
 from lensdepth.arguments import checked
@@ -46,6 +46,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled
 from lensdepth.sweep.loop import (
     Planned,
     check_self_patch,
@@ -77,6 +78,7 @@ def ablation_sweep(
     metric: str | Metric = "logit_diff",
     also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     engine: Engine = "auto",
     batch_size: int | None = None,
@@ -107,6 +109,7 @@ def ablation_sweep(
             that they belong to; transferred fractions are of this one.
         also: further metrics that are read off the same runs.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
+        control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
         seed: of the random directions and of the shuffling.
         engine: see `lensdepth.replay.replay`.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -157,6 +160,7 @@ def ablation_sweep(
             "scopes": list(chosen),
             "coordinates": coordinates,
             "reference": reference_settings(reference or task) if takes_means else None,
+            "control_pairs": control_pairs,
         },
     )
     model.check_weights()
@@ -173,7 +177,7 @@ def ablation_sweep(
     error = check_self_patch(model, roles, hooks, [span.base for span in spans], options)
     parts = _Parts(
         model=model, roles=roles, places=places, asked=asked, swept=swept, scopes=chosen, to=to,
-        seed=seed,
+        seed=seed, controlled=controlled(len(task), control_pairs, seed),
     )  # fmt: skip
     read = run_sweep(
         model, roles, options, parts.plan, parts.coords,
@@ -217,6 +221,8 @@ class _Parts:
     scopes: tuple[Scope, ...]
     to: Reference
     seed: int
+    controlled: Bool[Tensor, " pair"]
+    """The pairs that controls are run on."""
 
     @property
     def coords(self) -> dict[str, Sequence[str | int]]:
@@ -295,7 +301,7 @@ class _Parts:
                 edit, states = part.edits[name]
                 inside = [place.coordinates[i].edit(edit) for i in range(len(self.swept))]
                 changed = (states != part.base).flatten(2).any(-1)
-                there = span.present
+                there = span.present & self.controlled[block] if name in CONTROLS else span.present
                 if name == "random_norm":
                     there = there & (self.strangers[p][block] >= 0)
                 for s, scope in enumerate(self.scopes):

@@ -31,6 +31,7 @@ LEAST = {
     "n_permutations": 1,
     "n_steps": 1,
     "k": 1,
+    "control_pairs": 1,
     "n_tests": 1,
     "n_layers": 1,
     "n_heads": 1,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lensdepth import polar
@@ -38,6 +38,8 @@ class Grid:
     """One by one; none for the whole stream."""
     edit: polar.Edit
     controls: Sequence[str]
+    controlled: Bool[Tensor, " pair"]
+    """The pairs that controls are run on."""
     options: Options
 
     def at(self, depths: Sequence[int]) -> "Grid":
@@ -74,10 +76,11 @@ class Grid:
         def plan(rows: slice) -> Planned:
             mine, here = self.roles.of(rows), [span.of(rows) for span in self.spans]
             given = self._source(mine, [span.source for span in here])
-            runs = [*self._runs(0, here, given, self._unmoved(mine, here), chosen)]
+            everyone = torch.ones(len(mine.base), dtype=torch.bool)
+            runs = [*self._runs(0, here, given, everyone, self._unmoved(mine, here), chosen)]
             for c, control in enumerate(self.controls, start=1):
                 where, other = self._control(control, rows)
-                runs += self._runs(c, where, other, None, chosen)
+                runs += self._runs(c, where, other, self.controlled[rows], None, chosen)
             return Planned(runs=runs)
 
         return run_sweep(
@@ -151,6 +154,7 @@ class Grid:
         control: int,
         spans: Sequence[Span],
         given: Given,
+        wanted: Bool[Tensor, " pair"],
         unmoved: Tensor | None,
         chosen: Collection[Cell] | None,
     ) -> Iterator[Run]:
@@ -166,7 +170,7 @@ class Grid:
                         tokens=span.base,
                         states=[states if head is None else self._of_head(states, head)],
                         edit=self.edit,
-                        there=span.present & given.present[s],
+                        there=span.present & given.present[s] & wanted,
                         moves=None if unmoved is None else ~unmoved[d, s],
                         head=head,
                     )
@@ -184,6 +188,7 @@ def pilot_depths(grid: Grid) -> list[int]:
         roles=grid.roles.of(rows),
         spans=[span.of(rows) for span in grid.spans],
         controls=(),
+        controlled=grid.controlled[rows],
         options=replace(grid.options, metric="logit_diff", also=("success",)),
     )
     first = coarse_grid(grid.model.n_layers)

@@ -23,6 +23,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import check_heads, check_stream, stream_sites
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled
 from lensdepth.sweep.loop import check_self_patch, say_undefined, sweep_provenance
 from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import METRICS, Metric, check_metrics
@@ -58,6 +59,7 @@ def patch_sweep(
     mode: Mode = "denoise",
     edit: str | polar.Edit = "full",
     controls: Sequence[Control] = CONTROLS,
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     method: Method = "exact",
     verify: int = 0,
     seed: int = 0,
@@ -91,6 +93,7 @@ def patch_sweep(
         controls: `"shuffled_source"` takes the state of another pair's source (another answer
             where possible; left out for a single pair), `"random_site"` patches another position
             of the same prompt.
+        control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
         method: `"attribution"` estimates the metric to first order from two forward passes and
             one backward pass (gradient times difference), for a screen of large models. It reads
             the one metric and runs no controls.
@@ -153,11 +156,13 @@ def patch_sweep(
             "heads": list(one_by_one),
             "edit": edit_name,
             "controls": list(run_controls),
+            "control_pairs": control_pairs,
             "method": method,
             "verify": verify,
         },
     )
-    grid = Grid(model, roles, spans, sites, one_by_one, function, run_controls, options)
+    drawn = controlled(len(task), control_pairs, seed)
+    grid = Grid(model, roles, spans, sites, one_by_one, function, run_controls, drawn, options)
     if found:
         grid = grid.at(pilot_depths(grid))
     error = check_self_patch(model, roles, grid.hooks, [span.base for span in spans], options)

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lensdepth import polar
@@ -30,7 +30,13 @@ from lensdepth.steering.parts import CONTROLS, EDITS
 from lensdepth.steering.profile import ALSO, SteeringProfile
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
-from lensdepth.sweep.controls import other_pairs, pair_noise
+from lensdepth.sweep.controls import (
+    CONTROL_PAIRS,
+    ControlPairs,
+    controlled,
+    other_pairs,
+    pair_noise,
+)
 from lensdepth.sweep.loop import Planned, run_sweep, sweep_provenance
 from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
@@ -61,6 +67,7 @@ def steering_sweep(
     metric: str | Metric = "logit_diff",
     also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     engine: Engine = "auto",
     batch_size: int | None = None,
@@ -93,6 +100,7 @@ def steering_sweep(
             that they belong to.
         also: further metrics that are read off the same runs.
         mode: "denoise" steers the corrupted run towards the clean answer, "noise" the reverse.
+        control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
         seed: of the folds and the controls.
         engine: see `lensdepth.replay.replay`.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -157,6 +165,7 @@ def steering_sweep(
             "n_folds": int(folds.max()) + 1,
             "input_label": input_label or "input",
             "output_label": output_label or "answer",
+            "control_pairs": control_pairs,
         },
     )
     model.check_weights()
@@ -172,6 +181,7 @@ def steering_sweep(
     parts = _Parts(
         roles=roles, vectors=vectors, asked=asked, swept=swept, scopes=chosen,
         n_layers=model.n_layers, strength=strength, budget=budget, seed=seed,
+        controlled=controlled(len(task), control_pairs, seed),
     )  # fmt: skip
     effects = run_sweep(
         model, roles, options, lambda block: Planned(runs=parts.runs(block)), parts.coords,
@@ -236,6 +246,8 @@ class _Parts:
     strength: float
     budget: float | None
     seed: int
+    controlled: Bool[Tensor, " pair"]
+    """The pairs that controls are run on."""
 
     @property
     def edits(self) -> tuple[str, ...]:
@@ -300,7 +312,9 @@ class _Parts:
             for e, name in enumerate(self.edits):
                 given = self.given(p, name, block)[:, :, None]
                 moves = (given != 0).flatten(2).any(-1)
-                alone = name == "shuffled" and self.partners[p][block] < 0
+                there = self.controlled[block] if name in CONTROLS else everyone
+                if name == "shuffled":
+                    there = there & (self.partners[p][block] >= 0)
                 for s, scope in enumerate(self.scopes):
                     for d, depth in enumerate(self.asked):
                         reached = [where[x] for x in scope_depths(scope, depth, self.n_layers)]
@@ -311,6 +325,6 @@ class _Parts:
                             tokens=at,
                             states=[given[i] for i in reached],
                             edit=alike(name, n_shares),
-                            there=everyone if alone is False else ~alone,
+                            there=there,
                             moves=moves[reached].any(0),
                         )

@@ -1,9 +1,10 @@
-"""Where rounding begins in the numbers of a sweep: as JSON and in words."""
+"""What goes for all numbers of a sweep, as JSON and in words: where rounding begins, and on how
+many pairs controls were run."""
 
 from typing import Any
 
 from lensdepth.telling.fractions import COMPARED, FRACTIONS, effect_name
-from lensdepth.telling.numbers import below
+from lensdepth.telling.numbers import below, counted
 from lensdepth.telling.plain import Json
 
 PART = "value"
@@ -54,3 +55,21 @@ def floor_notes(result: Any) -> list[str]:
         f"The model computes in {dtype}: effects of the size of rounding, measured by runs that "
         f"change nothing, are shown as below it ({said})."
     ]
+
+
+def control_pairs(result: Any) -> Json:
+    """`control_pairs`: on how many pairs controls were run; nothing where there are none."""
+    settings, n_pairs = result.provenance.settings, len(result.provenance.prompts)
+    if "control_pairs" not in settings or settings.get("controls") == []:
+        return {}
+    asked = settings["control_pairs"]
+    return {"control_pairs": n_pairs if asked == "all" else min(asked, n_pairs)}
+
+
+def control_notes(result: Any) -> list[str]:
+    """One sentence where controls were run on some of the pairs only."""
+    n_pairs = len(result.provenance.prompts)
+    n = control_pairs(result).get("control_pairs", n_pairs)
+    if n == n_pairs:
+        return []
+    return [f"Controls were run on {n:,} of the {counted(n_pairs, 'pair')}, drawn at random."]
