@@ -21,7 +21,7 @@ from lensdepth import polar
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
-from lensdepth.patching.found import moving_depths
+from lensdepth.patching.found import settled_depths
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.steering.centroids import Vectors, steering_vectors
@@ -42,6 +42,7 @@ from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import POSITION_NAMES, Mode, PositionName, Roles, assign_roles
 from lensdepth.sweep.runs import Run
+from lensdepth.sweep.spans import named_positions
 from lensdepth.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -122,13 +123,11 @@ def steering_sweep(
     asked = check_depths(None if found else depths, model.n_layers, caller=caller)
     chosen = check_scopes(scopes, caller=caller)
     _check_numbers(strength, budget, caller)
-    if positions is None:
-        positions = POSITION_NAMES if task.input_positions is not None else ("prediction",)
-    if isinstance(positions, str) or not positions:
+    if isinstance(positions, str) or (positions is not None and not positions):
         raise ValueError(
             f"{caller}: positions must be some of {', '.join(POSITION_NAMES)}, got {positions!r}."
         )
-    where = tuple(dict.fromkeys(positions))
+    where = tuple(dict.fromkeys(named_positions(task, positions)))
     roles = assign_roles(task, mode, positions=where, caller=caller)
     columns = {"input": input_label, "prediction": output_label}
     for name, label in columns.items():
@@ -169,9 +168,7 @@ def steering_sweep(
         },
     )
     model.check_weights()
-    if found:
-        asked = moving_depths(model, task, options)
-        options = replace(options, own={**options.own, "depths": asked})
+    asked, options = settled_depths(model, task, options, asked)
     # Sustained steering reaches depths that were not asked for.
     swept = asked if chosen == ("local",) else list(range(model.n_layers + 1))
     hooks = [depth_hook(depth, model.n_layers) for depth in swept]
