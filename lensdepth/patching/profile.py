@@ -100,7 +100,7 @@ class PatchProfile(SweepResult):
         return rearrange(self.outcome.values[:, 1:], "m c p d s h -> c m p d s h")
 
     def of(
-        self, metric: str | None = None, *, control: str | None = None, **labels: Label | None
+        self, metric: str | None = None, *, control: Label | None = None, **labels: Label | None
     ) -> Tensor:
         """Numbers at some labels, as `Effects.of` says it: `of("kl", position="input")`.
 

@@ -26,7 +26,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.steering.centroids import Vectors, steering_vectors
 from lensdepth.steering.labels import accompanied, deal_folds, label_prompts, pool_prompts, rows
-from lensdepth.steering.parts import CONTROLS, EDITS
+from lensdepth.steering.parts import CONTROLS, PARTS
 from lensdepth.steering.profile import ALSO, SteeringProfile
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
@@ -250,7 +250,7 @@ class _Parts:
     def edits(self) -> tuple[str, ...]:
         """A single pair has no other one whose vector it could take."""
         several = len(self.roles.base) > 1
-        return (*EDITS, *(c for c in CONTROLS if several or c != "shuffled"))
+        return (*PARTS, *(c for c in CONTROLS if several or c != "shuffled"))
 
     @property
     def coords(self) -> dict[str, Sequence[str | int]]:
@@ -303,7 +303,7 @@ class _Parts:
         everyone = torch.ones(len(mine.base), dtype=torch.bool)
         # A budget is divided among the depths of a run. Runs that add alike share a function,
         # so that the engine makes their edits in one call.
-        alike = cache(lambda name, n: EDITS.get(name, EDITS["full"])(polar.add(1 / n)))
+        alike = cache(lambda name, n: PARTS.get(name, PARTS["full"])(polar.add(1 / n)))
         for p, found in enumerate(self.vectors):
             at = mine.base_positions[found.labelled.position][:, None]
             for e, name in enumerate(self.edits):
