@@ -37,12 +37,17 @@ def tokens_at_once(model: ReadModel, longest: int, max_memory: int | None) -> in
     return min(most, max(1, half // passes.token_bytes(longest)))
 
 
+def base_bytes(model: ReadModel, max_memory: int | None) -> int:
+    """Bytes that states, keys and values of base prompts may take."""
+    return _memory(model, max_memory) // 2
+
+
 def prompts_at_once(model: ReadModel, longest: int, max_memory: int | None) -> int:
     """Base prompts recorded together: their states, keys and values take the other half."""
     passes = model.passes
     heads = 2 * passes.n_layers * passes.n_heads * passes.d_head
     kept = (passes.n_layers + 1) * passes.d_model + heads
-    base = _memory(model, max_memory) // 2 // (kept * model.dtype.itemsize * longest)
+    base = base_bytes(model, max_memory) // (kept * model.dtype.itemsize * longest)
     fit = max(1, min(base, tokens_at_once(model, longest, max_memory) // longest))
     return min(fit, bounds().batch_size or fit)
 
