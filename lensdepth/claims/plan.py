@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import N_TWINS
-from lensdepth.claims.contrasts import EDITS as CONTRASTS
+from lensdepth.claims.contrasts import CONTRASTS
 from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses
-from lensdepth.claims.hypothesis import EDITS, Hypothesis
+from lensdepth.claims.hypothesis import EDITS_OF, Hypothesis
 from lensdepth.claims.pace import Pace, pace_of, patch_runs, searched_pairs
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.claims.twins import MOST_PAIRS
@@ -95,7 +95,7 @@ def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothes
     sweeps = []
     for one in needed_sweeps(hypotheses):
         depths = model.n_layers + (one.stream == "resid_pre")
-        n_edits = 1 if one.kind == "patch" else len(EDITS[one.kind])
+        n_edits = 1 if one.kind == "patch" else len(EDITS_OF[one.kind])
         n_runs = n_edits * depths * len(one.positions) * len(one.scopes) * len(task)
         stream = "" if one.stream == "resid_pre" else one.stream
         places = " and ".join(one.positions), " and ".join(one.scopes)
@@ -125,9 +125,9 @@ def claim_sweeps(
     steered = n_pairs if n_steered is None else n_steered
     sweeps = [
         (PATCH, patch_runs(depths, n_pairs, found=found)),
-        ("ablate at prediction", len(EDITS["ablate"]) * depths * n_pairs),
+        ("ablate at prediction", len(EDITS_OF["ablate"]) * depths * n_pairs),
         ("halve and double norms at prediction", len(FACTORS) * depths * n_pairs),
-        (STEER, 2 * len(EDITS["steer"]) * depths * steered),
+        (STEER, 2 * len(EDITS_OF["steer"]) * depths * steered),
         ("attention alone, together, all but one", (2 * n_layers + 1) * n_pairs),
         (TRAJECTORY, n_layers * n_pairs),
         ("stretch and turn at prediction", len(CONTRASTS) * (depths - 2) * n_pairs),
