@@ -587,3 +587,15 @@ def test_converted_models_are_listed_and_removed(
     assert "1 converted model removed from" in capsys.readouterr().out
     assert main(["models", "--clean", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["summary"]["removed"] == 0
+
+
+@pytest.mark.parametrize("command", ["patch", "ablate", "ablate --dose", "steer"])
+def test_controls_are_run_on_as_many_pairs_as_are_asked_for(
+    run_json: Any, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    base = [*command.split(), "--model", "tiny", "--task", "months", "--n", "40"]
+    used = run_json(*base)["summary"]["control_pairs"]
+    for asked, n in (("5", 5), ("all", used)):
+        assert run_json(*base, "--control-pairs", asked)["summary"]["control_pairs"] == n
+    assert main([*base, "--control-pairs", "none"]) == 2
+    assert "a number of pairs or all, got 'none'" in one_line(capsys.readouterr().err)

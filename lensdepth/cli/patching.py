@@ -10,7 +10,7 @@ from lensdepth.cli.app import PANEL, app, check_positions, examples, is_index
 from lensdepth.cli.console import note, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
-from lensdepth.cli.sweep_options import EditOptions
+from lensdepth.cli.sweep_options import ControlOptions
 from lensdepth.outside import shown
 from lensdepth.telling.names import METRICS, STREAMS
 
@@ -80,7 +80,7 @@ class PatchOptions:
             rich_help_panel=PANEL,
         ),
     ] = "full"
-    sweep: EditOptions = field(default_factory=EditOptions)
+    sweep: ControlOptions = field(default_factory=ControlOptions)
     attribution: Annotated[
         bool,
         typer.Option(

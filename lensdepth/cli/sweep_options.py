@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lensdepth.cli.app import PANEL
+from lensdepth.outside import shown
 
 N_TWINS = 5
 """Twins where none are asked for, as of `evaluate_claims`."""
@@ -31,7 +32,7 @@ def twins_option(**more: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class EditOptions:
-    """Of commands that edit one run of a pair: patch, circuit and those of SweepOptions."""
+    """Of commands that edit one run of a pair: circuit and those of ControlOptions."""
 
     mode: Annotated[
         Literal["denoise", "noise"],
@@ -40,6 +41,39 @@ class EditOptions:
             rich_help_panel=PANEL,
         ),
     ] = "denoise"
+
+
+CONTROL_PAIRS = 64
+"""Pairs that controls are run on where none are asked for, as in all sweeps."""
+
+
+def how_many(given: str | int) -> Any:
+    """`all`, or a number of one or more; the default is one already.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    text = str(given)
+    if text == "all":
+        return text
+    if text.isascii() and text.isdecimal() and int(text):
+        return int(text)
+    raise typer.BadParameter(f"a number of pairs or all, got {shown(text)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlOptions(EditOptions):
+    """Of commands that run controls beside every edit: patch and those of SweepOptions."""
+
+    control_pairs: Annotated[
+        Any,
+        typer.Option(
+            metavar="N|all",
+            parser=how_many,
+            help="Pairs that controls are run on, drawn at random; or all of them.",
+            rich_help_panel=PANEL,
+        ),
+    ] = CONTROL_PAIRS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +99,7 @@ class TwinOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOptions(EditOptions, DepthOptions):
+class SweepOptions(ControlOptions, DepthOptions):
     """Of one sweep of whole states: ablate and steer."""
 
 
