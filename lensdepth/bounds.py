@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
+from lensdepth.plain_runs import shared
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -49,6 +51,8 @@ def within(batch_size: int | None, max_memory: int | None) -> Iterator[None]:
 def bounded(function: F) -> F:
     """A function whose `batch_size` and `max_memory` hold in all that it does.
 
+    Its parts share their plain runs (`lensdepth.plain_runs`).
+
     Raises:
         ValueError: when called: there is no working with so few bytes.
     """
@@ -59,7 +63,7 @@ def bounded(function: F) -> F:
         if memory is not None and memory < 1:
             name = function.__name__
             raise ValueError(f"{name}: max_memory must be a number of bytes, got {memory}.")
-        with within(kwargs.get("batch_size"), memory):
+        with within(kwargs.get("batch_size"), memory), shared():
             return function(*args, **kwargs)
 
     return entered  # type: ignore[return-value]

@@ -70,3 +70,20 @@ def house_layout(title: str, *, font_size: float = 12.5) -> dict[str, Any]:
         },
         "hoverlabel": {"bgcolor": PAPER, "bordercolor": RULE, "font": {"color": INK}},
     }
+
+
+def house_note(
+    text: str, *, y: float = 1.0, right: bool = False, colour: str = INK
+) -> dict[str, Any]:
+    """Text (inert already) set level above a height of the paper, at its left or right end."""
+    return {
+        "text": text,
+        "x": int(right),
+        "xref": "paper",
+        "xanchor": "right" if right else "left",
+        "y": y,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": 12.5, "color": colour},
+    }

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from lensdepth.colours import INK, MUTED, PALETTE, PAPER, RULE, inert, rgba
+from lensdepth.colours import INK, MUTED, PALETTE, PAPER, RULE, house_note, inert, rgba
 from lensdepth.plotting import Zone
 from lensdepth.telling.curves import FLOORS
 from lensdepth.telling.depths import block_at, described
@@ -164,20 +164,9 @@ def add_level(figure: go.Figure, zone: Zone) -> None:
     low, high = min(zone.low, zone.at - 0.06), max(zone.high, zone.at + 0.06)
     figure.add_hrect(y0=low, y1=high, fillcolor=rgba(colour, 0.38), line_width=0, layer="above")
     figure.add_hline(y=zone.at, line={"color": colour, "width": 2}, layer="above")
-    figure.add_annotation(
-        text=f'<span style="color:{colour}">■</span> {inert(zone.name)}',
-        name="zone",
-        x=1,
-        xref="paper",
-        xanchor="right",
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        # Above the title of the axis, which may reach as far to the right.
-        yshift=25,
-        showarrow=False,
-        font={"size": 12.5, "color": INK},
-    )
+    said = f'<span style="color:{colour}">■</span> {inert(zone.name)}'
+    # Above the title of the axis, which may reach as far to the right.
+    figure.add_annotation(**house_note(said, right=True), name="zone", yshift=25)
 
 
 def outline(figure: go.Figure, *, rows: tuple[int, int], columns: tuple[int, int]) -> None:

@@ -101,13 +101,20 @@ def hooked(
 def acting_functions(points: Mapping[str, Any]) -> list[tuple[str, bool]]:
     """Hook name of each function that would act in a pass of this context, and whether it is
     permanent (TransformerLens's own in some architectures); to be asked under the model's lock."""
-    found = []
+    return [(name, bool(handle.is_permanent)) for name, handle in _acting(points)]
+
+
+def acting_numbers(points: Mapping[str, Any]) -> tuple[int, ...]:
+    """The same by the number that torch gave to each, which no other function ever has."""
+    return tuple(handle.hook.id for _, handle in _acting(points))
+
+
+def _acting(points: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, point in points.items():
         for handle in point.fwd_hooks:
             acts = getattr(handle, "lensdepth_acts", None)
             if acts is None or acts():
-                found.append((name, bool(handle.is_permanent)))
-    return found
+                yield name, handle
 
 
 def capture(

@@ -69,9 +69,14 @@ def token_prob(
     return token_log_prob(logits, token).exp()
 
 
-def _refuse_nan(logits: Float[Tensor, "*batch d_vocab"], caller: str) -> None:
-    """Every comparison with NaN is false, which would make of it the best or the worst."""
-    wrong = logits.amax(-1).isnan()  # the largest of several numbers is NaN where one of them is
+def _refuse_nan(largest: Float[Tensor, "*batch"], caller: str) -> None:
+    """Every comparison with NaN is false, which would make of it the best or the worst.
+
+    Args:
+        largest: of the logits, which is NaN where one of them is.
+        caller: for the error.
+    """
+    wrong = largest.isnan()
     if wrong.any():
         at = wrong.nonzero()[0].tolist()
         raise ValueError(f"{caller}: the logits at {at} hold NaN, which has no place in an order.")
@@ -85,9 +90,20 @@ def token_rank(
     Raises:
         ValueError: a logit is NaN.
     """
-    _refuse_nan(logits, "token_rank")
+    _refuse_nan(logits.amax(-1), "token_rank")
     own = logits.gather(-1, token.to(logits.device).unsqueeze(-1))
     return (logits > own).sum(-1)
+
+
+def first_choice(logits: Float[Tensor, "*batch d_vocab"]) -> Int[Tensor, "*batch"]:
+    """The most likely token; the first of several.
+
+    Raises:
+        ValueError: a logit is NaN.
+    """
+    largest, token = logits.max(-1)
+    _refuse_nan(largest, "first_choice")
+    return token
 
 
 def is_top1(
@@ -98,21 +114,12 @@ def is_top1(
     Raises:
         ValueError: a logit is NaN.
     """
-    _refuse_nan(logits, "is_top1")
-    return logits.argmax(-1) == token.to(logits.device)
+    return first_choice(logits) == token.to(logits.device)
 
 
 def entropy(logits: Float[Tensor, "*batch d_vocab"]) -> Float[Tensor, "*batch"]:
     """Shannon entropy in nats, from 0 to log(d_vocab)."""
     return torch.special.entr(log_probs(logits).exp()).sum(-1)
-
-
-def _weighted_log_ratio(
-    log_p: Float[Tensor, "*batch d_vocab"], log_q: Float[Tensor, "*batch d_vocab"]
-) -> Float[Tensor, "*batch"]:
-    """sum p (log p - log q), where a p of zero counts nothing."""
-    p = log_p.exp()
-    return torch.where(p == 0, 0.0, p * (log_p - log_q)).sum(-1)
 
 
 def kl_divergence(
@@ -122,7 +129,18 @@ def kl_divergence(
 
     Rounding may leave a tiny negative number where p equals q.
     """
-    return _weighted_log_ratio(log_probs(p_logits), log_probs(q_logits))
+    return kl_of_log_probs(log_probs(p_logits), log_probs(q_logits))
+
+
+def kl_of_log_probs(
+    log_p: Float[Tensor, "*batch d_vocab"], log_q: Float[Tensor, "*batch d_vocab"]
+) -> Float[Tensor, "*batch"]:
+    """The same of log-probabilities: sum p (log p - log q), where a p of zero counts nothing."""
+    p = log_p.exp()
+    terms = p * (log_p - log_q)
+    found = terms.sum(-1)
+    # Only a p of zero beside an infinite logarithm has to be left out.
+    return found if found.isfinite().all() else torch.where(p == 0, 0.0, terms).sum(-1)
 
 
 def js_divergence(
@@ -131,7 +149,7 @@ def js_divergence(
     """Jensen-Shannon divergence in nats, from 0 to log 2 (Lin 1991)."""
     log_p, log_q = log_probs(p_logits), log_probs(q_logits)
     log_m = torch.logaddexp(log_p, log_q) - torch.tensor(2.0, dtype=torch.float32).log()
-    return (_weighted_log_ratio(log_p, log_m) + _weighted_log_ratio(log_q, log_m)) / 2
+    return (kl_of_log_probs(log_p, log_m) + kl_of_log_probs(log_q, log_m)) / 2
 
 
 def transferred_fraction(

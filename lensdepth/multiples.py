@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 from plotly.subplots import make_subplots
 
-from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, house_note, inert, rgba
 from lensdepth.plotting import LEGEND_HEIGHT
 from lensdepth.telling.curves import above_floor
 from lensdepth.telling.numbers import Interval
@@ -190,10 +190,8 @@ def _style(
         ticklabelstandoff=5,
     )  # fmt: skip
     figure.add_annotation(
-        text=inert(y_title), name="y_title", x=0, xref="paper", xanchor="left", xshift=-34, y=1,
-        yref="paper", yanchor="bottom", yshift=27, align="left", showarrow=False,
-        font={"size": 12.5, "color": INK},
-    )  # fmt: skip
+        **house_note(inert(y_title)), name="y_title", xshift=-34, yshift=27, align="left"
+    )
     height = total + 84 + 20 + 58 + LEGEND_HEIGHT
     figure.update_layout(
         **house_layout(inert(title), font_size=12.0),

@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Label = str | int | float
+Coords = Mapping[str, Sequence[Label]]
+Numbers = Mapping[str, tuple[str, Tensor]]
+"""By name: the axes of some numbers, as in einops, and the numbers."""
 ALONG = ("depth", "first", "last", "taken", "inserted")
 """Axes that count places in a stream."""
 WHERE = (*ALONG, "position", "head")
 """Axes that say where; all others say what was run."""
 VERBS = {"control": "run", "edit": "made", "scope": "made", "position": "edited"}
+READ = {"metric": "read", "quantity": "measured"}
 DONE = {"PatchProfile": "patched", "SteeringProfile": "steered"}
 """What was not done where a label is missing, by axis; or by the profile, where it has a word."""
 ANSWERS = ("target_logit", "foil_logit")
@@ -97,18 +101,7 @@ class Effects:
         Raises:
             ValueError: it is not there, or there is no such axis.
         """
-        if axis not in ("metric", *self.coords):
-            axes = ", ".join(self.coords)
-            raise ValueError(f"{owner}: there is no axis {axis!r} to choose on; there are {axes}.")
-        there = self.metrics if axis == "metric" else self.coords[axis]
-        if label is None:
-            return 0
-        for one in (label, str(label)):  # a position counted from the end is called "-2"
-            if one in there:
-                return there.index(one)
-        names = ", ".join(map(str, there)) or "none"
-        verb = "read" if axis == "metric" else DONE.get(owner) or VERBS.get(axis, "there")
-        raise ValueError(f"{owner}: {axis} {label!r} was not {verb}; there are {names}.")
+        return _index({"metric": self.metrics, **self.coords}, axis, label, owner)
 
     def of(
         self, metric: str | None = None, *, owner: str = "Effects", **labels: Label | None
@@ -136,8 +129,7 @@ class Effects:
 
     def pick(self, values: Tensor, *, owner: str = "Effects", **labels: Label | None) -> Tensor:
         """Of numbers with the axes of one metric, those at some labels; see `of`."""
-        at = {axis: self.index(axis, label, owner=owner) for axis, label in labels.items()}
-        return values[tuple(at.get(axis, slice(None)) for axis in self.dims[1:])]
+        return _picked(values, self.dims[1:], self.coords, labels, owner)
 
     def at(self, **labels: Label | None) -> "Effects":
         """The numbers at some labels, whose axes go."""
@@ -273,7 +265,7 @@ class Effects:
         self,
         stream: str,
         n_layers: int,
-        columns: Mapping[str, tuple[str, Tensor]] | None = None,
+        columns: Numbers | None = None,
     ) -> "pd.DataFrame":
         """One row a run, pair and place: labels, metrics of the edited, base and source runs.
 
@@ -281,7 +273,7 @@ class Effects:
             stream: whose places the axis `depth` counts; of other streams than the residual one
                 the column `layer` has the block, and `depth` the depth behind it.
             n_layers: of the model, for `relative_depth`.
-            columns: further ones by name: the axes of their numbers, as in einops, and the numbers.
+            columns: further ones.
         """
         import pandas as pd
 
@@ -329,6 +321,52 @@ class Effects:
         return pd.DataFrame(
             made | {n: x.ravel() for n, x in zip(("effect", "low", "high"), ends, strict=True)}
         )
+
+
+def one_of(
+    numbers: Numbers, coords: Coords, name: str | None = None, *, owner: str, **labels: Label | None
+) -> Tensor:
+    """What `Effects.of` is for edited runs, for a result whose numbers have several axes.
+
+    Args:
+        numbers: all that may be asked for; the first where none is named.
+        coords: labels of the axes that one may choose on.
+        name: one of `numbers`.
+        owner: whose numbers they are, for errors.
+        labels: by axis; None stands for an axis's first.
+    Raises:
+        ValueError: there is none of that name, or it has no such axis or label.
+    """
+    at = _index({"quantity": tuple(numbers)}, "quantity", name, owner)
+    axes, values = [*numbers.values()][at]
+    return _picked(values, axes.split(), coords, labels, owner)
+
+
+def _picked(
+    values: Tensor,
+    axes: Sequence[str],
+    coords: Coords,
+    labels: Mapping[str, Label | None],
+    owner: str,
+) -> Tensor:
+    own = {axis: coords[axis] for axis in axes if axis in coords}
+    at = {axis: _index(own, axis, label, owner) for axis, label in labels.items()}
+    return values[tuple(at.get(axis, slice(None)) for axis in axes)]
+
+
+def _index(coords: Coords, axis: str, label: Label | None, owner: str) -> int:
+    if axis not in coords:
+        axes = ", ".join(axis for axis in coords if axis != "metric") or "none"
+        raise ValueError(f"{owner}: there is no axis {axis!r} to choose on; there are {axes}.")
+    there = coords[axis]
+    if label is None:
+        return 0
+    for one in (label, str(label)):  # a position counted from the end is called "-2"
+        if one in there:
+            return there.index(one)
+    names = ", ".join(map(str, there)) or "none"
+    verb = READ.get(axis) or DONE.get(owner) or VERBS.get(axis, "there")
+    raise ValueError(f"{owner}: {axis} {label!r} was not {verb}; there are {names}.")
 
 
 def joined(parts: Sequence[Effects], axis: str) -> Effects:

@@ -22,7 +22,7 @@ from lensdepth import moving
 from lensdepth.backends import backend_of
 from lensdepth.bounds import bounds
 from lensdepth.fingerprints import configuration_fingerprint, settings_fingerprint
-from lensdepth.hooks import Hook, SiteEdit, StopPass, capture, hooked
+from lensdepth.hooks import Hook, SiteEdit, StopPass, acting_numbers, capture, hooked
 from lensdepth.provenance import Backend, Weights
 from lensdepth.site import depth_hook
 from lensdepth.tally import clock, counting, drawn_states
@@ -73,6 +73,12 @@ class Passes:
     def state(self) -> moving.State:
         """Device, dtype, and how often that changed: another one means other numbers."""
         return moving.state_of(self.model)
+
+    @property
+    def circumstances(self) -> tuple[moving.State, tuple[int, ...]]:
+        """What a pass depends on besides its tokens: the model's state, and which functions act."""
+        with self.lock:
+            return self.state, acting_numbers(self.hook_points)
 
     @property
     def architecture(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert, rgba
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, house_note, inert, rgba
 from lensdepth.telling import depths
 from lensdepth.telling.curves import Curve, above_floor
 
@@ -292,22 +292,8 @@ def _key(curve: Curve) -> str:
 
 def _add_heading(figure: go.Figure, text: str, *, top: float, name: str = "heading") -> None:
     """What the y axis measures, set level above it rather than turned on its side."""
-    figure.add_annotation(
-        text=text,
-        name=name,
-        x=0,
-        xref="paper",
-        xanchor="left",
-        # In line with the tick labels rather than with the axis.
-        xshift=-34,
-        y=top,
-        yref="paper",
-        yanchor="bottom",
-        yshift=7,
-        align="left",
-        showarrow=False,
-        font={"size": 12.5, "color": INK},
-    )
+    # In line with the tick labels rather than with the axis.
+    figure.add_annotation(**house_note(text, y=top), name=name, xshift=-34, yshift=7, align="left")
 
 
 def _style(

@@ -18,6 +18,7 @@ from lensdepth.hook_names import full_name
 from lensdepth.hooks import SiteEdit
 from lensdepth.interface import ReadModel
 from lensdepth.not_finite import not_finite
+from lensdepth.plain_runs import read_once
 from lensdepth.residual import ResidualStream
 from lensdepth.site import pattern_hook, site_hook
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
@@ -50,12 +51,20 @@ def captured(
     grad: bool = False,
     cache: Any = None,
 ) -> dict[str, Tensor]:
-    """`Passes.capture`, whose numbers are finite at real positions.
+    """`Passes.capture`, whose numbers are finite at real positions; of plain runs what is known
+    already, where an analysis shares them (`lensdepth.plain_runs`).
 
     Raises:
         NotFinite: they are not.
     """
-    kept = model.passes.capture(batch, hooks, positions, edits=edits, grad=grad, cache=cache)
+
+    def run(hooks: Sequence[str], positions: Tensor) -> dict[str, Tensor]:
+        return model.passes.capture(batch, hooks, positions, edits=edits, grad=grad, cache=cache)
+
+    if edits or grad or cache is not None:
+        kept = run(hooks, positions)
+    else:
+        kept = read_once(model.passes, batch, hooks, positions, run)
     for states in kept.values():
         if not all_finite(states):
             real = torch.where(positions.to(states.device)[..., None] >= 0, states.flatten(2), 0)
@@ -181,9 +190,10 @@ def edited_states(
     passes = model.passes
     # What enters a block has been through every edit at that depth.
     hooks = [
-        passes.depth_hooks[depth] if depth == passes.n_layers else site_hook("resid_pre", depth)
+        site_hook("resid_pre", depth) if edits and depth < passes.n_layers
+        else passes.depth_hooks[depth]
         for depth in depths
-    ]
+    ]  # fmt: skip
     kept = captured(model, batch, hooks, positions, edits=edits, grad=grad)
     return torch.stack([kept[hook] for hook in hooks])
 

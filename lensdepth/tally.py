@@ -13,13 +13,15 @@ run once more. What comes out says nothing of the model.
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from lensdepth.plain_runs import apart
 
 clock: Callable[[], float] = time.perf_counter
 
@@ -42,6 +44,8 @@ class Tally:
     read_seconds: float = 0.0
     runs: int = 0
     """Edited runs, base runs among them."""
+    bases: set[object] = field(default_factory=set)
+    """Prompts whose base run has been counted: it is made once."""
     n_bytes: int = 0
     """Most that the engine holds at once, beside the weights."""
 
@@ -65,7 +69,9 @@ def tallied(*, rehearsed: bool = False, depths: Iterable[int] = ()) -> Iterator[
     tally = Tally(rehearsed=rehearsed, depths=tuple(depths))
     token = _tally.set(tally)
     try:
-        yield tally
+        # What is drawn must not be taken for what was read, nor the other way round.
+        with apart() if rehearsed else nullcontext():
+            yield tally
     finally:
         _tally.reset(token)
 

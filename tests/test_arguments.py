@@ -48,6 +48,7 @@ from lensdepth.arguments import checked
 from lensdepth.arguments.wording import MADE_BY
 from lensdepth.claims.plan import plan_claims
 from lensdepth.provenance import Backend
+from lensdepth.sweep.result import SweepResult
 from lensdepth.tasks import answered_rightly
 
 LONGEST = 300
@@ -67,6 +68,7 @@ def public_functions() -> Iterator[Callable[..., Any]]:
         module = importlib.import_module(f"lensdepth.{room}")
         names = getattr(module, "__all__", [n for n in vars(module) if n.endswith("_summary")])
         things += [getattr(module, name) for name in names]
+    things.append(SweepResult)  # whose methods many results have
     seen: set[int] = set()
     for thing in things:
         if id(thing) in seen:

@@ -1,11 +1,13 @@
 """The commands on the tiny bundled model: what they print, write and leave alone."""
 
+import inspect
 import io
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +24,7 @@ from lensdepth import converted
 from lensdepth.analyses import analysis
 from lensdepth.bundled import bundled_names
 from lensdepth.cli import main, session, tables
+from lensdepth.cli.app import app as app_of_all
 from lensdepth.cli.console import one_line, visible
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import spread
@@ -479,6 +482,36 @@ def test_report_in_json(run_json: Any, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- parts
 
 
+def options_of_commands() -> dict[str, dict[str, Any]]:
+    """By command and name, as typer makes them."""
+    group: Any = typer.main.get_command(app_of_all)
+    return {
+        command: {one.name: one for one in made.params if one.opts[0].startswith("--")}
+        for command, made in group.commands.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("mode", {"ablate", "circuit", "patch", "steer"}),
+        ("depths", {"ablate", "claims", "report", "steer"}),
+        ("twins", {"check", "claims", "report"}),
+    ],
+)
+def test_shared_options_are_told_alike(name: str, commands: set[str]) -> None:
+    having = {c: options[name] for c, options in options_of_commands().items() if name in options}
+    if name == "depths":
+        assert "or blocks" in str(having.pop("patch").help)  # and single ones, which it alone has
+    assert {*having} == commands
+    assert len({(one.help, *one.opts) for one in having.values()}) == 1
+
+
+def test_no_help_shows_an_object(run: Run) -> None:
+    for command in options_of_commands():
+        assert " object at " not in run(command, "--help")
+
+
 def test_spread_turns_option_groups_into_options() -> None:
     seen = {}
 
@@ -490,6 +523,38 @@ def test_spread_turns_option_groups_into_options() -> None:
     app.command()(command)
     app(args=["--model", "x", "--n", "4"], standalone_mode=False)
     assert seen == {"model": ModelOptions(model="x"), "n": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    a: Annotated[int, typer.Option()] = 1
+    b: Annotated[int, typer.Option()] = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wider(Inner):
+    c: Annotated[int, typer.Option()] = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    first: Annotated[int, typer.Option()] = 0
+    inner: Wider = field(default_factory=Wider)
+    last: Annotated[int, typer.Option()] = 9
+
+
+def test_a_group_within_a_group_stands_where_it_is_a_field() -> None:
+    seen = []
+
+    @spread
+    def command(*, options: Outer) -> None:
+        seen.append(options)
+
+    assert [*inspect.signature(command).parameters] == ["first", "c", "a", "b", "last"]
+    app = typer.Typer()
+    app.command()(command)
+    app(args=["--b", "5", "--last", "7"], standalone_mode=False)
+    assert seen == [Outer(inner=Wider(b=5), last=7)]
 
 
 def test_messages_speak_in_options() -> None:
@@ -522,3 +587,15 @@ def test_converted_models_are_listed_and_removed(
     assert "1 converted model removed from" in capsys.readouterr().out
     assert main(["models", "--clean", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["summary"]["removed"] == 0
+
+
+@pytest.mark.parametrize("command", ["patch", "ablate", "ablate --dose", "steer"])
+def test_controls_are_run_on_as_many_pairs_as_are_asked_for(
+    run_json: Any, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    base = [*command.split(), "--model", "tiny", "--task", "months", "--n", "40"]
+    used = run_json(*base)["summary"]["control_pairs"]
+    for asked, n in (("5", 5), ("all", used)):
+        assert run_json(*base, "--control-pairs", asked)["summary"]["control_pairs"] == n
+    assert main([*base, "--control-pairs", "none"]) == 2
+    assert "a number of pairs or all, got 'none'" in one_line(capsys.readouterr().err)

@@ -43,6 +43,7 @@ LEVELS = (
         "multiples",
         "tokens",
         "interface",
+        "plain_runs",
         "generation",
         "turns",
         "converted",

@@ -1,8 +1,10 @@
 """Local against global: identities, and models whose answers are known."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
+import results
 import torch
 from conftest import Load
 from torch import Tensor
@@ -20,6 +22,7 @@ from lensdepth import (
 from lensdepth.locality import LocalityProfile, ShapleyProfile, TrajectoryProfile, TransferProfile
 from lensdepth.locality.repair import final_scale
 from lensdepth.locality.shapley import _exact
+from lensdepth.locality.trajectory_profile import FOLLOWED
 
 
 @pytest.fixture(scope="module")
@@ -209,16 +212,87 @@ def test_controls_of_a_trajectory_do_not_depend_on_blocks(
     assert len(torch.unique((later * 1e3).round(), dim=0)) > len(capitals) // 2
 
 
+def test_a_comparison_is_asked_by_name_and_depth() -> None:
+    """Two pairs, blocks 1 and 3; alone they move 1 and 2, or 3 and 4; together 5, or 6."""
+    found = replace(
+        results.locality(),
+        depths=torch.tensor([1, 3]),
+        base_value=torch.zeros(2),
+        source_value=torch.ones(2),
+        local=torch.tensor([[1.0, 2], [3, 4]]),
+        whole=torch.tensor([5.0, 6]),
+        without=torch.tensor([[2.0, 1], [4, 3]]),
+        direct=None,
+        total=torch.tensor([[10.0, 20], [30, 40]]),
+        total_at_base_scale=None,
+    )
+    assert found.of("local", depth=3).tolist() == [2, 4]
+    assert found.of(depth=None).tolist() == [1, 3]
+    assert found.of("without", depth=1).tolist() == [2, 4]
+    assert found.of("necessity", depth=3).tolist() == [4, 3]
+    assert found.of("necessity").tolist() == [[3, 4], [2, 3]]
+    assert found.of("total", depth=1).tolist() == [10, 30]
+    assert found.of("whole").tolist() == [5, 6]
+    assert found.of("gap").tolist() == [2, -1]
+    with pytest.raises(ValueError, match="LocalityProfile: depth 2 was not there; there are 1, 3"):
+        found.of("local", depth=2)
+    with pytest.raises(ValueError, match="'direct' was not measured; there are local, whole, with"):
+        found.of("direct")
+    with pytest.raises(ValueError, match="no axis 'depth' to choose on; there are none"):
+        found.of("whole", depth=1)
+    with pytest.raises(ValueError, match="no axis 'head' to choose on; there are depth"):
+        found.of("local", head=1)
+
+
+def test_shares_are_asked_by_depth() -> None:
+    found = ShapleyProfile(
+        **{name: getattr(results.locality(), name) for name in
+           ("provenance", "mode", "stream", "edit", "position", "metric")},
+        depths=torch.tensor([2, 0]),
+        values=torch.tensor([[1.0, 2], [3, 4]]),
+        standard_error=torch.tensor([0.5, 0.25]),
+        whole=torch.tensor([3.0, 7]),
+        n_permutations=4,
+    )  # fmt: skip
+    assert found.of().tolist() == [[1, 2], [3, 4]]
+    assert found.of("value", depth=0).tolist() == [2, 4]
+    assert found.of("standard_error", depth=0).item() == 0.25
+    assert found.of("whole").tolist() == [3, 7]
+    with pytest.raises(ValueError, match="ShapleyProfile: quantity 'values' was not measured"):
+        found.of("values")
+
+
+def test_a_trajectory_is_asked_by_edited_and_later_depth(
+    trained: DepthModel, capitals: Task
+) -> None:
+    found = trajectory_response(trained, capitals, stream="mlp_out", depths=[2, 1])
+    frame = found.to_frame()
+    assert set(frame["edited_layer"]) == {1, 2}
+    for name in FOLLOWED:
+        asked = found.of(name, edited=1, depth=3)
+        here = frame[(frame["edited_layer"] == 1) & (frame["depth"] == 3)]
+        assert asked.tolist() == pytest.approx(here[name].tolist(), nan_ok=True)
+    row = found.edited.tolist().index(1)
+    assert torch.equal(found.of("norm", edited=1)[:, 2:], found.norm[:, row, 2:])
+    assert torch.equal(found.of("base_norm", depth=2), found.base_norm[:, 2])
+    assert torch.equal(found.of("persistence", edited=1), found.persistence[:, row])
+    torch.testing.assert_close(found.of(depth=3), found.angle_progress[..., 3], equal_nan=True)
+    with pytest.raises(ValueError, match="TrajectoryProfile: edited 0 was not there; there are"):
+        found.of("norm", edited=0)
+    with pytest.raises(ValueError, match="no axis 'edited' to choose on; there are depth"):
+        found.of("base_norm", edited=1)
+
+
 def test_results_save_load_frame_and_plot(
     trained: DepthModel, capitals: Task, compared: LocalityProfile, tmp_path
 ) -> None:
-    results: list[LocalityProfile | ShapleyProfile | TrajectoryProfile | TransferProfile] = [
+    made: list[LocalityProfile | ShapleyProfile | TrajectoryProfile | TransferProfile] = [
         compared,
         shapley_depths(trained, capitals, depths=[1, 2]),
         trajectory_response(trained, capitals, depths=[1, 2]),
         transfer_matrix(trained, capitals, depths=[1, 2]),
     ]
-    for result in results:
+    for result in made:
         path = tmp_path / f"{type(result).__name__}.safetensors"
         result.save(path)
         again = type(result).load(path)

@@ -256,6 +256,22 @@ def test_every_profile_is_asked_in_one_way(kind: Any) -> None:
             profile.of(**wrong)
 
 
+@pytest.mark.parametrize("kind", PROFILES, ids=lambda kind: kind.__name__)
+def test_every_profile_has_the_fraction_of_what_it_shows(kind: Any) -> None:
+    profile, outcome = holding(kind, PROFILES[kind]), holding(kind, PROFILES[kind]).outcome
+    pairs_last = outcome.values[0].movedim(outcome.dims.index("pair") - 1, -1)
+    # The runs are 1, 2, 3 apart from 3, 6, 9: 2, 4 and 6.
+    by_hand = (pairs_last - torch.tensor([1.0, 2, 3])) / torch.tensor([2.0, 4, 6])
+    by_hand = by_hand.movedim(-1, outcome.dims.index("pair") - 1)
+    if kind is PatchProfile:
+        by_hand = by_hand[0, ..., 0]
+    elif kind is CircuitResult:
+        by_hand = by_hand[:3]
+    torch.testing.assert_close(profile.transferred, by_hand)
+    with pytest.raises(ValueError, match="need target_logit and foil_logit beside it"):
+        _ = profile.target_gain
+
+
 def test_positions_counted_from_the_end_are_asked_as_numbers_too() -> None:
     profile = holding(PatchProfile, PROFILES[PatchProfile])
     assert torch.equal(profile.of(position=-2), profile.of(position="-2"))

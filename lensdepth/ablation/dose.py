@@ -7,7 +7,6 @@ scaled, its direction kept.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -21,7 +20,7 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.coordinates import CoordinateName
 from lensdepth.model import DepthModel
-from lensdepth.patching.found import moving_depths
+from lensdepth.patching.found import settled_depths
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.sweep.adaptive import Depths, finds_depths
@@ -129,9 +128,7 @@ def dose_response(
         },
     )
     model.check_weights()
-    if found:
-        asked = moving_depths(model, task, options)
-        options = replace(options, own={**options.own, "depths": asked})
+    asked, options = settled_depths(model, task, options, asked)
     hooks = [depth_hook(depth, model.n_layers) for depth in asked]
     (place,) = prepare_places(
         model, roles, spans, hooks, (position,),

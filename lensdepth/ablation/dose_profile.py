@@ -11,9 +11,9 @@ from torch import Tensor
 from lensdepth.ablation.profile import AtEnd, Effect, holds_by_identity
 from lensdepth.arguments import checked
 from lensdepth.coordinates import CoordinateName
-from lensdepth.outcome import Effects, Label
+from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
-from lensdepth.storage import ModelResult
+from lensdepth.sweep.result import SweepResult
 from lensdepth.sweep.roles import Mode
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DoseProfile(ModelResult):
+class DoseProfile(SweepResult):
     """Outcome of turns and stretches of growing size, by depth and pair."""
 
     MADE_BY: ClassVar[str] = "dose_response(model, task)"
@@ -40,14 +40,9 @@ class DoseProfile(ModelResult):
     angle: Float[Tensor, "pair depth"]
     """Radians between base and source: the whole turn."""
     outcome: Effects
-    """By dose, pair and depth."""
+    """By dose (a row of `doses`), pair and depth."""
     at_end: AtEnd | None = None
     """Whether what is edited is the token that is read; None where the position's name tells."""
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What was read off, the main metric first."""
-        return self.outcome.metrics
 
     @property
     def depths(self) -> Int[Tensor, " depth"]:
@@ -63,31 +58,20 @@ class DoseProfile(ModelResult):
 
     @property
     def logit_diff(self) -> Float[Tensor, "dose pair depth"]:
-        return self.outcome.of("logit_diff", owner="DoseProfile")
+        return self.of("logit_diff")
 
     @property
     def kl(self) -> Float[Tensor, "dose pair depth"]:
         """KL(base || edited) in nats."""
-        return self.outcome.of("kl", owner="DoseProfile")
+        return self.of("kl")
 
     @property
     def flip(self) -> Float[Tensor, "dose pair depth"]:
-        return self.outcome.of("flip", owner="DoseProfile")
+        return self.of("flip")
 
     @property
     def success(self) -> Float[Tensor, "dose pair depth"]:
-        return self.outcome.of("success", owner="DoseProfile")
-
-    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
-        """Numbers at some labels, as `Effects.of` says it: `of("kl", depth=3)`.
-
-        Args:
-            metric: one of the metrics, `"effect"` or `"transferred"`.
-            labels: of `dose`, a row of `doses`, and `depth`; None stands for the first.
-        Raises:
-            ValueError: there is no such metric, axis or label.
-        """
-        return self.outcome.of(metric, owner="DoseProfile", **labels)
+        return self.of("success")
 
     @property
     def identity_depth(self) -> int | None:
@@ -98,21 +82,6 @@ class DoseProfile(ModelResult):
         there = self.n_layers in self.depths.tolist()
         holds = there and holds_by_identity(at_end, normalization, self.coordinates)
         return self.n_layers if holds else None
-
-    @property
-    def transferred(self) -> Float[Tensor, "dose pair depth"]:
-        """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
-        return self.outcome.transferred()
-
-    @property
-    def target_gain(self) -> Float[Tensor, "dose pair depth"]:
-        """The part of it by which the source's answer rose: what was brought along."""
-        return self.outcome.target_gain
-
-    @property
-    def foil_loss(self) -> Float[Tensor, "dose pair depth"]:
-        """The part by which the base's answer fell: what was erased."""
-        return self.outcome.foil_loss
 
     def effect(self, name: Effect = "transferred") -> Float[Tensor, "dose pair depth"]:
         """An effect by its name; 0 where the edit does nothing."""

@@ -15,7 +15,7 @@ from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.coordinates import CoordinateName
 from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
-from lensdepth.storage import ModelResult
+from lensdepth.sweep.result import SweepResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.units import FEWEST_UNITS, Units, count
 
@@ -43,7 +43,7 @@ OWNER = "AblationProfile"
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AblationProfile(ModelResult):
+class AblationProfile(SweepResult):
     """Outcome of each edit by scope, position, depth and pair; what a pair lacks is NaN."""
 
     MADE_BY: ClassVar[str] = "ablation_sweep(model, task)"
@@ -67,11 +67,6 @@ class AblationProfile(ModelResult):
     norm_ratio: Float[Tensor, "pair depth position"]
     """Norm of what is put in over the base's: how much the norm edit scales."""
     self_patch_error: float
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What was read off, the main metric first."""
-        return self.outcome.metrics
 
     @property
     def edits(self) -> tuple[str, ...]:
@@ -100,42 +95,27 @@ class AblationProfile(ModelResult):
 
     @property
     def logit_diff(self) -> Float[Tensor, "edit scope pair depth position"]:
-        return self.outcome.of("logit_diff", owner=OWNER)
+        return self.of("logit_diff")
 
     @property
     def kl(self) -> Float[Tensor, "edit scope pair depth position"]:
         """KL(base || edited) in nats."""
-        return self.outcome.of("kl", owner=OWNER)
+        return self.of("kl")
 
     @property
     def flip(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the edited run's most likely token is not the base run's."""
-        return self.outcome.of("flip", owner=OWNER)
+        return self.of("flip")
 
     @property
     def success(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the edited run's most likely token is the source run's answer."""
-        return self.outcome.of("success", owner=OWNER)
+        return self.of("success")
 
     @property
     def controls(self) -> tuple[str, ...]:
         """Those of the edits that are controls."""
         return tuple(edit for edit in self.edits if edit in CONTROLS)
-
-    @property
-    def transferred(self) -> Float[Tensor, "edit scope pair depth position"]:
-        """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
-        return self.outcome.transferred()
-
-    @property
-    def target_gain(self) -> Float[Tensor, "edit scope pair depth position"]:
-        """The part of it by which the source's answer rose: what was brought along."""
-        return self.outcome.target_gain
-
-    @property
-    def foil_loss(self) -> Float[Tensor, "edit scope pair depth position"]:
-        """The part by which the base's answer fell: what was erased."""
-        return self.outcome.foil_loss
 
     def effect(self, name: Effect = "transferred", **labels: Label | None) -> Tensor:
         """An effect by its name, at some labels as for `of`; 0 where the edit does nothing.

@@ -12,7 +12,7 @@ Read the norm edit there, and the scope `prefix`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -41,7 +41,7 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.coordinates import CoordinateName
 from lensdepth.model import DepthModel
-from lensdepth.patching.found import moving_depths
+from lensdepth.patching.found import settled_depths
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.sweep.adaptive import Depths, finds_depths
@@ -164,9 +164,7 @@ def ablation_sweep(
         },
     )
     model.check_weights()
-    if found:
-        asked = moving_depths(model, task, options)
-        options = replace(options, own={**options.own, "depths": asked})
+    asked, options = settled_depths(model, task, options, asked)
     # Global scopes reach depths that were not asked for.
     swept = asked if chosen == ("local",) else list(range(model.n_layers + 1))
     hooks = [depth_hook(depth, model.n_layers) for depth in swept]

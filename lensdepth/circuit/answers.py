@@ -28,7 +28,7 @@ MOST, LITTLE = 0.8, 0.2
 """Shares of the change that are called most of it, and little of it."""
 SAME = 1e-6
 """Nats below which nothing is moved, and shares that are equal."""
-Verdict = Literal["yes", "in part", "no", "shortcut", "cannot tell", "too few"]
+AnswerVerdict = Literal["yes", "in part", "no", "shortcut", "cannot tell", "too few"]
 """`in part`: between little and most. `shortcut`: more than little, and most of that at tokens that
 differ between the prompts."""
 
@@ -37,7 +37,7 @@ differ between the prompts."""
 class Answer:
     """One question about a set, with what it rests on."""
 
-    verdict: Verdict
+    verdict: AnswerVerdict
     share: Interval
     """Of the change from base to source: what the set brings, or what is lost without it."""
     n_pairs: int
@@ -131,7 +131,7 @@ def _over(moved: Float[Array, " row"], way: Float[Array, " row"]) -> Float[Array
         return np.where(np.abs(way) > SAME, moved / way, np.nan)
 
 
-def _verdict(share: Interval, n_units: int) -> Verdict:
+def _verdict(share: Interval, n_units: int) -> AnswerVerdict:
     if n_units < FEWEST_UNITS:
         return "too few"
     if share.low >= MOST:

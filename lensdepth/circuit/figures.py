@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.circuit.told import run_names
-from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, house_note, inert
 from lensdepth.heatmaps import Axis, depth_axis, effect_heatmap
 from lensdepth.telling.curves import above_floor
 from lensdepth.telling.fractions import effect_name
@@ -201,18 +201,7 @@ def attribution_map(profile: "AttributionProfile") -> go.Figure:
         tickangle=0 if len(labels) <= MOST_WRITTEN else -90,
     )
     figure.add_vline(x=profile.n_heads - 0.5, line={"color": MUTED, "width": 1.5})
-    figure.add_annotation(
-        text=_sums(profile),
-        x=0,
-        xref="paper",
-        xanchor="left",
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        yshift=8,
-        showarrow=False,
-        font={"size": 12.5, "color": MUTED},
-    )
+    figure.add_annotation(**house_note(_sums(profile), colour=MUTED), yshift=8)
     figure.update_layout(margin_t=84)
     return figure
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.circuit.answers import Answer, answer, share_of
-from lensdepth.outcome import ANSWERS, Effects, Label
+from lensdepth.outcome import ANSWERS, Effects
 from lensdepth.provenance import Provenance
-from lensdepth.storage import ModelResult
+from lensdepth.sweep.result import SweepResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.telling.fractions import COMPARED, FRACTIONS
 from lensdepth.telling.numbers import Interval
@@ -35,7 +35,7 @@ def way_of(runs: Effects, metric: str) -> Float[Tensor, " pair"]:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CircuitResult(ModelResult):
+class CircuitResult(SweepResult):
     """What a set of components does: is it enough, and is it needed?
 
     Enough is a set that, given the source run's outputs, brings most of the change from the base
@@ -85,32 +85,21 @@ class CircuitResult(ModelResult):
     @property
     def values(self) -> Float[Tensor, "set pair"]:
         """The edited runs, in the order of SETS."""
-        return self.outcome.of()[: len(SETS)]
+        return self.of()[: len(SETS)]
 
     @property
     def success(self) -> Float[Tensor, "set pair"]:
         """1 where the most likely token is the source run's answer."""
-        return self.outcome.of("success", owner="CircuitResult")[: len(SETS)]
+        return self.of("success")[: len(SETS)]
 
     @property
     def random_values(self) -> Float[Tensor, "draw pair"]:
         """The main metric with the random sets."""
-        return self.outcome.of()[self._first_random :]
+        return self.of()[self._first_random :]
 
     @property
     def random_success(self) -> Float[Tensor, "draw pair"]:
-        return self.outcome.of("success", owner="CircuitResult")[self._first_random :]
-
-    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
-        """Numbers at some labels, as `Effects.of` says it: `of("success", set="circuit")`.
-
-        Args:
-            metric: one of the metrics, `"effect"` or `"transferred"`.
-            labels: of `set`; None stands for the first.
-        Raises:
-            ValueError: there is no such metric, axis or label.
-        """
-        return self.outcome.of(metric, owner="CircuitResult", **labels)
+        return self.of("success")[self._first_random :]
 
     @property
     def transferred(self) -> Float[Tensor, "set pair"]:

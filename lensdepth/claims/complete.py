@@ -29,6 +29,9 @@ from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.task import Task
 
+LEAN_CONTROLS = 24
+"""Pairs that controls are run on where the numbers are one draw among several, as a twin's are."""
+
 
 @checked
 @bounded
@@ -56,13 +59,14 @@ def complete_evidence(
         seed: of the sweeps' controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
-        lean: run what statements need alone: no controls of patches, no trajectory. What comes out
-            serves no other purpose.
+        lean: run what statements need alone: no controls of patches, the others on fewer pairs, no
+            trajectory. What comes out serves no other purpose.
     """
     known = Evidence() if evidence is None else evidence
     positions = ("input", "prediction")
     also: dict[str, Any] = {"also": ("success",)} if lean else {}
     bare: dict[str, Any] = {**also, "controls": ()} if lean else {}
+    fewer: dict[str, Any] = {**also, "control_pairs": LEAN_CONTROLS} if lean else {}
     found: dict[str, Any] = {}
 
     def at() -> Depths:
@@ -74,12 +78,12 @@ def complete_evidence(
             model, task, depths=depths, positions=positions, seed=seed, **bare
         ),
         "reading": lambda: read_states(model, task, batch_size=batch_size),
-        "ablation": lambda: ablation_sweep(model, task, depths=at(), seed=seed, **also),
+        "ablation": lambda: ablation_sweep(model, task, depths=at(), seed=seed, **fewer),
         "dose": lambda: dose_response(
             model, task, depths=at(), angles=(), factors=FACTORS, seed=seed
         ),
         "steering": lambda: steering_sweep(
-            model, task, depths=at(), scopes=("local",), n_folds=N_FOLDS, seed=seed, **also
+            model, task, depths=at(), scopes=("local",), n_folds=N_FOLDS, seed=seed, **fewer
         ),
         "locality": lambda: compare_local_global(model, task, stream=STREAM),
         "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),

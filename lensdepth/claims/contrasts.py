@@ -38,12 +38,12 @@ NORMS = ("halved", "doubled", "swapped", "stretched")
 """Edits that keep the direction."""
 DIRECTIONS = ("turned", "misled")
 """Rotations about the mean state."""
-EDITS = (*NORMS, *DIRECTIONS)
+CONTRASTS = (*NORMS, *DIRECTIONS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contrasts:
-    """Outcome of EDITS at the prediction position, at depths between 0 and L."""
+    """Outcome of CONTRASTS at the prediction position, at depths between 0 and L."""
 
     provenance: Provenance
     mode: Mode
@@ -145,14 +145,14 @@ def contrast_sweep(
                 there=~alone if name == "misled" else everyone,
                 moves=(put[name][d] != base[d]).flatten(1).any(-1),
             )
-            for e, name in enumerate(EDITS)
+            for e, name in enumerate(CONTRASTS)
             for d, hook in enumerate(hooks)
         ]
         return Planned(runs=runs)
 
     read = run_sweep(
-        model, roles, options, plan, {"edit": EDITS, "depth": inside},
-        n_numbers=(3 + len(EDITS)) * len(hooks) * model.d_model, description="contrasting",
+        model, roles, options, plan, {"edit": CONTRASTS, "depth": inside},
+        n_numbers=(3 + len(CONTRASTS)) * len(hooks) * model.d_model, description="contrasting",
     )  # fmt: skip
     return Contrasts(
         provenance=sweep_provenance(model, task, options), mode="denoise", outcome=read.effects

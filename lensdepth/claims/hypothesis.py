@@ -28,10 +28,10 @@ NAMED_DEPTHS = ("all", "early", "late", "best")
 """`early` and `late`: before and after the crossing of patching; `best`: where the difference is
 largest in the expected direction. All three are found on pairs that share no prompt with the pair
 tested."""
-EDITS: dict[str, tuple[str, ...]] = {
+EDITS_OF: dict[str, tuple[str, ...]] = {
     "ablate": (*ablation.EDITS, *ablation.CONTROLS),
     "patch": edits.SWEPT,
-    "steer": (*steering.EDITS, *steering.CONTROLS),
+    "steer": (*steering.PARTS, *steering.CONTROLS),
 }
 """What each intervention can do."""
 
@@ -53,7 +53,7 @@ class Condition:
 
     def __post_init__(self) -> None:
         check_choice("intervention", self.intervention, get_args(InterventionKind))
-        check_choice(f"edit of {self.intervention}", self.edit, EDITS[self.intervention])
+        check_choice(f"edit of {self.intervention}", self.edit, EDITS_OF[self.intervention])
         check_choice("position", self.position, POSITION_NAMES)
         check_choice("scope", self.scope, get_args(Scope))
         check_choice("stream", self.stream, get_args(Stream))

@@ -21,7 +21,7 @@ from typing import Any, get_args
 
 from lensdepth.arguments import checked
 from lensdepth.claims.hypothesis import (
-    EDITS,
+    EDITS_OF,
     METRIC_NAMES,
     Condition,
     Hypothesis,
@@ -156,7 +156,7 @@ def _condition(table: Any, key: str, place: Any) -> Condition:
             _choose(f"{key}: {name}", values[name], choices, place(key))
     if "edit" in values:
         kind = values["intervention"]
-        _choose(f"{key}: edit of {kind}", values["edit"], EDITS[kind], place(key))
+        _choose(f"{key}: edit of {kind}", values["edit"], EDITS_OF[kind], place(key))
     if "where" in values:
         if not isinstance(values["where"], dict) or not values["where"]:
             raise ValueError(

@@ -15,6 +15,7 @@ from lensdepth.claims.coupling import coupled_over_deals
 from lensdepth.claims.deals import Number, over_deals
 from lensdepth.claims.estimate import Estimate, estimate, ratio
 from lensdepth.claims.gradual import (
+    LEAST_HANDOVER,
     before_last,
     change_width,
     handover,
@@ -39,8 +40,6 @@ from lensdepth.telling.numbers import percent
 from lensdepth.transition.crossing import find_steering_crossing
 from lensdepth.units import clean_only
 
-LEAST_HANDOVER = 0.2
-"""With less than this share of the pairs changing hands, there is no handover to time."""
 LEAST_WINDOW = 0.1
 """Share of the whole difference that all blocks together must transfer, to be taken apart."""
 

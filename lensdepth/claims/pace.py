@@ -99,9 +99,9 @@ def pace_of(model: DepthModel, task: Task, depths: Depths, seconds_per_prompt: f
     )
 
 
-def patch_runs(n_depths: int, n_pairs: int, *, found: bool) -> int:
-    """Edited runs of a patch with its control, and of the search for its depths."""
-    return 2 * n_depths * (2 * n_pairs + (min(n_pairs, PILOT) if found else 0))
+def patch_runs(n_depths: int, n_pairs: int, *, found: bool, n_controls: int) -> int:
+    """Edited runs of a patch, of its control, and of the search for its depths."""
+    return 2 * n_depths * (n_pairs + n_controls + (min(n_pairs, PILOT) if found else 0))
 
 
 def searched_pairs(n_layers: int, n_pairs: int, *, found: bool) -> int:

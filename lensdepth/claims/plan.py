@@ -5,18 +5,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lensdepth.ablation import parts as ablation
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import N_TWINS
-from lensdepth.claims.contrasts import EDITS as CONTRASTS
+from lensdepth.claims.complete import LEAN_CONTROLS
+from lensdepth.claims.contrasts import CONTRASTS
 from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses
-from lensdepth.claims.hypothesis import EDITS, Hypothesis
+from lensdepth.claims.hypothesis import EDITS_OF, Hypothesis
 from lensdepth.claims.pace import Pace, pace_of, patch_runs, searched_pairs
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.claims.twins import MOST_PAIRS
 from lensdepth.model import DepthModel
 from lensdepth.replay.memory import CPU_MEMORY
+from lensdepth.steering import parts as steering
 from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.controls import CONTROL_PAIRS
 from lensdepth.tasks import Task
 
 PATCH = "patch at input and prediction, with controls"
@@ -95,7 +99,7 @@ def plan_hypotheses(model: DepthModel, task: Task, hypotheses: Sequence[Hypothes
     sweeps = []
     for one in needed_sweeps(hypotheses):
         depths = model.n_layers + (one.stream == "resid_pre")
-        n_edits = 1 if one.kind == "patch" else len(EDITS[one.kind])
+        n_edits = 1 if one.kind == "patch" else len(EDITS_OF[one.kind])
         n_runs = n_edits * depths * len(one.positions) * len(one.scopes) * len(task)
         stream = "" if one.stream == "resid_pre" else one.stream
         places = " and ".join(one.positions), " and ".join(one.scopes)
@@ -122,27 +126,35 @@ def claim_sweeps(
     """
     found = n_depths is not None
     depths = n_layers + 1 if n_depths is None else n_depths
+
+    def runs(n: int, steered: int, controlled: int, patch_controls: int) -> dict[str, int]:
+        """By sweep, on so many pairs, with controls on so many of them."""
+        ablated = len(ablation.EDITS) * n + len(ablation.CONTROLS) * min(n, controlled)
+        parts = len(steering.PARTS) - 1 + len(steering.CONTROLS)
+        return {
+            PATCH: patch_runs(depths, n, found=found, n_controls=min(n, patch_controls)),
+            "ablate at prediction": depths * ablated,
+            "halve and double norms at prediction": len(FACTORS) * depths * n,
+            STEER: 2 * depths * (steered + parts * min(steered, controlled)),
+            "attention alone, together, all but one": (2 * n_layers + 1) * n,
+            TRAJECTORY: n_layers * n,
+            "stretch and turn at prediction": len(CONTRASTS) * (depths - 2) * n,
+        }
+
     steered = n_pairs if n_steered is None else n_steered
-    sweeps = [
-        (PATCH, patch_runs(depths, n_pairs, found=found)),
-        ("ablate at prediction", len(EDITS["ablate"]) * depths * n_pairs),
-        ("halve and double norms at prediction", len(FACTORS) * depths * n_pairs),
-        (STEER, 2 * len(EDITS["steer"]) * depths * steered),
-        ("attention alone, together, all but one", (2 * n_layers + 1) * n_pairs),
-        (TRAJECTORY, n_layers * n_pairs),
-        ("stretch and turn at prediction", len(CONTRASTS) * (depths - 2) * n_pairs),
-    ]
+    sweeps = [*runs(n_pairs, steered, CONTROL_PAIRS, CONTROL_PAIRS).items()]
     if twins:
-        # No controls of patches and no trajectory.
-        spared = (2 * depths + n_layers) * n_pairs
-        each = (sum(n for _, n in sweeps) - spared) * min(n_pairs, MOST_PAIRS) // max(n_pairs, 1)
-        sweeps.append((f"the same on {twins} untrained twins, at most", twins * each))
+        few = min(n_pairs, MOST_PAIRS)
+        each = runs(few, few, LEAN_CONTROLS, 0)
+        n = twins * (sum(each.values()) - each[TRAJECTORY])
+        sweeps.append((f"the same on {twins} untrained twins, at most", n))
     return sweeps
 
 
-def plain_runs(n_sweeps: int, n_pairs: int) -> int:
-    """Unedited runs: base and source of every sweep, and both prompts once for the answers."""
-    return 2 * n_pairs * (n_sweeps + 1)
+def plain_runs(n_pairs: int) -> int:
+    """Unedited runs, which all sweeps share: of both prompts for what is in the stream and once
+    more for what attention writes, and the one that edited runs are replayed on."""
+    return 5 * n_pairs
 
 
 def states_bytes(n_layers: int, d_model: int, n_tokens: int, n_pairs: int) -> int:
@@ -195,7 +207,7 @@ def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> W
     longest = max(task.clean_tokens.tokens.shape[1], task.corrupted_tokens.tokens.shape[1])
     return Workload(
         sweeps=tuple(sweeps),
-        plain_runs=plain_runs(len(sweeps), len(task)),
+        plain_runs=plain_runs(len(task)),
         seconds_per_prompt=time_prompt(model, task),
         weights_bytes=weights,
         states_bytes=min(

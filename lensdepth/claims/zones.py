@@ -131,7 +131,7 @@ def _around(
 
 
 @runtime_checkable
-class Measured(Protocol):
+class AtDepths(Protocol):
     """What was measured at some depths."""
 
     @property
@@ -141,7 +141,7 @@ class Measured(Protocol):
 
 
 def at_all_depths(
-    values: Float[Tensor, "pair measured"], profile: Measured
+    values: Float[Tensor, "pair measured"], profile: AtDepths
 ) -> Float[Array, "pair depth"]:
     """Numbers at depths 0 ... n_layers of what a profile has at those that were measured.
 

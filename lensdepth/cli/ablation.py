@@ -1,16 +1,17 @@
 """Ablating a part of a state: its direction alone, its norm alone, or both."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, DepthsOption, ModeOption, app, examples, is_index
+from lensdepth.cli.app import PANEL, app, examples, is_index
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
+from lensdepth.cli.sweep_options import SweepOptions
 from lensdepth.telling.names import SCOPES
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ class AblateOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
-    depths: DepthsOption = None
-    mode: ModeOption = "denoise"
+    sweep: SweepOptions = field(default_factory=SweepOptions)
     dose: Annotated[
         bool,
         typer.Option(
@@ -105,9 +105,9 @@ class AblateOptions:
             self.decode or (self.to != "mean" and self.coordinates != "centred")
         ):
             raise ValueError("--reference goes with --to mean or --coordinates centred.")
-        if self.decode and self.depths is not None:
+        if self.decode and self.sweep.depths is not None:
             raise ValueError("--decode reads every depth and has no --depths.")
-        if self.decode and self.mode != "denoise":
+        if self.decode and self.sweep.mode != "denoise":
             raise ValueError("--decode reads the clean prompts and has no --mode.")
 
     @property
@@ -166,7 +166,7 @@ def ablate(
             title = session.title(what, depth_model, pairs)
             tables.show(title, *tables.curve_tables(told.curves(profile), n_layers), "", *said)
             return
-        what = f"Transferred fraction ({position_name(options.position)}, {options.mode}"
+        what = f"Transferred fraction ({position_name(options.position)}, {options.sweep.mode}"
         if options.dose:
             title = session.title(f"{what}, by dose)", depth_model, pairs)
             bare = [""]  # so many columns have room for their means alone
@@ -197,8 +197,7 @@ def _sweep(
         positions=(options.place,),
         to=options.to,
         scopes=options.scope or ("local",),  # type: ignore[arg-type]
-        depths=options.depths,
-        mode=options.mode,
+        **asdict(options.sweep),
         **limits.bounds,
         **shared,
     )
@@ -213,8 +212,7 @@ def _dose(
         model,
         pairs,
         position=options.place,
-        depths=options.depths,
-        mode=options.mode,
+        **asdict(options.sweep),
         **limits.bounds,
         **shared,
     )

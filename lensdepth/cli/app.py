@@ -1,7 +1,7 @@
 """The typer app, and what several commands say alike."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -13,38 +13,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-TwinsOption = Annotated[
-    int,
-    typer.Option(
-        "--twins",
-        metavar="N",
-        min=0,
-        help="Untrained twins of the model that stand beside every statement of the claims, to "
-        "tell what is by architecture; each costs about as much as the claims do on 60 pairs. "
-        "0 for none.",
-        rich_help_panel=PANEL,
-    ),
-]
-N_TWINS = 5
-"""Twins where none are asked for, as of `evaluate_claims`."""
-ModeOption = Annotated[
-    Literal["denoise", "noise"],
-    typer.Option(
-        help="denoise: clean states into the corrupted run; noise: the reverse.",
-        rich_help_panel=PANEL,
-    ),
-]
-
-DepthsOption = Annotated[
-    Literal["auto", "all"] | None,
-    typer.Option(
-        help="At which depths whole states are edited; auto: a coarse grid, and every depth where "
-        "patching moves.",
-        show_default="auto in models of more than 16 blocks, else all",
-        rich_help_panel=PANEL,
-    ),
-]
 
 
 def is_index(text: str) -> bool:

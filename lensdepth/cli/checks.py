@@ -1,11 +1,11 @@
 """What a model makes of a task, before any sweep: `lensdepth check`, and `tasks --model`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from lensdepth.cli import session
-from lensdepth.cli.app import N_TWINS, TwinsOption, app, examples
+from lensdepth.cli.app import app, examples
 from lensdepth.cli.console import one_line, quiet, working
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -15,6 +15,7 @@ from lensdepth.cli.options import (
     check_task,
     spread,
 )
+from lensdepth.cli.sweep_options import TwinOptions
 from lensdepth.telling.numbers import UNKNOWN, counted, duration, percent
 from lensdepth.telling.plain import Json
 
@@ -37,7 +38,7 @@ def check(
     *,
     task: TaskOptions,
     model: ModelOptions,
-    twins: TwinsOption = N_TWINS,
+    judged: TwinOptions,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -59,7 +60,7 @@ def check(
                 depth_model,
                 pairs,
                 keep="preferred" if task.keep == "preferred" else "correct",
-                twins=twins,
+                **asdict(judged),
                 seed=task.seed,
                 **model.bounds,
             )

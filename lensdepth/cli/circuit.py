@@ -1,12 +1,12 @@
 """Which components write the answer, and whether a set of them is enough."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, ModeOption, app, check_positions, examples, is_index
+from lensdepth.cli.app import PANEL, app, check_positions, examples, is_index
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -17,6 +17,7 @@ from lensdepth.cli.options import (
     check_task,
     spread,
 )
+from lensdepth.cli.sweep_options import EditOptions
 
 
 @app.command(
@@ -118,7 +119,7 @@ class CircuitOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
-    mode: ModeOption = "denoise"
+    sweep: EditOptions = field(default_factory=EditOptions)
     random: Annotated[
         int,
         typer.Option(
@@ -171,8 +172,8 @@ def circuit(
             pairs,
             named,
             positions="all" if asked == ["all"] else asked or None,
-            mode=options.mode,
             n_random=options.random,
+            **asdict(options.sweep),
             seed=task.seed,
             **model.bounds,
         )

@@ -1,13 +1,13 @@
 """The study's claims, or anybody's hypotheses, with verdicts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption, app, examples
+from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import note, one_line, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -17,6 +17,7 @@ from lensdepth.cli.options import (
     check_task,
     spread,
 )
+from lensdepth.cli.sweep_options import JudgeOptions
 
 if TYPE_CHECKING:
     from lensdepth.claims import Hypothesis
@@ -53,8 +54,7 @@ class ClaimOptions:
             rich_help_panel=PANEL,
         ),
     ] = False
-    twins: TwinsOption = N_TWINS
-    depths: DepthsOption = None
+    judged: JudgeOptions = field(default_factory=JudgeOptions)
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -165,7 +165,7 @@ def _dry_run(
 
     with quiet(debug=output.debug):
         if hypotheses is None:
-            plan = plan_claims(model, pairs, twins=options.twins)
+            plan = plan_claims(model, pairs, **asdict(options.judged))
         else:
             assert options.hypotheses is not None
             with _named_lines(options.hypotheses):
@@ -201,7 +201,7 @@ def _claims(
         for lack in [one for one in lacks if one.claims == CLAIMS] or lacks:
             note(f"note: before anything is run: {one_line(lack.told)}")
         table = evaluate_claims(
-            model, pairs, twins=asked.twins, depths=asked.depths, seed=task.seed, **options.bounds
+            model, pairs, **asdict(asked.judged), seed=task.seed, **options.bounds
         )
         summary = analysis("claims").summary(table)
 
@@ -271,9 +271,7 @@ def _models(
     from lensdepth.claims.models import ModelsTable, check_alike
 
     with quiet(debug=output.debug):
-        given: dict[str, Any] = {
-            "twins": options.twins, "depths": options.depths, "seed": task.seed, **loading.bounds,
-        }  # fmt: skip
+        given: dict[str, Any] = {**asdict(options.judged), "seed": task.seed, **loading.bounds}
         tables_of = [evaluate_claims(model, pairs, **given)]
         for name in options.against or ():
             other = session.open_model(replace(loading, model=name), debug=output.debug)

@@ -1,11 +1,12 @@
 """How much of a report is measured."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 import typer
 
-from lensdepth.cli.app import N_TWINS, PANEL, DepthsOption, TwinsOption
+from lensdepth.cli.app import PANEL
+from lensdepth.cli.sweep_options import N_TWINS, DepthOptions, twins_option
 from lensdepth.outside import shown
 
 MANY_TWINS = 20
@@ -38,8 +39,9 @@ class ExtentOptions:
             rich_help_panel=PANEL,
         ),
     ] = False
-    twins: Annotated[TwinsOption | None, typer.Option(show_default=str(N_TWINS))] = None
-    depths: DepthsOption = None
+    # None, for as many as --thorough then asks for.
+    twins: Annotated[int | None, twins_option(show_default=str(N_TWINS))] = None
+    edited: DepthOptions = field(default_factory=DepthOptions)
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -70,5 +72,5 @@ class ExtentOptions:
                         f"{', '.join(SECTIONS)}."
                     )
         twins = self.twins if self.twins is not None else MANY_TWINS if self.thorough else N_TWINS
-        depths = self.depths or ("all" if self.thorough else None)
-        return {"sections": sections, "twins": twins, "depths": depths}
+        depths = self.edited.depths or ("all" if self.thorough else None)
+        return {"sections": sections, "twins": twins, **asdict(self.edited), "depths": depths}

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -237,27 +237,15 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     parameters = []
     for name, parameter in inspect.signature(command).parameters.items():
-        if name not in groups:
+        if name in groups:
+            parameters += _options(groups[name])
+        else:
             parameters.append(
                 parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
             )
-            continue
-        kinds = get_type_hints(groups[name], include_extras=True)
-        parameters += [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
-                annotation=kinds[field.name],
-            )
-            for field in _own_first(groups[name])
-        ]
 
     def run(**values: Any) -> None:
-        gathered = {
-            name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
-            for name, kind in groups.items()
-        }
+        gathered = {name: _gathered(kind, values) for name, kind in groups.items()}
         command(**values, **gathered)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -266,9 +254,27 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _own_first(group: type) -> list[Field[Any]]:
-    """Its options in the order of the help: a group's own, then those that it shares."""
-    return sorted(fields(group), key=lambda field: field.name not in vars(group)["__annotations__"])  # type: ignore[arg-type]
+def _options(group: Any) -> list[inspect.Parameter]:
+    """A group's options in the order of the help: its own, then those that it shares; those of a
+    group that is one of its fields stand where that does."""
+    kinds, own = get_type_hints(group, include_extras=True), vars(group).get("__annotations__", {})
+    found = []
+    for field in sorted(fields(group), key=lambda field: field.name not in own):
+        kind, only = kinds[field.name], inspect.Parameter.KEYWORD_ONLY
+        if is_dataclass(kind):
+            found += _options(kind)
+            continue
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        found.append(inspect.Parameter(field.name, only, default=default, annotation=kind))
+    return found
+
+
+def _gathered(group: Any, values: dict[str, Any]) -> Any:
+    """A group of its options, which are taken out of `values`."""
+    given = {}
+    for name, kind in get_type_hints(group).items():
+        given[name] = _gathered(kind, values) if is_dataclass(kind) else values.pop(name)
+    return group(**given)
 
 
 def check_out(path: Path | None, *, force: bool, suffixes: Sequence[str] = SUFFIXES) -> None:

@@ -1,15 +1,16 @@
 """Patching in another run's states."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, ModeOption, app, check_positions, examples, is_index
+from lensdepth.cli.app import PANEL, app, check_positions, examples, is_index
 from lensdepth.cli.console import note, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
+from lensdepth.cli.sweep_options import ControlOptions
 from lensdepth.outside import shown
 from lensdepth.telling.names import METRICS, STREAMS
 
@@ -51,6 +52,8 @@ class PatchOptions:
         StreamWord,
         typer.Option(help="What is patched.", rich_help_panel=PANEL),
     ] = "resid_pre"
+    # Not those of DepthOptions: a map may be asked for single places, which are blocks in the
+    # streams that only patch has.
     depths: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +80,7 @@ class PatchOptions:
             rich_help_panel=PANEL,
         ),
     ] = "full"
-    mode: ModeOption = "denoise"
+    sweep: ControlOptions = field(default_factory=ControlOptions)
     attribution: Annotated[
         bool,
         typer.Option(
@@ -168,8 +171,8 @@ def patch(
             method="attribution" if options.attribution else "exact",
             verify=options.verify,
             stream=options.stream,
-            mode=options.mode,
             edit=options.edit,
+            **asdict(options.sweep),
             seed=task.seed,
             **model.bounds,
         )
@@ -180,8 +183,8 @@ def patch(
             curves = patch_sweep(
                 depth_model,
                 pairs,
-                mode=options.mode,
                 controls=(),
+                **asdict(options.sweep),
                 seed=task.seed,
                 **model.bounds,
             )
@@ -191,7 +194,7 @@ def patch(
                 depth_model,
                 pairs,
                 find_crossing(curves, seed=task.seed),
-                mode=options.mode,
+                mode=options.sweep.mode,
                 seed=task.seed,
                 **model.bounds,
             )
@@ -209,7 +212,7 @@ def patch(
         as_curves = profile.is_curves
         what = "Efficacy of patching" if as_curves else f"Effect of patching on {profile.metric}"
         title = session.title(
-            f"{what} ({stream_name(options.stream)}, {options.mode})",
+            f"{what} ({stream_name(options.stream)}, {options.sweep.mode})",
             depth_model,
             pairs,
         )

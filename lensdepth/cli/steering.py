@@ -1,15 +1,16 @@
 """Steering at the input against steering at the output."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 import typer
 
 from lensdepth.cli import session
-from lensdepth.cli.app import PANEL, DepthsOption, ModeOption, app, examples
+from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
+from lensdepth.cli.sweep_options import SweepOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,7 @@ class SteerOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
-    depths: DepthsOption = None
-    mode: ModeOption = "denoise"
+    sweep: SweepOptions = field(default_factory=SweepOptions)
 
     def __post_init__(self) -> None:
         for name in self.position or ():
@@ -110,13 +110,12 @@ def steer(
             depth_model,
             pairs,
             positions=options.position,  # type: ignore[arg-type]
-            depths=options.depths,
             strength=options.strength,
             budget=options.budget,
             n_folds=options.folds,
             input_label=options.input_label,
             output_label=options.output_label,
-            mode=options.mode,
+            **asdict(options.sweep),
             seed=task.seed,
             **model.bounds,
         )
@@ -128,7 +127,12 @@ def steer(
         )
         if crossing is not None:
             crossing = find_holder(
-                depth_model, pairs, crossing, mode=options.mode, seed=task.seed, **model.bounds
+                depth_model,
+                pairs,
+                crossing,
+                mode=options.sweep.mode,
+                seed=task.seed,
+                **model.bounds,
             )
         told = analysis("steer")
         summary = told.summary(profile, crossing, sustained)
@@ -137,7 +141,7 @@ def steer(
         from lensdepth.cli import tables
         from lensdepth.steering.told import efficacy_curves, fraction_curves
 
-        title = session.title(f"Efficacy of steering ({options.mode})", depth_model, pairs)
+        title = session.title(f"Efficacy of steering ({options.sweep.mode})", depth_model, pairs)
         n_steered = len(profile.provenance.prompts)
         if n_steered < len(pairs):
             title.append(f"; {n_steered} of them steered")

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, inert
+from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, house_note, inert
 from lensdepth.lens.told import MEASURES
 from lensdepth.plotting import Panel, relative_story
 from lensdepth.telling.curves import Curve
@@ -197,20 +197,7 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
             for d in range(n_layers + 1)
         ],
     )
-    figure.add_annotation(
-        text=AXIS,
-        name="y_title",
-        x=0,
-        xref="paper",
-        xanchor="left",
-        xshift=-92,
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        yshift=5,
-        showarrow=False,
-        font={"size": 12.5, "color": INK},
-    )
+    figure.add_annotation(**house_note(AXIS), name="y_title", xshift=-92, yshift=5)
     model = inert(profile.provenance.model.name)
     layout = house_layout(f"{profile.name} of {model}: most likely next token")
     layout["hoverlabel"]["align"] = "left"

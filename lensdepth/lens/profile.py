@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from lensdepth.lens.figures import CellValue
 
 
-Reading = Literal[
+ReadingName = Literal[
     "contrast", "logit_diff", "preferred", "answer_agreement", "answer_kl", "answer_entropy",
     "kl", "entropy", "top1_agreement", "target_log_prob", "foil_log_prob",
 ]  # fmt: skip
-READINGS: tuple[Reading, ...] = get_args(Reading)
+READINGS: tuple[ReadingName, ...] = get_args(ReadingName)
 """Measures of a profile that have a curve over depth: of the answers first, then of all tokens."""
 IN_FRAME = (
     "final_rank", "target_log_prob", "target_rank", "foil_log_prob", "foil_rank", "logit_diff",
@@ -119,12 +119,12 @@ class LensProfile(Result):
         return bool((self.top_tokens[0, ..., 0] == self.token)[real].float().mean() > 0.5)
 
     @property
-    def located_by(self) -> Reading:
+    def located_by(self) -> ReadingName:
         """What `find_transition` reads where nobody says otherwise: pairs by their contrast."""
         return "kl" if self.corrupted_logit_diff is None else "contrast"
 
     def to_locate(
-        self, by: Reading | None = None
+        self, by: ReadingName | None = None
     ) -> tuple[Float[Tensor, "prompt depth"], tuple[float, ...]]:
         """What a switch is looked for in, and the depths of its columns.
 
@@ -142,11 +142,11 @@ class LensProfile(Result):
         return self.reading(by)[:, first:], tuple(map(float, range(first, self.n_layers + 1)))
 
     @property
-    def readings(self) -> tuple[Reading, ...]:
+    def readings(self) -> tuple[ReadingName, ...]:
         """Those of `READINGS` that there are here."""
         return tuple(name for name in READINGS if getattr(self, name) is not None)
 
-    def reading(self, by: Reading) -> Float[Tensor, "prompt depth"]:
+    def reading(self, by: ReadingName) -> Float[Tensor, "prompt depth"]:
         """One measure by prompt and depth, the mean over each prompt's positions.
 
         Args:

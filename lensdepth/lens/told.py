@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class ReadingWords:
     """One reading of a lens, as curves, titles and sentences know it."""
 
     name: str
@@ -34,8 +34,8 @@ class Measure:
         return f"{self.name}, {self.unit}"
 
 
-MEASURES: dict[str, Measure] = {
-    key: Measure(name=name, unit=unit, role=role, subject=subject)
+MEASURES: dict[str, ReadingWords] = {
+    key: ReadingWords(name=name, unit=unit, role=role, subject=subject)
     for key, name, unit, role, subject in (
         ("contrast", "contrast of the answers", "probability", "lens",
          "The contrast of the answers in the {lens}"),

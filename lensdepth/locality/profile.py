@@ -11,11 +11,11 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.outcome import Label, Numbers, one_of
 from lensdepth.provenance import Provenance
 from lensdepth.stats import statistic_interval
 from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
-from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import before_last, depth_columns
 from lensdepth.telling.names import has_blocks
 from lensdepth.telling.numbers import Interval
@@ -152,49 +152,46 @@ class LocalityProfile(ModelResult):
             )
         return self.depths.tolist().index(depth)
 
-    def _mean(self, values: Float[Tensor, " pair"]) -> Interval:
-        return estimate(values, self.provenance.units, floor=self.floor)
+    @property
+    def _numbers(self) -> Numbers:
+        """Those that there are: what `of` gives and, but for the gap, the columns of `to_frame`."""
+        by_depth = ("without", "necessity", "direct", "total", "total_at_base_scale")
+        return {
+            "local": ("pair depth", self.local),
+            "whole": ("pair", self.whole),
+            **{
+                name: ("pair depth", values)
+                for name in by_depth
+                if (values := getattr(self, name)) is not None
+            },
+            "gap": ("pair", self.gap),
+        }
+
+    def of(self, quantity: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as every sweep's `of` has them: `of("necessity", depth=3)`.
+
+        Args:
+            quantity: `"local"`, the default, `"without"`, `"necessity"`, or, where they were
+                measured, `"direct"`, `"total"` and `"total_at_base_scale"`, by pair and depth;
+                `"whole"` and `"gap"` by pair.
+            labels: of `depth`, one of `depths`; None stands for the first.
+        Raises:
+            ValueError: there is no such quantity, axis or label.
+        """
+        coords = {"depth": self.depths.tolist()}
+        return one_of(self._numbers, coords, quantity, owner="LocalityProfile", **labels)
 
     def summary(self) -> dict[str, object]:
         """The comparison in numbers; intervals are over units."""
-        best = self.best_depth
-        return {
-            "window": self.depths.tolist(),
-            "whole": self._mean(self.whole),
-            "gap": self._mean(self.gap),
-            "best_depth": best,
-            "sufficiency": self.sufficiency(),
-            "undone_at_best": self.undone(best),
-            "undone_by_norm_at_best": self.undone_by_norm(best),
-        }
+        from lensdepth.locality.told import numbers
+
+        return numbers(self)
 
     def describe(self) -> str:
         """The same in words."""
-        best, whole, gap = self.best_depth, self._mean(self.whole), self._mean(self.gap)
-        place = f"{'depth' if self.stream == 'resid_pre' else 'block'} {best}"
-        kind = "neither synergy nor redundancy is seen"
-        if not np.isnan(gap.low) and gap.low > 0:
-            kind = "the depths work together (synergy)"
-        elif not np.isnan(gap.high) and gap.high < 0:
-            kind = "the depths do the same work again (redundancy)"
-        if self.holds_last_state:
-            kind = (
-                f"depth {self.n_layers} is among them, whose state is what is read, so that this "
-                f"is arithmetic; leave it out"
-            )
-        said = [
-            f"All {len(self.depths)} depths together change {self.metric} by {whole}.",
-            f"The best single one, {place}, reaches {self.sufficiency()} of that.",
-            f"The whole less the sum of its parts is {gap}: {kind}.",
-        ]
-        undone, by_norm = self.undone(best), self.undone_by_norm(best)
-        if undone is not None and by_norm is not None:
-            said.append(
-                f"Of the edit's direct effect at {place}, what comes after undoes a share of "
-                f"{undone} (negative: it adds to it), the scale of the final norm {by_norm} of "
-                f"that."
-            )
-        return " ".join(said)
+        from lensdepth.locality.told import description
+
+        return description(self)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a pair and depth."""
@@ -202,20 +199,21 @@ class LocalityProfile(ModelResult):
 
         n_pairs, n_depths = self.local.shape
         sizes = {"pair": n_pairs, "depth": n_depths}
-        places = repeat(self.depths, "depth -> (pair depth)", **sizes).numpy()
-        columns: dict[str, object] = {
-            "pair": repeat(torch.arange(n_pairs), "pair -> (pair depth)", **sizes).numpy(),
-            **depth_columns(places, self.n_layers, stream=self.stream),
-            "local": self.local.flatten().numpy(),
-            "whole": repeat(self.whole, "pair -> (pair depth)", **sizes).numpy(),
-            "without": self.without.flatten().numpy(),
-            "necessity": self.necessity.flatten().numpy(),
-        }
-        for name in ("direct", "total", "total_at_base_scale"):
-            values = getattr(self, name)
-            if values is not None:
-                columns[name] = values.flatten().numpy()
-        return pd.DataFrame(columns)
+
+        def spread(values: Tensor, axes: str) -> Array:
+            return repeat(values, f"{axes} -> (pair depth)", **sizes).numpy()
+
+        return pd.DataFrame(
+            {
+                "pair": spread(torch.arange(n_pairs), "pair"),
+                **depth_columns(spread(self.depths, "depth"), self.n_layers, stream=self.stream),
+                **{
+                    name: spread(values, axes)
+                    for name, (axes, values) in self._numbers.items()
+                    if name != "gap"
+                },
+            }
+        )
 
     def plot(self) -> "Figure":
         """Local effect and necessity by depth with 95 % bands, and the direct effect if known."""

@@ -22,6 +22,7 @@ from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
+from lensdepth.outcome import Label, one_of
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
@@ -67,6 +68,24 @@ class ShapleyProfile(ModelResult):
     floor: float = 0.0
     """How far the metric moves, by rounding, in runs that change nothing: smaller values are none;
     0 where that was not measured."""
+
+    def of(self, quantity: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as every sweep's `of` has them: `of("value", depth=3)`.
+
+        Args:
+            quantity: `"value"`, the default, by pair and depth; `"standard_error"` by depth;
+                `"whole"` by pair.
+            labels: of `depth`, one of `depths`; None stands for the first.
+        Raises:
+            ValueError: there is no such quantity, axis or label.
+        """
+        numbers = {
+            "value": ("pair depth", self.values),
+            "standard_error": ("depth", self.standard_error),
+            "whole": ("pair", self.whole),
+        }
+        coords = {"depth": self.depths.tolist()}
+        return one_of(numbers, coords, quantity, owner="ShapleyProfile", **labels)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a depth: mean value over pairs, its interval, and the sampling error."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.names import at_position, has_blocks, in_unit, moved_name, stream_name
-from lensdepth.telling.numbers import percent
+from lensdepth.telling.numbers import Interval, percent
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
@@ -37,12 +37,26 @@ def curves(profile: "LocalityProfile") -> list[Curve]:
     ]
 
 
+def numbers(profile: "LocalityProfile") -> dict[str, object]:
+    """The comparison in numbers, each with its interval; places as `depths` counts them."""
+    best, units = profile.best_depth, profile.provenance.units
+    return {
+        "window": profile.depths.tolist(),
+        "whole": estimate(profile.whole, units, floor=profile.floor),
+        "gap": estimate(profile.gap, units, floor=profile.floor),
+        "best_depth": best,
+        "sufficiency": profile.sufficiency(),
+        "undone_at_best": profile.undone(best),
+        "undone_by_norm_at_best": profile.undone_by_norm(best),
+    }
+
+
 def summary(profile: "LocalityProfile") -> Json:
     """The comparison of single places with all, each number with its interval.
 
     Depths are depths, also where what is edited are blocks; these have their numbers beside them.
     """
-    found = dict(profile.summary())
+    found = numbers(profile)
     if has_blocks(profile.stream):
         found |= {"layers": found["window"], "best_layer": found["best_depth"]}
         found["window"] = (profile.depths + 1).tolist()
@@ -64,6 +78,34 @@ def sentences(profile: "LocalityProfile") -> list[str]:
         f"that. {_adding_up(profile)}",
         _direct(profile, best),
     ]
+
+
+def description(profile: "LocalityProfile") -> str:
+    """Every number of `numbers` in words, the metric by the name it was asked for."""
+    found, best = numbers(profile), profile.best_depth
+    place = f"{'block' if has_blocks(profile.stream) else 'depth'} {best}"
+    kind = {
+        1: "the depths work together (synergy)",
+        -1: "the depths do the same work again (redundancy)",
+        0: "neither synergy nor redundancy is seen",
+    }[_sign(estimate(profile.gap, profile.provenance.units, floor=profile.floor))]
+    if profile.holds_last_state:
+        kind = (
+            f"depth {profile.n_layers} is among them, whose state is what is read, so that this "
+            f"is arithmetic; leave it out"
+        )
+    said = [
+        f"All {len(profile.depths)} depths together change {profile.metric} by {found['whole']}.",
+        f"The best single one, {place}, reaches {found['sufficiency']} of that.",
+        f"The whole less the sum of its parts is {found['gap']}: {kind}.",
+    ]
+    undone, by_norm = found["undone_at_best"], found["undone_by_norm_at_best"]
+    if undone is not None and by_norm is not None:
+        said.append(
+            f"Of the edit's direct effect at {place}, what comes after undoes a share of {undone} "
+            f"(negative: it adds to it), the scale of the final norm {by_norm} of that."
+        )
+    return " ".join(said)
 
 
 def _edited(stream: str) -> str:
@@ -92,11 +134,12 @@ def _adding_up(profile: "LocalityProfile") -> str:
         )
     units = profile.provenance.units
     gap, unit = estimate(profile.gap, units, floor=profile.floor), in_unit(profile.metric)
-    if not gap.known or gap.low <= 0 <= gap.high:
+    sign = _sign(gap)
+    if sign == 0:
         return f"Single effects add up to the whole as far as can be told (gap {gap}{unit})."
     whole = abs(estimate(profile.whole, units).value)
     share = f", {percent(abs(gap.value) / whole)} of it" if whole > 0 else ""
-    if gap.value > 0:
+    if sign > 0:
         return (
             f"Single effects add up to less than the whole, by {gap}{unit}{share}: "
             f"together they do more than one by one (synergy), through one another or through the "
@@ -107,6 +150,13 @@ def _adding_up(profile: "LocalityProfile") -> str:
         f"of what they do one by one is done twice (redundancy), or is less where the final norm "
         f"divides by more."
     )
+
+
+def _sign(gap: Interval) -> int:
+    """1 for synergy, -1 for redundancy, 0 where neither can be told."""
+    if not gap.known or gap.low <= 0 <= gap.high:
+        return 0
+    return 1 if gap.value > 0 else -1
 
 
 def _direct(profile: "LocalityProfile", best: int) -> str:

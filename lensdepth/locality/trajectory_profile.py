@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.outcome import Label, one_of
 from lensdepth.provenance import Provenance
 from lensdepth.storage import ModelResult
 from lensdepth.sweep.roles import Mode
@@ -17,6 +18,16 @@ from lensdepth.telling.names import has_blocks
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
+
+FOLLOWED = (
+    "angle_from_base",
+    "angle_to_source",
+    "angle_progress",
+    "norm",
+    "norm_progress",
+    "control_angle_from_base",
+)
+"""What is known of each edit at each later depth."""
 
 
 @checked
@@ -81,6 +92,25 @@ class TrajectoryProfile(ModelResult):
         )
         return torch.where(at > 1e-4, self.angle_from_base[:, :, -1] / at, torch.nan)
 
+    def of(self, quantity: str | None = None, **labels: Label | None) -> Tensor:
+        """Numbers at some labels, as every sweep's `of` has them: `of("norm", edited=2, depth=5)`.
+
+        Args:
+            quantity: `"angle_progress"`, the default, or another of FOLLOWED, by pair, edited and
+                later depth; `"angle_base_source"`, `"base_norm"` and `"source_norm"` by pair and
+                depth; `"persistence"` by pair and edited depth.
+            labels: of `edited`, as `edited` counts, and `depth`; None stands for the first.
+        Raises:
+            ValueError: there is no such quantity, axis or label.
+        """
+        axes = {"persistence": "pair edited"}
+        axes |= dict.fromkeys(("angle_base_source", "base_norm", "source_norm"), "pair depth")
+        axes |= dict.fromkeys(FOLLOWED, "pair edited depth")
+        numbers = {name: (axes[name], getattr(self, name)) for name in axes}
+        coords = {"edited": self.edited.tolist(), "depth": range(self.n_layers + 1)}
+        chosen = quantity or "angle_progress"
+        return one_of(numbers, coords, chosen, owner="TrajectoryProfile", **labels)
+
     def to_frame(self) -> "pd.DataFrame":
         """One row a pair, edited depth and later depth."""
         import pandas as pd
@@ -98,14 +128,7 @@ class TrajectoryProfile(ModelResult):
             **depth_columns(edited.flatten(), self.n_layers, stream=self.stream, name="edited"),
             **depth_columns(depth.flatten(), self.n_layers),
         }
-        for name in (
-            "angle_from_base",
-            "angle_to_source",
-            "angle_progress",
-            "norm",
-            "norm_progress",
-            "control_angle_from_base",
-        ):
+        for name in FOLLOWED:
             columns[name] = getattr(self, name).flatten().numpy()
         there = (depth >= self.reached[row]).flatten().numpy()
         return pd.DataFrame(columns)[there].reset_index(drop=True)

@@ -11,15 +11,15 @@ from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
-from lensdepth.outcome import ANSWERS, Effects, Label
+from lensdepth.outcome import ANSWERS, Effects
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
-from lensdepth.storage import ModelResult
 from lensdepth.sweep.loop import Planned, say_undefined
 from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.result import SweepResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.sweep.runs import Run
 from lensdepth.tasks.task import Task
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TransferProfile(ModelResult):
+class TransferProfile(SweepResult):
     """Effect of the state of depth a inserted at depth b, for all (a, b)."""
 
     MADE_BY: ClassVar[str] = "transfer_matrix(model, task)"
@@ -68,38 +68,12 @@ class TransferProfile(ModelResult):
     @property
     def values(self) -> Float[Tensor, "pair taken inserted"]:
         """The metric of the edited run."""
-        return self.outcome.of()
-
-    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
-        """Numbers at some labels, as `Effects.of` says it: `of("effect", taken=2)`.
-
-        Args:
-            metric: one of the metrics, `"effect"` or `"transferred"`.
-            labels: of `taken` and `inserted`; None stands for the first.
-        Raises:
-            ValueError: there is no such metric, axis or label.
-        """
-        return self.outcome.of(metric, owner="TransferProfile", **labels)
+        return self.of()
 
     @property
     def effects(self) -> Float[Tensor, "pair taken inserted"]:
         """Change of the metric against the base run."""
-        return self.outcome.change()
-
-    @property
-    def transferred(self) -> Float[Tensor, "pair taken inserted"]:
-        """Transferred fraction of the metric: 0 at the base run, 1 at the source run."""
-        return self.outcome.transferred()
-
-    @property
-    def target_gain(self) -> Float[Tensor, "pair taken inserted"]:
-        """The part of it by which the source's answer rose."""
-        return self.outcome.target_gain
-
-    @property
-    def foil_loss(self) -> Float[Tensor, "pair taken inserted"]:
-        """The part by which the base's answer fell."""
-        return self.outcome.foil_loss
+        return self.of("effect")
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a pair, depth taken from and depth inserted at; `depth` is the latter."""

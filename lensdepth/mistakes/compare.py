@@ -17,7 +17,7 @@ from lensdepth.bounds import bounded
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
 from lensdepth.mistakes import null
-from lensdepth.mistakes.profile import By, MistakeProfile, Verdict
+from lensdepth.mistakes.profile import By, MistakeProfile, MistakeVerdict
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.provenance import make_provenance
@@ -215,7 +215,7 @@ def compared(
     *,
     n_permutations: int,
     seed: int,
-) -> tuple[Verdict, str, float, float, float, float]:
+) -> tuple[MistakeVerdict, str, float, float, float, float]:
     """Verdict, reason, difference, its interval, and p: see `compare_mistakes`.
 
     Args:
@@ -255,7 +255,7 @@ def compared(
         drawn = null.difference(depth, null.deals(kind, unit, n_permutations, seed))
         worst = max(worst, stats.permutation_p(abs(found), np.abs(drawn)))
     low, high = _interval(depth, kind, take(units, seen), seed)
-    verdict: Verdict = "cannot tell"
+    verdict: MistakeVerdict = "cannot tell"
     if worst < stats.ALPHA:
         verdict = "later" if found > 0 else "earlier"
     return verdict, "", found, low, high, worst

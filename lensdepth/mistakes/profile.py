@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 By = Literal["lens", "patch"]
-Verdict = Literal["later", "earlier", "cannot tell", "too few"]
+MistakeVerdict = Literal["later", "earlier", "cannot tell", "too few"]
 KINDS = ("right", "wrong")
 
 
@@ -42,7 +42,7 @@ class MistakeProfile(ModelResult):
     answers: tuple[str, ...]
     """The model's answers to the clean prompts."""
     targets: tuple[str, ...]
-    verdict: Verdict
+    verdict: MistakeVerdict
     """Whether wrong answers stand later or earlier than right ones, at the 5 % level."""
     reason: str
     """Why nothing can be told, if so."""

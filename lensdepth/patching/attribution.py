@@ -25,7 +25,7 @@ from lensdepth.sweep.spans import Span
 from lensdepth.sweep.states import states_at
 
 
-def estimate(
+def estimate_effects(
     model: DepthModel,
     roles: Roles,
     spans: Sequence[Span],

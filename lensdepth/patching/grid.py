@@ -13,7 +13,7 @@ from lensdepth import polar
 from lensdepth.edits import SWAPS
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects, joined
-from lensdepth.patching.attribution import estimate, rank_agreement
+from lensdepth.patching.attribution import estimate_effects, rank_agreement
 from lensdepth.patching.profile import MAIN, WHOLE
 from lensdepth.site import Site
 from lensdepth.sweep.adaptive import Watched, coarse_grid, find_depths, pilot
@@ -93,7 +93,7 @@ class Grid:
         hooks = self.hooks
 
         def values(rows: slice) -> tuple[Tensor, Tensor]:
-            return estimate(
+            return estimate_effects(
                 self.model, self.roles, self.spans, hooks, self.heads, self.edit, rows, self.options
             )
 

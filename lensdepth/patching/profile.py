@@ -11,7 +11,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
-from lensdepth.storage import ModelResult
+from lensdepth.sweep.result import SweepResult
 from lensdepth.sweep.roles import Mode
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ WHOLE = "all"
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PatchProfile(ModelResult):
+class PatchProfile(SweepResult):
     """Outcome of editing one site at a time. What a pair does not have is NaN."""
 
     MADE_BY: ClassVar[str] = "patch_sweep(model, task)"
@@ -49,11 +49,6 @@ class PatchProfile(ModelResult):
     """With `attribution`: the main metric by exact patching at the largest sites, else NaN."""
     rank_correlation: float | None
     """Spearman's, between estimated and exact mean effects at those sites."""
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What was read off, the main metric first."""
-        return self.outcome.metrics
 
     @property
     def metric(self) -> str:
@@ -105,7 +100,7 @@ class PatchProfile(ModelResult):
         return rearrange(self.outcome.values[:, 1:], "m c p d s h -> c m p d s h")
 
     def of(
-        self, metric: str | None = None, *, control: str | None = None, **labels: Label | None
+        self, metric: str | None = None, *, control: Label | None = None, **labels: Label | None
     ) -> Tensor:
         """Numbers at some labels, as `Effects.of` says it: `of("kl", position="input")`.
 
@@ -134,28 +129,7 @@ class PatchProfile(ModelResult):
         self,
     ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
         """Change of the main metric against the base run."""
-        return self._headless(self.outcome.at(control=MAIN).change())
-
-    @property
-    def transferred(
-        self,
-    ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
-        """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
-        return self._headless(self.outcome.at(control=MAIN).transferred())
-
-    @property
-    def target_gain(
-        self,
-    ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
-        """The part of it by which the source's answer rose: what was brought along."""
-        return self._headless(self.outcome.at(control=MAIN).target_gain)
-
-    @property
-    def foil_loss(
-        self,
-    ) -> Float[Tensor, "pair depth position"] | Float[Tensor, "pair depth position head"]:
-        """The part by which the base's answer fell: what was erased."""
-        return self._headless(self.outcome.at(control=MAIN).foil_loss)
+        return self.of("effect")
 
     def efficacy(self, position: str, *, control: str | None = None) -> Float[Tensor, "pair depth"]:
         """Success at one position: the profile that `find_transition` and `find_crossing` take.

@@ -22,15 +22,15 @@ from lensdepth import polar
 from lensdepth.arguments import checked, renamed
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
-from lensdepth.outcome import ANSWERS, Effects, Label
+from lensdepth.outcome import ANSWERS, Effects
 from lensdepth.patching.line import LinePosition, depth_line
 from lensdepth.provenance import Provenance
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
-from lensdepth.storage import ModelResult
 from lensdepth.sweep.loop import say_undefined
 from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
+from lensdepth.sweep.result import SweepResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import depth_columns
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WindowProfile(ModelResult):
+class WindowProfile(SweepResult):
     """Outcome of editing every site of a window of depths in one run."""
 
     MADE_BY: ClassVar[str] = "patch_windows(model, task)"
@@ -56,11 +56,6 @@ class WindowProfile(ModelResult):
     outcome: Effects
     """By pair, first and last depth; NaN where a window would end before it begins, or is too
     wide."""
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What was read off, the main metric first."""
-        return self.outcome.metrics
 
     @property
     def depths(self) -> Int[Tensor, " depth"]:
@@ -81,36 +76,10 @@ class WindowProfile(ModelResult):
         """The edited runs."""
         return self.outcome.values
 
-    def of(self, metric: str | None = None, **labels: Label | None) -> Tensor:
-        """Numbers at some labels, as `Effects.of` says it: `of("effect", first=2)`.
-
-        Args:
-            metric: one of the metrics, `"effect"` or `"transferred"`.
-            labels: of `first` and `last`; None stands for the first.
-        Raises:
-            ValueError: there is no such metric, axis or label.
-        """
-        return self.outcome.of(metric, owner="WindowProfile", **labels)
-
     @property
     def effects(self) -> Float[Tensor, "pair first last"]:
         """Change of the main metric against the base run, by first and last depth."""
-        return self.outcome.change()
-
-    @property
-    def transferred(self) -> Float[Tensor, "pair first last"]:
-        """Transferred fraction of the main metric: 0 at the base run, 1 at the source run."""
-        return self.outcome.transferred()
-
-    @property
-    def target_gain(self) -> Float[Tensor, "pair first last"]:
-        """The part of it by which the source's answer rose."""
-        return self.outcome.target_gain
-
-    @property
-    def foil_loss(self) -> Float[Tensor, "pair first last"]:
-        """The part by which the base's answer fell."""
-        return self.outcome.foil_loss
+        return self.of("effect")
 
     @property
     def local(self) -> Float[Tensor, "pair depth"]:

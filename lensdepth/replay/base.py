@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -16,11 +17,25 @@ from lensdepth.replay.blocks import Blocks
 class BaseRun:
     """What is kept of the unedited run, by depth or by layer, in the model's dtype."""
 
+    first_layer: int
+    """Keys and values are kept from here on."""
+
     resid: dict[int, Float[Tensor, "prompt pos d_model"]] = field(default_factory=dict)
     keys: dict[int, Float[Tensor, "prompt pos kv_head d_head"]] = field(default_factory=dict)
     """With their position in them, as attention uses them."""
     values: dict[int, Float[Tensor, "prompt pos kv_head d_value"]] = field(default_factory=dict)
     rules: dict[int, AttentionRule] = field(default_factory=dict)
+    recorded: Any = None
+    """What the blocks need to know of it, see `Blocks.record`."""
+
+    def has(self, depths: Collection[int], first_layer: int) -> bool:
+        """Whether `record` would keep nothing else."""
+        return self.first_layer <= first_layer and set(depths) <= self.resid.keys()
+
+    @property
+    def n_bytes(self) -> int:
+        kept = [*self.resid.values(), *self.keys.values(), *self.values.values()]
+        return sum(states.numel() * states.element_size() for states in kept)
 
 
 def record(
@@ -50,7 +65,7 @@ def record(
         queries=everything,
         positions=None,
     )
-    base = BaseRun()
+    base = BaseRun(first_layer=first_layer)
 
     def attention(layer: int, q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
         base.rules[layer] = rule
@@ -64,5 +79,5 @@ def record(
             base.resid[depth] = x
 
     blocks.attend = attention
-    blocks.record(tokens, seen)
+    base.recorded = blocks.record(tokens, seen)
     return base

@@ -7,6 +7,7 @@ position travels beside it, so tokens of any runs may stand in one sequence.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -26,14 +27,22 @@ class Blocks(ABC):
     """What stands for attention from now on."""
 
     @abstractmethod
-    def record(self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]) -> None:
-        """Run prompts from the embedding on; `seen` gets every depth with its states."""
+    def record(self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]) -> Any:
+        """Run prompts from the embedding on; `seen` gets every depth with its states.
+
+        Returns:
+            What `run` needs to know of this run, by layer.
+        """
 
     @abstractmethod
     def run(
-        self, layer: int, x: Float[Tensor, "token d_model"], positions: Int[Tensor, " token"]
+        self,
+        layer: int,
+        x: Float[Tensor, "token d_model"],
+        positions: Int[Tensor, " token"],
+        recorded: Any,
     ) -> Float[Tensor, "token d_model"]:
-        """One block on packed tokens."""
+        """One block on packed tokens of prompts that `record` has run."""
 
     @abstractmethod
     def watch(self, hook: str, change: Change) -> None:

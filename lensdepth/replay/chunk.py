@@ -114,7 +114,7 @@ class Chunk:
             return attend(q, k, v, *past, groups, self._base.rules[layer])
 
         self._blocks.attend = attention
-        return self._blocks.run(layer, x, positions)
+        return self._blocks.run(layer, x, positions, self._base.recorded)
 
     def _last_block(
         self, layer: int, x: Tensor, n_runs: int, groups: Sequence[Group]
@@ -134,7 +134,9 @@ class Chunk:
         self._rows = self._rows_of_asked(n_runs)
         positions = self._asked[:n_runs].flatten().to(self._device)
         try:
-            return self._blocks.run(layer, x[asked.flatten()], positions).view(*asked.shape, -1)
+            tokens = x[asked.flatten()]
+            read = self._blocks.run(layer, tokens, positions, self._base.recorded)
+            return read.view(*asked.shape, -1)
         finally:
             self._rows = None
 
@@ -142,7 +144,7 @@ class Chunk:
         """What a block makes of its input before attention."""
         self._blocks.attend = _give_keys_and_values
         try:
-            self._blocks.run(layer, x, self._positions[: len(x)])
+            self._blocks.run(layer, x, self._positions[: len(x)], self._base.recorded)
         except _KeysAndValues as found:
             # The exception itself must not live on: its traceback holds the block's activations.
             return found.k, found.v

@@ -192,7 +192,11 @@ def _count(tally: Tally, plan: Plan, *, whole: bool) -> None:
     """Add what a plan puts through the model: its base runs, and what edits can change."""
     n_layers = plan.model.passes.n_layers
     tally.rows += rows_of(plan.edit_sets, plan.read, plan.only, plan.depths[-1])
-    tally.rows += int(plan.batch.lengths[plan.only.any(0)].sum()) * n_layers
+    prompts = plan.only.any(0).nonzero()[:, 0].tolist()
+    base = plan.model.passes.name, *(tuple(plan.batch.row(prompt)) for prompt in prompts)
+    if base not in tally.bases:
+        tally.bases.add(base)
+        tally.rows += int(plan.batch.lengths[prompts].sum()) * n_layers
     tally.runs += int(plan.only.sum())
     tally.reads += whole * int(plan.only.sum())
     longest = plan.batch.tokens.shape[1]

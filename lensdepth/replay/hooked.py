@@ -39,7 +39,8 @@ class HookedBlocks(Blocks):
             block.attn = attn
 
     def record(self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]) -> None:
-        """See `Blocks.record`; the model itself makes the states of depth 0."""
+        """See `Blocks.record`; the model itself makes the states of depth 0, and tokens and
+        positions are all that its blocks need."""
         self.positions = None
         x = embedded(self._model, tokens)
         seen(0, x)
@@ -48,7 +49,11 @@ class HookedBlocks(Blocks):
             seen(layer + 1, x)
 
     def run(
-        self, layer: int, x: Float[Tensor, "token d_model"], positions: Int[Tensor, " token"]
+        self,
+        layer: int,
+        x: Float[Tensor, "token d_model"],
+        positions: Int[Tensor, " token"],
+        recorded: Any = None,
     ) -> Float[Tensor, "token d_model"]:
         """See `Blocks.run`."""
         self.positions = positions

@@ -45,7 +45,6 @@ class HuggingFaceBlocks(Blocks):
         with_attention(self._root, IMPLEMENTATION)
         with_fused_activations(self._root)
         self._blocks: list[Any] = [self._copy_of(block) for block in self._bridge.blocks]
-        self._calls: list[dict[str, Any]] = [{} for _ in self._blocks]
         self._carried: list[Tensor] = []
         self._attended = False
         for layer, block in enumerate(self._blocks):
@@ -66,9 +65,12 @@ class HuggingFaceBlocks(Blocks):
 
         return attend
 
-    def record(self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]) -> None:
-        """See `Blocks.record`; the blocks' other arguments are kept for `run`."""
+    def record(
+        self, tokens: Int[Tensor, "batch pos"], seen: Callable[[int, Tensor], None]
+    ) -> list[dict[str, Any]]:
+        """See `Blocks.record`: the blocks' other arguments."""
         handles = []
+        calls: list[dict[str, Any]] = [{} for _ in self._blocks]
 
         def entering(layer: int) -> Callable[..., None]:
             # The signature is the class's: a bound one would lack nothing but cost more.
@@ -82,7 +84,7 @@ class HuggingFaceBlocks(Blocks):
                     if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                         given.update(given.pop(name, {}))
                 seen(layer, given.pop("hidden_states"))
-                self._calls[layer] = given
+                calls[layer] = given
 
             return hook
 
@@ -102,13 +104,18 @@ class HuggingFaceBlocks(Blocks):
                 handle.remove()
         if not self._attended:
             raise Unreplayable("its attention does not go through Hugging Face's interface")
+        return calls
 
     def run(
-        self, layer: int, x: Float[Tensor, "token d_model"], positions: Int[Tensor, " token"]
+        self,
+        layer: int,
+        x: Float[Tensor, "token d_model"],
+        positions: Int[Tensor, " token"],
+        recorded: list[dict[str, Any]],
     ) -> Float[Tensor, "token d_model"]:
         """See `Blocks.run`."""
         arguments = {
-            name: _packed(name, value, positions) for name, value in self._calls[layer].items()
+            name: _packed(name, value, positions) for name, value in recorded[layer].items()
         }
         self._carried = []
         y = first_tensor(self._blocks[layer](x[None], **arguments))[0]

@@ -37,9 +37,14 @@ def tokens_at_once(model: ReadModel, longest: int, max_memory: int | None) -> in
     return min(most, max(1, half // passes.token_bytes(longest)))
 
 
+def base_bytes(model: ReadModel, max_memory: int | None) -> int:
+    """Bytes that states, keys and values of base prompts may take."""
+    return _memory(model, max_memory) // 2
+
+
 def prompts_at_once(model: ReadModel, longest: int, max_memory: int | None) -> int:
     """Base prompts recorded together: their states, keys and values take the other half."""
-    base = _memory(model, max_memory) // 2 // (_kept_bytes(model) * longest)
+    base = base_bytes(model, max_memory) // (_kept_bytes(model) * longest)
     fit = max(1, min(base, tokens_at_once(model, longest, max_memory) // longest))
     return min(fit, bounds().batch_size or fit)
 

@@ -13,6 +13,7 @@ from lensdepth.hooks import SiteEdit, acting_functions
 from lensdepth.interface import ReadModel
 from lensdepth.not_finite import not_finite
 from lensdepth.passes import FREE
+from lensdepth.plain_runs import made_once
 from lensdepth.reading import edited_states
 from lensdepth.replay.base import BaseRun, record
 from lensdepth.replay.blocks import Blocks, unset
@@ -20,7 +21,7 @@ from lensdepth.replay.chunk import Chunk
 from lensdepth.replay.copies import Unreplayable
 from lensdepth.replay.hooked import HookedBlocks
 from lensdepth.replay.hugging_face import HuggingFaceBlocks
-from lensdepth.replay.memory import halves, prompts_at_once, tokens_at_once
+from lensdepth.replay.memory import base_bytes, halves, prompts_at_once, tokens_at_once
 from lensdepth.replay.plan import Part, Plan
 from lensdepth.replay.runs import Runs, pack_edits, plan_runs
 from lensdepth.site import INSIDE, block_site
@@ -132,21 +133,41 @@ def _blocks_of_prompts(plan: Plan, replayed: Replayed, *, grad: bool) -> Iterato
         still = idle[:, prompts]
         if not len(mine) and not still.any():
             continue
-        tokens = plan.batch[prompts].tokens.to(plan.model.passes.device)
-        joins = set(mine.depths.unique().tolist())
         try:
-            with _mode(grad):
-                base = record(
-                    replayed.blocks,
-                    tokens,
-                    depths=joins | set(plan.depths),
-                    first_layer=min(joins, default=plan.model.passes.n_layers),
-                )
+            base = _base_of(plan, replayed, prompts, mine, grad)
         except RuntimeError as error:
             pending += halves(prompts, error)
             continue
         yield from _unchanged(plan, base, prompts, still, grad)
         yield from _changed(plan, replayed, base, mine, place, grad)
+
+
+def _base_of(plan: Plan, replayed: Replayed, prompts: Tensor, runs: Runs, grad: bool) -> BaseRun:
+    """The unedited run of some prompts: recorded, or kept from another plan of the same work."""
+    tokens = plan.batch[prompts].tokens
+    joins = set(runs.depths.unique().tolist())
+    depths = joins | set(plan.depths)
+    first_layer = min(joins, default=plan.model.passes.n_layers)
+
+    def recorded() -> BaseRun:
+        with _mode(grad):
+            return record(
+                replayed.blocks,
+                tokens.to(plan.model.passes.device),
+                depths=depths,
+                first_layer=first_layer,
+            )
+
+    if grad:
+        return recorded()
+    return made_once(
+        plan.model.passes,
+        tuple(map(tuple, tokens.tolist())),
+        recorded,
+        fits=lambda kept: kept.has(depths, first_layer),
+        n_bytes=lambda kept: kept.n_bytes,
+        most=base_bytes(plan.model, plan.max_memory),
+    )
 
 
 def _changed(

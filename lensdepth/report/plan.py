@@ -7,7 +7,9 @@ where they draw much.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -27,6 +29,7 @@ from lensdepth.interface import ReadModel
 from lensdepth.lens.read import logit_lens
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
+from lensdepth.plain_runs import anew
 from lensdepth.progress import unwatched
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.report.measure import analyses_at, patch_of, why_absent
@@ -44,7 +47,7 @@ READ = 16
 """Prompts on which the lens is."""
 MORE, ENOUGH = 4, 4.0
 """How many times as many pairs are tried next, where that takes no longer than so many seconds."""
-DRAWS = (8, 40)
+DRAWS = (4, 40)
 """Draws of a geometry that are timed."""
 RESAMPLES = 200
 
@@ -183,6 +186,41 @@ Expected = tuple[float, int, int]
 """Seconds, edited runs, bytes."""
 
 
+class Rehearsal:
+    """Sections gone through one after the other; their plain runs are shared, as a report's are.
+
+    Args:
+        rates: seconds of what is counted.
+        depths: that patching finds.
+    """
+
+    def __init__(self, rates: Rates, depths: Collection[int]) -> None:
+        self.rates, self.depths = rates, depths
+        self.tally = Tally()
+        self.results: dict[str, Any] = {}
+        self.expected: dict[str, Expected] = {}
+
+    def __enter__(self) -> "Rehearsal":
+        self._stack = ExitStack()
+        self.tally = self._stack.enter_context(tallied(rehearsed=True, depths=self.depths))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def take(self, name: str, analyse: Callable[[], Any]) -> Expected | None:
+        """Go through a section, and keep what comes out; None where it refuses these prompts."""
+        start, before = clock(), replace(self.tally)
+        try:
+            self.results[name] = analyse()
+        except ValueError:
+            return None
+        seconds = self.rates.of(self.tally) - self.rates.of(before) + clock() - start
+        found = seconds, self.tally.runs - before.runs, self.tally.n_bytes
+        self.expected[name] = found
+        return found
+
+
 def _tried(
     model: DepthModel,
     task: Task,
@@ -192,79 +230,74 @@ def _tried(
     options: dict[str, Any],
 ) -> dict[str, Expected]:
     """What each section takes."""
-    found: dict[str, Expected] = {}
+    lens, rates = _lens(model, task)
+    logits = 4 * model.d_vocab * len(task)
+    where = None
+    if "patch" in wanted:
+        rates, where = _rates(model, task, depths)
+    with Rehearsal(rates, where or ()) as section:
+        section.expected["lens"] = lens, 0, logits
+        if "patch" in wanted:
+            patch = partial(patch_of, model, task, depths=depths, seed=options["seed"])
+            section.take("patch", patch)
+        reading = read_states(model, task, batch_size=options["batch_size"])
+        rest = analyses_at(model, task, where, reading, **options)
+        for name in set(wanted) & (rest.keys() - {"geometry", "decoding"}):
+            section.take(name, rest[name])
+        if "decoding" in wanted:
+            n_depths = model.n_layers + 1 if where is None else len(where)
+            some = {**options, "n_permutations": decoding.permutations_for(n_depths)}
+            one, two = (
+                section.take(
+                    "decoding", partial(decoding.decode_parts, model, task, depths=at, **some)
+                )
+                for at in ([1], [1, 2])
+            )
+            if one is not None and two is not None:
+                took = one[0] + (n_depths - 1) * max(0.0, two[0] - one[0])
+                section.expected["decoding"] = took, 0, logits
+        if "geometry" in wanted:
+            took = _geometry_seconds(model, task, reading, options)
+            section.expected["geometry"] = took, 0, logits
+        known = {name: section.results.get(name) for name in PROFILES if name != "reading"}
+        own = partial(
+            complete_evidence, model, task, Evidence(**known, reading=reading), depths=depths,
+            **options,
+        )  # fmt: skip
+        own = section.take("claims", own) if "claims" in wanted else None
+    if own is not None and twins:
+        few = task.select(slice(0, MOST_PAIRS))
+        with Rehearsal(rates, where or ()) as of_twin:
+            twin = of_twin.take(
+                "", partial(complete_evidence, model, few, depths=depths, lean=True, **options)
+            )
+        if twin is not None:
+            took = own[0] + twins * (twin[0] + _drawing_seconds(model))
+            section.expected["claims"] = took, own[1] + twins * twin[1], max(own[2], twin[2])
+    return section.expected
+
+
+def _lens(model: DepthModel, task: Task) -> tuple[float, Rates]:
+    """Seconds of the lens, from some prompts, and of a plain pass."""
     some = task.clean_tokens[: min(READ, len(task))]
     logit_lens(model, some[:1])  # what is found out about a model once
     start = clock()
-    with tallied() as read:
+    with tallied() as tally, anew():
         logit_lens(model, some)
-    n_bytes = 4 * model.d_vocab * len(task)
-    found["lens"] = (clock() - start) * len(task) / len(some), 0, n_bytes
-    rates, where = Rates(plain=read.plain_seconds / max(read.plain, 1), row=0.0, read=0.0), None
-    rehearsed: dict[str, Any] = {}
-
-    def rehearse(name: str, analyse: Callable[[], Any]) -> None:
-        start = clock()
-        with tallied(rehearsed=True, depths=where or ()) as tally:
-            try:
-                rehearsed[name] = analyse()
-            except ValueError:  # it refuses these prompts
-                return
-        found[name] = rates.of(tally) + clock() - start, tally.runs, tally.n_bytes
-
-    if "patch" in wanted:
-        rates, where = _rates(model, task, depths)
-        rehearse("patch", lambda: patch_of(model, task, depths=depths, seed=options["seed"]))
-    with tallied(rehearsed=True) as tally:
-        reading = read_states(model, task, batch_size=options["batch_size"])
-    rest = analyses_at(model, task, where, reading, **options)
-    for name, analyse in rest.items():
-        if name in wanted and name not in ("geometry", "decoding"):
-            rehearse(name, analyse)
-    if "geometry" in wanted:
-        took = _geometry_seconds(model, task, reading, options)
-        found["geometry"] = rates.of(tally) + took, 0, n_bytes
-    if "decoding" in wanted:
-        n_depths = model.n_layers + 1 if where is None else len(where)
-        n_permutations = decoding.permutations_for(n_depths)
-        took = []
-        for at in ([1], [1, 2]):
-            rehearse(
-                "decoding",
-                lambda at=at: decoding.decode_parts(
-                    model, task, depths=at, n_permutations=n_permutations, **options
-                ),
-            )
-            if "decoding" in rehearsed:
-                took.append(found["decoding"][0])
-        if took:
-            found["decoding"] = took[0] + (n_depths - 1) * max(0.0, took[1] - took[0]), 0, n_bytes
-    if "claims" in wanted:
-        known = {name: rehearsed.get(name) for name in PROFILES if name != "reading"}
-        evidence = Evidence(**known, reading=reading)
-        rehearse(
-            "claims", lambda: complete_evidence(model, task, evidence, depths=depths, **options)
-        )
-        own = found["claims"]
-        few = task.select(slice(0, MOST_PAIRS))
-        rehearse(
-            "claims", lambda: complete_evidence(model, few, depths=depths, lean=True, **options)
-        )
-        twin = found["claims"]
-        seconds = own[0] + twins * (twin[0] + _drawing_seconds(model))
-        found["claims"] = seconds, own[1] + twins * twin[1], max(own[2], twin[2])
-    return found
+    took = (clock() - start) * len(task) / len(some)
+    return took, Rates(plain=tally.plain_seconds / max(tally.plain, 1), row=0.0, read=0.0)
 
 
 def _rates(model: DepthModel, task: Task, depths: Depths) -> tuple[Rates, list[int] | None]:
     """Patch a few pairs for real: seconds of what that puts through, and the depths it found."""
     positions: Any = named_positions(task, "all")
-    n, rates, at = TRIED, Rates(plain=0.0, row=0.0, read=0.0), depths
-    patched = None
+    n, at, patched = TRIED, depths, None
+    # What is found out about a model once.
+    patch_sweep(model, task.select(slice(0, 1)), depths=[model.n_layers // 2], also=())
     while True:
         few = task.select(slice(0, None, max(1, -(-len(task) // n))))
         start = clock()
-        with tallied() as tally:
+        with tallied() as tally, anew():
             made = patch_sweep(model, few, depths=at, positions=positions)
         took = clock() - start
         rates = Rates(
@@ -273,7 +306,7 @@ def _rates(model: DepthModel, task: Task, depths: Depths) -> tuple[Rates, list[i
             read=tally.read_seconds / max(tally.reads, 1),
         )
         patched = patched or made
-        # What is found out about a model once, and calls of little, make few pairs dearer.
+        # Calls of little make few pairs dearer.
         if n >= len(task) or took * MORE > ENOUGH:
             break
         n, at = MORE * n, patched.depths.tolist()
@@ -285,6 +318,8 @@ def _geometry_seconds(
 ) -> float:
     """Of a geometry of drawn states, from few draws of either kind."""
 
+    n_contexts = 0
+
     def timed(n_resamples: int, n_permutations: int) -> float:
         nonlocal n_contexts
         start = clock()
@@ -295,7 +330,6 @@ def _geometry_seconds(
         n_contexts = len(found.contexts)
         return clock() - start
 
-    n_contexts = 0
     few, more = DRAWS
     least = timed(few, few)
     resample, permutation = (

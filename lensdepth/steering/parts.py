@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lensdepth import polar
 
-EDITS: dict[str, Callable[[polar.Edit], polar.Edit]] = {
+PARTS: dict[str, Callable[[polar.Edit], polar.Edit]] = {
     "full": lambda add: add,
     "direction": polar.keep_norm,
     "norm": polar.keep_direction,

@@ -9,7 +9,7 @@ from torch import Tensor
 from lensdepth.arguments import checked, say_arrays_go
 from lensdepth.outcome import ANSWERS, Effects, Label
 from lensdepth.provenance import Provenance
-from lensdepth.storage import ModelResult
+from lensdepth.sweep.result import SweepResult
 from lensdepth.sweep.roles import Mode
 from lensdepth.telling.fractions import FRACTIONS
 
@@ -24,10 +24,12 @@ OWNER = "SteeringProfile"
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SteeringProfile(ModelResult):
+class SteeringProfile(SweepResult):
     """Outcome of adding a difference of centroids, or a part of it, to the base run."""
 
     MADE_BY: ClassVar[str] = "steering_sweep(model, task)"
+    SAMPLED: ClassVar[str] = "The turn, the change of norm and the controls"
+    """What was run on some of the pairs only, where not all was run on all."""
     """The call that makes one."""
 
     provenance: Provenance
@@ -56,11 +58,6 @@ class SteeringProfile(ModelResult):
     """Norm of what is added at one depth, local scope; 0 where the centroids coincide."""
     state_norm: Float[Tensor, "depth position"]
     """Mean norm of the states there."""
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What was read off, the main metric first."""
-        return self.outcome.metrics
 
     @property
     def edits(self) -> tuple[str, ...]:
@@ -123,26 +120,26 @@ class SteeringProfile(ModelResult):
     @property
     def success(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the steered run's most likely token is the intended answer."""
-        return self.outcome.of("success", owner=OWNER)
+        return self.of("success")
 
     @property
     def prob(self) -> Float[Tensor, "edit scope pair depth position"]:
         """Probability of the intended answer."""
-        return self.outcome.of("answer_probability", owner=OWNER)
+        return self.of("answer_probability")
 
     @property
     def kl_to_source(self) -> Float[Tensor, "edit scope pair depth position"]:
         """KL(source || steered) in nats."""
-        return self.outcome.of("kl_to_source", owner=OWNER)
+        return self.of("kl_to_source")
 
     @property
     def logit_diff(self) -> Float[Tensor, "edit scope pair depth position"]:
-        return self.outcome.of("logit_diff", owner=OWNER)
+        return self.of("logit_diff")
 
     @property
     def flip(self) -> Float[Tensor, "edit scope pair depth position"]:
         """1 where the most likely token is not the base run's."""
-        return self.outcome.of("flip", owner=OWNER)
+        return self.of("flip")
 
     @property
     def fractions(self) -> tuple[str, ...]:

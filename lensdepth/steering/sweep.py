@@ -21,12 +21,12 @@ from lensdepth import polar
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
-from lensdepth.patching.found import moving_depths
+from lensdepth.patching.found import settled_depths
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.steering.centroids import Vectors, steering_vectors
 from lensdepth.steering.labels import accompanied, deal_folds, label_prompts, pool_prompts, rows
-from lensdepth.steering.parts import CONTROLS, EDITS
+from lensdepth.steering.parts import CONTROLS, PARTS
 from lensdepth.steering.profile import ALSO, SteeringProfile
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
@@ -42,6 +42,7 @@ from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
 from lensdepth.sweep.roles import POSITION_NAMES, Mode, PositionName, Roles, assign_roles
 from lensdepth.sweep.runs import Run
+from lensdepth.sweep.spans import named_positions
 from lensdepth.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ def steering_sweep(
             that they belong to.
         also: further metrics that are read off the same runs.
         mode: "denoise" steers the corrupted run towards the clean answer, "noise" the reverse.
-        control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
+        control_pairs: pairs that the turn and the change of norm alone and the controls are run
+            on, drawn at random; `"all"` of them.
         seed: of the folds and the controls.
         engine: see `lensdepth.replay.replay`.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -122,13 +124,11 @@ def steering_sweep(
     asked = check_depths(None if found else depths, model.n_layers, caller=caller)
     chosen = check_scopes(scopes, caller=caller)
     _check_numbers(strength, budget, caller)
-    if positions is None:
-        positions = POSITION_NAMES if task.input_positions is not None else ("prediction",)
-    if isinstance(positions, str) or not positions:
+    if isinstance(positions, str) or (positions is not None and not positions):
         raise ValueError(
             f"{caller}: positions must be some of {', '.join(POSITION_NAMES)}, got {positions!r}."
         )
-    where = tuple(dict.fromkeys(positions))
+    where = tuple(dict.fromkeys(named_positions(task, positions)))
     roles = assign_roles(task, mode, positions=where, caller=caller)
     columns = {"input": input_label, "prediction": output_label}
     for name, label in columns.items():
@@ -169,9 +169,7 @@ def steering_sweep(
         },
     )
     model.check_weights()
-    if found:
-        asked = moving_depths(model, task, options)
-        options = replace(options, own={**options.own, "depths": asked})
+    asked, options = settled_depths(model, task, options, asked)
     # Sustained steering reaches depths that were not asked for.
     swept = asked if chosen == ("local",) else list(range(model.n_layers + 1))
     hooks = [depth_hook(depth, model.n_layers) for depth in swept]
@@ -247,13 +245,13 @@ class _Parts:
     budget: float | None
     seed: int
     controlled: Bool[Tensor, " pair"]
-    """The pairs that controls are run on."""
+    """The pairs that parts of the differences and controls are run on."""
 
     @property
     def edits(self) -> tuple[str, ...]:
         """A single pair has no other one whose vector it could take."""
         several = len(self.roles.base) > 1
-        return (*EDITS, *(c for c in CONTROLS if several or c != "shuffled"))
+        return (*PARTS, *(c for c in CONTROLS if several or c != "shuffled"))
 
     @property
     def coords(self) -> dict[str, Sequence[str | int]]:
@@ -306,13 +304,13 @@ class _Parts:
         everyone = torch.ones(len(mine.base), dtype=torch.bool)
         # A budget is divided among the depths of a run. Runs that add alike share a function,
         # so that the engine makes their edits in one call.
-        alike = cache(lambda name, n: EDITS.get(name, EDITS["full"])(polar.add(1 / n)))
+        alike = cache(lambda name, n: PARTS.get(name, PARTS["full"])(polar.add(1 / n)))
         for p, found in enumerate(self.vectors):
             at = mine.base_positions[found.labelled.position][:, None]
             for e, name in enumerate(self.edits):
                 given = self.given(p, name, block)[:, :, None]
                 moves = (given != 0).flatten(2).any(-1)
-                there = self.controlled[block] if name in CONTROLS else everyone
+                there = everyone if name == "full" else self.controlled[block]
                 if name == "shuffled":
                     there = there & (self.partners[p][block] >= 0)
                 for s, scope in enumerate(self.scopes):

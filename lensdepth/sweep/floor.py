@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.hooks import SiteEdit
+from lensdepth.plain_runs import anew
 from lensdepth.sweep.readings import SHARES, Metric, PairBlock
 from lensdepth.sweep.runs import RunSets
 
@@ -76,7 +77,8 @@ def measure_floor(
     ]
     for pair in range(min(ALONE, n)):
         alone = torch.full((len(asked), 1, n), torch.nan, dtype=torch.float32)
-        logits = block.model.logits(mine.roles.base[pair : pair + 1])[:, 0]
+        with anew():
+            logits = block.model.logits(mine.roles.base[pair : pair + 1])[:, 0]
         alone[:, 0, pair] = mine.read(asked, logits, torch.tensor([pair]))[:, 0]
         unchanged.append(alone)
     floor = floor_of(torch.cat(unchanged, dim=1), base[:, few]).tolist()

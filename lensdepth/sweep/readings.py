@@ -22,6 +22,10 @@ Metric = Callable[[Float[Tensor, "run d_vocab"], Int[Tensor, " run"]], Float[Ten
 """(next-token logits of some runs, which pair of the task each belongs to) -> one number a run."""
 
 
+CACHED = 2**20
+"""Logits of runs that are read together."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairBlock:
     """Some pairs of a task, and the unedited runs that metrics compare with."""
@@ -55,12 +59,38 @@ class PairBlock:
             logits: over the whole vocabulary.
             pairs: of the block, one a run.
         """
-        return torch.stack([self._one(metric, logits, pairs).float() for metric in asked])
+        named = [metric for metric in asked if isinstance(metric, str)]
+        found: dict[str | Metric, Tensor] = {
+            metric: checked_metric(metric, logits, pairs + self.start).float()
+            for metric in asked
+            if not isinstance(metric, str)
+        }
+        if named:
+            # A few runs at a time: what is made of their logits then stays in the processor's
+            # cache, which takes a fraction of the time.
+            rows = torch.arange(len(pairs)).split(max(1, CACHED // logits.shape[-1]))
+            parts = [self._named(named, logits[some], pairs[some]) for some in rows]
+            found |= zip(named, torch.cat(parts, dim=1), strict=True)
+        return torch.stack([found[metric] for metric in asked])
 
-    def _one(self, metric: str | Metric, logits: Tensor, pairs: Tensor) -> Tensor:
-        if isinstance(metric, str):
-            return METRICS[metric].read(RunLogits(block=self, logits=logits, pairs=pairs))
-        return checked_metric(metric, logits, pairs + self.start)
+    def _named(self, asked: Sequence[str], logits: Tensor, pairs: Tensor) -> Tensor:
+        runs = RunLogits(block=self, logits=logits, pairs=pairs)
+        return torch.stack([METRICS[metric].read(runs).float() for metric in asked])
+
+    @cached_property
+    def base_log_probs(self) -> Float[Tensor, "pair d_vocab"]:
+        """Log-probabilities of the base run."""
+        return metrics.log_probs(self.base)
+
+    @cached_property
+    def source_log_probs(self) -> Float[Tensor, "pair d_vocab"]:
+        """Log-probabilities of the source run."""
+        return metrics.log_probs(self.source)
+
+    @cached_property
+    def base_choice(self) -> Int[Tensor, " pair"]:
+        """The base run's first choice."""
+        return metrics.first_choice(self.base)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,15 +124,19 @@ class RunLogits:
         """Whether the source's answer comes first, or before the base's where that is asked."""
         if self.block.roles.preferred:
             return metrics.logit_diff(self.logits, self.intended, self.replaced) > 0
-        return metrics.is_top1(self.logits, self.intended)
+        return self.first_choice == self.intended
+
+    @cached_property
+    def first_choice(self) -> Int[Tensor, " run"]:
+        return metrics.first_choice(self.logits)
+
+    @cached_property
+    def log_probs(self) -> Float[Tensor, "run d_vocab"]:
+        return metrics.log_probs(self.logits)
 
     @property
     def base(self) -> Float[Tensor, "run d_vocab"]:
         return self.block.base[self.pairs]
-
-    @property
-    def source(self) -> Float[Tensor, "run d_vocab"]:
-        return self.block.source[self.pairs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +164,14 @@ METRICS: dict[str, NamedMetric] = {
     "answer_probability": NamedMetric(
         read=lambda x: metrics.token_prob(x.logits, x.intended), has_slope=True
     ),
-    "kl": NamedMetric(read=lambda x: metrics.kl_divergence(x.base, x.logits)),
-    "kl_to_source": NamedMetric(read=lambda x: metrics.kl_divergence(x.source, x.logits)),
+    "kl": NamedMetric(
+        read=lambda x: metrics.kl_of_log_probs(x.block.base_log_probs[x.pairs], x.log_probs)
+    ),
+    "kl_to_source": NamedMetric(
+        read=lambda x: metrics.kl_of_log_probs(x.block.source_log_probs[x.pairs], x.log_probs)
+    ),
     "js": NamedMetric(read=lambda x: metrics.js_divergence(x.base, x.logits)),
-    "flip": NamedMetric(read=lambda x: ~metrics.is_top1(x.logits, x.base.argmax(-1))),
+    "flip": NamedMetric(read=lambda x: x.first_choice != x.block.base_choice[x.pairs]),
     "success": NamedMetric(read=lambda x: x.succeeds),
     "preference": NamedMetric(
         read=lambda x: metrics.logit_diff(x.logits, x.intended, x.replaced) > 0

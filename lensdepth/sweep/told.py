@@ -72,4 +72,5 @@ def control_notes(result: Any) -> list[str]:
     n = control_pairs(result).get("control_pairs", n_pairs)
     if n == n_pairs:
         return []
-    return [f"Controls were run on {n:,} of the {counted(n_pairs, 'pair')}, drawn at random."]
+    what = getattr(result, "SAMPLED", "Controls")
+    return [f"{what} were run on {n:,} of the {counted(n_pairs, 'pair')}, drawn at random."]

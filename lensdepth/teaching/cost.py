@@ -60,7 +60,7 @@ def claims_cost(
     n_parameters = sum(weight.numel() for weight in model.parameters())
     n_layers, d_model = config.num_hidden_layers, config.hidden_size
     sweeps = claim_sweeps(n_layers, n_pairs)
-    runs = sum(n for _, n in sweeps) + plain_runs(len(sweeps), n_pairs)
+    runs = sum(n for _, n in sweeps) + plain_runs(n_pairs)
     return Cost(
         name=name,
         n_layers=n_layers,

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-Verdict = Literal["right", "not yet", "no answer"]
-SIGNS: dict[Verdict, str] = {"right": "✅", "not yet": "🔎", "no answer": "✏️"}
+Mark = Literal["right", "not yet", "no answer"]
+SIGNS: dict[Mark, str] = {"right": "✅", "not yet": "🔎", "no answer": "✏️"}
 TOLERANCE = 1e-3
 """Relative, of the largest number: an answer in other arithmetic is right too."""
 
@@ -52,7 +52,7 @@ class Feedback:
     """What `check` says."""
 
     exercise: str
-    verdict: Verdict
+    verdict: Mark
     message: str
 
     @property

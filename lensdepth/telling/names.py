@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lensdepth.provenance import Provenance
 
-EDITS = {
+EDIT_NAMES = {
     "full": "whole state",
     "state": "whole state",
     "direction": "direction",
@@ -138,7 +138,7 @@ def part_names(intended: str) -> tuple[str, str]:
 
 def edit_name(edit: str) -> str:
     """An edit, a part or a control as readers know it; a user's own by its own name."""
-    return CONTROLS.get(edit) or EDITS.get(edit) or edit.replace("_", " ")
+    return CONTROLS.get(edit) or EDIT_NAMES.get(edit) or edit.replace("_", " ")
 
 
 def position_name(position: str) -> str:

@@ -25,10 +25,10 @@ from lensdepth.transition.handover import (
     arrives_last,
     held_between,
     held_to_end,
-    last_crossing,
     lead,
     leads_before,
     most_held,
+    placed,
     why_none,
 )
 from lensdepth.transition.holders import Looked, find_holders
@@ -252,13 +252,11 @@ def _crossing(
         last: depth L, where that was left out, and the second curve leads there.
     """
     means = np.nanmean(first, axis=0), np.nanmean(second, axis=0)
-    depth = last_crossing(means[0] - means[1], at)
     if moved is not None and np.isnan(moved).all():
         moved = None  # base and source do not differ, so nothing is a share of their distance
     together = [first + second, *([] if moved is None else [moved.sum(0)])]
     totals = [np.nanmean(one, axis=0) for one in together]
     held, leaves, arrives = held_between(*means, at, totals[0])
-    low = high = share = float("nan")
     n_units = count(units, len(first))
     draws: list[Float[Array, "draw depth"]] = []
     if n_units >= FEWEST_UNITS:
@@ -266,19 +264,14 @@ def _crossing(
             *(first, second, *together[1:], *([] if moved is None else moved)),
             units=units, n_resamples=n_resamples, seed=seed,
         )  # fmt: skip
-        found = np.array([last_crossing(a - b, at) for a, b in zip(*draws[:2], strict=True)])
-        share = float((~np.isnan(found)).mean())
-        low, high = stats.corrected_interval(found, depth)
+    depth, low, high, share = placed(np.subtract, means, draws[:2], at)
     moves, draws = draws[len(totals) + 1 :], draws[: len(totals) + 1]
     verdict, reason = _judge(
         [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units
     )
     if verdict == "crossing" and moved is not None:
         own_means = np.nanmean(moved, axis=1)
-        depth = last_crossing(lead(*means, *own_means), at)
-        drawn = zip(*draws[:2], *moves, strict=True)
-        found = np.array([last_crossing(lead(*curves), at) for curves in drawn])
-        low, high = stats.corrected_interval(found, depth)
+        depth, low, high, _ = placed(lead, [*means, *own_means], [*draws[:2], *moves], at)
     own = on_the_way(first, second, moved)
     if verdict == "crossing" and own.gap.mean() > HELD:
         verdict = "cannot tell"
@@ -298,7 +291,7 @@ def _crossing(
         units=units,
         verdict=verdict,
         reason=reason,
-        depth=float(depth),
+        depth=depth,
         low=low,
         high=high,
         share=share,

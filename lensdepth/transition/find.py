@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
-from lensdepth.lens.profile import LensProfile, Reading
+from lensdepth.lens.profile import LensProfile, ReadingName
 from lensdepth.lens.told import MEASURES
 from lensdepth.telling.numbers import Interval, counted, number, p_value, percent
 from lensdepth.transition.null import flat_draws
@@ -40,7 +40,7 @@ COMES_BACK = 0.4
 def find_transition(
     profile: LensProfile | Float[Tensor, "unit depth"],
     *,
-    by: Reading | None = None,
+    by: ReadingName | None = None,
     name: str | None = None,
     depths: Sequence[float] | None = None,
     units: Sequence[Grouping | Sequence[str | int]] | None = None,

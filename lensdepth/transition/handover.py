@@ -1,12 +1,15 @@
 """Two mean curves that change places: where, and who is in control on the way."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray as Array
 from torch import Tensor
+
+from lensdepth import stats
 
 MARGIN = 0.05
 """Efficacy by which one curve must lead the other, on each side of a crossing."""
@@ -59,6 +62,28 @@ def lead(
     which moves more is, by less than the margin."""
     ahead = np.clip(np.nan_to_num(moved_first - moved_second), -1, 1)
     return np.where(first == second, MARGIN / 2 * ahead, first - second)
+
+
+def placed(
+    ahead: Callable[..., Float[Array, " depth"]],
+    means: Sequence[Float[Array, " depth"]],
+    draws: Sequence[Float[Array, "draw depth"]],
+    at: Float[Array, " depth"],
+) -> tuple[float, float, float, float]:
+    """Depth at which curves change places for the last time, its interval, and the share of draws
+    in which they do; NaN where there are no draws.
+
+    Args:
+        ahead: how far the first position is ahead, of as many curves as there are.
+        means: the curves.
+        draws: the same of each draw; none of too few units.
+        at: their depths.
+    """
+    depth = float(last_crossing(ahead(*means), at))
+    if not draws:
+        return depth, math.nan, math.nan, math.nan
+    found = np.array([last_crossing(ahead(*curves), at) for curves in zip(*draws, strict=True)])
+    return depth, *stats.corrected_interval(found, depth), float((~np.isnan(found)).mean())
 
 
 def held_between(
