@@ -98,6 +98,11 @@ class Passes:
         return settings_fingerprint(vars(self.model.cfg))
 
     @property
+    def n_bytes(self) -> int:
+        """What the weights take."""
+        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+
+    @property
     def is_causal(self) -> bool:
         """Whether it reads from left to right."""
         return getattr(self.model.cfg, "attention_dir", "causal") == "causal"

@@ -17,7 +17,7 @@ from lensdepth.claims.pace import Pace, pace_of, patch_runs, searched_pairs
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.claims.twins import MOST_PAIRS
 from lensdepth.model import DepthModel
-from lensdepth.replay.memory import CPU_MEMORY
+from lensdepth.replay.memory import memory_of
 from lensdepth.steering import parts as steering
 from lensdepth.sweep.adaptive import Depths
 from lensdepth.sweep.controls import CONTROL_PAIRS
@@ -203,15 +203,14 @@ def plan_claims(
 
 def _plan(model: DepthModel, task: Task, sweeps: Sequence[tuple[str, int]]) -> Workload:
     assert task.corrupted_tokens is not None
-    weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
     longest = max(task.clean_tokens.tokens.shape[1], task.corrupted_tokens.tokens.shape[1])
     return Workload(
         sweeps=tuple(sweeps),
         plain_runs=plain_runs(len(task)),
         seconds_per_prompt=time_prompt(model, task),
-        weights_bytes=weights,
+        weights_bytes=model.passes.n_bytes,
         states_bytes=min(
-            states_bytes(model.n_layers, model.d_model, longest, len(task)), CPU_MEMORY
+            states_bytes(model.n_layers, model.d_model, longest, len(task)), memory_of(model)
         ),
     )
 

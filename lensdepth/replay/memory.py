@@ -15,31 +15,34 @@ logger = logging.getLogger(__name__)
 Work = TypeVar("Work", Runs, Tensor)
 MAX_TOKENS = {"cpu": 4096, "cuda": 65536}
 """Largest number of tokens in one packed sequence; more would not be faster."""
-CPU_MEMORY = 2 * 2**30
-"""Bytes that the engine plans with on the CPU; on a GPU it takes half of what is free."""
+CPU_MEMORY = 2**29, 2**31
+"""Bytes that the engine plans with on the CPU: as many as the weights take, within these bounds; on
+a GPU it takes half of what is free."""
 
 
-def _memory(model: ReadModel, max_memory: int | None) -> int:
+def memory_of(model: ReadModel, max_memory: int | None = None) -> int:
+    """Bytes that the engine plans with."""
     given = bounds().max_memory if max_memory is None else max_memory
     if given is not None:
         return given
     device = model.passes.device
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
-    return CPU_MEMORY
+    least, most = CPU_MEMORY
+    return min(most, max(least, model.passes.n_bytes))
 
 
 def tokens_at_once(model: ReadModel, longest: int, max_memory: int | None) -> int:
     """Length of a packed sequence: half of the memory goes to what a block makes of it."""
     passes = model.passes
     most = MAX_TOKENS.get(passes.device.type, MAX_TOKENS["cpu"])
-    half = _memory(model, max_memory) // 2
+    half = memory_of(model, max_memory) // 2
     return min(most, max(1, half // passes.token_bytes(longest)))
 
 
 def base_bytes(model: ReadModel, max_memory: int | None) -> int:
     """Bytes that states, keys and values of base prompts may take."""
-    return _memory(model, max_memory) // 2
+    return memory_of(model, max_memory) // 2
 
 
 def prompts_at_once(model: ReadModel, longest: int, max_memory: int | None) -> int:

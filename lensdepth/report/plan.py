@@ -164,7 +164,7 @@ def plan_report(
     with unwatched(), unheard():
         found = _tried(model, task, wanted, twins, depths, options)
     names = tuple(name for name in wanted if name in found)
-    weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
+    weights = model.passes.n_bytes
     held = [weights * (1 + (name == "claims" and twins > 0)) + found[name][2] for name in names]
     settings = {
         "sections": sorted(asked), "twins": twins, "depths": depths if isinstance(depths, str)
