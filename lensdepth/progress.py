@@ -7,12 +7,14 @@ What watches may raise `Cancelled`: the analysis ends between two parts of its w
 left behind, and the exception reaches the caller.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from tqdm.auto import tqdm
 
+T = TypeVar("T")
 Watcher = Callable[[str, int, int], None]
 """(what is done, how many of its parts are done, how many there are)."""
 
@@ -64,3 +66,11 @@ def counted(total: int, description: str) -> Iterator[Callable[[int], None]]:
                 watcher(description, done, total)
 
         yield update
+
+
+def one_by_one(things: Sequence[T], description: str) -> Iterator[T]:
+    """The things, each of which is a part that is finished when the next is asked for."""
+    with counted(len(things), description) as update:
+        for thing in things:
+            yield thing
+            update(1)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lensdepth import polar, stats
 from lensdepth.ablation.decoded import PARTS, SCORES, DecodingProfile
@@ -32,6 +31,7 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.coordinates import CoordinateName, coordinates_of
 from lensdepth.model import DepthModel
+from lensdepth.progress import one_by_one
 from lensdepth.prompts import origin_of
 from lensdepth.provenance import make_provenance
 from lensdepth.sweep.choices import check_depths
@@ -234,7 +234,7 @@ def _decode_all(
         f"difference_{end}": torch.zeros(shape[0], shape[2], dtype=torch.float32)
         for end in ("low", "high")
     }
-    for d, x in enumerate(tqdm(states.double(), desc="decoding", disable=None)):
+    for d, x in enumerate(one_by_one(list(states.double()), "decoding")):
         center = x.mean(0) if coordinates == "centred" else None
         y = coordinates_of(coordinates, normalization, center).inner(x)
         features = {"norm": polar.norm(y)[:, None], "direction": polar.direction(y), "state": y}

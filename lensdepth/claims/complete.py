@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from lensdepth.ablation.dose import dose_response
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.arguments import checked
@@ -25,6 +23,7 @@ from lensdepth.locality.compare import compare_local_global
 from lensdepth.locality.trajectory import trajectory_response
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
+from lensdepth.progress import one_by_one
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.task import Task
@@ -96,11 +95,9 @@ def complete_evidence(
     if "locality" in refused:
         refused.setdefault("trajectory", refused["locality"])
     absent = [name for name in PROFILES if name not in known.profiles and name not in refused]
-    with tqdm(absent, desc="claims", disable=None, leave=False) as bar:
-        for name in bar:
-            bar.set_postfix_str(name)
-            try:
-                found[name] = runs[name]()
-            except ValueError as refusal:
-                refused[name] = reason_of(refusal)
+    for name in one_by_one(absent, "claims"):
+        try:
+            found[name] = runs[name]()
+        except ValueError as refusal:
+            refused[name] = reason_of(refusal)
     return replace(known, **found, refused=refused)

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lensdepth.ablation.profile import WEAK
 from lensdepth.arguments import checked
@@ -27,6 +26,7 @@ from lensdepth.claims.verdict import Judged, all_of, decide
 from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
+from lensdepth.progress import one_by_one
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.sweep.adaptive import Depths
 from lensdepth.tasks.keeping import answered_preferably, answered_rightly
@@ -150,7 +150,7 @@ def draw_twins(
     """
     numbers: list[dict[str, float | None]] = []
     notes: dict[str, None] = {}
-    for k in tqdm(range(MOST_TRIES * n), desc="untrained twins", disable=None, leave=False):
+    for k in one_by_one(range(MOST_TRIES * n), "untrained twins"):
         if len(numbers) == n:
             break
         try:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
-from tqdm.auto import tqdm
 
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
@@ -32,6 +31,7 @@ from lensdepth.claims.verdict import Judged, Verdict, decide
 from lensdepth.claims.zones import FEWEST, chosen_on_others, deal_groups, find_zones
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
+from lensdepth.progress import one_by_one
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.site import last_place
 from lensdepth.steering.labels import by_pair
@@ -137,7 +137,7 @@ def evaluate_hypotheses(
         check_evidence(evidence, model.info, task, seed=seed, caller=caller, whole=True)
         profiles = sweeps_of(evidence, also)
     sweeps = needed_sweeps(hypotheses, profiles)
-    for sweep in tqdm(sweeps, desc="sweeps", disable=None, leave=False):
+    for sweep in one_by_one(sweeps, "sweeps"):
         profiles[sweep] = run_public(model, task, sweep, also=also, seed=seed)
     assert task.corrupted is not None
     group = deal_groups(task.clean, task.corrupted, seed=seed)

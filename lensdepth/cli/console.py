@@ -7,12 +7,16 @@ import io
 import logging
 import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 
 from lensdepth.outside import visible
+from lensdepth.progress import watch
+from lensdepth.telling.numbers import duration
 
+MINUTE = 60.0
 PYTHON_OPTIONS = (
     "backend|batch_size|budget|chat|coordinates|depths|device|dtype|file|form|include_first|joining"
     "|keep|n|on_multi_token|revision|strength|subfolder|template|to|top_k|trust_remote_code"
@@ -60,6 +64,41 @@ class _Notes(logging.Handler):
             note(f"note: {text}")
 
 
+class _Minutes:
+    """How far long work is, in a log: one line a minute."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, tuple[float, int, int]] = {}
+        """What is under way, the outer work first: when it began, parts done, and all of them."""
+        self.said = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        begun = self.open.get(what, (now, 0, 0))[0] if done else now
+        if done >= total:
+            self.open.pop(what, None)
+            return
+        self.open[what] = begun, done, total
+        if now - self.said >= MINUTE:
+            self.said = now
+            note("; ".join(_how_far(name, now - b, d, n) for name, (b, d, n) in self.open.items()))
+
+
+def _how_far(what: str, seconds: float, done: int, total: int) -> str:
+    left = f", about {duration(seconds * (total - done) / done)} left" if done else ""
+    return f"{what}: {done:,} of {total:,}{left}"
+
+
+@contextmanager
+def each_minute() -> Iterator[None]:
+    """Say how far long work is, where standard error is no terminal, which has bars."""
+    if sys.stderr.isatty():
+        yield
+        return
+    with watch(_Minutes()):
+        yield
+
+
 @contextmanager
 def quiet(*, debug: bool) -> Iterator[None]:
     """Keep third parties off both streams; with `debug` let them talk on standard error."""
@@ -69,6 +108,7 @@ def quiet(*, debug: bool) -> Iterator[None]:
     root.addHandler(nothing)  # without any handler Python prints warnings of other loggers
     try:
         with ExitStack() as stack:
+            stack.enter_context(each_minute())
             stack.enter_context(redirect_stdout(sys.stderr if debug else io.StringIO()))
             if not debug:
                 stack.enter_context(warnings.catch_warnings())

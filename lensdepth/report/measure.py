@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from lensdepth.ablation.decoding import decode_parts
 from lensdepth.ablation.dose import FACTORS, dose_response
@@ -28,6 +27,7 @@ from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
+from lensdepth.progress import counted
 from lensdepth.report.measured import (
     ALWAYS,
     MAY_REFUSE,
@@ -114,7 +114,6 @@ def stages(
 
     def run(name: str, analyse: Callable[[], Any]) -> Any:
         """A result, which is kept; None where the analysis refuses, and the reason is kept."""
-        bar.set_postfix_str(name)
         start = time.perf_counter()
         try:
             found[name] = analyse()
@@ -127,7 +126,7 @@ def stages(
 
     def so_far(name: str) -> Measured:
         pending.remove(name)
-        bar.update()
+        update(1)
         return Measured(
             **{**dict.fromkeys(RESULTS), **found},
             task=task,
@@ -136,7 +135,7 @@ def stages(
             seconds={**seconds},
         )
 
-    with tqdm(total=len(pending), desc="report", disable=None, leave=False) as bar:
+    with counted(len(pending), "report") as update:
         lens = run("lens", lambda: logit_lens(model, task, batch_size=batch_size))
         found["tokens"] = _first_prompt(model, task)
         found["commitment"] = find_commitment(lens)

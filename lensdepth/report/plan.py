@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
-import torch
 from plotly.graph_objects import Figure
 
 from lensdepth.ablation import decoding
@@ -21,11 +20,11 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.complete import complete_evidence
+from lensdepth.claims.evaluate import FEWEST_PAIRS, MOST_TRIES
 from lensdepth.claims.evidence import PROFILES, Evidence
-from lensdepth.claims.twins import MOST_PAIRS, unheard
+from lensdepth.claims.twins import own_task, unheard
 from lensdepth.geometry import measure as geometry
 from lensdepth.geometry.reading import read_states
-from lensdepth.interface import ReadModel
 from lensdepth.lens.read import logit_lens
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
@@ -40,13 +39,16 @@ from lensdepth.sweep.spans import named_positions
 from lensdepth.tally import Tally, clock, tallied
 from lensdepth.tasks.task import Task
 from lensdepth.telling.numbers import duration
+from lensdepth.untrained import untrained
 
-TRIED = 6
-"""Pairs on which patching is tried."""
+TRIED = 6, 24
+"""Pairs on which patching is tried, to find depths and to be timed."""
+SOME_DEPTHS = 3
+"""At which it is timed."""
 READ = 16
 """Prompts on which the lens is."""
-MORE, ENOUGH = 4, 4.0
-"""How many times as many pairs are tried next, where that takes no longer than so many seconds."""
+TWINS_TRIED = 2
+"""Twins of which one must answer, or none will."""
 DRAWS = (4, 40)
 """Draws of a geometry that are timed."""
 RESAMPLES = 200
@@ -254,7 +256,7 @@ def _tried(
                 for at in ([1], [1, 2])
             )
             if one is not None and two is not None:
-                took = one[0] + (n_depths - 1) * max(0.0, two[0] - one[0])
+                took = n_depths * max(two[0] / 2, two[0] - one[0])
                 section.expected["decoding"] = took, 0, logits
         if "geometry" in wanted:
             took = _geometry_seconds(model, task, reading, options)
@@ -266,14 +268,12 @@ def _tried(
         )  # fmt: skip
         own = section.take("claims", own) if "claims" in wanted else None
     if own is not None and twins:
-        few = task.select(slice(0, MOST_PAIRS))
-        with Rehearsal(rates, where or ()) as of_twin:
-            twin = of_twin.take(
-                "", partial(complete_evidence, model, few, depths=depths, lean=True, **options)
-            )
-        if twin is not None:
-            took = own[0] + twins * (twin[0] + _drawing_seconds(model))
-            section.expected["claims"] = took, own[1] + twins * twin[1], max(own[2], twin[2])
+        lean = partial(complete_evidence, model, depths=depths, lean=True, **options)
+        seed = options["seed"]
+        found = _twins(model, task, rates, twins, lambda few: lean(few), where or (), seed)
+        section.expected["claims"] = (
+            own[0] + found[0], own[1] + found[1], max(own[2], found[2])
+        )  # fmt: skip
     return section.expected
 
 
@@ -289,28 +289,23 @@ def _lens(model: DepthModel, task: Task) -> tuple[float, Rates]:
 
 
 def _rates(model: DepthModel, task: Task, depths: Depths) -> tuple[Rates, list[int] | None]:
-    """Patch a few pairs for real: seconds of what that puts through, and the depths it found."""
+    """Patch a few pairs for real: the depths that this finds, and then, of more pairs at some of
+    them, since runs are the cheaper the more go together, seconds of what goes through."""
     positions: Any = named_positions(task, "all")
-    n, at, patched = TRIED, depths, None
-    # What is found out about a model once.
-    patch_sweep(model, task.select(slice(0, 1)), depths=[model.n_layers // 2], also=())
-    while True:
-        few = task.select(slice(0, None, max(1, -(-len(task) // n))))
-        start = clock()
-        with tallied() as tally, anew():
-            made = patch_sweep(model, few, depths=at, positions=positions)
-        took = clock() - start
-        rates = Rates(
-            plain=tally.plain_seconds / max(tally.plain, 1),
-            row=tally.row_seconds / max(tally.rows, 1),
-            read=tally.read_seconds / max(tally.reads, 1),
-        )
-        patched = patched or made
-        # Calls of little make few pairs dearer.
-        if n >= len(task) or took * MORE > ENOUGH:
-            break
-        n, at = MORE * n, patched.depths.tolist()
-    return rates, patched.depths.tolist() if patched.depths_found else None
+    few, more = (task.select(slice(0, None, max(1, -(-len(task) // n)))) for n in TRIED)
+    found = patch_sweep(
+        model, few, depths=depths, positions=positions, also=("success",), controls=()
+    )
+    at = found.depths.tolist()
+    some = sorted({at[i * (len(at) - 1) // SOME_DEPTHS] for i in range(1, SOME_DEPTHS + 1)})
+    with tallied() as tally, anew():
+        patch_sweep(model, more, depths=some, positions=positions)
+    rates = Rates(
+        plain=tally.plain_seconds / max(tally.plain, 1),
+        row=tally.row_seconds / max(tally.rows, 1),
+        read=tally.read_seconds / max(tally.reads, 1),
+    )
+    return rates, at if found.depths_found else None
 
 
 def _geometry_seconds(
@@ -331,6 +326,7 @@ def _geometry_seconds(
         return clock() - start
 
     few, more = DRAWS
+    timed(1, 1)  # what is made once
     least = timed(few, few)
     resample, permutation = (
         max(0.0, took - least) / (more - few) for took in (timed(more, few), timed(few, more))
@@ -339,10 +335,27 @@ def _geometry_seconds(
     return least + (RESAMPLES - few) * resample + (n_permutations - few) * permutation
 
 
-def _drawing_seconds(model: ReadModel) -> float:
-    """Of drawing a twin's weights, from some of them."""
-    n_weights = sum(p.numel() for p in model.passes.model.parameters())
-    n = min(n_weights, 2**22)
-    start = clock()
-    torch.empty(n, dtype=torch.float32).normal_(generator=torch.Generator().manual_seed(0))
-    return 2 * (clock() - start) * n_weights / n
+def _twins(
+    model: DepthModel,
+    task: Task,
+    rates: Rates,
+    twins: int,
+    rehearse: Callable[[Task], Any],
+    where: Collection[int],
+    seed: int,
+) -> tuple[float, int, int]:
+    """Seconds, runs and bytes of untrained twins: one is made, and asked for its own answers."""
+    for tried in range(TWINS_TRIED):
+        start = clock()
+        try:
+            twin = untrained(model, seed=seed + tried)
+            own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
+        except ValueError:
+            continue
+        break
+    else:  # nor will the others answer
+        return MOST_TRIES * twins * (clock() - start), 0, 0
+    made = clock() - start
+    with Rehearsal(rates, where) as section:
+        found = section.take("", lambda: rehearse(own)) or (0.0, 0, 0)
+    return twins * (made + found[0]), twins * found[1], found[2]
