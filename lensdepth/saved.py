@@ -20,6 +20,7 @@ OTHERS = (
     "lensdepth.locality.trajectory_profile:TrajectoryProfile",
     "lensdepth.locality.transfer:TransferProfile",
     "lensdepth.patching.windows:WindowProfile",
+    "lensdepth.report.plan:ReportPlan",
     "lensdepth.residual:ResidualStream",
     "lensdepth.transition.change_point:ChangePoint",
     "lensdepth.transition.commitment:Commitment",

@@ -47,6 +47,7 @@ from lensdepth.report.measured import Measured
 from lensdepth.tasks import answered_rightly
 from lensdepth.teaching import planted
 
+pytestmark = pytest.mark.long
 PAIRS = [(a, (a + 5) % 12) for a in range(12)]
 WORDINGS = planted.WORDINGS[:3]
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lensdepth.claims import evaluate_claims, readiness
-from lensdepth.claims.evaluate import FEWEST_PAIRS
 from lensdepth.claims.readiness import CLAIMS, Readiness, check_readiness
+from lensdepth.claims.testable import FEWEST_PAIRS
 from lensdepth.cli import main
 from lensdepth.model import DepthModel, load_model
 from lensdepth.tasks import Task, load_task

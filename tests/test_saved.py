@@ -23,7 +23,7 @@ NO_FILE = {"Report", "Task"}
 """A report is a page with its tables, a task a prompt file."""
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
-    "ChangePoint", "OrderComparison", "Readiness", "Transition", "TunedLens",
+    "ChangePoint", "OrderComparison", "Readiness", "ReportPlan", "Transition", "TunedLens",
 }  # fmt: skip
 """Results whose rows are statements, runs or one place."""
 PROMPT = "Two months from January is"
@@ -48,6 +48,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.find_commitment(lens),
         lensdepth.compare_mistakes(trained, task),
         lensdepth.check_readiness(trained, task, twins=0),
+        lensdepth.plan_report(trained, task, sections=()),
         lensdepth.fit_tuned_lens(trained, list(task.clean), n_steps=1),
         lensdepth.compare_local_global(trained, task, stream="attn_out"),
         lensdepth.shapley_depths(trained, task, stream="mlp_out"),

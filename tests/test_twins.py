@@ -10,11 +10,14 @@ import torch
 from scipy import stats as distributions
 
 from lensdepth import DepthModel, Task, evaluate_claims, load_model, load_task
-from lensdepth.claims.architecture import Draws, chance, passes
+from lensdepth.claims.architecture import Beside, Draws, chance, passes
+from lensdepth.claims.complete import complete_evidence
 from lensdepth.claims.estimate import Estimate
-from lensdepth.claims.evaluate import draw_twins, judge_claims
+from lensdepth.claims.evaluate import draw_twins, judge_claims, numbers_of
+from lensdepth.claims.evidence import OF_CLAIM, PROFILES, Evidence
+from lensdepth.claims.grounds import lay_grounds
 from lensdepth.claims.result import ClaimTable, Finding, make_finding
-from lensdepth.claims.statements import STATEMENTS, TITLES
+from lensdepth.claims.statements import STATEMENTS, TITLES, claim_of
 from lensdepth.claims.twins import MOST_PAIRS, own_task, unheard
 from lensdepth.provenance import Backend
 from lensdepth.tasks import answered_rightly
@@ -184,12 +187,36 @@ def test_an_untrained_model_has_nothing_supported_by_itself(
     model, task = sharp
     twin = untrained(model, seed=11)
     own = own_task(twin, task, seed=0, fewest=30)
-    found = evaluate_claims(twin, own)
+    found = evaluate_claims(twin, own, twins_of="all")
     assert found.n_twins == 5
     assert [one.claim for one in found.claims if one.verdict == "supported"] == []
     beside = found.finding("C5 beats random").twin
     assert beside.by_architecture
     assert beside.share == 1.0
+    # Measured for what is at stake alone, twins take away the same.
+    at_stake = [one.claim for one in evaluate_claims(twin, own, twins=0).claims
+                if one.verdict == "supported"]  # fmt: skip
+    assert at_stake
+    less = evaluate_claims(twin, own)
+    assert [one.verdict for one in less.claims] == [one.verdict for one in found.claims]
+    for one, whole in zip(less.findings, found.findings, strict=True):
+        assert one.twin == (whole.twin if claim_of(one.key) in at_stake else Beside())
+
+
+def test_a_claim_is_measured_on_the_profiles_that_are_its_own(
+    sharp: tuple[DepthModel, Task],
+) -> None:
+    model, task = sharp
+    whole = complete_evidence(model, task)
+    numbers = numbers_of(lay_grounds(task, whole, seed=0))
+    for claim in TITLES:
+        own = OF_CLAIM[claim[:2]]
+        refused = {name: "left out" for name in PROFILES if name not in own}
+        part = Evidence(**{name: getattr(whole, name) for name in own}, refused=refused)
+        alone = numbers_of(lay_grounds(task, part, seed=0))
+        for one in STATEMENTS:
+            if one.claim == claim:
+                assert alone[one.key] == numbers[one.key]
 
 
 def test_without_twins_it_is_said(

@@ -1,6 +1,6 @@
 """Measure what the evidence lacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +44,7 @@ def complete_evidence(
     batch_size: int | None = None,
     max_memory: int | None = None,
     lean: bool = False,
+    profiles: Collection[str] = PROFILES,
 ) -> Evidence:
     """Run the sweeps that are absent by their public functions.
 
@@ -60,6 +61,7 @@ def complete_evidence(
         max_memory: bytes to plan with; None takes a sensible share of what there is.
         lean: run what statements need alone: no controls of patches, the others on fewer pairs, no
             trajectory. What comes out serves no other purpose.
+        profiles: which of them; all by default.
     """
     known = Evidence() if evidence is None else evidence
     positions = ("input", "prediction")
@@ -90,8 +92,8 @@ def complete_evidence(
             model, task, depths=found_depths(replace(known, **found)), seed=seed
         ),
     }
-    refused = {"trajectory": "it is not asked for"} if lean else {}
-    refused |= known.refused
+    unasked = {*PROFILES} - {*profiles} | ({"trajectory"} if lean else set())
+    refused = dict.fromkeys(sorted(unasked), "it is not asked for") | {**known.refused}
     if "locality" in refused:
         refused.setdefault("trajectory", refused["locality"])
     absent = [name for name in PROFILES if name not in known.profiles and name not in refused]

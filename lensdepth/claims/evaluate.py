@@ -1,12 +1,10 @@
 """Each of the study's claims, tested on one model and one task."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from lensdepth.ablation.profile import WEAK
 from lensdepth.arguments import checked
@@ -15,12 +13,13 @@ from lensdepth.claims.architecture import N_TWINS, Draws
 from lensdepth.claims.complete import complete_evidence
 from lensdepth.claims.coupling import coupling_numbers
 from lensdepth.claims.deals import Number
-from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
+from lensdepth.claims.evidence import OF_CLAIM, Evidence, check_evidence, check_pairs
 from lensdepth.claims.gradual import shown_handover
 from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
 from lensdepth.claims.measures import Nothing, Unmeasured, measure
 from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
+from lensdepth.claims.testable import FEWEST_PAIRS, cannot_test, is_right, kept_share
 from lensdepth.claims.twins import own_task, unheard
 from lensdepth.claims.verdict import Judged, all_of, decide
 from lensdepth.geometry.reading import read_states
@@ -29,17 +28,13 @@ from lensdepth.outside import reason
 from lensdepth.progress import one_by_one
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.sweep.adaptive import Depths
-from lensdepth.tasks.keeping import answered_preferably, answered_rightly
 from lensdepth.tasks.task import Task
 from lensdepth.untrained import untrained
 
-FEWEST_PAIRS = 30
-"""Pairs with fewer than this settle nothing: depths are chosen on about a third of them."""
-LEAST_ACCURACY = 0.5
-"""Share of the drawn pairs that the model must answer rightly: the claims are about how a
-prediction is formed, and pairs that come out right by luck form none."""
-FEWEST_LAYERS = 6
-"""With fewer blocks there is no telling early from late, or sharp from gradual."""
+TwinsOf = Literal["supported", "all"]
+Numbers = Mapping[str, tuple[Number | None, str]]
+"""Key of a statement -> its number, or None with the reason."""
+NOT_AT_STAKE = "no untrained twin was measured, for there is no support that it could take away"
 
 
 @checked
@@ -50,6 +45,7 @@ def evaluate_claims(
     *,
     evidence: Evidence | None = None,
     twins: int = N_TWINS,
+    twins_of: TwinsOf = "supported",
     depths: Depths = None,
     seed: int = 0,
     batch_size: int | None = None,
@@ -77,6 +73,8 @@ def evaluate_claims(
             centroids and random directions depend on which pairs there are.
         twins: how many untrained twins are drawn, each measured on 60 pairs at most; 0 for none,
             and then nothing is known to be by architecture.
+        twins_of: the claims that twins are measured for: those that would be supported without
+            them, since all that a twin can do is take that away; or "all", for their numbers.
         depths: at which whole states are edited, see `patch_sweep`: of models of more than 16
             blocks those where patching moves, of others all. Means over depths and widths are then
             taken along straight lines between them.
@@ -102,8 +100,8 @@ def evaluate_claims(
     options = {"depths": asked, "batch_size": batch_size, "max_memory": max_memory}
     model.check_weights()
     right = is_right(task, model).numpy()
-    accuracy = float(right.mean()) * _kept_share(task)
-    why = _cannot_test(model, task, int(right.sum()), accuracy)
+    accuracy = float(right.mean()) * kept_share(task)
+    why = cannot_test(model, task, int(right.sum()), accuracy)
     if why is not None:
         kept = task.select(right) if right.any() else task
         n = int(right.sum())
@@ -113,10 +111,17 @@ def evaluate_claims(
     kept, known = (task, evidence) if right.all() else (task.select(right), None)
     whole = complete_evidence(model, kept, known, depths=depths, seed=seed, batch_size=batch_size)
     grounds = lay_grounds(kept, whole, seed=seed)
-    draws = draw_twins(model, kept, twins, depths=depths, seed=seed, batch_size=batch_size)
+    numbers = numbers_of(grounds)
+    alone = judge_claims([_finding(one, grounds, numbers, Draws()) for one in STATEMENTS])
+    at_stake = [one.claim for one in alone if twins_of == "all" or one.verdict == "supported"]
+    draws = Draws(note=NOT_AT_STAKE if twins else "")
+    if twins and at_stake:
+        draws = draw_twins(
+            model, kept, twins, claims=at_stake, depths=depths, seed=seed, batch_size=batch_size
+        )
     return judge(
         model.info, kept, grounds, accuracy=accuracy, n=len(kept), seed=seed, twins=twins,
-        draws=draws, options=options,
+        draws=draws, numbers=numbers, options=options | {"twins_of": twins_of},
     )  # fmt: skip
 
 
@@ -131,6 +136,7 @@ def draw_twins(
     task: Task,
     n: int,
     *,
+    claims: Collection[str] = tuple(TITLES),
     depths: Depths = None,
     seed: int,
     batch_size: int | None = None,
@@ -144,12 +150,15 @@ def draw_twins(
         model: it is left as it is.
         task: pairs that it answers rightly.
         n: twins to draw; the k-th has the weights of seed + k.
+        claims: those whose statements are measured; all by default.
         depths: as of the model; each twin finds its own.
         seed: of the weights, the groups and the controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
     """
     numbers: list[dict[str, float | None]] = []
     notes: dict[str, None] = {}
+    profiles = {name for claim in claims for name in OF_CLAIM[claim[:2]]}
+    statements = [one for one in STATEMENTS if one.claim in claims]
     for k in one_by_one(range(MOST_TRIES * n), "untrained twins"):
         if len(numbers) == n:
             break
@@ -162,8 +171,9 @@ def draw_twins(
             own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
             with unheard():
                 whole = complete_evidence(
-                    twin, own, depths=depths, seed=seed, batch_size=batch_size, lean=True
-                )
+                    twin, own, depths=depths, seed=seed, batch_size=batch_size, lean=True,
+                    profiles=profiles,
+                )  # fmt: skip
         except ValueError as refusal:
             notes[reason(refusal)] = None
             continue
@@ -172,18 +182,20 @@ def draw_twins(
             notes[grounds.absent["zones"]] = None
             continue
         values: dict[str, float | None] = {}
-        for one in STATEMENTS:
+        for one in statements:
             try:
                 values[one.key] = measure(one.key, grounds).found.value
             except Nothing:  # which passes nothing
                 values[one.key] = None
             except Unmeasured:  # which says nothing of it
                 continue
-        # Angles against predictions need no answers: of all prompts, more than the twin has pairs.
-        geometry = geometry_of(read_states(twin, task, batch_size=batch_size))
-        early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5
-        coupled = coupling_numbers(task.clean, geometry, early, late) or {}
-        numbers.append(values | {f"C4 {word}": value for word, value in coupled.items()})
+        if "C4" in claims:
+            # Angles against predictions need no answers: of all prompts, more than its pairs.
+            geometry = geometry_of(read_states(twin, task, batch_size=batch_size))
+            early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5
+            coupled = coupling_numbers(task.clean, geometry, early, late) or {}
+            values |= {f"C4 {word}": value for word, value in coupled.items()}
+        numbers.append(values)
     note = ""
     if len(numbers) < n:
         which = "no untrained twin" if not numbers else f"{len(numbers)} of {n} untrained twins"
@@ -201,6 +213,7 @@ def judge(
     seed: int,
     twins: int = 0,
     draws: Draws | None = None,
+    numbers: Numbers | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> ClaimTable:
     """Every statement's number and every claim's verdict; nothing is run.
@@ -214,10 +227,12 @@ def judge(
         seed: of the groups of prompts and of the controls.
         twins: how many were asked for.
         draws: the numbers of those that were measured.
+        numbers: the model's own, where they are known; see `numbers_of`.
         options: the others that were given, by name.
     """
     draws = Draws() if draws is None else draws
-    findings = [_finding(one, on, draws) for one in STATEMENTS]
+    known = numbers_of(on) if numbers is None else numbers
+    findings = [_finding(one, on, known, draws) for one in STATEMENTS]
     located = 0.0 if isinstance(on, str) or on.zones is None else on.zones.located
     curve = shown_handover(None if isinstance(on, str) else on.patch, model.n_layers)
     return ClaimTable(
@@ -242,46 +257,13 @@ def judge(
     )
 
 
-def is_right(task: Task, model: DepthModel) -> Bool[Tensor, " pair"]:
-    """The pairs that the claims are about: answered rightly, or preferably where they were kept by
-    preference."""
-    judge = answered_preferably if task.keep == "preferred" else answered_rightly
-    clean, corrupted = judge(task, model)
-    return clean & corrupted
+def numbers_of(on: Grounds | str) -> Numbers:
+    """Every statement's number, or why there is none."""
+    return {one.key: _number(one.key, on) for one in STATEMENTS}
 
 
-def _kept_share(task: Task) -> float:
-    """Share of the drawn pairs that were not left out as wrong when the task was made."""
-    drawn = task.n_drawn - task.n_multi_token
-    # What is not even preferred is wrong.
-    n_wrong = task.n_wrong + (task.n_unkept if task.keep == "preferred" else 0)
-    return 1 - n_wrong / drawn if drawn > 0 else 1.0
-
-
-def _cannot_test(model: DepthModel, task: Task, n_right: int, accuracy: float) -> str | None:
-    """Why nothing can be said of this model on this task, if so."""
-    if task.input_positions is None or task.corrupted_input_positions is None:
-        return "the task has no input position; add the columns input and corrupted_input"
-    if model.n_layers < FEWEST_LAYERS:
-        return (
-            f"the model has {model.n_layers} blocks, and early, late and sharp mean something from "
-            f"{FEWEST_LAYERS} on"
-        )
-    if accuracy < LEAST_ACCURACY:
-        how = "prefers the right answers in" if task.keep == "preferred" else "answers"
-        rightly = "" if task.keep == "preferred" else " rightly"
-        return (
-            f"the model {how} {accuracy:.0%} of the pairs{rightly}; the claims are about how it "
-            f"forms its answers, and that needs {LEAST_ACCURACY:.0%}"
-        )
-    if n_right < FEWEST_PAIRS:
-        rightly = "prefers" if task.keep == "preferred" else "answers rightly"
-        return f"there are {n_right} pairs that it {rightly}, and {FEWEST_PAIRS} are needed"
-    return None
-
-
-def _finding(one: Statement, on: Grounds | str, draws: Draws) -> Finding:
-    found, why = _number(one.key, on)
+def _finding(one: Statement, on: Grounds | str, numbers: Numbers, draws: Draws) -> Finding:
+    found, why = numbers[one.key]
     return make_finding(
         one.key,
         found,

@@ -68,6 +68,16 @@ class Evidence:
 
 
 PROFILES = tuple(one.name for one in fields(Evidence) if one.name != "refused")
+OF_CLAIM: dict[str, tuple[str, ...]] = {
+    "C1": ("patch",),
+    "C2": ("patch", "steering"),
+    "C3": ("patch", "reading"),
+    "C4": ("patch", "reading"),
+    "C5": ("patch", "ablation", "dose", "contrasts"),
+    "C6": ("patch", "reading", "ablation", "dose"),
+    "C7": ("patch", "locality"),
+}
+"""Claim -> the profiles that its statements are measured on."""
 SEEDLESS = ("reading", "locality")
 """Nothing in them is drawn."""
 _RESIDUAL = {"stream": "resid_pre", "edit": "full", "mode": "denoise"}

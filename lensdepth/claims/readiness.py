@@ -20,11 +20,11 @@ from lensdepth.claims import zones
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.context import OFTEN, context_labels
 from lensdepth.claims.contrasts import strangers
-from lensdepth.claims.evaluate import FEWEST_LAYERS, FEWEST_PAIRS, LEAST_ACCURACY
 from lensdepth.claims.evidence import check_pairs
 from lensdepth.claims.grounds import N_DEALS
 from lensdepth.claims.plan import Workload, plan_claims
 from lensdepth.claims.statements import TITLES
+from lensdepth.claims.testable import FEWEST_LAYERS, FEWEST_PAIRS, LEAST_ACCURACY
 from lensdepth.geometry.halves import FEWEST
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance, make_provenance

@@ -220,7 +220,7 @@ def pairs_needed(found: "Readiness") -> int | None:
     """Pairs to draw so that enough are right for the claims; None where too few are."""
     from math import ceil
 
-    from lensdepth.claims.evaluate import FEWEST_PAIRS, LEAST_ACCURACY
+    from lensdepth.claims.testable import FEWEST_PAIRS, LEAST_ACCURACY
 
     share = sum(found.right) / max(found.n_one_token, 1)
     return None if share < LEAST_ACCURACY else ceil(FEWEST_PAIRS / share)

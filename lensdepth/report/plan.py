@@ -20,8 +20,9 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.complete import complete_evidence
-from lensdepth.claims.evaluate import FEWEST_PAIRS, MOST_TRIES
+from lensdepth.claims.evaluate import MOST_TRIES
 from lensdepth.claims.evidence import PROFILES, Evidence
+from lensdepth.claims.testable import FEWEST_PAIRS
 from lensdepth.claims.twins import own_task, unheard
 from lensdepth.geometry import measure as geometry
 from lensdepth.geometry.reading import read_states
@@ -73,6 +74,8 @@ class ReportPlan(ModelResult):
     """Most memory of each, beside the libraries: weights, states, keys and values, logits."""
     absent: tuple[str, ...]
     """Sections that this task cannot have."""
+    at_most: str = ""
+    """The section that takes less where no claim is supported: untrained twins are then spared."""
 
     @property
     def seconds(self) -> float:
@@ -83,7 +86,11 @@ class ReportPlan(ModelResult):
     def told(self) -> str:
         """In one line, the longest sections first."""
         parts = sorted(zip(self.expected, self.sections, strict=True), reverse=True)
-        longest = ", ".join(f"{name} {duration(took)}" for took, name in parts if took >= 1)
+        longest = ", ".join(
+            f"{name}{' at most' * (name == self.at_most)} {duration(took)}"
+            for took, name in parts
+            if took >= 1
+        )
         first = dict(zip(self.sections, self.expected, strict=True))["lens"]
         return (
             f"about {duration(self.seconds)}"
@@ -181,6 +188,7 @@ def plan_report(
         runs=tuple(found[name][1] for name in names),
         n_bytes=tuple(held),
         absent=tuple(absent),
+        at_most="claims" * ("claims" in names and twins > 0),
     )
 
 

@@ -59,23 +59,21 @@ class PairBlock:
             logits: over the whole vocabulary.
             pairs: of the block, one a run.
         """
-        named = [metric for metric in asked if isinstance(metric, str)]
-        found: dict[str | Metric, Tensor] = {
-            metric: checked_metric(metric, logits, pairs + self.start).float()
-            for metric in asked
-            if not isinstance(metric, str)
-        }
-        if named:
-            # A few runs at a time: what is made of their logits then stays in the processor's
-            # cache, which takes a fraction of the time.
-            rows = torch.arange(len(pairs)).split(max(1, CACHED // logits.shape[-1]))
-            parts = [self._named(named, logits[some], pairs[some]) for some in rows]
-            found |= zip(named, torch.cat(parts, dim=1), strict=True)
-        return torch.stack([found[metric] for metric in asked])
+        # A few runs at a time: what is made of their logits then stays in the processor's cache,
+        # which takes a fraction of the time.
+        rows = torch.arange(len(pairs)).split(max(1, CACHED // logits.shape[-1]))
+        return torch.cat([self._read(asked, logits[some], pairs[some]) for some in rows], dim=1)
 
-    def _named(self, asked: Sequence[str], logits: Tensor, pairs: Tensor) -> Tensor:
+    def _read(self, asked: Sequence[str | Metric], logits: Tensor, pairs: Tensor) -> Tensor:
         runs = RunLogits(block=self, logits=logits, pairs=pairs)
-        return torch.stack([METRICS[metric].read(runs).float() for metric in asked])
+        return torch.stack(
+            [
+                METRICS[metric].read(runs).float()
+                if isinstance(metric, str)
+                else checked_metric(metric, logits, pairs + self.start).float()
+                for metric in asked
+            ]
+        )
 
     @cached_property
     def base_log_probs(self) -> Float[Tensor, "pair d_vocab"]:
