@@ -84,7 +84,7 @@ def test_every_analysis_is_asked_here() -> None:
     assert {*SWEEPS, *OTHERS} <= set(ANALYSES)
     above = {
         "build_report", "complete_evidence", "evaluate_claims", "evaluate_hypotheses",
-        "find_holder",
+        "find_holder", "plan_report",
     }  # fmt: skip
     assert set(ANALYSES) - {*SWEEPS, *OTHERS} == above
 

@@ -26,6 +26,7 @@ from lensdepth.patching.sweep import patch_sweep
 from lensdepth.progress import one_by_one
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.tasks.task import Task
 
 LEAN_CONTROLS = 24
@@ -40,6 +41,7 @@ def complete_evidence(
     evidence: Evidence | None = None,
     *,
     depths: Depths = None,
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -56,6 +58,7 @@ def complete_evidence(
         evidence: what has been measured on them already; see `check_evidence`.
         depths: of a patch that is run here, see `patch_sweep`; the other sweeps of whole states
             are at the depths that it found.
+        control_pairs: pairs that their controls are run on; `"all"` of them.
         seed: of the sweeps' controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -66,8 +69,8 @@ def complete_evidence(
     known = Evidence() if evidence is None else evidence
     positions = ("input", "prediction")
     also: dict[str, Any] = {"also": ("success",)} if lean else {}
-    bare: dict[str, Any] = {**also, "controls": ()} if lean else {}
-    fewer: dict[str, Any] = {**also, "control_pairs": LEAN_CONTROLS} if lean else {}
+    bare: dict[str, Any] = {**also, "controls": ()} if lean else {"control_pairs": control_pairs}
+    fewer: dict[str, Any] = {**also, "control_pairs": LEAN_CONTROLS if lean else control_pairs}
     found: dict[str, Any] = {}
 
     def at() -> Depths:
@@ -81,7 +84,13 @@ def complete_evidence(
         "reading": lambda: read_states(model, task, batch_size=batch_size),
         "ablation": lambda: ablation_sweep(model, task, depths=at(), seed=seed, **fewer),
         "dose": lambda: dose_response(
-            model, task, depths=at(), angles=(), factors=FACTORS, seed=seed
+            model,
+            task,
+            depths=at(),
+            angles=(),
+            factors=FACTORS,
+            seed=seed,
+            control_pairs=control_pairs,
         ),
         "steering": lambda: steering_sweep(
             model, task, depths=at(), scopes=("local",), n_folds=N_FOLDS, seed=seed, **fewer

@@ -28,6 +28,7 @@ from lensdepth.outside import reason
 from lensdepth.progress import one_by_one
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.tasks.task import Task
 from lensdepth.untrained import untrained
 
@@ -47,6 +48,7 @@ def evaluate_claims(
     twins: int = N_TWINS,
     twins_of: TwinsOf = "supported",
     depths: Depths = None,
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -78,6 +80,7 @@ def evaluate_claims(
         depths: at which whole states are edited, see `patch_sweep`: of models of more than 16
             blocks those where patching moves, of others all. Means over depths and widths are then
             taken along straight lines between them.
+        control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
         seed: of the groups of prompts, of the controls and of the twins' weights.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -97,7 +100,10 @@ def evaluate_claims(
     if evidence is not None:
         check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_claims")
     asked = depths if depths is None or isinstance(depths, str) else list(depths)
-    options = {"depths": asked, "batch_size": batch_size, "max_memory": max_memory}
+    options: dict[str, Any] = {
+        "depths": asked, "control_pairs": control_pairs, "twins_of": twins_of,
+        "batch_size": batch_size, "max_memory": max_memory,
+    }  # fmt: skip
     model.check_weights()
     right = is_right(task, model).numpy()
     accuracy = float(right.mean()) * kept_share(task)
@@ -109,7 +115,10 @@ def evaluate_claims(
             model.info, kept, why, accuracy=accuracy, n=n, seed=seed, twins=twins, options=options
         )
     kept, known = (task, evidence) if right.all() else (task.select(right), None)
-    whole = complete_evidence(model, kept, known, depths=depths, seed=seed, batch_size=batch_size)
+    whole = complete_evidence(
+        model, kept, known, depths=depths, control_pairs=control_pairs, seed=seed,
+        batch_size=batch_size,
+    )  # fmt: skip
     grounds = lay_grounds(kept, whole, seed=seed)
     numbers = numbers_of(grounds)
     alone = judge_claims([_finding(one, grounds, numbers, Draws()) for one in STATEMENTS])
@@ -121,7 +130,7 @@ def evaluate_claims(
         )
     return judge(
         model.info, kept, grounds, accuracy=accuracy, n=len(kept), seed=seed, twins=twins,
-        draws=draws, numbers=numbers, options=options | {"twins_of": twins_of},
+        draws=draws, numbers=numbers, options=options,
     )  # fmt: skip
 
 

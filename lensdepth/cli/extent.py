@@ -35,7 +35,8 @@ class ExtentOptions:
         bool,
         typer.Option(
             "--thorough",
-            help=f"Edits at every depth, and {MANY_TWINS} untrained twins.",
+            help=f"Edits at every depth, controls on all pairs, and {MANY_TWINS} untrained twins "
+            "for all claims.",
             rich_help_panel=PANEL,
         ),
     ] = False
@@ -73,4 +74,6 @@ class ExtentOptions:
                     )
         twins = self.twins if self.twins is not None else MANY_TWINS if self.thorough else N_TWINS
         depths = self.edited.depths or ("all" if self.thorough else None)
-        return {"sections": sections, "twins": twins, **asdict(self.edited), "depths": depths}
+        whole = {"control_pairs": "all", "twins_of": "all"} if self.thorough else {}
+        asked = {**asdict(self.edited), "depths": depths, **whole}
+        return {"sections": sections, "twins": twins, **asked}

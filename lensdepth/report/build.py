@@ -15,6 +15,7 @@ from lensdepth.analyses import ANALYSES
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS
+from lensdepth.claims.evaluate import TwinsOf
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
@@ -24,6 +25,7 @@ from lensdepth.report.measured import PENDING, SECTIONS, STOPPED, Measured, Sect
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
 from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.tasks.task import Task
 from lensdepth.telling.curves import WHERE
 from lensdepth.telling.plain import Json
@@ -86,7 +88,9 @@ def build_report(
     sections: Collection[Section] | None = None,
     translators: TunedLens | None = None,
     twins: int = N_TWINS,
+    twins_of: TwinsOf = "supported",
     depths: Depths = None,
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -107,7 +111,9 @@ def build_report(
         translators: a lens fitted on this model (`fit_tuned_lens`, `load_tuned_lens`): what it
             reads, and where that switches, stands beside the logit lens's.
         twins: untrained twins of the model that stand beside the claims' numbers; 0 for none.
+        twins_of: the claims that they are measured for, see `evaluate_claims`.
         depths: at which whole states are edited, see `patch_sweep`.
+        control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
         seed: of every analysis.
         overwrite: replace a report that is there.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -127,7 +133,8 @@ def build_report(
         translators.check_model(model, caller="build_report")
     arriving = stages(
         model, task, sections=SECTIONS if sections is None else sections,
-        translators=translators, twins=twins, depths=depths, seed=seed, batch_size=batch_size,
+        translators=translators, twins=twins, twins_of=twins_of, depths=depths,
+        control_pairs=control_pairs, seed=seed, batch_size=batch_size,
     )  # fmt: skip
     return write_report(_last(arriving, page, folder), page, folder)
 

@@ -12,7 +12,7 @@ from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.analyses import ANALYSES, analysis
 from lensdepth.claims import evidence
 from lensdepth.claims.architecture import N_TWINS
-from lensdepth.claims.evaluate import evaluate_claims
+from lensdepth.claims.evaluate import TwinsOf, evaluate_claims
 from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
 from lensdepth.gap import find_holder
 from lensdepth.geometry.measure import geometry_profile
@@ -41,6 +41,7 @@ from lensdepth.report.measured import (
 from lensdepth.report.story import switches_of
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.sweep.spans import named_positions
 from lensdepth.tasks.task import Task
 from lensdepth.tasks.told import counts, noun
@@ -94,7 +95,9 @@ def stages(
     sections: Collection[Section] = SECTIONS,
     translators: TunedLens | None = None,
     twins: int = N_TWINS,
+    twins_of: TwinsOf = "supported",
     depths: Depths = None,
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Iterator[Measured]:
@@ -109,6 +112,7 @@ def stages(
         if name not in (*ALWAYS, *sections):
             absent.setdefault(name, UNASKED)
     pending = [name for name in SECTIONS if name not in absent]
+    drawn: dict[str, Any] = {"control_pairs": control_pairs, "seed": seed}
     found: dict[str, Any] = {}
     seconds: dict[str, float] = {}
 
@@ -148,7 +152,7 @@ def stages(
 
         patch: PatchProfile | None = None
         if "patch" in pending:
-            patch = run("patch", lambda: patch_of(model, task, depths=depths, seed=seed))
+            patch = run("patch", lambda: patch_of(model, task, depths=depths, **drawn))
         if patch is not None and "crossing" not in absent:
             run(
                 "crossing",
@@ -163,7 +167,7 @@ def stages(
         reading = None
         if "geometry" in pending and task.has_pairs:  # the claims are on these states too
             reading = read_states(model, task, batch_size=batch_size)
-        rest = analyses_at(model, task, where, reading, seed=seed, batch_size=batch_size)
+        rest = analyses_at(model, task, where, reading, **drawn, batch_size=batch_size)
         has_input = "input" in named_positions(task, "all")
         rest |= {
             "claims": lambda: evaluate_claims(
@@ -172,8 +176,9 @@ def stages(
                 # Without an input position no claim is tested.
                 evidence=_evidence(found, absent, reading) if has_input else None,
                 twins=twins,
+                twins_of=twins_of,
                 depths=depths,
-                seed=seed,
+                **drawn,
                 batch_size=batch_size,
             ),
         }
@@ -191,10 +196,14 @@ def stages(
             yield so_far(name)
 
 
-def patch_of(model: DepthModel, task: Task, *, depths: Depths, seed: int) -> PatchProfile:
+def patch_of(
+    model: DepthModel, task: Task, *, depths: Depths, control_pairs: ControlPairs, seed: int
+) -> PatchProfile:
     """Patching, as a report measures it."""
     positions: Any = named_positions(task, "all")
-    return patch_sweep(model, task, depths=depths, positions=positions, seed=seed)
+    return patch_sweep(
+        model, task, depths=depths, positions=positions, control_pairs=control_pairs, seed=seed
+    )
 
 
 def analyses_at(
@@ -203,12 +212,13 @@ def analyses_at(
     where: list[int] | None,
     reading: Reading | None,
     *,
+    control_pairs: ControlPairs,
     seed: int,
     batch_size: int | None = None,
 ) -> dict[str, Callable[[], Any]]:
     """What a report measures once patching has found the depths; None: it measured all."""
     positions: Any = named_positions(task, "all")
-    at: dict[str, Any] = {"depths": where or "all", "seed": seed}
+    at: dict[str, Any] = {"depths": where or "all", "control_pairs": control_pairs, "seed": seed}
     factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
     return {
         "steering": lambda: steering_sweep(model, task, positions=positions, **at),

@@ -20,7 +20,7 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.complete import complete_evidence
-from lensdepth.claims.evaluate import MOST_TRIES
+from lensdepth.claims.evaluate import MOST_TRIES, TwinsOf
 from lensdepth.claims.evidence import PROFILES, Evidence
 from lensdepth.claims.testable import FEWEST_PAIRS
 from lensdepth.claims.twins import own_task, unheard
@@ -36,6 +36,7 @@ from lensdepth.report.measure import analyses_at, patch_of, why_absent
 from lensdepth.report.measured import ALWAYS, SECTIONS, Section
 from lensdepth.storage import ModelResult
 from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.sweep.spans import named_positions
 from lensdepth.tally import Tally, clock, tallied
 from lensdepth.tasks.task import Task
@@ -145,7 +146,9 @@ def plan_report(
     *,
     sections: Collection[Section] | None = None,
     twins: int = N_TWINS,
+    twins_of: TwinsOf = "supported",
     depths: Depths = None,
+    control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -157,7 +160,9 @@ def plan_report(
         task: as of `build_report`, and so are the others.
         sections: what is measured beside the lens and patching; all by default.
         twins: untrained twins of the claims.
+        twins_of: the claims that they are measured for: a plan reckons with all of them.
         depths: at which whole states are edited.
+        control_pairs: pairs that controls are run on.
         seed: of the analyses.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -169,14 +174,17 @@ def plan_report(
     absent = why_absent(model, task)
     asked = SECTIONS if sections is None else sections
     wanted = [n for n in SECTIONS if n in (*ALWAYS, *asked) and n not in absent]
-    options: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
+    options: dict[str, Any] = {
+        "control_pairs": control_pairs, "seed": seed, "batch_size": batch_size
+    }  # fmt: skip
     with unwatched(), unheard():
         found = _tried(model, task, wanted, twins, depths, options)
     names = tuple(name for name in wanted if name in found)
     weights = model.passes.n_bytes
     held = [weights * (1 + (name == "claims" and twins > 0)) + found[name][2] for name in names]
     settings = {
-        "sections": sorted(asked), "twins": twins, "depths": depths if isinstance(depths, str)
+        "sections": sorted(asked), "twins": twins, "twins_of": twins_of,
+        "control_pairs": control_pairs, "depths": depths if isinstance(depths, str)
         or depths is None else list(depths), "batch_size": batch_size, "max_memory": max_memory,
     }  # fmt: skip
     return ReportPlan(
@@ -188,7 +196,7 @@ def plan_report(
         runs=tuple(found[name][1] for name in names),
         n_bytes=tuple(held),
         absent=tuple(absent),
-        at_most="claims" * ("claims" in names and twins > 0),
+        at_most="claims" * ("claims" in names and twins > 0 and twins_of == "supported"),
     )
 
 
@@ -241,6 +249,7 @@ def _tried(
 ) -> dict[str, Expected]:
     """What each section takes."""
     lens, rates = _lens(model, task)
+    uncontrolled = {name: given for name, given in options.items() if name != "control_pairs"}
     logits = 4 * model.d_vocab * len(task)
     where = None
     if "patch" in wanted:
@@ -248,7 +257,10 @@ def _tried(
     with Rehearsal(rates, where or ()) as section:
         section.expected["lens"] = lens, 0, logits
         if "patch" in wanted:
-            patch = partial(patch_of, model, task, depths=depths, seed=options["seed"])
+            patch = partial(
+                patch_of, model, task, depths=depths, control_pairs=options["control_pairs"],
+                seed=options["seed"],
+            )  # fmt: skip
             section.take("patch", patch)
         reading = read_states(model, task, batch_size=options["batch_size"])
         rest = analyses_at(model, task, where, reading, **options)
@@ -256,7 +268,7 @@ def _tried(
             section.take(name, rest[name])
         if "decoding" in wanted:
             n_depths = model.n_layers + 1 if where is None else len(where)
-            some = {**options, "n_permutations": decoding.permutations_for(n_depths)}
+            some = {**uncontrolled, "n_permutations": decoding.permutations_for(n_depths)}
             one, two = (
                 section.take(
                     "decoding", partial(decoding.decode_parts, model, task, depths=at, **some)
@@ -267,7 +279,7 @@ def _tried(
                 took = n_depths * max(two[0] / 2, two[0] - one[0])
                 section.expected["decoding"] = took, 0, logits
         if "geometry" in wanted:
-            took = _geometry_seconds(model, task, reading, options)
+            took = _geometry_seconds(model, task, reading, uncontrolled)
             section.expected["geometry"] = took, 0, logits
         known = {name: section.results.get(name) for name in PROFILES if name != "reading"}
         own = partial(
