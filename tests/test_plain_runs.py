@@ -68,6 +68,7 @@ def test_numbers_are_those_of_each_analysis_by_itself(load_tiny: Load, backend: 
 
 def test_what_was_read_is_not_run_again(trained: DepthModel, months: Task) -> None:
     prompts = months.clean_tokens
+    assert months.input_positions is not None
     trained.logits(prompts)  # the first time, the readout is held against the model's own
     positions = torch.stack([months.input_positions, months.prediction_positions], dim=1)
     with shared(), passes() as seen:
