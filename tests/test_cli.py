@@ -462,6 +462,30 @@ def test_force_replaces(run: Run, tmp_path: Path) -> None:
     assert LensProfile.load(file).n_layers == load_model("tiny").n_layers
 
 
+def test_a_dry_run_of_a_report_plans_its_sections_and_writes_nothing(
+    run: Run, run_json: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    asked = (
+        "report",
+        *TINY,
+        "--n",
+        "12",
+        "--sections",
+        "ablation",
+        "--dry-run",
+        "--out",
+        str(page),
+    )
+    found = run_json(*asked)
+    assert [row["section"] for row in found["rows"]] == ["lens", "patch", "ablation"]
+    assert found["summary"]["seconds"] == pytest.approx(
+        sum(row["seconds"] for row in found["rows"])
+    )
+    assert "ablation" in run(*asked)
+    assert not any(tmp_path.iterdir())
+
+
 def test_report_writes_a_page_and_says_where(run: Run, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     out = run("report", *TINY, "--n", "12", "--out", str(page))

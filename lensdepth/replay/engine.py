@@ -127,7 +127,7 @@ def replay_measure(
     tally, whole = counting(), columns is None
     if tally is not None and tally.rehearsed:
         _count(tally, plan, whole=whole)
-        return _of_the_base_run(plan, measure, columns)
+        return _of_the_base_run(model, plan, measure, columns)
     results: dict[str, Tensor] = {}
     at_once = max(1, READOUT_BYTES // (4 * (model.d_vocab if columns is None else 1)))
     bar = counted(int(plan.only.sum()), description)
@@ -159,17 +159,19 @@ def replay_measure(
 
 
 def _of_the_base_run(
+    model: DepthModel,
     plan: Plan,
     measure: Callable[[Tensor, Tensor], Mapping[str, Tensor]],
     columns: Int[Tensor, "batch column"] | None,
 ) -> dict[str, Float[Tensor, "set batch"]]:
     """In a rehearsal: what is measured of the unedited prompts, for every set."""
     found: dict[str, Tensor] = {}
+    shape = (len(plan.batch),)
     for part in by_hooks(_unedited(plan), grad=False):
         wanted = None if columns is None else columns[part.prompts]
-        logits = plan.model.readout(part.resid[:, 0, 0], wanted).cpu()
+        logits = model.readout(part.resid[:, 0, 0], wanted).cpu()
         for name, values in measure(logits, part.prompts).items():
-            row = found.setdefault(name, torch.full(plan.only.shape[1:], torch.nan))
+            row = found.setdefault(name, torch.full(shape, torch.nan, dtype=torch.float32))
             row[part.prompts] = values.float().cpu()
     return {name: torch.where(plan.only, row, torch.nan) for name, row in found.items()}
 

@@ -281,7 +281,9 @@ def _tried(
         if "geometry" in wanted:
             took = _geometry_seconds(model, task, reading, uncontrolled)
             section.expected["geometry"] = took, 0, logits
-        known = {name: section.results.get(name) for name in PROFILES if name != "reading"}
+        known: dict[str, Any] = {
+            name: section.results.get(name) for name in PROFILES if name != "reading"
+        }
         own = partial(
             complete_evidence, model, task, Evidence(**known, reading=reading), depths=depths,
             **options,
@@ -365,6 +367,7 @@ def _twins(
     seed: int,
 ) -> tuple[float, int, int]:
     """Seconds, runs and bytes of untrained twins: one is made, and asked for its own answers."""
+    start = clock()
     for tried in range(TWINS_TRIED):
         start = clock()
         try:
