@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 LONG = 60.0
 """Seconds above which it is said beforehand what a report will take."""
 LEAST = 16
-"""A report takes so many times a plain pass of all its prompts, or more: where that is short, no
-plan is made of it."""
+"""A report takes so many times a plain pass of all its prompts, or more."""
+WORTH = 300.0
+"""Seconds of that below which no plan is made unasked: making one takes half a minute on a model of
+135M weights, and would keep the first page waiting."""
 
 
 def plan_of(
@@ -33,7 +35,7 @@ def plan_of(
 
     if not always:
         n_prompts = len(pairs) * (1 + pairs.has_pairs)
-        if LEAST * n_prompts * time_prompt(model, pairs) < LONG:
+        if LEAST * n_prompts * time_prompt(model, pairs) < WORTH:
             return None
     with working("planning"):
         plan = plan_report(model, pairs, **options)

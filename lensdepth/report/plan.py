@@ -43,13 +43,13 @@ from lensdepth.tasks.task import Task
 from lensdepth.telling.numbers import duration
 from lensdepth.untrained import untrained
 
-TRIED = 6, 24
+TRIED = 4, 20
 """Pairs on which patching is tried, to find depths and to be timed."""
-SOME_DEPTHS = 3
+SOME_DEPTHS = 2
 """At which it is timed."""
 READ = 16
 """Prompts on which the lens is."""
-TWINS_TRIED = 2
+TWINS_TRIED = 1
 """Twins of which one must answer, or none will."""
 DRAWS = (4, 40)
 """Draws of a geometry that are timed."""
@@ -264,8 +264,9 @@ def _tried(
             section.take("patch", patch)
         reading = read_states(model, task, batch_size=options["batch_size"])
         rest = analyses_at(model, task, where, reading, **options)
-        for name in set(wanted) & (rest.keys() - {"geometry", "decoding"}):
-            section.take(name, rest[name])
+        for name in wanted:
+            if name in rest and name not in ("geometry", "decoding"):
+                section.take(name, rest[name])
         if "decoding" in wanted:
             n_depths = model.n_layers + 1 if where is None else len(where)
             some = {**uncontrolled, "n_permutations": decoding.permutations_for(n_depths)}
