@@ -3,6 +3,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from lensdepth.claims.grounds import lay_grounds
 from lensdepth.claims.result import ClaimTable, Finding, make_finding
 from lensdepth.claims.statements import STATEMENTS, TITLES, claim_of
 from lensdepth.claims.twins import MOST_PAIRS, own_task, unheard
+from lensdepth.plain_runs import shared
 from lensdepth.provenance import Backend
 from lensdepth.tasks import answered_rightly
 from lensdepth.teaching import planted
@@ -201,6 +203,27 @@ def test_an_untrained_model_has_nothing_supported_by_itself(
     assert [one.verdict for one in less.claims] == [one.verdict for one in found.claims]
     for one, whole in zip(less.findings, found.findings, strict=True):
         assert one.twin == (whole.twin if claim_of(one.key) in at_stake else Beside())
+
+
+def test_one_twin_is_held_at_a_time(
+    sharp: tuple[DepthModel, Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lensdepth.claims import evaluate
+
+    made: list[ref[object]] = []
+    alive: list[int] = []
+
+    def counted(model: DepthModel, *, seed: int) -> DepthModel:
+        alive.append(sum(one() is not None for one in made))
+        twin = untrained(model, seed=seed)
+        made.append(ref(twin.model))
+        return twin
+
+    monkeypatch.setattr(evaluate, "untrained", counted)
+    with shared():
+        draw_twins(*sharp, 2, claims=["C1"], seed=0)
+    assert alive == [0, 0]
+    assert made[-1]() is None
 
 
 def test_a_claim_is_measured_on_the_profiles_that_are_its_own(

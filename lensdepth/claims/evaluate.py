@@ -1,5 +1,6 @@
 """Each of the study's claims, tested on one model and one task."""
 
+import gc
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
@@ -166,8 +167,6 @@ def draw_twins(
     """
     numbers: list[dict[str, float | None]] = []
     notes: dict[str, None] = {}
-    profiles = {name for claim in claims for name in OF_CLAIM[claim[:2]]}
-    statements = [one for one in STATEMENTS if one.claim in claims]
     for k in one_by_one(range(MOST_TRIES * n), "untrained twins"):
         if len(numbers) == n:
             break
@@ -177,39 +176,62 @@ def draw_twins(
             notes[reason(refusal)] = None
             break
         try:
-            own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
-            with unheard():
-                whole = complete_evidence(
-                    twin, own, depths=depths, seed=seed, batch_size=batch_size, lean=True,
-                    profiles=profiles,
-                )  # fmt: skip
+            numbers.append(
+                _numbers_of_twin(
+                    twin, task, claims, depths=depths, seed=seed, batch_size=batch_size
+                )
+            )
         except ValueError as refusal:
             notes[reason(refusal)] = None
-            continue
-        grounds = lay_grounds(own, whole, seed=seed, n_deals=TWIN_DEALS)
-        if grounds.zones is None:
-            notes[grounds.absent["zones"]] = None
-            continue
-        values: dict[str, float | None] = {}
-        for one in statements:
-            try:
-                values[one.key] = measure(one.key, grounds).found.value
-            except Nothing:  # which passes nothing
-                values[one.key] = None
-            except Unmeasured:  # which says nothing of it
-                continue
-        if "C4" in claims:
-            # Angles against predictions need no answers: of all prompts, more than its pairs.
-            geometry = geometry_of(read_states(twin, task, batch_size=batch_size))
-            early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5
-            coupled = coupling_numbers(task.clean, geometry, early, late) or {}
-            values |= {f"C4 {word}": value for word, value in coupled.items()}
-        numbers.append(values)
+        # A model of TransformerLens is a circle of references: without this there would be several.
+        del twin
+        gc.collect()
     note = ""
     if len(numbers) < n:
         which = "no untrained twin" if not numbers else f"{len(numbers)} of {n} untrained twins"
         note = f"{which} could be measured: {'; '.join(notes)}"
     return Draws(numbers=tuple(numbers), note=note)
+
+
+def _numbers_of_twin(
+    twin: DepthModel,
+    task: Task,
+    claims: Collection[str],
+    *,
+    depths: Depths,
+    seed: int,
+    batch_size: int | None,
+) -> dict[str, float | None]:
+    """By key of a statement; None for one that has nothing to be about.
+
+    Raises:
+        ValueError: the twin cannot be measured on these prompts.
+    """
+    own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
+    with unheard():
+        whole = complete_evidence(
+            twin, own, depths=depths, seed=seed, batch_size=batch_size, lean=True,
+            profiles={name for claim in claims for name in OF_CLAIM[claim[:2]]},
+        )  # fmt: skip
+    grounds = lay_grounds(own, whole, seed=seed, n_deals=TWIN_DEALS)
+    if grounds.zones is None:
+        raise ValueError(grounds.absent["zones"])
+    values: dict[str, float | None] = {}
+    for one in STATEMENTS:
+        try:
+            if one.claim in claims:
+                values[one.key] = measure(one.key, grounds).found.value
+        except Nothing:  # which passes nothing
+            values[one.key] = None
+        except Unmeasured:  # which says nothing of it
+            continue
+    if "C4" in claims:
+        # Angles against predictions need no answers: of all prompts, more than the twin has pairs.
+        geometry = geometry_of(read_states(twin, task, batch_size=batch_size))
+        early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5
+        coupled = coupling_numbers(task.clean, geometry, early, late) or {}
+        values |= {f"C4 {word}": value for word, value in coupled.items()}
+    return values
 
 
 def judge(
