@@ -14,6 +14,8 @@ from torch import Tensor
 from lensdepth import metrics, polar
 from lensdepth.geometry.dimension import pairwise_distance
 
+TOKENS_AT_ONCE = 1024
+"""Of a vocabulary, whose probabilities are compared between prompts."""
 DECIMALS = 6
 """Distances are rounded to so many, beside the largest there could be: rounding noise must not
 rank pairs that are equally far."""
@@ -99,14 +101,18 @@ def distribution_distances(
     two divergences, and in float64 nothing is lost.
     """
     log_p = metrics.log_probs(final.double())
-    p, root = log_p.exp(), (log_p / 2).exp()
-    entropy = torch.special.entr(p).sum(-1)
-    js = torch.zeros(len(p), len(p), dtype=torch.float64)
-    hellinger = torch.zeros_like(js)
-    for i in range(len(p) - 1):
-        middle = torch.special.entr((p[i] + p[i + 1 :]) / 2).sum(-1)
-        js[i, i + 1 :] = middle - (entropy[i] + entropy[i + 1 :]) / 2
-        hellinger[i, i + 1 :] = (root[i] - root[i + 1 :]).norm(dim=-1) / 2**0.5
+    n = len(log_p)
+    js = torch.zeros(n, n, dtype=torch.float64)
+    squares = torch.zeros_like(js)
+    # Some tokens at a time: all pairs of these stay in the processor's cache.
+    for some in log_p.split(TOKENS_AT_ONCE, dim=-1):
+        p, root = some.exp(), (some / 2).exp()
+        entropy = torch.special.entr(p).sum(-1)
+        for i in range(n - 1):
+            middle = torch.special.entr((p[i] + p[i + 1 :]) / 2).sum(-1)
+            js[i, i + 1 :] += middle - (entropy[i] + entropy[i + 1 :]) / 2
+            squares[i, i + 1 :] += (root[i] - root[i + 1 :]).square().sum(-1)
+    hellinger = (squares / 2).sqrt()
     return {
         "js": _settled((js + js.T).numpy()),
         "hellinger": _settled((hellinger + hellinger.T).numpy()),
