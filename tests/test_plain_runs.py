@@ -47,7 +47,6 @@ def months(trained: DepthModel) -> Task:
     return load_task("months", trained, n=20)
 
 
-@pytest.mark.parametrize("backend", ["hooked", "bridge"])
 def test_numbers_are_those_of_each_analysis_by_itself(load_tiny: Load, backend: str) -> None:
     model = load_tiny("llama", backend)
     task = load_task("months", model, n=12, on_multi_token="drop")
@@ -111,8 +110,8 @@ def test_the_base_run_is_recorded_once(
         assert len(recorded) > once
 
 
-def test_a_model_that_was_changed_is_run_again(load_tiny: Load) -> None:
-    model = untrained(load_tiny("llama", "hooked"))  # one of its own, which may be cast
+def test_a_model_that_was_changed_is_run_again(load_tiny: Load, backend: str) -> None:
+    model = untrained(load_tiny("llama", backend))  # one of its own, which may be cast
     prompts = [[1, 2, 3], [4, 5, 6]]
     with shared():
         plain = model.logits(prompts)
@@ -124,14 +123,14 @@ def test_a_model_that_was_changed_is_run_again(load_tiny: Load) -> None:
         torch.testing.assert_close(model.logits(prompts), plain)
         model.to(torch.float64)
         assert not model.logits(prompts).equal(plain)
-        other = load_tiny("gpt2", "hooked")
+        other = load_tiny("gpt2", backend)
         assert other.logits(prompts).shape[-1] == other.d_vocab
 
 
 def test_what_is_kept_is_bounded_and_let_go(
-    load_tiny: Load, monkeypatch: pytest.MonkeyPatch
+    load_tiny: Load, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_tiny("llama", "hooked")
+    model = load_tiny("llama", backend)
     monkeypatch.setattr(kept, "KEPT_BYTES", 0)
     with shared(), passes() as seen:
         model.logits([[1, 2]])
