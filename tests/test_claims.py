@@ -122,7 +122,10 @@ def tiny_table() -> ClaimTable:
 
 def test_its_bounds_stand_in_the_settings(tiny_table: ClaimTable) -> None:
     settings = tiny_table.provenance.settings
-    assert settings == {"twins": 5, "depths": None, "batch_size": 7, "max_memory": None}
+    assert settings == {
+        "twins": 5, "twins_of": "supported", "depths": None, "control_pairs": 64,
+        "batch_size": 7, "max_memory": None,
+    }  # fmt: skip
 
 
 def test_it_saves_loads_and_lists_every_statement(sharp: ClaimTable, tmp_path: Path) -> None:
@@ -355,7 +358,7 @@ def test_the_plan_counts_the_sweeps_that_are_run(tmp_path: Path) -> None:
     planned = dict(claim_sweeps(model.n_layers, len(task)))
     names = ("patch at", "ablate", "halve", "steer", "attention alone", "stretch")
     told = ("patching", "ablating", "dosing", "steering", "local and global", "contrasting")
-    assert set(run) == set(told)
+    assert set(run) == {"claims", *told}  # the profiles, one after the other, and each of them
     for name, what in zip(names, told, strict=True):
         expected = next(n for key, n in planned.items() if key.startswith(name))
         # A run's own states put back are one run more; controls skip pairs that have none.
