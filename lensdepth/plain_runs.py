@@ -8,7 +8,7 @@ same prompt among others, equal up to rounding; who measures rounding itself sta
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -61,37 +61,28 @@ _STORE: ContextVar[_Store | None] = ContextVar("plain_runs", default=None)
 
 
 @contextmanager
-def shared() -> Iterator[None]:
+def _round(store: _Store | None) -> Iterator[None]:
+    token = _STORE.set(store)
+    try:
+        yield
+    finally:
+        _STORE.reset(token)
+
+
+def shared() -> AbstractContextManager[None]:
     """Round work in which no state is read in two plain runs, if there is room; within other such
     work, its store serves."""
-    if _STORE.get() is not None:
-        yield
-        return
-    token = _STORE.set(_Store())
-    try:
-        yield
-    finally:
-        _STORE.reset(token)
+    return _round(_STORE.get() or _Store())
 
 
-@contextmanager
-def apart() -> Iterator[None]:
+def apart() -> AbstractContextManager[None]:
     """Round work with a store of its own, whatever stands around it."""
-    token = _STORE.set(_Store())
-    try:
-        yield
-    finally:
-        _STORE.reset(token)
+    return _round(_Store())
 
 
-@contextmanager
-def anew() -> Iterator[None]:
+def anew() -> AbstractContextManager[None]:
     """Round work whose plain runs are made whatever is kept, and kept by nobody."""
-    token = _STORE.set(None)
-    try:
-        yield
-    finally:
-        _STORE.reset(token)
+    return _round(None)
 
 
 def read_once(
