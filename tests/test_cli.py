@@ -23,7 +23,7 @@ from rich.text import Text
 from lensdepth import converted
 from lensdepth.analyses import analysis
 from lensdepth.bundled import bundled_names
-from lensdepth.cli import main, session, tables
+from lensdepth.cli import main, session, sweep_options, tables
 from lensdepth.cli.app import app as app_of_all
 from lensdepth.cli.console import one_line, visible
 from lensdepth.cli.model_options import ModelOptions
@@ -31,6 +31,7 @@ from lensdepth.cli.options import spread
 from lensdepth.lens import LensProfile, fit_tuned_lens, logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import PatchProfile
+from lensdepth.sweep.controls import CONTROL_PAIRS
 from lensdepth.tasks import load_task
 from lensdepth.telling.numbers import Interval
 
@@ -617,6 +618,7 @@ def test_converted_models_are_listed_and_removed(
 def test_controls_are_run_on_as_many_pairs_as_are_asked_for(
     run_json: Any, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
+    assert sweep_options.CONTROL_PAIRS == CONTROL_PAIRS  # read without torch
     base = [*command.split(), "--model", "tiny", "--task", "months", "--n", "40"]
     used = run_json(*base)["summary"]["control_pairs"]
     for asked, n in (("5", 5), ("all", used)):

@@ -90,7 +90,6 @@ def complete_evidence(
             angles=(),
             factors=FACTORS,
             seed=seed,
-            control_pairs=control_pairs,
         ),
         "steering": lambda: steering_sweep(
             model, task, depths=at(), scopes=("local",), n_folds=N_FOLDS, seed=seed, **fewer

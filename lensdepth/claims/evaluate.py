@@ -62,9 +62,9 @@ def evaluate_claims(
     the claims by Holm's method. Depths are chosen on pairs that share no prompt with the pair
     tested. Depth L, where the final norm settles what a norm can do, takes no part.
 
-    Beside every number stand those of untrained twins (`lensdepth.untrained`), on these prompts
-    with their own answers. What twins pass as well is by architecture: a claim all of whose
-    statements are cannot be supported.
+    Beside what would be supported stand the numbers of untrained twins (`lensdepth.untrained`), on
+    these prompts with their own answers. What twins pass as well is by architecture: a claim all
+    of whose statements are cannot be supported.
 
     Args:
         model: any wrapped model.

@@ -156,7 +156,7 @@ class ClaimTable(ModelResult):
     handover_low: Float[Tensor, " depth"]
     handover_high: Float[Tensor, " depth"]
     n_twins: int = 0
-    """Untrained twins that stand beside every statement."""
+    """Untrained twins that stand beside statements."""
     twins_note: str = ""
     """Why there are none, or fewer than asked for."""
 

@@ -22,7 +22,7 @@ def twins_option(**more: Any) -> Any:
         "--twins",
         metavar="N",
         min=0,
-        help="Untrained twins of the model that stand beside every statement of the claims, to "
+        help="Untrained twins of the model that stand beside claims that would be supported, to "
         "tell what is by architecture; each costs about as much as the claims do on 60 pairs. "
         "0 for none.",
         rich_help_panel=PANEL,
