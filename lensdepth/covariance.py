@@ -135,25 +135,49 @@ def _summed(
     """Sums over the pairs that have a value; over those that share both values, which these count
     twice; the small-sample factor; and the degrees of freedom.
 
-    The factor is one over the share of pairs of pairs that do not go together, which makes the
-    variance right where pairs are independent: G / (G - 1) of G groups of one size.
+    The factor makes the variance right where pairs are independent (one over the share of pairs of
+    pairs that do not go together), or where nothing but their units makes them differ, whichever
+    is more; the degrees of freedom are those of the latter. Of G groups of one size that is
+    G / (G - 1) and G - 1 either way; where pairs have two values, or groups differ in size, the
+    mean takes more of the units' own spread away.
     """
     levels = _levels(grouping)
     roles, pairs = levels.shape
     member = np.zeros((int(levels.max()) + 1, pairs))
     member[levels, np.arange(pairs)] = 1.0
     sums, sizes = member @ influence, member.sum(1)
-    twice, double = np.zeros((0, influence.shape[1])), np.zeros(0)
+    twin = np.zeros((0, pairs))
     if roles == 2:
-        both = levels[0] != levels[1]
+        both = np.flatnonzero(levels[0] != levels[1])
         _, index = np.unique(np.sort(levels[:, both], axis=0), axis=1, return_inverse=True)
         index = index.ravel()
-        double = np.bincount(index).astype(float)
-        twice = np.zeros((len(double), influence.shape[1]))
-        np.add.at(twice, index, influence[both])
+        twin = np.zeros((int(index.max(initial=-1)) + 1, pairs))
+        twin[index, both] = 1.0
+    twice, double = twin @ influence, twin.sum(1)
     together = ((sizes**2).sum() - (double**2).sum()) / pairs**2
+    independent = 1 / max(1 - together, 1 / pairs)
+    of_units, df = _by_units(member, twin)
     effective = sizes.sum() ** 2 / (sizes**2).sum()
-    return sums, twice, 1 / max(1 - together, 1 / pairs), max(float(effective) - 1, 1.0)
+    return sums, twice, max(independent, of_units), max(min(effective - 1, df), 1.0)
+
+
+def _by_units(
+    member: Float[Array, "level pair"], twin: Float[Array, "both pair"]
+) -> tuple[float, float]:
+    """Factor and degrees of freedom where pairs differ by independent effects of their units.
+
+    Source: Bell & McCaffrey 2002, "Bias Reduction in Standard Errors for Linear Regression with
+    Multi-Stage Samples"; Imbens & Kolesár 2016, "Robust Standard Errors in Small Samples" (effects
+    of units as the model under which Satterthwaite's degrees of freedom are).
+    """
+    sizes, pairs = member.sum(1), member.shape[1]
+    own = member @ member.T - np.outer(sizes, sizes) / pairs
+    doubled = twin @ member.T - np.outer(twin.sum(1), sizes) / pairs
+    form = own @ own - doubled.T @ doubled
+    seen = float(np.trace(form))
+    if seen <= EXACT * float((sizes**2).sum()):
+        return 1.0, 1.0
+    return float((sizes**2).sum()) / seen, seen**2 / float((form**2).sum())
 
 
 def _levels(grouping: Grouping) -> Int[Array, "role pair"]:
