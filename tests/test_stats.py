@@ -103,13 +103,28 @@ def test_dyadic_variance_adds_up_pairs_that_share_a_word_by_hand() -> None:
     first, second, units = crossed(9, 40, rng)
     values = rng.normal(size=9)[first] + rng.normal(size=9)[second]
     pull = (values - values.mean()) / 40
-    share = np.array(
-        [[len({a, b} & {c, d}) > 0 for c, d in zip(first, second, strict=True)]
+    shared = np.array(
+        [[len({a, b} & {c, d}) for c, d in zip(first, second, strict=True)]
          for a, b in zip(first, second, strict=True)]
     )  # fmt: skip
-    expected = pull @ share @ pull / (1 - share.mean())
-    found, _ = variance_of_sum(pull[:, None], units)
-    assert found[0] == pytest.approx(expected)
+    share = shared > 0
+    centre = np.eye(40) - 1 / 40
+    # What is seen of the words' own effects, of which pairs of pairs have as much as they share.
+    seen = np.trace(centre @ share @ centre @ shared)
+    factor = max(1 / (1 - share.mean()), shared.sum() / seen)
+    found, df = variance_of_sum(pull[:, None], units)
+    assert found[0] == pytest.approx(factor * (pull @ share @ pull))
+    spread = centre @ share @ centre @ shared
+    assert df[0] == pytest.approx(seen**2 / np.trace(spread @ spread))
+
+
+def test_of_equal_groups_the_degrees_of_freedom_are_one_less() -> None:
+    units = (Grouping(name="word", values=texts(np.arange(6).repeat(4))),)
+    values = np.random.default_rng(3).normal(size=6).repeat(4)
+    pull = (values - values.mean()) / 24
+    variance, df = variance_of_sum(pull[:, None], units)
+    assert df[0] == pytest.approx(5)
+    assert variance[0] == pytest.approx(values[::4].var(ddof=1) / 6)
 
 
 def test_pairs_of_one_unit_count_once() -> None:
