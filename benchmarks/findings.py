@@ -105,7 +105,7 @@ def measure(model: DepthModel, name: str, *, twins: int) -> Json:
     patch = switches.get("patch")
     if patch is not None and patch.verdict == "crossing" and transition.verdict in NOT_OPEN:
         found["order"] = to_json(vars(compare_order(patch, transition)))
-    table = evaluate_claims(model, task, evidence=evidence, twins=twins)
+    table = evaluate_claims(model, task, evidence=evidence, twins=twins, twins_of="all")
     found["claims"] = {
         "provenance": provenance_json(table.provenance),
         "refused": dict(evidence.refused),

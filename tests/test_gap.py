@@ -81,7 +81,7 @@ def test_a_relay_rests_at_the_third_token_by_patching_and_by_steering(
     assert found.held_by_share == 1.0
     (one,) = found.holders
     assert (one.first, one.last, one.only) == (2.0, 4.0, "")
-    assert 0.7 < one.low < one.high == 1.0
+    assert 0.65 < one.low < one.high == 1.0
     said = gap_sentence(found)
     assert "At depth 2 to 4 control rests on the token 1 place after the input" in said
     assert crossing_summary(found)["held_by"] == found.held_by
@@ -162,7 +162,7 @@ def test_a_holder_that_differs_by_label_is_told_with_the_label(tmp_path: Path) -
         "the token 'from' (1 place after the input) in pairs of wording w0 and "
         "the token 'from' (2 places after the input) in pairs of wording w1"
     )
-    assert "100% (71 to 100%) of the pairs of wording w0" in gap_sentence(found)
+    assert "100% (68 to 100%) of the pairs of wording w0" in gap_sentence(found)
 
 
 def test_what_no_token_holds_alone_is_sought_in_the_shortest_run_of_them(tmp_path: Path) -> None:
