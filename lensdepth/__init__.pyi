@@ -120,3 +120,4 @@ from .transition import (
 
 __all__: list[str]
 __version__: str
+from .until import LocatedCrossing as LocatedCrossing, locate_crossing as locate_crossing

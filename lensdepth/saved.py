@@ -28,6 +28,7 @@ OTHERS = (
     "lensdepth.transition.compare:WidthComparison",
     "lensdepth.transition.crossing_result:Crossing",
     "lensdepth.transition.result:Transition",
+    "lensdepth.until:LocatedCrossing",
 )
 """Results that are of no analysis in the table, or of one beside its own."""
 

@@ -208,8 +208,10 @@ def drawn_means(
     ]
 
 
-def corrected_interval(samples: Float[Array, " resample"], value: float) -> tuple[float, float]:
-    """The 95 % interval of draws, corrected for the bias that they have about the value found.
+def corrected_interval(
+    samples: Float[Array, " resample"], value: float, level: float = LEVEL
+) -> tuple[float, float]:
+    """The interval of draws, corrected for the bias that they have about the value found.
 
     Draws that are NaN are left out; NaN where all are. Source: Efron 1987, "Better Bootstrap
     Confidence Intervals" (the bias correction of BCa, without its acceleration).
@@ -221,7 +223,7 @@ def corrected_interval(samples: Float[Array, " resample"], value: float) -> tupl
     close = EXACT + 1e-9 * np.abs(value)
     less, same = (known < value - close).sum(), (np.abs(known - value) <= close).sum()
     z0 = distributions.norm.ppf((less + same / 2 + 0.5) / (len(known) + 1))
-    z = distributions.norm.ppf((1 + LEVEL) / 2)
+    z = distributions.norm.ppf((1 + level) / 2)
     low, high = np.percentile(known, 100 * distributions.norm.cdf([2 * z0 - z, 2 * z0 + z]))
     return float(low), float(high)
 

@@ -98,7 +98,7 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "gap", "mistakes", "claims", "analyses", "saved"),
+    ("transition", "gap", "until", "mistakes", "claims", "analyses", "saved"),
     ("report", "explorer", "teaching"),
     ("cli", "__main__"),
 )

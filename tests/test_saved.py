@@ -44,6 +44,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         compare_widths(transition, transition, n_resamples=20),
         compare_order(transition, transition),
         lensdepth.find_crossing(patch, n_resamples=20),
+        lensdepth.locate_crossing(trained, task),
         lensdepth.find_change_point(lens.mean_by_depth(lens.kl), n_resamples=20),
         lensdepth.find_commitment(lens),
         lensdepth.compare_mistakes(trained, task),

@@ -64,6 +64,22 @@ class PatchOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DEPTHS",
+            help="With --curves: measure pairs in batches, until the crossing is known to so many "
+            "depths to either side.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="With --curves: begin no batch of pairs that would end later.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     heads: Annotated[
         bool,
         typer.Option("--heads", help="At --stream z, head by head.", rich_help_panel=PANEL),
@@ -105,11 +121,30 @@ class PatchOptions:
             raise ValueError("--curves is a pair of curves; leave out --position, or --curves.")
         if self.curves and (self.heads or self.attribution):
             raise ValueError("--curves are of whole streams, computed exactly.")
+        if self.in_batches and not (self.curves and self.is_plain):
+            raise ValueError(
+                "--precision and --minutes go with --curves of whole residual states: leave out "
+                "--stream, --edit and --metric."
+            )
+        for name in ("precision", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"--{name} must be above 0, got {value}.")
         if self.heads and self.stream != "z":
             raise ValueError("--heads go with --stream z.")
         if self.verify and not self.attribution:
             raise ValueError("--verify goes with --attribution.")
         check_positions(self.position or ())
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether pairs are measured until it is clear, or time is up."""
+        return self.precision is not None or self.minutes is not None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether control is read off, as a crossing is of it."""
+        return (self.stream, self.edit, self.metric) == ("resid_pre", "full", "logit_diff")
 
     @property
     def places(self) -> "list[int] | str | None":
@@ -131,6 +166,7 @@ class PatchOptions:
         "patch --task ioi --mode noise --out patch.html",
         "patch --stream z --heads --position prediction",
         "patch --curves --json | jq .summary.crossing",
+        "patch --curves --task ioi --n 400 --precision 0.5",
     )
 )
 @spread
@@ -158,24 +194,38 @@ def patch(
         from lensdepth.patching import patch_sweep
         from lensdepth.patching.sweep import ALSO
         from lensdepth.transition import find_crossing
+        from lensdepth.until import locate_crossing
 
-        positions = _positions(options, pairs)
-        profile = patch_sweep(
-            depth_model,
-            pairs,
-            depths=options.places,  # type: ignore[arg-type]
-            positions=positions,
-            heads="all" if options.heads else None,
-            metric=options.metric,
-            also=() if options.attribution else ALSO,
-            method="attribution" if options.attribution else "exact",
-            verify=options.verify,
-            stream=options.stream,
-            edit=options.edit,
-            **asdict(options.sweep),
-            seed=task.seed,
-            **model.bounds,
-        )
+        located = None
+        if options.in_batches:
+            located = locate_crossing(
+                depth_model,
+                pairs,
+                precision=options.precision,
+                minutes=options.minutes,
+                depths=options.places,  # type: ignore[arg-type]
+                mode=options.sweep.mode,
+                seed=task.seed,
+                **model.bounds,
+            )
+            profile = located.profile
+        else:
+            profile = patch_sweep(
+                depth_model,
+                pairs,
+                depths=options.places,  # type: ignore[arg-type]
+                positions=_positions(options, pairs),
+                heads="all" if options.heads else None,
+                metric=options.metric,
+                also=() if options.attribution else ALSO,
+                method="attribution" if options.attribution else "exact",
+                verify=options.verify,
+                stream=options.stream,
+                edit=options.edit,
+                **asdict(options.sweep),
+                seed=task.seed,
+                **model.bounds,
+            )
         # Control passes in the residual stream, whatever else is patched here.
         curves, both = profile, {"input", "prediction"}
         plain = options.stream == "resid_pre" and options.edit == "full"
@@ -188,8 +238,8 @@ def patch(
                 seed=task.seed,
                 **model.bounds,
             )
-        crossing = None
-        if both <= {*curves.positions} and not pairs.no_handover:
+        crossing = None if located is None else located.crossing
+        if located is None and both <= {*curves.positions} and not pairs.no_handover:
             crossing = find_holder(
                 depth_model,
                 pairs,
@@ -200,6 +250,8 @@ def patch(
             )
         told = analysis("patch")
         summary = told.summary(profile, crossing, curves=curves)
+        if located is not None:
+            summary |= located.summary
 
     def show() -> None:
         from lensdepth.cli import tables
@@ -224,6 +276,7 @@ def patch(
         said = []
         if crossing is not None:
             said = [patching_verdict(crossing, profile.n_layers)]
+            said += [] if located is None else [located.told]
         elif as_curves:
             said = told.sentences(profile)[:1]
             if pairs.input_positions is not None:

@@ -82,6 +82,7 @@ def find_crossing(
     depths: Sequence[float] | None = None,
     units: Sequence[Grouping | Sequence[str | int]] | None = None,
     n_resamples: int = 1000,
+    level: float = stats.LEVEL,
     seed: int = 0,
 ) -> Crossing:
     """Depth at which control passes from the input position to the prediction position.
@@ -103,6 +104,7 @@ def find_crossing(
             such as `[words, templates]`. None: those of the profile's task, and of bare curves
             each pair by itself.
         n_resamples: draws of both mean curves.
+        level: coverage of the interval, and share of the draws that decide a verdict.
         seed: of the draws.
     Returns:
         Crossing. "crossing" where at least 95 % of the draws cross, the second curve does not lead
@@ -128,7 +130,9 @@ def find_crossing(
             )
         n_pairs = len(first.efficacy("input"))
         grouped = None if units is None else given_units(units, n_pairs, caller=caller)
-        return _of_profile(first, {}, units=grouped, n_resamples=n_resamples, seed=seed)
+        return _of_profile(
+            first, {}, units=grouped, n_resamples=n_resamples, level=level, seed=seed
+        )
     if second is None or second.shape != first.shape:
         got = None if second is None else tuple(second.shape)
         raise ValueError(
@@ -152,6 +156,7 @@ def find_crossing(
         at,
         units=given_units(units, len(first), caller=caller),
         n_resamples=n_resamples,
+        level=level,
         seed=seed,
     )
 
@@ -162,6 +167,7 @@ def _of_profile(
     *,
     units: Units | None,
     n_resamples: int,
+    level: float = stats.LEVEL,
     seed: int,
 ) -> Crossing:
     """The crossing of a profile's two curves, and who holds a gap, as far as it tells.
@@ -171,6 +177,7 @@ def _of_profile(
         read: which of its edits and scopes.
         units: other ones than those of its task.
         n_resamples: draws of both mean curves.
+        level: as of `find_crossing`.
         seed: of the draws.
     """
     # What a block puts out stands at the depth after it.
@@ -202,6 +209,7 @@ def _of_profile(
         provenance=profile.provenance,
         last=n_layers if len(judged) < len(at) and passes_at_end else None,
         n_resamples=n_resamples,
+        level=level,
         seed=seed,
     )
     if alone:
@@ -233,6 +241,7 @@ def _crossing(
     *,
     units: Units,
     n_resamples: int,
+    level: float,
     seed: int,
     moved: Float[Array, "position pair depth"] | None = None,
     provenance: Provenance | None = None,
@@ -246,6 +255,7 @@ def _crossing(
         at: their depths.
         units: which pairs go together.
         n_resamples: draws of the means.
+        level: as of `find_crossing`.
         seed: of the draws.
         moved: what each position moves; None of bare curves.
         provenance: of the profile.
@@ -264,14 +274,15 @@ def _crossing(
             *(first, second, *together[1:], *([] if moved is None else moved)),
             units=units, n_resamples=n_resamples, seed=seed,
         )  # fmt: skip
-    depth, low, high, share = placed(np.subtract, means, draws[:2], at)
+    depth, low, high, share = placed(np.subtract, means, draws[:2], at, level)
     moves, draws = draws[len(totals) + 1 :], draws[: len(totals) + 1]
     verdict, reason = _judge(
-        [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units
-    )
+        [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units,
+        level=level,
+    )  # fmt: skip
     if verdict == "crossing" and moved is not None:
         own_means = np.nanmean(moved, axis=1)
-        depth, low, high, _ = placed(lead, [*means, *own_means], [*draws[:2], *moves], at)
+        depth, low, high, _ = placed(lead, [*means, *own_means], [*draws[:2], *moves], at, level)
     own = on_the_way(first, second, moved)
     if verdict == "crossing" and own.gap.mean() > HELD:
         verdict = "cannot tell"
@@ -279,7 +290,7 @@ def _crossing(
             f"in {own.gap.sum()} of {len(first)} pairs neither position decides somewhere on the "
             f"way, each at depths of its own"
         )
-    if last is not None and draws and arrives_last([*means, *totals[1:]], draws, stats.LEVEL):
+    if last is not None and draws and arrives_last([*means, *totals[1:]], draws, level):
         held, leaves = held_to_end(means[0], at, totals[0])
         verdict, arrives = "gap", float(last)
         reason = f"from there to the last block, both together control {percent(max(held, 0.0))}"
@@ -328,13 +339,14 @@ def _judge(
     share: float,
     n_units: int,
     units: Units,
+    level: float,
 ) -> tuple[CrossingVerdict, str]:
     first, second = means[:2]
     if n_units < FEWEST_UNITS:
         return "too few", too_few(n_units, units)
-    if share <= 1 - stats.LEVEL:
+    if share <= 1 - level:
         return "none", why_none(first, second)
-    if np.isnan(depth) or share < stats.LEVEL:
+    if np.isnan(depth) or share < level:
         return "cannot tell", f"the curves cross in {percent(share)} of the draws only"
     if leads_before(first - second):
         return (
@@ -349,7 +361,7 @@ def _judge(
     found = np.array([most_held(curves, at) for curves in zip(*draws, strict=True)])
     apart = (found[~np.isnan(found)] >= HELD).mean()
     held = most_held(means, at)
-    tail = (1 - stats.LEVEL) / 2
+    tail = (1 - level) / 2
     if held >= HELD and apart > tail:
         return "crossing", f"the curves cross in {percent(share)} of the draws"
     if held < HELD and apart < 1 - tail:

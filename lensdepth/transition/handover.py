@@ -69,6 +69,7 @@ def placed(
     means: Sequence[Float[Array, " depth"]],
     draws: Sequence[Float[Array, "draw depth"]],
     at: Float[Array, " depth"],
+    level: float = stats.LEVEL,
 ) -> tuple[float, float, float, float]:
     """Depth at which curves change places for the last time, its interval, and the share of draws
     in which they do; NaN where there are no draws.
@@ -78,12 +79,13 @@ def placed(
         means: the curves.
         draws: the same of each draw; none of too few units.
         at: their depths.
+        level: coverage of the interval.
     """
     depth = float(last_crossing(ahead(*means), at))
     if not draws:
         return depth, math.nan, math.nan, math.nan
     found = np.array([last_crossing(ahead(*curves), at) for curves in zip(*draws, strict=True)])
-    return depth, *stats.corrected_interval(found, depth), float((~np.isnan(found)).mean())
+    return depth, *stats.corrected_interval(found, depth, level), float((~np.isnan(found)).mean())
 
 
 def held_between(
