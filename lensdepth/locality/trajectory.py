@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import polar
@@ -147,18 +148,26 @@ def _block(line: DepthLine, reader: DepthLine, block: slice, seed: int) -> dict[
     edited[:, torch.cat([before, before])] = torch.nan
     main, control = edited[:, :n_edits], edited[:, n_edits:]
     return {
-        "angle_from_base": _angle(main, base[:, None]),
-        "angle_to_source": _angle(main, source[:, None]),
+        "angle_from_base": _angles(main, base),
+        "angle_to_source": _angles(main, source),
         "angle_base_source": polar.angle(base, source),
-        "norm": polar.norm(main),
+        "norm": torch.stack([polar.norm(one) for one in main.unbind(1)], dim=1),
         "base_norm": polar.norm(base),
         "source_norm": polar.norm(source),
-        "control_angle_from_base": _angle(control, base[:, None]),
+        "control_angle_from_base": _angles(control, base),
     }
 
 
-def _angle(x: Tensor, y: Tensor) -> Tensor:
-    """NaN where x was not read."""
-    there = ~torch.isnan(x).any(-1)
-    angles = polar.angle(torch.where(there[..., None], x, 0.0), y.expand_as(x))
-    return torch.where(there, angles, torch.nan)
+def _angles(
+    states: Float[Tensor, "pair edit depth d_model"], other: Float[Tensor, "pair depth d_model"]
+) -> Float[Tensor, "pair edit depth"]:
+    """Angle of each edit's states to others, NaN where they were not read.
+
+    Edit by edit: unit vectors of all of them at once would take several times the states' memory.
+    """
+    angles = []
+    for one in states.unbind(1):
+        there = ~torch.isnan(one).any(-1)
+        found = polar.angle(torch.where(there[..., None], one, 0.0), other)
+        angles.append(torch.where(there, found, torch.nan))
+    return torch.stack(angles, dim=1)
