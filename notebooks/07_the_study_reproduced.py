@@ -99,8 +99,8 @@ say(
 #
 # A claim is supported only if *all* its statements are. Each claim is a chance to be wrong, so their
 # p-values are corrected for their number (Holm's method). Depths, such as "late", are chosen on other
-# prompts than those tested. And untrained twins of the model stand beside every statement: what models
-# that learned nothing pass as well is **by architecture**, and supports nothing by itself.
+# prompts than those tested. And untrained twins of the model stand beside what would be supported: what
+# models that learned nothing pass as well is **by architecture**, and supports nothing by itself.
 #
 # ## A prediction, before you go on
 #
