@@ -36,16 +36,19 @@ from lensdepth import (
     steering_sweep,
 )
 from lensdepth.devices import DTYPES
+from lensdepth.geometry.reading import read_states
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
 from lensdepth.replay import replay_measure
 from lensdepth.site import depth_hook
 from lensdepth.tasks.load import draw_rows
+from lensdepth.tasks.recipe import Form
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch
 
 PEAK = 989.0
 """TFLOP/s of an H100 SXM in bfloat16 without sparsity, by its data sheet."""
+FORMS: tuple[Form, ...] = ("plain", "few-shot")
 
 
 @dataclass(kw_only=True)
@@ -138,7 +141,7 @@ def matmul_rate(bench: Bench, dtype: torch.dtype, n: int) -> dict[str, Any]:
     return {"matmul_tflop_per_second": best, "share_of_peak": best / bench.peak}
 
 
-def analyses(bench: Bench, model: DepthModel, tasks: dict[str, Task]) -> None:
+def analyses(bench: Bench, model: DepthModel, tasks: dict[Form, Task]) -> None:
     """Every analysis of a report, one after the other; the first one warms up."""
     plain, shots = tasks["plain"], tasks["few-shot"]
     every: dict[str, Any] = {"depths": "all", "engine": "replay"}
@@ -168,7 +171,13 @@ def analyses(bench: Bench, model: DepthModel, tasks: dict[str, Task]) -> None:
     run("logit lens, last token", shots, lambda: logit_lens(model, shots))
     few = shots.clean_tokens[:8]
     run("logit lens, all tokens of 8", shots, lambda: logit_lens(model, few, positions="all"))
-    run("geometry", shots, lambda: geometry_profile(model, shots))
+    run("geometry, states read", shots, lambda: read_states(model, shots))
+
+
+def geometry(bench: Bench, model: DepthModel, task: Task) -> dict[str, Any]:
+    """What geometry makes of its states, which is work of the processor alone."""
+    reading = read_states(model, task)
+    return {"seconds": bench.timed(lambda: geometry_profile(model, task, reading=reading))[1]}
 
 
 def whole_map(model: DepthModel, clean: TokenBatch, corrupted: TokenBatch) -> Tensor:
@@ -360,10 +369,7 @@ def main() -> None:
     about = {"date": str(date.today()), "device": device, "options": named, "versions": versions()}
     bench.result |= about
     print(json.dumps(about), flush=True)
-    forms = {
-        form: draw_rows("months", n=options.pairs, seed=0, form=form)
-        for form in ("plain", "few-shot")
-    }
+    forms = {form: draw_rows("months", n=options.pairs, seed=0, form=form) for form in FORMS}
     texts = [
         f"{text} {answer}"
         for rows in forms.values()
@@ -376,11 +382,14 @@ def main() -> None:
     size = 8192 if options.device != "cpu" else 256
     bench.part("one large product", lambda: matmul_rate(bench, dtype, size))
     tasks = {
-        form: load_task("months", model, n=options.pairs, form=form, keep="all") for form in forms
+        form: load_task("months", model, n=options.pairs, form=form, keep="all") for form in FORMS
     }
     analyses(bench, model, tasks)
     large_map(bench, model, options.map_pairs, options.tokens)
     peers(bench, model, options.tokens, options.peer_runs)
+    bench.part(
+        "geometry, measured on the processor", lambda: geometry(bench, model, tasks["few-shot"])
+    )
     bench.result["minutes"] = (time.perf_counter() - start) / 60
     bench.write()
     print(f"{bench.result['minutes']:.1f} minutes", flush=True)
