@@ -381,7 +381,7 @@ def main() -> None:
     bench.keep("model built", {"seconds": seconds, "weights_gib": weights})
     size = 8192 if options.device != "cpu" else 256
     bench.part("one large product", lambda: matmul_rate(bench, dtype, size))
-    tasks = {
+    tasks: dict[Form, Task] = {
         form: load_task("months", model, n=options.pairs, form=form, keep="all") for form in FORMS
     }
     analyses(bench, model, tasks)
