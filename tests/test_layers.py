@@ -86,6 +86,7 @@ LEVELS = (
         "replay",
         "tasks",
         "prompts",
+        "captures",
         "sweep",
     ),
     (
