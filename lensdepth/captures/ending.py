@@ -8,25 +8,20 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from lensdepth.finite import NotFinite, all_finite, first_row
 from lensdepth.model import DepthModel
 from lensdepth.outside import outside, shown
 from lensdepth.readout import TOLERANCE
 from lensdepth.writing import whole_file
 
 READOUT = "readout.safetensors"
-
-
-class Reads(Protocol):
-    """What reads logits off states: a `DepthModel`, or what a capture kept of one."""
-
-    def readout(self, resid: Tensor, columns: Tensor | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +42,11 @@ class KeptReadout:
     def readout(
         self, resid: Float[Tensor, "*shape d_model"], columns: Tensor | None = None
     ) -> Float[Tensor, "*shape _"]:
-        """Logits of states, float32; as `DepthModel.readout`."""
+        """Logits of states, float32; as `DepthModel.readout`.
+
+        Raises:
+            NotFinite: they are not.
+        """
         x = resid.to(self.unembed.dtype)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.normalization == "LN":
@@ -66,6 +65,9 @@ class KeptReadout:
             if self.unembed_bias is not None:
                 logits = logits + self.unembed_bias[columns]
         logits = logits.float()
+        if not all_finite(logits):
+            row = first_row(logits.reshape(-1, logits.shape[-1]))
+            raise NotFinite(f"Capture: the logits of state {row} are not finite.", row=row)
         return self.cap * torch.tanh(logits / self.cap) if self.cap else logits
 
     def save(self, path: Path) -> str:

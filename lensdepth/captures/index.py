@@ -57,7 +57,7 @@ class Index:
     task: dict[str, Any] | None = None
     """The task as JSON; None of prompts by themselves."""
     vocabulary: dict[str, str] = field(default_factory=dict)
-    """What the tokens of the prompts stand for, by id."""
+    """What tokens stand for, by id: those of the prompts, with a readout all there are."""
     readout: str = ""
     """SHA-256 of the file with the model's final norm and unembedding; "" where none is kept."""
     shards: tuple[Shard, ...] = ()
@@ -75,7 +75,7 @@ class Index:
         return [(first, min(first + self.at_once, n)) for first in range(0, n, self.at_once)]
 
     def _told(self) -> dict[str, Any]:
-        told = asdict(replace(self, shards=(), readout=""))
+        told = asdict(replace(self, shards=(), readout="", vocabulary={}))
         for name in _UNTOLD:
             del told["model"][name]
         return told

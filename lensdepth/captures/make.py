@@ -5,7 +5,7 @@ goes on where it was; a shard that is damaged or missing is made anew, and the r
 holds the states of one shard, whatever the number of prompts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -92,12 +92,13 @@ def capture(
     with alone_in(place, caller=caller):
         sweep(place)
         before = _found(place, index, caller=caller)
-        known = {shard.file: shard for shard in before.shards} if before else {}
         index = replace(index, readout=before.readout if before else "")
         if before is None:
             index.save(place)
         if readout or index.readout:
-            index = replace(index, readout=_keep_readout(model, batch, index, place, caller))
+            kept_as = _keep_readout(model, batch, index, place, caller)
+            vocabulary = _texts(model, range(model.d_vocab))
+            index = replace(index, readout=kept_as, vocabulary=vocabulary)
         shards = []
         with counted(len(batch), "capturing") as update:
             for number, (first, stop) in enumerate(index.spans):
@@ -111,9 +112,7 @@ def capture(
                 shards.append(Shard(file=file, first=first, stop=stop, sums=sums))
                 update(stop - first)
         done = replace(index, shards=tuple(shards))
-        if before is None or known != {shard.file: shard for shard in shards} or (
-            before.readout != done.readout
-        ):
+        if before is None or (before.shards, before.readout) != (done.shards, done.readout):
             done.save(place)
     return open_capture(place)
 
@@ -166,9 +165,13 @@ def _planned(
         side=side,
         at_once=max(1, shard_bytes // a_prompt),
         task=None if known is None else task_as_json(known),
-        vocabulary={str(token): model.token_text(token) for token in ids},
+        vocabulary=_texts(model, ids),
     )
     return batch, asked, index
+
+
+def _texts(model: DepthModel, ids: Iterable[int]) -> dict[str, str]:
+    return {str(token): model.token_text(token) for token in ids}
 
 
 def _found(folder: Path, index: Index, *, caller: str) -> Index | None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.fingerprints import fingerprint
 from lensdepth.model import DepthModel
-from lensdepth.provenance import Provenance
+from lensdepth.provenance import ModelInfo, Provenance
 from lensdepth.storage import Result
 
 if TYPE_CHECKING:
@@ -65,13 +65,21 @@ class TunedLens(Result):
         Raises:
             ValueError: it has another size, other weights or another configuration.
         """
+        self.check_info(model.info, caller=caller)
+
+    def check_info(self, info: ModelInfo, *, caller: str) -> None:
+        """The same of what is known of a model.
+
+        Raises:
+            ValueError: as `check_model`.
+        """
         own = self.provenance.model
         for what in ("n_layers", "d_model", "fingerprint", "configuration"):
-            needed, got = getattr(own, what), getattr(model.info, what)
+            needed, got = getattr(own, what), getattr(info, what)
             if needed not in (got, ""):  # a lens of lensdepth 0.1 knows no configuration
                 raise ValueError(
                     f"{caller}: translators belong to {own.name!r} with {what} {needed}; "
-                    f"{model.info.name!r} has {got}. Fit a lens on this model."
+                    f"{info.name!r} has {got}. Fit a lens on this model."
                 )
 
     def translate(
