@@ -1,8 +1,8 @@
 """The residual stream by depth, at the positions that were asked for.
 
 `DepthModel.residual_stream` makes it. Memory is (n_layers + 1) x prompts x kept positions x d_model
-float32 values; `positions="last"` keeps one position per prompt. What does not fit is kept on disk by
-`capture` and opened by `ResidualStream.open`.
+float32 values; `positions="last"` keeps one position per prompt. What does not fit is
+kept on disk by `capture`, and opened by `ResidualStream.open`.
 """
 
 from dataclasses import dataclass

@@ -145,9 +145,12 @@ def _shape(path: Path, *, caller: str) -> tuple[tuple[int, ...], str]:
                 (name,) = file.keys()
                 part = file.get_slice(name)
                 shape = tuple(part.get_shape())
-                dtype = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}.get(
-                    part.get_dtype(), str(part.get_dtype())
-                )
+                dtype = {
+                    "F16": "float16",
+                    "BF16": "bfloat16",
+                    "F32": "float32",
+                    "F64": "float64",
+                }.get(part.get_dtype(), str(part.get_dtype()))
     if dtype not in DTYPES:
         raise ValueError(
             f"{caller}: {shown(str(path))} must hold {', '.join(DTYPES)}, got {shown(dtype)}."

@@ -82,19 +82,20 @@ class Index:
 
     def other_than(self, other: "Index") -> str:
         """In what another capture differs from this one, in words; "" where it does not."""
-        ours, theirs = json.loads(_text(self._told())), json.loads(_text(other._told()))
+        ours, theirs = (json.loads(json.dumps(one._told())) for one in (self, other))
         for name, value in ours.pop("model").items():
             found = theirs["model"][name]
             if found != value:
-                return f"of another model: its {name} is {shown(found)}, and this one's " + shown(
-                    value
-                )
+                own = shown(value)
+                return f"of another model: its {name} is {shown(found)}, and this one's {own}"
         for name, value in ours.items():
-            if theirs[name] != value:
-                what = {"prompts": "of other prompts", "tokens": "of other prompts"}.get(name)
-                few = isinstance(value, str | int) or name == "depths"
-                said = f": {shown(theirs[name])}, and this one's {shown(value)}" * few
-                return what or f"with other {name}{said}"
+            if theirs[name] == value:
+                continue
+            if name in ("prompts", "tokens", "task"):
+                return "of other prompts"
+            said = f": {shown(theirs[name])}, and this one's {shown(value)}"
+            what = "prompts in a shard (shard_bytes)" if name == "at_once" else name
+            return f"with other {what}{'' if name == 'positions' else said}"
         return ""
 
     def save(self, folder: Path) -> None:

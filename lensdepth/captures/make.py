@@ -84,9 +84,7 @@ def capture(
     if shard_bytes < 1:
         raise ValueError(f"{caller}: shard_bytes must be at least 1, got {shard_bytes}.")
     kept = _depths(depths, model.n_layers, caller)
-    batch, asked, index = _planned(
-        model, task, kept, positions, side, shard_bytes, caller=caller
-    )
+    batch, asked, index = _planned(model, task, kept, positions, side, shard_bytes, caller=caller)
     with writing_to(place):
         place.mkdir(exist_ok=True)
     with alone_in(place, caller=caller):

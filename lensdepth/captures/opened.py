@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -12,11 +12,12 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.captures.ending import READOUT, KeptReadout, load_readout
 from lensdepth.captures.foreign import foreign_index, is_foreign, read_array
-from lensdepth.captures.index import Index, Shard, read_index, tensor_name
+from lensdepth.captures.index import Index, Shard, read_index, shard_name, tensor_name
 from lensdepth.captures.shards import read_tensor
 from lensdepth.captures.task_record import task_of_json
 from lensdepth.outside import shown
-from lensdepth.provenance import ModelInfo
+from lensdepth.prompts import origin_of
+from lensdepth.provenance import ModelInfo, Provenance, make_provenance
 from lensdepth.residual import ResidualStream
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch, pad_tokens
@@ -34,6 +35,9 @@ class Capture:
         folder: where it is.
         index: what it holds.
     """
+
+    MADE_BY: ClassVar[str] = "ResidualStream.open(folder)"
+    """The call that makes one."""
 
     def __init__(self, folder: Path, index: Index) -> None:
         self.folder, self._index = folder, index
@@ -90,6 +94,27 @@ class Capture:
         return torch.tensor([[*row, *[-1] * (width - len(row))] for row in rows])
 
     @property
+    def shards(self) -> list[dict[str, Any]]:
+        """The files of states: name, first prompt, one past the last, bytes."""
+        return [
+            {
+                "file": shard.file,
+                "first": shard.first,
+                "stop": shard.stop,
+                "bytes": (self.folder / shard.file).stat().st_size,
+            }
+            for shard in self._index.shards
+        ]
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the states come from; the time is that of the asking."""
+        settings = {"depths": list(self.depths), "side": self.side, "dtype": self.dtype}
+        task = self.task if self.side == "clean" else None
+        origin = origin_of(task, list(self.prompts))
+        return make_provenance("capture", self.info, **origin, settings=settings)
+
+    @property
     def has_readout(self) -> bool:
         """Whether the final norm and the unembedding were kept."""
         return bool(self._index.readout)
@@ -113,7 +138,9 @@ class Capture:
         return load_readout(self.folder / READOUT, self._index.readout, caller=CALLER)
 
     def readout(
-        self, resid: Float[Tensor, "*shape d_model"], columns: Int[Tensor, "*shape column"] | None = None
+        self,
+        resid: Float[Tensor, "*shape d_model"],
+        columns: Int[Tensor, "*shape column"] | None = None,
     ) -> Float[Tensor, "*shape _"]:
         """Logits of states, float32; see `DepthModel.readout`.
 
@@ -127,7 +154,9 @@ class Capture:
         depths: Sequence[int] | None = None,
         prompts: Sequence[int] | slice | None = None,
     ) -> Float[Tensor, "depth prompt pos d_model"]:
-        """States of some depths and prompts, float32, in the order asked for; 0 where there is none.
+        """States of some depths and prompts, float32, in the order asked for.
+
+        There are zeros where a prompt has fewer positions than others.
 
         Args:
             depths: of those that were kept; None: all of them.
@@ -250,7 +279,8 @@ def open_capture(folder: str | Path) -> Capture:
         raise FileNotFoundError(f"{CALLER}: there is no folder {shown(str(place))}.")
     index = foreign_index(place, caller=CALLER) or read_index(place, caller=CALLER)
     if not index.shards:
-        there = sum((place / name).is_file() for name in _names(index))
+        names = map(shard_name, range(len(index.spans)))
+        there = sum((place / name).is_file() for name in names)
         raise ValueError(
             f"{CALLER}: the capture in {shown(str(place))} is unfinished ({there} of "
             f"{len(index.spans)} shards are there); run it again, and it goes on."
@@ -263,9 +293,3 @@ def open_capture(folder: str | Path) -> Capture:
             f"makes it anew."
         )
     return Capture(place, index)
-
-
-def _names(index: Index) -> list[str]:
-    from lensdepth.captures.index import shard_name
-
-    return [shard_name(number) for number in range(len(index.spans))]

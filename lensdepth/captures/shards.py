@@ -33,7 +33,8 @@ def write_shard(path: Path, states: Mapping[str, Tensor], identity: str) -> dict
     from safetensors.torch import save_file
 
     sums = {name: checksum(tensor) for name, tensor in states.items()}
-    header = {"capture": identity, "sums": json.dumps(sums)}
+    # In one entry: the library writes several in an order that changes from run to run.
+    header = {"capture": json.dumps({"identity": identity, "sums": sums})}
     with whole_file(path) as partial, outside("safetensors", kind=OSError):
         save_file(dict(states), partial, header)
     return sums
@@ -45,9 +46,9 @@ def sums_of(path: Path, names: list[str], identity: str) -> dict[str, str] | Non
 
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            sums: dict[str, str] = json.loads(header.get("sums", "{}"))
-            if header.get("capture") != identity or [*sums] != names:
+            told = json.loads((file.metadata() or {})["capture"])
+            sums: dict[str, str] = told["sums"]
+            if told["identity"] != identity or [*sums] != names:
                 return None
             whole = all(checksum(file.get_tensor(name)) == sums[name] for name in names)
     except Exception:  # whatever is wrong with it, it is not whole

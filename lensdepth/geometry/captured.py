@@ -102,4 +102,3 @@ def _add(
         there = positions[whole] >= (0 if include_first else 1)
         bent[:, whole] = curvature(every[:, whole], there)
     gathered.add(rows, states, {"curvature": bent})
-

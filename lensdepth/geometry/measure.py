@@ -193,9 +193,7 @@ def check_options(*, caller: str = "geometry_profile", **options: int | None) ->
     least = {"sample": 3, "n_resamples": 1, "n_permutations": 1}
     for name, value in options.items():
         if value is not None and value < least[name]:
-            raise ValueError(
-                f"{caller}: {name} must be at least {least[name]}, got {value}."
-            )
+            raise ValueError(f"{caller}: {name} must be at least {least[name]}, got {value}.")
 
 
 def _one_position(

@@ -43,7 +43,7 @@ def captured_lens(
             f"{CALLER}: top_k must be between 1 and d_vocab ({info.d_vocab}), got {top_k}."
         )
     if translators is not None:
-        translators.check_info(info, caller=CALLER)
+        translators.check_model(capture, caller=CALLER)
 
     def states_of(_: TokenBatch, __: Int[Tensor, "prompt pos"], rows: slice) -> Tensor:
         return capture.read(prompts=rows)

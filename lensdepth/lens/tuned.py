@@ -16,9 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.captures.opened import Capture
 from lensdepth.fingerprints import fingerprint
 from lensdepth.model import DepthModel
-from lensdepth.provenance import ModelInfo, Provenance
+from lensdepth.provenance import Provenance
 from lensdepth.storage import Result
 
 if TYPE_CHECKING:
@@ -59,21 +60,13 @@ class TunedLens(Result):
     def n_layers(self) -> int:
         return len(self.weights)
 
-    def check_model(self, model: DepthModel, *, caller: str) -> None:
-        """Refuse a model other than the one that this lens belongs to.
+    def check_model(self, model: DepthModel | Capture, *, caller: str) -> None:
+        """Refuse a model, or a capture of one, other than the one that this lens belongs to.
 
         Raises:
             ValueError: it has another size, other weights or another configuration.
         """
-        self.check_info(model.info, caller=caller)
-
-    def check_info(self, info: ModelInfo, *, caller: str) -> None:
-        """The same of what is known of a model.
-
-        Raises:
-            ValueError: as `check_model`.
-        """
-        own = self.provenance.model
+        own, info = self.provenance.model, model.info
         for what in ("n_layers", "d_model", "fingerprint", "configuration"):
             needed, got = getattr(own, what), getattr(info, what)
             if needed not in (got, ""):  # a lens of lensdepth 0.1 knows no configuration

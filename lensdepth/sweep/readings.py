@@ -73,7 +73,9 @@ class PairBlock:
             [
                 METRICS[metric].read(runs).float()
                 if isinstance(metric, str)
-                else checked_metric(metric, logits.cpu(), pairs + self.start).float().to(logits.device)
+                else checked_metric(metric, logits.cpu(), pairs + self.start)
+                .float()
+                .to(logits.device)
                 for metric in asked
             ]
         )
