@@ -180,7 +180,10 @@ def _model(
         dtype=dtype,
         device="",
         fingerprint=str(told.get("fingerprint", "")),
-        **numbers | {"n_layers": numbers["n_layers"] or depths[-1]},
+        n_layers=numbers["n_layers"] or depths[-1],
+        d_vocab=numbers["d_vocab"],
+        n_heads=numbers["n_heads"],
+        n_ctx=numbers["n_ctx"],
     )
 
 

@@ -1,6 +1,6 @@
 """A capture that is read: its states a depth of a shard at a time, whatever its size."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -245,7 +245,7 @@ class Capture:
         Raises:
             ValueError: there is no such label, or prompts have different numbers of states.
         """
-        labels: Mapping[str, Any] = {} if self.task is None else self.task.labels
+        labels: Any = {} if self.task is None else self.task.labels
         if by not in labels:
             there = ", ".join(map(str, labels)) or "none"
             raise ValueError(f"Capture: there is no label {shown(by)}; there are {there}.")
