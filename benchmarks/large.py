@@ -121,7 +121,7 @@ def hugging_face(shape: str, device: str, dtype: torch.dtype, seed: int = 0) -> 
             model = AutoModelForCausalLM.from_config(config(shape))
     finally:
         torch.set_default_dtype(before)
-    return model.to(device=device, dtype=dtype).eval()
+    return model.to(device).eval()
 
 
 def depth_model(shape: str, device: str, dtype: torch.dtype, texts: Sequence[str]) -> DepthModel:
