@@ -195,7 +195,8 @@ def edited_states(
         for depth in depths
     ]  # fmt: skip
     kept = captured(model, batch, hooks, positions, edits=edits, grad=grad)
-    return torch.stack([kept[hook] for hook in hooks])
+    where = kept[hooks[-1]].device  # blocks may lie on different ones
+    return torch.stack([kept[hook].to(where) for hook in hooks])
 
 
 def edited_logits(

@@ -173,5 +173,6 @@ class Readout:
         self, states: Float[Tensor, "state d_model"], ids: Int[Tensor, "state column"]
     ) -> Float[Tensor, "state column"]:
         weight, bias = self.passes.unembedding()
+        states, ids = states.to(weight.device), ids.to(weight.device)
         logits = torch.einsum("sd,scd->sc", states, weight[ids])
         return logits if bias is None else logits + bias[ids]

@@ -50,6 +50,7 @@ LEVELS = (
         "progress",
         "tally",
         "bounds",
+        "sending",
     ),
     (
         "site",

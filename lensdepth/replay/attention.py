@@ -7,11 +7,13 @@ without copying it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from lensdepth.sending import sent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +44,17 @@ class Group:
     """Where their queries stand, in the packed sequence of the queries."""
     positions: Int[Tensor, "prompt run query"] | None
     """The position of each query in its prompt; None if all of `start ... stop - 1` ask."""
+
+    def on(self, device: torch.device) -> "Group":
+        """The same with its indices on a device."""
+        keys = sent(self.keys, device)
+        return replace(
+            self,
+            prompts=sent(self.prompts, device),
+            keys=keys,
+            queries=keys if self.queries is self.keys else sent(self.queries, device),
+            positions=None if self.positions is None else sent(self.positions, device),
+        )
 
 
 def attend(

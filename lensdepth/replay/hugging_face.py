@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from lensdepth.replay.copies import (
     first_tensor,
     unwrapped,
     with_attention,
+    with_devices,
     with_fused_activations,
 )
 from lensdepth.site import is_z
@@ -45,6 +47,7 @@ class HuggingFaceBlocks(Blocks):
         with_attention(self._root, IMPLEMENTATION)
         with_fused_activations(self._root)
         self._blocks: list[Any] = [self._copy_of(block) for block in self._bridge.blocks]
+        self._devices = with_devices(self._root, self._blocks)
         self._carried: list[Tensor] = []
         self._attended = False
         for layer, block in enumerate(self._blocks):
@@ -120,6 +123,10 @@ class HuggingFaceBlocks(Blocks):
         self._carried = []
         y = first_tensor(self._blocks[layer](x[None], **arguments))[0]
         return y + sum(self._carried) if self._carried else y
+
+    def device_at(self, depth: int) -> torch.device:
+        """See `Blocks.device_at`."""
+        return self._devices[min(depth, len(self._devices) - 1)]
 
     def watch(self, hook: str, change: Change) -> None:
         """See `Blocks.watch`. What is changed at resid_mid goes on in the residual stream too."""
