@@ -7,9 +7,13 @@ before. Out of pinned memory it is one more thing that the device will do, in it
 import torch
 from torch import Tensor
 
+LARGEST = 2**28
+"""Bytes; of more, which are seldom, so much memory would be kept pinned."""
+
 
 def sent(x: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device; the host goes on at once."""
-    if device.type != "cuda" or x.device.type != "cpu" or x.requires_grad:
+    near = x.device.type == "cpu" and not x.requires_grad
+    if device.type != "cuda" or not near or x.numel() * x.element_size() > LARGEST:
         return x.to(device)
     return x.pin_memory().to(device, non_blocking=True)

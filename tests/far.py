@@ -5,6 +5,8 @@ every operation is held to what separate devices allow: tensors of two of them n
 of the CPU meet none but as single numbers. What would make the host wait for a device is noted.
 """
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -126,3 +128,84 @@ def put(module: nn.Module, device: torch.device) -> None:
                     there: Any = Far(tensor.detach(), device)
                     is_weight = isinstance(tensor, nn.Parameter)
                     kept[name] = nn.Parameter(there, requires_grad=False) if is_weight else there
+
+
+def spread(model: Any, first: int) -> None:
+    """A bridge of Llama's architecture on two such devices, as accelerate would put it there.
+
+    Args:
+        model: a wrapped bridge; it is changed.
+        first: so many blocks lie on the first device, with the embedding.
+    """
+    from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+    from lensdepth.replay.copies import unwrapped
+
+    root = model.model.original_model
+    where = {root.model.embed_tokens: FAR[0], root.model.rotary_emb: FAR[0]}
+    where |= {root.model.norm: FAR[1], root.lm_head: FAR[1]}
+    where |= {block: FAR[i >= first] for i, block in enumerate(root.model.layers)}
+    for module, device in where.items():
+        put(module, device)
+        add_hook_to_module(unwrapped(module), AlignDevicesHook(execution_device=device))
+
+
+def main() -> None:
+    """What a model on two devices gives beside the same one on the CPU, as one line of JSON."""
+    from lensdepth import load_model, load_task, logit_lens, patch_sweep, polar
+    from lensdepth.hooks import SiteEdit
+    from lensdepth.replay import replay_measure
+    from lensdepth.site import site_hook
+
+    near, apart = (load_model("tiny", backend="bridge") for _ in range(2))
+    task = load_task("months", near, n=12)
+    batch, n_layers = task.clean_tokens, near.n_layers
+    off: dict[str, float] = {}
+    streams = ("resid_pre", "resid_mid", "attn_out", "mlp_out", "z")
+    source = near.residual_stream(task.corrupted_tokens).resid[:, :, 0]  # type: ignore[arg-type]
+    sets = [
+        [
+            SiteEdit(
+                hook=site_hook(stream, layer),  # type: ignore[arg-type]
+                positions=torch.full((len(batch),), position),
+                edit=polar.full_swap,
+                source=source[layer],
+            )
+            for layer in layers
+        ]
+        for stream in streams
+        for layers in (*([layer] for layer in range(n_layers)), range(n_layers))
+        for position in (2, 4)
+    ]
+    columns = torch.stack([task.target_ids, task.foil_ids], dim=1)  # type: ignore[list-item]
+
+    def measured(model: Any, engine: Any) -> Tensor:
+        return replay_measure(
+            model, batch, sets, lambda x, _: {"x": x[:, 0] - x[:, 1]}, columns=columns,
+            engine=engine,
+        )["x"]  # fmt: skip
+
+    def differ(a: Tensor, b: Tensor) -> float:
+        return float((a - b).abs().nan_to_num().max())
+
+    with far() as waits:
+        spread(apart, first=2)
+        devices = sorted({str(weight.device) for weight in apart.model.parameters()})
+        off["states"] = differ(
+            apart.residual_stream(batch, "all").resid, near.residual_stream(batch, "all").resid
+        )
+        off["logits"] = differ(apart.logits(batch), near.logits(batch))
+        off["lens"] = differ(logit_lens(apart, task).kl, logit_lens(near, task).kl)
+        for engine in ("hooks", "replay"):
+            off[engine] = differ(measured(apart, engine), measured(near, engine))
+        del waits[:]
+        measured(apart, "replay")
+        seen = {name: waits.count(name) for name in waits}
+        sweeps = [patch_sweep(model, task, engine="replay") for model in (apart, near)]
+        off["sweep"] = differ(*(sweep.outcome.values for sweep in sweeps))
+    found = {"devices": devices, "off": off, "waits": seen, "runs": len(sets)}
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -43,6 +43,7 @@ LEVELS = (
         "multiples",
         "tokens",
         "interface",
+        "sending",
         "plain_runs",
         "generation",
         "turns",
@@ -50,7 +51,6 @@ LEVELS = (
         "progress",
         "tally",
         "bounds",
-        "sending",
     ),
     (
         "site",

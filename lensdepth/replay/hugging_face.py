@@ -50,10 +50,12 @@ class HuggingFaceBlocks(Blocks):
         self._devices = with_devices(self._root, self._blocks)
         self._carried: list[Tensor] = []
         self._attended = False
+        self._biases: dict[int, tuple[Tensor, Tensor | None]] = {}
         for layer, block in enumerate(self._blocks):
             attend = self._attend_at(layer)
             for module in block.modules():
                 module.__dict__["lensdepth_attend"] = attend
+                module.__dict__["lensdepth_biases"] = self._biases
 
     def _copy_of(self, component: nn.Module) -> nn.Module:
         original = unwrapped(component)
@@ -103,6 +105,7 @@ class HuggingFaceBlocks(Blocks):
             with suppress(StopPass):
                 self._root(input_ids=tokens, use_cache=False)
         finally:
+            self._biases.clear()
             for handle in handles:
                 handle.remove()
         if not self._attended:
@@ -205,12 +208,21 @@ def _hugging_face_attention(
     rule = AttentionRule(
         scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
         softcap=options.get("softcap"),
-        bias=None if attention_mask is None else as_bias(attention_mask[0]),
+        bias=_bias(attention_mask, module.lensdepth_biases),  # type: ignore[arg-type]
         sinks=options.get("s_aux"),
     )
     q, k, v = (rearrange(part, "p h t d -> (p t) h d") for part in (query, key, value))
     attend: Attend = module.lensdepth_attend  # type: ignore[assignment]
     return rearrange(attend(-1, q, k, v, rule), "(p t) h d -> p t h d", p=len(query)), None
+
+
+def _bias(mask: Tensor | None, known: dict[int, tuple[Tensor, Tensor | None]]) -> Tensor | None:
+    """What a mask adds to the scores; most blocks are given the same one."""
+    if mask is None:
+        return None
+    if id(mask) not in known:
+        known[id(mask)] = mask, as_bias(mask[0])  # with the mask, so that its number stays its own
+    return known[id(mask)][1]
 
 
 def _register() -> None:
