@@ -65,14 +65,15 @@ ROPE = {
 }
 
 
-def config(shape: str) -> Any:
-    """The configuration of a shape."""
+def config(shape: str, **other: int) -> Any:
+    """The configuration of a shape; what is given beside it stands in place of its own."""
     import transformers
 
+    given = {**SHAPES[shape], **other}
     made = transformers.LlamaConfig(
-        **SHAPES[shape],
+        **given,
         # Of 4096 wide states the usual 0.02; of narrow ones more, so that predictions vary.
-        initializer_range=1.28 / SHAPES[shape]["hidden_size"] ** 0.5,
+        initializer_range=1.28 / given["hidden_size"] ** 0.5,
         rope_parameters=dict(ROPE),
         max_position_embeddings=131072,
         rms_norm_eps=1e-5,
@@ -109,7 +110,7 @@ def tokenizer(texts: Sequence[str]) -> Any:
         return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def hugging_face(shape: str, device: str, dtype: torch.dtype, seed: int = 0) -> Any:
+def hugging_face(shape: str, device: str, dtype: torch.dtype, seed: int = 0, **other: int) -> Any:
     """The Hugging Face model, whose weights are drawn on the device in this dtype."""
     from transformers import AutoModelForCausalLM
 
@@ -118,16 +119,18 @@ def hugging_face(shape: str, device: str, dtype: torch.dtype, seed: int = 0) -> 
     try:
         torch.set_default_dtype(dtype)
         with torch.device(device):
-            model = AutoModelForCausalLM.from_config(config(shape))
+            model = AutoModelForCausalLM.from_config(config(shape, **other))
     finally:
         torch.set_default_dtype(before)
     return model.to(device).eval()
 
 
-def depth_model(shape: str, device: str, dtype: torch.dtype, texts: Sequence[str]) -> DepthModel:
+def depth_model(
+    shape: str, device: str, dtype: torch.dtype, texts: Sequence[str], **other: int
+) -> DepthModel:
     """The same on a bridge, held against itself on a probe as every loaded model is."""
     with torch.inference_mode(False):
-        hf_model = hugging_face(shape, device, dtype)
+        hf_model = hugging_face(shape, device, dtype, **other)
         words = tokenizer(texts)
         checkpoint = Checkpoint(
             hf_model=hf_model,

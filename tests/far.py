@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-torch.utils.backend_registration._setup_privateuseone_for_python_backend("far")
+backend_registration._setup_privateuseone_for_python_backend("far")
 FAR = (torch.device("far", 0), torch.device("far", 1))
 CPU = torch.device("cpu")
 WAITS = ("_local_scalar_dense", "equal", "nonzero", "_unique2", "unique_dim", "masked_select",
@@ -101,7 +102,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], waits: list[s
         kwargs = {**kwargs, "device": CPU if asked is not None else None}
     outer = {id(x.near): x for x in tensors if isinstance(x, Far)}
 
-    def near(x: Any) -> Any:
+    def inner(x: Any) -> Any:
         return x.near if isinstance(x, Far) else x
 
     def back(x: Any) -> Any:
@@ -113,8 +114,8 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], waits: list[s
             return args[0]
         return Far(x, where) if where != CPU else x
 
-    found = func(*tree_map(near, args), **tree_map(near, kwargs))
-    if name == "_to_copy" and any(found is y for y in map(near, tensors)):
+    found = func(*tree_map(inner, args), **tree_map(inner, kwargs))
+    if name == "_to_copy" and any(found is y for y in map(inner, tensors)):
         found = found.clone()
     return tree_map(back, found)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from torch.utils import backend_registration
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(
-    not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="this torch makes up no devices",
 )
 

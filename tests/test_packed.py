@@ -95,8 +95,8 @@ def test_the_engine_runs_what_accelerate_has_placed(monkeypatch: pytest.MonkeyPa
         assert options.pop("device_map") == "balanced"
         hf_model = own(source, name, dtype, options)
         layers = {f"model.layers.{i}": "cpu" for i in range(len(hf_model.model.layers))}
-        whole = {**places, **layers, "lm_head": "cpu"}
-        return dispatch_model(hf_model, whole, main_device="cpu", force_hooks=True)
+        whole: Any = {**places, **layers, "lm_head": "cpu"}
+        return dispatch_model(hf_model, whole, main_device=torch.device("cpu"), force_hooks=True)
 
     monkeypatch.setattr(checkpoint, "_read_weights", placed)
     monkeypatch.setattr(
