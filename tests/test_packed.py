@@ -95,8 +95,9 @@ def test_the_engine_runs_what_accelerate_has_placed(monkeypatch: pytest.MonkeyPa
         assert options.pop("device_map") == "balanced"
         hf_model = own(source, name, dtype, options)
         layers = {f"model.layers.{i}": "cpu" for i in range(len(hf_model.model.layers))}
+        here: Any = "cpu"  # the word: a device of that name would mean offloading
         whole: Any = {**places, **layers, "lm_head": "cpu"}
-        return dispatch_model(hf_model, whole, main_device=torch.device("cpu"), force_hooks=True)
+        return dispatch_model(hf_model, whole, main_device=here, force_hooks=True)
 
     monkeypatch.setattr(checkpoint, "_read_weights", placed)
     monkeypatch.setattr(
