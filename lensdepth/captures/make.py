@@ -2,10 +2,11 @@
 
 At any moment the folder holds whole shards and an index of what they are of. A run that was killed
 goes on where it was; a shard that is damaged or missing is made anew, and the rest stays. Memory
-holds the states of one shard, whatever the number of prompts.
+holds the states of two shards, whatever the number of prompts.
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -33,7 +34,7 @@ from lensdepth.unfinished import LOCK, alone_in, sweep
 from lensdepth.writing import writing_to
 
 SHARD_BYTES = 2**27
-"""States of one shard in float32, which is what memory holds of them."""
+"""States of one shard in float32."""
 Side = Literal["clean", "corrupted"]
 
 
@@ -97,22 +98,46 @@ def capture(
             kept_as = _keep_readout(model, batch, index, place, caller)
             vocabulary = _texts(model, range(model.d_vocab))
             index = replace(index, readout=kept_as, vocabulary=vocabulary)
-        shards = []
-        with counted(len(batch), "capturing") as update:
-            for number, (first, stop) in enumerate(index.spans):
-                file = shard_name(number)
-                names = [tensor_name(depth) for depth in index.depths]
-                sums = sums_of(place / file, names, index.identity)
-                if sums is None:
-                    rows = torch.arange(first, stop)
-                    states = _states(model, batch[rows], asked[rows], index, batch_size)
-                    sums = write_shard(place / file, states, index.identity)
-                shards.append(Shard(file=file, first=first, stop=stop, sums=sums))
-                update(stop - first)
-        done = replace(index, shards=tuple(shards))
+        done = replace(index, shards=_shards(model, batch, asked, index, place, batch_size))
         if before is None or (before.shards, before.readout) != (done.shards, done.readout):
             done.save(place)
     return open_capture(place)
+
+
+def _shards(
+    model: DepthModel,
+    batch: TokenBatch,
+    asked: Int[Tensor, "prompt pos"],
+    index: Index,
+    folder: Path,
+    batch_size: int | None,
+) -> tuple[Shard, ...]:
+    """Every shard, made where it is not there whole; one is written while the next is computed."""
+    names = [tensor_name(depth) for depth in index.depths]
+    sums: list[dict[str, str]] = []
+    writing: Future[dict[str, str]] | None = None
+    with counted(len(batch), "capturing") as update, ThreadPoolExecutor(1) as writer:
+        for number, (first, stop) in enumerate(index.spans):
+            path = folder / shard_name(number)
+            known = sums_of(path, names, index.identity)
+            states = {}
+            if known is None:
+                rows = torch.arange(first, stop)
+                states = _states(model, batch[rows], asked[rows], index, batch_size)
+            if writing is not None:
+                sums.append(writing.result())
+                writing = None
+            if known is None:
+                writing = writer.submit(write_shard, path, states, index.identity)
+            else:
+                sums.append(known)
+            update(stop - first)
+        if writing is not None:
+            sums.append(writing.result())
+    return tuple(
+        Shard(file=shard_name(number), first=first, stop=stop, sums=known)
+        for number, ((first, stop), known) in enumerate(zip(index.spans, sums, strict=True))
+    )
 
 
 def _depths(depths: Sequence[int] | str, n_layers: int, caller: str) -> tuple[int, ...]:
