@@ -439,8 +439,13 @@ def test_a_folder_of_others_is_opened(foreign: tuple[Path, torch.Tensor]) -> Non
         ({"prompts": ["one"]}, "tells 1 prompts; its arrays hold 7"),
         ({"files": ["../a.npy"]}, "files are names in the folder itself"),
         ({"files": ["c.npy"]}, "c.npy' is missing"),
-        ({"labels": {"kind": ["x"]}}, "label 'kind' needs one value a prompt"),
-        ({"tokens": [[1]]}, "need one entry a prompt"),
+        (
+            {"labels": {"kind": ["x"]}},
+            "label 'kind' needs one text, number or truth value for each",
+        ),
+        ({"tokens": [[1]]}, "tokens must be a list of ids for each of 7 prompts"),
+        ({"positions": [-1] * 7}, "positions must be 7 numbers from 0 on"),
+        ({"n_layers": 4}, "depths go up to 8, beyond n_layers, 4"),
     ],
 )
 def test_what_others_tell_wrongly_is_said(

@@ -26,8 +26,8 @@ from lensdepth.outside import outside, shown
 from lensdepth.provenance import ModelInfo
 
 STATES = "states.json"
-_WHOLE = {"n_layers": 0, "d_vocab": 0, "n_heads": 0, "n_ctx": 0}
-"""Numbers about the model that may be told, and what stands for those that are not."""
+_NUMBERS = ("n_layers", "d_vocab", "n_heads", "n_ctx")
+"""About the model; those that are not told are 0, and the depths tell the blocks."""
 
 
 def is_foreign(shard: Shard) -> bool:
@@ -76,23 +76,25 @@ def foreign_index(folder: Path, *, caller: str) -> Index | None:
             f"{said} tells {len(prompts)} prompts; its arrays hold {first}, of d_model "
             f"{', '.join(map(str, sorted(widths)))}."
         )
-    tokens = told.get("tokens") or [[0]] * first
-    positions = told.get("positions") or [len(row) - 1 for row in tokens]
-    if {len(tokens), len(positions)} != {first}:
-        raise ValueError(f"{said}: tokens and positions need one entry a prompt, {first}.")
-    with outside(f"{said}: tokens, positions or labels are not what they should be"):
-        return Index(
-            model=_model(told, folder, depths, widths.pop(), kinds.pop()),
-            prompts=tuple(prompts),
-            tokens=tuple(tuple(map(int, row)) for row in tokens),
-            positions=tuple((int(position),) for position in positions),
-            depths=tuple(depths),
-            dtype="float32",
-            side="clean",
-            at_once=max(1, shards[0].stop),
-            task=_task(told, prompts, tokens),
-            shards=tuple(shards),
-        )
+    tokens = _tokens(told, first, said)
+    where = told.get("positions")
+    positions = [len(row) - 1 for row in tokens]
+    if where is not None:
+        positions = _list(told, "positions", int, said)
+        if len(positions) != first or min(positions) < 0:
+            raise ValueError(f"{said}: positions must be {first} numbers from 0 on, one a prompt.")
+    return Index(
+        model=_model(told, folder, depths, widths.pop(), kinds.pop(), said),
+        prompts=tuple(prompts),
+        tokens=tuple(map(tuple, tokens)),
+        positions=tuple((position,) for position in positions),
+        depths=tuple(depths),
+        dtype="float32",
+        side="clean",
+        at_once=max(1, shards[0].stop),
+        task=_task(told, prompts, tokens, said),
+        shards=tuple(shards),
+    )
 
 
 def read_array(path: Path, shard: Shard, depth: int, *, caller: str) -> Float[Tensor, "p 1 d"]:
@@ -166,10 +168,35 @@ def _list(told: Mapping[str, Any], name: str, kind: type, said: str) -> list[Any
     return found
 
 
+def _tokens(told: Mapping[str, Any], n: int, said: str) -> list[list[int]]:
+    """Of each prompt; where they are not told, one token a prompt stands for them."""
+    found = told.get("tokens")
+    if found is None:
+        return [[0]] * n
+    rows = found if isinstance(found, list) else []
+    whole = len(rows) == n and all(
+        isinstance(row, list) and row and all(type(one) is int and 0 <= one < 2**63 for one in row)
+        for row in rows
+    )
+    if not whole:
+        raise ValueError(f"{said}: tokens must be a list of ids for each of {n} prompts.")
+    return rows
+
+
 def _model(
-    told: Mapping[str, Any], folder: Path, depths: list[int], d_model: int, dtype: str
+    told: Mapping[str, Any], folder: Path, depths: list[int], d_model: int, dtype: str, said: str
 ) -> ModelInfo:
-    numbers = {name: int(told.get(name, other)) for name, other in _WHOLE.items()}
+    numbers = {name: told.get(name, 0) for name in _NUMBERS}
+    wrong = [name for name, value in numbers.items() if type(value) is not int or value < 0]
+    if wrong:
+        raise ValueError(
+            f"{said}: {wrong[0]} must be a whole number, got {shown(numbers[wrong[0]])}."
+        )
+    numbers["n_layers"] = numbers["n_layers"] or depths[-1]
+    if depths[-1] > numbers["n_layers"]:
+        raise ValueError(
+            f"{said}: depths go up to {depths[-1]}, beyond n_layers, {numbers['n_layers']}."
+        )
     return ModelInfo(
         name=str(told.get("model", folder.name)),
         architecture=str(told.get("architecture", "")),
@@ -180,22 +207,28 @@ def _model(
         dtype=dtype,
         device="",
         fingerprint=str(told.get("fingerprint", "")),
-        n_layers=numbers["n_layers"] or depths[-1],
-        d_vocab=numbers["d_vocab"],
-        n_heads=numbers["n_heads"],
-        n_ctx=numbers["n_ctx"],
+        **numbers,
     )
 
 
-def _task(told: Mapping[str, Any], prompts: list[str], tokens: list[Any]) -> dict[str, Any] | None:
+def _task(
+    told: Mapping[str, Any], prompts: list[str], tokens: list[list[int]], said: str
+) -> dict[str, Any] | None:
     """Prompts by themselves with labels, as `task_of_json` reads them."""
-    labels = told.get("labels")
+    labels, n = told.get("labels"), len(prompts)
     if labels is None:
         return None
-    n = len(prompts)
-    wrong = [name for name, values in labels.items() if len(values) != n]
-    if wrong:
-        raise ValueError(f"label {wrong[0]!r} needs one value a prompt, {n}")
+    if not isinstance(labels, dict):
+        raise ValueError(f"{said}: labels must be lists by name, got {shown(labels)}.")
+    for name, values in labels.items():
+        plain = isinstance(values, list) and all(
+            isinstance(one, str | int | float | bool | None) for one in values
+        )
+        if not plain or len(values) != n:
+            raise ValueError(
+                f"{said}: label {shown(name)} needs one text, number or truth value for each of "
+                f"{n} prompts."
+            )
     absent = dict.fromkeys(
         ("corrupted", "target", "foil", "joining", "corrupted_tokens", "target_ids", "foil_ids",
          "input_positions", "corrupted_input_positions", "inputs", "corrupted_inputs",
