@@ -45,7 +45,7 @@ def capture(
     task: Task | Prompts,
     folder: str | Path,
     *,
-    depths: Sequence[int] | Literal["all"] = "all",
+    depths: Sequence[int] | None = None,
     positions: Positions | Literal["input"] = "last",
     side: Side = "clean",
     readout: bool = False,
@@ -62,7 +62,7 @@ def capture(
         model: any wrapped model.
         task: a task, one prompt or several, as text or token ids.
         folder: a new one, an empty one, or that of this capture.
-        depths: which to keep, ascending.
+        depths: which to keep, ascending; None: all of them.
         positions: as for `residual_stream`; of a task also `"input"`, its input positions.
         side: which prompts of a task's pairs.
         readout: keep the final norm and the unembedding beside the states, so that lenses and the
@@ -140,8 +140,8 @@ def _shards(
     )
 
 
-def _depths(depths: Sequence[int] | str, n_layers: int, caller: str) -> tuple[int, ...]:
-    if isinstance(depths, str):
+def _depths(depths: Sequence[int] | None, n_layers: int, caller: str) -> tuple[int, ...]:
+    if depths is None:
         return tuple(range(n_layers + 1))
     given = list(depths)
     if not given or given != sorted(set(given)) or not 0 <= given[0] <= given[-1] <= n_layers:

@@ -83,7 +83,7 @@ def capture(
             depth_model,
             prompts,
             out,
-            depths="all" if depth is None else sorted(set(depth)),
+            depths=None if depth is None else sorted(set(depth)),
             positions=positions,
             side=side,
             readout=readout,
