@@ -10,9 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import architectures
 import numpy as np
 import pytest
 import torch
+from conftest import Load
 from safetensors.torch import save_file
 
 from lensdepth import (
@@ -30,6 +32,7 @@ from lensdepth import (
 )
 from lensdepth.captures import shards
 from lensdepth.cli import main
+from lensdepth.provenance import Backend
 from lensdepth.untrained import untrained
 
 N_PROMPTS, SMALL = 24, 2**11
@@ -146,6 +149,23 @@ def test_states_are_kept_in_the_dtype_that_made_them(
     assert torch.equal(kept.read(), states)
     wanted = narrow.readout(states)
     assert (kept.readout(states) - wanted).abs().max() <= 0.05 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("architecture", architectures.CONFIGS)
+def test_the_readout_of_every_architecture_is_kept(
+    load_tiny: Load, backend: Backend, tmp_path: Path, architecture: str
+) -> None:
+    """Layer norms with biases, weights that are added to 1, caps: as the model has them."""
+    tiny = load_tiny(architecture, backend)
+    prompts = list(architectures.PROMPTS)
+    kept = capture(tiny, prompts, tmp_path / "s", positions="all", readout=True)
+    states = tiny.residual_stream(prompts).resid
+    torch.testing.assert_close(kept.readout(states), tiny.readout(states), rtol=1e-5, atol=1e-5)
+
+
+def test_logits_that_are_scaled_are_refused(load_tiny: Load, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="in another way than by a norm"):
+        capture(load_tiny("granite", "bridge"), "May", tmp_path / "s", readout=True)
 
 
 def test_a_readout_that_is_another_is_not_kept(
