@@ -12,6 +12,7 @@ after `--minutes` is left out and says so. Without a GPU it says so and ends;
 import argparse
 import json
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from benchmarks.peers import versions
 from benchmarks.shapes import ANSWERS, pair
 from lensdepth import (
     ablation_sweep,
+    capture,
     geometry_profile,
     load_task,
     logit_lens,
@@ -171,6 +173,12 @@ def analyses(bench: Bench, model: DepthModel, tasks: dict[Form, Task]) -> None:
     run("logit lens, last token", shots, lambda: logit_lens(model, shots))
     few = shots.clean_tokens[:8]
     run("logit lens, all tokens of 8", shots, lambda: logit_lens(model, few, positions="all"))
+
+    def kept() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            capture(model, shots, Path(folder) / "states", positions="all")
+
+    run("capture, all depths and tokens", shots, kept)
     run("geometry, states read", shots, lambda: read_states(model, shots))
 
 

@@ -1,5 +1,6 @@
 """Captures: the same numbers as the model, read lazily, whole after any end of the run."""
 
+import errno
 import json
 import os
 import random
@@ -263,6 +264,27 @@ def test_only_missing_shards_are_run(
     monkeypatch.setattr(DepthModel, "read", counting)
     capture(model, task, made.folder, readout=True, shard_bytes=SMALL)
     assert asked == [lost["stop"] - lost["first"]]
+
+
+def test_a_full_disk_is_one_line_and_what_is_there_stays(
+    made: Capture, model: DepthModel, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, own = tmp_path / "full", shards.write_shard
+
+    def full(path: Path, *rest: object) -> dict[str, str]:
+        if path.name == "shard-00002.safetensors":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return own(path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("lensdepth.captures.make.write_shard", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        capture(model, task, folder, readout=True, shard_bytes=SMALL)
+    monkeypatch.undo()
+    assert len([*folder.glob("shard-*")]) == 2
+    with pytest.raises(ValueError, match=r"unfinished \(2 of 6 shards are there\)"):
+        ResidualStream.open(folder)
+    capture(model, task, folder, readout=True, shard_bytes=SMALL)
+    assert contents(folder) == contents(made.folder)
 
 
 PROGRAM = """
