@@ -523,3 +523,9 @@ def test_the_command_says_what_it_kept(tmp_path: Path, capsys: pytest.CaptureFix
     assert found["rows"] == ResidualStream.open(folder).shards
     assert main(base) == 2
     assert "with other depths" in capsys.readouterr().err
+    for out, said in (
+        (folder / "capture.json", "is a file; name a folder"),
+        (tmp_path / "no" / "states", "there is no folder"),
+    ):
+        assert main([*base[:-1], str(out)]) == 2
+        assert said in capsys.readouterr().err

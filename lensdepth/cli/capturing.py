@@ -10,6 +10,7 @@ from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OUTPUT, DebugOption, JsonOption, TaskOptions, check_task, spread
+from lensdepth.outside import shown
 from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def capture(
 
     A capture that was killed goes on when it is run again; damaged shards are made anew.
     """
+    _check_folder(out)
     with quiet(debug=debug):
         check_task(task)
         depth_model = session.open_model(model, debug=debug)
@@ -105,6 +107,20 @@ def capture(
         f"{visible(str(out))}"
     )
     tables.show(title, "", said, f'ResidualStream.open("{visible(str(out))}") reads them.')
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse what can be no folder of a capture, before a model is loaded for it.
+
+    Raises:
+        ValueError: it is a file.
+        FileNotFoundError: there is no folder to make it in.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {shown(str(out))} is a file; name a folder.")
+    if not out.parent.is_dir():
+        parent = shown(str(out.parent))
+        raise FileNotFoundError(f"--out {shown(str(out))}: there is no folder {parent}.")
 
 
 def _summary(made: "Capture") -> Json:
