@@ -155,9 +155,10 @@ def main() -> None:
     """What a model on two devices gives beside the same one on the CPU, as one line of JSON."""
     from lensdepth import load_model, load_task, logit_lens, patch_sweep, polar
     from lensdepth.hooks import SiteEdit
-    from lensdepth.replay import replay_measure
+    from lensdepth.replay import chunk, replay_measure
     from lensdepth.site import site_hook
 
+    chunk.RAGGED.add("far")  # as on a GPU
     near, apart = (load_model("tiny", backend="bridge") for _ in range(2))
     task = load_task("months", near, n=12)
     batch, n_layers = task.clean_tokens, near.n_layers

@@ -14,6 +14,10 @@ from lensdepth.replay.runs import PackedEdit, Runs, apply_packed, group_runs
 from lensdepth.sending import sent
 from lensdepth.site import site_hook
 
+RAGGED = {"cuda"}
+"""Devices on which runs of different starts attend together: more to compute, in fewer kernels."""
+RAGGED_TOKENS = 256
+"""Longest prompts of which they do; longer ones keep a device busy, and take memory."""
 WHOLE_BLOCK_SHARE = 0.5
 """Above this share of asked tokens the last block runs whole: asking twice would cost more."""
 
@@ -93,7 +97,7 @@ class Chunk:
             n_now = int(torch.searchsorted(self._runs.depths, depth, right=True))
             if n_now > n_joined:
                 x = torch.cat([x, self._token_states(depth, n_joined, n_now)])
-                n_joined, groups = n_now, _Groups(group_runs(self._runs[:n_now], None))
+                n_joined, groups = n_now, self._groups(n_now, None)
             x = self._between_blocks(depth, x)
             if depth in states:
                 self._put(states[depth], x[self._places(x).asked_tokens[:n_now]])
@@ -104,6 +108,14 @@ class Chunk:
         self._put(states[last], self._at_the_end(last, n_joined, read_states))
         where = states[last].device
         return torch.stack([states[depth].to(where) for depth in depths], dim=1)
+
+    def _groups(self, n_runs: int, asked: Int[Tensor, "run pos"] | None) -> "_Groups":
+        """The runs that have joined, as they attend."""
+        # What stands for nothing may be NaN, of which gradients would know.
+        there = self._blocks.device_at(0).type in RAGGED and not torch.is_grad_enabled()
+        runs = self._runs[:n_runs]
+        fit = there and int(runs.stops.max()) <= RAGGED_TOKENS
+        return _Groups(group_runs(runs, asked, ragged=fit))
 
     def _read_of_base(self, depth: int, first: int) -> Float[Tensor, "run pos d_model"]:
         """What is read of the base run, for each run from the first one on."""
@@ -146,7 +158,7 @@ class Chunk:
         if asked.numel() > WHOLE_BLOCK_SHARE * len(x):
             return self._block(layer, x, groups)[asked]
         own_k, own_v = self._keys_and_values(layer, x)
-        groups = _Groups(group_runs(self._runs[:n_runs], self._asked[:n_runs]))
+        groups = self._groups(n_runs, self._asked[:n_runs])
 
         def attention(_: int, q: Tensor, k: Tensor, v: Tensor, __: AttentionRule) -> Tensor:
             past = self._base.keys[layer], self._base.values[layer]

@@ -207,38 +207,59 @@ def apply_packed(
     return x
 
 
-def group_runs(runs: Runs, asked: Int[Tensor, "run query"] | None) -> list[Group]:
+def group_runs(
+    runs: Runs, asked: Int[Tensor, "run query"] | None, *, ragged: bool = False
+) -> list[Group]:
     """Runs for attention: alike ones together.
 
     Args:
         runs: those that have joined, in packed order.
         asked: the positions that ask, where not all of a run's do; their queries stand run by run
             in a packed sequence of their own.
+        ragged: let runs be alike that start at different positions, in fewer and larger groups.
     """
-    offsets = runs.offsets
-    spans = torch.stack([runs.starts, runs.stops, runs.prompts], dim=1)
-    alike, which, n_each = torch.unique(spans, dim=0, return_inverse=True, return_counts=True)
+    offsets, n_prompts = runs.offsets, int(runs.prompts.max()) + 1
+    far = int(runs.stops.max()) + 1
+    # One number says start, stop and prompt: sorting numbers is far quicker than sorting rows.
+    starts = torch.zeros_like(runs.starts) if ragged else runs.starts
+    spans, which, n_each = torch.unique(
+        (starts * far + runs.stops) * n_prompts + runs.prompts,
+        return_inverse=True,
+        return_counts=True,
+    )
     order = which.argsort(stable=True)
     first = n_each.cumsum(0) - n_each
-    classes = torch.stack([alike[:, 0], alike[:, 1], n_each], dim=1)
-    kinds, kind = torch.unique(classes, dim=0, return_inverse=True)
+    most = int(n_each.max()) + 1
+    kinds, kind = torch.unique(spans // n_prompts * most + n_each, return_inverse=True)
     groups = []
-    for index, (start, stop, n) in enumerate(kinds.tolist()):
+    for index, code in enumerate(kinds.tolist()):
+        start, stop, n = code // most // far, code // most % far, code % most
         mine = (kind == index).nonzero()[:, 0]
         rows = order[first[mine][:, None] + torch.arange(n)]  # prompt run
-        keys = offsets[rows][..., None] + torch.arange(stop - start)
+        begin = runs.starts[rows]
+        if ragged:
+            start = int(begin.max())
+        # From their ends on: a place means one position in all runs.
+        length = stop - int(begin.min())
+        last = offsets[rows] + stop - begin - 1
+        keys = last[..., None] - torch.arange(length).flip(0)
+        real = stop - length + torch.arange(length) >= begin[..., None]
+        keys = torch.where(real, keys, last[..., None])
         queries, positions = keys, None
         if asked is not None:
             positions = asked[rows]
             queries = rows[..., None] * asked.shape[1] + torch.arange(asked.shape[1])
+        whole = bool(real.all())
         groups.append(
             Group(
                 start=start,
                 stop=stop,
-                prompts=alike[mine, 2],
+                prompts=spans[mine] % n_prompts,
                 keys=keys,
                 queries=queries,
                 positions=positions,
+                starts=None if whole else begin,
+                real=None if whole or asked is not None else real.flatten().nonzero()[:, 0],
             )
         )
     return groups
