@@ -48,7 +48,7 @@ class Group:
     starts: Int[Tensor, "prompt run"] | None = None
     """Where each run starts, if they differ; `start` is then the last of these, and runs that hold
     less than the longest have places in front that stand for nothing."""
-    real: Int[Tensor, " query"] | None = None
+    real: Int[Tensor, " place"] | None = None
     """Of all places, one prompt and run after the other, those whose queries are real; None: all
     of them."""
 
