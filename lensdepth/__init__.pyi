@@ -12,6 +12,7 @@ from .ablation import (
     decode_parts as decode_parts,
     dose_response as dose_response,
 )
+from .captures import Capture as Capture, capture as capture
 from .chat import as_chat as as_chat
 from .circuit import (
     AttentionPatterns as AttentionPatterns,
@@ -40,7 +41,11 @@ from .claims import (
 )
 from .edits import EDITS as EDITS
 from .gap import find_holder as find_holder
-from .geometry import GeometryProfile as GeometryProfile, geometry_profile as geometry_profile
+from .geometry import (
+    GeometryProfile as GeometryProfile,
+    captured_geometry as captured_geometry,
+    geometry_profile as geometry_profile,
+)
 from .hooks import SiteEdit as SiteEdit
 from .intervention import (
     Intervention as Intervention,
@@ -51,6 +56,7 @@ from .lens import (
     LensComparison as LensComparison,
     LensProfile as LensProfile,
     TunedLens as TunedLens,
+    captured_lens as captured_lens,
     compare_lenses as compare_lenses,
     fit_tuned_lens as fit_tuned_lens,
     load_jacobian_lens as load_jacobian_lens,

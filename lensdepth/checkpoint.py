@@ -26,6 +26,7 @@ from lensdepth.beside import (
     tell_of_unused,
     tell_of_vocabulary,
 )
+from lensdepth.devices import Spread
 from lensdepth.fingerprints import configuration_fingerprint, fingerprint
 from lensdepth.finite import check_weights
 from lensdepth.outside import outside, shown
@@ -66,7 +67,7 @@ class Checkpoint:
 def load_checkpoint(
     name_or_path: str | Path,
     *,
-    device: torch.device,
+    device: torch.device | Spread,
     dtype: torch.dtype,
     quantize: Quantize | None = None,
     trust_remote_code: bool = False,
@@ -109,15 +110,19 @@ def load_checkpoint(
     loader = _tokenizer_loader(source, name, trust_remote_code)
     tokenizer = _read(source, name, "tokenizer", loader, hub)
     check_tokenizer(tokenizer, name)
-    packs = {} if quantize is None else packing(quantize, device, dtype)
+    packs: dict[str, Any] = {}
+    if isinstance(device, Spread):
+        packs = {"device_map": device.device_map}
+    elif quantize is not None:
+        packs = packing(quantize, device, dtype)
     hf_model = _read_weights(source, name, dtype, hub | packs)
     if adapter is not None:
         hf_model = merge(hf_model, adapter, name)
     tell_of_vocabulary(folder, tokenizer, hf_model, name)
     weights = hf_model.state_dict()
     check_weights(weights, name)
-    with outside(f"load_model: {shown(name)} cannot be put on {str(device)!r}"):
-        hf_model = (hf_model if packs else hf_model.to(device)).eval()
+    with outside(f"load_model: {shown(name)} cannot be put on {shown(str(device))}"):
+        hf_model = hf_model.eval() if packs else hf_model.to(device).eval()
     return Checkpoint(
         hf_model=hf_model,
         tokenizer=tokenizer,

@@ -1,6 +1,7 @@
 """Devices and dtypes by the names that users give them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -58,14 +59,27 @@ def parse_device(device: str | torch.device | None, *, caller: str = "load_model
 DeviceMap = str | Mapping[str, str | int | torch.device]
 
 
+SPREAD = ("balanced", "balanced_low_0", "sequential")
+"""How transformers spreads a model over all CUDA devices by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Several CUDA devices that one model lies on."""
+
+    device_map: str | dict[str, str]
+    """As transformers takes it."""
+
+
 def parse_device_map(
     device: str | torch.device | None, device_map: DeviceMap | None
-) -> torch.device:
-    """The one device of a map as transformers takes it; of `"auto"` the CUDA device with most room.
+) -> torch.device | Spread:
+    """Where a model goes, by a map as transformers takes it; of `"auto"` the CUDA device with most
+    room.
 
     Raises:
-        ValueError: device and map are both given, the map names several devices or the disk, or one
-            that is not there.
+        ValueError: device and map are both given, or the map names a device that is not there,
+            offloads to the CPU or the disk, or spreads a model where there are no CUDA devices.
     """
     if device_map is None:
         return parse_device(device)
@@ -74,15 +88,47 @@ def parse_device_map(
             f"load_model: device {shown(str(device))} and device_map are both given; one says it."
         )
     if isinstance(device_map, str):
+        if device_map in SPREAD:
+            if not torch.cuda.is_available():
+                raise ValueError(
+                    f"load_model: device_map={device_map!r} spreads a model over CUDA devices, and "
+                    f"there is none here."
+                )
+            return Spread(device_map=device_map)
         return _roomiest() if device_map == "auto" else parse_device(device_map)
-    places = {f"cuda:{at}" if isinstance(at, int) else str(at) for at in device_map.values()}
-    if len(places) != 1 or places == {"disk"}:
+    where = {
+        module: f"cuda:{at}" if isinstance(at, int) else str(at)
+        for module, at in device_map.items()
+    }
+    places = {*where.values()}
+    kinds = {place.partition(":")[0] for place in places}
+    if len(places) == 1 and kinds != {"disk"}:
+        return parse_device(places.pop())
+    if kinds != {"cuda"}:
         raise ValueError(
-            f"load_model: device_map puts the model on {shown(', '.join(sorted(places)))}; it is "
-            f"run on one device, without offloading, since a replay reads the states of all blocks "
-            f"at once. Name one device, or take a narrower dtype or quantize='nf4'."
+            f"load_model: device_map puts the model on {shown(', '.join(sorted(places)))}; "
+            f"TransformerLens runs it on CUDA devices, without offloading. Name those alone, or "
+            f"take a narrower dtype or quantize='nf4'."
         )
-    return parse_device(places.pop())
+    for place in places:
+        parse_device(place)
+    return Spread(device_map=where)
+
+
+def check_spread(backend: str, quantize: str | None) -> None:
+    """Refuse what does not go with a model on several devices.
+
+    Raises:
+        ValueError: which option.
+    """
+    if backend == "hooked":
+        raise ValueError(
+            "load_model: a device_map of several devices needs the bridge; use backend='bridge'."
+        )
+    if quantize is not None:
+        raise ValueError(
+            f"load_model: quantize={quantize!r} keeps the model on one device; name one."
+        )
 
 
 def _roomiest() -> torch.device:

@@ -70,14 +70,24 @@ def check_still_finite(weights: Mapping[str, Tensor], name: str) -> None:
     Raises:
         ValueError: with the name of the first such weight.
     """
-    # A sum is not finite where a summand is not, and costs no more than reading the weight.
-    sums = [
-        w.detach().sum(dtype=torch.promote_types(w.dtype, torch.float32)).double().cpu()
-        for w in weights.values()
-    ]
-    wrong = (~torch.stack(sums).isfinite()).nonzero()[:, 0].tolist()
+    # A sum is not finite where a summand is not, and costs no more than reading the weight. The
+    # host asks each device once.
+    by_device: dict[torch.device, dict[str, Tensor]] = {}
+    for key, weight in weights.items():
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        total = weight.detach().sum(dtype=wide).double()
+        by_device.setdefault(weight.device, {})[key] = total
+    unsound = {
+        key
+        for sums in by_device.values()
+        for key, sound in zip(
+            sums, torch.stack([*sums.values()]).isfinite().cpu().tolist(), strict=True
+        )
+        if not sound
+    }
+    wrong = [key for key in weights if key in unsound]
     if wrong:
         raise ValueError(
-            f"{name!r}: weight {list(weights)[wrong[0]]} holds NaN or infinite numbers "
+            f"{name!r}: weight {wrong[0]} holds NaN or infinite numbers "
             f"({len(wrong)} of {len(weights)} weights do); load the model anew."
         )

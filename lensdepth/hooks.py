@@ -154,7 +154,9 @@ def capture(
 
     def keep(name: str) -> Callable[[Tensor], None]:
         def function(activation: Tensor) -> None:
-            kept[name] = _by_position(activation, tokens, name)[rows, positions]
+            # Blocks may lie on different devices.
+            at = tuple(index.to(activation.device) for index in (rows, positions))
+            kept[name] = _by_position(activation, tokens, name)[at]
             if len(kept) == n_asked:
                 raise StopPass
 

@@ -9,7 +9,7 @@ import torch
 from lensdepth.arguments import checked
 from lensdepth.checkpoint import load_checkpoint
 from lensdepth.conversion import BackendChoice, convert
-from lensdepth.devices import DeviceMap, parse_device_map, parse_dtype
+from lensdepth.devices import DeviceMap, Spread, check_spread, parse_device_map, parse_dtype
 from lensdepth.known import described
 from lensdepth.model import DepthModel
 from lensdepth.packed import Quantize, check_packing
@@ -49,8 +49,9 @@ def load_model(
             weights over where they lie; a HookedTransformer has embedding and unembedding apart.
         device: such as `"cpu"` or `"cuda:1"`; None takes a CUDA device where there is one.
         device_map: the same as transformers takes it: `"auto"` (the CUDA device with most room,
-            else the CPU), a device, or modules by device, as long as all are on one. A model is not
-            spread over devices and nothing is offloaded.
+            else the CPU), a device, or modules by device. `"balanced"`, `"sequential"` and maps of
+            several CUDA devices spread the blocks over them, on the bridge; the engine follows.
+            Nothing is offloaded to the CPU or the disk, which TransformerLens does not run.
         dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"float64"`.
         quantize: `"int8"` or `"nf4"` packs the matrices of the blocks, which needs
             `lensdepth[bitsandbytes]`, and keeps them so: on the bridge alone, without gradients
@@ -71,6 +72,10 @@ def load_model(
             f"load_model: backend must be 'auto', 'hooked' or 'bridge', got {backend!r}."
         )
     numbers = parse_dtype(dtype)
+    place = parse_device_map(device, device_map)
+    if isinstance(place, Spread):
+        check_spread(backend, quantize)
+        backend = "bridge"
     if quantize is not None:
         check_packing(quantize, backend, str(name_or_path))
         backend = "bridge"
@@ -78,7 +83,7 @@ def load_model(
     with LOADING, torch.inference_mode(False):
         checkpoint = load_checkpoint(
             name_or_path,
-            device=parse_device_map(device, device_map),
+            device=place,
             dtype=numbers,
             quantize=quantize,
             trust_remote_code=trust_remote_code,

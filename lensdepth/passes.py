@@ -64,6 +64,11 @@ class Passes:
         """Where the model is now."""
         return next(self.model.parameters()).device
 
+    def device_of(self, part: Any) -> torch.device:
+        """Where a part of it is; the model's own where the part has no weights."""
+        weight = next(part.parameters(), None) if part is not None else None
+        return self.device if weight is None else weight.device
+
     @property
     def dtype(self) -> torch.dtype:
         """What its weights are in now."""

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lensdepth.sending import sent
 from lensdepth.tokens import TokenBatch
 
 T = TypeVar("T")
@@ -195,9 +196,9 @@ def _found(
         parts = []
         for kept, some in rows.items():
             states = kept.states[hook]
-            at = torch.tensor([row for _, row, _ in some], device=states.device)
-            columns = torch.tensor([c for _, _, c in some], device=states.device)
+            at = sent(torch.tensor([row for _, row, _ in some]), states.device)
+            columns = sent(torch.tensor([c for _, _, c in some]), states.device)
             parts.append(states[at[:, None], columns])
         order = torch.tensor([i for some in rows.values() for i, _, _ in some]).argsort()
-        found[hook] = torch.cat(parts)[order.to(parts[0].device)]
+        found[hook] = torch.cat(parts)[sent(order, parts[0].device)]
     return found

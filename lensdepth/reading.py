@@ -20,6 +20,7 @@ from lensdepth.interface import ReadModel
 from lensdepth.not_finite import not_finite
 from lensdepth.plain_runs import read_once
 from lensdepth.residual import ResidualStream
+from lensdepth.sending import fetched
 from lensdepth.site import pattern_hook, site_hook
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
@@ -83,8 +84,9 @@ def residual_stream(
     resid = torch.zeros(shape, dtype=torch.float32)
     for rows in passes.batches(batch, batch_size):
         kept = captured(model, batch[rows], passes.depth_hooks, asked[rows])
+        near = fetched(kept)
         for depth, hook in enumerate(passes.depth_hooks):
-            resid[depth, rows] = kept[hook].to(device="cpu", dtype=torch.float32)
+            resid[depth, rows] = near[hook]
     resid[:, asked < 0] = 0
     return ResidualStream(resid=resid, positions=asked, tokens=batch, info=model.info)
 
@@ -112,7 +114,7 @@ def activations(
         flat = {h: rearrange(x, "batch pos ... -> batch pos (...)") for h, x in kept.items()}
         if one_width:
             _check_width({name: flat[hook].shape[-1] for name, hook in hooks.items()})
-        parts.append({hook: found.float().cpu() for hook, found in flat.items()})
+        parts.append(fetched(flat))
         order.append(rows)
     back = torch.cat(order).argsort()
     found = {name: torch.cat([part[hook] for part in parts])[back] for name, hook in hooks.items()}
@@ -195,7 +197,8 @@ def edited_states(
         for depth in depths
     ]  # fmt: skip
     kept = captured(model, batch, hooks, positions, edits=edits, grad=grad)
-    return torch.stack([kept[hook] for hook in hooks])
+    where = kept[hooks[-1]].device  # blocks may lie on different ones
+    return torch.stack([kept[hook].to(where) for hook in hooks])
 
 
 def edited_logits(

@@ -154,14 +154,18 @@ class Readout:
     ) -> Tensor:
         passes, model = self.passes, self.passes.model
         with passes.at_work():
-            states = resid.to(device=passes.device, dtype=passes.dtype)
+            norm = getattr(model, "ln_final", None)
+            # Of a model on several devices they may lie elsewhere than its embedding.
+            first, last = (passes.device_of(part) for part in (norm, model.unembed))
+            states = resid.to(device=first, dtype=passes.dtype)
             states = rearrange(states, "... d_model -> 1 (...) d_model")
-            if hasattr(model, "ln_final"):
-                states = model.ln_final(states)
+            if norm is not None:
+                states = norm(states)
+            states = states.to(last)
             if columns is None:
                 logits = model.unembed(states)
             else:
-                ids = rearrange(columns.to(passes.device), "... column -> (...) column")
+                ids = rearrange(columns.to(last), "... column -> (...) column")
                 logits = self._columns(states[0], ids)[None]
             logits = logits.to(torch.promote_types(passes.dtype, torch.float32))
             if not linear:

@@ -1,10 +1,13 @@
 """The residual stream by depth, at the positions that were asked for.
 
 `DepthModel.residual_stream` makes it. Memory is (n_layers + 1) x prompts x kept positions x d_model
-float32 values; `positions="last"` keeps one position per prompt.
+float32 values; `positions="last"` keeps one position per prompt. What does not fit is
+kept on disk by `capture`, and opened by `ResidualStream.open`.
 """
 
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -21,6 +24,8 @@ from lensdepth.tokens import TokenBatch
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
+
+    from lensdepth.captures import Capture
 
 
 @checked
@@ -39,6 +44,19 @@ class ResidualStream(Result):
     """The prompts."""
     info: ModelInfo
     """The model."""
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Capture":
+        """The states that `capture` keeps in a folder, or others do, read as they are asked for.
+
+        See `Capture`, whose `stream` gives a `ResidualStream` of some prompts.
+
+        Raises:
+            FileNotFoundError: there is no capture, or a shard of it is missing.
+            ValueError: it is damaged or unfinished.
+        """
+        # It stands above this file: what it reads by is made of this class.
+        return import_module("lensdepth.captures").open_capture(folder)
 
     @property
     def n_layers(self) -> int:

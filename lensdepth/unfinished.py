@@ -40,6 +40,8 @@ LONGEST = 100
 """Most bytes of a name that are kept in the hidden one: that must not grow too long."""
 COMMITTED = "replaced.json"
 """In a whole that will be switched: the inode of each thing that it replaces, and of no other."""
+LOCK = ".lensdepth-lock"
+"""In a folder that one run at a time writes into; empty, and it stays."""
 _WHOLE = ".lensdepth-whole"
 _LEFT = re.compile(rf"\..*\.[0-9a-f]{{16}}(\.lensdepth|{_WHOLE})", re.DOTALL)
 
@@ -60,6 +62,36 @@ def hidden(place: Path, *, folder: bool = False) -> Iterator[Path]:
     finally:
         _remove(path)
         _let_go(handle)
+
+
+@contextmanager
+def alone_in(folder: Path, *, caller: str) -> Iterator[None]:
+    """Hold a folder that one run at a time writes into; the lock goes with its process.
+
+    Args:
+        folder: which is there.
+        caller: of the public function.
+    Raises:
+        ValueError: another run holds it.
+        OSError: nothing can be made in it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{caller}: another run is writing into {shown(str(folder))}; wait until it has "
+                f"ended, or name another folder."
+            ) from None
+        except OSError:  # no locks here
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def sweep(folder: Path) -> None:

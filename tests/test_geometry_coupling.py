@@ -325,12 +325,12 @@ def test_labels_are_classes_or_numbers() -> None:
 
 def test_contexts_are_what_varies_and_is_known(trained: DepthModel) -> None:
     task = load_task("months", trained, n=30)
-    found = context_distances(trained, task, task.clean_tokens, np.arange(30))
+    found = context_distances(trained.token_text, task, task.clean_tokens, np.arange(30))
     assert list(found) == ["alpha", "beta", "gamma"], "the input token parts prompts as alpha does"
     beta = task.labels["beta"].to_numpy()
     np.testing.assert_array_equal(found["beta"], np.abs(beta[:, None] - beta[None]))
     prompts = trained.tokenize(["The capital of France is", "The sky is", "If it is May now, in"])
-    lengths = context_distances(trained, None, prompts, np.arange(3))
+    lengths = context_distances(trained.token_text, None, prompts, np.arange(3))
     assert list(lengths) == ["context_length"]
 
 

@@ -43,6 +43,7 @@ LEVELS = (
         "multiples",
         "tokens",
         "interface",
+        "sending",
         "plain_runs",
         "generation",
         "turns",
@@ -86,6 +87,7 @@ LEVELS = (
         "replay",
         "tasks",
         "prompts",
+        "captures",
         "sweep",
     ),
     (

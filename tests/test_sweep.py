@@ -74,7 +74,7 @@ ANALYSES = sorted(
     and name != "text_span"
 )
 """Every public function that measures a task on a model."""
-BY_PLACE = {"components", "hypotheses", "evidence", "crossing"}
+BY_PLACE = {"components", "hypotheses", "evidence", "crossing", "folder"}
 """What may go without its name behind model and task, where it is what the call is about."""
 OWN_DEFAULTS = {"positions", "scopes", "also", "n_folds"}
 """Words that mean the same everywhere, and of which each analysis has what suits it."""
@@ -83,8 +83,8 @@ OWN_DEFAULTS = {"positions", "scopes", "also", "n_folds"}
 def test_every_analysis_is_asked_here() -> None:
     assert {*SWEEPS, *OTHERS} <= set(ANALYSES)
     above = {
-        "build_report", "complete_evidence", "evaluate_claims", "evaluate_hypotheses",
-        "find_holder", "plan_report",
+        "build_report", "capture", "complete_evidence", "evaluate_claims",
+        "evaluate_hypotheses", "find_holder", "locate_crossing", "plan_report",
     }  # fmt: skip
     assert set(ANALYSES) - {*SWEEPS, *OTHERS} == above
 

@@ -12,6 +12,7 @@ from io import TextIOWrapper
 
 from lensdepth.cli import (  # noqa: F401 - fill the app
     ablation,
+    capturing,
     checks,
     circuit,
     claims,
@@ -38,6 +39,7 @@ ORDER = (
     "circuit",
     "steer",
     "mistakes",
+    "capture",
     "claims",
     "check",
     "models",

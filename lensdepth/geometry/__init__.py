@@ -6,6 +6,7 @@ prompts lies (`anisotropy`, `dimension`), how the clouds of two depths resemble 
 `context`): claims C3, C4 and C6 of Haim & McNamee, arXiv 2602.04931.
 """
 
+from lensdepth.geometry.captured import captured_geometry
 from lensdepth.geometry.dimension import effective_rank, participation_ratio, two_nn
 from lensdepth.geometry.measure import geometry_profile
 from lensdepth.geometry.profile import GeometryProfile, Measure
@@ -13,6 +14,7 @@ from lensdepth.geometry.profile import GeometryProfile, Measure
 __all__ = [
     "GeometryProfile",
     "Measure",
+    "captured_geometry",
     "effective_rank",
     "geometry_profile",
     "participation_ratio",

@@ -1,5 +1,7 @@
 """`geometry_profile`: the options, the pass over the prompts, and the measures put together."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +21,7 @@ from lensdepth.geometry.reading import Reading, read_prompts
 from lensdepth.geometry.similarity import linear_cka, procrustes
 from lensdepth.model import DepthModel
 from lensdepth.prompts import gather_prompts, origin_of
-from lensdepth.provenance import make_provenance, other_than
+from lensdepth.provenance import ModelInfo, make_provenance, other_than
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 from lensdepth.units import Units, take
@@ -80,14 +82,12 @@ def geometry_profile(
     Example:
         >>> geometry_profile(model, load_task("months", model)).angle_js
     """
-    _check_options(sample=sample, n_resamples=n_resamples, n_permutations=n_permutations)
+    check_options(sample=sample, n_resamples=n_resamples, n_permutations=n_permutations)
     known, texts, batch = gather_prompts(model, task)
     position = _one_position(batch, positions, include_first)
-    chosen = _draw_sample(batch, position, sample, seed)
-    contexts = context_distances(model, known, batch, chosen.numpy())
-    if n_permutations is None:
-        n_permutations = permutations_for(model.n_layers, len(contexts))
+    chosen = draw_sample(batch, position, sample, seed)
     model.check_weights()
+    given = reading is not None
     if reading is None:
         reading = read_prompts(
             model, batch, position, chosen, include_first=include_first, batch_size=batch_size
@@ -95,7 +95,56 @@ def geometry_profile(
     else:
         _check_reading(reading, model, texts, torch.equal(position, batch.last), include_first)
         reading = reading.of(chosen)
-    origin = origin_of(known, texts)
+    return profile_of(
+        "geometry_profile",
+        reading,
+        origin_of(known, texts),
+        known,
+        context_distances(model.token_text, known, batch, chosen.numpy()),
+        info=model.info,
+        n_resamples=n_resamples,
+        n_permutations=n_permutations,
+        seed=seed,
+        settings={
+            "positions": positions if isinstance(positions, str) else "given",
+            "include_first": include_first,
+            "batch_size": batch_size,
+            "max_memory": max_memory,
+            "reading": "given" if given else None,
+        },
+    )
+
+
+def profile_of(
+    analysis: str,
+    reading: Reading,
+    origin: dict[str, Any],
+    known: Task | None,
+    contexts: dict[str, Float[Array, "sample sample"]],
+    *,
+    info: ModelInfo,
+    n_resamples: int,
+    n_permutations: int | None,
+    seed: int,
+    settings: dict[str, Any],
+) -> GeometryProfile:
+    """What is measured of states that were read.
+
+    Args:
+        analysis: name of the public function.
+        reading: the states of the sample, and what is known of every prompt.
+        origin: of the prompts, for the provenance.
+        known: the task; None of prompts by themselves.
+        contexts: distances of the sample's prompts by label.
+        info: the model.
+        n_resamples: see `geometry_profile`.
+        n_permutations: likewise.
+        seed: likewise.
+        settings: further ones, for the provenance.
+    """
+    if n_permutations is None:
+        n_permutations = permutations_for(info.n_layers, len(contexts))
+    chosen = reading.sample
     units = take(origin["units"], chosen.numpy())
     halves = halve_units(units, len(chosen), n_resamples, seed)
     predicted = distribution_distances(reading.log_probs)
@@ -112,23 +161,11 @@ def geometry_profile(
             at = j, i
             measured[name] = coupling.value[at], coupling.low[at], coupling.high[at], coupling.p[at]
     stacked = torch.tensor(np.array(list(measured.values())), dtype=torch.float32)
+    counts = {
+        "sample": len(chosen), "n_resamples": n_resamples, "n_permutations": n_permutations,
+    }  # fmt: skip
     return GeometryProfile(
-        provenance=make_provenance(
-            "geometry_profile",
-            model.info,
-            **origin,
-            settings={
-                "positions": positions if isinstance(positions, str) else "given",
-                "include_first": include_first,
-                "sample": len(chosen),
-                "n_resamples": n_resamples,
-                "n_permutations": n_permutations,
-                "batch_size": batch_size,
-                "max_memory": max_memory,
-                "reading": None if reading is None else "given",
-            },
-            seed=seed,
-        ),
+        provenance=make_provenance(analysis, info, **origin, settings=settings | counts, seed=seed),
         **{"attn_write": None, "mlp_write": None} | reading.per_prompt,
         coupling_prompts=chosen,
         contexts=tuple(contexts),
@@ -147,13 +184,16 @@ def permutations_for(n_layers: int, n_contexts: int) -> int:
     return max(400, 40 * (n_layers + 1) * max(1, n_contexts))
 
 
-def _check_options(**options: int | None) -> None:
+def check_options(*, caller: str = "geometry_profile", **options: int | None) -> None:
+    """Refuse numbers below their least value.
+
+    Raises:
+        ValueError: which one.
+    """
     least = {"sample": 3, "n_resamples": 1, "n_permutations": 1}
     for name, value in options.items():
         if value is not None and value < least[name]:
-            raise ValueError(
-                f"geometry_profile: {name} must be at least {least[name]}, got {value}."
-            )
+            raise ValueError(f"{caller}: {name} must be at least {least[name]}, got {value}.")
 
 
 def _one_position(
@@ -178,8 +218,13 @@ def _one_position(
     return position[:, 0]
 
 
-def _draw_sample(
-    batch: TokenBatch, position: Int[Tensor, " prompt"], sample: int, seed: int
+def draw_sample(
+    batch: TokenBatch,
+    position: Int[Tensor, " prompt"],
+    sample: int,
+    seed: int,
+    *,
+    caller: str = "geometry_profile",
 ) -> Int[Tensor, " sample"]:
     """Prompts that differ up to the token read, in ascending order; at most so many."""
     first: dict[tuple[int, ...], int] = {}
@@ -187,7 +232,7 @@ def _draw_sample(
         first.setdefault(tuple(batch.row(prompt)[: at + 1]), prompt)
     if len(first) < 3:
         raise ValueError(
-            f"geometry_profile: a cloud needs at least 3 prompts that differ up to the token read, "
+            f"{caller}: a cloud needs at least 3 prompts that differ up to the token read, "
             f"got {len(first)} among {len(batch)}; pass other ones."
         )
     different = np.array(list(first.values()))

@@ -5,6 +5,7 @@ measured; of every other prompt a handful of numbers a depth is kept. `read_stat
 of all prompts, for whoever measures several things on them: `geometry_profile` and the claims.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -129,13 +130,13 @@ def read_prompts(
     width = (model.n_layers + 1) * batch.tokens.shape[1] * model.d_model
     at_once = max(1, NUMBERS_AT_ONCE // width)
     hooks = write_hooks(model)
-    moments, parts, kept = Moments(), [], []
+    gathered = Gathered(sample)
     for start in range(0, len(batch), at_once):
         rows = torch.arange(start, min(start + at_once, len(batch)))
         every = model.residual_stream(batch[rows], "all", batch_size=batch_size)
         states = every.resid[:, torch.arange(len(rows)), position[rows]]
         there = every.positions >= (0 if include_first else 1)
-        measured = measure_states(states) | {"curvature": curvature(every.resid, there)}
+        beside = {"curvature": curvature(every.resid, there)}
         if hooks:
             # The last state of all ends the pass after every block has written.
             names = [*hooks.values(), [depth_hook(model.n_layers, model.n_layers)]]
@@ -143,20 +144,55 @@ def read_prompts(
             found = model.activations(batch[rows], flat, position[rows], batch_size=batch_size)
             for i, name in enumerate(hooks):
                 of_stream = found[i * model.n_layers : (i + 1) * model.n_layers, :, 0]
-                measured[name] = _share(polar.norm(of_stream), polar.norm(states[:-1]))
-        moments.add(states)
-        kept.append(states[:, torch.isin(rows, sample)])
-        parts.append(measured)
-    states = torch.cat(kept, dim=1)
-    last = states[-1].split(READOUT_BATCH)
-    return Reading(
-        per_prompt={name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]},
-        mean=moments.mean,
-        variance=moments.variance,
-        sample=sample,
-        states=states,
-        log_probs=torch.cat([metrics.log_probs(model.readout(x)) for x in last]),
-    )
+                beside[name] = _share(polar.norm(of_stream), polar.norm(states[:-1]))
+        gathered.add(rows, states, beside)
+    return gathered.reading(model.readout)
+
+
+class Gathered:
+    """What is kept of prompts that are read one lot after the other.
+
+    Args:
+        sample: the prompts whose states are kept.
+    """
+
+    def __init__(self, sample: Int[Tensor, " sample"]) -> None:
+        self._sample, self._moments = sample, Moments()
+        self._parts: list[dict[str, Tensor]] = []
+        self._kept: list[Tensor] = []
+
+    def add(
+        self,
+        rows: Int[Tensor, " row"],
+        states: Float[Tensor, "depth row d_model"],
+        beside: dict[str, Tensor],
+    ) -> None:
+        """Take in some prompts.
+
+        Args:
+            rows: which they are.
+            states: at the position of each that is measured.
+            beside: what else is known of each, `[depth or layer, row]`, by measure.
+        """
+        self._moments.add(states)
+        self._kept.append(states[:, torch.isin(rows, self._sample)])
+        self._parts.append(measure_states(states) | beside)
+
+    def reading(self, readout: Callable[[Tensor], Tensor]) -> Reading:
+        """All of it, with the predictions of the sample."""
+        states = torch.cat(self._kept, dim=1)
+        last = states[-1].split(READOUT_BATCH)
+        return Reading(
+            per_prompt={
+                name: torch.cat([part[name] for part in self._parts], dim=1)
+                for name in self._parts[0]
+            },
+            mean=self._moments.mean,
+            variance=self._moments.variance,
+            sample=self._sample,
+            states=states,
+            log_probs=torch.cat([metrics.log_probs(readout(x)) for x in last]),
+        )
 
 
 def write_hooks(model: DepthModel) -> dict[str, list[str]]:

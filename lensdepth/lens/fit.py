@@ -251,7 +251,7 @@ def _fit(
             if unit is None:
                 unit = states[:-1].square().mean((1, 2)).sqrt().to(model.device).unsqueeze(-1)
             weights.grad, shift.grad = torch.zeros_like(weights), torch.zeros_like(shift)
-            for some in states.split(positions_at_once(model), dim=1):
+            for some in states.split(positions_at_once(model.info), dim=1):
                 by_weights, by_shift = _gradients(model, some, weights, shift, unit)
                 weights.grad += by_weights / states.shape[1]
                 shift.grad += by_shift / states.shape[1]

@@ -11,6 +11,8 @@ distribution as in Belrose et al. 2023, arXiv 2303.08112.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +27,7 @@ from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
 from lensdepth.prompts import gather_prompts, origin_of
-from lensdepth.provenance import make_provenance
+from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
@@ -80,6 +82,82 @@ def logit_lens(
         translators = translators.to(model.device)
     known, texts, batch = gather_prompts(model, task)
     position = resolve_positions(batch, positions)
+
+    def states_of(batch: TokenBatch, position: Int[Tensor, "prompt pos"], _: slice) -> Tensor:
+        return model.residual_stream(batch, positions=position, batch_size=batch_size).resid
+
+    other = None
+    if known is not None and known.corrupted_tokens is not None and positions == "last":
+        other = known.corrupted_tokens
+    source = Source(
+        info=model.info,
+        readout=model.readout,
+        states_of=states_of,
+        token_text=model.token_text,
+        device=model.device,
+        explain=lambda batch, row, depth: not_finite(model, batch, row, reading=depth),
+    )
+    return lens_of(
+        "logit_lens",
+        source,
+        batch,
+        position,
+        other,
+        known,
+        origin_of(known, texts),
+        top_k=top_k,
+        translators=translators,
+        settings={
+            "positions": positions if isinstance(positions, str) else "given",
+            "batch_size": batch_size,
+            "max_memory": max_memory,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """Where states and logits come from: a model, or what was kept of one."""
+
+    info: ModelInfo
+    readout: Callable[..., Tensor]
+    states_of: Callable[[TokenBatch, Int[Tensor, "prompt pos"], slice], Tensor]
+    """Residual states of some prompts at all depths, `[depth, prompt, pos, d_model]`: by tokens,
+    positions, and which rows of all prompts they are."""
+    token_text: Callable[[int], str]
+    device: torch.device
+    """Where logits are measured."""
+    explain: Callable[[TokenBatch, int, int], Exception]
+    """The error about logits that are not finite: prompts, which of them, depth."""
+
+
+def lens_of(
+    analysis: str,
+    source: Source,
+    batch: TokenBatch,
+    position: Int[Tensor, "prompt pos"],
+    other: TokenBatch | None,
+    known: Task | None,
+    origin: dict[str, Any],
+    *,
+    top_k: int,
+    translators: TunedLens | None,
+    settings: dict[str, Any],
+) -> LensProfile:
+    """What the lens reads.
+
+    Args:
+        analysis: name of the public function.
+        source: of states and logits.
+        batch: the prompts.
+        position: of each, -1 beyond an end.
+        other: the corrupted prompts, whose last tokens are read for the contrast; None for none.
+        known: the task; None of prompts by themselves.
+        origin: of the prompts, for the provenance.
+        top_k: see `logit_lens`.
+        translators: likewise.
+        settings: further ones, for the provenance.
+    """
     answers = {} if known is None else {"target": known.target_ids, "foil": known.foil_ids}
     answers = {name: ids for name, ids in answers.items() if ids is not None}
     among = torch.cat([*answers.values()]).unique() if answers else None
@@ -87,7 +165,7 @@ def logit_lens(
     def own(
         states: Float[Tensor, "depth row d_model"], prompt: Int[Tensor, " row"]
     ) -> dict[str, Tensor]:
-        logits = model.readout(states)
+        logits = source.readout(states)
         these = {name: ids[prompt].to(logits.device) for name, ids in answers.items()}
         others = {} if among is None else read_answers(logits, among.to(logits.device))
         return others | read_logits(logits, these, top_k)
@@ -96,40 +174,33 @@ def logit_lens(
         states: Float[Tensor, "depth row d_model"], prompt: Int[Tensor, " row"]
     ) -> dict[str, Tensor]:
         columns = torch.stack([answers["target"][prompt], answers["foil"][prompt]], dim=-1)
-        logits = model.readout(states, columns.to(states.device).expand(len(states), -1, -1))
+        logits = source.readout(states, columns.to(states.device).expand(len(states), -1, -1))
         return {"corrupted_logit_diff": logits[..., 0] - logits[..., 1]}
 
     def read_all(
         batch: TokenBatch, position: Int[Tensor, "prompt pos"], read: Read
     ) -> dict[str, Tensor]:
+        info = source.info
         parts = [
-            _read_rows(model, batch, position, rows, read, translators, batch_size)
-            for rows in _row_chunks(len(batch), position.shape[1], model.n_layers, model.d_model)
+            _read_rows(source, batch, position, rows, read, translators)
+            for rows in _row_chunks(len(batch), position.shape[1], info.n_layers, info.d_model)
         ]
         return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
 
     read = read_all(batch, position, own)
-    if known is not None and known.corrupted_tokens is not None and positions == "last":
-        other = known.corrupted_tokens
+    if other is not None:
         read |= read_all(other, other.last[:, None], between_answers)
     token = batch.tokens.cpu().gather(1, position.clamp(min=0))
     ids = torch.cat([token.flatten(), read["top_tokens"].flatten()]).unique().tolist()
+    how = {
+        "top_k": top_k,
+        "translators": None if translators is None else translators.described(),
+    }
     return LensProfile(
-        provenance=make_provenance(
-            "logit_lens",
-            model.info,
-            **origin_of(known, texts),
-            settings={
-                "positions": positions if isinstance(positions, str) else "given",
-                "top_k": top_k,
-                "translators": None if translators is None else translators.described(),
-                "batch_size": batch_size,
-                "max_memory": max_memory,
-            },
-        ),
+        provenance=make_provenance(analysis, source.info, **origin, settings=settings | how),
         position=position,
         token=token,
-        vocabulary={str(i): model.token_text(i) for i in ids},
+        vocabulary={str(i): source.token_text(i) for i in ids},
         target_log_prob=read.pop("target_log_prob", None),
         target_rank=read.pop("target_rank", None),
         foil_log_prob=read.pop("foil_log_prob", None),
@@ -145,39 +216,38 @@ def _row_chunks(n_prompts: int, n_pos: int, n_layers: int, d_model: int) -> list
     return [slice(start, start + rows) for start in range(0, n_prompts, rows)]
 
 
-def positions_at_once(model: DepthModel) -> int:
+def positions_at_once(info: ModelInfo) -> int:
     """How many positions are read at all depths in one readout."""
-    return max(1, LOGITS_AT_ONCE // (model.d_vocab * (model.n_layers + 1)))
+    return max(1, LOGITS_AT_ONCE // (info.d_vocab * (info.n_layers + 1)))
 
 
 def _read_rows(
-    model: DepthModel,
+    source: Source,
     batch: TokenBatch,
     position: Int[Tensor, "prompt pos"],
     rows: slice,
     read: Read,
     translators: TunedLens | None,
-    batch_size: int | None,
 ) -> dict[str, Tensor]:
     """Measures `[depth, prompt, pos]` of some of the prompts, a bounded part at a time."""
     batch, position = batch[rows], position[rows]
-    resid = model.residual_stream(batch, positions=position, batch_size=batch_size).resid
+    resid = source.states_of(batch, position, rows)
     real = position >= 0
     prompt_of = torch.arange(len(batch)).unsqueeze(1).expand_as(position)[real]
-    at_once = positions_at_once(model)
+    at_once = positions_at_once(source.info)
     parts = []
     for some, prompt in zip(
         resid[:, real].split(at_once, dim=1), prompt_of.split(at_once), strict=True
     ):
         # To the model's device first, so that logits are measured where they are made.
-        states = some.to(model.device)
+        states = some.to(source.device)
         if translators is not None:
             states = translators.translate(states)
         try:
             parts.append(read(states, prompt + (rows.start or 0)))
         except NotFinite as error:
             depth, row = divmod(error.row, len(prompt))
-            raise not_finite(model, batch, int(prompt[row]), reading=depth) from error
+            raise source.explain(batch, int(prompt[row]), depth) from error
     return {
         name: _scatter(torch.cat([part[name] for part in parts], dim=1).cpu(), real)
         for name in parts[0]

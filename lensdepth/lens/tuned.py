@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.arguments import checked
+from lensdepth.captures.opened import Capture
 from lensdepth.fingerprints import fingerprint
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Provenance
@@ -59,19 +60,19 @@ class TunedLens(Result):
     def n_layers(self) -> int:
         return len(self.weights)
 
-    def check_model(self, model: DepthModel, *, caller: str) -> None:
-        """Refuse a model other than the one that this lens belongs to.
+    def check_model(self, model: DepthModel | Capture, *, caller: str) -> None:
+        """Refuse a model, or a capture of one, other than the one that this lens belongs to.
 
         Raises:
             ValueError: it has another size, other weights or another configuration.
         """
-        own = self.provenance.model
+        own, info = self.provenance.model, model.info
         for what in ("n_layers", "d_model", "fingerprint", "configuration"):
-            needed, got = getattr(own, what), getattr(model.info, what)
+            needed, got = getattr(own, what), getattr(info, what)
             if needed not in (got, ""):  # a lens of lensdepth 0.1 knows no configuration
                 raise ValueError(
                     f"{caller}: translators belong to {own.name!r} with {what} {needed}; "
-                    f"{model.info.name!r} has {got}. Fit a lens on this model."
+                    f"{info.name!r} has {got}. Fit a lens on this model."
                 )
 
     def translate(

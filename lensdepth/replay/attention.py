@@ -3,15 +3,18 @@
 A run holds the positions `start ... stop - 1` of one base prompt. Its queries see the base run's
 keys and values before `start`, which no edit of the run can change, and its own from there on.
 Runs that start and stop alike are computed together, and those of one prompt share its past
-without copying it.
+without copying it. On a GPU, where starting kernels takes longer than what they do, runs that only
+stop alike are: places in front of the shorter ones then stand for nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from lensdepth.sending import sent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +44,26 @@ class Group:
     queries: Int[Tensor, "prompt run query"]
     """Where their queries stand, in the packed sequence of the queries."""
     positions: Int[Tensor, "prompt run query"] | None
-    """The position of each query in its prompt; None if all of `start ... stop - 1` ask."""
+    """The position of each query in its prompt; None if all that the runs hold ask."""
+    starts: Int[Tensor, "prompt run"] | None = None
+    """Where each run starts, if they differ; `start` is then the last of these, and runs that hold
+    less than the longest have places in front that stand for nothing."""
+    real: Int[Tensor, " place"] | None = None
+    """Of all places, one prompt and run after the other, those whose queries are real; None: all
+    of them."""
+
+    def on(self, device: torch.device) -> "Group":
+        """The same with its indices on a device."""
+        keys = sent(self.keys, device)
+        return replace(
+            self,
+            prompts=sent(self.prompts, device),
+            keys=keys,
+            queries=keys if self.queries is self.keys else sent(self.queries, device),
+            positions=None if self.positions is None else sent(self.positions, device),
+            starts=None if self.starts is None else sent(self.starts, device),
+            real=None if self.real is None else sent(self.real, device),
+        )
 
 
 def attend(
@@ -66,8 +88,10 @@ def attend(
     """
     parts, places = [], []
     for group in groups:
-        parts.append(_attend_group(q, k, v, past_k, past_v, group, rule).flatten(0, 2))
-        places.append(group.queries.flatten())
+        z = _attend_group(q, k, v, past_k, past_v, group, rule).flatten(0, 2)
+        place = group.queries.flatten()
+        parts.append(z if group.real is None else z[group.real])
+        places.append(place if group.real is None else place[group.real])
     place = places[0] if len(places) == 1 else torch.cat(places)
     z = parts[0] if len(parts) == 1 else torch.cat(parts)
     # Every query stands in one group: the inverse permutation puts the outputs in order.
@@ -117,6 +141,8 @@ def _attend_group(
 def _bias(group: Group, rule: AttentionRule, scores: Tensor) -> Tensor | None:
     """What to add to scores of shape `[prompt, run, kv_head, group, query, key]`."""
     kv_heads, size = scores.shape[2], scores.shape[3]
+    if group.starts is not None:
+        return _ragged_bias(group, group.starts, rule, scores)
     first, last = (group.start if rule.bias is not None else 0), group.stop
     if rule.bias is None and group.positions is None:
         n = group.stop - group.start
@@ -135,6 +161,30 @@ def _bias(group: Group, rule: AttentionRule, scores: Tensor) -> Tensor | None:
     if picked.shape[-3] == 1:
         return picked.unsqueeze(-3).to(scores.dtype)
     return picked.unflatten(-3, (kv_heads, size)).to(scores.dtype)
+
+
+def _ragged_bias(
+    group: Group, starts: Int[Tensor, "prompt run"], rule: AttentionRule, scores: Tensor
+) -> Tensor:
+    """The same of runs that start at different positions.
+
+    A run sees the base run's keys before its start, and of its own those that it holds.
+    """
+    length, device = group.keys.shape[-1], scores.device
+    own = torch.arange(group.stop - length, group.stop, device=device)
+    past = torch.arange(scores.shape[-1] - length, device=device)
+    keys = torch.cat([past, own])
+    begin = starts[..., None]
+    there = torch.cat([past < begin, own >= begin], dim=-1)  # p r k
+    queries = own.expand(1, 1, -1) if group.positions is None else group.positions
+    seen = there[:, :, None] & (keys <= queries[..., None])  # p r q k
+    mask = torch.where(seen, 0.0, -torch.inf).to(scores.dtype)[:, :, None, None]
+    if rule.bias is None:
+        return mask
+    picked = rule.bias[:, queries[..., None], keys].permute(1, 2, 0, 3, 4).to(scores.dtype)
+    if picked.shape[2] == 1:
+        return mask + picked.unsqueeze(2)
+    return mask + picked.unflatten(2, scores.shape[2:4])
 
 
 def _softmax(scores: Tensor, sinks: Tensor | None) -> Tensor:

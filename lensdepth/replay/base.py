@@ -54,25 +54,26 @@ def record(
         first_layer: keys and values are kept from here on.
     """
     n_prompts, n_pos = tokens.shape
-    everything = rearrange(
-        torch.arange(n_prompts * n_pos, device=tokens.device), "(p t) -> p 1 t", p=n_prompts
-    )
+    everything = rearrange(torch.arange(n_prompts * n_pos), "(p t) -> p 1 t", p=n_prompts)
     whole = Group(
         start=0,
         stop=n_pos,
-        prompts=torch.arange(n_prompts, device=tokens.device),
+        prompts=torch.arange(n_prompts),
         keys=everything,
         queries=everything,
         positions=None,
     )
     base = BaseRun(first_layer=first_layer)
+    groups: dict[torch.device, list[Group]] = {}
 
     def attention(layer: int, q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
         base.rules[layer] = rule
         if layer >= first_layer:
             base.keys[layer] = rearrange(k, "(p t) h d -> p t h d", p=n_prompts)
             base.values[layer] = rearrange(v, "(p t) h d -> p t h d", p=n_prompts)
-        return attend(q, k, v, None, None, [whole], rule)
+        if q.device not in groups:
+            groups[q.device] = [whole.on(q.device)]
+        return attend(q, k, v, None, None, groups[q.device], rule)
 
     def seen(depth: int, x: Tensor) -> None:
         if depth in depths:

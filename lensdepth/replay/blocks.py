@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -43,6 +44,10 @@ class Blocks(ABC):
         recorded: Any,
     ) -> Float[Tensor, "token d_model"]:
         """One block on packed tokens of prompts that `record` has run."""
+
+    @abstractmethod
+    def device_at(self, depth: int) -> torch.device:
+        """Where the states of a depth are: with the block that they enter, or the last one."""
 
     @abstractmethod
     def watch(self, hook: str, change: Change) -> None:

@@ -34,9 +34,10 @@ from lensdepth.replay.ways import by_hooks, by_replay, fitting_blocks
 from lensdepth.tally import Tally, clock, counting
 from lensdepth.tokens import Positions, Prompts
 
-READOUT_BYTES = 32 * 2**20
-"""Logits that are read out at a time; metrics make several times as much of them. More is no faster
-(SmolLM2, 200 pairs, processor seconds of two depths of an ablation: 40.6, of 128 MiB 40.5)."""
+READOUT_BYTES = {"cpu": 2**25, "cuda": 2**28}
+"""Logits that are read out at a time, by where they are measured; metrics make several times as
+much of them. On a processor more is no faster (SmolLM2, 200 pairs, processor seconds of two depths
+of an ablation: 40.6, of 128 MiB 40.5)."""
 
 
 @checked
@@ -97,6 +98,7 @@ def replay_measure(
     check: bool = True,
     max_memory: int | None = None,
     description: str = "replaying",
+    on_device: bool = False,
 ) -> dict[str, Float[Tensor, "set batch"]]:
     """Numbers read off the logits at one position of each prompt, for each set of edits.
 
@@ -115,6 +117,8 @@ def replay_measure(
         check: see `replay`.
         max_memory: see `replay`.
         description: shown with the progress bar.
+        on_device: let `measure` see the logits where the model computes, and give its numbers
+            there, so that a vocabulary of logits is not copied for each run.
     Raises:
         ValueError: an edit or an option does not fit, or more than one position is asked for.
     """
@@ -129,7 +133,8 @@ def replay_measure(
         _count(tally, plan, whole=whole)
         return _of_the_base_run(model, plan, measure, columns)
     results: dict[str, Tensor] = {}
-    at_once = max(1, READOUT_BYTES // (4 * (model.d_vocab if columns is None else 1)))
+    held = READOUT_BYTES.get(model.device.type if on_device else "cpu", READOUT_BYTES["cpu"])
+    at_once = max(1, held // (4 * (model.d_vocab if columns is None else 1)))
     bar = counted(int(plan.only.sum()), description)
     with bar as update, contextlib.closing(run_plan(plan, engine, check, grad=False)) as parts:
         for part in parts:
@@ -139,13 +144,14 @@ def replay_measure(
                 states = part.resid[some.to(part.resid.device), 0, 0]
                 wanted = None if columns is None else columns[prompts]
                 try:
-                    logits = model.readout(states, wanted).cpu()
+                    logits = model.readout(states, wanted)
                 except NotFinite as error:
                     run = some[error.row]
                     edits = plan.edit_sets[int(part.sets[run])]
                     raise not_finite(
                         model, plan.batch, int(prompts[error.row]), edits=edits
                     ) from error
+                logits = logits if on_device else logits.cpu()
                 for name, values in measure(logits, prompts).items():
                     out = results.setdefault(
                         name, torch.full(shape, torch.nan, dtype=torch.float32)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -58,6 +59,10 @@ class HookedBlocks(Blocks):
         """See `Blocks.run`."""
         self.positions = positions
         return self._blocks[layer](x[None])[0]
+
+    def device_at(self, depth: int) -> torch.device:
+        """See `Blocks.device_at`: one spread over several devices is refused."""
+        return self._model.passes.device
 
     def watch(self, hook: str, change: Change) -> None:
         """See `Blocks.watch`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from lensdepth.replay.copies import (
     first_tensor,
     unwrapped,
     with_attention,
+    with_devices,
     with_fused_activations,
 )
 from lensdepth.site import is_z
@@ -45,12 +47,15 @@ class HuggingFaceBlocks(Blocks):
         with_attention(self._root, IMPLEMENTATION)
         with_fused_activations(self._root)
         self._blocks: list[Any] = [self._copy_of(block) for block in self._bridge.blocks]
+        self._devices = with_devices(self._root, self._blocks)
         self._carried: list[Tensor] = []
         self._attended = False
+        self._biases: dict[int, tuple[Tensor, Tensor | None]] = {}
         for layer, block in enumerate(self._blocks):
             attend = self._attend_at(layer)
             for module in block.modules():
                 module.__dict__["lensdepth_attend"] = attend
+                module.__dict__["lensdepth_biases"] = self._biases
 
     def _copy_of(self, component: nn.Module) -> nn.Module:
         original = unwrapped(component)
@@ -100,6 +105,7 @@ class HuggingFaceBlocks(Blocks):
             with suppress(StopPass):
                 self._root(input_ids=tokens, use_cache=False)
         finally:
+            self._biases.clear()
             for handle in handles:
                 handle.remove()
         if not self._attended:
@@ -120,6 +126,10 @@ class HuggingFaceBlocks(Blocks):
         self._carried = []
         y = first_tensor(self._blocks[layer](x[None], **arguments))[0]
         return y + sum(self._carried) if self._carried else y
+
+    def device_at(self, depth: int) -> torch.device:
+        """See `Blocks.device_at`."""
+        return self._devices[min(depth, len(self._devices) - 1)]
 
     def watch(self, hook: str, change: Change) -> None:
         """See `Blocks.watch`. What is changed at resid_mid goes on in the residual stream too."""
@@ -198,12 +208,21 @@ def _hugging_face_attention(
     rule = AttentionRule(
         scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
         softcap=options.get("softcap"),
-        bias=None if attention_mask is None else as_bias(attention_mask[0]),
+        bias=_bias(attention_mask, module.lensdepth_biases),  # type: ignore[arg-type]
         sinks=options.get("s_aux"),
     )
     q, k, v = (rearrange(part, "p h t d -> (p t) h d") for part in (query, key, value))
     attend: Attend = module.lensdepth_attend  # type: ignore[assignment]
     return rearrange(attend(-1, q, k, v, rule), "(p t) h d -> p t h d", p=len(query)), None
+
+
+def _bias(mask: Tensor | None, known: dict[int, tuple[Tensor, Tensor | None]]) -> Tensor | None:
+    """What a mask adds to the scores; most blocks are given the same one."""
+    if mask is None:
+        return None
+    if id(mask) not in known:
+        known[id(mask)] = mask, as_bias(mask[0])  # with the mask, so that its number stays its own
+    return known[id(mask)][1]
 
 
 def _register() -> None:

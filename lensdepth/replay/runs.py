@@ -6,7 +6,7 @@ where no edit can reach what is read.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lensdepth.hooks import SiteEdit, apply_edit
 from lensdepth.replay.attention import Group
+from lensdepth.sending import sent
 from lensdepth.site import INSIDE, block_site
 
 
@@ -122,17 +123,26 @@ class PackedEdit:
 
     edit: SiteEdit
     """Its function and head; the positions and sources are those below."""
+    at: Int[Tensor, " state"]
+    """Where the states stand in the packed sequence; on the CPU."""
     tokens: Int[Tensor, " state"]
-    """Where the states stand in the packed sequence."""
+    """The same where the states are."""
     source: Float[Tensor, "state d_model"] | None
 
 
 def pack_edits(
-    edit_sets: Sequence[Sequence[SiteEdit]], runs: Runs, device: torch.device
+    edit_sets: Sequence[Sequence[SiteEdit]],
+    runs: Runs,
+    device_at: Callable[[int], torch.device],
 ) -> dict[str, list[PackedEdit]]:
     """The edits of some runs by hook, in the order in which they act.
 
     Edits with the same function are made in one call: an edit treats states one by one.
+
+    Args:
+        edit_sets: with positions from the start.
+        runs: on their way together.
+        device_at: where the states of a depth are.
     """
     found: dict[tuple[str, int, int, int | None, bool], list[tuple[SiteEdit, Tensor, Tensor]]]
     found = defaultdict(list)
@@ -154,12 +164,17 @@ def pack_edits(
                 found[key].append((edit, (begin + at)[acts], prompts[acts]))
     packed: dict[str, list[PackedEdit]] = defaultdict(list)
     for (hook, *_), parts in sorted(found.items(), key=lambda item: item[0][1]):
+        place = block_site(hook)
+        assert place is not None
+        device = device_at(place.joins)
         sources = [edit.source[prompts] for edit, _, prompts in parts if edit.source is not None]
+        at = torch.cat([tokens for _, tokens, _ in parts])
         packed[hook].append(
             PackedEdit(
                 edit=parts[0][0],
-                tokens=torch.cat([tokens for _, tokens, _ in parts]).to(device),
-                source=torch.cat(sources).to(device) if sources else None,
+                at=at,
+                tokens=sent(at, device),
+                source=sent(torch.cat(sources), device) if sources else None,
             )
         )
     return packed
@@ -175,22 +190,25 @@ def apply_packed(
     Args:
         x: the packed sequence, or some rows of it.
         edits: in the order in which they act.
-        rows: where each token of the packed sequence stands in `x`, -1 where it does not.
+        rows: where each token of the packed sequence stands in `x`, -1 where it does not; on the
+            CPU.
     """
     x = x.clone()
     for packed in edits:
         tokens, source = packed.tokens, packed.source
         if rows is not None:
-            here = rows[tokens] >= 0
-            tokens = rows[tokens][here]
-            source = None if source is None else source[here]
+            # Known on the CPU, so that no device has to say how many there are.
+            there = rows[packed.at]
+            here = (there >= 0).nonzero()[:, 0]
+            tokens = sent(there[here], x.device)
+            source = None if source is None else source[sent(here, x.device)]
         if len(tokens):
             x[tokens] = apply_edit(packed.edit, x[tokens], source)
     return x
 
 
 def group_runs(
-    runs: Runs, asked: Int[Tensor, "run query"] | None, device: torch.device
+    runs: Runs, asked: Int[Tensor, "run query"] | None, *, ragged: bool = False
 ) -> list[Group]:
     """Runs for attention: alike ones together.
 
@@ -198,33 +216,50 @@ def group_runs(
         runs: those that have joined, in packed order.
         asked: the positions that ask, where not all of a run's do; their queries stand run by run
             in a packed sequence of their own.
-        device: of the groups.
+        ragged: let runs be alike that start at different positions, in fewer and larger groups.
     """
-    offsets = runs.offsets
-    spans = torch.stack([runs.starts, runs.stops, runs.prompts], dim=1)
-    alike, which, n_each = torch.unique(spans, dim=0, return_inverse=True, return_counts=True)
+    offsets, n_prompts = runs.offsets, int(runs.prompts.max()) + 1
+    far = int(runs.stops.max()) + 1
+    # One number says start, stop and prompt: sorting numbers is far quicker than sorting rows.
+    starts = torch.zeros_like(runs.starts) if ragged else runs.starts
+    spans, which, n_each = torch.unique(
+        (starts * far + runs.stops) * n_prompts + runs.prompts,
+        return_inverse=True,
+        return_counts=True,
+    )
     order = which.argsort(stable=True)
     first = n_each.cumsum(0) - n_each
-    classes = torch.stack([alike[:, 0], alike[:, 1], n_each], dim=1)
-    kinds, kind = torch.unique(classes, dim=0, return_inverse=True)
+    most = int(n_each.max()) + 1
+    kinds, kind = torch.unique(spans // n_prompts * most + n_each, return_inverse=True)
     groups = []
-    for index, (start, stop, n) in enumerate(kinds.tolist()):
+    for index, code in enumerate(kinds.tolist()):
+        start, stop, n = code // most // far, code // most % far, code % most
         mine = (kind == index).nonzero()[:, 0]
         rows = order[first[mine][:, None] + torch.arange(n)]  # prompt run
-        keys = offsets[rows][..., None] + torch.arange(stop - start)
+        begin = runs.starts[rows]
+        if ragged:
+            start = int(begin.max())
+        # From their ends on: a place means one position in all runs.
+        length = stop - int(begin.min())
+        last = offsets[rows] + stop - begin - 1
+        keys = last[..., None] - torch.arange(length).flip(0)
+        real = stop - length + torch.arange(length) >= begin[..., None]
+        keys = torch.where(real, keys, last[..., None])
         queries, positions = keys, None
         if asked is not None:
             positions = asked[rows]
             queries = rows[..., None] * asked.shape[1] + torch.arange(asked.shape[1])
-        keys = keys.to(device)
+        whole = bool(real.all())
         groups.append(
             Group(
                 start=start,
                 stop=stop,
-                prompts=alike[mine, 2].to(device),
+                prompts=spans[mine] % n_prompts,
                 keys=keys,
-                queries=keys if positions is None else queries.to(device),
-                positions=None if positions is None else positions.to(device),
+                queries=queries,
+                positions=positions,
+                starts=None if whole else begin,
+                real=None if whole or asked is not None else real.flatten().nonzero()[:, 0],
             )
         )
     return groups

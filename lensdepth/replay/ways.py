@@ -24,6 +24,7 @@ from lensdepth.replay.hugging_face import HuggingFaceBlocks
 from lensdepth.replay.memory import base_bytes, halves, prompts_at_once, tokens_at_once
 from lensdepth.replay.plan import Part, Plan
 from lensdepth.replay.runs import Runs, pack_edits, plan_runs
+from lensdepth.sending import sent
 from lensdepth.site import INSIDE, block_site
 from lensdepth.tokens import of_like_lengths
 
@@ -94,9 +95,9 @@ def by_hooks(plan: Plan, *, grad: bool) -> Iterator[Part]:
 
 def _part(plan: Plan, sets: Tensor, prompts: Tensor, resid: Tensor) -> Part:
     """Finished runs; what was read nowhere is 0."""
-    columns = plan.columns[prompts].to(resid.device)[:, None, :, None]
+    columns = sent(plan.columns[prompts], resid.device)[:, None, :, None]
     resid = torch.take_along_dim(resid, columns, dim=2)
-    there = (plan.asked[prompts] >= 0).to(resid.device)
+    there = sent(plan.asked[prompts] >= 0, resid.device)
     resid = torch.where(there[:, None, :, None], resid, 0.0)
     if not all_finite(resid):
         run = first_row(resid)
@@ -174,16 +175,15 @@ def _changed(
     plan: Plan, replayed: Replayed, base: BaseRun, runs: Runs, place: Tensor, grad: bool
 ) -> Iterator[Part]:
     """Runs on the prompts of one block; `place` is where in it each prompt of the plan is."""
-    device = plan.model.passes.device
     pending = list(runs.chunks(tokens_at_once(*_bounds(plan))))[::-1]
     while pending:
         chunk_runs = pending.pop()
         try:
             with _mode(grad):
-                edits = pack_edits(plan.edit_sets, chunk_runs, device)
+                edits = pack_edits(plan.edit_sets, chunk_runs, replayed.blocks.device_at)
                 local = replace(chunk_runs, prompts=place[chunk_runs.prompts])
                 read = plan.read[chunk_runs.prompts]
-                replayed.chunk = Chunk(replayed.blocks, base, local, edits, read, device)
+                replayed.chunk = Chunk(replayed.blocks, base, local, edits, read)
                 resid = replayed.chunk.resid(plan.depths)
         except RuntimeError as error:
             pending += halves(chunk_runs, error)
@@ -209,10 +209,12 @@ def _unchanged(
     if not len(sets):
         return
     for some in torch.arange(len(sets)).split(tokens_at_once(*_bounds(plan))):
-        read = plan.read[prompts[rows[some]]].clamp(min=0).to(plan.model.passes.device)
-        at = rows[some].to(plan.model.passes.device)[:, None]
+        read, at = plan.read[prompts[rows[some]]].clamp(min=0), rows[some][:, None]
+        where = base.resid[plan.depths[-1]].device
         with _mode(grad):
-            resid = torch.stack([base.resid[depth][at, read] for depth in plan.depths], dim=1)
+            states = [base.resid[depth] for depth in plan.depths]
+            kept = [x[sent(at, x.device), sent(read, x.device)].to(where) for x in states]
+            resid = torch.stack(kept, dim=1)
         yield _part(plan, sets[some], prompts[rows[some]], resid)
 
 

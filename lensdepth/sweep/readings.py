@@ -56,9 +56,12 @@ class PairBlock:
 
         Args:
             asked: names of METRICS, or functions.
-            logits: over the whole vocabulary.
-            pairs: of the block, one a run.
+            logits: over the whole vocabulary; named metrics are read where they lie, functions
+                see them on the CPU.
+            pairs: of the block, one a run; on the CPU.
         """
+        if logits.device.type != "cpu":
+            return self._read(asked, logits, pairs)
         # A few runs at a time: what is made of their logits then stays in the processor's cache,
         # which takes a fraction of the time.
         rows = torch.arange(len(pairs)).split(max(1, CACHED // logits.shape[-1]))
@@ -70,10 +73,19 @@ class PairBlock:
             [
                 METRICS[metric].read(runs).float()
                 if isinstance(metric, str)
-                else checked_metric(metric, logits, pairs + self.start).float()
+                else checked_metric(metric, logits.cpu(), pairs + self.start)
+                .float()
+                .to(logits.device)
                 for metric in asked
             ]
         )
+
+    def placed(self, name: str, device: torch.device) -> Tensor:
+        """What this block has under a name, on a device; copied there once."""
+        kept = vars(self).setdefault("_placed", {})
+        if (name, device) not in kept:
+            kept[name, device] = getattr(self, name).to(device)
+        return kept[name, device]
 
     @cached_property
     def base_log_probs(self) -> Float[Tensor, "pair d_vocab"]:
@@ -99,6 +111,14 @@ class RunLogits:
     logits: Float[Tensor, "run d_vocab"]
     pairs: Int[Tensor, " run"]
 
+    def held(self, name: str) -> Tensor:
+        """What the block has under a name, a row a run, where the logits lie."""
+        return self.block.placed(name, self.logits.device)[self._rows]
+
+    @cached_property
+    def _rows(self) -> Int[Tensor, " run"]:
+        return self.pairs.to(self.logits.device)
+
     @property
     def target(self) -> Int[Tensor, " run"]:
         return self.block.roles.target[self.pairs]
@@ -122,7 +142,7 @@ class RunLogits:
         """Whether the source's answer comes first, or before the base's where that is asked."""
         if self.block.roles.preferred:
             return metrics.logit_diff(self.logits, self.intended, self.replaced) > 0
-        return self.first_choice == self.intended
+        return self.first_choice == self.intended.to(self.logits.device)
 
     @cached_property
     def first_choice(self) -> Int[Tensor, " run"]:
@@ -134,7 +154,7 @@ class RunLogits:
 
     @property
     def base(self) -> Float[Tensor, "run d_vocab"]:
-        return self.block.base[self.pairs]
+        return self.held("base")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,13 +183,13 @@ METRICS: dict[str, NamedMetric] = {
         read=lambda x: metrics.token_prob(x.logits, x.intended), has_slope=True
     ),
     "kl": NamedMetric(
-        read=lambda x: metrics.kl_of_log_probs(x.block.base_log_probs[x.pairs], x.log_probs)
+        read=lambda x: metrics.kl_of_log_probs(x.held("base_log_probs"), x.log_probs)
     ),
     "kl_to_source": NamedMetric(
-        read=lambda x: metrics.kl_of_log_probs(x.block.source_log_probs[x.pairs], x.log_probs)
+        read=lambda x: metrics.kl_of_log_probs(x.held("source_log_probs"), x.log_probs)
     ),
     "js": NamedMetric(read=lambda x: metrics.js_divergence(x.base, x.logits)),
-    "flip": NamedMetric(read=lambda x: x.first_choice != x.block.base_choice[x.pairs]),
+    "flip": NamedMetric(read=lambda x: x.first_choice != x.held("base_choice")),
     "success": NamedMetric(read=lambda x: x.succeeds),
     "preference": NamedMetric(
         read=lambda x: metrics.logit_diff(x.logits, x.intended, x.replaced) > 0
