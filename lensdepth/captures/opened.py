@@ -225,6 +225,11 @@ class Capture:
             info=self.info,
         )
 
+    @property
+    def resid(self) -> Float[Tensor, "depth batch pos d_model"]:
+        """All states, read now; `read` and `parts` take some."""
+        return self.stream().resid
+
     def check_whole(self, what: str) -> None:
         """Refuse a capture of some depths alone.
 
