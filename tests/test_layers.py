@@ -73,6 +73,7 @@ LEVELS = (
         "beside",
         "packed",
         "gguf",
+        "fetchable",
         "fetched",
         "ollama",
         "sources",

@@ -16,6 +16,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     circuit,
     claims,
     commands,
+    doctor,
     explore,
     lists,
     mistakes,
@@ -43,6 +44,7 @@ ORDER = (
     "models",
     "fetch",
     "tasks",
+    "doctor",
 )
 """Commands as the help lists them."""
 app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))  # type: ignore[union-attr]

@@ -152,7 +152,7 @@ def patch(
             )
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct")
+        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.gap import find_holder
         from lensdepth.patching import patch_sweep
