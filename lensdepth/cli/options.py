@@ -379,6 +379,12 @@ def only_labels(options: TaskOptions) -> dict[str, list[str]]:
 def _check_rows(row: "Row", options: TaskOptions, *, pairs: bool, labels: Sequence[str]) -> None:
     """What the first row tells of all of them: whether they are pairs, and their labels."""
     plain = row.corrupted is None
+    if plain and pairs and "target" in row.labels:
+        raise ValueError(
+            f"{shown(options.source)} has one prompt a row with its answer, and this needs a "
+            f"second prompt beside it, such as another row's: the columns clean, corrupted, target "
+            f"and foil, where foil answers corrupted. lens and geometry take it as it is."
+        )
     if plain and pairs:
         raise ValueError(
             f"{shown(options.source)} has plain prompts alone, and this needs pairs, with the "

@@ -124,10 +124,19 @@ def _whole_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Tas
 
 
 def as_given(prompt: str | None, options: TaskOptions, model: "DepthModel") -> str | None:
-    """A PROMPT as it is measured: in the model's chat template, where that is asked for."""
+    """A PROMPT as it is measured: in the model's chat template, where that is asked for.
+
+    That it ends in a space is said, as of prompts in files.
+    """
     if options.system is not None and not options.chat:
         raise ValueError("--system goes with --chat.")
-    if prompt is None or not options.chat:
+    if prompt is None:
+        return None
+    if not options.chat:
+        from lensdepth.tokenizing import ENDS_IN_SPACE, ending_in_space
+
+        if ending_in_space(model, [prompt]):
+            note(f"note: the prompt {ENDS_IN_SPACE}.")
         return prompt
     from lensdepth.chat import as_chat
 

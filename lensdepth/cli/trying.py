@@ -116,9 +116,12 @@ def tried_tasks(options: ModelOptions, rows: Sequence[Json]) -> "Parts":
         for row in rows
     ]  # fmt: skip
     heads = ("task", "form", "one\ntoken", "right", "preferred", "for\nclaims", "next")
+    table = plain_table(heads, cells)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     return [
         Text(f"Tasks on {visible(options.model)}", style="bold"),
-        plain_table(heads, cells),
+        table,
         "",
         "right: first choice on both prompts; preferred: likelier than the other prompt's answer, "
         "on both. for claims: pairs to draw (--n) for the 30 right ones that claims need at least; "
