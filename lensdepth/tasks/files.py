@@ -3,7 +3,8 @@
 Columns `clean, corrupted, target, foil`, optionally `input, corrupted_input`, or else one column
 `prompt`; every other column is a label. Answers may be token ids too, in `target_id, foil_id`, with
 or without their texts. Files of BLiMP, CounterFact, EAP and auto-circuit are read as published; one
-prompt a row with its answers is a plain prompt, whose answers are labels. Errors count lines as an editor does, from 1.
+prompt a row with its answers is a plain prompt, whose answers are labels.
+Errors count lines as an editor does, from 1.
 """
 
 import csv
@@ -26,6 +27,7 @@ from lensdepth.tasks.columns import (
     RENAMED,
     check_columns,
     check_once,
+    lacking,
     our_names,
 )
 from lensdepth.tasks.nested import nested_records
@@ -224,7 +226,8 @@ def _numbers_as_numbers(records: Records, header: list[str]) -> Records:
     """Label columns that hold nothing but plain whole numbers become numbers."""
     whole = re.compile(r"0|-?[1-9]\d{0,15}")
     ids = IDS.values() if "clean" in header else ()
-    for column in set(header) - {*PAIR, *ids, *OPTIONAL, *RENAMED, "prompt"}:
+    theirs = RENAMED if lacking(header) else ()
+    for column in set(header) - {*PAIR, *ids, *OPTIONAL, *theirs, "prompt"}:
         if all(whole.fullmatch(record[column]) for _, record in records):
             for _, record in records:
                 record[column] = int(record[column])
