@@ -8,6 +8,7 @@ import typer
 
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.completion import complete_models
 from lensdepth.cli.console import note, one_line, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -43,6 +44,7 @@ class ClaimOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_models,
             help="A further model or checkpoint for the same table; may be given several times.",
             rich_help_panel=PANEL,
         ),

@@ -6,6 +6,7 @@ import typer
 
 from lensdepth.cli import inventory, session, trying
 from lensdepth.cli.app import app, examples
+from lensdepth.cli.completion import complete_fetchable, complete_models
 from lensdepth.cli.console import note, quiet, working
 from lensdepth.cli.model_options import MODEL, HoldOptions, ModelOptions
 from lensdepth.cli.options import (
@@ -94,7 +95,11 @@ def _clean(*, json: bool, debug: bool) -> None:
 @app.command(epilog=examples("fetch smollm2", "fetch gemma3-270m", "patch --model smollm2"))
 def fetch(
     name: Annotated[
-        str | None, typer.Argument(help="Which; without it, those that there are are listed.")
+        str | None,
+        typer.Argument(
+            autocompletion=complete_fetchable,
+            help="Which; without it, those that there are are listed.",
+        ),
     ] = None,
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -143,6 +148,7 @@ def tasks(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_models,
             help="Say of each task how this model answers it, whether claims can be judged, and "
             "what to run next.",
             show_default="list the tasks alone",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from lensdepth.cli.completion import complete_tasks, complete_templates
 from lensdepth.outside import LONGEST_REASON, cut, shown
 from lensdepth.provenance import LARGEST_SEED
 from lensdepth.signals import put_off
@@ -31,6 +32,7 @@ class TaskOptions:
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_tasks,
             help="A built-in task; see lensdepth tasks.",
             show_default=DEFAULT_TASK,
             rich_help_panel=PROMPTS,
@@ -55,6 +57,7 @@ class TaskOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_templates,
             help="Wording of a built-in task, or all; may be given several times.",
             show_default="the task's own",
             rich_help_panel=PROMPTS,
