@@ -25,9 +25,7 @@ KINDS = {
 
 @app.command(epilog=examples("doctor", "doctor --json | jq .summary.missing"))
 def doctor(json: JsonOption = False, debug: DebugOption = False) -> None:
-    """What is installed, on which devices it can run, which models are here, and what is missing
-    for what, with the line that mends it.
-    """
+    """What is installed and on which devices, which models are here, what is missing for what."""
     with quiet(debug=debug):
         from lensdepth.cli import installed
         from lensdepth.provenance import installed_versions
