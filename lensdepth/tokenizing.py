@@ -6,7 +6,7 @@ vocabulary does not know.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ WarnOnce = Callable[[str, str], None]
 """(topic, message): says the message, the first time that the topic comes up."""
 
 
+@runtime_checkable
 class Tokenizes(Protocol):
     """What of a model is asked here."""
 

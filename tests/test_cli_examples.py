@@ -119,6 +119,7 @@ def at(value: Any, path: str) -> Any:
     return value
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("example", EXAMPLES)
 @pytest.mark.filterwarnings("ignore")
 def test_every_example_runs(
@@ -188,6 +189,7 @@ PRINTED = {
 """Commands for each schema, among them those that leave out what may be left out."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", schema_names())
 def test_what_is_printed_is_what_its_schema_says(
     name: str,

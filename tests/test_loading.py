@@ -145,7 +145,7 @@ def test_unknown_names_offer_the_nearest(
     said = complaint("calender")
     assert "Did you mean 'calendar'" in said
     assert "hub cannot be reached" in said
-    assert re.search(r"Bundled models: calendar, tiny\.$", complaint("xqzw_0000_xqzw"))
+    assert "Here is calendar, tiny; 'lensdepth fetch'" in complaint("xqzw_0000_xqzw")
     assert "give a name or a folder" in complaint("")
 
 
