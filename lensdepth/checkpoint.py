@@ -31,7 +31,7 @@ from lensdepth.fingerprints import configuration_fingerprint, fingerprint
 from lensdepth.finite import check_weights
 from lensdepth.outside import outside, shown
 from lensdepth.packed import Quantize, packing, packing_told
-from lensdepth.sources import Source, nearest, reachable, resolve
+from lensdepth.sources import Source, nearest, out_of_reach, reachable, resolve
 from lensdepth.weight_files import check_blocks, check_sizes, find_weights, read_stored
 
 _TOKENIZER_FILES = (
@@ -269,6 +269,8 @@ def _folder(source: str, name: str, hub: Mapping[str, Any]) -> Path | None:
                     _raise_exceptions_for_connection_errors=False,
                 )
                 found |= {} if path is None else {file: Path(path)}
+    if not found and hub["local_files_only"]:
+        raise ValueError(out_of_reach(name))
     if CONFIG in found and "config.json" not in found:
         raise ValueError(
             f"load_model: {shown(name)} has no config.json."
@@ -294,7 +296,7 @@ def _asking(source: str, name: str, part: str, options: Mapping[str, Any]) -> ou
     if os.path.isdir(source) or part != "config":
         return outside(f"load_model: the {part} of {shown(name)} cannot be read")
     where = (
-        "not in the local Hugging Face cache, and the hub cannot be reached"
+        "cannot be read from the local Hugging Face cache, and the hub cannot be reached"
         if options["local_files_only"]
         else "could not be loaded from the Hugging Face hub"
     )

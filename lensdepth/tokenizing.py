@@ -6,7 +6,7 @@ vocabulary does not know.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,8 +19,20 @@ logger = logging.getLogger(__name__)
 
 MOST_SHOWN = 24
 """Tokens of a prompt that a warning spells out."""
+ENDS_IN_SPACE = (
+    "ends in a space, which this model reads as a token of its own; take it off, for the space "
+    "belongs to the word that follows"
+)
+"""What is said of a prompt that `ending_in_space` finds."""
 WarnOnce = Callable[[str, str], None]
 """(topic, message): says the message, the first time that the topic comes up."""
+
+
+@runtime_checkable
+class Tokenizes(Protocol):
+    """What of a model is asked here."""
+
+    def tokenize(self, prompts: Any) -> TokenBatch: ...
 
 
 def tokenized(
@@ -128,3 +140,17 @@ def _warn_of_unknown(
 def _ordinary(x: Tensor) -> Tensor:
     """The same numbers, of which a gradient may make use even if inference mode made them."""
     return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
+
+
+def ending_in_space(model: Tokenizes, prompts: Sequence[str]) -> list[int]:
+    """Indices of the prompts that end in spaces which this model reads as tokens.
+
+    Models of everyday text learn a space as the beginning of the next word, so that behind a lone
+    one they predict something else.
+    """
+    spaced = [i for i, text in enumerate(prompts) if text.rstrip(" ") not in ("", text)]
+    if not spaced:
+        return []
+    given = model.tokenize([prompts[i] for i in spaced])
+    bare = model.tokenize([prompts[i].rstrip(" ") for i in spaced])
+    return [i for k, i in enumerate(spaced) if given.row(k) != bare.row(k)]

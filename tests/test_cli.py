@@ -39,7 +39,7 @@ TINY = ("--model", "tiny")
 PROMPT = "Two months from January is"
 COMMANDS = (
     *("report", "lens", "geometry", "ablate", "patch", "attribute", "circuit", "steer"),
-    *("models", "tasks"),
+    *("models", "tasks", "doctor"),
 )
 Run = Callable[..., str]
 
@@ -389,6 +389,59 @@ def test_tables_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch, 
     assert "…" not in printed
     banded = sum(bool(bounds) for curve in curves for _, bounds in curve.cells)
     assert len(re.findall(r"\(\S+ to \S+\)", printed)) == banded > 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("circuit", "--components", "MLP1,L1H0", "--n", "12"),
+        ("patch", "--n", "12"),
+        ("claims", "--n", "12", "--twins", "0"),
+        ("tasks", "--n", "1"),
+        ("doctor",),
+        ("models",),
+    ],
+    ids=lambda command: command[0],
+)
+def test_nothing_is_wider_than_columns_says(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Also of what stands in two columns only: a row's name is wrapped, never cut."""
+    monkeypatch.setenv("COLUMNS", "64")
+    out = run(*command, *(() if command[0] in ("doctor", "models") else TINY))
+    assert max(map(cell_len, out.splitlines())) <= 64
+    assert "…" not in out
+    if command[0] == "circuit":  # each of its tables has every row
+        n_tables = sum(line.startswith("patched") for line in out.splitlines())
+        assert n_tables == out.count("nothing (base") > 1
+
+
+def test_a_pipe_is_wide_unless_columns_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for said, width in (("", tables.PIPE_WIDTH), ("0", tables.PIPE_WIDTH), ("77", 77)):
+        monkeypatch.setenv("COLUMNS", said)
+        assert tables.stdout_console().width == width
+
+
+@pytest.mark.parametrize("command", ["lens", "attribute"])
+def test_a_space_at_the_end_of_a_prompt_is_said(
+    model_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Where the tokenizer reads it; that of the second model splits at spaces and drops them."""
+    for architecture, n in (("gpt2", 1), ("llama", 0)):
+        folder = str(model_folder(architecture))
+        assert main([command, "Two months from May is ", "--model", folder]) == 0
+        assert capsys.readouterr().err.count("the prompt ends in a space") == n
+        assert main([command, "Two months from May is", "--model", folder]) == 0
+        assert "ends in a space" not in capsys.readouterr().err
+
+
+def test_a_space_at_the_end_of_plain_prompts_in_a_file_is_said(
+    model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text("prompt\nTwo months from May is \nTwo months from May is\n")
+    assert main(["lens", "--model", str(model_folder("gpt2")), "--prompts", str(file)]) == 0
+    assert "belongs to the word that follows: line 2." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,17 @@ def test_plain_prompts_are_refused_before_a_model_is_loaded_for_what_needs_pairs
     assert "'plain.jsonl' has plain prompts alone, and this needs pairs" in said
 
 
+def test_prompts_with_answers_alone_are_refused_with_what_pairs_need(
+    fail: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lensdepth.model, "load_model", None)
+    Path("one.csv").write_text("prompt,target,foil\nThe capital of France is,Paris,Rome\n")
+    said = []
+    monkeypatch.setattr("lensdepth.cli.console.note", said.append)
+    assert "a second prompt beside it" in fail("patch", "--prompts", "one.csv")
+    assert len(said) == 1
+
+
 def test_labels_are_sought_in_the_file_before_a_model_is_loaded(
     fail: Fail, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from lensdepth import fetched
 from lensdepth.cli import main
-from lensdepth.fetched import FETCHABLE, Fetchable, Package, fetch_model
+from lensdepth.fetchable import FETCHABLE, Fetchable, Package
+from lensdepth.fetched import fetch_model
 from lensdepth.model import load_model
 
 

@@ -74,6 +74,7 @@ LEVELS = (
         "beside",
         "packed",
         "gguf",
+        "fetchable",
         "fetched",
         "ollama",
         "sources",

@@ -145,7 +145,7 @@ def test_unknown_names_offer_the_nearest(
     said = complaint("calender")
     assert "Did you mean 'calendar'" in said
     assert "hub cannot be reached" in said
-    assert re.search(r"Bundled models: calendar, tiny\.$", complaint("xqzw_0000_xqzw"))
+    assert "Here is calendar, tiny; 'lensdepth fetch'" in complaint("xqzw_0000_xqzw")
     assert "give a name or a folder" in complaint("")
 
 
@@ -519,6 +519,22 @@ def test_a_revision_or_subfolder_is_another_model(
     assert checkpoint.read_n_layers("someone/toy@step1000", subfolder="inner") == 3
     assert load_model(early, subfolder="inner").info.fingerprint == inner.fingerprint
     assert "give one" in complaint("someone/toy@step1000", revision="main")
-    assert "no bundled model, no folder and not in the local" in complaint("someone/toy@step2000")
+    lost = complaint("someone/toy@step2000")
+    assert "no bundled model, no folder and not in the local" in lost
+    assert "Load it once where there is a network. Here is calendar, tiny" in lost
     assert "has no folder 'outer' in it" in complaint(early, subfolder="outer")
     assert "revision='x' has no meaning for the folder" in complaint(early, revision="x")
+
+
+@pytest.mark.parametrize(
+    ("offline", "why"), [(True, "HF_HUB_OFFLINE is set"), (False, "there is no")]
+)
+def test_a_name_of_the_hub_is_not_offered_in_its_own_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: bool, why: str
+) -> None:
+    monkeypatch.setattr(checkpoint, "reachable", lambda source: False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    said = complaint("gpt2")
+    assert "Did you mean" not in said
+    assert f"the hub cannot be reached ({why}" in said
+    assert "Did you mean 'gpt2'?" in complaint("gtp2")

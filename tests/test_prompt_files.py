@@ -154,7 +154,7 @@ HEADER = "clean,corrupted,target,foil\n"
         ("p.csv", "clean,corrupted,target\na,b,c\n", "(foil missing); it has clean, corrupted"),
         ("p.csv", "text,label\na,b\n", "or prompt (plain prompts); it has text, label."),
         ("p.csv", "Prompt\na\n", "Write 'Prompt' as 'prompt'."),
-        ("p.csv", "prompt,target\na,b\n", "not half of each"),
+        ("p.csv", "prompt,corrupted,target\na,b,c\n", "not half of each"),
         ("p.csv", 'prompt\n\na\n""\n', "line 4: prompt is empty"),
         ("p.csv", HEADER + "a,b,c,d\n  \n,,,\n", "line 4: clean is empty"),
         ("p.csv", HEADER + '"a,b,c,d\n', "not CSV"),
@@ -313,3 +313,103 @@ def test_faults_are_ours_or_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("json.loads", fail)
     lines = write_pairs(tmp_path / "p.jsonl")
     assert "line 1: not JSON: ZeroDivisionError: oops" in message(lines)
+
+
+# ---------------------------------------------------------------- files as others publish them
+
+
+BLIMP = {
+    "sentence_good": "Who should Derek hug after shocking Richard?",
+    "one_prefix_prefix": "Who should Derek hug after shocking",
+    "one_prefix_word_good": "Richard",
+    "one_prefix_word_bad": "?",
+    "field": "syntax",
+}
+COUNTERFACT = {
+    "case_id": 0,
+    "requested_rewrite": {
+        "prompt": "The mother tongue of {} is",
+        "relation_id": "P103",
+        "target_new": {"str": "English", "id": "Q1860"},
+        "target_true": {"str": "French", "id": "Q150"},
+        "subject": "Danielle Darrieux",
+    },
+    "paraphrase_prompts": ["a", "b"],
+}
+
+
+def test_one_prompt_a_row_with_its_answers_is_a_plain_prompt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = json.dumps(BLIMP) + "\n"
+    (row,) = read_rows(write(tmp_path / "blimp.jsonl", text))
+    assert (row.clean, row.corrupted) == ("Who should Derek hug after shocking", None)
+    assert (row.labels["target"], row.labels["foil"]) == ("Richard", "?")
+    assert row.labels["field"] == "syntax"
+    (row,) = read_rows(write(tmp_path / "counterfact.json", json.dumps([COUNTERFACT], indent=1)))
+    assert row.clean == "The mother tongue of Danielle Darrieux is"
+    assert row.input == "Danielle Darrieux"
+    wanted = {"target": "French", "foil": "English", "relation": "P103", "case_id": 0}
+    assert wanted.items() <= row.labels.items()
+    caplog.clear()
+    path = write(tmp_path / "p.csv", "prompt,target\nThe capital of France is,Paris\n")
+    assert read_rows(path)[0].labels == {"target": "Paris"}
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "p.csv" in said
+    assert "plain prompts that have target for labels" in said
+    assert "clean, corrupted, target, foil" in said
+
+
+def test_pairs_as_others_publish_them(tmp_path: Path) -> None:
+    eap = "clean,corrupted,correct_idx,incorrect_idx\na b,a c,5,7\n"
+    row = read_rows(write(tmp_path / "eap.csv", eap))[0]
+    assert (row.target, row.target_id, row.foil_id, row.labels) == (None, 5, 7, {})
+    circuits = {"seq_len": 3, "prompts": [
+        {"clean": "a b", "corrupt": "a c", "answers": [" x"], "wrong_answers": [" y"]},
+        {"clean": "a d", "corrupt": "a e", "answers": [" z"], "wrong_answers": [" w"]},
+    ]}  # fmt: skip
+    rows = read_rows(write(tmp_path / "circuits.json", json.dumps(circuits)))
+    assert [(r.clean, r.corrupted, r.target, r.foil) for r in rows] == [
+        ("a b", "a c", " x", " y"), ("a d", "a e", " z", " w"),
+    ]  # fmt: skip
+    assert rows[1].where == "item 2 of 'prompts'"
+
+
+def test_labels_that_are_called_so_stay_labels(tmp_path: Path) -> None:
+    """Where our own columns are all there, no other name means anything."""
+    cells = HEADER.strip() + ",correct_idx,corrupt\na b,a c,x,y,1,z\n"
+    row = read_rows(write(tmp_path / "p.csv", cells))[0]
+    assert (row.target, row.target_id, row.labels) == (
+        "x",
+        None,
+        {"correct_idx": 1, "corrupt": "z"},
+    )
+
+
+@pytest.mark.parametrize("orient", ["list", "dict"])
+def test_columns_in_one_object_are_a_table(tmp_path: Path, orient: Any) -> None:
+    frame = pd.DataFrame(PAIRS)
+    written = frame.to_dict(orient)
+    rows = read_rows(write(tmp_path / "p.json", json.dumps(written)))
+    assert [row.clean for row in rows] == frame.clean.tolist()
+    assert rows[1].labels == {"group": "b", "beta": 3}
+
+
+def test_one_row_may_stand_on_several_lines(tmp_path: Path) -> None:
+    (row,) = read_rows(write(tmp_path / "p.json", json.dumps(PAIRS[0], indent=2)))
+    assert (row.clean, row.where) == (PAIRS[0]["clean"], "item 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": [{"prompt": "x"}], "b": [{"prompt": "y"}]}', "2 lists of rows (a, b)"),
+        ('{"prompt": ["x", "y"], "hue": ["red"]}', "differ in length (prompt: 2, hue: 1)"),
+        ('[{"data": {"prompt": "x"}}]', "bring what 'data' holds up"),
+        ('[{"clean": "a", "corrupted": "b", "target": 5, "foil": 6}]', "in the column target_id"),
+        ('{"rows": [{"text": "x"}]}', "needs the columns clean, corrupted, target, foil (pairs)"),
+        ('{"rows": [{"prompt": 3}]}', "item 1 of 'rows': prompt must be text"),
+    ],
+)
+def test_what_json_holds_is_explained(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in message(write(tmp_path / "p.json", text))

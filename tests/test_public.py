@@ -61,6 +61,32 @@ def python_blocks(text: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
+def test_our_calls_in_the_table_beside_those_of_others_run() -> None:
+    from lensdepth import load_model, load_task
+
+    model = load_model("tiny")
+    names = {
+        **{name: getattr(lensdepth, name) for name in lensdepth.__all__},
+        "model": model,
+        "your_model": model.model,
+        "text": "Two months from January is",
+        "task": load_task("months", model, n=4),
+        "vector": model.residual_stream("May is").resid[1, 0, 0],
+    }
+    text = (ROOT / "README.md").read_text().partition("## Coming from")[2].partition("\n## ")[0]
+    calls = [
+        call for row in re.findall(r"^\|.*\| (`.*`) \|$", text, re.MULTILINE)
+        for call in re.findall(r"`(.+?)`", row)
+    ]  # fmt: skip
+    assert len(calls) > 12
+    for call in calls:
+        # The model here has three blocks.
+        eval(
+            call.replace("[5]", "[2]").replace("depths=5", "depths=1").replace("post3", "post2"),
+            names,
+        )
+
+
 def test_the_readme_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,7 +175,9 @@ def test_all_tasks_are_tried(capsys: pytest.CaptureFixture[str]) -> None:
     assert "plain prompts" in rows["graded"]["refused"]
     code, out, _ = run(capsys, "tasks", "--model", "calendar", "--n", "2")
     assert code == 0
-    assert re.search(r"months +plain +2 of 2 +100% +100% +30", out)
+    assert re.search(r"months +plain +2 of 2 +2 \(100%\) +2 \(100%\) +30 +report", out)
+    assert re.search(r"binding +plain +2 of 2 +0 \(0%\) .* no +lens", out)
+    assert "lensdepth report --model calendar --task months" in " ".join(out.split())
 
 
 def test_prompts_without_one_varying_part_have_one_curve(

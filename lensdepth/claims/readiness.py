@@ -90,6 +90,12 @@ class Readiness(ModelResult):
         return tuple(lack.missing for lack in self.lacks if claim in lack.claims)
 
     @property
+    def is_failed(self) -> bool:
+        """Whether the model fails the task: too few of its pairs are right, or preferred."""
+        good = self.preferred if self.by == "preferred" else self.right
+        return sum(good) < LEAST_ACCURACY * self.n_one_token
+
+    @property
     def judged(self) -> tuple[str, ...]:
         """The claims that can be judged."""
         return tuple(claim for claim in CLAIMS if not self.missing(claim))

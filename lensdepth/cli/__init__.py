@@ -17,10 +17,12 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     circuit,
     claims,
     commands,
+    doctor,
     explore,
     lists,
     mistakes,
     patching,
+    schema,
     steering,
 )
 from lensdepth.cli.app import app
@@ -45,6 +47,8 @@ ORDER = (
     "models",
     "fetch",
     "tasks",
+    "doctor",
+    "schema",
 )
 """Commands as the help lists them."""
 app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))  # type: ignore[union-attr]
@@ -56,9 +60,8 @@ LONGEST = 300
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
-    0: done. 1: a fault of lensdepth, or output that nobody reads any more. 2: bad input.
-    130: interrupted; 143: told to end, as schedulers do. Whatever goes wrong is one line on
-    standard error, with `--debug` after its traceback.
+    Which there are, `EXIT_CODES` says. Whatever goes wrong is one line on standard error, with
+    `--debug` after its traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):

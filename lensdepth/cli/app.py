@@ -8,7 +8,6 @@ import typer
 PANEL = "What to measure"
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,6 +39,20 @@ def examples(*commands: str) -> str:
     return "\n".join(["Examples:", *(f"  lensdepth {command}" for command in commands)])
 
 
+EXIT_CODES = {
+    0: "done",
+    1: "a fault of lensdepth, or output that nobody reads any more",
+    2: "bad input, said in one line on standard error",
+    130: "interrupted, by Ctrl-C",
+    143: "told to end, as schedulers do",
+}
+"""What the command line leaves with, and what that means."""
+
+
+def _exit_codes() -> str:
+    return "\n".join(["Exit codes:", *(f"  {code:<4} {what}" for code, what in EXIT_CODES.items())])
+
+
 def _print_version(asked: bool) -> bool:
     if asked:
         from lensdepth.provenance import installed_versions
@@ -53,8 +66,10 @@ def _print_version(asked: bool) -> bool:
 
 @app.callback(
     epilog=examples(
-        "report", 'lens "Two months from January is"', "patch --task weekdays", "models"
-    ),
+        "report", 'lens "Two months from January is"', "patch --task weekdays", "doctor"
+    )
+    + "\n\n"
+    + _exit_codes(),
 )
 def _lensdepth(
     version: Annotated[

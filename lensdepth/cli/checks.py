@@ -1,10 +1,9 @@
-"""What a model makes of a task, before any sweep: `lensdepth check`, and `tasks --model`."""
+"""What a model makes of one task, before any sweep: `lensdepth check`."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from lensdepth.cli import session
+from lensdepth.cli import session, trying
 from lensdepth.cli.app import app, examples
 from lensdepth.cli.console import one_line, quiet, working
 from lensdepth.cli.model_options import ModelOptions
@@ -22,8 +21,6 @@ from lensdepth.telling.plain import Json
 if TYPE_CHECKING:
     from lensdepth.claims.readiness import Readiness
     from lensdepth.cli.tables import Parts
-    from lensdepth.model import DepthModel
-    from lensdepth.tasks import Task
 
 
 @app.command(
@@ -52,7 +49,7 @@ def check(
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=debug)
         every = replace(task, keep="all", on_multi_token="drop")
-        pairs = session.open_task(every, depth_model, keep="all")
+        pairs = session.open_task(every, depth_model, keep="all", asked=model)
         from lensdepth.claims.readiness import check_readiness
 
         with working("trying a few edited runs"):
@@ -77,7 +74,9 @@ def check(
         return
     from lensdepth.cli import tables
 
-    tables.show(session.title("Check", depth_model, pairs), *_parts(found))
+    tables.show(
+        session.title("Check", depth_model, pairs), *_parts(found), *_others(found, task, model)
+    )
 
 
 def summary(found: "Readiness") -> Json:
@@ -166,6 +165,11 @@ def _lacking(found: "Readiness") -> list[str]:
     return ["", *said] if said else []
 
 
+def _others(found: "Readiness", task: TaskOptions, model: ModelOptions) -> list[str]:
+    """Of a built-in task that the model fails: what finds the ones that it can do."""
+    return [trying.which_tasks(model)] if found.is_failed and task.prompts is None else []
+
+
 def _costs(found: "Readiness") -> list[str]:
     from lensdepth.cli.claim_tables import size
 
@@ -179,78 +183,4 @@ def _costs(found: "Readiness") -> list[str]:
         f"edited runs, {1000 * plan.pace.edited:.1f} ms each as tried{at}): {parts}.",
         f"Memory: weights {size(plan.weights_bytes)}, states kept at most "
         f"{size(plan.states_bytes)}.",
-    ]
-
-
-# All built-in tasks
-
-
-def try_task(model: "DepthModel", name: str, n: int, seed: int) -> Json:
-    """How a model answers one built-in task; or why it cannot be asked."""
-    from lensdepth.claims.readiness import check_readiness
-    from lensdepth.tasks import load_task
-
-    with working(f"trying {name}"):
-        try:
-            pairs = load_task(name, model, n=n, seed=seed, on_multi_token="drop")
-            if not pairs.has_pairs:
-                return {"refused": "plain prompts alone, for the lens and geometry"}
-            found = check_readiness(model, pairs, probe=False, seed=seed)
-        except ValueError as refusal:
-            return {"refused": one_line(refusal).removeprefix(f"task {name!r}: ")}
-    n_tried, counts = found.n_one_token, summary(found)
-    asked = {key: counts[key] for key in ("drawn", "one_token", "right", "preferred")}
-    return {
-        "form": "few-shot" if is_few_shot(pairs) else "plain",
-        **asked,
-        "share_right": sum(found.right) / n_tried,
-        "share_preferred": sum(found.preferred) / n_tried,
-        "pairs_for_claims": pairs_needed(found),
-    }
-
-
-def is_few_shot(pairs: "Task") -> bool:
-    """Whether a built-in task was put behind examples."""
-    from lensdepth.tasks import list_forms
-
-    return pairs.name.endswith(" (few-shot)") or list_forms(pairs.name) == ("few-shot",)
-
-
-def pairs_needed(found: "Readiness") -> int | None:
-    """Pairs to draw so that enough are right for the claims; None where too few are."""
-    from math import ceil
-
-    from lensdepth.claims.testable import FEWEST_PAIRS, LEAST_ACCURACY
-
-    share = sum(found.right) / max(found.n_one_token, 1)
-    return None if share < LEAST_ACCURACY else ceil(FEWEST_PAIRS / share)
-
-
-def tried_tasks(model: str, rows: Sequence[Json]) -> "Parts":
-    """One row a task."""
-    from rich.text import Text
-
-    from lensdepth.cli.tables import plain_table
-    from lensdepth.outside import visible
-
-    cells = [
-        (
-            row["name"],
-            row.get("form", UNKNOWN),
-            *(
-                (f"{row['one_token']} of {row['drawn']}", percent(row["share_right"]),
-                 percent(row["share_preferred"]), str(row["pairs_for_claims"] or "no"))
-                if "refused" not in row
-                else (UNKNOWN, UNKNOWN, UNKNOWN, row["refused"].split(";")[0])
-            ),
-        )
-        for row in rows
-    ]  # fmt: skip
-    return [
-        Text(f"Tasks on {visible(model)}", style="bold"),
-        plain_table(("task", "form", "one token", "right", "preferred", "for claims"), cells),
-        "",
-        "right: first choice on both prompts; preferred: likelier than the other prompt's answer, "
-        "on both. for claims: pairs to draw (--n) for the 30 right ones that claims need at least; "
-        "more for C4, which lensdepth check tells.",
     ]

@@ -77,7 +77,11 @@ def attribute(
         from lensdepth.analyses import analysis
         from lensdepth.circuit import attribute_logits
 
-        pairs = session.open_task(task, depth_model, keep="correct") if prompt is None else None
+        pairs = (
+            session.open_task(task, depth_model, keep="correct", asked=model)
+            if prompt is None
+            else None
+        )
         profile = attribute_logits(
             depth_model,
             prompt if prompt is not None else pairs,  # type: ignore[arg-type]
@@ -165,7 +169,7 @@ def circuit(
         # Before the task is made, which may take a while.
         size = depth_model.n_layers, depth_model.info.n_heads
         named = named_components(options.components, *size, caller="--components")
-        pairs = session.open_task(task, depth_model, keep="correct")
+        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
         asked = [int(name) if is_index(name) else name for name in options.position or ()]
         result = patch_components(
             depth_model,

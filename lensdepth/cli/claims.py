@@ -8,6 +8,7 @@ import typer
 
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.completion import complete_models
 from lensdepth.cli.console import note, one_line, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
@@ -18,6 +19,7 @@ from lensdepth.cli.options import (
     spread,
 )
 from lensdepth.cli.sweep_options import JudgeOptions
+from lensdepth.cli.trying import which_tasks
 
 if TYPE_CHECKING:
     from lensdepth.claims import Hypothesis
@@ -42,6 +44,7 @@ class ClaimOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_models,
             help="A further model or checkpoint for the same table; may be given several times.",
             rich_help_panel=PANEL,
         ),
@@ -106,7 +109,9 @@ def claims(
             hypotheses = load_hypotheses(options.hypotheses)
             _check_before_loading(options.hypotheses, hypotheses, task, model)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct" if hypotheses else "all")
+        pairs = session.open_task(
+            task, depth_model, keep="correct" if hypotheses else "all", asked=model
+        )
     if options.dry_run:
         _dry_run(depth_model, pairs, hypotheses, options, output)
     elif hypotheses is not None:
@@ -197,9 +202,11 @@ def _claims(
         from lensdepth.claims.readiness import CLAIMS, check_readiness
 
         keep = "preferred" if pairs.keep == "preferred" else "correct"
-        lacks = check_readiness(model, pairs, keep=keep, probe=False, seed=task.seed).lacks
-        for lack in [one for one in lacks if one.claims == CLAIMS] or lacks:
+        ready = check_readiness(model, pairs, keep=keep, probe=False, seed=task.seed)
+        for lack in [one for one in ready.lacks if one.claims == CLAIMS] or ready.lacks:
             note(f"note: before anything is run: {one_line(lack.told)}")
+        if task.prompts is None and ready.is_failed:
+            note(f"note: {which_tasks(options)}")
         table = evaluate_claims(
             model, pairs, **asdict(asked.judged), seed=task.seed, **options.bounds
         )
@@ -275,7 +282,7 @@ def _models(
         tables_of = [evaluate_claims(model, pairs, **given)]
         for name in options.against or ():
             other = session.open_model(replace(loading, model=name), debug=output.debug)
-            theirs = session.open_task(task, other, keep="all")
+            theirs = session.open_task(task, other, keep="all", asked=replace(loading, model=name))
             tables_of.append(evaluate_claims(other, theirs, **given))
             # Found out after each model, not when all have run.
             check_alike(tables_of, allow_mixed=options.mix_numerics)

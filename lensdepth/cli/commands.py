@@ -77,7 +77,7 @@ def report(
             check_output(*report_place(out), overwrite=force)
         depth_model = session.open_model(model, debug=debug)
         translators = session.open_translators(which, depth_model)
-        pairs = session.open_task(task, depth_model, keep="correct")
+        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
         planned: dict[str, Any] = {**measured, "seed": task.seed, **model.bounds}
         plan = plan_of(depth_model, pairs, planned, always=extent.dry_run)
     if extent.dry_run:
@@ -177,7 +177,11 @@ def lens(
         from lensdepth.transition.find import why_not_sought
 
         translators = session.open_translators(which, depth_model)
-        pairs = session.open_task(task, depth_model, keep="all") if prompt is None else None
+        pairs = (
+            session.open_task(task, depth_model, keep="all", asked=model)
+            if prompt is None
+            else None
+        )
         profile = logit_lens(
             depth_model,
             pairs or prompt or "",
@@ -260,7 +264,7 @@ def geometry(
     with quiet(debug=output.debug):
         check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="all")
+        pairs = session.open_task(task, depth_model, keep="all", asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.geometry import geometry_profile
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lensdepth.cli.app import app, examples
+from lensdepth.cli.completion import complete_models, complete_tasks
 from lensdepth.cli.console import hush_transformers, note, quiet
 from lensdepth.cli.model_options import MODEL, HoldOptions
 from lensdepth.cli.options import PROMPTS, DebugOption, spread
@@ -27,6 +28,7 @@ def explore(
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_models,
             help="A bundled model, a folder, or a name on the hub; may be given several times. "
             "The bundled ones are offered too.",
             show_default="calendar",
@@ -38,6 +40,7 @@ def explore(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_tasks,
             help="The built-in task to start on; all are offered.",
             show_default="months",
             rich_help_panel=PROMPTS,

@@ -82,8 +82,8 @@ def fetched_model(row: dict[str, Any]) -> Parts:
 
 
 def megabytes(n_bytes: int) -> str:
-    """A size of files."""
-    return f"{n_bytes / 1e6:,.1f} MB"
+    """A size of files or of memory."""
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
 
 
 def model_list(

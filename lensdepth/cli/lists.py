@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from lensdepth.cli import checks, inventory, session
+from lensdepth.cli import inventory, session, trying
 from lensdepth.cli.app import app, examples
+from lensdepth.cli.completion import complete_fetchable, complete_models
 from lensdepth.cli.console import note, quiet, working
 from lensdepth.cli.model_options import MODEL, HoldOptions, ModelOptions
 from lensdepth.cli.options import (
@@ -94,7 +95,11 @@ def _clean(*, json: bool, debug: bool) -> None:
 @app.command(epilog=examples("fetch smollm2", "fetch gemma3-270m", "patch --model smollm2"))
 def fetch(
     name: Annotated[
-        str | None, typer.Argument(help="Which; without it, those that there are are listed.")
+        str | None,
+        typer.Argument(
+            autocompletion=complete_fetchable,
+            help="Which; without it, those that there are are listed.",
+        ),
     ] = None,
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -143,7 +148,9 @@ def tasks(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Say of each task how this model answers it, and which claims can be judged.",
+            autocompletion=complete_models,
+            help="Say of each task how this model answers it, whether claims can be judged, and "
+            "what to run next.",
             show_default="list the tasks alone",
             rich_help_panel=MODEL,
         ),
@@ -173,30 +180,29 @@ def tasks(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """The built-in tasks, with an example of each; with --model, how the model answers them."""
+    """The built-in tasks, with an example of each; with --model, which of them it can do."""
     if model is None and n is not None:
         raise ValueError("--n goes with --model: it is how many pairs of each task are tried.")
+    options = None if model is None else ModelOptions(model=model, **vars(hold))
     with quiet(debug=debug):
         from lensdepth.provenance import installed_versions
 
         listed = inventory.tasks()
-        if model is not None:
-            options = ModelOptions(model=model, **vars(hold))
+        if options is not None:
             held = session.open_model(options, debug=debug)
-            listed = [one | checks.try_task(held, one["name"], n or TRIED, seed) for one in listed]
+            listed = [one | trying.try_task(held, one["name"], n or TRIED, seed) for one in listed]
     summary: Json = {"default": DEFAULT_TASK}
     if json:
+        if options is not None:
+            listed = [trying.with_command(one, options) for one in listed]
+            summary |= {"model": options.model, "n": n or TRIED}
         session.print_json(
-            {
-                "provenance": {"versions": installed_versions()},
-                "summary": summary | ({} if model is None else {"model": model, "n": n or TRIED}),
-                "rows": listed,
-            }
+            {"provenance": {"versions": installed_versions()}, "summary": summary, "rows": listed}
         )
         return
     from lensdepth.cli import list_tables, tables
 
-    if model is None:
+    if options is None:
         tables.show(*list_tables.task_list(listed))
     else:
-        tables.show(*checks.tried_tasks(model, listed))
+        tables.show(*trying.tried_tasks(options, listed))

@@ -38,7 +38,7 @@ def mistakes(
     with quiet(debug=output.debug):
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="all")
+        pairs = session.open_task(task, depth_model, keep="all", asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.mistakes import compare_mistakes
 

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, TypedDict
 
 import typer
 
+from lensdepth.cli.completion import complete_models
+
 MODEL = "Model"
 """Panel of the help."""
 
@@ -81,6 +83,7 @@ class ModelOptions(HoldOptions):
         str,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_models,
             help="A bundled or fetched model, a folder in Hugging Face format, a GGUF file, "
             "ollama:NAME, or a name on the hub (NAME or NAME@REVISION).",
             rich_help_panel=MODEL,

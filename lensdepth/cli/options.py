@@ -4,18 +4,17 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from lensdepth.outside import LONGEST_REASON, cut, shown
+from lensdepth.cli.completion import complete_tasks, complete_templates
+from lensdepth.cli.rows import check_row
+from lensdepth.outside import shown
 from lensdepth.provenance import LARGEST_SEED
 from lensdepth.signals import put_off
 from lensdepth.unfinished import sweep
 from lensdepth.writing import check_writable
-
-if TYPE_CHECKING:
-    from lensdepth.tasks.rows import Row
 
 SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
 DEFAULT_TASK = "months"
@@ -31,6 +30,7 @@ class TaskOptions:
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_tasks,
             help="A built-in task; see lensdepth tasks.",
             show_default=DEFAULT_TASK,
             rich_help_panel=PROMPTS,
@@ -55,6 +55,7 @@ class TaskOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_templates,
             help="Wording of a built-in task, or all; may be given several times.",
             show_default="the task's own",
             rich_help_panel=PROMPTS,
@@ -356,7 +357,7 @@ def check_task(options: TaskOptions, *, pairs: bool = False, labels: Sequence[st
                 f"Templates: {', '.join(known)}."
             )
     if rows:
-        _check_rows(rows[0], options, pairs=pairs, labels=(*labels, *wanted))
+        check_row(rows[0], options.source, options.keep, pairs=pairs, labels=(*labels, *wanted))
 
 
 def only_labels(options: TaskOptions) -> dict[str, list[str]]:
@@ -374,25 +375,3 @@ def only_labels(options: TaskOptions) -> dict[str, list[str]]:
             )
         wanted.setdefault(label, []).append(value)
     return wanted
-
-
-def _check_rows(row: "Row", options: TaskOptions, *, pairs: bool, labels: Sequence[str]) -> None:
-    """What the first row tells of all of them: whether they are pairs, and their labels."""
-    plain = row.corrupted is None
-    if plain and pairs:
-        raise ValueError(
-            f"{shown(options.source)} has plain prompts alone, and this needs pairs, with the "
-            f"columns clean, corrupted, target and foil; lens, geometry and attribute take plain "
-            f"prompts."
-        )
-    if plain and options.keep == "correct":
-        raise ValueError(
-            f"--keep correct needs answers to compare with; {shown(options.source)} has plain "
-            f"prompts alone."
-        )
-    lacking = [name for name in labels if name not in row.labels]
-    if lacking:
-        raise ValueError(
-            f"{shown(options.source)} has no label column {shown(lacking[0])}; it has "
-            f"{cut(', '.join(row.labels), LONGEST_REASON) or 'none'}."
-        )

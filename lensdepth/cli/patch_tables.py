@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from lensdepth.cli.tables import Parts, depth_tables, of_row, token_cell, with_interval
+from lensdepth.cli.tables import Parts, depth_tables, fitted, of_row, token_cell, with_interval
 from lensdepth.telling.fractions import FRACTIONS, fraction_name
 from lensdepth.telling.names import has_blocks, position_name
 from lensdepth.telling.numbers import Interval
@@ -66,7 +66,7 @@ def largest_effects(profile: "PatchProfile", most: int) -> Parts:
             *cells, with_interval(of_row(row, "effect", outcome.floor_of(profile.metric))), *shares
         )
     said = f"The {len(order)} largest of {len(frame)} mean effects; --out writes all."
-    return [table, "", said]
+    return [*fitted(table, keys=len(names) - 1), "", said]
 
 
 def _alone(value: float, floor: float) -> Interval:

@@ -7,6 +7,7 @@ import typer
 
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, check_positions, examples, is_index
+from lensdepth.cli.completion import complete_depths
 from lensdepth.cli.console import note, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
@@ -58,6 +59,7 @@ class PatchOptions:
         str | None,
         typer.Option(
             metavar="auto|all|D,D,...",
+            autocompletion=complete_depths,
             help="Which depths, or blocks: auto measures a coarse grid, and every depth where a "
             "curve moves.",
             show_default="auto in models of more than 16 blocks, else all",
@@ -188,7 +190,7 @@ def patch(
             )
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct")
+        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.gap import find_holder
         from lensdepth.patching import patch_sweep

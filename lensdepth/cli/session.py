@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lensdepth.cli.console import hush_transformers, note, working
+from lensdepth.cli.console import hush_transformers, note, one_line, working
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import LensOptions, OutputOptions, TaskOptions, only_labels
+from lensdepth.cli.trying import which_tasks
 from lensdepth.outside import LONGEST_REASON, cut, shown, visible
 from lensdepth.telling.plain import Json
 
@@ -61,13 +62,27 @@ def suit_threads(model: "DepthModel") -> None:
         torch.set_num_threads(1)
 
 
-def open_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task":
+def open_task(
+    options: TaskOptions, model: "DepthModel", *, keep: str, asked: ModelOptions | None = None
+) -> "Task":
     """Make or read the task; `keep` holds unless the user chose, and for pairs alone.
 
+    Args:
+        options: which task.
+        model: that it is made for.
+        keep: pairs by the model's own answers.
+        asked: what opened the model; a refusal then says how to find tasks that it can do.
     Raises:
-        ValueError: no pair has the labels that --only asks for.
+        ValueError: the model cannot do the task, or no pair has the labels that --only asks for.
     """
-    task = _whole_task(options, model, keep=keep)
+    from lensdepth.tasks.answers import Unanswered
+
+    try:
+        task = _whole_task(options, model, keep=keep)
+    except Unanswered as error:
+        if asked is None or options.prompts is not None:
+            raise
+        raise ValueError(f"{one_line(error)} {which_tasks(asked)}") from error
     for label, values in only_labels(options).items():
         if label not in task.labels:
             raise ValueError(
@@ -109,10 +124,19 @@ def _whole_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Tas
 
 
 def as_given(prompt: str | None, options: TaskOptions, model: "DepthModel") -> str | None:
-    """A PROMPT as it is measured: in the model's chat template, where that is asked for."""
+    """A PROMPT as it is measured: in the model's chat template, where that is asked for.
+
+    That it ends in a space is said, as of prompts in files.
+    """
     if options.system is not None and not options.chat:
         raise ValueError("--system goes with --chat.")
-    if prompt is None or not options.chat:
+    if prompt is None:
+        return None
+    if not options.chat:
+        from lensdepth.tokenizing import ENDS_IN_SPACE, ending_in_space
+
+        if ending_in_space(model, [prompt]):
+            note(f"note: the prompt {ENDS_IN_SPACE}.")
         return prompt
     from lensdepth.chat import as_chat
 

@@ -4,6 +4,7 @@ Tokens go in as plain text, never as markup, with a sign for what would not show
 result has, and what its numbers look like, `telling` and the rooms say.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.style import Style
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from lensdepth.outside import visible
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from lensdepth.report import Report
 
 PIPE_WIDTH = 200
-"""Columns where standard output is no terminal: nothing needs to be cut."""
+"""Columns where standard output is no terminal and COLUMNS is not set: nothing is cut."""
 GAP = 2
 """Columns between two columns of a table."""
 HEADING = 12
@@ -42,9 +43,12 @@ Parts = list[Table | Text | str]
 
 
 def stdout_console() -> Console:
-    """Where results are printed; colours only on a terminal, and none with NO_COLOR."""
+    """Where results are printed: as wide as COLUMNS says or the terminal is; colours only on a
+    terminal, and none with NO_COLOR."""
+    said = os.environ.get("COLUMNS", "")
+    columns = int(said) if said.isdecimal() and int(said) else None
     return Console(
-        width=None if sys.stdout.isatty() else PIPE_WIDTH,
+        width=columns or (None if sys.stdout.isatty() else PIPE_WIDTH),
         highlight=False,
         markup=False,
         emoji=False,
@@ -57,7 +61,8 @@ def show(*parts: Table | Text | str) -> None:
     for part in parts:
         if isinstance(part, str):
             part = "\n".join(map(visible, part.split("\n")))
-        console.print(part)
+        for piece in fitted(part) if isinstance(part, Table) else [part]:
+            console.print(piece)
 
 
 def token_cell(text: str, *, limit: int = CELL) -> str:
@@ -104,33 +109,62 @@ def depth_tables(
     *,
     justify: Literal["left", "right"] = "right",
 ) -> Parts:
-    """One row a depth, from the embedding down; as many tables as the terminal's width needs.
+    """One row a depth, from the embedding down; as many tables as the terminal's width needs."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("depth", justify="right", no_wrap=True)
+    table.add_column("fraction", justify="right", style="dim", no_wrap=True)
+    for name in columns:
+        table.add_column(Text(name), justify=justify, no_wrap=True)
+    for i, depth in enumerate(depths):
+        cells = (column[i] for column in columns.values())
+        table.add_row(str(depth), fraction(depth, n_layers), *cells)
+    return fitted(table, keys=2)
+
+
+def fitted(table: Table, *, keys: int = 1) -> Parts:
+    """A table, or as many as the terminal's width needs, each with the first `keys` columns.
 
     Columns that do not fit go into a further table, so that nothing is cut or left out.
     """
-    room = stdout_console().width - cell_len("depth  fraction")
-    groups: list[list[str]] = []
+    room = stdout_console().width
+    widths = [_least_width(column) for column in table.columns]
+    if sum(widths) + GAP * (len(widths) - 1) <= room:
+        return [table]
+    broken = sum(widths[:keys]) + GAP * keys + max(widths[keys:], default=0) > room
+    if broken:  # what rows are called is too wide beside even one column
+        widths[:keys] = [_least_width(column, wrapped=True) for column in table.columns[:keys]]
     used = room
-    for name, cells in columns.items():
-        width = max(cell_len(line) for text in (name, *cells) for line in str(text).split("\n"))
-        if not groups or used + GAP + width > room:
+    groups: list[list[int]] = []
+    for i in range(keys, len(widths)):
+        if not groups or used + GAP + widths[i] > room:
             groups.append([])
-            used = 0
-        groups[-1].append(name)
-        used += GAP + width
-    tables: Parts = []
-    for names in groups:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("depth", justify="right", no_wrap=True)
-        table.add_column("fraction", justify="right", style="dim", no_wrap=True)
-        for name in names:
-            table.add_column(Text(name), justify=justify, no_wrap=True)
-        for i, depth in enumerate(depths):
-            table.add_row(
-                str(depth), fraction(depth, n_layers), *(columns[name][i] for name in names)
+            used = sum(widths[:keys]) + GAP * (keys - 1)
+        groups[-1].append(i)
+        used += GAP + widths[i]
+    parts: Parts = []
+    for group in groups:
+        part = Table(box=None, pad_edge=False)
+        chosen = [table.columns[i] for i in (*range(keys), *group)]
+        for i, column in enumerate(chosen):
+            part.add_column(
+                column.header,
+                justify=column.justify,
+                style=column.style,
+                no_wrap=column.no_wrap and not (broken and i < keys),
+                overflow="fold",
             )
-        tables += ["", table] if tables else [table]
-    return tables
+        for cells in zip(*(column.cells for column in chosen), strict=True):
+            part.add_row(*cells)
+        parts += ["", part] if parts else [part]
+    return parts
+
+
+def _least_width(column: Column, *, wrapped: bool = False) -> int:
+    """Columns that it takes: of its widest line, or of its longest word where it may be wrapped."""
+    whole = column.no_wrap and not wrapped
+    texts = [str(cell) for cell in (column.header, *column.cells)]
+    parts = [part for text in texts for part in (text.split("\n") if whole else text.split())]
+    return max(map(cell_len, parts), default=0)
 
 
 def _stacked(heading: str) -> str:
@@ -260,7 +294,8 @@ def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A list of things; the last column takes what width is left."""
     table = Table(box=None, pad_edge=False)
     for i, head in enumerate(heads):
-        table.add_column(head, no_wrap=i == 0, style="bold" if i == 0 else None)
+        bold = "bold" if i == 0 else None
+        table.add_column(head, no_wrap=i == 0, style=bold, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -1,21 +1,9 @@
-"""Tasks: pairs of prompts that differ in one place and have different answers."""
+"""Tasks: pairs of prompts that differ in one place and have different answers.
 
-from lensdepth.tasks.build import build_task
-from lensdepth.tasks.keeping import answered_preferably, answered_rightly
-from lensdepth.tasks.load import list_forms, list_tasks, list_templates, load_task
-from lensdepth.tasks.pair import pair_task
-from lensdepth.tasks.rows import Pair
-from lensdepth.tasks.task import Task
+Names are imported when they are first used: the catalogue alone, which names tasks and wordings,
+needs no torch, and completion in a shell must not wait for it.
+"""
 
-__all__ = [
-    "Pair",
-    "Task",
-    "answered_preferably",
-    "answered_rightly",
-    "build_task",
-    "list_forms",
-    "list_tasks",
-    "list_templates",
-    "load_task",
-    "pair_task",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,6 +15,10 @@ from lensdepth.tokens import token_text
 OnMultiToken = Literal["error", "drop"]
 
 
+class Unanswered(ValueError):
+    """A task that this model cannot do: its tokenizer lacks words, or it answers no pair."""
+
+
 def is_empty(answer: str | None) -> bool:
     """Whether nothing is given as an answer; a line break is one."""
     return not (answer or "").strip(" ")
@@ -86,14 +90,14 @@ def resolve_answers(
                 wrong.setdefault(answer, f"{shown(answer, 60)} ({row.where}: {token})")
     n_wrong = len(rows) - len(kept)
     if n_wrong and on_multi_token == "error":
-        raise ValueError(
+        raise Unanswered(
             f"{caller}: answers must be one token, and {len(wrong)} of this task's "
             f"{'is' if len(wrong) == 1 else 'are'} not for this tokenizer, in {n_wrong} of "
             f"{len(rows)} pairs: {listed(list(wrong.values()))}. Choose other "
             f"answers, or leave these pairs out with on_multi_token='drop'."
         )
     if not kept:
-        raise ValueError(
+        raise Unanswered(
             f"{caller}: no pair is left: each has an answer that is not one token for this "
             f"tokenizer, such as {listed(list(wrong.values()), limit=3)}."
         )

@@ -19,6 +19,7 @@ from lensdepth.tasks.keeping import PromptModel, kept_pairs
 from lensdepth.tasks.locate import Span, decoded, find_input, token_at, token_ids, varying_span
 from lensdepth.tasks.rows import Row, listed
 from lensdepth.tasks.task import Keep, Task
+from lensdepth.tokenizing import ENDS_IN_SPACE, ending_in_space
 from lensdepth.tokens import TokenBatch, has_double_bos
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,10 @@ def build_task(
 
     clean = tuple(row.clean for row in rows)
     clean_tokens = model.tokenize(list(clean))
+    if not pairs and rows[0].said is None:  # of pairs, the answers' tokens tell
+        spaced = [rows[i].where for i in ending_in_space(model, clean)]
+        if spaced:
+            log.warning("%s: the prompt %s: %s.", caller, ENDS_IN_SPACE, listed(spaced))
     _check_endings(rows, clean_tokens, model, caller)
     corrupted = corrupted_tokens = spans = None
     if pairs:

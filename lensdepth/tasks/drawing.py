@@ -8,7 +8,7 @@ from typing import Any
 
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
-from lensdepth.tasks.answers import OnMultiToken, one_token_rows
+from lensdepth.tasks.answers import OnMultiToken, Unanswered, one_token_rows
 from lensdepth.tasks.build import build_task
 from lensdepth.tasks.catalogue import FEW_SHOT, PLAIN, make_rows, recipe_of
 from lensdepth.tasks.joining import Joining
@@ -213,7 +213,7 @@ def _check_known(rows: Sequence[Row], tokenizer: Any, caller: str) -> None:
         for word, ids in zip(found, token_ids(tokenizer, found, special=False), strict=True)
         if unknown in ids
     ]
-    raise ValueError(
+    raise Unanswered(
         f"{caller}: this model's tokenizer does not know "
         f"{listed([shown(w) for w in lacking]) or shown(unread[0], 60)}; few-shot tasks are for "
         f"models of everyday text. Choose a task with a plain form."

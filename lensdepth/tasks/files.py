@@ -2,7 +2,9 @@
 
 Columns `clean, corrupted, target, foil`, optionally `input, corrupted_input`, or else one column
 `prompt`; every other column is a label. Answers may be token ids too, in `target_id, foil_id`, with
-or without their texts. Errors count lines as an editor does, from 1.
+or without their texts. Files of BLiMP, CounterFact, EAP and auto-circuit are read as published; one
+prompt a row with its answers is a plain prompt, whose answers are labels.
+Errors count lines as an editor does, from 1.
 """
 
 import csv
@@ -18,7 +20,17 @@ from typing import Any
 
 from lensdepth.arguments.wording import came
 from lensdepth.outside import LONGEST_NAME, cut, outside, shown, visible
-from lensdepth.tasks.columns import IDS, OPTIONAL, PAIR, check_columns, check_once
+from lensdepth.tasks.columns import (
+    IDS,
+    OPTIONAL,
+    PAIR,
+    RENAMED,
+    check_columns,
+    check_once,
+    lacking,
+    our_names,
+)
+from lensdepth.tasks.nested import nested_records
 from lensdepth.tasks.records import Records, record_of, records_of_columns, rows_of
 from lensdepth.tasks.rows import Row
 
@@ -110,6 +122,9 @@ def _file_records(file: Path, name: str) -> Records:
         return _table_records(text, name)
     if suffix == ".json" and text.lstrip().startswith("["):
         return _list_records(text, name)
+    if suffix == ".json" and (nested := nested_records(text, f"prompt file {name}")) is not None:
+        _parse(text, name, 1, "")  # which sees keys that stand there twice
+        return nested
     return _line_records(text, name)
 
 
@@ -191,7 +206,7 @@ def _table_records(text: str, name: str) -> Records:
                 f"{len(header)}. Put quotation marks round a cell that holds the separator."
             )
         records.append((where, dict(zip(header, cells, strict=True))))
-    check_columns(header, f"prompt file {name}")
+    check_columns(our_names(header), f"prompt file {name}")
     return _numbers_as_numbers(records, header)
 
 
@@ -211,7 +226,8 @@ def _numbers_as_numbers(records: Records, header: list[str]) -> Records:
     """Label columns that hold nothing but plain whole numbers become numbers."""
     whole = re.compile(r"0|-?[1-9]\d{0,15}")
     ids = IDS.values() if "clean" in header else ()
-    for column in set(header) - {*PAIR, *ids, *OPTIONAL, "prompt"}:
+    theirs = RENAMED if lacking(header) else ()
+    for column in set(header) - {*PAIR, *ids, *OPTIONAL, *theirs, "prompt"}:
         if all(whole.fullmatch(record[column]) for _, record in records):
             for _, record in records:
                 record[column] = int(record[column])

@@ -10,6 +10,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel
 from lensdepth.outside import shown
+from lensdepth.tasks.answers import Unanswered
 from lensdepth.tasks.task import Keep, Task
 from lensdepth.telling.numbers import counted
 from lensdepth.tokens import TokenBatch, token_text
@@ -127,11 +128,11 @@ def kept_pairs(task: Task, model: PromptModel, keep: Keep, caller: str) -> Task:
             f"{sides[1].float().mean():.0%})"
         )
         if keep == "preferred":
-            raise ValueError(
+            raise Unanswered(
                 f"{caller}: the model {name} prefers the right answers in none of the {n} pairs "
                 f"{shares}. Use keep='all', another task or another model."
             )
-        raise ValueError(
+        raise Unanswered(
             f"{caller}: the model {name} answers none of the {n} pairs rightly {shares}"
             f"{_said_instead(task, model)}. Use keep='all', another task or another model."
         )

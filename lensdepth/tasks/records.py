@@ -5,6 +5,7 @@ one: the same columns, the same checks, the same errors.
 """
 
 import json
+import logging
 import math
 import re
 from collections import Counter
@@ -22,9 +23,14 @@ from lensdepth.tasks.columns import (
     check_columns,
     check_once,
     label_columns,
+    lacking,
+    our_names,
+    our_record,
     prompt_column,
 )
 from lensdepth.tasks.rows import Row
+
+log = logging.getLogger(__name__)
 
 LONGEST_CELL = 40
 """Most characters of a cell in a message."""
@@ -59,7 +65,7 @@ def records_of_columns(
     """
     names = [name.strip() for name, _ in columns]
     check_once(names, source)
-    check_columns(names, source)
+    check_columns(our_names(names), source)
     rows = zip(*(cells for _, cells in columns), strict=True)
     return [(where(i), dict(zip(names, row, strict=True))) for i, row in enumerate(rows)]
 
@@ -78,10 +84,21 @@ def rows_of(records: Records, source: str) -> list[Row]:
         raise ValueError(f"{source} has no rows.")
     records = [(where, {k: _plain(v) for k, v in record.items()}) for where, record in records]
     _check_unicode(records, source)
-    columns = list(dict.fromkeys(key for _, record in records for key in record))
-    check_columns(columns, source)
+    columns = _columns(records)
+    if lacking(columns):
+        records = [(where, our_record(record)) for where, record in records]
+        columns = _columns(records)
+    nested = [key for key, value in records[0][1].items() if isinstance(value, Mapping)]
+    check_columns(columns, source, nested=nested)
     prompts = prompt_column(columns)
     labels = label_columns(columns)
+    if prompts is not None and (answers := [c for c in ("target", "foil") if c in labels]):
+        log.warning(
+            "%s: one prompt a row with its answer, read as plain prompts that have %s for labels; "
+            "pairs have a second prompt, which foil answers: clean, corrupted, target, foil.",
+            source,
+            " and ".join(answers),
+        )
     rows = []
     for where, record in records:
         place = f"{source}, {where}"
@@ -119,6 +136,10 @@ def rows_of(records: Records, source: str) -> list[Row]:
             )
         )
     return rows
+
+
+def _columns(records: Records) -> list[str]:
+    return list(dict.fromkeys(key for _, record in records for key in record))
 
 
 # Cells
@@ -166,7 +187,9 @@ def _text_or_none(record: Mapping[str, Any], column: str, place: str) -> str | N
     if _is_missing(value):
         return None
     if not isinstance(value, str):
-        raise ValueError(f"{place}: {column} must be text, got {_got(value)}.")
+        by_id = column in IDS and isinstance(value, int) and not isinstance(value, bool)
+        hint = f" Ids of tokens stand in the column {IDS[column]}." if by_id else ""
+        raise ValueError(f"{place}: {column} must be text, got {_got(value)}.{hint}")
     # A line break is an answer.
     return value if (value.strip(" ") if column in IDS else value.strip()) else None
 

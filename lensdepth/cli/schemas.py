@@ -1,0 +1,258 @@
+"""What `--json` prints, as data: keys and kinds of every command's output.
+
+A kind is a word ("integer", "number", "string", "boolean", "any"), with "?" behind it where null
+may stand; a list is a list of one kind; a dict is an object with these keys and no others, of which
+those that end in "?" may be left out, and "*" stands for names that are not known beforehand.
+"""
+
+from typing import Any
+
+from lensdepth.telling.plain import Json
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+ANY = {"*": "any"}
+CURVE = ["number?"]
+"""One number a depth."""
+CURVES = {"*": CURVE}
+"""By edit, position or part."""
+BY_DEPTH = {"depth": ["integer"], "value": CURVE, "low": CURVE, "high": CURVE, "p?": CURVE}
+SPREAD = {"value": CURVE, "low": CURVE, "high": CURVE}
+MEAN = {"mean": "number", "low": "number?", "high": "number?"}
+FLOOR = {"*": "number"}
+"""Below which a number is rounding, by metric."""
+COUNTS = {"drawn": "integer", "used": "integer", "multi_token": "integer", "wrong": "integer",
+          "keep?": "string", "unkept?": "integer", "alone?": "integer"}  # fmt: skip
+VERSIONS = {"*": "string"}
+
+SINGLE = {"median": "number?", "low": "number?", "high": "number?", "first_quartile": "number?",
+          "third_quartile": "number?", "near": "number?", "p_modes": "number?", "n_gap": "integer",
+          "n_shared": "integer", "n_without": "integer", "groups": ["any"],
+          "by_label": ["any"]}  # fmt: skip
+"""Where single pairs switch."""
+TRANSITION = {"verdict": "string", "reason": "string", "reading": "string", "depth": "number?",
+              "low": "number?", "high": "number?", "between": "any", "width": "number?",
+              "width_low": "number?", "width_high": "number?", "pair_width": "number?",
+              "pair_width_low": "number?", "pair_width_high": "number?", "p": "number?",
+              "p_flat": "number?", "p_wide": "number?", "n_pairs": "integer",
+              "n_units": "integer", "pairs": SINGLE}  # fmt: skip
+CROSSING = {"verdict": "string", "reason": "string", "depth": "number?", "low": "number?",
+            "high": "number?", "between": "any", "n_pairs": "integer", "n_units": "integer",
+            "pairs": SINGLE, "leaves?": "number?", "arrives?": "number?", "held_by?": "string?",
+            "held_by_share?": "number?", "holders?": [ANY]}  # fmt: skip
+EDITED = {"pair": "integer", "depth": "integer?", "relative_depth": "number?",
+          "base_logit_diff": "number", "source_logit_diff": "number", "logit_diff": "number",
+          "effect": "number?", "*": "any"}  # fmt: skip
+"""One edited run: a number by each metric, and what it is under which labels."""
+
+LENS = {"transition": (TRANSITION,), "kl": CURVE, "entropy": CURVE, "top1_agreement": CURVE,
+        "contrast?": CURVE, "logit_diff?": CURVE, "preferred?": CURVE, "answer_agreement?": CURVE,
+        "answer_kl?": CURVE}  # fmt: skip
+PATCH = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
+         "efficacy": CURVES, "transferred": CURVES, "target_gain": CURVES, "foil_loss": CURVES,
+         "effects": {"metric": "string", "stream": "string", "positions": ["string"],
+                     "tokens": ["string"], "heads": ["integer"], "mean": ["any"], "low": ["any"],
+                     "high": ["any"]},
+         "depths": ["integer"], "layers?": ["integer"], "mode": "string", "method": "string",
+         "rank_correlation": "number?", "self_patch_error": "number?", "floor": FLOOR,
+         "control_pairs?": "integer"}  # fmt: skip
+ABLATE = {"transferred": CURVES, "kl": CURVES, "flip": CURVES, "success": CURVES,
+          "target_gain": CURVES, "foil_loss": CURVES, "direction_minus_norm": SPREAD,
+          "interaction": SPREAD, "shares": {"*": SPREAD}, "over_depths": {"*": "number?"},
+          "scopes": {"*": {"*": CURVES}}, "identity_depth": "integer?",
+          "identity_error": "number?", "position": "any", "scope": "string", "to": "string",
+          "coordinates": "string", "n_reference": "integer?", "depths": ["integer"],
+          "mode": "string", "self_patch_error": "number?", "floor": FLOOR,
+          "control_pairs": "integer"}  # fmt: skip
+DOSE = {"position": "any", "depths": ["integer"],
+        "parts": {"*": {"doses": ["number"], "*": [CURVE]}}, "floor": FLOOR,
+        "control_pairs": "integer"}  # fmt: skip
+DECODE = {"position": "any", "depths": ["integer"], "labels": {"*": {"*": CURVES}},
+          "skipped": {"*": "string"}}  # fmt: skip
+STEERED = {"*": {"*": {"*": CURVES}}}
+STEER = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
+         "sustained_crossing": (CROSSING,), "sustained_verdict": "string?", "scopes": STEERED,
+         "base": ANY, "strength": "number", "budget": "number?", "n_folds": "integer",
+         "smallest_centroid": "integer", "depths": ["integer"], "mode": "string", "floor": FLOOR,
+         "control_pairs": "integer"}  # fmt: skip
+ENOUGH = {"verdict": "string", "share": "number?", "low": "number?", "high": "number?",
+          "n_pairs": "integer", "at_shared_tokens": "any", "random": "any"}  # fmt: skip
+CIRCUIT = {"runs": {"*": {"*": MEAN}}, "enough": ENOUGH, "needed": ENOUGH,
+           "components": ["string"], "n_heads": "integer", "n_mlps": "integer",
+           "n_components": "integer", "positions": ["any"], "n_random": "integer",
+           "random_p": "number?", "mode": "string", "self_patch_error": "number?",
+           "floor": FLOOR}  # fmt: skip
+ATTRIBUTE = {"logit_diff": MEAN, "against": "string", "targets": ["string"],
+             "foils": (["string"],), "largest_residual": "number", "floor": FLOOR,
+             "components": [{"component": "string", "value": "number", "low": "number?",
+                             "high": "number?"}]}  # fmt: skip
+SETTLED = {"n": "integer", "mean_depth": "number?", "median_depth": "number?", "settled": CURVE}
+MISTAKES = {"verdict": "string", "reason": "string", "difference": "number?", "low": "number?",
+            "high": "number?", "p": "number?", "by": "string", "n_pairs": "integer",
+            "n_units": {"*": "integer"}, "right": SETTLED, "wrong": SETTLED}  # fmt: skip
+CLAIM = {"claim": "string", "title": "string", "verdict": "string", "effect": "number?",
+         "low": "number?", "high": "number?", "p": "number?", "decisive": "string",
+         "unit": "string", "threshold": "number?", "n": "integer", "origin": "string?",
+         "n_twins": "integer", "twin_median": "number?", "twin_low": "number?",
+         "twin_high": "number?", "twin_passing": "number?", "by_architecture": "boolean",
+         "reason": "string"}  # fmt: skip
+CLAIMS = {"claims": [CLAIM], "accuracy": "number", "n_pairs": "integer", "n_prompts": "integer",
+          "located": "number?", "handover": ["number?"], "n_twins": "integer",
+          "twins_note": "string", "control_pairs": "integer"}  # fmt: skip
+TESTED = {"hypothesis": "string", "family": "string", "verdict": "string", "p": "number?",
+          "effect": "number?", "low": "number?", "high": "number?", "threshold": "number?",
+          "expect": "string?", "unit": "string", "n": "integer", "says": "string",
+          "reason": "string", "prompts_for_90_percent_power": "integer?"}  # fmt: skip
+SECTIONS = {"lens?": LENS, "patch?": PATCH, "ablate?": ABLATE, "steer?": STEER, "dose?": DOSE,
+            "*": "any"}  # fmt: skip
+MISSING = {"what": "string", "state": "string", "required": "boolean", "for": "string",
+           "mend": "string"}  # fmt: skip
+KEPT = {"name": "string", "folder": "string", "bytes": "integer", "*": "any"}
+
+PROVENANCE = {
+    "analysis": "string",
+    "model": {"name": "string", "architecture": "string", "backend": "string", "weights": "string",
+              "n_layers": "integer", "d_model": "integer", "d_vocab": "integer",
+              "n_heads": "integer", "n_ctx": "integer", "normalization": "string",
+              "dtype": "string", "device": "string", "fingerprint": "string",
+              "configuration": "string", "tokenizer": "string", "double_bos": "boolean",
+              "quantization": "string", "origin": "string"},
+    "task": "string", "prompts": ["string"], "prompts_fingerprint": "string", "settings": ANY,
+    "seed": "integer", "versions": VERSIONS, "created": "string", "pairs": ANY,
+    "units": ["any"], "labels": ["any"], "joining": "string",
+}  # fmt: skip
+INSTALLED = {"versions": VERSIONS}
+
+PAIRS = {"pairs": COUNTS}
+OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
+    "report": ("report", PROVENANCE,
+        {"path": "string", "tables": "string", "task": ANY, "pairs": COUNTS, "seed": "integer",
+         "absent": {"*": "string"}, "seconds": {"*": "number"}, "switches": [ANY], **SECTIONS},
+        {"depth": "integer", "after": "string", "relative_depth": "number", "*": "number?"}),
+    "report-plan": ("report --dry-run", PROVENANCE,
+        {"seconds": "number", "bytes": "integer", "told": "string"},
+        {"section": "string", "seconds": "number", "edited_runs": "integer", "bytes": "integer"}),
+    "lens": ("lens", PROVENANCE, LENS | {"pairs?": COUNTS},
+        {"depth": "integer", "relative_depth": "number", "prompt": "integer",
+         "position": "integer", "token": "string", "kl": "number", "entropy": "number",
+         "top1_agreement": "number", "top1": "string", "top1_log_prob": "number",
+         "final_rank": "number", "*": "number?"}),
+    "lens-fit": ("lens --fit", PROVENANCE,
+        {"n_prompts": "integer", "n_tokens": "integer", "source": "string",
+         "estimated_seconds": "number", "kl_before": CURVE, "kl_after": CURVE,
+         "n_held_out": "integer"},
+        {"depth": "integer", "relative_depth": "number", "*": "number?"}),
+    "geometry": ("geometry", PROVENANCE, {"pairs": COUNTS, "*": BY_DEPTH},
+        {"depth": "integer", "relative_depth": "number", "measure": "string", "value": "number?",
+         "low": "number?", "high": "number?", "p": "number?"}),
+    "ablate": ("ablate", PROVENANCE, ABLATE | PAIRS, EDITED),
+    "ablate-dose": ("ablate --dose", PROVENANCE, DOSE | PAIRS, EDITED),
+    "ablate-decode": ("ablate --decode", PROVENANCE, DECODE | PAIRS,
+        {"position": "any", "label": "string", "kind": "string", "part": "string",
+         "depth": "integer", "relative_depth": "number", "*": "number?"}),
+    "patch": ("patch", PROVENANCE, PATCH | PAIRS, EDITED),
+    "attribute": ("attribute", PROVENANCE, ATTRIBUTE | {"pairs?": COUNTS},
+        {"prompt": "integer", "target": "string", "foil": "string?", "component": "string",
+         "kind": "string", "layer": "integer?", "depth": "integer?", "relative_depth": "number?",
+         "head": "integer?", "value": "number", "logit_diff": "number"}),
+    "circuit": ("circuit", PROVENANCE, CIRCUIT | PAIRS,
+        {"patched": "string", "draw": "integer?", "pair": "integer", "*": "number?"}),
+    "steer": ("steer", PROVENANCE, STEER | PAIRS, EDITED),
+    "mistakes": ("mistakes", PROVENANCE, MISTAKES | PAIRS,
+        {"pair": "integer", "prompt": "string", "answer": "string", "target": "string",
+         "wrong": "boolean", "depth": "number", "relative_depth": "number"}),
+    "claims": ("claims", PROVENANCE, CLAIMS | PAIRS,
+        {"claim": "string", "title": "string", "verdict": "string", "statement": "string",
+         "decisive": "boolean", "says": "string", "unit": "string", "n": "integer", "*": "any"}),
+    "claims-hypotheses": ("claims --hypotheses FILE", PROVENANCE,
+        {"hypotheses": [TESTED]} | PAIRS, {"hypothesis": "string", "*": "any"}),
+    "claims-models": ("claims --against NAME", PROVENANCE,
+        {"models": [{"model": "string"} | CLAIMS], "mixed_numerics": "string?"},
+        {"model": "string", "n_layers": "integer", "claim": "string", "verdict": "string",
+         "*": "any"}),
+    "check": ("check", PROVENANCE,
+        {"drawn": "integer", "one_token": "integer", "right": "integer", "preferred": "integer",
+         "by": "string", "units": "integer", "edited_runs": "integer?", "seconds": "number?",
+         "weights_bytes": "integer?", "states_bytes": "integer?",
+         "claims": [{"claim": "string", "can_be_judged": "boolean", "missing": ["string"]}],
+         "sweeps": [{"name": "string", "edited_runs": "integer", "seconds": "number"}]},
+        {"template": "string", "pairs": "integer", "right": "integer", "preferred": "integer"}),
+    "models": ("models", INSTALLED,
+        {"architectures": {"*": ["string"]}, "converted": [KEPT], "hub_cache": [KEPT],
+         "ollama": ["string"]},
+        {"name": "string", "n_layers": "integer", "d_model": "integer", "d_vocab": "integer",
+         "n_parameters": "integer", "bytes": "integer", "architecture": "string",
+         "about": "string"}),
+    "models-clean": ("models --clean", INSTALLED,
+        {"removed": "integer", "bytes": "integer", "folder": "string"}, {}),
+    "fetch": ("fetch", INSTALLED, {},
+        {"name": "string", "licence": "string", "folder": "string?", "*": "any"}),
+    "tasks": ("tasks", INSTALLED, {"default": "string", "model?": "string", "n?": "integer"},
+        {"name": "string", "description": "string", "forms": ["string"], "templates": ["string"],
+         "form?": "string", "drawn?": "integer", "one_token?": "integer", "right?": "integer",
+         "preferred?": "integer", "share_right?": "number", "share_preferred?": "number",
+         "pairs_for_claims?": "integer?", "next?": "string?", "refused?": "string"}),
+    "doctor": ("doctor", INSTALLED,
+        {"torch_build": "string?", "offline": "boolean", "fetchable": ["string"],
+         "backends": [{"backend": "string", "class": "string", "there": "boolean"}],
+         "devices": [{"device": "string", "what": "string", "bytes": "integer?",
+                      "usable": "boolean"}],
+         "models": [{"kind": "string", "model": "string", "folder": "string",
+                     "bytes": "integer?"}],
+         "caches": [{"of": "string", "folder": "string", "bytes": "integer", "set_by": "string"}],
+         "missing": [MISSING]},
+        {"package": "string", "version": "string?", "needed": "string?", "required": "boolean",
+         "state": "string", "for": "string", "mend": "string?"}),
+}  # fmt: skip
+"""By name: the command, what stands under `provenance` and `summary`, and one of the rows."""
+PLAN = {"sweeps": [{"name": "string", "edited_runs": "integer"}], "edited_runs": "integer",
+        "plain_runs": "integer", "seconds_per_prompt": "number", "most_seconds": "number",
+        "weights_bytes": "integer", "states_bytes": "integer"}  # fmt: skip
+OTHERS = {"claims-plan": ("claims --dry-run", {"plan": PLAN, "pairs": COUNTS})}
+"""What is no provenance, summary and rows."""
+
+
+def schema_names() -> tuple[str, ...]:
+    """Names of all outputs: a command's, with what makes its output another one behind it."""
+    return (*OUTPUTS, *OTHERS)
+
+
+def command_of(name: str) -> str:
+    """The command that prints it."""
+    return OUTPUTS[name][0] if name in OUTPUTS else OTHERS[name][0]
+
+
+def schema_of(name: str) -> Json:
+    """The JSON Schema of one output.
+
+    Raises:
+        ValueError: there is no such output.
+    """
+    if name not in schema_names():
+        raise ValueError(f"there is no schema {name!r}; there is {', '.join(schema_names())}.")
+    if name in OUTPUTS:
+        _, provenance, summary, row = OUTPUTS[name]
+        kind: Any = {"provenance": provenance, "summary": summary, "rows": [row]}
+    else:
+        kind = OTHERS[name][1]
+    title = f"lensdepth {command_of(name)} --json"
+    return {"$schema": DRAFT, "title": title, **_schema(kind)}
+
+
+def _schema(kind: Any) -> Json:
+    """A kind, as the module's docstring writes it; a tuple of one is that or null."""
+    if isinstance(kind, tuple):
+        return {"anyOf": [_schema(kind[0]), {"type": "null"}]}
+    if isinstance(kind, list):
+        return {"type": "array", "items": _schema(kind[0])}
+    if isinstance(kind, dict):
+        named = {key.removesuffix("?"): _schema(of) for key, of in kind.items() if key != "*"}
+        return {
+            "type": "object",
+            "properties": named,
+            "required": [key for key in kind if key != "*" and not key.endswith("?")],
+            "additionalProperties": _schema(kind["*"]) if "*" in kind else False,
+        }
+    word = kind.removesuffix("?")
+    if word == "any":
+        return {}
+    return {"type": [word, "null"] if kind.endswith("?") else word}
