@@ -99,7 +99,7 @@ LEVELS = (
         "intervention",
     ),
     ("transition", "gap", "mistakes", "claims", "analyses", "saved"),
-    ("report", "explorer", "teaching"),
+    ("report", "scale", "explorer", "teaching"),
     ("cli", "__main__"),
 )
 """Rooms from the ground up; a room imports lower levels, or rooms further left on its own."""
@@ -116,7 +116,7 @@ PUBLIC = {
 }
 """Public name -> the room that it stands in."""
 
-FOR_SURFACES_ONLY = {"dash", "typer", "ray"}
+FOR_SURFACES_ONLY = {"dash", "typer", "ray", "submitit"}
 ORDER = {
     room: (level, place) for level, rooms in enumerate(LEVELS) for place, room in enumerate(rooms)
 }

@@ -1,0 +1,70 @@
+"""By Ray: one row of a data set is one item, and a pool of actors that hold a model takes them.
+
+Ray starts the actors, gives them their share of CPUs and GPUs, and has the item of one that died
+done by another. Which items are left is not Ray's to know: our receipts say it, since its blocks
+may be others in the next run.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+
+from lensdepth.scale.config import SweepConfig
+from lensdepth.scale.manifest import Manifest
+from lensdepth.scale.shards import Shard
+from lensdepth.scale.work import Answer, Item, Worker
+
+WORKERS = 2
+Batch = dict[str, Any]
+
+
+class Actor:
+    """A worker in a process of Ray's; its model stays with it from item to item."""
+
+    def __init__(self, config: SweepConfig, folder: str, manifest: Manifest | None) -> None:
+        self.worker = Worker(config=config, folder=Path(folder), manifest=manifest)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """One row: an item as JSON, and back the answer."""
+        given = json.loads(str(batch["item"][0]))
+        shard = given.pop("shard")
+        item = Item(**given, shard=None if shard is None else Shard(**shard))
+        return {"answer": [json.dumps(self.worker(item))]}
+
+
+def run(worker: Worker, items: Sequence[Item], options: Mapping[str, Any]) -> Iterator[Answer]:
+    """Have all items done by actors, and give the answers as they come.
+
+    Args:
+        worker: what the actors are like.
+        items: in the order in which they are begun.
+        options: `address` of a cluster (else one is started here), `workers`, and `cpus` and
+            `gpus` of each.
+    """
+    ours = not ray.is_initialized()
+    if ours:
+        given = {"address": options["address"]} if "address" in options else {}
+        ray.init(**given, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        n_workers = min(options.get("workers", WORKERS), len(items))
+        rows = [{"item": json.dumps(asdict(item))} for item in items]
+        done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            Actor,
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=1),
+            fn_constructor_args=(worker.config, str(worker.folder), worker.manifest),
+            num_cpus=options.get("cpus", worker.config.threads),
+            num_gpus=options.get("gpus", 0),
+        )
+        for row in done.iter_rows():
+            yield json.loads(row["answer"])
+    finally:
+        if ours:
+            ray.shutdown()
