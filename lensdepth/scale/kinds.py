@@ -23,6 +23,8 @@ class Kind:
     """Whether plain prompts will not do."""
     edits: bool = True
     """Whether it runs edited runs, which can be rehearsed."""
+    of_slice: tuple[str, ...] = ()
+    """Columns that depend on which other prompts are in the slice, and are left out."""
     lines: tuple[str, ...] = ()
     """Columns whose values tell its curves apart."""
     means: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ KINDS = {
         function="lensdepth.lens:logit_lens",
         pairs=False,
         edits=False,
+        of_slice=("answer_kl", "answer_entropy", "answer_agreement"),
         means=("kl", "entropy", "top1_agreement", "logit_diff", "contrast"),
         drawn="kl",
     ),

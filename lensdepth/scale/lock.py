@@ -1,4 +1,4 @@
-"""One run at a time in a folder: a lock of the system's, which ends with the process that has it."""
+"""One run at a time in a folder: a lock of the system, which ends with the process that has it."""
 
 import os
 from collections.abc import Iterator

@@ -27,7 +27,7 @@ FORMAT = 1
 MOST_TOLD = 5
 """Differences that are named."""
 _ELSEWHERE = ("name", "origin")
-"""Of a model: what it is called, and where its files come from. Its fingerprint says which it is."""
+"""Of a model: what it is called, and where its files lie. Its fingerprint says which it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,8 +39,7 @@ def mean_table(folder: Path, manifest: Manifest, shards: Sequence[Shard]) -> pd.
         kind = KINDS[manifest.config.analyses[at].analysis]
         frame = _rows(folder, manifest, list(group), kind)
         whose = {name: frame[name].iloc[0] for name in WHOSE} if len(frame) else {}
-        for curve in _curves(frame, kind):
-            made.append(pd.DataFrame(whose | curve))
+        made += [pd.DataFrame(whose | curve) for curve in _curves(frame, kind)]
     whole = pd.concat(made, ignore_index=True)
     last = ["quantity", *PLACES, "mean", "low", "high", "pairs", "units"]
     lines = [name for name in whole if name not in (*WHOSE, *last)]

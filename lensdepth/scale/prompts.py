@@ -22,8 +22,11 @@ from lensdepth.tasks.rows import Row
 
 MOST_FAULTS = 50
 """Lines of one file that are named; of more their number is said."""
-BUILDERS = {suffix: kind for kind, suffixes in
-            (("json", LINES), ("csv", TABLES), ("parquet", PARQUET)) for suffix in suffixes}  # fmt: skip
+BUILDERS = {
+    suffix: kind
+    for kind, suffixes in (("json", LINES), ("csv", TABLES), ("parquet", PARQUET))
+    for suffix in suffixes
+}
 """How the package datasets calls what reads a file."""
 
 

@@ -1,8 +1,8 @@
 """`run_sweep`: many models, on many prompts, by many analyses, into one folder; nothing is lost.
 
 First every model is asked once: which it is, and how many pairs each task has. With that the sweep
-is cut into shards and its manifest written. Then an engine does what is not done yet. A run that was
-ended in any way is gone on with by the same call.
+is cut into shards and its manifest written. Then an engine does what is not done yet. A run that
+was ended in any way is gone on with by the same call.
 """
 
 import logging

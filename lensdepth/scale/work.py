@@ -157,7 +157,7 @@ class Worker:
         assert self.manifest is not None
         spec, model = self.config.models[shard.model], self.model(shard.model)
         analysis = self.config.analyses[shard.analysis]
-        result = self.analyse(shard, task)
+        kind, result = KINDS[analysis.analysis], self.analyse(shard, task)
         units, labels, numbers = _whose(result, shard, task)
         whose = {
             "model": spec.name,
@@ -177,9 +177,8 @@ class Worker:
             "seed": result.provenance.seed,
             "versions": self.manifest.versions,
         }
-        return part_table(
-            result.to_frame(), whose, numbers=numbers, units=units, labels=labels, about=about
-        )
+        frame = result.to_frame().drop(columns=list(kind.of_slice), errors="ignore")
+        return part_table(frame, whose, numbers=numbers, units=units, labels=labels, about=about)
 
     def analyse(self, shard: Shard, task: Task, pairs: int | None = None) -> Any:
         """The result of the analysis on the slice, or on some of its first pairs."""
@@ -273,5 +272,3 @@ def _threads(n: int) -> Iterator[None]:
 def items_of(shards: list[Shard]) -> list[Item]:
     """What there is to do for some shards."""
     return [Item(do="run", model=shard.model, shard=shard) for shard in shards]
-
-

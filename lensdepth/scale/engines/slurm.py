@@ -1,7 +1,8 @@
 """By Slurm, through submitit: the items in a job array, which Slurm requeues when it must.
 
-A job does several items, so that a model is loaded once for them. One that is preempted or runs out
-of its time goes back into the queue as it was: what it had done has receipts, and is not done again.
+A job does several items, so that a model is loaded once for them. One that is preempted or runs
+out of its time goes back into the queue as it was: what it had done has receipts, and is not done
+again.
 """
 
 import json
@@ -23,7 +24,7 @@ LOGS = "slurm"
 
 
 class Job(submitit.helpers.Checkpointable):
-    """Some items, one after the other. Submitted again it goes on where it was: the receipts say."""
+    """Some items, one after the other; submitted again it goes on where the receipts end."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = Worker(config=worker.config, folder=worker.folder, manifest=worker.manifest)
@@ -79,7 +80,7 @@ def _as_they_come(
     while open_jobs:
         for at, job in list(open_jobs.items()):
             ended = job.done()
-            for i, item in enumerate(batches[at]):
+            for item in batches[at]:
                 receipt = _receipt(worker, item)
                 if receipt is not None and receipt["shard"] not in seen:
                     seen.add(receipt["shard"])
@@ -98,8 +99,8 @@ def _as_they_come(
     if lost:
         last = str(lost[0].exception()).strip().splitlines()[-1]
         raise RuntimeError(
-            f"run_sweep: {len(lost)} of {len(jobs)} jobs failed, the first with: {last}; their logs "
-            f"are in {lost[0].paths.folder}."
+            f"run_sweep: {len(lost)} of {len(jobs)} jobs failed, the first with: {last}; their "
+            f"logs are in {lost[0].paths.folder}."
         )
 
 
