@@ -21,6 +21,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     mistakes,
     patching,
     steering,
+    sweeping,
 )
 from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line
@@ -40,6 +41,7 @@ ORDER = (
     "mistakes",
     "claims",
     "check",
+    "sweep",
     "models",
     "fetch",
     "tasks",

@@ -71,7 +71,7 @@ class Manifest:
             {
                 "configuration": config,
                 "prompts": self.prompts,
-                "models": dict(zip([m.told for m in self.config.models], models, strict=True)),
+                "models": {self.config.models[i].told: model for i, model in enumerate(models)},
                 "versions": {k: v for k, v in self.versions.items() if k != "python"},
             }
         )
