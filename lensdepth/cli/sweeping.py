@@ -152,8 +152,10 @@ def sweep(
         sys.stdout.write(EXAMPLE)
         return
     if collect is not None:
-        places = {to: (".parquet",), means: (".csv", ".parquet"), figure: (".html",)}
-        return _collect(collect, places, partial=partial, force=force, json=json, debug=debug)
+        check_out(to, force=force, suffixes=(".parquet",))
+        check_out(means, force=force, suffixes=(".csv", ".parquet"))
+        check_out(figure, force=force, suffixes=(".html",))
+        return _collect(collect, (to, means, figure), partial=partial, json=json, debug=debug)
     assert config is not None
     if validate or dry_run:
         return _foresee(config, run=dry_run, json=json, debug=debug)
@@ -224,18 +226,15 @@ def _foresee(config: Path, *, run: bool, json: bool, debug: bool) -> None:
 
 def _collect(
     folder: Path,
-    places: dict[Path | None, tuple[str, ...]],
+    places: tuple[Path | None, Path | None, Path | None],
     *,
     partial: bool,
-    force: bool,
     json: bool,
     debug: bool,
 ) -> None:
     to, means, figure = places
     if to is None and means is None and figure is None:
         raise ValueError("say what is made of it: --to TABLE.parquet, --means or --figure.")
-    for path, suffixes in places.items():
-        check_out(path, force=force, suffixes=suffixes)
     with quiet(debug=debug), working("collecting"):
         from lensdepth.scale import Sweep
         from lensdepth.writing import csv_text, write_bytes, write_text
@@ -309,8 +308,6 @@ class _Watch:
         if self.log is sys.stderr:
             return
         match event["event"]:
-            case "damaged":
-                note(f"the part {event['part']} is damaged and is made anew")
             case "failed":
                 note(f"failed: {event['of']}: {event['why']}")
             case "resumed":

@@ -2,7 +2,7 @@
 
 Models are loaded and tasks made, as the sweep itself does first. Patching a few pairs tells what a
 token in a block costs on this machine; then one slice of each analysis is rehearsed (`tally`),
-which counts what it puts through the model. Analyses without edited runs are timed on a few prompts.
+which counts what it puts through the model. Analyses without edited runs are timed on few prompts.
 """
 
 from collections.abc import Callable, Mapping
