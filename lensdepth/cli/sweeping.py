@@ -167,18 +167,17 @@ def sweep(
 def _run(
     config: Path, out: Path, engine: Any, json_log: Path | None, *, json: bool, debug: bool
 ) -> None:
-    with _every_fault(), ExitStack() as stack:
-        watch = stack.enter_context(_told(json_log))
-        stack.enter_context(quiet(debug=debug))
-        with working("loading"):
-            from lensdepth.progress import unwatched
-            from lensdepth.scale import run_sweep
-
-            if not debug:
-                hush_transformers()
-        stack.enter_context(unwatched())
+    with _every_fault(), _told(json_log) as watch:
         try:
-            done = run_sweep(config, out, engine=engine, watch=watch)
+            with quiet(debug=debug):
+                with working("loading"):
+                    from lensdepth.progress import unwatched
+                    from lensdepth.scale import run_sweep
+
+                    if not debug:
+                        hush_transformers()
+                with unwatched():
+                    done = run_sweep(config, out, engine=engine, watch=watch)
         except (KeyboardInterrupt, SystemExit):
             watch.stopped(out)
             raise

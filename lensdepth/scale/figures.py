@@ -29,7 +29,8 @@ def curves_figure(means: pd.DataFrame, title: str) -> Figure:
     Raises:
         ValueError: none of the analyses has curves over depth alone.
     """
-    rows = pd.concat([_drawn(group, str(name)) for name, group in means.groupby("analysis")])
+    parts = [_drawn(group, str(name)) for name, group in means.groupby("analysis")]
+    rows = pd.concat(parts).sort_index()
     if rows.empty:
         drawn = ", ".join(name for name, kind in KINDS.items() if kind.drawn)
         raise ValueError(f"Sweep.plot: none of its analyses has curves over depth; {drawn} have.")
@@ -109,10 +110,14 @@ def _model(row: dict[str, Any]) -> str:
     return f"{row['model']}{at}" + ("" if row["dtype"] == "float32" else f" ({row['dtype']})")
 
 
+def _written(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _heading(panel: pd.DataFrame) -> str:
     first = panel.iloc[0]
     settings = json.loads(first["settings"])
-    told = ", ".join(f"{key} {value}" for key, value in settings.items())
+    told = ", ".join(f"{key} {_written(value)}" for key, value in settings.items())
     kind = KINDS[first["analysis"]]
     shown = ", ".join(value for _, value in kind.shown if value != kind.drawn)
     what = " · ".join(filter(None, (first["analysis"], shown, kind.drawn.replace("_", " "), told)))

@@ -6,6 +6,7 @@ may be others in the next run.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,8 +52,8 @@ def run(worker: Worker, items: Sequence[Item], options: Mapping[str, Any]) -> It
         given = {"address": options["address"]} if "address" in options else {}
         ray.init(**given, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every run of a data set
         n_workers = min(options.get("workers", WORKERS), len(items))
         rows = [{"item": json.dumps(asdict(item))} for item in items]
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
