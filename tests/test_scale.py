@@ -103,6 +103,9 @@ def test_every_line_of_a_prompt_file_is_judged_before_a_model_is_loaded(
     assert [line for line in said if "r.jsonl" in line and "does not exist" in line]
     assert len(said) == 5
     assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError) as caught:  # beside those of the configuration
+        run_sweep(with_(tasks=tasks, sead=1), tmp_path / "out")
+    assert len(caught.value.faults) == 6
 
 
 def test_settings_vary_and_models_come_in_dtypes() -> None:
@@ -345,7 +348,7 @@ def test_first_rows_are_streamed(tmp_path: Path, trained: DepthModel) -> None:
         frame.to_json(place, orient="records", lines=True)
     for source in ("p.jsonl", "data"):
         read = read_config(QUICK | {"tasks": [{"prompts": str(tmp_path / source), "first": 4}]})
-        assert prompt_faults(read) == []
+        assert prompt_faults(read.tasks, read.analyses) == []
         made = make_task(read.tasks[0], trained, 0)
         assert list(made.clean) == frame["clean"][:4].tolist()
 

@@ -157,8 +157,10 @@ def sweep(
         check_out(figure, force=force, suffixes=(".html",))
         return _collect(collect, (to, means, figure), partial=partial, json=json, debug=debug)
     assert config is not None
-    if validate or dry_run:
-        return _foresee(config, run=dry_run, json=json, debug=debug)
+    if validate:
+        return _validate(config, json=json, debug=debug)
+    if dry_run:
+        return _plan(config, json=json, debug=debug)
     if out is None:
         raise ValueError("name a folder for the parts: --out FOLDER.")
     _run(config, out, engine, json_log, json=json, debug=debug)
@@ -188,30 +190,27 @@ def _run(
              f"lensdepth sweep --collect {out} --to TABLE.parquet")  # fmt: skip
 
 
-def _foresee(config: Path, *, run: bool, json: bool, debug: bool) -> None:
-    """What is wrong with a configuration; or what it will take."""
-    with _every_fault(), quiet(debug=debug):
-        with working("loading"):
-            from lensdepth.scale.probe import plan_sweep
-            from lensdepth.scale.run import checked_config
+def _validate(config: Path, *, json: bool, debug: bool) -> None:
+    """Say what is wrong with a configuration, or that nothing is."""
+    with _every_fault(), quiet(debug=debug), working("looking"):
+        from lensdepth.scale.run import checked_config
 
-            if not debug:
-                hush_transformers()
-        if not run:
-            read = checked_config(config)
-            n = len(read.models) * len(read.tasks) * len(read.analyses)
-        else:
-            with working("trying"):
-                plan = plan_sweep(config)
-    if not run:
-        counts = {"models": len(read.models), "tasks": len(read.tasks),
-                  "analyses": len(read.analyses), "combinations": n}  # fmt: skip
-        if json:
-            return session.print_json({"provenance": _versions(), "summary": counts, "rows": []})
-        note(
-            f"{shown(str(config))} is in order: " + ", ".join(f"{n} {k}" for k, n in counts.items())
-        )
-        return
+        read = checked_config(config)
+    counts = {"models": len(read.models), "tasks": len(read.tasks), "analyses": len(read.analyses)}
+    if json:
+        return session.print_json({"provenance": _versions(), "summary": counts, "rows": []})
+    said = ", ".join(f"{n} {name}" for name, n in counts.items())
+    note(f"{shown(str(config))} is in order: {said}")
+
+
+def _plan(config: Path, *, json: bool, debug: bool) -> None:
+    """Say what a sweep will take."""
+    with _every_fault(), quiet(debug=debug), working("trying"):
+        from lensdepth.scale.probe import plan_sweep
+
+        if not debug:
+            hush_transformers()
+        plan = plan_sweep(config)
     if json:
         summary = {"shards": plan.n_shards, "edited_runs": plan.runs, "seconds": plan.seconds,
                    "bytes": plan.n_bytes, "told": plan.told}  # fmt: skip

@@ -38,10 +38,17 @@ ENGINES = {
 class ConfigError(ValueError):
     """All that is wrong with a configuration and its prompts."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(
+        self,
+        faults: Sequence[str],
+        tasks: "Sequence[TaskSpec]" = (),
+        analyses: "Sequence[AnalysisSpec]" = (),
+    ) -> None:
         super().__init__("\n".join(faults))
         self.faults = tuple(faults)
         """A line each."""
+        self.tasks, self.analyses = tuple(tasks), tuple(analyses)
+        """What could be read all the same, for whoever looks at the prompts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +161,7 @@ class _Reader:
         if self.faults:
             # What is in one table and read for several models is said once.
             said = dict.fromkeys(sorted(self.faults, key=lambda fault: fault[0]))
-            raise ConfigError([self._placed(line, text) for line, text in said])
+            raise ConfigError([self._placed(*fault) for fault in said], tasks, analyses)
         return SweepConfig(
             models=tuple(models), tasks=tuple(tasks), analyses=tuple(analyses),
             max_memory=memory, engines=engines, **numbers,

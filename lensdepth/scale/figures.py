@@ -40,7 +40,8 @@ def curves_figure(means: pd.DataFrame, title: str) -> Figure:
     figure = make_subplots(
         rows=len(panels), cols=1, vertical_spacing=GAP / inner if len(panels) > 1 else 0.0
     )  # fmt: skip
-    models = list(dict.fromkeys(map(_model, rows.to_dict("records"))))
+    named = zip(rows["model"], rows["revision"], rows["dtype"], strict=True)
+    models = list(dict.fromkeys(_model(*one) for one in named))
     for at, panel in enumerate(panels, start=1):
         _fill(figure, panel, models, at)
         top = 1 - (at - 1) * (PANEL + GAP) / inner
@@ -70,12 +71,13 @@ def _drawn(means: pd.DataFrame, analysis: str) -> pd.DataFrame:
 
 def _fill(figure: Figure, panel: pd.DataFrame, models: list[str], at: int) -> None:
     whose = ["model", "revision", "dtype", *(n for n in ("position", "head") if n in panel)]
-    shown = {trace.legendgroup for trace in figure.data}
+    traces: Any = figure.data
+    shown = {trace.legendgroup for trace in traces}
     positions = list(dict.fromkeys(panel["position"].dropna())) if "position" in panel else []
     order = ["prediction", *(p for p in positions if p != "prediction")]
     for _, curve in panel.groupby(whose, sort=False, dropna=False):
-        first: dict[str, Any] = curve.iloc[0].to_dict()
-        model = _model(first)
+        first: Any = curve.iloc[0]
+        model = _model(first["model"], first["revision"], first["dtype"])
         colour = COLOURS[models.index(model) % len(COLOURS)]
         position = first.get("position")
         known = isinstance(position, str)
@@ -105,9 +107,9 @@ def _fill(figure: Figure, panel: pd.DataFrame, models: list[str], at: int) -> No
         shown.add(inert(name))
 
 
-def _model(row: dict[str, Any]) -> str:
-    at = f"@{row['revision']}" if row["revision"] else ""
-    return f"{row['model']}{at}" + ("" if row["dtype"] == "float32" else f" ({row['dtype']})")
+def _model(name: str, revision: str, dtype: str) -> str:
+    at = f"@{revision}" if revision else ""
+    return f"{name}{at}" + ("" if dtype == "float32" else f" ({dtype})")
 
 
 def _written(value: Any) -> str:

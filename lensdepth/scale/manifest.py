@@ -39,7 +39,8 @@ class Manifest:
     """SHA-256 of each prompt file, by task; "" of what is none."""
     models: tuple[Json, ...]
     """What was found out about each: its `ModelInfo`, and of each task the number of pairs, their
-    fingerprint, why others were left out, and what their units are called."""
+    fingerprint, why others were left out, and what their units are called; `kept` says which tables
+    of tasks lie beside the parts."""
     versions: dict[str, str]
     receipts: tuple[Json, ...] = field(default=())
     """Of the shards that were done when a run last ended."""
@@ -63,6 +64,7 @@ class Manifest:
         models = [
             {
                 "tasks": model["tasks"],
+                # Which tables are kept of its tasks is no part of it.
                 **{k: v for k, v in model["info"].items() if k not in _ELSEWHERE},
             }
             for model in self.models

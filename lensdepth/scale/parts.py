@@ -55,7 +55,7 @@ def part_table(
     for name, values in of_pairs.items():
         if "pair" in frame:
             made[name] = pd.Series(values, dtype=object).iloc[frame["pair"]].tolist()
-    made |= {name: frame[name] for name in frame if name != "pair"}
+    made |= {str(name): frame[name] for name in frame if name != "pair"}
     columns = {name: _plain(pa.array(values, from_pandas=True)) for name, values in made.items()}
     table = pa.table(columns)
     return table.replace_schema_metadata({METADATA: json.dumps(about, sort_keys=True).encode()})

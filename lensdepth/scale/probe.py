@@ -18,7 +18,6 @@ from lensdepth.patching.sweep import patch_sweep
 from lensdepth.plain_runs import anew
 from lensdepth.progress import unwatched
 from lensdepth.report.plan import Rates, Rehearsal
-from lensdepth.scale.config import SweepConfig
 from lensdepth.scale.kinds import KINDS
 from lensdepth.scale.run import checked_config
 from lensdepth.scale.shards import Shard, cut
@@ -102,7 +101,7 @@ def plan_sweep(config: str | Path | Mapping[str, Any]) -> SweepPlan:
         ValueError: what is wrong with configuration and prompts; or a model or task cannot be had.
     """
     read = checked_config(config)
-    worker = Worker(config=read, folder=Path())
+    worker = Worker(config=read, folder=Path(), keeps=False)
     loads: list[Load] = []
     with unwatched():
         for model in range(len(read.models)):
@@ -110,20 +109,20 @@ def plan_sweep(config: str | Path | Mapping[str, Any]) -> SweepPlan:
             found = [[0] * len(read.tasks) for _ in read.models]
             found[model] = [task["pairs"] for task in plan["tasks"]]
             shards = [one for one in cut(read, found) if one.model == model]
+            rates: Rates | None = None
             for task in range(len(read.tasks)):
                 mine = [one for one in shards if one.task == task]
-                loads += _loads(worker, read, model, task, mine)
+                made = worker.task(model, task)
+                if rates is None and made.has_pairs:
+                    rates = _rates(worker.model(model), made)
+                loads += _loads(worker, made, rates, mine)
     return SweepPlan(loads=tuple(loads))
 
 
-def _loads(
-    worker: Worker, config: SweepConfig, model: int, at: int, shards: list[Shard]
-) -> list[Load]:
+def _loads(worker: Worker, task: Task, rates: Rates | None, shards: list[Shard]) -> list[Load]:
     """Of one task on one model, what each analysis takes."""
-    depth_model, task = worker.model(model), worker.task(model, at)
-    spec = config.models[model]
-    rates = _rates(depth_model, task) if task.has_pairs else None
-    loads = []
+    config, at = worker.config, shards[0].model
+    spec, depth_model, loads = config.models[at], worker.model(at), list[Load]()
     for number, analysis in enumerate(config.analyses):
         kind = KINDS[analysis.analysis]
         mine = [one for one in shards if one.analysis == number]

@@ -6,14 +6,14 @@ the first rows can be streamed (`first`): the rest is neither fetched nor read.
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lensdepth.model import DepthModel
 from lensdepth.outside import outside, shown
-from lensdepth.scale.config import SweepConfig, TaskSpec
+from lensdepth.scale.config import AnalysisSpec, TaskSpec
 from lensdepth.scale.kinds import KINDS
 from lensdepth.tasks import Task, load_task
 from lensdepth.tasks.files import LINES, PARQUET, TABLES, read_rows
@@ -30,14 +30,14 @@ BUILDERS = {
 """How the package datasets calls what reads a file."""
 
 
-def prompt_faults(config: SweepConfig) -> list[str]:
+def prompt_faults(tasks: Sequence[TaskSpec], analyses: Sequence[AnalysisSpec]) -> list[str]:
     """What is wrong with all prompts that lie here, with lines; data sets of the hub are not asked.
 
     A file of plain prompts is wrong where an analysis needs pairs.
     """
     found: list[str] = []
-    needing = [one.analysis for one in config.analyses if KINDS[one.analysis].pairs]
-    for spec in config.tasks:
+    needing = [one.analysis for one in analyses if KINDS[one.analysis].pairs]
+    for spec in tasks:
         if not spec.is_file or not (os.path.lexists(spec.source) or spec.source.startswith("/")):
             continue
         faults: list[str] = []

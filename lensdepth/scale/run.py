@@ -92,12 +92,12 @@ def checked_config(config: str | Path | Mapping[str, Any]) -> SweepConfig:
     Raises:
         ConfigError: what is wrong with both.
     """
-    faults: list[str] = []
     try:
         read = read_config(config)
-        faults += prompt_faults(read)
     except ConfigError as error:
-        faults += error.faults
+        prompts = prompt_faults(error.tasks, error.analyses)
+        raise ConfigError([*error.faults, *prompts]) from error
+    faults = prompt_faults(read.tasks, read.analyses)
     if faults:
         raise ConfigError(faults)
     return read
@@ -141,9 +141,13 @@ def _planned(
             what = next(iter(manifests.differences(versions, plan["versions"])))
             raise ValueError(f"run_sweep: the workers have other libraries than this: {what}.")
     return tuple(
-        {"info": p["info"], "tasks": p["tasks"] if there is None else there.models[i]["tasks"]}
+        {"info": p["info"], **_tasks(p if there is None else there.models[i])}
         for i, p in enumerate(plans)
     )
+
+
+def _tasks(model: Json) -> Json:
+    return {key: model[key] for key in ("tasks", "kept")}
 
 
 def _run(

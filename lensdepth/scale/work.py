@@ -9,7 +9,7 @@ it did before.
 import gc
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -23,13 +23,14 @@ from lensdepth.model import DepthModel
 from lensdepth.outside import cut, out_of_memory, visible
 from lensdepth.provenance import LARGEST_SEED, ModelInfo, installed_versions, text_fingerprint
 from lensdepth.scale.config import AnalysisSpec, ModelSpec, SweepConfig
+from lensdepth.scale.kept import keep_task, kept_task, place_of
 from lensdepth.scale.kinds import KINDS
 from lensdepth.scale.manifest import Manifest
 from lensdepth.scale.parts import check_part, part_table, write_part
 from lensdepth.scale.prompts import make_task
 from lensdepth.scale.shards import Shard
 from lensdepth.tasks import Task
-from lensdepth.tasks.told import kept
+from lensdepth.tasks.told import kept as kept_of
 from lensdepth.telling.plain import Json
 from lensdepth.units import Units, take
 
@@ -52,6 +53,8 @@ class Item:
 
 Answer = Json
 """Of a plan the model's part of the manifest; of a shard its receipt; or `failed`, a line."""
+Answers = Generator[Answer, None, None]
+"""One an item, as they come; closing it ends the work."""
 
 
 @dataclass(kw_only=True)
@@ -62,6 +65,8 @@ class Worker:
     folder: Path
     manifest: Manifest | None = None
     """What the models must be; None while that is being found out."""
+    keeps: bool = True
+    """Whether tasks that are made for a plan are kept in the folder."""
     _held: dict[int, DepthModel] = field(default_factory=dict)
     _tasks: dict[tuple[int, int], Task] = field(default_factory=dict)
 
@@ -101,7 +106,9 @@ class Worker:
         if (model, at) not in self._tasks:
             self._tasks.clear()
             spec = self.config.tasks[at]
-            made = make_task(spec, self.model(model), self.config.seed)
+            made = self._kept(model, at)
+            if made is None:
+                made = make_task(spec, self.model(model), self.config.seed)
             if self.manifest is not None:
                 there = self.manifest.models[model]["tasks"][at]
                 if there != task_facts(made):
@@ -111,6 +118,12 @@ class Worker:
                     )
             self._tasks[model, at] = made
         return self._tasks[model, at]
+
+    def _kept(self, model: int, at: int) -> Task | None:
+        about = None if self.manifest is None else self.manifest.models[model]["kept"][at]
+        if about is None:
+            return None
+        return kept_task(place_of(self.folder, model, at), about, self.model(model))
 
     def _check_model(self, at: int) -> None:
         assert self.manifest is not None
@@ -125,9 +138,14 @@ class Worker:
     def _plan(self, item: Item) -> Answer:
         info = asdict(self.model(item.model).info)
         at = range(len(self.config.tasks) if item.tasks else 0)
-        facts = [task_facts(self.task(item.model, task)) for task in at]
+        facts, kept = [], []
+        for number in at:
+            task, place = self.task(item.model, number), place_of(self.folder, item.model, number)
+            facts.append(task_facts(task))
+            kept.append(keep_task(task, self.model(item.model), place) if self.keeps else None)
+        versions = installed_versions()
         return {
-            "model": item.model, "info": info, "tasks": facts, "versions": installed_versions()
+            "model": item.model, "info": info, "tasks": facts, "kept": kept, "versions": versions
         }  # fmt: skip
 
     def _run(self, shard: Shard) -> Answer:
@@ -135,8 +153,8 @@ class Worker:
         found = check_part(self.folder, shard, self.manifest.sweep)
         if isinstance(found, dict):  # a worker that died had finished it
             return found
-        start = time.perf_counter()
         task = self.task(shard.model, shard.task)
+        start = time.perf_counter()
         try:
             table = self._rows(shard, task)
         except (ValueError, RuntimeError) as error:
@@ -229,7 +247,7 @@ def task_facts(task: Task) -> Json:
         "fingerprint": text_fingerprint(
             [*task.clean, *(task.corrupted or ()), *(task.target or ()), *(task.foil or ())]
         ),
-        "kept": kept(task),
+        "kept": kept_of(task),
         "units": [one.name for one in task.units],
     }
 

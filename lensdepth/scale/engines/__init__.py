@@ -6,15 +6,15 @@ that has a worker do all items, in any order, and knows nothing of what they are
 scheduler: Ray and Slurm are, and what is done is told by the receipts in the folder.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Literal, get_args
 
 from lensdepth.outside import outside
-from lensdepth.scale.work import Answer, Item, Worker
+from lensdepth.scale.work import Answers, Item, Worker
 
 EngineName = Literal["local", "ray", "slurm"]
-Engine = Callable[[Worker, Sequence[Item], Mapping[str, Any]], Iterator[Answer]]
+Engine = Callable[[Worker, Sequence[Item], Mapping[str, Any]], Answers]
 
 
 def engine_of(name: EngineName) -> Engine:

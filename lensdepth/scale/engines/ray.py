@@ -7,7 +7,7 @@ may be others in the next run.
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import ray.data
 from lensdepth.scale.config import SweepConfig
 from lensdepth.scale.manifest import Manifest
 from lensdepth.scale.shards import Shard
-from lensdepth.scale.work import Answer, Item, Worker
+from lensdepth.scale.work import Answers, Item, Worker
 
 WORKERS = 2
 Batch = dict[str, Any]
@@ -38,7 +38,7 @@ class Actor:
         return {"answer": [json.dumps(self.worker(item))]}
 
 
-def run(worker: Worker, items: Sequence[Item], options: Mapping[str, Any]) -> Iterator[Answer]:
+def run(worker: Worker, items: Sequence[Item], options: Mapping[str, Any]) -> Answers:
     """Have all items done by actors, and give the answers as they come.
 
     Args:

@@ -7,14 +7,14 @@ again.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import submitit
 
 from lensdepth.scale.parts import read_receipt
-from lensdepth.scale.work import Answer, Item, Worker
+from lensdepth.scale.work import Answer, Answers, Item, Worker
 
 JOBS = 4
 POLL = 2.0
@@ -34,7 +34,7 @@ class Job(submitit.helpers.Checkpointable):
         return [json.dumps(self.worker(item)) for item in items]
 
 
-def run(worker: Worker, items: Sequence[Item], options: Mapping[str, Any]) -> Iterator[Answer]:
+def run(worker: Worker, items: Sequence[Item], options: Mapping[str, Any]) -> Answers:
     """Have all items done by jobs, and give the answers as they come.
 
     Args:
@@ -67,9 +67,7 @@ def _batches(items: Sequence[Item], n: int) -> list[list[Item]]:
     return batches
 
 
-def _as_they_come(
-    worker: Worker, batches: Sequence[list[Item]], jobs: Sequence[Any]
-) -> Iterator[Answer]:
+def _as_they_come(worker: Worker, batches: Sequence[list[Item]], jobs: Sequence[Any]) -> Answers:
     """Receipts as they appear in the folder, and of each job that ended the rest of its answers.
 
     Raises:
