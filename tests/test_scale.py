@@ -252,6 +252,23 @@ def test_damage_is_found_and_made_anew(tmp_path: Path, damage: str) -> None:
     assert before == after
 
 
+def test_kept_tasks_are_the_tasks_and_are_made_anew_when_damaged(tmp_path: Path) -> None:
+    made = run_sweep(QUICK, tmp_path / "out")
+    before = made.to_frame()
+    (kept,) = (made.folder / "tasks").iterdir()
+    asked: list[Any] = []
+    for damage in (False, True):
+        (made.folder / made.shards[0].receipt).unlink()
+        if damage:
+            kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "lensdepth.scale.work.make_task", lambda *args: asked.append(1) or make_task(*args)
+            )
+            pd.testing.assert_frame_equal(run_sweep(QUICK, made.folder).to_frame(), before)
+        assert len(asked) == damage
+
+
 def test_what_is_done_is_not_done_again(swept: Sweep) -> None:
     events: list[dict[str, Any]] = []
     run_sweep(CONFIG, swept.folder, watch=events.append)
@@ -338,6 +355,29 @@ def test_a_plan_counts_what_is_run(tmp_path: Path, swept: Sweep) -> None:
     assert frame["runs"][0] == 0
     assert frame["runs"][1] > 13 * 4 * 3  # three edits at four depths, and controls
     assert frame["seconds"].notna().all()
+
+
+def test_the_command_says_all_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, out = tmp_path / "s.toml", tmp_path / "out"
+    place.write_text('sead = 1\n[[models]]\nmodel = "tiny"\n[[tasks]]\ntask = "month"\n')
+    for way in ("--validate", "--dry-run", f"--out={out}"):
+        assert main(["sweep", str(place), way]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert [line.split(":")[1] for line in said[:3]] == [
+            " s.toml, line 1", " s.toml, line 1", " s.toml, line 5"
+        ]  # fmt: skip
+        assert said[3] == "lensdepth: 3 errors; nothing was run."
+    place.write_text(
+        '[[models]]\nmodel = "tiny"\n[[tasks]]\ntask = "months"\nn = 4\n'
+        '[[analyses]]\nanalysis = "lens"\n'
+    )
+    assert main(["sweep", str(place), "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["summary"]["shards"] == 1
+    assert told["rows"][0]["pairs"] == 4
+    assert not out.exists()
 
 
 def test_first_rows_are_streamed(tmp_path: Path, trained: DepthModel) -> None:

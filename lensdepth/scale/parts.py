@@ -71,7 +71,7 @@ def _columns(prefix: str, groupings: Units) -> dict[str, Sequence[str]]:
     return found
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def _plain(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """The one type that numbers, texts and truth values have in all parts."""
     kind = column.type
     if pa.types.is_floating(kind):
