@@ -28,7 +28,7 @@ PROMPTS = (100, 1000, 10_000)
 def workers_config(model: str, pairs: int, workers: int) -> dict[str, Any]:
     """Many shards of equal size."""
     return {
-        "pairs_per_shard": 8,
+        "pairs_per_shard": 32,
         "models": [{"model": model}],
         "tasks": [{"task": "months", "template": "all", "n": pairs}],
         "analyses": [{"analysis": "ablate"}],
@@ -126,8 +126,8 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--one", type=int)
     parser.add_argument("--model", default="calendar")
-    parser.add_argument("--pairs", type=int, default=320)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=960)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.one:

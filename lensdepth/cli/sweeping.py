@@ -186,8 +186,9 @@ def _run(
     if json:
         session.print_json(_summary(done))
     else:
-        note(f"{len(done.shards):,} shards are done in {shown(str(out))}; make one table of them: "
-             f"lensdepth sweep --collect {out} --to TABLE.parquet")  # fmt: skip
+        place = shown(str(out))
+        said = f"{len(done.shards):,} shards are done in {place}; make one table of them"
+        watch.say("done", f"{said}: lensdepth sweep --collect {out} --to TABLE.parquet")
 
 
 def _validate(config: Path, *, json: bool, debug: bool) -> None:
@@ -306,6 +307,8 @@ class _Watch:
         if self.log is sys.stderr:
             return
         match event["event"]:
+            case "damaged":
+                note(f"the part {event['part']} is damaged and is made anew")
             case "failed":
                 note(f"failed: {event['of']}: {event['why']}")
             case "resumed":
@@ -338,7 +341,16 @@ class _Watch:
         self.close()
         done, total = self.state.get("done", 0), self.state.get("total")
         how = f"after {done:,} of {total:,} shards" if total else "before the first shard"
-        note(f"stopped {how}; the same command goes on with what is in {shown(str(out))}")
+        self.say(
+            "stopped", f"stopped {how}; the same command goes on with what is in {shown(str(out))}"
+        )
+
+    def say(self, event: str, text: str) -> None:
+        """A line for people, or an event where standard error is for machines."""
+        if self.log is sys.stderr:
+            self({"event": event, "told": text})
+        else:
+            note(text)
 
     def close(self) -> None:
         """The bar goes."""

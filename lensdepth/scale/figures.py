@@ -15,6 +15,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4
 """Okabe and Ito's; models beyond them begin again."""
 PANEL, GAP, HEAD, FOOT = 190, 64, 96, 70
 """Pixels of a panel, between two, above the first and below the last."""
+IN_ROW, ROW = 5, 20
+"""Models in a row of the legend, and how high it is."""
 DASHES = ("solid", "4px,3px", "1px,3px", "8px,3px")
 
 
@@ -34,14 +36,14 @@ def curves_figure(means: pd.DataFrame, title: str) -> Figure:
     if rows.empty:
         drawn = ", ".join(name for name, kind in KINDS.items() if kind.drawn)
         raise ValueError(f"Sweep.plot: none of its analyses has curves over depth; {drawn} have.")
+    named = rows["model"], rows["revision"], rows["dtype"]
     panels = [group for _, group in rows.groupby(["task", "analysis", "settings"], sort=False)]
-    height = HEAD + FOOT + len(panels) * PANEL + (len(panels) - 1) * GAP
-    inner = height - HEAD - FOOT
+    models = list(dict.fromkeys(_model(*one) for one in zip(*named, strict=True)))
+    head = HEAD + ROW * ((len(models) - 1) // IN_ROW)
+    inner = len(panels) * PANEL + (len(panels) - 1) * GAP
     figure = make_subplots(
         rows=len(panels), cols=1, vertical_spacing=GAP / inner if len(panels) > 1 else 0.0
     )  # fmt: skip
-    named = zip(rows["model"], rows["revision"], rows["dtype"], strict=True)
-    models = list(dict.fromkeys(_model(*one) for one in named))
     for at, panel in enumerate(panels, start=1):
         _fill(figure, panel, models, at)
         top = 1 - (at - 1) * (PANEL + GAP) / inner
@@ -51,9 +53,9 @@ def curves_figure(means: pd.DataFrame, title: str) -> Figure:
     figure.update_yaxes(gridcolor=RULE, zeroline=False, nticks=5, tickfont={"color": MUTED})
     figure.update_layout(
         **house_layout(inert(title)),
-        height=height,
-        margin={"t": HEAD, "b": FOOT, "l": 60, "r": 20},
-        legend={"orientation": "h", "y": 1 + (HEAD - 42) / inner, "yanchor": "top", "x": 0},
+        height=head + inner + FOOT,
+        margin={"t": head, "b": FOOT, "l": 60, "r": 20},
+        legend={"orientation": "h", "y": 1 + (head - 42) / inner, "yanchor": "top", "x": 0},
     )
     return figure
 
@@ -73,16 +75,15 @@ def _fill(figure: Figure, panel: pd.DataFrame, models: list[str], at: int) -> No
     whose = ["model", "revision", "dtype", *(n for n in ("position", "head") if n in panel)]
     traces: Any = figure.data
     shown = {trace.legendgroup for trace in traces}
-    positions = list(dict.fromkeys(panel["position"].dropna())) if "position" in panel else []
-    order = ["prediction", *(p for p in positions if p != "prediction")]
+    positions = _positions(panel)
     for _, curve in panel.groupby(whose, sort=False, dropna=False):
         first: Any = curve.iloc[0]
         model = _model(first["model"], first["revision"], first["dtype"])
         colour = COLOURS[models.index(model) % len(COLOURS)]
         position = first.get("position")
         known = isinstance(position, str)
-        name = f"{model}, {position}" if known and len(positions) > 1 else model
-        dash = DASHES[order.index(position) % len(DASHES)] if known else DASHES[0]
+        dash = DASHES[positions.index(position) % len(DASHES)] if known else DASHES[0]
+        said = f"{model}, {position}" if known else model
         x, mean = curve["relative_depth"].to_numpy(float), curve["mean"].to_numpy(float)
         low, high = (curve[end].to_numpy(float) for end in ("low", "high"))
         banded = ~np.isnan(low) & ~np.isnan(high)
@@ -92,19 +93,27 @@ def _fill(figure: Figure, panel: pd.DataFrame, models: list[str], at: int) -> No
                 x=np.concatenate([x[banded], x[banded][::-1]]),
                 y=np.concatenate([high[banded], low[banded][::-1]]),
                 fill="toself", fillcolor=rgba(colour, 0.16), line={"width": 0}, mode="lines",
-                hoverinfo="skip", showlegend=False, name=inert(name), legendgroup=inert(name),
+                hoverinfo="skip", showlegend=False, name=inert(model), legendgroup=inert(model),
                 **where,
             )  # fmt: skip
         figure.add_scatter(
-            x=x, y=mean, mode="lines+markers", name=inert(name), legendgroup=inert(name),
-            showlegend=inert(name) not in shown, marker={"size": 4, "color": colour},
+            x=x, y=mean, mode="lines+markers", name=inert(model), legendgroup=inert(model),
+            showlegend=inert(model) not in shown, marker={"size": 4, "color": colour},
             line={"color": colour, "width": 2, "dash": dash},
             customdata=curve["depth"].astype(str),
             hovertemplate="depth %{customdata} (%{x:.2f})<br>%{y:.3g}"
-            "<extra>%{fullData.name}</extra>",
+            f"<extra>{inert(said)}</extra>",
             **where,
         )  # fmt: skip
-        shown.add(inert(name))
+        shown.add(inert(model))
+
+
+def _positions(panel: pd.DataFrame) -> list[str]:
+    """The positions of a panel; the prediction position has the solid line."""
+    if "position" not in panel:
+        return []
+    there = [str(one) for one in dict.fromkeys(panel["position"].dropna())]
+    return sorted(there, key=lambda one: one != "prediction")
 
 
 def _model(name: str, revision: str, dtype: str) -> str:
@@ -123,4 +132,7 @@ def _heading(panel: pd.DataFrame) -> str:
     kind = KINDS[first["analysis"]]
     shown = ", ".join(value for _, value in kind.shown if value != kind.drawn)
     what = " · ".join(filter(None, (first["analysis"], shown, kind.drawn.replace("_", " "), told)))
-    return inert(f"{first['task']}: {what}")
+    lines = _positions(panel)
+    ways = zip(("solid", "dashed", "dotted", "long dashes"), lines, strict=False)
+    key = f" ({', '.join(f'{way}: {line}' for way, line in ways)})" if len(lines) > 1 else ""
+    return inert(f"{first['task']}: {what}{key}")

@@ -59,7 +59,7 @@ def run_sweep(
     Example:
         >>> run_sweep("sweep.toml", "out/sweep").means()
     """
-    tell = watch or (lambda event: None)
+    tell = watch or _log
     read = checked_config(config)
     do = engine_of(engine)
     folder = _folder(out)
@@ -84,6 +84,14 @@ def run_sweep(
             f"{_named(whole, first[0])}: {first[1]} The others are done; mend it and run again."
         )
     return Sweep.open(folder)
+
+
+def _log(event: Json) -> None:
+    """Where nobody watches, what went wrong goes to the log."""
+    if event["event"] == "damaged":
+        log.warning("run_sweep: the part %s is damaged and is made anew.", event["part"])
+    elif event["event"] == "failed":
+        log.warning("run_sweep: %s could not be run: %s", event["of"], event["why"])
 
 
 def checked_config(config: str | Path | Mapping[str, Any]) -> SweepConfig:
@@ -165,7 +173,6 @@ def _run(
             left.append(shard)
             if found == "damaged":
                 tell({"event": "damaged", "part": shard.part})
-                log.warning("run_sweep: the part %s is damaged and is made anew.", shard.part)
     event = "resumed" if receipts else "planned"
     pairs = sum(shard.n_pairs for shard in shards)
     tell({"event": event, "shards": len(shards), "pairs": pairs, **pace.told()})

@@ -21,6 +21,8 @@ from lensdepth.scale.shards import Shard
 from lensdepth.scale.work import Answers, Item, Worker
 
 WORKERS = 2
+AHEAD = 2
+"""Items that an actor is given at a time: the next one is there when one is done."""
 Batch = dict[str, Any]
 
 
@@ -59,7 +61,7 @@ def run(worker: Worker, items: Sequence[Item], options: Mapping[str, Any]) -> An
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Actor,
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=1),
+            compute=ray.data.ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=AHEAD),
             fn_constructor_args=(worker.config, str(worker.folder), worker.manifest),
             num_cpus=options.get("cpus", worker.config.threads),
             num_gpus=options.get("gpus", 0),
