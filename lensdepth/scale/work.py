@@ -69,6 +69,8 @@ class Worker:
     """Whether tasks that are made for a plan are kept in the folder."""
     _held: dict[int, DepthModel] = field(default_factory=dict)
     _tasks: dict[tuple[int, int], Task] = field(default_factory=dict)
+    _known: dict[tuple[int, int], tuple[Units, Units]] = field(default_factory=dict)
+    """Of the same tasks, units and labels of all pairs."""
 
     def __call__(self, item: Item) -> Answer:
         """Do one item.
@@ -88,6 +90,7 @@ class Worker:
         """Hold no model any more."""
         self._held.clear()
         self._tasks.clear()
+        self._known.clear()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -105,6 +108,7 @@ class Worker:
         """The whole task of a model."""
         if (model, at) not in self._tasks:
             self._tasks.clear()
+            self._known.clear()
             spec = self.config.tasks[at]
             made = self._kept(model, at)
             if made is None:
@@ -176,7 +180,11 @@ class Worker:
         spec, model = self.config.models[shard.model], self.model(shard.model)
         analysis = self.config.analyses[shard.analysis]
         kind, result = KINDS[analysis.analysis], self.analyse(shard, task)
-        units, labels, numbers = _whose(result, shard, task)
+        numbers = _numbers(result, shard)
+        key = shard.model, shard.task
+        if key not in self._known:
+            self._known[key] = task.units, task.groupings
+        units, labels = (take(of_all, numbers) for of_all in self._known[key])
         whose = {
             "model": spec.name,
             "revision": spec.revision,
@@ -190,7 +198,7 @@ class Worker:
             "sweep": self.manifest.sweep,
             "shard": asdict(shard),
             "fingerprint": model.info.fingerprint,
-            "prompts": task_facts(task)["fingerprint"],
+            "prompts": self.manifest.models[shard.model]["tasks"][shard.task]["fingerprint"],
             "settings": result.provenance.settings,
             "seed": result.provenance.seed,
             "versions": self.manifest.versions,
@@ -252,13 +260,12 @@ def task_facts(task: Task) -> Json:
     }
 
 
-def _whose(result: Any, shard: Shard, task: Task) -> tuple[Units, Units, list[int]]:
-    """Units and labels of the pairs of a result, and their numbers in the whole task."""
-    numbers = list(range(shard.start, shard.stop))
-    found = [one for one in result.provenance.labels if one.name == NUMBER]
-    if found:
-        numbers = [int(value) for value in found[0].values]
-    return take(task.units, numbers), take(task.groupings, numbers), numbers
+def _numbers(result: Any, shard: Shard) -> list[int]:
+    """Of the pairs of a result, their numbers in the whole task."""
+    for one in result.provenance.labels:
+        if one.name == NUMBER:
+            return [int(value) for value in one.values]
+    return list(range(shard.start, shard.stop))
 
 
 def _load(spec: ModelSpec) -> DepthModel:
