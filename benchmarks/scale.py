@@ -59,6 +59,8 @@ def timed(model: str, pairs: int, workers: int) -> dict[str, float]:
 
 def of_workers(model: str, pairs: int, repeats: int) -> dict[str, Any]:
     """One worker and two, in turns."""
+    # Ray's workers give way to all other processes (15), which is no measure of two of them.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
