@@ -43,18 +43,24 @@ def timed(model: str, pairs: int, workers: int) -> dict[str, float]:
     """
     begun = time.perf_counter()
     ended: list[float] = []
+    took: list[float] = []
 
     def watch(event: dict[str, Any]) -> None:
         if event["event"] == "shard":
             ended.append(time.perf_counter())
+            took.append(event["seconds"])
 
     with tempfile.TemporaryDirectory() as folder:
         config = workers_config(model, pairs, workers)
         run_sweep(config, Path(folder) / "out", engine="ray", watch=watch)
     whole = time.perf_counter() - begun
     warm = 2 * workers  # shards in which actors begin
-    rate = (len(ended) - 1 - warm) / (ended[-1] - ended[warm])
-    return {"shards_per_second": rate, "seconds": whole}
+    window = ended[-1] - ended[warm]
+    return {
+        "shards_per_second": (len(ended) - 1 - warm) / window,
+        "busy": sum(took[warm + 1 :]) / window / workers,  # of the time, whoever else has the cores
+        "seconds": whole,
+    }
 
 
 def of_workers(model: str, pairs: int, repeats: int) -> dict[str, Any]:

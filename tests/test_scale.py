@@ -272,7 +272,7 @@ def test_kept_tasks_are_the_tasks_and_are_made_anew_when_damaged(tmp_path: Path)
 def test_what_is_done_is_not_done_again(swept: Sweep) -> None:
     events: list[dict[str, Any]] = []
     run_sweep(CONFIG, swept.folder, watch=events.append)
-    assert [event["event"] for event in events] == ["resumed", "finished"]
+    assert [event["event"] for event in events] == ["model", "resumed", "finished"]
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,10 @@ def test_a_shard_that_cannot_be_run_stops_no_other(tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
     with pytest.raises(ValueError, match="1 of 3 shards could not be run, the first, tiny, capit"):
         run_sweep(few, tmp_path / "out", watch=events.append)
-    assert [e["event"] for e in events] == ["planned", "failed", "shard", "shard", "finished"]
+    assert [e["event"] for e in events] == [
+        "model", "planned", "failed", "shard", "shard", "finished"
+    ]  # fmt: skip
+
     made = Sweep.open(tmp_path / "out")
     assert [one.number for one in made.missing] == [0]
     with pytest.raises(ValueError, match="1 of 3 shards are missing"):
@@ -406,5 +409,5 @@ def test_a_pipe_gets_one_line_and_the_log_each_event(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     events = [json.loads(line) for line in (tmp_path / "l").read_text().splitlines()]
-    assert [event["event"] for event in events] == ["planned", "shard", "finished"]
-    assert events[1]["done"] == events[1]["total"] == 1
+    assert [event["event"] for event in events] == ["model", "planned", "shard", "finished"]
+    assert events[2]["done"] == events[2]["total"] == 1

@@ -307,6 +307,9 @@ class _Watch:
         if self.log is sys.stderr:
             return
         match event["event"]:
+            case "model" if time.monotonic() - self.last >= MINUTE:
+                self.last = time.monotonic()
+                note(f"sweep: {event['known']} of {event['models']} models have their tasks")
             case "damaged":
                 note(f"the part {event['part']} is damaged and is made anew")
             case "failed":

@@ -8,7 +8,8 @@ from lensdepth.scale.shards import Shard
 from lensdepth.telling.plain import Json
 
 Watch = Callable[[Json], None]
-"""Takes each event: `event` is `planned`, `resumed`, `damaged`, `shard`, `failed` or `finished`."""
+"""Takes each event: `event` is `model` (one is known, and its tasks), `planned`, `resumed`,
+`damaged`, `shard`, `failed` or `finished`."""
 
 
 @dataclass(kw_only=True)

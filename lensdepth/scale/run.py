@@ -70,7 +70,7 @@ def run_sweep(
             manifests.check_same(there, here, folder)
         worker = Worker(config=read, folder=folder)
         told = read.engines.get(engine, {})
-        whole = replace(here, models=_planned(do, worker, told, there))
+        whole = replace(here, models=_planned(do, worker, told, there, tell))
         if there is not None:
             manifests.check_same(there, whole, folder)
         whole.write(folder)
@@ -131,7 +131,7 @@ def _folder(out: str | Path) -> Path:
 
 
 def _planned(
-    do: Engine, worker: Worker, told: Mapping[str, Any], there: Manifest | None
+    do: Engine, worker: Worker, told: Mapping[str, Any], there: Manifest | None, tell: Watch
 ) -> tuple[Json, ...]:
     """What each model is, and its tasks; these are made anew only where nobody has made them yet,
     and else when the first shard of theirs is run."""
@@ -142,6 +142,8 @@ def _planned(
     with closing(do(worker, items, told)) as answers:
         for answer in answers:
             found[answer["model"]] = answer
+            known = worker.config.models[answer["model"]].told
+            tell({"event": "model", "model": known, "known": len(found), "models": len(items)})
     plans = [found[i] for i in range(len(items))]
     versions = manifests.begun(worker.config).versions
     for plan in plans:
