@@ -124,10 +124,14 @@ def strike_all(root: Path) -> dict[str, Any]:
                 wrong.append(f"{case}: said {said!r}")
             known = receipts
         code = ended(child(config, folder))
+        if code:
+            said = folder.with_suffix(".said").read_text()
+            wrong.append(f"chain {chain}: exit code {code}, said {said!r}")
+            continue
         made = [event for event in events(folder) if event["event"] == "shard"]
         total = len(Sweep.open(folder).shards)
-        if code or len(made) != total - known:
-            wrong.append(f"chain {chain}: code {code}, {len(made)} of {total - known} shards made")
+        if len(made) != total - known:
+            wrong.append(f"chain {chain}: {len(made)} of {total - known} shards made")
         if state(folder) != (total, 0, 0):
             wrong.append(f"chain {chain}: left {state(folder)}")
         Sweep.open(folder).write_table(root / "chain.parquet")

@@ -327,6 +327,15 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_run_that_was_killed_before_its_manifest_is_gone_on_with(tmp_path: Path) -> None:
+    made = run_sweep(QUICK, tmp_path / "out")
+    before = made.to_frame()
+    shutil.rmtree(made.folder / "parts")
+    (made.folder / "manifest.json").unlink()
+    assert (made.folder / "tasks").is_dir()
+    pd.testing.assert_frame_equal(run_sweep(QUICK, made.folder).to_frame(), before)
+
+
 def test_a_shard_that_cannot_be_run_stops_no_other(tmp_path: Path) -> None:
     """Steering needs labels that other prompts have as well."""
     few = with_(

@@ -22,13 +22,14 @@ from lensdepth.tasks import Task, load_task
 from lensdepth.telling.plain import Json
 from lensdepth.writing import write_bytes
 
+FOLDER = "tasks"
 CARRIED = ("name", "seed", "keep", "joining", "n_drawn", "n_multi_token", "n_wrong", "n_unkept")
 """What of a task does not stand in its table."""
 
 
 def place_of(folder: Path, model: int, task: int) -> Path:
     """Where the table of a task is kept."""
-    return folder / "tasks" / f"{model:03}-{task:03}.parquet"
+    return folder / FOLDER / f"{model:03}-{task:03}.parquet"
 
 
 def keep_task(task: Task, model: DepthModel, path: Path) -> Json | None:

@@ -16,7 +16,8 @@ from lensdepth.arguments import checked
 from lensdepth.outside import shown
 from lensdepth.scale import manifest as manifests
 from lensdepth.scale.config import ConfigError, SweepConfig, read_config
-from lensdepth.scale.engines import Engine, EngineName, engine_of
+from lensdepth.scale.engines import LOGS, Engine, EngineName, engine_of
+from lensdepth.scale.kept import FOLDER as TASKS
 from lensdepth.scale.lock import NAME as LOCK
 from lensdepth.scale.lock import alone_in
 from lensdepth.scale.manifest import Manifest
@@ -121,7 +122,8 @@ def _folder(out: str | Path) -> Path:
     folder = Path(out).expanduser()
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        others = [p.name for p in folder.iterdir() if p.name != LOCK and not p.name.startswith(".")]
+        names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    others = [name for name in names if name not in (LOCK, TASKS, LOGS)]  # a run killed in its plan
     if others and manifests.NAME not in others:
         raise ValueError(
             f"run_sweep: {shown(str(out))} holds other things ({shown(others[0])}) and no sweep; "

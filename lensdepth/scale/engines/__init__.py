@@ -14,6 +14,8 @@ from lensdepth.outside import outside
 from lensdepth.scale.work import Answers, Item, Worker
 
 EngineName = Literal["local", "ray", "slurm"]
+LOGS = "slurm"
+"""The folder of what jobs say, within that of a sweep."""
 Engine = Callable[[Worker, Sequence[Item], Mapping[str, Any]], Answers]
 
 

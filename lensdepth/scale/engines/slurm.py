@@ -13,14 +13,13 @@ from typing import Any
 
 import submitit
 
+from lensdepth.scale.engines import LOGS
 from lensdepth.scale.parts import read_receipt
 from lensdepth.scale.work import Answer, Answers, Item, Worker
 
 JOBS = 4
 POLL = 2.0
 """Seconds between two looks at what is done."""
-LOGS = "slurm"
-"""The folder of what jobs say, within that of the sweep."""
 
 
 class Job(submitit.helpers.Checkpointable):
