@@ -26,6 +26,7 @@ from lensdepth.cli import main
 from lensdepth.scale import Sweep
 
 SEED = 0
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 CHAINS, STRIKES = 12, 3
 """Sweeps, and how often each is struck: once with every signal and one more."""
 CONFIG = """
@@ -46,6 +47,8 @@ analysis = "lens"
 
 def child(config: Path, folder: Path) -> int:
     """The process of a run, which says what it says into a file beside its folder."""
+    log = folder.with_suffix(".log")
+    log.unlink(missing_ok=True)
     process = os.fork()
     if process:
         return process
@@ -54,8 +57,6 @@ def child(config: Path, folder: Path) -> int:
         said = os.open(folder.with_suffix(".said"), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(said, 2)
         sys.stderr = os.fdopen(2, "w")
-        log = folder.with_suffix(".log")
-        log.unlink(missing_ok=True)
         code = main(["sweep", str(config), "--out", str(folder), "--json-log", str(log)])
         sys.stderr.flush()
         if code == 0:
@@ -66,6 +67,12 @@ def child(config: Path, folder: Path) -> int:
 
 def ended(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def wait_for(n: int, process: int, folder: Path) -> None:
+    """Until a run has told of so many events, or is over."""
+    while len(events(folder)) < n and not os.waitid(os.P_PID, process, ENDED):
+        time.sleep(0.002)
 
 
 def state(folder: Path) -> tuple[int, int, int]:
@@ -79,7 +86,8 @@ def state(folder: Path) -> tuple[int, int, int]:
 
 def events(folder: Path) -> list[dict[str, Any]]:
     log = folder.with_suffix(".log")
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def strike_all(root: Path) -> dict[str, Any]:
@@ -96,6 +104,7 @@ def strike_all(root: Path) -> dict[str, Any]:
         for module in json.loads((root / f"{name}.modules").read_text()):
             with suppress(Exception):  # once, before the other forks
                 import_module(module)
+    total = len(Sweep.open(root / "whole").shards)
     Sweep.open(root / "whole").write_table(root / "whole.parquet")
     whole = (root / "whole.parquet").read_bytes()
     for chain in range(CHAINS):
@@ -105,7 +114,9 @@ def strike_all(root: Path) -> dict[str, Any]:
             number = (signal.SIGKILL, signal.SIGTERM)[(chain + strike) % 2]
             case = f"chain {chain}, strike {strike}, {number.name}"
             process = child(config, folder)
-            time.sleep(rng.uniform(0, longest))
+            # Any event of the run that is still to come, the start too, and a moment after it.
+            wait_for(rng.randint(0, max(1, total - known)), process, folder)
+            time.sleep(rng.uniform(0, longest / total))
             with suppress(ProcessLookupError):
                 os.kill(process, number)
             code = ended(process)
@@ -129,7 +140,6 @@ def strike_all(root: Path) -> dict[str, Any]:
             wrong.append(f"chain {chain}: exit code {code}, said {said!r}")
             continue
         made = [event for event in events(folder) if event["event"] == "shard"]
-        total = len(Sweep.open(folder).shards)
         if len(made) != total - known:
             wrong.append(f"chain {chain}: {len(made)} of {total - known} shards made")
         if state(folder) != (total, 0, 0):
