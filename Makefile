@@ -118,7 +118,9 @@ clean: ## remove environments, caches and reports
 .venv-tl4/%: TL := $(TL4)
 .venv-nnsight/%: TL := $(TL4)
 .venv-pyvene/%: TL := $(TL4)
-.venv/% .venv-tl4/%: EXTRA := test
+# Engines of sweeps know nothing of TransformerLens: one line has them, as it has the long tests.
+.venv/%: EXTRA := test,ray,slurm
+.venv-tl4/%: EXTRA := test
 .venv-nnsight/%: EXTRA := bench-nnsight
 .venv-pyvene/%: EXTRA := bench-pyvene
 

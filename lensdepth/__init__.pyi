@@ -93,6 +93,7 @@ from .report import (
 )
 from .residual import ResidualStream as ResidualStream
 from .saved import load as load
+from .scale import Sweep as Sweep, run_sweep as run_sweep
 from .site import (
     Site as Site,
     depth_hook as depth_hook,

@@ -31,6 +31,7 @@ from lensdepth.fingerprints import configuration_fingerprint, fingerprint
 from lensdepth.finite import check_weights
 from lensdepth.outside import outside, shown
 from lensdepth.packed import Quantize, packing, packing_told
+from lensdepth.signals import Ended
 from lensdepth.sources import Source, nearest, out_of_reach, reachable, resolve
 from lensdepth.weight_files import check_blocks, check_sizes, find_weights, read_stored
 
@@ -287,6 +288,8 @@ def _read(source: str, name: str, part: str, loader: str, options: dict[str, Any
             import transformers
 
             return getattr(transformers, loader).from_pretrained(source, **options)
+    except Ended:
+        raise
     except SystemExit as error:  # of code that came with the model: no reason to leave
         raise ValueError(f"{asking.said}: code that comes with it called for an exit.") from error
 

@@ -28,16 +28,20 @@ def put_off() -> Iterator[None]:
             signal.raise_signal(number)
 
 
+class Ended(SystemExit):
+    """A signal told the process to end, which no code on the way asked for."""
+
+
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `SystemExit` with the code that a shell gives: 128 + their number.
+    """SIGTERM and SIGHUP raise `Ended` with the code that a shell gives: 128 + their number.
 
     Everything is tidied up on the way out, as after Ctrl-C, and no further one disturbs that.
     """
 
     def leave(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+        raise Ended(128 + number)
 
     with _handled(TERMINATE, leave):
         yield

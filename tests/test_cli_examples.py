@@ -35,6 +35,14 @@ second = { intervention = "ablate", edit = "norm" }
 depths = ">= 2"
 by = 0.2
 """
+ONE_SHARD = """[[models]]
+model = "tiny"
+[[tasks]]
+task = "months"
+n = 6
+[[analyses]]
+analysis = "lens"
+"""
 
 
 def options_of(command: str) -> set[str]:
@@ -69,7 +77,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     Path("pairs.csv").write_text("\n".join(["clean,corrupted,target,foil", *rows]))
     Path("texts.csv").write_text("\n".join(["prompt", *(pair["clean"] for pair in pairs)]))
     Path("corpus.txt").write_text("\n".join(f"{p['clean']} {p['target']} ." for p in pairs * 40))
+    Path("texts.jsonl").write_text("\n".join(json.dumps({"prompt": p["clean"]}) for p in pairs))
     Path("mine.toml").write_text(HYPOTHESES)
+    Path("sweep.toml").write_text(ONE_SHARD)
 
     load, build, kept = loading.load_model, report.build_report, {}
 
@@ -92,6 +102,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     def words(example: str) -> list[str]:
         found = shlex.split(example.partition(" | ")[0].partition(" > ")[0])
         command = found[0]
+        if command == "sweep":
+            if "--collect" in found:
+                assert main(["sweep", "sweep.toml", "--out", "out/sweep"]) == 0
+            # Workers of Ray have their own tests.
+            return [word for word in found if word not in ("--engine", "ray")]
+        found = ["1" if word in ("4", "8") else word for word in found]
         options = options_of(command)
         prompt = len(found) > 1 and not found[1].startswith("-")
         if "--n" in found:
@@ -133,7 +149,7 @@ def test_every_example_runs(
     if " | jq " in example:
         at(json.loads(printed.out), example.partition(" | jq ")[2])
     if "--out" in words and "--dry-run" not in words:
-        assert Path(words[words.index("--out") + 1]).is_file()
+        assert Path(words[words.index("--out") + 1]).exists()
 
 
 def test_every_command_has_two_examples_and_the_help_ends_with_them() -> None:
@@ -167,6 +183,7 @@ PRINTED = {
         "patch --n 12",
         "patch --n 9 --position prediction --keep preferred",
         "patch --n 6 --stream z --heads --position prediction --attribution --verify 2",
+        "patch --n 30 --curves --precision 0.5",
     ],
     "attribute": ["attribute --n 8", "attribute May"],
     "circuit": [
@@ -180,6 +197,11 @@ PRINTED = {
     "claims-models": ["claims --against tiny --n 12 --twins 0"],
     "claims-plan": ["claims --dry-run --n 12"],
     "check": ["check --n 40", "check --task binding --n 8"],
+    "capture": ["capture --n 6 --out {}/states"],
+    "sweep": ["sweep {}/one.toml --out {}/swept"],
+    "sweep-collect": ["sweep --collect {}/done --to {}/table.parquet"],
+    "sweep-validate": ["sweep {}/one.toml --validate"],
+    "sweep-plan": ["sweep {}/one.toml --dry-run"],
     "models": ["models"],
     "models-clean": ["models --clean"],
     "fetch": ["fetch"],
@@ -199,11 +221,15 @@ def test_what_is_printed_is_what_its_schema_says(
 ) -> None:
     monkeypatch.setenv("LENSDEPTH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "mine.toml").write_text(HYPOTHESES)
+    (tmp_path / "one.toml").write_text(ONE_SHARD)
+    if name == "sweep-collect":
+        assert main(f"sweep {tmp_path}/one.toml --out {tmp_path}/done".split()) == 0
+        capsys.readouterr()
     schema = schema_of(name)
     Draft202012Validator.check_schema(schema)
-    listed = ("models", "fetch", "tasks", "doctor")
+    listed = ("models", "fetch", "tasks", "doctor", "sweep")
     for given in PRINTED[name]:
-        words = given.format(tmp_path).split()
+        words = given.replace("{}", str(tmp_path)).split()
         words += [] if words[0] in listed else ["--model", "tiny"]
         assert main([*words, "--json"]) == 0, capsys.readouterr().err
         Draft202012Validator(schema).validate(json.loads(capsys.readouterr().out))

@@ -19,8 +19,8 @@ from lensdepth.saved import RESULTS
 from lensdepth.tasks import Task, load_task
 from lensdepth.transition import compare_order, compare_widths
 
-NO_FILE = {"Report", "Task"}
-"""A report is a page with its tables, a task a prompt file."""
+NO_FILE = {"Report", "Sweep", "Task"}
+"""A report is a page with its tables, a task a prompt file, a sweep a folder."""
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
     "ChangePoint", "OrderComparison", "Readiness", "ReportPlan", "Transition", "TunedLens",

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from lensdepth.loading import load_model
 from lensdepth.signals import orderly_end, put_off
 
 
@@ -51,6 +52,18 @@ def test_an_orderly_end_tidies_up_undisturbed(number: int, code: int) -> None:
             tidied.append(True)
     assert (left.value.code, tidied) == (code, [True])
     assert signal.getsignal(number) == before
+
+
+def test_an_end_is_no_fault_of_code_that_comes_with_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told_to_end(*_: object, **__: object) -> None:
+        send(signal.SIGTERM)
+
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", told_to_end)
+    with pytest.raises(SystemExit) as left, orderly_end():
+        load_model("tiny")
+    assert left.value.code == 143
 
 
 def test_what_is_ignored_stays_ignored() -> None:

@@ -178,6 +178,23 @@ def _refusal(
     )
 
 
+def option_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of all that a checked function takes."""
+    return tuple(one.name for one in _parameters(function))
+
+
+def option_faults(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with some options of a checked function before it is called, by name."""
+    known = {one.name: one for one in _parameters(function)}
+    found = {}
+    for name in given.keys() & known.keys():
+        try:
+            _taken(function, list(known.values()), known[name], given)
+        except (TypeError, ValueError) as error:
+            found[name] = str(error)
+    return found
+
+
 def called(function: Callable[..., Any]) -> str:
     """What a function is called in messages: `patch_sweep`, `Task.select`, `DepthModel`."""
     return function.__qualname__.removesuffix(".__init__")

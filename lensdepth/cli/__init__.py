@@ -24,6 +24,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     patching,
     schema,
     steering,
+    sweeping,
 )
 from lensdepth.cli.app import app
 from lensdepth.cli.console import note, one_line
@@ -44,6 +45,7 @@ ORDER = (
     "capture",
     "claims",
     "check",
+    "sweep",
     "models",
     "fetch",
     "tasks",

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lensdepth.claims import told
+from lensdepth.outside import visible
 from lensdepth.telling.numbers import UNKNOWN, duration, number, p_text, percent
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lensdepth.claims.plan import Workload
     from lensdepth.claims.result import Finding
     from lensdepth.report import ReportPlan
+    from lensdepth.scale.probe import SweepPlan
 
 STYLES = {"supported": "bold green", "contradicted": "bold red", "cannot tell": "yellow"}
 SHORT = {"supported": "yes", "contradicted": "no", "cannot tell": "?"}
@@ -31,6 +33,8 @@ def _table(*columns: str) -> Table:
             "units",
             "needed",
             "edited runs",
+            "pairs",
+            "shards",
             "time",
             "memory",
         )
@@ -130,6 +134,25 @@ def report_plan_table(plan: "ReportPlan") -> Table:
     for row in plan.to_frame().itertuples():
         took = duration(float(row.seconds))  # type: ignore[arg-type]
         shown.add_row(Text(str(row.section)), took, f"{row.edited_runs:,}", size(row.bytes))  # type: ignore[arg-type]
+    return shown
+
+
+def sweep_plan_table(plan: "SweepPlan") -> Table:
+    """One row a model, task and analysis."""
+    shown = _table("model", "task", "analysis", "pairs", "shards", "edited runs", "time", "memory")
+    for load in plan.loads:
+        at = f"@{load.revision}" if load.revision else ""
+        settings = ", ".join(f"{key} {value}" for key, value in load.settings.items())
+        shown.add_row(
+            Text(visible(f"{load.model}{at} {load.dtype}")),
+            Text(visible(load.task)),
+            Text(visible(f"{load.analysis} {settings}".strip())),
+            f"{load.pairs:,}",
+            f"{load.shards:,}",
+            f"{load.runs:,}",
+            UNKNOWN if load.seconds is None else duration(load.seconds),
+            size(load.n_bytes),
+        )
     return shown
 
 

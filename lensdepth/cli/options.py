@@ -278,7 +278,13 @@ def _gathered(group: Any, values: dict[str, Any]) -> Any:
     return group(**given)
 
 
-def check_out(path: Path | None, *, force: bool, suffixes: Sequence[str] = SUFFIXES) -> None:
+def check_out(
+    path: Path | None,
+    *,
+    force: bool,
+    suffixes: Sequence[str] = SUFFIXES,
+    option: str = "--out",
+) -> None:
     """Refuse an output that could not be written, before any work is done for it.
 
     Raises:
@@ -288,19 +294,23 @@ def check_out(path: Path | None, *, force: bool, suffixes: Sequence[str] = SUFFI
     if path is None:
         return
     if path.suffix.lower() not in suffixes:
-        raise ValueError(f"--out {shown(str(path))}: the name must end in {' or '.join(suffixes)}.")
+        raise ValueError(
+            f"{option} {shown(str(path))}: the name must end in {' or '.join(suffixes)}."
+        )
     if path.is_dir():
-        raise ValueError(f"--out {shown(str(path))} is a folder; name a file.")
+        raise ValueError(f"{option} {shown(str(path))} is a folder; name a file.")
     with put_off():
         sweep(path.parent)  # a killed run may have finished what is asked for here
     if path.exists() and not force:
-        raise ValueError(f"--out {shown(str(path))} exists already; replace it with --force.")
+        raise ValueError(f"{option} {shown(str(path))} exists already; replace it with --force.")
     if not path.parent.is_dir():
-        raise ValueError(f"--out {shown(str(path))}: there is no folder {shown(str(path.parent))}.")
+        raise ValueError(
+            f"{option} {shown(str(path))}: there is no folder {shown(str(path.parent))}."
+        )
     try:
         check_writable(path)
     except OSError as error:
-        raise OSError(f"--out {error}") from error
+        raise OSError(f"{option} {error}") from error
 
 
 def check_prompt(prompt: str, options: TaskOptions) -> None:

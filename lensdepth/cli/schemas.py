@@ -121,6 +121,11 @@ PROVENANCE = {
     "units": ["any"], "labels": ["any"], "joining": "string",
 }  # fmt: skip
 INSTALLED = {"versions": VERSIONS}
+SWEPT = INSTALLED | {"sweep": "string"}
+DONE = {"folder": "string", "shards": "integer", "missing": ["integer"]}
+LOOK = {"n_pairs": "integer", "n_units": "integer", "verdict": "string", "depth": "number?",
+        "low": "number?", "high": "number?", "seconds": "number"}  # fmt: skip
+"""What was known after some of the pairs."""
 
 PAIRS = {"pairs": COUNTS}
 OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
@@ -149,7 +154,8 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "ablate-decode": ("ablate --decode", PROVENANCE, DECODE | PAIRS,
         {"position": "any", "label": "string", "kind": "string", "part": "string",
          "depth": "integer", "relative_depth": "number", "*": "number?"}),
-    "patch": ("patch", PROVENANCE, PATCH | PAIRS, EDITED),
+    "patch": ("patch", PROVENANCE, PATCH | PAIRS | {"stopped?": "string", "level?": "number",
+        "n_pairs_there?": "integer", "looks?": [LOOK]}, EDITED),
     "attribute": ("attribute", PROVENANCE, ATTRIBUTE | {"pairs?": COUNTS},
         {"prompt": "integer", "target": "string", "foil": "string?", "component": "string",
          "kind": "string", "layer": "integer?", "depth": "integer?", "relative_depth": "number?",
@@ -176,6 +182,15 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
          "claims": [{"claim": "string", "can_be_judged": "boolean", "missing": ["string"]}],
          "sweeps": [{"name": "string", "edited_runs": "integer", "seconds": "number"}]},
         {"template": "string", "pairs": "integer", "right": "integer", "preferred": "integer"}),
+    "capture": ("capture", PROVENANCE,
+        {"folder": "string", "prompts": "integer", "depths": ["integer"], "*": "any"}, ANY),
+    "sweep": ("sweep", SWEPT, DONE, {}),
+    "sweep-collect": ("sweep --collect", SWEPT, DONE, {}),
+    "sweep-validate": ("sweep --validate", INSTALLED,
+        {"models": "integer", "tasks": "integer", "analyses": "integer"}, {}),
+    "sweep-plan": ("sweep --dry-run", INSTALLED,
+        {"shards": "integer", "edited_runs": "integer", "seconds": "number", "bytes": "integer",
+         "told": "string"}, ANY),
     "models": ("models", INSTALLED,
         {"architectures": {"*": ["string"]}, "converted": [KEPT], "hub_cache": [KEPT],
          "ollama": ["string"]},

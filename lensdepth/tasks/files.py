@@ -31,7 +31,7 @@ from lensdepth.tasks.columns import (
     our_names,
 )
 from lensdepth.tasks.nested import nested_records
-from lensdepth.tasks.records import Records, record_of, records_of_columns, rows_of
+from lensdepth.tasks.records import Faults, Records, record_of, records_of_columns, rows_of, said
 from lensdepth.tasks.rows import Row
 
 LINES = (".jsonl", ".ndjson", ".json")
@@ -45,9 +45,12 @@ _ROWS = re.compile(r"__index_level_\d+__")
 """How pandas calls the column in which it keeps the numbers of rows."""
 
 
-def read_rows(path: str | Path) -> list[Row]:
+def read_rows(path: str | Path, *, faults: Faults = None) -> list[Row]:
     """Read a prompt file, a folder of Parquet files, or a Hugging Face dataset ("owner/name").
 
+    Args:
+        path: of the file or folder, or the data set's name.
+        faults: takes what is wrong with each line, in place of an error over the first.
     Raises:
         FileNotFoundError: there is no such file, with the nearest names in its folder.
         ValueError: it cannot be read as what its name says, lacks columns, is empty, or a cell is
@@ -59,12 +62,14 @@ def read_rows(path: str | Path) -> list[Row]:
     if os.path.isdir(file):
         records = _folder_records(file, name)
     elif os.path.exists(file):
-        records = _file_records(file, name)
+        records = _file_records(file, name, faults)
     elif is_dataset_name(str(path)):
         records = _dataset_records(str(path))
     else:
         raise FileNotFoundError(_missing(file))
-    return rows_of(records, f"prompt file {name}")
+    if not records and faults:
+        return []
+    return rows_of(records, f"prompt file {name}", faults=faults)
 
 
 def looks_like_path(name: str) -> bool:
@@ -97,7 +102,7 @@ def _missing(file: Path) -> str:
 # Reading
 
 
-def _file_records(file: Path, name: str) -> Records:
+def _file_records(file: Path, name: str, faults: Faults) -> Records:
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
@@ -119,24 +124,25 @@ def _file_records(file: Path, name: str) -> Records:
     if not text.strip():
         raise ValueError(f"prompt file {name} is empty.")
     if suffix in TABLES:
-        return _table_records(text, name)
+        return _table_records(text, name, faults)
     if suffix == ".json" and text.lstrip().startswith("["):
         return _list_records(text, name)
     if suffix == ".json" and (nested := nested_records(text, f"prompt file {name}")) is not None:
         _parse(text, name, 1, "")  # which sees keys that stand there twice
         return nested
-    return _line_records(text, name)
+    return _line_records(text, name, faults)
 
 
-def _line_records(text: str, name: str) -> Records:
+def _line_records(text: str, name: str, faults: Faults) -> Records:
     records = []
     # Not splitlines(): JSON strings may hold other line separators, such as U+2028.
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if line.strip():
-            record = _parse(line, name, number, " Each line is one object.")
-            records.append(
-                (f"line {number}", _as_record(record, f"prompt file {name}, line {number}"))
-            )
+            with said(faults):
+                record = _parse(line, name, number, " Each line is one object.")
+                records.append(
+                    (f"line {number}", _as_record(record, f"prompt file {name}, line {number}"))
+                )
     return records
 
 
@@ -183,7 +189,7 @@ def _as_record(value: Any, place: str) -> dict[str, Any]:
     return record_of(value, place)
 
 
-def _table_records(text: str, name: str) -> Records:
+def _table_records(text: str, name: str, faults: Faults) -> Records:
     separator = _delimiter(text, name)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     records: Records = []
@@ -200,12 +206,13 @@ def _table_records(text: str, name: str) -> Records:
             header = [cell.strip() for cell in cells]
             check_once(header, f"prompt file {name}")
             continue
-        if len(cells) != len(header):
-            raise ValueError(
-                f"prompt file {name}, {where}: {len(cells)} cells, but the header has "
-                f"{len(header)}. Put quotation marks round a cell that holds the separator."
-            )
-        records.append((where, dict(zip(header, cells, strict=True))))
+        with said(faults):
+            if len(cells) != len(header):
+                raise ValueError(
+                    f"prompt file {name}, {where}: {len(cells)} cells, but the header has "
+                    f"{len(header)}. Put quotation marks round a cell that holds the separator."
+                )
+            records.append((where, dict(zip(header, cells, strict=True))))
     check_columns(our_names(header), f"prompt file {name}")
     return _numbers_as_numbers(records, header)
 

@@ -9,7 +9,8 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,19 @@ PLAIN = (str, int, float, bool, type(None))
 
 Records = list[tuple[str, dict[str, Any]]]
 """Each record with the words by which an error names it, such as "line 3"."""
+Faults = list[str] | None
+"""What takes the errors of all rows; None where the first of them is raised."""
+
+
+@contextmanager
+def said(faults: Faults) -> Iterator[None]:
+    """Round what may be wrong with one row: its error is kept, where somebody wants all of them."""
+    try:
+        yield
+    except ValueError as error:
+        if faults is None:
+            raise
+        faults.append(str(error))
 
 
 def record_of(given: Mapping[Any, Any], place: str) -> dict[str, Any]:
@@ -70,12 +84,13 @@ def records_of_columns(
     return [(where(i), dict(zip(names, row, strict=True))) for i, row in enumerate(rows)]
 
 
-def rows_of(records: Records, source: str) -> list[Row]:
+def rows_of(records: Records, source: str, *, faults: Faults = None) -> list[Row]:
     """The rows of a task, once every cell that it needs is there and of the right kind.
 
     Args:
         records: all of pairs, or all of plain prompts.
         source: how errors name where they come from, such as "prompt file 'pairs.csv'".
+        faults: takes what is wrong with each row, in place of an error over the first.
     Raises:
         ValueError: there are none, columns are missing, a cell is empty or no text, or holds half
             of a character; the message names source, row and column.
@@ -83,7 +98,9 @@ def rows_of(records: Records, source: str) -> list[Row]:
     if not records:
         raise ValueError(f"{source} has no rows.")
     records = [(where, {k: _plain(v) for k, v in record.items()}) for where, record in records]
-    _check_unicode(records, source)
+    for where, record in records:
+        with said(faults):
+            _check_unicode(record, f"{source}, {where}")
     columns = _columns(records)
     if lacking(columns):
         records = [(where, our_record(record)) for where, record in records]
@@ -101,45 +118,51 @@ def rows_of(records: Records, source: str) -> list[Row]:
         )
     rows = []
     for where, record in records:
-        place = f"{source}, {where}"
-        own = {name: _label(record.get(column), name, place) for column, name in labels.items()}
-        if prompts is not None:
-            rows.append(
-                Row(
-                    clean=_text(record, prompts, place),
-                    input=_text_or_none(record, "input", place),
-                    labels=own,
-                    where=where,
-                )
-            )
-            continue
-        clean, corrupted = (_text(record, column, place) for column in ("clean", "corrupted"))
-        ids = {column: _token(record, column, place) for column in IDS.values()}
-        answers = {
-            side: _text(record, side, place)
-            if ids[column] is None
-            else _text_or_none(record, side, place)
-            for side, column in IDS.items()
-        }
-        rows.append(
-            Row(
-                clean=clean,
-                corrupted=corrupted,
-                target=answers["target"],
-                foil=answers["foil"],
-                input=_text_or_none(record, "input", place),
-                corrupted_input=_text_or_none(record, "corrupted_input", place),
-                labels=own,
-                target_id=ids["target_id"],
-                foil_id=ids["foil_id"],
-                where=where,
-            )
-        )
+        with said(faults):
+            rows.append(_row(record, source, where, prompts, labels))
     return rows
 
 
 def _columns(records: Records) -> list[str]:
     return list(dict.fromkeys(key for _, record in records for key in record))
+
+
+def _row(
+    record: Mapping[str, Any],
+    source: str,
+    where: str,
+    prompts: str | None,
+    labels: Mapping[str, str],
+) -> Row:
+    place = f"{source}, {where}"
+    own = {name: _label(record.get(column), name, place) for column, name in labels.items()}
+    if prompts is not None:
+        return Row(
+            clean=_text(record, prompts, place),
+            input=_text_or_none(record, "input", place),
+            labels=own,
+            where=where,
+        )
+    clean, corrupted = (_text(record, column, place) for column in ("clean", "corrupted"))
+    ids = {column: _token(record, column, place) for column in IDS.values()}
+    answers = {
+        side: _text(record, side, place)
+        if ids[column] is None
+        else _text_or_none(record, side, place)
+        for side, column in IDS.items()
+    }
+    return Row(
+        clean=clean,
+        corrupted=corrupted,
+        target=answers["target"],
+        foil=answers["foil"],
+        input=_text_or_none(record, "input", place),
+        corrupted_input=_text_or_none(record, "corrupted_input", place),
+        labels=own,
+        target_id=ids["target_id"],
+        foil_id=ids["foil_id"],
+        where=where,
+    )
 
 
 # Cells
@@ -162,16 +185,15 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _check_unicode(records: Records, source: str) -> None:
+def _check_unicode(record: Mapping[str, Any], place: str) -> None:
     """Refuse halves of UTF-16 pairs, which JSON can hold and no tokenizer takes."""
-    for where, record in records:
-        for column, value in record.items():
-            half = re.search("[\ud800-\udfff]", value) if isinstance(value, str) else None
-            if half is not None:
-                raise ValueError(
-                    f"{source}, {where}: {shown(column)} holds {half[0]!r}, half of a "
-                    f"character, at place {half.start() + 1}; write the whole one."
-                )
+    for column, value in record.items():
+        half = re.search("[\ud800-\udfff]", value) if isinstance(value, str) else None
+        if half is not None:
+            raise ValueError(
+                f"{place}: {shown(column)} holds {half[0]!r}, half of a character, at place "
+                f"{half.start() + 1}; write the whole one."
+            )
 
 
 def _text(record: Mapping[str, Any], column: str, place: str) -> str:
