@@ -148,10 +148,12 @@ def test_where_no_answer_changes_hands_the_larger_part_leads() -> None:
     first, second = (np.tile(x, (8, 1)).astype(float) for x in (depths < 2, depths > 6))
     falls = np.array([1, 0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.1, 0.0])
     moved = np.stack([np.tile(falls, (8, 1)), np.tile(1 - falls, (8, 1))])
-    found = _crossing(first, second, depths, moved=moved, units=(), n_resamples=50, seed=0)
+    found = _crossing(
+        first, second, depths, moved=moved, units=(), n_resamples=50, level=0.95, seed=0
+    )
     assert (found.verdict, found.between) == ("crossing", (4.0, 5.0))
     assert found.depth == pytest.approx(4.5)
-    bare = _crossing(first, second, depths, units=(), n_resamples=50, seed=0)
+    bare = _crossing(first, second, depths, units=(), n_resamples=50, level=0.95, seed=0)
     assert bare.verdict == "gap"  # of bare curves it is not known that both move a part
 
 
