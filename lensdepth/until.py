@@ -134,9 +134,8 @@ class LocatedCrossing(ModelResult):
         import pandas as pd
 
         frame = pd.DataFrame([vars(look) for look in self.looks])
-        frame.insert(
-            frame.columns.get_loc("depth") + 1, "relative_depth", frame.depth / self.n_layers
-        )  # type: ignore[arg-type]
+        frame.insert(frame.columns.tolist().index("depth") + 1, "relative_depth", 0.0)
+        frame["relative_depth"] = frame["depth"] / self.n_layers
         return frame
 
     def plot(self) -> "Figure":
