@@ -66,12 +66,13 @@ def test_every_error_of_a_configuration_is_said_with_its_line(tmp_path: Path) ->
         'sead = 1\npairs_per_shard = 0\n[[models]]\nmodel = "tinny"\n[[tasks]]\ntask = "month"\n'
         'kep = "all"\n[[analyses]]\nanalysis = "pach"\n[[analyses]]\nanalysis = "patch"\n'
         'settings = { mode = "denoisy", depths = "auto" }\n[ray]\nworker = 2\n'
+        '[[models]]\nmodel = "tiny"\ndtypes = ["float33"]\n[[tasks]]\ntask = "months"\nn = 0\n'
     )
     said = faults_of(str(tmp_path / "c.toml"))
     assert [fault.split(":")[0] for fault in said] == [
-        f"c.toml, line {n}" for n in (1, 2, 4, 6, 7, 9, 12, 12, 14)
+        f"c.toml, line {n}" for n in (1, 2, 4, 6, 7, 9, 12, 12, 14, 17, 20)
     ]
-    for hint in ("seed", "'tiny'", "months", "keep", "patch", "denoise", "all pairs", "workers"):
+    for hint in ("seed", "'tiny'", "months", "keep", "patch", "denoise", "all pairs", "workers", "bfloat16"):
         assert any(hint in fault for fault in said), hint
 
 

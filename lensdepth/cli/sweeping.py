@@ -200,7 +200,11 @@ def _validate(config: Path, *, json: bool, debug: bool) -> None:
     counts = {"models": len(read.models), "tasks": len(read.tasks), "analyses": len(read.analyses)}
     if json:
         return session.print_json({"provenance": _versions(), "summary": counts, "rows": []})
-    said = ", ".join(f"{n} {name}" for name, n in counts.items())
+    nouns = ("model", "task", "analysis")
+    said = ", ".join(
+        f"{n} {one if n == 1 else many}"
+        for one, (many, n) in zip(nouns, counts.items(), strict=True)
+    )
     note(f"{shown(str(config))} is in order: {said}")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lensdepth.arguments import option_faults, option_names
+from lensdepth.devices import parse_dtype
 from lensdepth.loading import load_model
 from lensdepth.outside import outside, shown
 from lensdepth.provenance import LARGEST_SEED
@@ -241,8 +242,10 @@ class _Reader:
         revisions = self._texts(place, table, "revision", "")
         dtypes = self._texts(place, table, "dtype", "float32")
         for dtype in dtypes:
-            for fault in option_faults(load_model, {"dtype": dtype}).values():
-                self._fault((*place, "dtype" if "dtype" in table else "dtypes"), fault)
+            try:
+                parse_dtype(dtype)
+            except ValueError as fault:
+                self._fault((*place, "dtype" if "dtype" in table else "dtypes"), str(fault))
         if model is None:
             return
         inside = self.folder / os.path.expanduser(model)
@@ -269,6 +272,9 @@ class _Reader:
         if first is not None and not (isinstance(first, int) and first is not True and first > 0):
             self._fault((*place, "first"), f"first is a whole number from 1, got {first!r}")
             first = None
+        n = options.get("n")
+        if isinstance(n, int) and n < 1:
+            self._fault((*place, "n"), f"n must be at least 1, got {n}")
         if first is not None and prompts is None:
             self._fault((*place, "first"), "first is for data sets; a task is drawn: say n")
         if prompts is not None:
