@@ -68,6 +68,8 @@ def hidden(place: Path, *, folder: bool = False) -> Iterator[Path]:
 def alone_in(folder: Path, *, caller: str) -> Iterator[None]:
     """Hold a folder that one run at a time writes into; the lock goes with its process.
 
+    Where there are no locks (Windows, some network file systems) nobody holds it.
+
     Args:
         folder: which is there.
         caller: of the public function.
@@ -75,23 +77,31 @@ def alone_in(folder: Path, *, caller: str) -> Iterator[None]:
         ValueError: another run holds it.
         OSError: nothing can be made in it.
     """
-    if fcntl is None:
-        yield
-        return
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{caller}: another run is writing into {shown(str(folder))}; wait until it has "
-                f"ended, or name another folder."
-            ) from None
-        except OSError:  # no locks here
-            pass
+        if fcntl is not None:
+            _take(handle, folder, caller)
+        with suppress(OSError):  # a full disk is no reason: the number is for people
+            os.truncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int, folder: Path, caller: str) -> None:
+    assert fcntl is not None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        whose = os.pread(handle, 20, 0).decode(errors="replace").strip()
+        named = f" (process {whose})" if whose.isdigit() else ""
+        raise ValueError(
+            f"{caller}: another run{named} is at work in {shown(str(folder))}; wait until it has "
+            f"ended, or name another folder."
+        ) from error
+    except OSError:  # no locks here
+        pass
 
 
 def sweep(folder: Path) -> None:

@@ -348,14 +348,14 @@ def test_a_second_run_on_a_folder_refuses(
     def meanwhile(self: DepthModel, *args: object, **options: object) -> object:
         if not said:
             said.append("")
-            with pytest.raises(ValueError, match="another run is writing into") as caught:
+            with pytest.raises(ValueError, match="is at work in") as caught:
                 capture(model, task, tmp_path / "s")
             said[0] = str(caught.value)
         return own(self, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(DepthModel, "read", meanwhile)
     capture(model, task, tmp_path / "s")
-    assert said[0].startswith("capture: another run is writing into ")
+    assert said[0].startswith("capture: another run (process ")
     assert len(ResidualStream.open(tmp_path / "s")) == N_PROMPTS
 
 

@@ -22,10 +22,10 @@ from lensdepth.cli import main
 from lensdepth.model import DepthModel
 from lensdepth.scale.config import ConfigError, read_config
 from lensdepth.scale.lines import lines_of
-from lensdepth.scale.lock import alone_in
 from lensdepth.scale.probe import plan_sweep
 from lensdepth.scale.prompts import make_task, prompt_faults
 from lensdepth.scale.shards import slices
+from lensdepth.unfinished import alone_in
 
 TASK = {"task": "months", "template": "all", "n": 13, "keep": "correct"}
 CONFIG: dict[str, Any] = {
@@ -72,7 +72,17 @@ def test_every_error_of_a_configuration_is_said_with_its_line(tmp_path: Path) ->
     assert [fault.split(":")[0] for fault in said] == [
         f"c.toml, line {n}" for n in (1, 2, 4, 6, 7, 9, 12, 12, 14, 17, 20)
     ]
-    for hint in ("seed", "'tiny'", "months", "keep", "patch", "denoise", "all pairs", "workers", "bfloat16"):
+    for hint in (
+        "seed",
+        "'tiny'",
+        "months",
+        "keep",
+        "patch",
+        "denoise",
+        "all pairs",
+        "workers",
+        "bfloat16",
+    ):
         assert any(hint in fault for fault in said), hint
 
 
@@ -315,7 +325,7 @@ def test_changed_weights_and_prompts_are_refused(tmp_path: Path) -> None:
 
 def test_two_runs_in_one_folder_are_one_too_many(swept: Sweep) -> None:
     with (
-        alone_in(swept.folder),
+        alone_in(swept.folder, caller="run_sweep"),
         pytest.raises(ValueError, match=r"another run \(process \d+\) is at work"),
     ):
         run_sweep(CONFIG, swept.folder)

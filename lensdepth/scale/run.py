@@ -18,8 +18,6 @@ from lensdepth.scale import manifest as manifests
 from lensdepth.scale.config import ConfigError, SweepConfig, read_config
 from lensdepth.scale.engines import LOGS, Engine, EngineName, engine_of
 from lensdepth.scale.kept import FOLDER as TASKS
-from lensdepth.scale.lock import NAME as LOCK
-from lensdepth.scale.lock import alone_in
 from lensdepth.scale.manifest import Manifest
 from lensdepth.scale.pace import Pace, Watch
 from lensdepth.scale.parts import check_part
@@ -28,6 +26,7 @@ from lensdepth.scale.result import Sweep
 from lensdepth.scale.shards import Shard
 from lensdepth.scale.work import Answer, Item, Worker, items_of
 from lensdepth.telling.plain import Json
+from lensdepth.unfinished import alone_in
 from lensdepth.writing import writing_to
 
 log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ def run_sweep(
     read = checked_config(config)
     do = engine_of(engine)
     folder = _folder(out)
-    with alone_in(folder):
+    with alone_in(folder, caller="run_sweep"):
         there = manifests.read_manifest(folder)
         here = manifests.begun(read)
         if there is not None:
@@ -123,7 +122,7 @@ def _folder(out: str | Path) -> Path:
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-    others = [name for name in names if name not in (LOCK, TASKS, LOGS)]  # a run killed in its plan
+    others = [name for name in names if name not in (TASKS, LOGS)]  # a run killed in its plan
     if others and manifests.NAME not in others:
         raise ValueError(
             f"run_sweep: {shown(str(out))} holds other things ({shown(others[0])}) and no sweep; "
