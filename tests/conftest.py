@@ -16,6 +16,8 @@ from lensdepth.provenance import Backend
 from lensdepth.tasks import Task, load_task
 
 torch.set_num_threads(1)
+# Of the terminal that the tests were started from, or of none: tables are as wide as it says.
+os.environ.pop("COLUMNS", None)
 # A busy machine is no fault, and a change lands or not whatever examples are drawn that day.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
