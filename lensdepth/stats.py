@@ -90,7 +90,10 @@ def share_below_median(values: Float[Array, " pair"], units: Units) -> tuple[flo
     middle = np.median(values)
     below = (values < middle) + (values == middle) / 2
     variance, df = variance_of_sum(influence_of(below[:, None])[1], units)
-    return float(np.sqrt(np.maximum(variance[0], 0.25 / len(values)))), float(df[0])
+    least = 0.25 / len(values)
+    # Which is no estimate of a spread, whose degrees of freedom were those of its units.
+    told = float(df[0]) if variance[0] > least else count(units, len(values)) - 1.0
+    return float(np.sqrt(max(float(variance[0]), least))), max(told, 1.0)
 
 
 def p_positive(values: Float[Array, " pair"], *, units: Units = (), least: float = 0.0) -> float:

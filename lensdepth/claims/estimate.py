@@ -137,8 +137,10 @@ def estimate(
     influence = (flat - mean) @ _gradient(at, mean, flat.std(0))
     variance, df = variance_of_sum(influence[:, None] / len(flat), units)
     least = 1 / len(flat) if floor is None else floor
-    se = max(float(np.sqrt(variance[0])), least)
-    return Estimate(value=at(mean), se=se, n=n, df=float(df[0]))
+    se = float(np.sqrt(variance[0]))
+    # The least is no estimate of a spread, whose degrees of freedom were those of its units.
+    told = float(df[0]) if se > least else None
+    return Estimate(value=at(mean), se=max(se, least), n=n, df=told)
 
 
 def _gradient(
