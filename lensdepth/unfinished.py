@@ -41,7 +41,7 @@ LONGEST = 100
 COMMITTED = "replaced.json"
 """In a whole that will be switched: the inode of each thing that it replaces, and of no other."""
 LOCK = ".lensdepth-lock"
-"""In a folder that one run at a time writes into; empty, and it stays."""
+"""In a folder that one run at a time writes into: the number of its process. It stays."""
 _WHOLE = ".lensdepth-whole"
 _LEFT = re.compile(rf"\..*\.[0-9a-f]{{16}}(\.lensdepth|{_WHOLE})", re.DOTALL)
 

@@ -29,7 +29,7 @@ from lensdepth.patching.sweep import ALSO, patch_sweep
 from lensdepth.progress import one_by_one
 from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.storage import ModelResult
-from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.adaptive import Depths, as_setting
 from lensdepth.sweep.roles import Mode
 from lensdepth.tasks.task import Task
 from lensdepth.telling.numbers import Interval, counted, number
@@ -134,8 +134,8 @@ class LocatedCrossing(ModelResult):
         import pandas as pd
 
         frame = pd.DataFrame([vars(look) for look in self.looks])
-        frame.insert(frame.columns.tolist().index("depth") + 1, "relative_depth", 0.0)
-        frame["relative_depth"] = frame["depth"] / self.n_layers
+        after = frame.columns.tolist().index("depth") + 1
+        frame.insert(after, "relative_depth", (frame["depth"] / self.n_layers).tolist())
         return frame
 
     def plot(self) -> "Figure":
@@ -164,7 +164,7 @@ def locate_crossing(
     batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> LocatedCrossing:
-    """Patch both positions pair by pair until the crossing is known well enough, or time is up.
+    """Patch both positions, batch by batch, until the crossing is known well enough, or time is up.
 
     Args:
         model: any wrapped model.
@@ -219,8 +219,7 @@ def locate_crossing(
     measured = task.select(order[: looks[-1].n_pairs])
     settings = {
         "precision": precision, "minutes": minutes, "first_look": first_look, "mode": mode,
-        "depths": depths if depths is None or isinstance(depths, str) else list(depths),
-        "batch_size": batch_size, "max_memory": max_memory,
+        "depths": as_setting(depths), "batch_size": batch_size, "max_memory": max_memory,
     }  # fmt: skip
     return LocatedCrossing(
         provenance=make_provenance(

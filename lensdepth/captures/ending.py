@@ -4,7 +4,6 @@ What is kept has been held against the model's own readout at every depth of a p
 architecture which does something else there is refused when it is captured, and not misread later.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from lensdepth.converted import digest
 from lensdepth.finite import NotFinite, all_finite, first_row
 from lensdepth.model import DepthModel
 from lensdepth.outside import outside, shown
@@ -88,10 +88,7 @@ class KeptReadout:
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file; "" where there is none."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(path) if path.is_file() else ""
 
 
 def load_readout(path: Path, known: str, *, caller: str) -> KeptReadout:

@@ -28,7 +28,7 @@ from lensdepth.model import DepthModel
 from lensdepth.outside import reason
 from lensdepth.progress import one_by_one
 from lensdepth.provenance import ModelInfo, make_provenance
-from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.adaptive import Depths, as_setting
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.tasks.task import Task
 from lensdepth.untrained import untrained
@@ -100,9 +100,8 @@ def evaluate_claims(
         raise ValueError(f"evaluate_claims: twins must be 0 or more, got {twins}.")
     if evidence is not None:
         check_evidence(evidence, model.info, task, seed=seed, caller="evaluate_claims")
-    asked = depths if depths is None or isinstance(depths, str) else list(depths)
     options: dict[str, Any] = {
-        "depths": asked, "control_pairs": control_pairs, "twins_of": twins_of,
+        "depths": as_setting(depths), "control_pairs": control_pairs, "twins_of": twins_of,
         "batch_size": batch_size, "max_memory": max_memory,
     }  # fmt: skip
     model.check_weights()

@@ -35,7 +35,7 @@ from lensdepth.provenance import Provenance, make_provenance
 from lensdepth.report.measure import analyses_at, patch_of, why_absent
 from lensdepth.report.measured import ALWAYS, SECTIONS, Section
 from lensdepth.storage import ModelResult
-from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.adaptive import Depths, as_setting
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.sweep.spans import named_positions
 from lensdepth.tally import Tally, clock, tallied
@@ -184,8 +184,8 @@ def plan_report(
     held = [weights * (1 + (name == "claims" and twins > 0)) + found[name][2] for name in names]
     settings = {
         "sections": sorted(asked), "twins": twins, "twins_of": twins_of,
-        "control_pairs": control_pairs, "depths": depths if isinstance(depths, str)
-        or depths is None else list(depths), "batch_size": batch_size, "max_memory": max_memory,
+        "control_pairs": control_pairs, "depths": as_setting(depths),
+        "batch_size": batch_size, "max_memory": max_memory,
     }  # fmt: skip
     return ReportPlan(
         provenance=make_provenance(

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lensdepth.converted import digest
 from lensdepth.outside import outside, shown
 from lensdepth.scale.shards import Shard
 from lensdepth.telling.plain import Json
@@ -131,11 +132,10 @@ def check_part(folder: Path, shard: Shard, sweep: str) -> Json | State:
     if receipt is None:
         return "damaged" if (folder / shard.receipt).exists() else "missing"
     try:
-        with (folder / shard.part).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        same = digest(folder / shard.part) == receipt["sha256"]
     except OSError:
         return "damaged"
-    return receipt if digest == receipt["sha256"] else "damaged"
+    return receipt if same else "damaged"
 
 
 def read_part(folder: Path, shard: Shard, sweep: str, columns: Sequence[str] | None = None) -> Any:

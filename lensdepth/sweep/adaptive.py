@@ -32,6 +32,11 @@ LEADS = 0.05
 """By how much one curve is clearly ahead of another."""
 
 
+def as_setting(depths: Depths) -> list[int] | str | None:
+    """Depths that were asked for, as provenance writes them."""
+    return depths if depths is None or isinstance(depths, str) else list(depths)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Watched:
     """Means over pairs at one depth."""
