@@ -2,7 +2,7 @@
 
 At any moment the folder holds whole shards and an index of what they are of. A run that was killed
 goes on where it was; a shard that is damaged or missing is made anew, and the rest stays. Memory
-holds the states of two shards, whatever the number of prompts.
+holds the states of two shards and the file of one, whatever the number of prompts.
 """
 
 from collections.abc import Iterable, Sequence

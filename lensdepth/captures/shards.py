@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.outside import outside, shown
-from lensdepth.writing import whole_file
+from lensdepth.writing import write_bytes
 
 
 def checksum(states: Tensor) -> str:
@@ -30,13 +30,13 @@ def write_shard(path: Path, states: Mapping[str, Tensor], identity: str) -> dict
     Raises:
         OSError: it cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     sums = {name: checksum(tensor) for name, tensor in states.items()}
     # In one entry: the library writes several in an order that changes from run to run.
     header = {"capture": json.dumps({"identity": identity, "sums": sums})}
-    with whole_file(path) as partial, outside("safetensors", kind=OSError):
-        save_file(dict(states), partial, header)
+    # Not by the library's own file, whose hidden one a killed run leaves behind.
+    write_bytes(path, save(dict(states), header))
     return sums
 
 
