@@ -23,7 +23,7 @@ from rich.text import Text
 from lensdepth import converted
 from lensdepth.analyses import analysis
 from lensdepth.bundled import bundled_names
-from lensdepth.cli import main, session, sweep_options, tables
+from lensdepth.cli import main, options, session, sweep_options, tables
 from lensdepth.cli.app import app as app_of_all
 from lensdepth.cli.console import one_line, visible
 from lensdepth.cli.model_options import ModelOptions
@@ -31,6 +31,7 @@ from lensdepth.cli.options import spread
 from lensdepth.lens import LensProfile, fit_tuned_lens, logit_lens
 from lensdepth.model import load_model
 from lensdepth.patching import PatchProfile
+from lensdepth.sweep.adaptive import MOST_BLOCKS
 from lensdepth.sweep.controls import CONTROL_PAIRS
 from lensdepth.tasks import load_task
 from lensdepth.telling.numbers import Interval
@@ -206,8 +207,8 @@ def write_pairs(path: Path, answers: dict[str, str]) -> str:
 def test_pairs_answered_wrongly_are_left_out_and_counted(run_json: Any, tmp_path: Path) -> None:
     answers = {"January": "March", "May": "July", "June": "August", "July": "Monday"}
     prompts = ("--prompts", write_pairs(tmp_path / "pairs.jsonl", answers))
-    for options, n_wrong in ((), 2), (("--keep", "correct"), 2), (("--keep", "all"), 0):
-        pairs = run_json("patch", *TINY, *prompts, *options)["summary"]["pairs"]
+    for given, n_wrong in ((), 2), (("--keep", "correct"), 2), (("--keep", "all"), 0):
+        pairs = run_json("patch", *TINY, *prompts, *given)["summary"]["pairs"]
         assert pairs == {"drawn": 4, "used": 4 - n_wrong, "multi_token": 0, "wrong": n_wrong}
     assert run_json("lens", *TINY, *prompts)["summary"]["pairs"]["used"] == 4
 
@@ -665,6 +666,20 @@ def test_converted_models_are_listed_and_removed(
     assert "1 converted model removed from" in capsys.readouterr().out
     assert main(["models", "--clean", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["summary"]["removed"] == 0
+
+
+def test_deep_models_are_edited_on_fewer_pairs() -> None:
+    assert options.MOST_BLOCKS == MOST_BLOCKS  # read without torch
+    usual, asked = options.TaskOptions(), options.TaskOptions(n=7)
+
+    def drawn(n_layers: int, keep: str, *, edited: bool) -> int:
+        assert asked.n_pairs(n_layers, edited=edited, keep=keep) == 7
+        return usual.n_pairs(n_layers, edited=edited, keep=keep)
+
+    shallow, deep = MOST_BLOCKS, MOST_BLOCKS + 1
+    assert drawn(shallow, "correct", edited=True) == drawn(deep, "all", edited=False) == 200
+    assert drawn(deep, "correct", edited=True) == 48
+    assert drawn(deep, "all", edited=True) == 72
 
 
 @pytest.mark.parametrize("command", ["patch", "ablate", "ablate --dose", "steer"])

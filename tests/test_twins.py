@@ -119,6 +119,33 @@ def test_a_twins_task_is_right_by_construction(sharp: tuple[DepthModel, Task]) -
         own_task(twin, task, seed=0, fewest=3000)
 
 
+def test_where_prompts_are_few_they_are_written_with_the_inputs_of_others(
+    sharp: tuple[DepthModel, Task],
+) -> None:
+    model, task = sharp
+    few = task.select(slice(0, 4))
+    twin = untrained(model, seed=1)
+    assert few.inputs is not None
+    assert len(own_task(twin, few, seed=0, fewest=1)) < 10
+    own = own_task(twin, few, seed=0, fewest=10)
+    assert len(own) >= 10
+    clean, corrupted = answered_rightly(own, twin)
+    assert bool((clean & corrupted).all())
+    words = {*few.inputs, *(few.corrupted_inputs or ())}
+    frames = {text.replace(word, "_") for text, word in zip(few.clean, few.inputs, strict=True)}
+    assert own.inputs is not None
+    assert own.input_positions is not None
+    assert {*own.clean} - {*few.clean}
+    for i, (text, word) in enumerate(zip(own.clean, own.inputs, strict=True)):
+        assert word in words
+        assert text.replace(word, "_") in frames
+        assert twin.str_tokens(text)[int(own.input_positions[i])] == word
+        assert twin.tokenize(text).row(0) == own.clean_tokens.row(i)
+    # A label that names the input names the new one.
+    if "alpha" in own.labels:
+        assert own.labels["alpha"].tolist() == list(own.inputs)
+
+
 def test_the_chance_of_a_further_twin_by_hand() -> None:
     values = (0.1, 0.2, 0.3, 0.2, 0.2)
     mean, spread = np.mean(values), np.std(values, ddof=1)

@@ -1,11 +1,12 @@
 """The task of an untrained twin: the user's prompts, the twin's own first choices as answers."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,11 +16,18 @@ from lensdepth.model import DepthModel
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch, pad_tokens
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MOST_PAIRS = 60
 """Pairs that a twin is measured on: its numbers need no more, and cost as the model's own."""
 OFTEN = 3
 """Prompts that have each answer and each input, where that can be: steering takes centroids of
 other prompts than the two that it leads between."""
+REWRITTEN = 4
+"""Other inputs that each prompt is written with, where the task's own pairs are too few."""
+AT_ONCE = 32
+"""Prompts in one pass."""
 
 
 _unheard = ContextVar("unheard", default=False)
@@ -45,79 +53,158 @@ def unheard() -> Iterator[None]:
         _unheard.reset(token)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Prompt:
+    """One prompt that a twin is asked."""
+
+    text: str
+    input: str
+    row: list[int]
+    """Its tokens."""
+    position: int
+    """Of the input's last token."""
+    pair: int
+    """The pair of the task that it comes from."""
+
+    @property
+    def frame(self) -> str:
+        """What is left without the input."""
+        return self.text.replace(self.input, "\0")
+
+
 def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
     """The task's prompts with the twin's own first choices as answers, where these differ.
 
     An untrained model answers most pairs in one way only, so that prompts are also paired that
-    differ in nothing but the input.
+    differ in nothing but the input; and where these are too few, prompts are written with the
+    inputs of others.
 
     Raises:
         ValueError: there are fewer than `fewest`.
     """
-    assert task.corrupted is not None
-    assert task.corrupted_tokens is not None
-    assert task.inputs is not None
-    assert task.corrupted_inputs is not None
-    assert task.input_positions is not None
-    assert task.corrupted_input_positions is not None
-    n = len(task)
-    prompts = (*task.clean, *task.corrupted)
-    inputs = (*task.inputs, *task.corrupted_inputs)
-    batches = (task.clean_tokens, task.corrupted_tokens)
-    positions = torch.cat([task.input_positions, task.corrupted_input_positions])
-    answers = torch.cat([_first_choices(twin, batch) for batch in batches]).tolist()
-    frames = [text.replace(word, "\0") for text, word in zip(prompts, inputs, strict=True)]
-    # Other prompts may stand in the corrupted one's place, if only the input differs.
-    own = [(i, n + i) for i in range(n)]
-    other = [
-        (i, j)
-        for i in range(n)
-        for j in range(2 * n)
-        if i != j and frames[i] == frames[j] and inputs[i] != inputs[j]
-    ]
-    apart = _answered_apart([*own, *other], prompts, answers, seed)
-    pairs = _chosen(apart, prompts, [answers, inputs], fewest)
+    prompts = _prompts_of(task)
+    answers = _first_choices(twin, prompts)
+    pairs = _paired(prompts, answers, len(task), seed, fewest)
+    if len(pairs) < fewest:
+        more = _rewritten(twin, prompts, len(task), seed)
+        prompts, answers = [*prompts, *more], [*answers, *_first_choices(twin, more)]
+        pairs = _paired(prompts, answers, len(task), seed, fewest)
     if len(pairs) < fewest:
         raise ValueError(
             f"it answers {len(pairs)} pairs of these prompts in two ways, and {fewest} are needed"
         )
-    clean, corrupted = (list(side) for side in zip(*pairs, strict=True))
-    rows = [*(batches[0].row(i) for i in range(n)), *(batches[1].row(i) for i in range(n))]
-
-    def texts(values: Sequence[str], at: Sequence[int]) -> tuple[str, ...]:
-        return tuple(values[i] for i in at)
-
-    def tokens(at: Sequence[int]) -> TokenBatch:
-        return pad_tokens([rows[i] for i in at], pad_id=rows[0][0])
-
     said = [twin.token_text(answer) for answer in answers]
-    context = [name for name in context_labels(task) if name in task.labels.columns]
+    clean, corrupted = ([prompts[i] for i in side] for side in zip(*pairs, strict=True))
+    target, foil = (list(side) for side in zip(*pairs, strict=True))
+    whose = [one.pair for one in clean]
     return replace(
         task,
         name=f"{task.name}, own answers",
-        clean=texts(prompts, clean),
-        corrupted=texts(prompts, corrupted),
-        target=texts(said, clean),
-        foil=texts(said, corrupted),
-        clean_tokens=tokens(clean),
-        corrupted_tokens=tokens(corrupted),
-        target_ids=torch.tensor([answers[i] for i in clean]),
-        foil_ids=torch.tensor([answers[i] for i in corrupted]),
-        input_positions=positions[clean],
-        corrupted_input_positions=positions[corrupted],
-        inputs=texts(inputs, clean),
-        corrupted_inputs=texts(inputs, corrupted),
-        where=tuple(task.where[i] for i in clean),
-        labels=task.labels[context].iloc[clean].reset_index(drop=True),
+        clean=tuple(one.text for one in clean),
+        corrupted=tuple(one.text for one in corrupted),
+        target=tuple(said[i] for i in target),
+        foil=tuple(said[i] for i in foil),
+        clean_tokens=_batch(clean),
+        corrupted_tokens=_batch(corrupted),
+        target_ids=torch.tensor([answers[i] for i in target]),
+        foil_ids=torch.tensor([answers[i] for i in foil]),
+        input_positions=torch.tensor([one.position for one in clean]),
+        corrupted_input_positions=torch.tensor([one.position for one in corrupted]),
+        inputs=tuple(one.input for one in clean),
+        corrupted_inputs=tuple(one.input for one in corrupted),
+        where=tuple(task.where[pair] for pair in whose),
+        labels=_labels(task, clean),
         n_drawn=len(clean),
         n_multi_token=0,
         n_wrong=0,
     )
 
 
-def _first_choices(twin: DepthModel, batch: TokenBatch) -> torch.Tensor:
-    parts = [batch[slice(start, start + 32)] for start in range(0, len(batch), 32)]
-    return torch.cat([twin.logits(part)[:, -1].argmax(-1).cpu() for part in parts])
+def _prompts_of(task: Task) -> list[_Prompt]:
+    """The clean prompts, and behind them the corrupted ones."""
+    assert task.corrupted is not None
+    assert task.corrupted_tokens is not None
+    assert task.inputs is not None
+    assert task.corrupted_inputs is not None
+    assert task.input_positions is not None
+    assert task.corrupted_input_positions is not None
+    sides = (
+        (task.clean, task.inputs, task.clean_tokens, task.input_positions),
+        (task.corrupted, task.corrupted_inputs, task.corrupted_tokens,
+         task.corrupted_input_positions),
+    )  # fmt: skip
+    return [
+        _Prompt(text=text, input=word, row=tokens.row(i), position=int(positions[i]), pair=i)
+        for texts, words, tokens, positions in sides
+        for i, (text, word) in enumerate(zip(texts, words, strict=True))
+    ]
+
+
+def _rewritten(twin: DepthModel, prompts: Sequence[_Prompt], n: int, seed: int) -> list[_Prompt]:
+    """The first `n` prompts with inputs of others, where both are one token, which the tokenizer
+    leaves one in its new place."""
+    words = {
+        one.input: one.row[one.position]
+        for one in prompts
+        if twin.token_text(one.row[one.position]).strip() == one.input.strip()
+    }
+    rng = np.random.default_rng(seed)
+    written: list[_Prompt] = []
+    for one in prompts[:n]:
+        others = [word for word in words if word not in one.text] if one.input in words else []
+        for word in rng.permutation(others)[:REWRITTEN].tolist():
+            row = [words[word] if token == words[one.input] else token for token in one.row]
+            text = one.text.replace(one.input, word)
+            written.append(replace(one, text=text, input=word, row=row))
+    if not written:
+        return []
+    tokenized = twin.tokenize([one.text for one in written])
+    return [one for i, one in enumerate(written) if tokenized.row(i) == one.row]
+
+
+def _paired(
+    prompts: Sequence[_Prompt], answers: Sequence[int], n: int, seed: int, fewest: int
+) -> list[tuple[int, int]]:
+    """Pairs of prompts with two answers: the task's own `n`, and prompts of one frame, of which
+    the first is no corrupted one."""
+    texts, inputs = ([getattr(one, name) for one in prompts] for name in ("text", "input"))
+    frames = defaultdict[str, list[int]](list)
+    for i, one in enumerate(prompts):
+        frames[one.frame].append(i)
+    other = [
+        (i, j)
+        for i, one in enumerate(prompts)
+        if not n <= i < 2 * n
+        for j in frames[one.frame]
+        if inputs[i] != inputs[j]
+    ]
+    apart = _answered_apart([*((i, n + i) for i in range(n)), *other], texts, answers, seed)
+    return _chosen(apart, texts, [answers, inputs], fewest)
+
+
+def _labels(task: Task, clean: Sequence[_Prompt]) -> "pd.DataFrame":
+    """What the prompts tell beside their answers; what names the input names the new one."""
+    context = [name for name in context_labels(task) if name in task.labels.columns]
+    labels = task.labels[context].iloc[[one.pair for one in clean]].reset_index(drop=True)
+    assert task.inputs is not None
+    given = [task.inputs[one.pair] for one in clean]
+    for name in context:
+        if (labels[name].astype(str) == given).all():
+            labels[name] = [one.input for one in clean]
+    return labels
+
+
+def _batch(prompts: Sequence[_Prompt]) -> TokenBatch:
+    return pad_tokens([one.row for one in prompts], pad_id=prompts[0].row[0])
+
+
+def _first_choices(twin: DepthModel, prompts: Sequence[_Prompt]) -> list[int]:
+    """Of so many at a time, so that all of them need not have one length."""
+    found: list[int] = []
+    for start in range(0, len(prompts), AT_ONCE):
+        batch = _batch(prompts[start : start + AT_ONCE])
+        found += twin.logits(batch)[:, -1].argmax(-1).cpu().tolist()
+    return found
 
 
 def _answered_apart(

@@ -141,7 +141,7 @@ def ablate(
                 replace(task, task=None, template=None, prompts=options.reference), pairs=True
             )
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
+        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
         shared: dict[str, Any] = {"seed": task.seed, "coordinates": options.coordinates}
         if options.reference is not None:
             from lensdepth.tasks import load_task

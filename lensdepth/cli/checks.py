@@ -49,7 +49,7 @@ def check(
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=debug)
         every = replace(task, keep="all", on_multi_token="drop")
-        pairs = session.open_task(every, depth_model, keep="all", asked=model)
+        pairs = session.open_task(every, depth_model, keep="all", edited=True, asked=model)
         from lensdepth.claims.readiness import check_readiness
 
         with working("trying a few edited runs"):

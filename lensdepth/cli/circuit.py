@@ -169,7 +169,7 @@ def circuit(
         # Before the task is made, which may take a while.
         size = depth_model.n_layers, depth_model.info.n_heads
         named = named_components(options.components, *size, caller="--components")
-        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
+        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
         asked = [int(name) if is_index(name) else name for name in options.position or ()]
         result = patch_components(
             depth_model,

@@ -110,7 +110,7 @@ def claims(
             _check_before_loading(options.hypotheses, hypotheses, task, model)
         depth_model = session.open_model(model, debug=output.debug)
         pairs = session.open_task(
-            task, depth_model, keep="correct" if hypotheses else "all", asked=model
+            task, depth_model, keep="correct" if hypotheses else "all", edited=True, asked=model
         )
     if options.dry_run:
         _dry_run(depth_model, pairs, hypotheses, options, output)
@@ -282,7 +282,9 @@ def _models(
         tables_of = [evaluate_claims(model, pairs, **given)]
         for name in options.against or ():
             other = session.open_model(replace(loading, model=name), debug=output.debug)
-            theirs = session.open_task(task, other, keep="all", asked=replace(loading, model=name))
+            theirs = session.open_task(
+                task, other, keep="all", edited=True, asked=replace(loading, model=name)
+            )
             tables_of.append(evaluate_claims(other, theirs, **given))
             # Found out after each model, not when all have run.
             check_alike(tables_of, allow_mixed=options.mix_numerics)

@@ -77,7 +77,7 @@ def report(
             check_output(*report_place(out), overwrite=force)
         depth_model = session.open_model(model, debug=debug)
         translators = session.open_translators(which, depth_model)
-        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
+        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
         planned: dict[str, Any] = {**measured, "seed": task.seed, **model.bounds}
         plan = plan_of(depth_model, pairs, planned, always=extent.dry_run)
     if extent.dry_run:

@@ -9,7 +9,7 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.console import note, quiet, working
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OutputOptions, TaskOptions, check_task
+from lensdepth.cli.options import PAIRS, OutputOptions, TaskOptions, check_task
 from lensdepth.outside import shown
 from lensdepth.telling.plain import Json
 
@@ -131,7 +131,12 @@ def _source(
         with working(f"reading {name}"):
             try:
                 drawn = load_task(
-                    name, model, n=task.n, seed=task.seed, template="all", on_multi_token="drop"
+                    name,
+                    model,
+                    n=task.n or PAIRS,
+                    seed=task.seed,
+                    template="all",
+                    on_multi_token="drop",
                 )
             except ValueError:  # not for this model's tokenizer
                 continue

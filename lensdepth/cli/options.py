@@ -20,6 +20,14 @@ SUFFIXES = (".html", ".json", ".csv", ".parquet", ".safetensors")
 DEFAULT_TASK = "months"
 PROMPTS, LENS, OUTPUT = "Prompts", "Lens", "Output"
 """Panels of the help."""
+PAIRS = 200
+"""Pairs where none are asked for."""
+MOST_BLOCKS = 16
+"""Of models in which depths are not found, as in all sweeps."""
+PAIRS_EDITED = 48
+"""Pairs whose runs are edited, in deeper models. Words and wordings are what is independent, and
+tasks have some tens of them: of more pairs intervals become little narrower, and a report takes
+four times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +54,17 @@ class TaskOptions:
         ),
     ] = None
     n: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--n", metavar="N", help="So many pairs, if there are.", min=1, rich_help_panel=PROMPTS
+            "--n",
+            metavar="N",
+            help="So many pairs, if there are.",
+            min=1,
+            show_default=f"{PAIRS}; {PAIRS_EDITED} for edited runs in models of more than "
+            f"{MOST_BLOCKS} blocks",
+            rich_help_panel=PROMPTS,
         ),
-    ] = 200
+    ] = None
     template: Annotated[
         list[str] | None,
         typer.Option(
@@ -140,6 +154,21 @@ class TaskOptions:
             rich_help_panel=PROMPTS,
         ),
     ] = None
+
+    def n_pairs(self, n_layers: int, *, edited: bool, keep: str) -> int:
+        """So many as were asked for, or as are usual.
+
+        Args:
+            n_layers: blocks of the model.
+            edited: whether runs are edited, for each pair many.
+            keep: half as many again are drawn where `"all"` are kept, of which those that the
+                model answers wrongly are left out later.
+        """
+        if self.n is not None:
+            return self.n
+        if not edited or n_layers <= MOST_BLOCKS:
+            return PAIRS
+        return PAIRS_EDITED * 3 // 2 if keep == "all" else PAIRS_EDITED
 
     @property
     def source(self) -> str:

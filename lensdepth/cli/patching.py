@@ -190,7 +190,9 @@ def patch(
             )
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
+        pairs = session.open_task(
+            task, depth_model, keep="correct", edited=not options.in_batches, asked=model
+        )
         from lensdepth.analyses import analysis
         from lensdepth.gap import find_holder
         from lensdepth.patching import patch_sweep

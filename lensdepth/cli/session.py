@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli.console import hush_transformers, note, one_line, working
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import LensOptions, OutputOptions, TaskOptions, only_labels
+from lensdepth.cli.options import (
+    PAIRS,
+    LensOptions,
+    OutputOptions,
+    TaskOptions,
+    only_labels,
+)
 from lensdepth.cli.trying import which_tasks
 from lensdepth.outside import LONGEST_REASON, cut, shown, visible
 from lensdepth.telling.plain import Json
@@ -63,7 +69,12 @@ def suit_threads(model: "DepthModel") -> None:
 
 
 def open_task(
-    options: TaskOptions, model: "DepthModel", *, keep: str, asked: ModelOptions | None = None
+    options: TaskOptions,
+    model: "DepthModel",
+    *,
+    keep: str,
+    edited: bool = False,
+    asked: ModelOptions | None = None,
 ) -> "Task":
     """Make or read the task; `keep` holds unless the user chose, and for pairs alone.
 
@@ -71,6 +82,7 @@ def open_task(
         options: which task.
         model: that it is made for.
         keep: pairs by the model's own answers.
+        edited: whether many runs of each pair are edited: of deep models fewer pairs are drawn.
         asked: what opened the model; a refusal then says how to find tasks that it can do.
     Raises:
         ValueError: the model cannot do the task, or no pair has the labels that --only asks for.
@@ -78,7 +90,7 @@ def open_task(
     from lensdepth.tasks.answers import Unanswered
 
     try:
-        task = _whole_task(options, model, keep=keep)
+        task = _whole_task(options, model, keep=keep, edited=edited)
     except Unanswered as error:
         if asked is None or options.prompts is not None:
             raise
@@ -99,12 +111,12 @@ def open_task(
     return task
 
 
-def _whole_task(options: TaskOptions, model: "DepthModel", *, keep: str) -> "Task":
+def _whole_task(options: TaskOptions, model: "DepthModel", *, keep: str, edited: bool) -> "Task":
     from lensdepth.tasks import load_task
 
     templates = options.template or None
     settings: Json = {
-        "n": options.n,
+        "n": options.n_pairs(model.n_layers, edited=edited, keep=options.keep or keep),
         "seed": options.seed,
         "template": "all" if templates and "all" in templates else templates,
         "form": options.form if options.prompts is None else "auto",
@@ -162,7 +174,7 @@ def read_labels(options: TaskOptions) -> "pd.DataFrame | None":
         for form in forms:  # which of them it will be, the model says
             known = {"all", *list_templates(options.source, form=form)}  # type: ignore[arg-type]
             if {chosen} <= known if isinstance(chosen, str) else {*(chosen or ())} <= known:
-                drawn: Json = {"n": options.n, "seed": options.seed, "template": chosen}
+                drawn: Json = {"n": options.n or PAIRS, "seed": options.seed, "template": chosen}
                 rows += draw_rows(options.source, form=form, **drawn)  # type: ignore[arg-type]
     return pd.DataFrame([row.labels for row in rows])
 

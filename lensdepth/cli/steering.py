@@ -100,7 +100,7 @@ def steer(
         named = [name for name in (options.input_label, options.output_label) if name]
         check_task(task, pairs=True, labels=[c for n in named for c in (n, f"corrupted_{n}")])
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
+        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.gap import find_holder
         from lensdepth.steering import steering_sweep
