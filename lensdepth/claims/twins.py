@@ -25,7 +25,8 @@ OFTEN = 3
 """Prompts that have each answer and each input, where that can be: steering takes centroids of
 other prompts than the two that it leads between."""
 REWRITTEN = 4
-"""Other inputs that each prompt is written with, where the task's own pairs are too few."""
+"""Other inputs that each prompt is written with, at most, where the task's own pairs are too
+few."""
 AT_ONCE = 32
 """Prompts in one pass."""
 
@@ -85,10 +86,11 @@ def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
     prompts = _prompts_of(task)
     answers = _first_choices(twin, prompts)
     pairs = _paired(prompts, answers, len(task), seed, fewest)
-    if len(pairs) < fewest:
-        more = _rewritten(twin, prompts, len(task), seed)
+    for more in _rewritten(twin, prompts, len(task), seed) if len(pairs) < fewest else ():
         prompts, answers = [*prompts, *more], [*answers, *_first_choices(twin, more)]
         pairs = _paired(prompts, answers, len(task), seed, fewest)
+        if len(pairs) >= fewest:
+            break
     if len(pairs) < fewest:
         raise ValueError(
             f"it answers {len(pairs)} pairs of these prompts in two ways, and {fewest} are needed"
@@ -140,26 +142,32 @@ def _prompts_of(task: Task) -> list[_Prompt]:
     ]
 
 
-def _rewritten(twin: DepthModel, prompts: Sequence[_Prompt], n: int, seed: int) -> list[_Prompt]:
-    """The first `n` prompts with inputs of others, where both are one token, which the tokenizer
-    leaves one in its new place."""
+def _rewritten(
+    twin: DepthModel, prompts: Sequence[_Prompt], n: int, seed: int
+) -> Iterator[list[_Prompt]]:
+    """The first `n` prompts with the input of another one, then of yet another: where both are one
+    token, which the tokenizer leaves one in its new place."""
     words = {
         one.input: one.row[one.position]
         for one in prompts
         if twin.token_text(one.row[one.position]).strip() == one.input.strip()
     }
     rng = np.random.default_rng(seed)
-    written: list[_Prompt] = []
-    for one in prompts[:n]:
-        others = [word for word in words if word not in one.text] if one.input in words else []
-        for word in rng.permutation(others)[:REWRITTEN].tolist():
-            row = [words[word] if token == words[one.input] else token for token in one.row]
-            text = one.text.replace(one.input, word)
-            written.append(replace(one, text=text, input=word, row=row))
-    if not written:
-        return []
-    tokenized = twin.tokenize([one.text for one in written])
-    return [one for i, one in enumerate(written) if tokenized.row(i) == one.row]
+    others = [
+        rng.permutation([word for word in words if word not in one.text]).tolist()
+        for one in prompts[:n]
+    ]
+    for k in range(REWRITTEN):
+        written: list[_Prompt] = []
+        for one, there in zip(prompts[:n], others, strict=True):
+            if one.input in words and k < len(there):
+                known, word = words[one.input], there[k]
+                row = [words[word] if token == known else token for token in one.row]
+                text = one.text.replace(one.input, word)
+                written.append(replace(one, text=text, input=word, row=row))
+        if written:
+            tokenized = twin.tokenize([one.text for one in written])
+            yield [one for i, one in enumerate(written) if tokenized.row(i) == one.row]
 
 
 def _paired(
