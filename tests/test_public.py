@@ -87,12 +87,25 @@ def test_our_calls_in_the_table_beside_those_of_others_run() -> None:
         )
 
 
-def test_the_readme_runs_from_top_to_bottom(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+README_BLOCKS = re.findall(
+    r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```",
+    (ROOT / "README.md").read_text(),
+    flags=re.DOTALL,
+)
+
+
+def test_every_block_of_the_readme_shows_what_it_prints() -> None:
+    assert [code for code, _ in README_BLOCKS] == python_blocks((ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize(("code", "printed"), README_BLOCKS)
+def test_the_readme_s_blocks_run_by_themselves(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: str,
+    printed: str,
 ) -> None:
-    blocks = python_blocks((ROOT / "README.md").read_text())
-    assert blocks
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == printed
