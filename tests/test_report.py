@@ -99,7 +99,7 @@ def test_every_analysis_is_there(report: Report, text: str) -> None:
     rest = without_plotly(text)
     keys = ("story", "lens", "patch", "steering", "locality", "ablation", "dose", "decoding",
             "geometry")  # fmt: skip
-    for key in ("claims", "summary", *keys, "provenance"):
+    for key in ("overview", "claims", *keys, "provenance"):
         assert f'<section id="{key}"' in rest
     exhibits = ("tokens", "made_of", "cka", "procrustes", "coupling")
     for key in (*keys, *exhibits):
@@ -185,9 +185,12 @@ def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:
     findings = by_hand(task, claims=claims)
     written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
-    assert text.index('<section id="claims"') < text.index('<section id="summary"')
     said = "C2, C3, C4, C5, C6, C7a and C7b are supported; C1 is contradicted; C7c stays open."
     assert said in text
+    first = text[text.index('<section id="overview"') : text.index('<section id="claims"')]
+    verdicts = re.findall(r"<b>(C\w+)</b></a> .*?</i> ([a-z ]+)</b></td><td>(\S*?)<", first)
+    assert [claim for claim, *_ in verdicts] == [one.claim for one in claims.claims]
+    assert verdicts[0] == ("C1", "contradicted", "0.60")
     row = text[text.index("<b>C1</b> sharp causal transition") :]
     row = row[: row.index("</tr>")]
     for shown in ("✗</i> contradicted", ">width<", "0.60<", "0.58 to 0.62", "< 0.25<", "< 0.001<"):

@@ -75,6 +75,8 @@ class Measured:
     """Analysis -> why there is no result."""
     seconds: dict[str, float]
     """Analysis -> wall time."""
+    runs: int | None = None
+    """Edited runs of all of them, base runs among them; None where they were not counted."""
 
     @property
     def n_layers(self) -> int:
@@ -107,6 +109,8 @@ class Measured:
 
 
 RESULTS = tuple(
-    one.name for one in fields(Measured) if one.name not in ("task", "seed", "absent", "seconds")
+    one.name
+    for one in fields(Measured)
+    if one.name not in ("task", "seed", "absent", "seconds", "runs")
 )
 """The fields of `Measured` that hold a result, or None."""

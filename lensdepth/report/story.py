@@ -1,7 +1,7 @@
 """What all analyses of a report say together: its opening, its key numbers, its story."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lensdepth.ablation import told as ablated
 from lensdepth.ablation.profile import FIRST, WEAK, AblationProfile
@@ -156,6 +156,8 @@ class KeyNumber:
     label: str
     value: str
     detail: str
+    about: Literal["where", "which"] = "which"
+    """Where something passes, or which part of the state carries it."""
 
 
 def key_numbers(
@@ -237,4 +239,5 @@ def _place(label: str, found: Transition | Crossing, n_layers: int) -> KeyNumber
         if at
         else found.verdict,
         detail=f"{switches.whereabouts(found, n_layers)}{switches.read_by(found)}",
+        about="where",
     )
