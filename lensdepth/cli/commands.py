@@ -8,6 +8,7 @@ import typer
 
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
+from lensdepth.cli.comparing import CompareOptions
 from lensdepth.cli.console import quiet
 from lensdepth.cli.extent import ExtentOptions
 from lensdepth.cli.fitting import FitOptions, fit_lens
@@ -38,6 +39,8 @@ from lensdepth.outside import visible
         "report --model smollm2 --task ioi --sections ablation,claims",
         "report --model smollm2 --task ioi --quick",
         "report --model smollm2 --task ioi --dry-run",
+        "report --model step1000 --compare step2000 --quick",
+        "report --task months --compare-task weekdays --quick",
     )
 )
 @spread
@@ -55,6 +58,7 @@ def report(
     ] = Path("report.html"),
     which: LensOptions,
     extent: ExtentOptions,
+    beside: CompareOptions,
     force: ForceOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -70,6 +74,7 @@ def report(
     which.check()
     with quiet(debug=debug):
         check_task(task)
+        beside.check(task, dry_run=extent.dry_run)
         from lensdepth.report import build_report
         from lensdepth.report.build import check_output, report_place
 
@@ -84,11 +89,13 @@ def report(
         assert plan is not None
         return show_plan(plan, depth_model, pairs, json=json)
     with quiet(debug=debug):
+        other = beside.open(depth_model, task, model, debug=debug)
         made = build_report(
             depth_model,
             pairs,
             out=out,
             translators=translators,
+            compare=other,
             **measured,
             seed=task.seed,
             **model.bounds,
@@ -103,7 +110,8 @@ def report(
         title = session.title("Report", depth_model, pairs)
         written = visible(f"{made.path} (tables: {made.tables})")
         claims = [] if made.claims is None else [told.verdict(made.claims), ""]
-        tables.show(title, tables.report_table(made), "", *claims, written)
+        compared = [] if made.comparison is None else [*made.comparison.places, ""]
+        tables.show(title, tables.report_table(made), "", *claims, *compared, written)
 
 
 @app.command(

@@ -1,4 +1,4 @@
-"""One sentence under each figure of a report: what to see in it, computed from what was measured."""
+"""One sentence under each figure of a report: what to see in it, computed from the results."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise

@@ -324,4 +324,6 @@ def summarize(measured: Measured) -> Json:
             "translators": measured.tuned.provenance.settings["translators"],
             **analysis("lens").summary(measured.tuned, measured.tuned_transition),
         }
+    if measured.comparison is not None:
+        summary["comparison"] = measured.comparison.summary()
     return to_json(summary)

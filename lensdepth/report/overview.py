@@ -28,6 +28,8 @@ class Overview:
     """One a claim; () where none was judged."""
     unjudged: str
     """Why not, then."""
+    beside: list[str]
+    """Where another report switches, if one stands beside it."""
     sure: list[str]
     """Pairs, units and controls."""
     missing: str
@@ -54,6 +56,7 @@ def overview(findings: Measured) -> Overview:
             for one in table.claims
         ],
         unjudged="" if table is not None else findings.absent["claims"],
+        beside=_beside(findings),
         sure=_sure(findings),
         missing=_missing(findings),
         cost=_cost(findings),
@@ -74,6 +77,15 @@ def _asked(findings: Measured) -> str:
         f"{lens.provenance.model.name} on {counted(len(task), noun(task))} of {task.name} be read, "
         f"and how do the states lie to one another?"
     )
+
+
+def _beside(findings: Measured) -> list[str]:
+    found = findings.comparison
+    if found is None:
+        return []
+    places = [one for one in found.differences if one.is_place and one.verdict != "not in both"]
+    said = [one.told(found.names) for one in places[:2]]
+    return [*(said or ["No switch is located in both."]), f"{found.on[:1].upper()}{found.on[1:]}."]
 
 
 def _sure(findings: Measured) -> list[str]:

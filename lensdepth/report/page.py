@@ -15,6 +15,7 @@ from lensdepth.report.captions import caption
 from lensdepth.report.measured import Measured
 from lensdepth.report.overview import MARKS, overview, shown_in
 from lensdepth.report.sections import Exhibit, numbered, sections
+from lensdepth.report.side import comparison_part
 from lensdepth.report.story import opening, together
 from lensdepth.telling.depths import MEANING
 from lensdepth.telling.numbers import p_text
@@ -35,8 +36,13 @@ class ClaimsPart:
     exhibit: Exhibit | None = None
 
 
-def claims_part(findings: Measured) -> ClaimsPart:
-    """The verdicts as the page shows them."""
+def claims_part(findings: Measured, *, number: int = 1) -> ClaimsPart:
+    """The verdicts as the page shows them.
+
+    Args:
+        findings: of a report.
+        number: of their figure.
+    """
     table = findings.claims
     if table is None:
         return ClaimsPart(absent=findings.absent["claims"])
@@ -65,7 +71,7 @@ def claims_part(findings: Measured) -> ClaimsPart:
             caption=caption(findings, "claims"),
             figure=table.plot(),
             frame=table.to_frame,
-            number=1,
+            number=number,
         )
         if drawn
         else None,
@@ -82,7 +88,9 @@ def render(findings: Measured, *, tables_folder: str) -> str:
         lstrip_blocks=True,
     )
     provenance = findings.lens.provenance
-    claims = claims_part(findings)
+    beside = comparison_part(findings)
+    before = 0 if beside is None else len(beside.exhibits)
+    claims = claims_part(findings, number=before + 1)
     return environment.get_template("page.html").render(
         title=f"{provenance.model.name} on {findings.task.name}",
         lead=opening(
@@ -96,8 +104,9 @@ def render(findings: Measured, *, tables_folder: str) -> str:
         overview=overview(findings),
         facts=facts.facts(findings),
         notices=facts.notices(findings),
+        beside=beside,
         claims=claims,
-        sections=numbered(sections(findings), after=int(claims.exhibit is not None)),
+        sections=numbered(sections(findings), after=before + (claims.exhibit is not None)),
         settings=facts.settings(findings),
         pairs=facts.first_pairs(findings),
         tables_folder=tables_folder,
