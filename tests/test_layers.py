@@ -41,6 +41,7 @@ LEVELS = (
         "intervals",
         "heatmaps",
         "multiples",
+        "images",
         "tokens",
         "interface",
         "sending",

@@ -9,7 +9,7 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.comparing import CompareOptions
-from lensdepth.cli.console import quiet
+from lensdepth.cli.console import note, quiet
 from lensdepth.cli.extent import ExtentOptions
 from lensdepth.cli.fitting import FitOptions, fit_lens
 from lensdepth.cli.foreseen import plan_of, show_plan
@@ -17,6 +17,7 @@ from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
     OUTPUT,
     DebugOption,
+    FigureOptions,
     ForceOption,
     JsonOption,
     LensOptions,
@@ -41,6 +42,7 @@ from lensdepth.outside import visible
         "report --model smollm2 --task ioi --dry-run",
         "report --model step1000 --compare step2000 --quick",
         "report --task months --compare-task weekdays --quick",
+        "report --quick --figures figures --figure-width two",
     )
 )
 @spread
@@ -59,6 +61,7 @@ def report(
     which: LensOptions,
     extent: ExtentOptions,
     beside: CompareOptions,
+    drawn: FigureOptions,
     force: ForceOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -72,10 +75,11 @@ def report(
     if not extent.dry_run:
         check_out(out, force=force, suffixes=(".html",))
     which.check()
+    drawn.check(force=force, dry_run=extent.dry_run)
     with quiet(debug=debug):
         check_task(task)
         beside.check(task, dry_run=extent.dry_run)
-        from lensdepth.report import build_report
+        from lensdepth.report import build_report, write_figures
         from lensdepth.report.build import check_output, report_place
 
         if not extent.dry_run:
@@ -101,6 +105,9 @@ def report(
             **model.bounds,
             overwrite=force,
         )
+        if drawn.figures is not None:
+            write_figures(made, drawn.figures, width=drawn.figure_width, overwrite=force)
+            note(f"wrote figures to {visible(str(drawn.figures))}")
     if json:
         session.print_json(session.report_json(made))
     else:

@@ -3,6 +3,7 @@
 from lensdepth.report.build import Report, build_report
 from lensdepth.report.compare import compare_reports
 from lensdepth.report.comparison import ReportComparison
+from lensdepth.report.gallery import write_figures
 from lensdepth.report.plan import ReportPlan, plan_report
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "build_report",
     "compare_reports",
     "plan_report",
+    "write_figures",
 ]

@@ -139,22 +139,20 @@ def _differences(
     sizes = len(first.task), len(second.task)
     for key, says, of, is_place, read in QUANTITIES:
         both = read(first), read(second)
-        reasons = [why for why in both if isinstance(why, str)]
+        if both == (None, None):
+            continue
         reads = [one for one in both if isinstance(one, Read)]
         if len(reads) < 2:
-            names = names_of(first, second)
-            why = "; ".join(
-                f"in {name} {one}"
-                for name, one in zip(names, both, strict=True)
-                if isinstance(one, str)
-            )
-            if not any(reasons):
-                continue
+            why = [
+                f"in {name} {one or 'it was not measured'}"
+                for name, one in zip(names_of(first, second), both, strict=True)
+                if not isinstance(one, Read)
+            ]
             found = [one.found or NOWHERE if isinstance(one, Read) else NOWHERE for one in both]
             yield Difference(
                 key=key, says=says, analysis=of, is_place=is_place, first=found[0],
                 second=found[1], difference=NOWHERE, verdict="not in both", how="independent",
-                n_pairs=sizes, n_units=(0, 0), reason=why,
+                n_pairs=sizes, n_units=(0, 0), reason="; ".join(why),
             )  # fmt: skip
             continue
         if not is_place:

@@ -121,6 +121,16 @@ def points_frame(figure: Figure) -> "pd.DataFrame":
     )
 
 
+def still(figure: Figure, depth: int) -> Figure:
+    """A figure with a slider over depth, as it stands at one."""
+    found = Figure(figure)
+    clouds: Any = found.data
+    for i, cloud in enumerate(clouds):
+        cloud.visible = i == depth
+    found.layout.sliders = ()
+    return found
+
+
 def curves_of(key: str, result: Any) -> list[Curve]:
     """What a result has by depth, as its own room tells it."""
     return analysis(key).curves(result)

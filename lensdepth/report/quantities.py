@@ -39,10 +39,10 @@ class Read:
     """Of a place: the measured relative depths on both sides of it."""
 
 
-def _crossing(found: Any, profile: Any, n_layers: int, what: str) -> Read | str:
+def _crossing(found: Any, profile: Any, n_layers: int) -> Read | str | None:
     """Where two efficacy curves cross, as `find_crossing` finds it; or why nowhere."""
     if found is None or profile is None:
-        return f"{what} was not measured"
+        return None
     if found.verdict != "crossing":
         return f"the verdict is {found.verdict!r}"
     at = found.depths.double().numpy()
@@ -75,10 +75,10 @@ def _relative(found: Any, n_layers: int) -> Interval | None:
     return Interval(value=at, low=low, high=high)
 
 
-def _lens_place(report: Measured) -> Read | str:
+def _lens_place(report: Measured) -> Read | str | None:
     found = report.transition
     if found is None:
-        return "no switch of the lens was sought"
+        return None
     if found.verdict not in ("transition", "rise"):
         return f"the verdict is {found.verdict!r}"
     at = found.depths.double().numpy()
@@ -138,39 +138,39 @@ def over_the_same(first: Read, second: Read) -> tuple[Read, Read, str]:
     return first, second, said
 
 
-def _agreement(report: Measured) -> Read | str:
+def _agreement(report: Measured) -> Read:
     lens = report.lens
     values = lens.reading("top1_agreement")
     return _mean(values, range(values.shape[1]), report.n_layers, lens.provenance.units)
 
 
-def _success(position: str) -> Callable[[Measured], Read | str]:
-    def read(report: Measured) -> Read | str:
+def _success(position: str) -> Callable[[Measured], Read | str | None]:
+    def read(report: Measured) -> Read | str | None:
         patch = report.patch
         if patch is None or position not in patch.positions:
-            return "patching was not measured there"
+            return None
         values = patch.efficacy(position)
         return _mean(values, patch.depths, report.n_layers, patch.provenance.units)
 
     return read
 
 
-def _swapped(edit: str) -> Callable[[Measured], Read | str]:
-    def read(report: Measured) -> Read | str:
+def _swapped(edit: str) -> Callable[[Measured], Read | str | None]:
+    def read(report: Measured) -> Read | str | None:
         profile = report.ablation
         if profile is None:
-            return "swaps were not measured"
+            return None
         values = profile.of("transferred", edit=edit, **FIRST)
         return _mean(values, profile.depths, report.n_layers, profile.provenance.units)
 
     return read
 
 
-QUANTITIES: tuple[tuple[str, str, str, bool, Callable[[Measured], Read | str]], ...] = (
+QUANTITIES: tuple[tuple[str, str, str, bool, Callable[[Measured], Read | str | None]], ...] = (
     ("patching place", "Control passes to the last token", "patch", True,
-     lambda one: _crossing(one.crossing, one.patch, one.n_layers, "patching")),
+     lambda one: _crossing(one.crossing, one.patch, one.n_layers)),
     ("steering place", "Steering passes to the last token", "steering", True,
-     lambda one: _crossing(one.steering_crossing, one.steering, one.n_layers, "steering")),
+     lambda one: _crossing(one.steering_crossing, one.steering, one.n_layers)),
     ("lens place", "The lens switches", "lens", True, _lens_place),
     ("lens mean", "Top-1 agreement of the lens, mean", "lens", False, _agreement),
     ("input mean", "Patching succeeds at the input, mean", "patch", False,
@@ -182,4 +182,5 @@ QUANTITIES: tuple[tuple[str, str, str, bool, Callable[[Measured], Read | str]], 
     ("norm mean", "The norm alone moves, mean", "ablation", False,
      _swapped("norm")),
 )  # fmt: skip
-"""Key, words, analysis, whether it is a place, and how a report is asked for it."""
+"""Key, words, analysis, whether it is a place, and how a report is asked for it: what comes is the
+number, why there is none, or None where it was not measured."""

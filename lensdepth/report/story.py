@@ -66,10 +66,10 @@ NOTES = {
     ),
     "coupling": (
         "One point is one pair of prompts: to the right the states point apart, upwards the "
-        "predictions differ. Move the slider: where the angle tells how alike two predictions are, "
-        "the points rise from left to right. Predictions that are all but certain are either the "
-        "same (0) or different (0.69 nats, the most there is), and then the points lie on two "
-        "lines; prompts with graded answers fill the space between."
+        "predictions differ; on the page a slider chooses the depth. Where the angle tells how "
+        "alike two predictions are, the points rise from left to right. Predictions that are all "
+        "but certain are either the same (0) or different (0.69 nats, the most there is), and "
+        "then the points lie on two lines; prompts with graded answers fill the space between."
     ),
 }
 """How to read the figures that are of no analysis alone, or of one beside its own."""
