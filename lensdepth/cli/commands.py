@@ -10,6 +10,7 @@ from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.comparing import CompareOptions
 from lensdepth.cli.console import note, quiet
+from lensdepth.cli.drawing import FigureOptions
 from lensdepth.cli.extent import ExtentOptions
 from lensdepth.cli.fitting import FitOptions, fit_lens
 from lensdepth.cli.foreseen import plan_of, show_plan
@@ -17,7 +18,6 @@ from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import (
     OUTPUT,
     DebugOption,
-    FigureOptions,
     ForceOption,
     JsonOption,
     LensOptions,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from lensdepth.arguments import checked
 from lensdepth.intervals import interval_figure
 from lensdepth.plotting import Panel, relative_story
 from lensdepth.provenance import Provenance
@@ -89,6 +90,7 @@ class VerdictsOfBoth:
     """By which; effects of other statements are no two values of one number."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportComparison:
     """Two models, checkpoints or tasks on one axis of relative depth."""
