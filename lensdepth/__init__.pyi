@@ -89,7 +89,9 @@ from .report import (
     Report as Report,
     ReportPlan as ReportPlan,
     build_report as build_report,
+    compare_reports as compare_reports,
     plan_report as plan_report,
+    write_figures as write_figures,
 )
 from .residual import ResidualStream as ResidualStream
 from .saved import load as load

@@ -57,9 +57,9 @@ def tick(depth: int, n_layers: int) -> str:
     return f'{depth}<br><span style="color:{MUTED}">{share}</span>'
 
 
-def depth_ticks(n_layers: int) -> tuple[list[int], list[str]]:
+def depth_ticks(n_layers: int, *, most: int = MOST_TICKS) -> tuple[list[int], list[str]]:
     """Tick positions and two-line labels: the depth, and the fraction of it."""
-    step = max(1, math.ceil(n_layers / MOST_TICKS))
+    step = max(1, math.ceil(n_layers / most))
     at = sorted({0, n_layers, *range(step, n_layers - step // 2, step)})
     return at, [tick(d, n_layers) for d in at]
 

@@ -1,5 +1,7 @@
 """Results made by hand, with planted numbers, for tests of what is said and drawn about them."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from einops import rearrange
@@ -25,7 +27,10 @@ from lensdepth.locality import LocalityProfile
 from lensdepth.outcome import Effects
 from lensdepth.patching import PatchProfile
 from lensdepth.provenance import ModelInfo, Provenance, make_provenance
+from lensdepth.report.measured import Measured
 from lensdepth.steering import SteeringProfile
+from lensdepth.tasks import Task
+from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
 
 N_LAYERS, N = 8, 30
 
@@ -359,3 +364,32 @@ def claims(**effects: float | None) -> ClaimTable:
         handover_low=nothing,
         handover_high=nothing,
     )
+
+
+def report(task: Task, *, name: str = "toy", **changes: object) -> Measured:
+    """A report of planted numbers, on a task of as many pairs."""
+    profile, patched, steered = lens(5.0, name=name), patch(4.0), steering(4.0)
+    index = [i % len(task) for i in range(N)]
+    findings = Measured(
+        task=task.select(index),
+        lens=profile,
+        tokens=lens(5.0, name=name),
+        transition=find_transition(profile, n_resamples=50),
+        patch=patched,
+        crossing=find_crossing(patched, n_resamples=50),
+        steering=steered,
+        steering_crossing=find_crossing(steered, n_resamples=50),
+        sustained_crossing=find_steering_crossing(steered, scope="suffix", n_resamples=50),
+        commitment=None,
+        change_point=None,
+        locality=locality(),
+        ablation=ablation(),
+        dose=dose(),
+        decoding=decoding(),
+        geometry=geometry(),
+        claims=claims(),
+        seed=0,
+        absent={},
+        seconds={"lens": 0.1},
+    )
+    return replace(findings, **changes)

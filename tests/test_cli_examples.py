@@ -93,6 +93,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
     monkeypatch.setattr(lensdepth.model, "load_model", small)
     monkeypatch.setattr(report, "build_report", short)
+    # Figures as files have their own tests, where kaleido is installed.
+    monkeypatch.setattr("lensdepth.images.check_images", lambda **_: None)
+    monkeypatch.setattr(report, "write_figures", lambda *_, **__: [])
     monkeypatch.setattr("lensdepth.explorer.serve", lambda offers, **_: list(offers.models))
     about = fetched.FETCHABLE
     monkeypatch.setattr(

@@ -24,6 +24,7 @@ def test_a_package_is_held_against_what_is_needed(monkeypatch: pytest.MonkeyPatc
     lines = [
         "torch>=2.6", "numpy>=1.26", "rich>=13", "Dash>=4.4; extra == 'test'",
         "dash>=4.4; extra == 'explorer'", "peft>=0.20 ; extra == 'peft'",
+        "kaleido>=1; extra == 'figures'",
     ]  # fmt: skip
     old, fine, absent = (package(lines, name) for name in ("torch", "numpy", "rich"))
     assert (old.state, old.mend) == ("other version", 'pip install "torch>=2.6"')
@@ -32,6 +33,7 @@ def test_a_package_is_held_against_what_is_needed(monkeypatch: pytest.MonkeyPatc
     assert package(lines, "dash").state == "ok"
     assert package(lines, "dash").extra == "explorer"
     assert package(lines, "peft").mend == 'pip install "lensdepth[peft]"'
+    assert package(lines, "kaleido").mend == 'pip install "lensdepth[figures]"'
     assert package(lines, "ray").mend == "pip install ray"  # no extra of ours has it
 
 

@@ -41,6 +41,7 @@ LEVELS = (
         "intervals",
         "heatmaps",
         "multiples",
+        "images",
         "tokens",
         "interface",
         "sending",
@@ -305,7 +306,7 @@ def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
     lines = [*project["dependencies"], *optional["explorer"], *optional["peft"], *optional["gguf"]]
-    lines += [*optional["ray"], *optional["slurm"]]
+    lines += [*optional["ray"], *optional["slurm"], *optional["figures"]]
     names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines)
     declared = {name.lower().replace("-", "_") for name in names}
     tops = {

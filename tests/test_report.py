@@ -21,11 +21,13 @@ from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
 from lensdepth.report import Report, build, build_report, facts
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
+from lensdepth.report.captions import caption, steepest
 from lensdepth.report.measured import PENDING, STOPPED, UNASKED, Measured
 from lensdepth.report.sections import sections
 from lensdepth.tasks import Task, load_task
+from lensdepth.telling.curves import Curve
 from lensdepth.telling.numbers import number
-from lensdepth.transition import find_crossing, find_steering_crossing, find_transition
+from lensdepth.transition import find_crossing, find_transition
 from lensdepth.unfinished import whole_name
 
 HOSTILE = "<script>alert(1)</script><|endoftext|>&\"'"
@@ -56,35 +58,6 @@ def without_plotly(text: str) -> str:
     return text[:start] + text[text.index("</script>", start) :]
 
 
-def by_hand(task: Task, *, name: str = "toy", **changes: object) -> Measured:
-    """Planted numbers for a task of as many pairs."""
-    lens, patch, steering = results.lens(5.0, name=name), results.patch(4.0), results.steering(4.0)
-    index = [i % len(task) for i in range(results.N)]
-    findings = Measured(
-        task=task.select(index),
-        lens=lens,
-        tokens=results.lens(5.0, name=name),
-        transition=find_transition(lens, n_resamples=50),
-        patch=patch,
-        crossing=find_crossing(patch, n_resamples=50),
-        steering=steering,
-        steering_crossing=find_crossing(steering, n_resamples=50),
-        sustained_crossing=find_steering_crossing(steering, scope="suffix", n_resamples=50),
-        commitment=None,
-        change_point=None,
-        locality=results.locality(),
-        ablation=results.ablation(),
-        dose=results.dose(),
-        decoding=results.decoding(),
-        geometry=results.geometry(),
-        claims=results.claims(),
-        seed=0,
-        absent={},
-        seconds={"lens": 0.1},
-    )
-    return replace(findings, **changes)
-
-
 def test_the_page_is_self_contained(text: str) -> None:
     assert text.count("plotly.js v") == 1
     assert len(text.encode()) < 6_000_000
@@ -99,7 +72,7 @@ def test_every_analysis_is_there(report: Report, text: str) -> None:
     rest = without_plotly(text)
     keys = ("story", "lens", "patch", "steering", "locality", "ablation", "dose", "decoding",
             "geometry")  # fmt: skip
-    for key in ("claims", "summary", *keys, "provenance"):
+    for key in ("overview", "claims", *keys, "provenance"):
         assert f'<section id="{key}"' in rest
     exhibits = ("tokens", "made_of", "cka", "procrustes", "coupling")
     for key in (*keys, *exhibits):
@@ -110,6 +83,63 @@ def test_every_analysis_is_there(report: Report, text: str) -> None:
     assert report.lens.provenance.model.fingerprint in rest
     assert "not a finding" in rest
     assert len(report.plot().to_plotly_json()["data"]) > 10
+
+
+def test_the_page_opens_with_what_was_asked_found_and_spent(task: Task, tmp_path: Path) -> None:
+    findings = results.report(task, seconds={"lens": 30.4, "patch": 100.0}, runs=1234)
+    left = {"geometry": None, "absent": {"geometry": UNASKED}}
+    written = write_report(replace(findings, **left), tmp_path / "r.html", tmp_path / "r_tables")
+    text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
+    first = re.sub(r"\s+", " ", text[text.index('id="overview"') : text.index('id="claims"')])
+    assert "Where in its 8 blocks does toy stop reading and form its answer to 30 pairs" in first
+    assert "Control passes to the last token" in first
+    assert "Moved by direction · by norm" in first
+    assert re.search(r"\d+ independent units \(pairs\), over which 95% intervals go", first)
+    assert "Not measured: Geometry; other models, tasks and wordings." in first
+    assert "Took 2 min on cpu, float32; 1,234 edited runs." in first
+    assert written.summary["runs"] == 1234
+
+
+def test_contents_lead_to_every_section_and_figures_are_numbered(report: Report, text: str) -> None:
+    rest = without_plotly(text)
+    contents = rest[rest.index('<details id="contents"') : rest.index("</nav>")]
+    led = re.findall(r'href="#(\w+)"', contents)
+    assert led == re.findall(r'<section id="(\w+)"', rest)
+    numbers = [int(n) for n in re.findall(r'<figure id="figure-(\d+)"', rest)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    captions = re.findall(r"<figcaption><b>Figure (\d+)\.</b> (.*?) <button", rest)
+    assert [int(n) for n, _ in captions] == numbers
+    assert all(said.endswith(".") for _, said in captions)
+
+
+def test_nothing_that_is_said_of_a_result_is_left_out(text: str, report: Report) -> None:
+    """What the page's first view leaves out is in a fold."""
+    said = unescape(without_plotly(text))
+    for section in sections(report):
+        assert section.note in said
+        assert all(sentence in said for sentence in (*section.sentences, *section.footnotes))
+        assert all(one.note in said and one.caption in said for one in section.exhibits)
+
+
+def test_captions_say_what_was_measured(task: Task) -> None:
+    findings = results.report(task)
+    assert caption(findings, "story") == (
+        "Control passes at 50% of the depth and the lens switches at 62% of the depth."
+    )
+    assert "falls most between depth 4 and 5" in caption(findings, "lens")
+    assert "at the prediction position the share rises most between depth 3 and 4" in caption(
+        findings, "patch"
+    )
+    one, two = (results.ablation(direction=x) for x in (0.9, 0.2))
+    parts = [caption(replace(findings, ablation=x), "ablation") for x in (one, two)]
+    assert parts[0] != parts[1]
+    assert "the direction moves 0.20" in parts[1]
+    none = replace(findings, crossing=None, transition=None)
+    assert caption(none, "story") == "There is no strip: no switch is located."
+    flat = Curve.from_interval("it", [1.0, 1.0, 1.0], role="lens")
+    assert steepest(flat, "it") == "it stays near 1.00"
+    unknown = Curve.from_interval("it", [float("nan")] * 3, role="lens")
+    assert steepest(unknown, "it") is None
 
 
 def test_tables_and_summary_lie_beside_it(report: Report) -> None:
@@ -153,7 +183,7 @@ def test_what_users_write_stays_text(task: Task, tmp_path: Path) -> None:
     hostile = replace(
         task, name=HOSTILE, clean=(HOSTILE,) * len(task), target=(HOSTILE,) * len(task)
     )
-    findings = by_hand(hostile, name=HOSTILE)
+    findings = results.report(hostile, name=HOSTILE)
     lens = replace(findings.lens, vocabulary={"0": HOSTILE, "1": HOSTILE})
     findings = replace(findings, lens=lens, tokens=lens)
     written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
@@ -169,7 +199,7 @@ def test_what_users_write_stays_text(task: Task, tmp_path: Path) -> None:
 
 
 def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
-    written = write_report(by_hand(task), tmp_path / "r.html", tmp_path / "r_tables")
+    written = write_report(results.report(task), tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
     assert "Control passes from the input position to the prediction position between depth" in text
     assert "the direction moves more, by 0.8" in text
@@ -182,12 +212,15 @@ def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
 
 def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:
     claims = results.claims(**{"C1 width": 0.6, "C7 not additive": None})
-    findings = by_hand(task, claims=claims)
+    findings = results.report(task, claims=claims)
     written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
-    assert text.index('<section id="claims"') < text.index('<section id="summary"')
     said = "C2, C3, C4, C5, C6, C7a and C7b are supported; C1 is contradicted; C7c stays open."
     assert said in text
+    first = text[text.index('<section id="overview"') : text.index('<section id="claims"')]
+    verdicts = re.findall(r"<b>(C\w+)</b></a> .*?</i> ([a-z ]+)</b></td><td>(\S*?)<", first)
+    assert [claim for claim, *_ in verdicts] == [one.claim for one in claims.claims]
+    assert verdicts[0] == ("C1", "contradicted", "0.60")
     row = text[text.index("<b>C1</b> sharp causal transition") :]
     row = row[: row.index("</tr>")]
     for shown in ("✗</i> contradicted", ">width<", "0.60<", "0.58 to 0.62", "< 0.25<", "< 0.001<"):
@@ -200,7 +233,7 @@ def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:
 def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:
     lens, patch = results.lens(flat=True), results.patch(None)
     steering = results.steering(None)
-    findings = by_hand(
+    findings = results.report(
         task,
         lens=lens,
         patch=patch,
@@ -224,7 +257,9 @@ def test_a_tuned_lens_stands_beside_the_logit_lens(task: Task, tmp_path: Path) -
             "settings": {}}  # fmt: skip
     given = replace(plain.provenance, settings={"translators": made})
     tuned = replace(plain, provenance=given)
-    findings = by_hand(task, tuned=tuned, tuned_transition=find_transition(tuned, n_resamples=50))
+    findings = results.report(
+        task, tuned=tuned, tuned_transition=find_transition(tuned, n_resamples=50)
+    )
     written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
     (lens,) = [one for one in sections(findings) if one.key == "lens"]
@@ -256,7 +291,7 @@ def test_a_tuned_lens_of_another_model_is_refused_before_any_work(
 def test_right_and_wrong_answers_have_a_section_where_there_are_enough(
     task: Task, model: DepthModel, tmp_path: Path
 ) -> None:
-    findings = by_hand(task)
+    findings = results.report(task)
     assert "mistakes" not in [one.key for one in sections(findings)]
     some = load_task("months", model, n=40, keep="all")
     depths = torch.tensor([2.0, 3.0] * 20)
@@ -278,7 +313,7 @@ def test_right_and_wrong_answers_have_a_section_where_there_are_enough(
 
 
 def test_processed_weights_carry_a_notice(task: Task) -> None:
-    findings = by_hand(task)
+    findings = results.report(task)
     assert not facts.notices(findings)
     lens = replace(findings.lens, provenance=results.provenance(weights="processed"))
     assert "processed" in facts.notices(replace(findings, lens=lens))[0]
@@ -325,7 +360,7 @@ def test_an_existing_report_is_kept_unless_told(
     folder = tmp_path / "r_tables"
     folder.mkdir()
     (folder / "lens.parquet").write_text("old")
-    monkeypatch.setattr("lensdepth.report.build.stages", lambda *_, **__: [by_hand(task)])
+    monkeypatch.setattr("lensdepth.report.build.stages", lambda *_, **__: [results.report(task)])
     build_report(model, task, out=out, overwrite=True)
     assert out.read_text().startswith("<!doctype html>")
     assert len(pd.read_parquet(folder / "lens.parquet")) > 0
@@ -375,7 +410,7 @@ def test_a_failure_leaves_what_was_there(
     failing: str,
 ) -> None:
     out, folder = tmp_path / "r.html", tmp_path / "r_tables"
-    write_report(by_hand(task), out, folder)
+    write_report(results.report(task), out, folder)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     real = getattr(build, failing)
 
@@ -385,7 +420,7 @@ def test_a_failure_leaves_what_was_there(
         else:
             raise OSError("no space left")
 
-    monkeypatch.setattr(build, "stages", lambda *_, **__: [by_hand(task)])
+    monkeypatch.setattr(build, "stages", lambda *_, **__: [results.report(task)])
     monkeypatch.setattr(build, failing, fail)
     with pytest.raises(OSError, match="no space left"):
         build_report(model, task, out=out, overwrite=True)
@@ -408,10 +443,10 @@ def test_pages_come_while_it_is_measured_and_ctrl_c_leaves_the_last(
     def arriving(*_: object, **__: object) -> Iterator[Measured]:
         first: dict[str, Any] = {"patch": None, "crossing": None, "steering": None, "claims": None}
         absent = dict.fromkeys(("patch", "steering", "claims"), PENDING)
-        yield by_hand(task, **first, absent=absent)
+        yield results.report(task, **first, absent=absent)
         seen.append(look())
         later: dict[str, Any] = {"steering": None, "claims": None}
-        yield by_hand(task, **later, absent=dict.fromkeys(later, PENDING))
+        yield results.report(task, **later, absent=dict.fromkeys(later, PENDING))
         seen.append(look())
         raise KeyboardInterrupt
 
@@ -477,7 +512,7 @@ def test_a_report_goes_where_a_link_leads(task: Task, tmp_path: Path) -> None:
     (tmp_path / "latest.html").symlink_to("runs/7.html")
     page, folder = report_place(tmp_path / "latest.html")
     check_output(page, folder, overwrite=False)
-    write_report(by_hand(task), page, folder)
+    write_report(results.report(task), page, folder)
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["7.html", "7_tables"]
     assert [p.name for p in tmp_path.iterdir() if p.is_symlink()] == ["latest.html"]
     (tmp_path / "s_tables").symlink_to("runs/7_tables")
@@ -489,7 +524,7 @@ def test_the_next_start_completes_what_a_killed_run_had_finished(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, folder = tmp_path / "r.html", tmp_path / "r_tables"
-    old = by_hand(task, name="old")
+    old = results.report(task, name="old")
     write_report(old, page, folder)
     monkeypatch.setattr("lensdepth.unfinished._go_on", lambda _: None)
     lens = replace(old.lens, provenance=results.provenance(name="new"))
@@ -506,7 +541,7 @@ def test_the_next_start_completes_what_a_killed_run_had_finished(
 
 def test_labels_of_mixed_kinds_can_be_stored(task: Task) -> None:
     labels = pd.DataFrame({"odd": [1, "two", None] * 20})
-    frames = tables_of(by_hand(replace(task, labels=labels)))
+    frames = tables_of(results.report(replace(task, labels=labels)))
     assert frames["task"]["odd"].dtype == "string"
 
 

@@ -8,7 +8,9 @@ import typer
 
 from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
-from lensdepth.cli.console import quiet
+from lensdepth.cli.comparing import CompareOptions
+from lensdepth.cli.console import note, quiet
+from lensdepth.cli.drawing import FigureOptions
 from lensdepth.cli.extent import ExtentOptions
 from lensdepth.cli.fitting import FitOptions, fit_lens
 from lensdepth.cli.foreseen import plan_of, show_plan
@@ -38,6 +40,9 @@ from lensdepth.outside import visible
         "report --model smollm2 --task ioi --sections ablation,claims",
         "report --model smollm2 --task ioi --quick",
         "report --model smollm2 --task ioi --dry-run",
+        "report --model step1000 --compare step2000 --quick",
+        "report --task months --compare-task weekdays --quick",
+        "report --quick --figures figures --figure-width two",
     )
 )
 @spread
@@ -55,6 +60,8 @@ def report(
     ] = Path("report.html"),
     which: LensOptions,
     extent: ExtentOptions,
+    beside: CompareOptions,
+    drawn: FigureOptions,
     force: ForceOption = False,
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -68,9 +75,11 @@ def report(
     if not extent.dry_run:
         check_out(out, force=force, suffixes=(".html",))
     which.check()
+    drawn.check(force=force, dry_run=extent.dry_run)
     with quiet(debug=debug):
         check_task(task)
-        from lensdepth.report import build_report
+        beside.check(task, dry_run=extent.dry_run)
+        from lensdepth.report import build_report, write_figures
         from lensdepth.report.build import check_output, report_place
 
         if not extent.dry_run:
@@ -84,16 +93,21 @@ def report(
         assert plan is not None
         return show_plan(plan, depth_model, pairs, json=json)
     with quiet(debug=debug):
+        other = beside.open(depth_model, task, model, debug=debug)
         made = build_report(
             depth_model,
             pairs,
             out=out,
             translators=translators,
+            compare=other,
             **measured,
             seed=task.seed,
             **model.bounds,
             overwrite=force,
         )
+        if drawn.figures is not None:
+            write_figures(made, drawn.figures, width=drawn.figure_width, overwrite=force)
+            note(f"wrote figures to {visible(str(drawn.figures))}")
     if json:
         session.print_json(session.report_json(made))
     else:
@@ -103,7 +117,8 @@ def report(
         title = session.title("Report", depth_model, pairs)
         written = visible(f"{made.path} (tables: {made.tables})")
         claims = [] if made.claims is None else [told.verdict(made.claims), ""]
-        tables.show(title, tables.report_table(made), "", *claims, written)
+        compared = [] if made.comparison is None else [*made.comparison.places, ""]
+        tables.show(title, tables.report_table(made), "", *claims, *compared, written)
 
 
 @app.command(

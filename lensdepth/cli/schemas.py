@@ -131,7 +131,8 @@ PAIRS = {"pairs": COUNTS}
 OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "report": ("report", PROVENANCE,
         {"path": "string", "tables": "string", "task": ANY, "pairs": COUNTS, "seed": "integer",
-         "absent": {"*": "string"}, "seconds": {"*": "number"}, "switches": [ANY], **SECTIONS},
+         "absent": {"*": "string"}, "seconds": {"*": "number"}, "runs": "integer?",
+         "switches": [ANY], "comparison?": ANY, **SECTIONS},
         {"depth": "integer", "after": "string", "relative_depth": "number", "*": "number?"}),
     "report-plan": ("report --dry-run", PROVENANCE,
         {"seconds": "number", "bytes": "integer", "told": "string"},

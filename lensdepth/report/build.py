@@ -4,9 +4,10 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from plotly.graph_objects import Figure
@@ -20,6 +21,7 @@ from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason, shown
 from lensdepth.report import figures
+from lensdepth.report.compare import compare_reports
 from lensdepth.report.measure import stages, summarize
 from lensdepth.report.measured import PENDING, SECTIONS, STOPPED, Measured, Section
 from lensdepth.report.page import render
@@ -87,6 +89,7 @@ def build_report(
     out: str | Path,
     sections: Collection[Section] | None = None,
     translators: TunedLens | None = None,
+    compare: tuple[DepthModel, Task] | None = None,
     twins: int = N_TWINS,
     twins_of: TwinsOf = "supported",
     depths: Depths = None,
@@ -110,6 +113,8 @@ def build_report(
             `ablation`, `dose`, `decoding`, `geometry` and `claims`; all by default.
         translators: a lens fitted on this model (`fit_tuned_lens`, `load_tuned_lens`): what it
             reads, and where that switches, stands beside the logit lens's.
+        compare: another model or checkpoint, or the same one, and what of its pairs: a report of
+            the same sections is measured of it, and stands beside this one (`compare_reports`).
         twins: untrained twins of the model that stand beside the claims' numbers; 0 for none.
         twins_of: the claims that they are measured for, see `evaluate_claims`.
         depths: at which whole states are edited, see `patch_sweep`.
@@ -131,12 +136,27 @@ def build_report(
     check_output(page, folder, overwrite=overwrite)
     if translators is not None:
         translators.check_model(model, caller="build_report")
-    arriving = stages(
-        model, task, sections=SECTIONS if sections is None else sections,
-        translators=translators, twins=twins, twins_of=twins_of, depths=depths,
-        control_pairs=control_pairs, seed=seed, batch_size=batch_size,
-    )  # fmt: skip
+    settings: dict[str, Any] = {
+        "sections": SECTIONS if sections is None else sections, "twins": twins,
+        "twins_of": twins_of, "depths": depths, "control_pairs": control_pairs, "seed": seed,
+        "batch_size": batch_size,
+    }  # fmt: skip
+    arriving = stages(model, task, translators=translators, **settings)
+    if compare is not None:
+        arriving = _beside(arriving, lambda: stages(*compare, **settings), seed)
     return write_report(_last(arriving, page, folder), page, folder)
+
+
+def _beside(
+    arriving: Iterable[Measured], theirs: Callable[[], Iterable[Measured]], seed: int
+) -> Iterator[Measured]:
+    """A report as it arrives, and then beside the other one, which is measured after it."""
+    known: Measured | None = None
+    for known in arriving:
+        yield replace(known, absent={**known.absent, "comparison": PENDING})
+    assert known is not None
+    *_, other = theirs()
+    yield replace(known, comparison=compare_reports(known, other, seed=seed))
 
 
 def _last(arriving: Iterable[Measured], page: Path, folder: Path) -> Measured:
@@ -260,6 +280,8 @@ def tables_of(findings: Measured) -> dict[str, pd.DataFrame]:
         "tuned_transition": findings.tuned_transition,
     }
     frames = {name: r.to_frame() for name, r in results.items() if r is not None}
+    if findings.comparison is not None:
+        frames["comparison"] = findings.comparison.to_frame()
     if findings.geometry is not None:
         frames["geometry_maps"] = findings.geometry.map_frame()
     task = findings.task.to_frame()

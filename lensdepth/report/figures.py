@@ -2,7 +2,7 @@
 
 import html
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plotly.graph_objects import Figure
 
@@ -14,6 +14,9 @@ from lensdepth.telling.curves import Curve
 from lensdepth.telling.names import success_words
 from lensdepth.transition.crossing_result import Crossing
 from lensdepth.transition.result import Transition
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHARE = (-0.04, 1.06)
 SWAPPED = tuple(f"{edit}_transferred" for edit in ("full", "direction", "norm", "random_direction"))
@@ -83,6 +86,51 @@ def story_panels(findings: Measured) -> list[Panel]:
     return panels
 
 
+def story_frame(findings: Measured) -> "pd.DataFrame":
+    """The story's curves: one row a panel, curve and depth."""
+    import pandas as pd
+
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "panel": panel.title,
+                    "curve": curve.name,
+                    "depth": curve.depths,
+                    "relative_depth": curve.depths / findings.n_layers,
+                    "mean": curve.mean,
+                    "low": curve.low,
+                    "high": curve.high,
+                }
+            )
+            for panel in story_panels(findings)
+            for curve in panel.curves
+        ],
+        ignore_index=True,
+    )
+
+
+def points_frame(figure: Figure) -> "pd.DataFrame":
+    """The points of a figure: one row a point, under the name that its cloud has."""
+    import pandas as pd
+
+    clouds: Any = figure.data
+    return pd.concat(
+        [pd.DataFrame({"cloud": one.name, "x": one.x, "y": one.y}) for one in clouds],
+        ignore_index=True,
+    )
+
+
+def still(figure: Figure, depth: int) -> Figure:
+    """A figure with a slider over depth, as it stands at one."""
+    found = Figure(figure)
+    clouds: Any = found.data
+    for i, cloud in enumerate(clouds):
+        cloud.visible = i == depth
+    found.layout.sliders = ()
+    return found
+
+
 def curves_of(key: str, result: Any) -> list[Curve]:
     """What a result has by depth, as its own room tells it."""
     return analysis(key).curves(result)
@@ -140,9 +188,12 @@ def for_page(figure: Figure) -> str:
 
 
 def exhibit_for_page(figure: Figure) -> str:
-    """The same for a figure that keeps its own title, such as a map."""
+    """The same for a figure under a heading of its own: a map keeps its title beside, and panels
+    have its room for the lines of their keys."""
     bare = _with_meta(figure)
     bare.update_layout(width=None, dragmode=False)
+    if "keys_after" in bare.layout.meta:
+        bare.update_layout(title=None)
     return script_safe(str(bare.to_json()))
 
 

@@ -43,6 +43,7 @@ from lensdepth.steering.sweep import steering_sweep
 from lensdepth.sweep.adaptive import Depths
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.sweep.spans import named_positions
+from lensdepth.tally import tallied
 from lensdepth.tasks.task import Task
 from lensdepth.tasks.told import counts, noun
 from lensdepth.telling.plain import Json, provenance_json, to_json
@@ -137,9 +138,10 @@ def stages(
             seed=seed,
             absent={**dict.fromkeys(pending, PENDING), **absent},
             seconds={**seconds},
+            runs=tally.runs,
         )
 
-    with counted(len(pending), "report") as update:
+    with counted(len(pending), "report") as update, tallied() as tally:
         lens = run("lens", lambda: logit_lens(model, task, batch_size=batch_size))
         found["tokens"] = _first_prompt(model, task)
         found["commitment"] = find_commitment(lens)
@@ -309,6 +311,7 @@ def summarize(measured: Measured) -> Json:
         "seed": measured.seed,
         "absent": measured.absent,
         "seconds": measured.seconds,
+        "runs": measured.runs,
         "switches": compare_definitions(measured.switches).to_dict("records"),
     }
     for one in ANALYSES:
@@ -321,4 +324,6 @@ def summarize(measured: Measured) -> Json:
             "translators": measured.tuned.provenance.settings["translators"],
             **analysis("lens").summary(measured.tuned, measured.tuned_transition),
         }
+    if measured.comparison is not None:
+        summary["comparison"] = measured.comparison.summary()
     return to_json(summary)

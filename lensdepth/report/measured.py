@@ -13,6 +13,7 @@ from lensdepth.lens.told import lens_name
 from lensdepth.locality.profile import LocalityProfile
 from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.patching.profile import PatchProfile
+from lensdepth.report.comparison import ReportComparison
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
 from lensdepth.transition.change_point import ChangePoint
@@ -70,11 +71,15 @@ class Measured:
     tuned: LensProfile | None = None
     """The same prompts by a lens with maps in front of the readout, where one was given."""
     tuned_transition: Transition | None = None
+    comparison: ReportComparison | None = None
+    """With another report, where one was asked for."""
     seed: int
     absent: dict[str, str]
     """Analysis -> why there is no result."""
     seconds: dict[str, float]
     """Analysis -> wall time."""
+    runs: int | None = None
+    """Edited runs of all of them, base runs among them; None where they were not counted."""
 
     @property
     def n_layers(self) -> int:
@@ -107,6 +112,8 @@ class Measured:
 
 
 RESULTS = tuple(
-    one.name for one in fields(Measured) if one.name not in ("task", "seed", "absent", "seconds")
+    one.name
+    for one in fields(Measured)
+    if one.name not in ("task", "seed", "absent", "seconds", "runs")
 )
 """The fields of `Measured` that hold a result, or None."""

@@ -1,4 +1,4 @@
-"""The page itself: verdicts, summary, sections and provenance, set by the template."""
+"""The page itself: overview, contents, verdicts, sections and provenance, set by the template."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +11,12 @@ from lensdepth.analyses import analysis
 from lensdepth.claims import told
 from lensdepth.colours import DARK, PALETTE
 from lensdepth.report import facts, figures
+from lensdepth.report.captions import caption
 from lensdepth.report.measured import Measured
-from lensdepth.report.sections import Exhibit, sections
-from lensdepth.report.story import key_numbers, opening, together
+from lensdepth.report.overview import MARKS, overview, shown_in
+from lensdepth.report.sections import Exhibit, numbered, sections
+from lensdepth.report.side import comparison_part
+from lensdepth.report.story import opening, together
 from lensdepth.telling.depths import MEANING
 from lensdepth.telling.numbers import p_text
 
@@ -33,15 +36,13 @@ class ClaimsPart:
     exhibit: Exhibit | None = None
 
 
-SHOWN_IN = {
-    "C1": "patch", "C2": "steering", "C3": "geometry", "C4": "geometry", "C5": "ablation",
-    "C6": "decoding", "C7a": "locality", "C7b": "locality", "C7c": "locality",
-}  # fmt: skip
-"""Claim -> key of the section whose figure shows it."""
+def claims_part(findings: Measured, *, number: int = 1) -> ClaimsPart:
+    """The verdicts as the page shows them.
 
-
-def claims_part(findings: Measured) -> ClaimsPart:
-    """The verdicts as the page shows them."""
+    Args:
+        findings: of a report.
+        number: of their figure.
+    """
     table = findings.claims
     if table is None:
         return ClaimsPart(absent=findings.absent["claims"])
@@ -53,9 +54,9 @@ def claims_part(findings: Measured) -> ClaimsPart:
                 "claim": one.claim,
                 "title": one.title,
                 "verdict": one.verdict,
-                "mark": {"supported": "✓", "contradicted": "✗", "cannot tell": "?"}[one.verdict],
+                "mark": MARKS[one.verdict],
                 "settled": told.settled_by(table, one),
-                "shown": (SHOWN_IN[one.claim], analysis(SHOWN_IN[one.claim]).title),
+                "shown": shown_in(one.claim),
                 "p": p_text(one.p),
                 "cells": told.finding_cells(table.finding(one.decisive)),
             }
@@ -67,7 +68,10 @@ def claims_part(findings: Measured) -> ClaimsPart:
             key="claims",
             title="Every statement beside its threshold",
             note=analysis("claims").note,
+            caption=caption(findings, "claims"),
             figure=table.plot(),
+            frame=table.to_frame,
+            number=number,
         )
         if drawn
         else None,
@@ -84,6 +88,9 @@ def render(findings: Measured, *, tables_folder: str) -> str:
         lstrip_blocks=True,
     )
     provenance = findings.lens.provenance
+    beside = comparison_part(findings)
+    before = 0 if beside is None else len(beside.exhibits)
+    claims = claims_part(findings, number=before + 1)
     return environment.get_template("page.html").render(
         title=f"{provenance.model.name} on {findings.task.name}",
         lead=opening(
@@ -94,11 +101,12 @@ def render(findings: Measured, *, tables_folder: str) -> str:
             order=findings.order,
             **together(findings),
         ),
-        keys=key_numbers(n_layers=findings.n_layers, **together(findings)),
+        overview=overview(findings),
         facts=facts.facts(findings),
         notices=facts.notices(findings),
-        claims=claims_part(findings),
-        sections=sections(findings),
+        beside=beside,
+        claims=claims,
+        sections=numbered(sections(findings), after=before + (claims.exhibit is not None)),
         settings=facts.settings(findings),
         pairs=facts.first_pairs(findings),
         tables_folder=tables_folder,

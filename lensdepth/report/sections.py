@@ -1,17 +1,21 @@
 """The sections of the page: sentences, figure, note, table and further figures of each analysis."""
 
+import itertools
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 from plotly.graph_objects import Figure
 
-from lensdepth.analyses import ANALYSES, Analysis
+from lensdepth.analyses import ANALYSES, Analysis, analysis
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.told import lens_name
 from lensdepth.plotting import Zone
 from lensdepth.report import figures
+from lensdepth.report.captions import caption
 from lensdepth.report.measured import Measured
 from lensdepth.report.reconciled import additivity, carrying, definitions, passing
 from lensdepth.report.story import NOTES, switches_of
@@ -21,6 +25,9 @@ from lensdepth.telling.numbers import Interval, number
 from lensdepth.telling.tokens import signed
 from lensdepth.transition.compare import compare_definitions
 from lensdepth.transition.told import lens_verdict, order_verdict, read_by
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IF_THERE = ("mistakes",)
 """Analyses that have a section only where there is a result; others say why there is none."""
@@ -35,8 +42,14 @@ class Exhibit:
     key: str
     title: str
     note: str
-    """What to see in it."""
+    """How to read it."""
+    caption: str
+    """What to see in it, in one sentence."""
     figure: Figure
+    frame: Callable[[], "pd.DataFrame"]
+    """The numbers behind it."""
+    number: int = 0
+    """Of the figure on the page, from 1."""
 
     @property
     def figure_json(self) -> Markup:
@@ -62,8 +75,17 @@ class Section:
     note: str
     """How to read its figure."""
     sentences: list[str] = field(default_factory=list)
+    """What was found; the first stands beside the title."""
+    beside: tuple[str, ...] = ()
+    """Those of the others without which it would be read wrongly."""
     absent: str | None = None
     figure: Figure | None = None
+    caption: str = ""
+    """What to see in the figure, in one sentence."""
+    frame: Callable[[], "pd.DataFrame"] | None = None
+    """The numbers behind it."""
+    number: int = 0
+    """Of the figure on the page, from 1; 0: it has none."""
     footnotes: list[str] = field(default_factory=list)
     """What the table of switches needs said."""
     zones: list[dict[str, str]] = field(default_factory=list)
@@ -94,7 +116,35 @@ class Section:
     @property
     def alt(self) -> str:
         """What the figure shows, for those who cannot see it."""
-        return f"{self.title} by depth. " + " ".join(self.sentences)
+        return f"{self.title} by depth. {self.caption} " + " ".join(self.sentences)
+
+    @property
+    def gist(self) -> str:
+        """What one reads where the section is folded."""
+        if self.absent is not None:
+            return f"Not measured: {self.absent}."
+        return self.sentences[0] if self.sentences else self.question
+
+    @property
+    def more(self) -> list[str]:
+        """What was found besides, with controls and caveats."""
+        return [said for said in self.sentences[1:] if said not in self.beside]
+
+
+def numbered(parts: Iterable[Section], *, after: int = 0) -> list[Section]:
+    """The same sections with their figures numbered in the order of the page.
+
+    Args:
+        parts: of one page.
+        after: figures that stand before them.
+    """
+    numbers = itertools.count(after + 1)
+    found = []
+    for part in parts:
+        own = 0 if part.figure is None else next(numbers)
+        exhibits = [replace(one, number=next(numbers)) for one in part.exhibits]
+        found.append(replace(part, number=own, exhibits=exhibits))
+    return found
 
 
 def sections(findings: Measured) -> list[Section]:
@@ -125,6 +175,8 @@ def _story(findings: Measured) -> Section:
         note=NOTES["story"],
         sentences=said,
         figure=figures.story(findings),
+        caption=caption(findings, "story"),
+        frame=partial(figures.story_frame, findings),
         zones=zones,
         switches=_switches(findings),
         footnotes=definitions(findings),
@@ -149,36 +201,46 @@ def _switches(findings: Measured) -> list[tuple[str, ...]]:
     return rows
 
 
-def _section(findings: Measured, analysis: Analysis) -> Section:
-    key, result = analysis.key, getattr(findings, analysis.key)
-    head: dict[str, Any] = {"key": key, "title": analysis.title, "question": analysis.question}
+def _section(findings: Measured, one: Analysis) -> Section:
+    key, result = one.key, getattr(findings, one.key)
+    head: dict[str, Any] = {"key": key, "title": one.title, "question": one.question}
     if result is None:
-        return Section(**head, note=analysis.note, absent=findings.absent[key])
+        return Section(**head, note=one.note, absent=findings.absent[key])
     names, found = switches_of(findings, key)
-    said = analysis.sentences(result, *found)
+    said, needed = one.sentences(result, *found), []
     if key == "lens" and "transition" in findings.absent:
         said[0] = f"No transition was sought: {findings.absent['transition']}."
     if key == "lens" and findings.tuned is not None:
         why = findings.absent.get("tuned_transition")
         unsought = f"No transition of the {lens_name(findings.tuned.provenance)} was sought: {why}."
         found_there = lens_verdict(findings.tuned_transition, findings.n_layers)
-        said.insert(1, unsought if why else found_there)
+        needed.append(unsought if why else found_there)
     if key == "patch" and "crossing" in findings.absent:
         said.insert(0, f"No crossing was sought: {findings.absent['crossing']}.")
     beside = {"locality": additivity, "steering": passing, "ablation": carrying}
     if key in beside and (more := beside[key](findings)) is not None:
-        said.insert(1, more)
+        needed.append(more)
+    said[1:1] = needed
     zone = _zone(findings, names[0]) if names else None
+    table = one.table(result)
     return Section(
         **head,
-        note=analysis.note,
+        note=one.note,
         sentences=said,
+        beside=tuple(needed),
         figure=figures.with_zone(result.plot(), zone),
-        table=analysis.table(result),
+        caption=caption(findings, key),
+        frame=partial(_frame, table, result),
+        table=table,
         zones=_zone_keys(findings, *names[:1]),
         examples=_examples(findings) if key == "lens" else [],
         exhibits=_exhibits(findings, key),
     )
+
+
+def _frame(table: DepthTable | None, result: Any) -> "pd.DataFrame":
+    """What is drawn, by depth where that is how it is drawn."""
+    return result.to_frame() if table is None else table.frame
 
 
 def _exhibits(findings: Measured, key: str) -> list[Exhibit]:
@@ -190,11 +252,13 @@ def _exhibits(findings: Measured, key: str) -> list[Exhibit]:
                 key="made_of",
                 title="What the transferred fraction is made of",
                 note=NOTES["made_of"],
+                caption=caption(findings, "made_of"),
                 figure=findings.ablation.plot_made_of(),
+                frame=partial(_frame, analysis("ablation").table(findings.ablation), None),
             )
         ]
     if key == "geometry" and findings.geometry is not None:
-        return _geometry_exhibits(findings.geometry)
+        return _geometry_exhibits(findings, findings.geometry)
     return []
 
 
@@ -209,7 +273,9 @@ def _tuned(findings: Measured) -> list[Exhibit]:
             key="tuned",
             title=profile.name,
             note=NOTES["tuned"],
+            caption=caption(findings, "tuned"),
             figure=figures.with_zone(profile.plot(), zone),
+            frame=partial(_frame, analysis("lens").table(profile), profile),
         )
     ]
 
@@ -222,26 +288,37 @@ def _token_map(findings: Measured) -> Exhibit:
         key="tokens",
         title="One prompt, token by token",
         note=f"{which} of the first prompt: {NOTES['tokens']}",
+        caption=caption(findings, "tokens"),
         figure=profile.plot_tokens(),
+        frame=profile.to_frame,
     )
 
 
-def _geometry_exhibits(profile: GeometryProfile) -> list[Exhibit]:
+def _geometry_exhibits(findings: Measured, profile: GeometryProfile) -> list[Exhibit]:
+    coupling = profile.plot_coupling()
     return [
         Exhibit(
             key=key,
             title=title,
             note=NOTES[key],
-            figure=draw(),
+            caption=caption(findings, key),
+            figure=figure,
+            frame=frame,
         )
-        for key, title, draw in (
-            ("cka", "Which depths are alike", profile.plot_map),
+        for key, title, figure, frame in (
+            ("cka", "Which depths are alike", profile.plot_map(), profile.map_frame),
             (
                 "procrustes",
                 "Which depths are a rotation of one another",
-                lambda: profile.plot_map("procrustes"),
+                profile.plot_map("procrustes"),
+                profile.map_frame,
             ),
-            ("coupling", "Angle against prediction, depth by depth", profile.plot_coupling),
+            (
+                "coupling",
+                "Angle against prediction, depth by depth",
+                coupling,
+                partial(figures.points_frame, coupling),
+            ),
         )
     ]
 

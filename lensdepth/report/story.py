@@ -1,7 +1,7 @@
 """What all analyses of a report say together: its opening, its key numbers, its story."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lensdepth.ablation import told as ablated
 from lensdepth.ablation.profile import FIRST, WEAK, AblationProfile
@@ -66,10 +66,10 @@ NOTES = {
     ),
     "coupling": (
         "One point is one pair of prompts: to the right the states point apart, upwards the "
-        "predictions differ. Move the slider: where the angle tells how alike two predictions are, "
-        "the points rise from left to right. Predictions that are all but certain are either the "
-        "same (0) or different (0.69 nats, the most there is), and then the points lie on two "
-        "lines; prompts with graded answers fill the space between."
+        "predictions differ; on the page a slider chooses the depth. Where the angle tells how "
+        "alike two predictions are, the points rise from left to right. Predictions that are all "
+        "but certain are either the same (0) or different (0.69 nats, the most there is), and "
+        "then the points lie on two lines; prompts with graded answers fill the space between."
     ),
 }
 """How to read the figures that are of no analysis alone, or of one beside its own."""
@@ -156,6 +156,8 @@ class KeyNumber:
     label: str
     value: str
     detail: str
+    about: Literal["where", "which"] = "which"
+    """Where something passes, or which part of the state carries it."""
 
 
 def key_numbers(
@@ -237,4 +239,5 @@ def _place(label: str, found: Transition | Crossing, n_layers: int) -> KeyNumber
         if at
         else found.verdict,
         detail=f"{switches.whereabouts(found, n_layers)}{switches.read_by(found)}",
+        about="where",
     )
