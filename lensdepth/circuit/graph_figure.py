@@ -144,7 +144,7 @@ def _draw_edges(
         x = x0 + (x1 - x0) * STEPS + bow * (y1 - y0) * 0.35
         y = y0 + (y1 - y0) * STEPS - bow * (x1 - x0) * 0.35
         share = abs(row["effect"]) / largest
-        colour = PALETTE["prediction" if row["effect"] > 0 else "input"]
+        colour = PALETTE["prediction" if row["effect"] * graph.way > 0 else "input"]
         figure.add_scatter(
             x=x, y=y, mode="lines", hoverinfo="skip", showlegend=False,
             line={"color": colour, "width": THINNEST + (THICKEST - THINNEST) * share},
