@@ -377,14 +377,14 @@ def test_pinned_nodes_stay_and_pruning_keeps_the_largest(trained: DepthModel) ->
     for name in small.nodes:
         assert torch.equal(small.of("effect", set=name), found.of("effect", set=name))
     for wrong in ({}, {"threshold": 0.1, "keep": 2}, {"keep": 0}, {"threshold": 99.0}):
-        with pytest.raises(ValueError, match="CircuitGraph.prune: "):
+        with pytest.raises(ValueError, match=r"CircuitGraph\.prune: "):
             found.prune(**wrong)
 
 
 def test_faithfulness_is_that_of_the_kept_set(graph: CircuitGraph, trained: DepthModel) -> None:
     task = load_task("months", trained, n=6, seed=1, keep="correct")
     small = graph.prune(keep=4)
-    found = graph_faithfulness(trained, task, graph, keep=4, n_random=2)
+    found = graph_faithfulness(trained, task, graph, n_nodes=4, n_random=2)
     again = patch_components(trained, task, small.components, n_random=2)
     assert found.components == small.components
     assert torch.equal(found.outcome.values, again.outcome.values)

@@ -190,6 +190,7 @@ PRINTED = {
         "circuit --components MLP1,L1H0 --n 8",
         "circuit --components MLP1 --random 0 --n 8",
     ],
+    "graph": ["graph --n 1 --random 0", "graph --n 6 --top 3 --edges 2", "graph --n 3 --top 1"],
     "steer": ["steer --n 60", "steer --n 60 --position prediction"],
     "mistakes": ["mistakes --task drinks --n 20", "mistakes --n 9"],
     "claims": ["claims --n 40 --twins 0"],

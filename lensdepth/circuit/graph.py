@@ -1,4 +1,4 @@
-"""A circuit's graph: nodes and edges with their effects, its tables, its figure, what can be cut."""
+"""A circuit's graph: nodes and edges with their effects, as tables, as a figure, and pruned."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,6 +1,7 @@
 """A circuit's graph drawn: tokens from left to right, blocks from below."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def _places(
         cells.setdefault((graph.column_of(name), _level(node)), []).append(name)
     widths = [max(len(mine) for (c, _), mine in cells.items() if c == column) for column in columns]
     ends = np.cumsum([0.0, *(width + 0.6 for width in widths)])
-    middles = [(a + b) / 2 for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    middles = [(a + b) / 2 for a, b in pairwise(ends)]
     at: dict[str, tuple[float, float]] = {}
     for (column, level), mine in cells.items():
         middle, row = middles[columns.index(column)], levels.index(level)

@@ -1,6 +1,6 @@
 """What a circuit's graph says: summary and sentences."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lensdepth.telling.names import at_position
 from lensdepth.telling.numbers import Interval, below, counted, number
@@ -59,7 +59,7 @@ def _chosen(graph: "CircuitGraph") -> str:
     )
 
 
-def _value(row: dict[str, float], floor: float) -> str:
+def _value(row: dict[Any, Any], floor: float) -> str:
     """An effect with its interval, and its share of the way."""
     if abs(row["effect"]) <= floor:
         return f"{below(floor)} nats, which is rounding"

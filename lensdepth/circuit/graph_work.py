@@ -112,6 +112,7 @@ class Work:
 
 
 def is_index(text: str) -> bool:
+    """Whether a token is named by its number."""
     return text.removeprefix("-").isdigit()
 
 

@@ -141,7 +141,7 @@ def patch_edge(
     batch_size: int | None = None,
     max_memory: int | None = None,
 ) -> CircuitGraph:
-    """One edge: what the upstream node writes in the source run, put into the downstream node alone.
+    """One edge: what a node writes in the source run, put into one later node alone.
 
     Args:
         model: any wrapped model.
@@ -184,7 +184,7 @@ def graph_faithfulness(
     task: Task,
     graph: CircuitGraph,
     *,
-    keep: int | None = None,
+    n_nodes: int | None = None,
     threshold: float | None = None,
     n_random: int = 20,
     seed: int = 0,
@@ -201,12 +201,13 @@ def graph_faithfulness(
         model: the one that the graph is of.
         task: pairs of prompts, those of the graph or others.
         graph: of `circuit_graph`.
-        keep: see `CircuitGraph.prune`, like `threshold`; without either, the whole graph.
+        n_nodes: how many nodes, those of the largest effects; see `CircuitGraph.prune`.
+        threshold: or which effects a node must have, likewise; without either, the whole graph.
         n_random: see `patch_components`, like all that follows.
     Raises:
         ValueError: no head and no MLP is left in the graph.
     """
-    asked = graph if keep is None and threshold is None else graph.prune(threshold, keep=keep)
+    asked = graph if n_nodes is threshold is None else graph.prune(threshold, keep=n_nodes)
     if not asked.components:
         raise ValueError(
             "graph_faithfulness: the graph holds no head and no MLP to patch; keep more nodes."

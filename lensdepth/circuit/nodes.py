@@ -72,9 +72,7 @@ def parse_node(text: str, n_layers: int, n_heads: int) -> Node:
     except ValueError as error:
         if "names no component" not in str(error):
             raise
-        raise ValueError(
-            f"parse_node: {shown(text.strip())} names no node; {EXAMPLES}."
-        ) from None
+        raise ValueError(f"parse_node: {shown(text.strip())} names no node; {EXAMPLES}.") from None
     return node_of(component)
 
 

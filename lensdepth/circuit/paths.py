@@ -116,9 +116,7 @@ class Ways:
         j = self.column(node)
         hook = site_hook("attn_out", node.layer)
         tokens = self.base_at[:, j : j + 1]
-        written = edited_states(
-            self.model, self.roles.base, hook, tokens, [self.edit(node, put)]
-        )
+        written = edited_states(self.model, self.roles.base, hook, tokens, [self.edit(node, put)])
         return written[:, 0] - self.read("base", hook)[:, j]
 
     def read_by(
