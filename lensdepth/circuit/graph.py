@@ -280,12 +280,14 @@ class CircuitGraph(SweepResult):
 
         Args:
             keep: the nodes with the largest effects alone; all by default.
-            pinned: nodes that are ringed.
+            pinned: nodes that are ringed, as `parse_component` reads them.
         """
         from lensdepth.circuit.graph_figure import graph_figure
 
         drawn = self if keep is None or keep >= len(self.nodes) else self.prune(keep=keep)
-        return graph_figure(drawn, pinned)
+        # A component that names no token stands at the prediction position.
+        last = {f"{name}@{self.positions[-1]}" for name in pinned if "@" not in name}
+        return graph_figure(drawn, [*pinned, *last])
 
     def to_neuronpedia(
         self, path: str | Path, *, slug: str = "lensdepth", scan: str | None = None

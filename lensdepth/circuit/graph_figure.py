@@ -28,9 +28,12 @@ SMALLEST, LARGEST = 15.0, 40.0
 THINNEST, THICKEST = 1.0, 8.0
 """Pixels across an edge."""
 LEAST = 0.02
-"""Edges smaller than this share of the largest are not drawn: they would hide the others."""
+"""Edges smaller than this share of the largest are not drawn, but for a node's own largest: they
+would hide the others."""
 ROW = 74
 """Pixels between two rows."""
+LEAST_WIDTH, COLUMN = 680, 110
+"""Pixels across a figure at least, and across one node of a column."""
 BEND = 0.16
 """How far an edge bends, as a share of its length, so that it passes beside what is between."""
 STEPS = np.linspace(0, 1, 13)
@@ -136,7 +139,10 @@ def _draw_edges(
     frame = graph.to_frame()
     frame = frame[frame["measured"]]
     largest = float(frame["effect"].abs().max()) if len(frame) else 0.0
-    shown = frame[frame["above_floor"].astype(bool) & (frame["effect"].abs() >= LEAST * largest)]
+    real = frame[frame["above_floor"].astype(bool)]
+    # By size; a node's largest edges are there whatever their size, or it would hang in the air.
+    own = {*real.drop_duplicates("upstream").index, *real.drop_duplicates("downstream").index}
+    shown = real[(real["effect"].abs() >= LEAST * largest) | real.index.isin(list(own))]
     middles: list[tuple[float, float, str, str]] = []
     for row in reversed(shown.to_dict("records")):  # the largest on top
         (x0, y0), (x1, y1) = at[row["upstream"]], at[row["downstream"]]
@@ -217,7 +223,6 @@ def _frame(
             f"{inert(graph.positions[j])}<br>{inert(signed(graph.tokens[j], 18))}" for j in columns
         ],
         range=[ends[0], ends[-1]],
-        title={"text": "token", "standoff": 6},
         showgrid=False, zeroline=False, tickangle=0, linecolor=RULE,
     )  # fmt: skip
     figure.update_yaxes(
@@ -228,9 +233,9 @@ def _frame(
     )  # fmt: skip
     figure.update_layout(
         **house_layout(inert(f"Paths of {what} ({graph.mode})")),
-        height=220 + ROW * len(levels),
-        margin={"l": 96, "r": 16, "t": 96, "b": 128},
-        legend={"orientation": "h", "y": -0.02, "yref": "container", "yanchor": "bottom", "x": 0},
+        height=214 + ROW * len(levels),
+        width=max(LEAST_WIDTH, 160 + COLUMN * ends[-1]),
+        margin={"l": 96, "r": 16, "t": 96, "b": 122},
+        legend={"orientation": "h", "y": 0, "yref": "container", "yanchor": "bottom", "x": 0},
         hovermode="closest",
     )
-    figure.update_layout(legend_y=0.0)

@@ -46,7 +46,24 @@ def summary(graph: "CircuitGraph") -> Json:
 
 def sentences(graph: "CircuitGraph") -> list[str]:
     """What was screened and measured, the largest effects, and what they do not say."""
+    if not graph.n_candidates and graph.n_measured == len(graph.upstream) == 1:
+        return [_one(graph), *_few(graph)]
     return [_chosen(graph), *_nodes(graph), *_edges(graph), _added(graph), *_few(graph)]
+
+
+def _one(graph: "CircuitGraph") -> str:
+    """What one edge does that was asked for by itself."""
+    row: dict[Any, Any] = graph.to_frame().iloc[0].to_dict()
+    return (
+        f"The output of {row['upstream']} from the source run is put into the input of "
+        f"{row['downstream']} alone{_onward(graph)}. That changes the logit difference by "
+        f"{_value(row, graph.floor)}."
+    )
+
+
+def _onward(graph: "CircuitGraph") -> str:
+    """How it goes on from the downstream node; nothing comes behind the logits."""
+    return "" if graph.downstream == ("LOGIT",) else f", {WAYS[graph.paths]}"
 
 
 def _chosen(graph: "CircuitGraph") -> str:
