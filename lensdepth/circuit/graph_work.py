@@ -52,7 +52,7 @@ class Work:
     @property
     def n_numbers(self) -> int:
         """Numbers that one pair's states take."""
-        return self.model.n_layers * len(self.spans) * 2 * self.model.d_model
+        return self.model.n_layers * len(self.spans) * 6 * self.model.d_model
 
     @property
     def columns(self) -> dict[str, int]:

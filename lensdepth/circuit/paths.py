@@ -20,8 +20,8 @@ from torch import Tensor
 from lensdepth.circuit.nodes import Node
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
-from lensdepth.reading import captured
-from lensdepth.site import depth_hook, site_hook
+from lensdepth.reading import activations, captured
+from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.sweep.roles import Roles
 from lensdepth.tokens import TokenBatch
 
@@ -51,10 +51,7 @@ def input_hook(node: Node, *, parallel: bool) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ways:
-    """Some pairs, with what their nodes write in both runs.
-
-    States are read once each, and kept.
-    """
+    """Some pairs, with what their nodes write in both runs: read once each, in one pass a run."""
 
     model: DepthModel
     roles: Roles
@@ -75,11 +72,17 @@ class Ways:
     def read(self, run: str, hook: str) -> Float[Tensor, "pair token d_hook"]:
         """What stands at a hook in the base or in the source run, heads side by side."""
         if (run, hook) not in self.held:
-            base = run == "base"
-            batch = self.roles.base if base else self.roles.source
-            self.held[run, hook] = edited_states(
-                self.model, batch, hook, self.base_at if base else self.source_at
+            n, base = self.model.n_layers, run == "base"
+            streams: tuple[Stream, ...] = ("z", "attn_out", "mlp_out")
+            hooks = [site_hook(stream, layer) for stream in streams for layer in range(n)]
+            found = activations(
+                self.model,
+                self.roles.base if base else self.roles.source,
+                [depth_hook(0, n), *hooks, depth_hook(n, n)],
+                self.base_at if base else self.source_at,
+                None,
             )
+            self.held.update({(run, name): states for name, states in found.items()})
         return self.held[run, hook]
 
     def output(self, run: str, node: Node) -> Float[Tensor, "pair d_hook"]:
