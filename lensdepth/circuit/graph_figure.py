@@ -168,7 +168,7 @@ def _draw_edges(
     return len(frame) - len(shown)
 
 
-def _effect(row: dict[str, Any]) -> str:
+def _effect(row: dict[Any, Any]) -> str:
     """An effect in nats, with its interval and its share of the way, where there are any."""
     said = f"{change(row['effect'])} nats"
     if row["low"] == row["low"]:
@@ -176,7 +176,7 @@ def _effect(row: dict[str, Any]) -> str:
     return said + ("" if row["share"] != row["share"] else f", {number(row['share'])} of the way")
 
 
-def _edge_hover(row: dict[str, Any]) -> str:
+def _edge_hover(row: dict[Any, Any]) -> str:
     name = inert(f"{row['upstream']} → {row['downstream']}")
     return f"{name}<br>{row['paths']} effect {_effect(row)}"
 
@@ -184,7 +184,7 @@ def _edge_hover(row: dict[str, Any]) -> str:
 def _hover(graph: "CircuitGraph", name: str) -> str:
     if name == LOGIT:
         return f"logit(target) − logit(foil)<br>base to source: {change(graph.way)} nats"
-    row: dict[str, Any] = graph.nodes_frame().set_index("node").loc[name].to_dict()
+    row: dict[Any, Any] = graph.nodes_frame().set_index("node").loc[name].to_dict()
     effect = _effect(row) if row["above_floor"] else f"{below(graph.floor)} nats: rounding"
     return (
         f"{inert(name)}: {inert(signed(row['token']))}<br>effect {effect}<br>"
