@@ -17,12 +17,16 @@ from .chat import as_chat as as_chat
 from .circuit import (
     AttentionPatterns as AttentionPatterns,
     AttributionProfile as AttributionProfile,
+    CircuitGraph as CircuitGraph,
     CircuitResult as CircuitResult,
     Component as Component,
     attention_patterns as attention_patterns,
     attribute_logits as attribute_logits,
+    circuit_graph as circuit_graph,
+    graph_faithfulness as graph_faithfulness,
     parse_component as parse_component,
     patch_components as patch_components,
+    patch_edge as patch_edge,
 )
 from .claims import (
     ClaimTable as ClaimTable,

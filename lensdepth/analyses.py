@@ -311,8 +311,17 @@ ANALYSES = (
         told="lensdepth.circuit.told",
         by_depth=False,
     ),
+    Analysis(
+        key="graph",
+        name="graph",
+        title="Circuit as a graph",
+        question="Which heads and MLPs matter at which token, and what goes from one to another?",
+        result="lensdepth.circuit.graph:CircuitGraph",
+        told="lensdepth.circuit.graph_told",
+        by_depth=False,
+    ),
 )
-"""In the order in which a report has them; the last two are not in it."""
+"""In the order in which a report has them; the last three are not in it."""
 
 
 def analysis(key: str) -> Analysis:

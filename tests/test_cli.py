@@ -573,7 +573,7 @@ def options_of_commands() -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "commands"),
     [
-        ("mode", {"ablate", "circuit", "patch", "steer"}),
+        ("mode", {"ablate", "circuit", "graph", "patch", "steer"}),
         ("depths", {"ablate", "claims", "report", "steer"}),
         ("twins", {"check", "claims", "report"}),
     ],

@@ -108,6 +108,7 @@ PLAIN = [
     ["ablate", "--dose"],
     ["steer"],
     ["circuit", "--components", "MLP1"],
+    ["graph"],
     ["claims"],
     ["claims", "--dry-run"],
 ]

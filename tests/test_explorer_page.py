@@ -1,5 +1,6 @@
 """The explorer in a real browser: every view, what it takes along, and what must not happen."""
 
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,14 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, Request, expect, sync_playwright
 from werkzeug.serving import make_server
 
-from lensdepth import DepthModel, intervene, load_model, logit_lens
+from lensdepth import (
+    DepthModel,
+    circuit_graph,
+    intervene,
+    load_model,
+    logit_lens,
+    pair_task,
+)
 from lensdepth.explorer import Offers, create_app
 from lensdepth.explorer import jobs as jobs_module
 from lensdepth.explorer import shelf as shelf_module
@@ -27,6 +35,7 @@ from lensdepth.explorer.server import free_port, guard
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.progress import watch
 from lensdepth.replay import memory
+from lensdepth.telling.numbers import number as to_text
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 SHOTS = Path(__file__).parents[1] / "out" / "explorer"
@@ -505,6 +514,77 @@ def test_what_is_downloaded_gives_the_numbers_on_the_screen(
     assert b"nbformat" in content
 
 
+def test_the_circuit_as_a_graph(page: Page, address: str, apart: DepthModel) -> None:
+    """Drawn, pinned by clicks, pruned, one edge by itself, and taken along."""
+    opened(page, address, f"?view=circuit{PAIR}")
+    view = page.locator("#view-circuit")
+    expect(view).to_contain_text("Nothing has been measured for this pair yet", timeout=WAIT)
+    page.locator("#draw-graph").click()
+    plot = drawn(page, "graph")
+    drawn(page, "graph-set")
+    found = circuit_graph(apart, pair_task(SOURCE, BASE, apart, target="Madrid", foil="Paris"))
+    head = next(name for name in found.components if "H" in name)
+    for name in found.nodes:
+        assert name.partition("@")[0] in plot.inner_text()
+    # Where a node stands, the figure itself says.
+    place = """([plot, name]) => {
+        const { _fullData: data, _fullLayout: layout } = plot;
+        const trace = data.find((one) => one.customdata?.includes(name));
+        const at = trace.customdata.indexOf(name);
+        const box = plot.getBoundingClientRect();
+        const { xaxis: x, yaxis: y } = layout;
+        const [right, down] = [x._offset + x.l2p(trace.x[at]), y._offset + y.l2p(trace.y[at])];
+        return [box.left + right, box.top + down];
+    }"""
+
+    def click(name: str, **how: Any) -> None:
+        plot.scroll_into_view_if_needed()
+        x, y = page.evaluate(place, [plot.element_handle(), name])
+        page.mouse.move(x - 3, y)
+        page.mouse.move(x, y)
+        if how:
+            page.keyboard.down("Shift")
+        page.mouse.click(x, y)
+        if how:
+            page.keyboard.up("Shift")
+
+    click(head)
+    pinned = re.compile("components=" + head.replace("@", "%40"))
+    expect(page).to_have_url(pinned, timeout=WAIT)
+    drawn(page, "graph")
+    click(head)
+    expect(page).not_to_have_url(pinned, timeout=WAIT)
+    # Two clicks with Shift choose an edge, here one that there is not.
+    drawn(page, "graph")
+    click("LOGIT", shift=True)
+    expect(page).to_have_url(re.compile("upstream=LOGIT"), timeout=WAIT)
+    drawn(page, "graph")
+    click(head, shift=True)
+    expect(page).to_have_url(re.compile("downstream=" + head.replace("@", "%40")), timeout=WAIT)
+    expect(view).to_contain_text("nothing reads it", timeout=WAIT)
+    effect = next(  # of an edge that is measured, the graph's own number
+        (up, down, float(found.edge(up, down)))
+        for up, down in zip(found.upstream, found.downstream, strict=True)
+    )
+    up, down, size = effect
+    opened(page, address, f"?view=circuit&graphed=1&kept=4&upstream={up}&downstream={down}{PAIR}")
+    card = page.locator('[id*=\'"name":"edge"\'][id*=\'"message"\']')
+    expect(card).to_contain_text(f"changes the logit difference by {to_text(size)} nats",
+                                 timeout=WAIT)  # fmt: skip
+    drawn(page, "graph")
+    name, content = taken(page, "#graph-json")
+    whole = json.loads(content)
+    assert name == "lensdepth-graph.json"
+    assert len(whole["nodes"]) == len(found.prune(keep=4).nodes) + 1 == 5
+    page.locator(".field-kept [role=slider]").first.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page).to_have_url(re.compile("kept=3"), timeout=WAIT)
+    drawn(page, "graph-set")
+    program = taken(page, "#script")[1].decode()
+    assert "graph_faithfulness(model, pair, graph, n_nodes=3)" in program
+    compile(program, "program", "exec")
+
+
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -586,10 +666,10 @@ def test_pictures_of_every_view(page: Page, address: str) -> None:
     """Kept for people to look at; the page must never be wider than the window."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     cards = {
-        "read": "map", "poke": "trajectory", "sweep": "patch-map", "circuit": "components",
+        "read": "map", "poke": "trajectory", "sweep": "patch-map", "circuit": "graph-set",
         "compare": "second", "keep": None,
     }  # fmt: skip
-    opened(page, address, f"?view=read&run=1&pairs=20&components=L2H1,MLP2{PAIR}")
+    opened(page, address, f"?view=read&run=1&pairs=20&graphed=1&components=L2H1,MLP2{PAIR}")
     for i, (view, card) in enumerate(cards.items()):
         page.set_viewport_size({"width": 1360, "height": 900})
         page.emulate_media(color_scheme="light")

@@ -52,6 +52,10 @@ def _gone() -> DepthModel:
     view=st.sampled_from(CHOICES["view"]),
     pairs=st.sampled_from(PAIRS),
     run=st.booleans(),
+    graphed=st.booleans(),
+    kept=st.integers(1, 10),
+    upstream=st.sampled_from(["", "EMBED@2", "L5H3@-1", "MLP7@input"]),
+    downstream=st.sampled_from(["", "LOGIT", "L6H0@prediction"]),
     components=st.lists(
         st.sampled_from(["L5H3", "MLP7", "ATTN2", "MLP0@2", "L1H2@-1"]), unique=True
     ),
@@ -84,6 +88,10 @@ def test_an_untouched_screen_has_a_short_link() -> None:
         ("?depth=99999999", "depth must be a whole number"),
         ("?strength=nan", "strength must be a number"),
         ("?edit=__import__", "edit must be one of full"),
+        ("?kept=0", "kept must lie between 1 and 10, got 0"),
+        ("?kept=11", "kept must lie between 1 and 10, got 11"),
+        ("?paths=both", "paths must be one of total, direct"),
+        ("?upstream=<b>", "upstream must be a node such as L5H3@4"),
         ("?pairs=7", "pairs must be one of 10, 20, 40"),
         ("?components=<b>", "'<b>' is no component"),
         ("?components=" + ",".join(f"MLP{i}" for i in range(99)), "at most 64 names"),
@@ -115,6 +123,7 @@ def test_any_query_is_a_screen_or_a_readable_error(query: str) -> None:
         ("components", [["L1H1"]]), ("strength", "a"), ("__class__", "x"),
         ("prompt", "half a \ud800"), ("other_prompt", "\udfff"), ("depth", 10**400),
         ("strength", float("nan")), ("strength", [1.0]), ("pairs", 10.5),
+        ("upstream", ["L0H0@1"]), ("downstream", 7), ("kept", [3]),
     ],
 )  # fmt: skip
 def test_what_a_browser_makes_up_is_refused(field: str, value: object) -> None:
@@ -596,7 +605,8 @@ def test_errors_are_one_line_that_can_be_shown(error: Exception, said: str) -> N
 @pytest.mark.parametrize("view", ["read", "poke", "sweep", "circuit", "compare"])
 def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view: str) -> None:
     hostile = 'Two months from """May" is \\ \n <script>'
-    screen = settle(replace(START, view=view, components=("L1H0",)), shelf).screen
+    asked = replace(START, view=view, components=("L1H0",), graphed=True, upstream="EMBED@1")
+    screen = settle(replace(asked, downstream="LOGIT"), shelf).screen
     screen = replace(screen, prompt=hostile)
     shown = cards.cards_of(screen)
     text = script.program(shown, OFFERS, title=describe(screen), fingerprints={"tiny": "ab"})

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import lensdepth
 from lensdepth import metrics
 from lensdepth.ablation import AblationProfile, DoseProfile
-from lensdepth.circuit import CircuitResult
+from lensdepth.circuit import CircuitGraph, CircuitResult
 from lensdepth.locality import TransferProfile
 from lensdepth.outcome import Effects, axes_in_order
 from lensdepth.patching import PatchProfile, WindowProfile
@@ -186,6 +186,7 @@ PROFILES: dict[Any, dict[str, tuple[Any, ...]]] = {
     WindowProfile: {"first": DEPTHS, "last": DEPTHS},
     TransferProfile: {"taken": DEPTHS, "inserted": DEPTHS},
     CircuitResult: {"set": ("circuit", "complement", "everything", "random 0")},
+    CircuitGraph: {"set": ("EMBED@0", "L0H1@2", "L0H1@2 → LOGIT")},
     AblationProfile: {
         "edit": ("full", "norm"),
         "scope": ("local", "suffix"),

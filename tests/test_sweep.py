@@ -47,12 +47,14 @@ SWEEPS: dict[str, tuple[str, dict[str, Any]]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "attention_patterns": {},
     "attribute_logits": {},
+    "circuit_graph": {"top": 2, "edges": 2},
     "check_readiness": {"probe": False},
     "decode_parts": {"depths": [1, 2], "n_folds": 2, "n_permutations": 10},
     "fit_tuned_lens": {"n_steps": 2},
     "geometry_profile": {"n_permutations": 10, "n_resamples": 10},
     "compare_mistakes": {"n_permutations": 20},
     "logit_lens": {},
+    "patch_edge": {"upstream": "L0H0@prediction", "downstream": "MLP1@prediction"},
     "trajectory_response": {"depths": [1, 2]},
 }
 
@@ -74,7 +76,16 @@ ANALYSES = sorted(
     and name != "text_span"
 )
 """Every public function that measures a task on a model."""
-BY_PLACE = {"components", "hypotheses", "evidence", "crossing", "folder"}
+BY_PLACE = {
+    "upstream",
+    "downstream",
+    "graph",
+    "components",
+    "hypotheses",
+    "evidence",
+    "crossing",
+    "folder",
+}
 """What may go without its name behind model and task, where it is what the call is about."""
 OWN_DEFAULTS = {"positions", "scopes", "also", "n_folds"}
 """Words that mean the same everywhere, and of which each analysis has what suits it."""
@@ -84,7 +95,8 @@ def test_every_analysis_is_asked_here() -> None:
     assert {*SWEEPS, *OTHERS} <= set(ANALYSES)
     above = {
         "build_report", "capture", "complete_evidence", "evaluate_claims",
-        "evaluate_hypotheses", "find_holder", "locate_crossing", "plan_report",
+        "evaluate_hypotheses", "find_holder", "graph_faithfulness", "locate_crossing",
+        "plan_report",
     }  # fmt: skip
     assert set(ANALYSES) - {*SWEEPS, *OTHERS} == above
 

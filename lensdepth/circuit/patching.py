@@ -15,6 +15,7 @@ from torch import Tensor
 from lensdepth.arguments import checked, renamed
 from lensdepth.bounds import bounded
 from lensdepth.circuit.components import Component, named_components
+from lensdepth.circuit.paths import put_given
 from lensdepth.circuit.places import (
     Group,
     Members,
@@ -226,14 +227,6 @@ def _sets(
         yield mine.only(~tokens.differ)
     for one in drawn:
         yield tokens.members(one)
-
-
-def put_given(
-    base: Float[Tensor, "*batch d_hook"], source: Float[Tensor, "*batch d_hook"] | None
-) -> Float[Tensor, "*batch d_hook"]:
-    """An edit: what is given goes in, and where nothing is given (NaN) the state stays."""
-    assert source is not None
-    return torch.where(source.isnan(), base, source)
 
 
 def component_run(

@@ -24,7 +24,7 @@ from lensdepth.telling.numbers import UNKNOWN, Interval, number, percent
 from lensdepth.telling.tokens import signed
 
 if TYPE_CHECKING:
-    from lensdepth.circuit import AttributionProfile, CircuitResult
+    from lensdepth.circuit import AttributionProfile, CircuitGraph, CircuitResult
     from lensdepth.lens import LensProfile
     from lensdepth.report import Report
 
@@ -288,6 +288,33 @@ def circuit_table(result: "CircuitResult") -> Parts:
             ]
             table.add_row(Text(name), *cells)
     return [table, "", *sentences(result)]
+
+
+def graph_table(graph: "CircuitGraph") -> Parts:
+    """Nodes in the order in which they act, measured edges by size, and what they say."""
+    from lensdepth.analyses import analysis
+
+    nodes, edges = Table(box=None, pad_edge=False), Table(box=None, pad_edge=False)
+    nodes.add_column("node", no_wrap=True, style="bold")
+    for name in ("token", "effect, nats", "of the way", "direct part"):
+        nodes.add_column(name, justify="left" if name == "token" else "right", no_wrap=True)
+    for row in graph.nodes_frame().to_dict("records"):
+        nodes.add_row(
+            Text(row["node"]), Text(token_cell(row["token"], limit=20)),
+            with_interval(of_row(row, "effect", graph.floor)), number(row["share"]),
+            number(row["attribution"]),
+        )  # fmt: skip
+    edges.add_column("edge", no_wrap=True, style="bold")
+    for name in ("effect, nats", "of the way", "estimate"):
+        edges.add_column(name, justify="right", no_wrap=True)
+    frame = graph.to_frame()
+    for row in frame[frame["measured"]].to_dict("records"):
+        edges.add_row(
+            Text(f"{row['upstream']} → {row['downstream']}"),
+            with_interval(of_row(row, "effect", graph.floor)), number(row["share"]),
+            number(row["estimate"]),
+        )  # fmt: skip
+    return [nodes, "", edges, "", *analysis("graph").sentences(graph)]
 
 
 def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

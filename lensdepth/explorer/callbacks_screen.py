@@ -26,12 +26,14 @@ CONTROLS = {
     for name in (
         "view", "model", "task", "prompt", "source", "value", "lens", "depth", "last", "position",
         "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs", "layer",
-        "looked", "components", "against", "other-model", "other-prompt",
+        "looked", "components", "paths", "kept", "upstream", "downstream", "against",
+        "other-model", "other-prompt",
     )
 }  # fmt: skip
 """Control -> the field that it shows."""
-BUTTONS = ("swap", "run", "cancel", "pin", "pin-mlp", "to-poke")
-MENUS = ("depth", "last", "position", "to", "stream", "head", "layer", "looked", "components")
+BUTTONS = ("swap", "run", "cancel", "pin", "pin-mlp", "to-poke", "draw-graph")
+MENUS = ("depth", "last", "position", "to", "stream", "head", "layer", "looked", "components",
+         "upstream", "downstream")  # fmt: skip
 """Menus whose options depend on the model and the prompt."""
 
 
@@ -161,7 +163,7 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
     given = {
         field: values[name]
         for name, field in CONTROLS.items()
-        if values[name] is not None or field in OPTIONAL
+        if values[name] is not None or field in (*OPTIONAL, "upstream", "downstream")
     }
     if "strength" in given and given["strength"] == STRONG_EDITS[before.edit].default:
         given["strength"] = None
@@ -184,6 +186,8 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
         screen.on == "pair" and new & {"prompt", "source"}
     ):
         screen = replace(screen, run=False)
+    if new & {"prompt", "source"}:
+        screen = screen.without_graph()
     return screen
 
 
@@ -201,15 +205,17 @@ def _acted(
             screen = replace(
                 screen, prompt=pairs[example][0], source=pairs[example][1], position=-1, to=-1,
                 run=screen.run and screen.on == "task",
-            )  # fmt: skip
+            ).without_graph()  # fmt: skip
     if "swap" in acts and screen.source.strip():
-        screen = replace(screen, prompt=screen.source, source=screen.prompt)
+        screen = replace(screen, prompt=screen.source, source=screen.prompt).without_graph()
     if "run" in acts:
         screen = replace(screen, run=True)
     if "cancel" in acts:
-        screen = replace(screen, run=False)
+        screen = replace(screen, run=False, graphed=False)
         if screen.lens == "tuned" and not questions.known(questions.tuned_of(screen), shelf):
             screen = replace(screen, lens="logit")
+    if "draw-graph" in acts:
+        screen = replace(screen, graphed=True)
     if "to-poke" in acts:
         screen = replace(screen, view="poke")
     if acts & {"pin", "pin-mlp"}:
@@ -234,6 +240,8 @@ def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
         if head is None:
             return screen
         return changed(screen, {"layer": layer, "looked": head}, shelf.offers)
+    if kind == "node":
+        return _with_node(screen, site, shelf)
     depth, position = site.get("row"), site.get("column")
     if kind == "cell" and site.get("shift") and screen.depth is not None:
         there = changed(screen, {"last": _at(screen, depth), "to": position}, shelf.offers)
@@ -253,6 +261,22 @@ def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
     if position is not None:
         values |= {"position": position, "to": position}
     return changed(screen, values, shelf.offers)
+
+
+def _with_node(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
+    """A node of the graph pinned or unpinned; with Shift, chosen as an end of an edge."""
+    name = site.get("name")
+    if site.get("shift"):
+        second = bool(screen.upstream and not screen.downstream)
+        ends = {"downstream": name} if second else {"upstream": name, "downstream": ""}
+        return changed(screen, ends, shelf.offers)
+    # Embeddings and logits are no components that could be patched.
+    if not isinstance(name, str) or name.startswith(("EMBED", "LOGIT")):
+        return screen
+    pinned = [one for one in screen.components if one != name]
+    if len(pinned) == len(screen.components):
+        pinned.append(name)
+    return changed(screen, {"components": pinned}, shelf.offers)
 
 
 def _at(screen: Screen, depth: Any) -> Any:
@@ -281,6 +305,7 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     values = {name: getattr(screen, field) for name, field in CONTROLS.items()}
     values |= {"strength": strength, "components": list(screen.components)}
     values |= {"other-model": screen.other_model or None}
+    values |= {name: getattr(screen, name) or None for name in ("upstream", "downstream")}
     return {
         "search": no_update if query == search else query,
         "screen": {"query": query, "label": describe(screen), "view": screen.view},
@@ -324,6 +349,9 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
         # What is pinned at tokens of its own (MLP0@2) comes from the address alone.
         "components": [(part, part) for part in [*parts, *placed]],
         "example": pairs,
+        # A value without its option would be dropped; the graph brings the others.
+        **{name: [(one, one) for one in (getattr(setting.screen, name),) if one]
+           for name in ("upstream", "downstream")},
     }  # fmt: skip
     return {
         name: [{"label": label, "value": value} for value, label in choices]

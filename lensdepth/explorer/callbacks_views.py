@@ -6,7 +6,7 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
 
 from lensdepth.analyses import analysis
-from lensdepth.explorer import questions
+from lensdepth.explorer import callbacks_graph, questions
 from lensdepth.explorer.background import Background, end_of, ticket_of
 from lensdepth.explorer.cards import Card, cards_of, crossing_of, token_map
 from lensdepth.explorer.errors import readable
@@ -21,6 +21,7 @@ from lensdepth.explorer.filling import (
     screen_of,
 )
 from lensdepth.explorer.jobs import JobReport, Jobs
+from lensdepth.explorer.layout import CARDS
 from lensdepth.explorer.panels import message, notices, outcome_of, scope_cards
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
@@ -39,6 +40,7 @@ def register(app: Dash, shelf: Shelf, jobs: Jobs) -> None:
     _register_sweep(app, shelf, background)
     for view in ("circuit", "compare"):
         _register_plain(app, shelf, view)
+    callbacks_graph.register(app, shelf, background)
     _register_zone(app, shelf)
     _register_progress(app, jobs)
 
@@ -201,7 +203,8 @@ def _register_plain(app: Dash, shelf: Shelf, view: str) -> None:
         if query is None:
             return no_cards(view)
         screen = screen_of(query, view, shelf)
-        filled = {e.name: fill(e, screen, shelf) for e in cards_of(screen)}
+        shown = [e for e in cards_of(screen) if e.name in CARDS[view]]
+        filled = {e.name: fill(e, screen, shelf) for e in shown}
         if view == "circuit" and not screen.components:
             hint = "Pin heads and MLPs above, or click an MLP in the map, to patch them together."
             filled["components"] = Filled(message=message(hint, kind="waiting"))

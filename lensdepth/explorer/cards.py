@@ -16,7 +16,7 @@ from lensdepth.explorer.questions import (
     pair_of,
     task_of,
 )
-from lensdepth.explorer.state import Screen
+from lensdepth.explorer.state import MOST_NODES, Screen
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Card:
     says: bool = False
     """Whether these words stand in the card, not above all of the view's."""
     click: str = ""
-    """What a click in the figure chooses: `cell`, `map`, `curve` or `head`."""
+    """What a click in the figure chooses: `cell`, `map`, `curve`, `head` or `node`."""
 
 
 def cards_of(screen: Screen) -> tuple[Card, ...]:
@@ -193,6 +193,41 @@ def _circuit(screen: Screen) -> tuple[Card, ...]:
                 table="mean_frame", told="circuit", says=True,
             )
         )  # fmt: skip
+    return (*shown, *graph_cards(screen))
+
+
+def graph_of(screen: Screen) -> Question:
+    """The pair's circuit as a graph."""
+    return ask(
+        "graph", "circuit_graph", model_of(screen), pair_of(screen),
+        top=MOST_NODES, paths=screen.paths,
+    )  # fmt: skip
+
+
+def graph_cards(screen: Screen) -> tuple[Card, ...]:
+    """The graph, what its nodes do together, and one edge by itself; nothing until asked for."""
+    if not screen.graphed:
+        return ()
+    graph, model, pair = graph_of(screen), model_of(screen), pair_of(screen)
+    shown = [
+        Card(
+            "graph", f"What passes from node to node: up to {screen.kept} nodes", graph,
+            draw_options=(("keep", screen.kept), ("pinned", screen.components)),
+            slow=True, told="graph", says=True, click="node",
+        ),
+        Card(
+            "graph-set", "The graph's nodes patched together",
+            ask("together", "graph_faithfulness", model, pair, graph, n_nodes=screen.kept),
+            table="mean_frame", slow=True, told="circuit", says=True,
+        ),
+    ]  # fmt: skip
+    if screen.upstream and screen.downstream:
+        edge = ask(
+            "edge", "patch_edge", model, pair, screen.upstream, screen.downstream,
+            paths=screen.paths,
+        )  # fmt: skip
+        title = f"One edge alone: {screen.upstream} → {screen.downstream}"
+        shown.append(Card("edge", title, edge, told="graph", says=True))
     return tuple(shown)
 
 

@@ -9,17 +9,18 @@ from lensdepth.colours import dark_colours
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.parts import aria, card, choose, field, group, info, intro
-from lensdepth.explorer.state import LONGEST_PROMPT, PAIRS, Offers
+from lensdepth.explorer.state import LONGEST_PROMPT, MOST_NODES, PAIRS, Offers
 
 CARDS = {
     "read": ("map", "next", "cell"),
     "poke": ("pick", "predictions", "trajectory"),
     "sweep": ("patch", "patch-map", "ablation", "made-of", "steering"),
     "circuit": ("attribution", "heads", "attention", "components"),
+    "graph": ("graph", "graph-set", "edge"),
     "compare": ("both", "first", "second"),
     "keep": (),
 }
-"""The cards of each view."""
+"""The cards of each view; those of the circuit's graph come by themselves."""
 
 
 def page(offers: Offers) -> html.Div:
@@ -215,6 +216,23 @@ def circuit() -> list[Any]:
                                        placeholder="Pin heads and MLPs …"), "components"),
         ]),
         html.Div(className="halves", children=[card(name) for name in CARDS["circuit"]]),
+        html.Div(className="row-head", children=[html.H3("As a graph")]),
+        html.Div(className="controls", children=[
+            html.Button("Draw the graph", id="draw-graph", className="button primary"),
+            group("Effects", "paths", {"total": "Total", "direct": "Direct"}),
+            field("Nodes kept", dcc.Slider(
+                1, MOST_NODES, step=1, value=MOST_NODES, id="kept", updatemode="mouseup",
+                marks={n: str(n) for n in (1, MOST_NODES)},
+                tooltip={"placement": "bottom", "always_visible": False},
+            ), "kept"),
+            field("Edge from", choose("upstream", [], clearable=True, placeholder="a node"),
+                  "upstream"),
+            field("to", choose("downstream", [], clearable=True, placeholder="a later node"),
+                  "downstream"),
+            html.Button("Graph as JSON", id="graph-json", className="button",
+                        title="For the graph viewers of circuit-tracer and Neuronpedia"),
+        ]),
+        html.Div(className="halves", children=[card(name) for name in CARDS["graph"]]),
     ]  # fmt: skip
 
 

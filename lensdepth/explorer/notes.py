@@ -97,6 +97,25 @@ NOTES = {
         "token is the source run by construction, and all others may make the set follow. Random "
         "sets of the same make-up are the control. One pair of prompts shows nothing of others."
     ),
+    "graph": (
+        "A node is a head, an MLP or an embedding at one token, as large as what it adds directly "
+        "to the answer's logit. An edge is measured by itself: what the lower node writes in the "
+        "source prompt's run is put into what the upper node reads, and into nothing else; its "
+        "width is how far the logit difference moves. With total effects, what the upper node then "
+        "writes goes on through the model; with direct ones, straight to the logits. Nodes and "
+        "edges were found by gradients, which may miss some. Click a node to pin or unpin it; "
+        "click with Shift on one node and then on another to patch the edge between them."
+    ),
+    "graph-set": (
+        "Are the heads and MLPs of the graph, as it is pruned, the circuit? All of them together "
+        "get the source run's outputs, each at its own token; then, in the source run, the base "
+        "run's outputs back. Embeddings are not patched. At a token in which the prompts differ, "
+        "an early node may do no more than exchange the input; the sentences say so."
+    ),
+    "edge": (
+        "The effect of one chosen edge: the upstream node's output from the source prompt's run "
+        "reaches the downstream node alone. Where there can be no edge, the reason is said."
+    ),
     "both": (
         "Two lenses over relative depth: 0 is the embedding and 1 the output, so that models with "
         "different numbers of blocks can be laid over one another. Bands are 95% intervals over "

@@ -60,6 +60,8 @@ def click_of(card: Card, value: Any) -> Json:
         return {"kind": "map", "rows": value.depths.tolist(), "columns": list(value.positions)}
     if card.click == "curve":
         return {"kind": "curve"}
+    if card.click == "node":
+        return {"kind": "node"}
     if card.click == "head":
         n_heads = value.provenance.model.n_heads
         rows = list(range(value.provenance.model.n_layers))

@@ -7,7 +7,7 @@ from dash import dcc, html
 from lensdepth.explorer.notes import NOTES, VIEWS
 
 GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
-WIDE = ("components",)
+WIDE = ("components", "graph", "graph-set")
 """Cards that take the whole width."""
 TITLES = {
     "map": "Token by token, depth by depth",
@@ -25,6 +25,9 @@ TITLES = {
     "heads": "Patching heads one by one",
     "attention": "Where a head looks",
     "components": "The pinned set against all the rest",
+    "graph": "What passes from node to node",
+    "graph-set": "The graph's nodes patched together",
+    "edge": "One edge alone",
     "both": "Both on one axis",
     "first": "The first",
     "second": "The second",

@@ -22,6 +22,7 @@ Sweep = Literal["patch", "ablate", "steer"]
 On = Literal["task", "pair"]
 Focus = Literal["local", "suffix", "window"]
 Against = Literal["model", "prompt"]
+Paths = Literal["total", "direct"]
 
 LONGEST_PROMPT = 4000
 """Most characters of a prompt."""
@@ -32,6 +33,10 @@ LARGEST = 100_000
 """Beyond every depth, position and head."""
 COMPONENT = re.compile(r"[A-Za-z0-9]{1,12}(@-?[A-Za-z0-9]{1,12})?")
 """What a component's name looks like, with the tokens at which it is patched: `L5H3`, `MLP0@2`."""
+NODE = re.compile(r"LOGIT|(EMBED|[A-Za-z0-9]{1,12})@-?[A-Za-z0-9]{1,12}")
+"""What a node of a circuit's graph looks like: `L5H3@4`, `EMBED@2`, `LOGIT`."""
+MOST_NODES = 10
+"""Nodes of a graph; fewer may be looked at."""
 SHORT = 40
 """Most characters of a value in a message."""
 PAIRS = (10, 20, 40, 100, 200)
@@ -99,6 +104,15 @@ class Screen:
     looked: int = 0
     """The head itself."""
     components: tuple[str, ...] = ()
+    graphed: bool = False
+    """Whether the circuit's graph was asked for."""
+    paths: Paths = "total"
+    """How an output that is changed by one edge goes on."""
+    kept: int = MOST_NODES
+    """Nodes that the graph is pruned to."""
+    upstream: str = ""
+    """Ends of the edge that is patched alone; empty where none is chosen."""
+    downstream: str = ""
     against: Against = "prompt"
     other_model: str = ""
     other_prompt: str = ""
@@ -121,14 +135,19 @@ class Screen:
 
     def with_new_task(self) -> "Screen":
         """The same page without what belonged to another task or tokenizer."""
-        return replace(self, prompt="", source="", other_prompt="", position=-1, to=-1, run=False)
+        return replace(self, prompt="", source="", other_prompt="", position=-1, to=-1,
+                       run=False).without_graph()  # fmt: skip
 
     def with_new_model(self) -> "Screen":
         """The same page without what belonged to another model."""
         return replace(
             self, depth=None, last=None, stream="resid_pre", head=None, position=-1, to=-1,
             layer=0, looked=0, components=(), run=False, lens="logit",
-        )  # fmt: skip
+        ).without_graph()  # fmt: skip
+
+    def without_graph(self) -> "Screen":
+        """The same page before a graph of its pair was asked for."""
+        return replace(self, graphed=False, upstream="", downstream="")
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -148,8 +167,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "view": get_args(View), "lens": get_args(Lens), "value": get_args(CellValue),
     "stream": get_args(Stream), "edit": tuple(STRONG_EDITS), "focus": get_args(Focus),
     "sweep": get_args(Sweep), "on": get_args(On), "against": get_args(Against),
+    "paths": get_args(Paths),
 }  # fmt: skip
-NUMBERS = ("depth", "last", "position", "to", "head", "pairs", "layer", "looked")
+NUMBERS = ("depth", "last", "position", "to", "head", "pairs", "layer", "looked", "kept")
 OPTIONAL = ("depth", "last", "head", "strength")
 
 
@@ -222,8 +242,10 @@ def _checked(name: str, value: object, offers: Offers) -> Any:
         return _whole(name, value)
     if name == "strength":
         return _number(name, value)
-    if name == "run":
+    if name in ("run", "graphed"):
         return value in (True, "1")
+    if name in ("upstream", "downstream"):
+        return _node(name, value)
     if name == "components":
         return _components(value)
     return _prompt(name, value)
@@ -249,6 +271,8 @@ def _whole(name: str, value: object) -> int:
         number = LARGEST + 1
     if isinstance(value, bool) or not -LARGEST <= number <= LARGEST:
         raise ValueError(f"{name} must be a whole number, got {shown(value, SHORT)}.")
+    if name == "kept" and not 1 <= number <= MOST_NODES:
+        raise ValueError(f"kept must lie between 1 and {MOST_NODES}, got {number}.")
     if name == "pairs" and number not in PAIRS:
         raise ValueError(f"pairs must be one of {', '.join(map(str, PAIRS))}, got {number}.")
     return number
@@ -274,6 +298,17 @@ def _components(value: object) -> tuple[str, ...]:
                 f"{shown(name, SHORT)} is no component; write L5H3 for a head, MLP7 or so."
             )
     return tuple(dict.fromkeys(names))
+
+
+def _node(name: str, value: object) -> str:
+    if value in ("", None):
+        return ""
+    if not isinstance(value, str) or not NODE.fullmatch(value):
+        raise ValueError(
+            f"{name} must be a node such as L5H3@4, MLP7@4, EMBED@2 or LOGIT, got "
+            f"{shown(value, SHORT)}."
+        )
+    return value
 
 
 def _prompt(name: str, value: object) -> str:

@@ -50,7 +50,7 @@ def estimate_effects(
     given = states_at(model, mine.source, hooks, [span.source for span in here])
     own = states_at(model, mine.base, hooks, [span.base for span in here])
     block = PairBlock(model=model, roles=mine, start=pairs.start)
-    base, slopes = _gradients(block, here, hooks, options)
+    base, slopes = gradients(block, here, hooks, options)
     n_heads = model.info.n_heads if heads else 1
     columns = []
     for s, span in enumerate(here):
@@ -69,7 +69,7 @@ def estimate_effects(
     return base, estimates[..., list(heads)] if heads else estimates
 
 
-def _gradients(
+def gradients(
     block: PairBlock, spans: Sequence[Span], hooks: Sequence[str], options: Options
 ) -> tuple[Float[Tensor, " pair"], Float[Tensor, "hook pair token d_hook"]]:
     """The metric in the base run, and its slope along every activation at the spans.

@@ -126,6 +126,9 @@
         const name = data[index].figure.data[point.curveNumber]?.name ?? "";
         const at = ["input", "prediction"].find((word) => name.startsWith(word));
         Object.assign(site, { row: Math.round(point.x), column: at ?? null });
+      } else if (click.kind === "node") {
+        if (typeof point.customdata !== "string") return still;
+        Object.assign(site, { name: point.customdata });
       } else {
         const place = click.columns[point.x];
         const numbered = /^-?\d+$/.test(place) ? Number(place) : place;
