@@ -39,6 +39,10 @@ from .claims import (
     load_hypotheses as load_hypotheses,
     prompts_needed as prompts_needed,
 )
+from .continuation import (
+    GenerationProfile as GenerationProfile,
+    generation_profile as generation_profile,
+)
 from .edits import EDITS as EDITS
 from .gap import find_holder as find_holder
 from .geometry import (

@@ -311,8 +311,26 @@ ANALYSES = (
         told="lensdepth.circuit.told",
         by_depth=False,
     ),
+    Analysis(
+        key="generation",
+        name="write",
+        title="Watch it write",
+        question="Where in its depth is each token of a text decided?",
+        note=(
+            "The model writes, and each token has a column: what the lens would have said at "
+            "every depth at the moment at which it was written. The line is the depth from which "
+            "on the lens's first choice is that token and stays so; at the last depth the lens is "
+            "the model, so that nothing is settled later. With an edit held on the model writes "
+            "once more. Where the two texts part, what comes after differs also because it reads "
+            "another text; so the base's own tokens are put before the edited model as well, and "
+            "the divergence of its predictions is that of the edit alone. The dashed line turns "
+            "each state as far in a random direction."
+        ),
+        result="lensdepth.continuation.profile:GenerationProfile",
+        told="lensdepth.continuation.told",
+    ),
 )
-"""In the order in which a report has them; the last two are not in it."""
+"""In the order in which a report has them; the last three are not in it."""
 
 
 def analysis(key: str) -> Analysis:

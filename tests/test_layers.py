@@ -101,7 +101,7 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "gap", "until", "mistakes", "claims", "analyses", "saved"),
+    ("transition", "gap", "until", "mistakes", "continuation", "claims", "analyses", "saved"),
     ("report", "scale", "explorer", "teaching"),
     ("cli", "__main__"),
 )
