@@ -80,6 +80,7 @@ from .locality import (
 )
 from .mistakes import MistakeProfile as MistakeProfile, compare_mistakes as compare_mistakes
 from .model import DepthModel as DepthModel
+from .pairs import PairTable as PairTable, pair_table as pair_table
 from .patching import (
     PatchProfile as PatchProfile,
     WindowProfile as WindowProfile,

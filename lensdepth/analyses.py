@@ -329,8 +329,17 @@ ANALYSES = (
         result="lensdepth.continuation.profile:GenerationProfile",
         told="lensdepth.continuation.told",
     ),
+    Analysis(
+        key="pair_table",
+        name="pairs",
+        title="Pair by pair",
+        question="Which pairs are unlike the others?",
+        result="lensdepth.pairs.table:PairTable",
+        told="lensdepth.pairs.told",
+        by_depth=False,
+    ),
 )
-"""In the order in which a report has them; the last three are not in it."""
+"""In the order in which a report has them; the last four are not in it."""
 
 
 def analysis(key: str) -> Analysis:

@@ -101,7 +101,17 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "gap", "until", "mistakes", "continuation", "claims", "analyses", "saved"),
+    (
+        "transition",
+        "gap",
+        "until",
+        "mistakes",
+        "pairs",
+        "continuation",
+        "claims",
+        "analyses",
+        "saved",
+    ),
     ("report", "scale", "explorer", "teaching"),
     ("cli", "__main__"),
 )

@@ -53,6 +53,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "geometry_profile": {"n_permutations": 10, "n_resamples": 10},
     "compare_mistakes": {"n_permutations": 20},
     "logit_lens": {},
+    "pair_table": {"depth": 1},
     "trajectory_response": {"depths": [1, 2]},
 }
 
