@@ -49,7 +49,7 @@ def generation_profile(
     edit: str | None = None,
     strength: float | None = None,
     source: str | Sequence[int] | None = None,
-    depths: int | Sequence[int] | None = None,
+    depths: int | slice | Sequence[int] | None = None,
     positions: Sequence[int] = (-1,),
     onward: bool = False,
     stream: Stream = "resid_pre",
@@ -83,7 +83,7 @@ def generation_profile(
         source: the prompt that gives the states; None for edits that need none. Its tokens need
             not be as many: see `map_positions`.
         depths: residual depths 0 ... L at `resid_pre`, blocks 0 ... L - 1 at other streams; one
-            or several, all edited in every pass.
+            or several, or a slice of all, edited together in every pass.
         positions: the tokens of the prompt to edit; negative ones count from its end.
         onward: edit every token that is written as well, with the state for the last of
             `positions`.

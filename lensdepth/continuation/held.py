@@ -47,7 +47,7 @@ def hold(
     edit: str,
     strength: float | None,
     source: str | Sequence[int] | None,
-    depths: int | Sequence[int] | None,
+    depths: int | slice | Sequence[int] | None,
     positions: Sequence[int],
     onward: bool,
     stream: Stream,
@@ -120,11 +120,13 @@ def hold(
 
 
 def _depths(
-    model: DepthModel, stream: Stream, depths: int | Sequence[int] | None, *, caller: str
+    model: DepthModel, stream: Stream, depths: int | slice | Sequence[int] | None, *, caller: str
 ) -> tuple[int, ...]:
     """The depths, ascending."""
-    asked = [depths] if isinstance(depths, int) else sorted(depths or ())
     last = last_place(stream, model.n_layers)
+    if isinstance(depths, slice):
+        depths = range(last + 1)[depths]
+    asked = [depths] if isinstance(depths, int) else sorted(depths or ())
     there = all(0 <= depth <= last for depth in asked)
     if not asked or len(set(asked)) < len(asked) or not there:
         what = "depths" if stream == "resid_pre" else "blocks"

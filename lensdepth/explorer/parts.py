@@ -7,7 +7,7 @@ from dash import dcc, html
 from lensdepth.explorer.notes import NOTES, VIEWS
 
 GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
-WIDE = ("components",)
+WIDE = ("components", "written", "written-map", "edited-map")
 """Cards that take the whole width."""
 TITLES = {
     "map": "Token by token, depth by depth",
@@ -25,6 +25,10 @@ TITLES = {
     "heads": "Patching heads one by one",
     "attention": "Where a head looks",
     "components": "The pinned set against all the rest",
+    "written": "Where each token is settled, along the text",
+    "written-map": "Token by token: the base",
+    "edited-map": "Token by token: with the edit held on",
+    "pair-dots": "Every pair as a dot",
     "both": "Both on one axis",
     "first": "The first",
     "second": "The second",

@@ -13,15 +13,17 @@ from urllib.parse import parse_qsl, urlencode
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.lens.figures import CellValue
 from lensdepth.outside import shown
+from lensdepth.pairs.table import ORDERS, KindName, OrderName
 from lensdepth.site import Stream
 from lensdepth.telling.names import has_blocks
 
-View = Literal["read", "poke", "sweep", "circuit", "compare", "keep"]
+View = Literal["read", "poke", "sweep", "circuit", "write", "pairs", "compare", "keep"]
 Lens = Literal["logit", "tuned"]
 Sweep = Literal["patch", "ablate", "steer"]
 On = Literal["task", "pair"]
 Focus = Literal["local", "suffix", "window"]
 Against = Literal["model", "prompt"]
+Held = Literal["none", "prompt", "onward"]
 
 LONGEST_PROMPT = 4000
 """Most characters of a prompt."""
@@ -36,6 +38,8 @@ SHORT = 40
 """Most characters of a value in a message."""
 PAIRS = (10, 20, 40, 100, 200)
 """How many pairs a sweep may run on."""
+LENGTHS = (10, 20, 40, 60)
+"""How many tokens the model may write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,23 @@ class Screen:
     looked: int = 0
     """The head itself."""
     components: tuple[str, ...] = ()
+    length: int = 20
+    """Tokens that the model writes."""
+    held: Held = "none"
+    """Whether Poke's edit is held on while it writes: at the chosen tokens, or at every token that
+    is written as well."""
+    writes: bool = False
+    """Whether it was asked to write."""
+    rows: int = 40
+    """Pairs of the table."""
+    lists: bool = False
+    """Whether the table was asked for."""
+    order: OrderName = "pair"
+    """Column by which it is sorted."""
+    descending: bool = False
+    only: KindName = "all"
+    find: str = ""
+    """What must occur in a row."""
     against: Against = "prompt"
     other_model: str = ""
     other_prompt: str = ""
@@ -121,13 +142,25 @@ class Screen:
 
     def with_new_task(self) -> "Screen":
         """The same page without what belonged to another task or tokenizer."""
-        return replace(self, prompt="", source="", other_prompt="", position=-1, to=-1, run=False)
+        return replace(
+            self,
+            prompt="",
+            source="",
+            other_prompt="",
+            position=-1,
+            to=-1,
+            run=False,
+            writes=False,
+            lists=False,
+            find="",
+        )
 
     def with_new_model(self) -> "Screen":
         """The same page without what belonged to another model."""
         return replace(
             self, depth=None, last=None, stream="resid_pre", head=None, position=-1, to=-1,
-            layer=0, looked=0, components=(), run=False, lens="logit",
+            layer=0, looked=0, components=(), run=False, writes=False, lists=False,
+            lens="logit",
         )  # fmt: skip
 
     @property
@@ -148,8 +181,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "view": get_args(View), "lens": get_args(Lens), "value": get_args(CellValue),
     "stream": get_args(Stream), "edit": tuple(STRONG_EDITS), "focus": get_args(Focus),
     "sweep": get_args(Sweep), "on": get_args(On), "against": get_args(Against),
+    "held": get_args(Held), "order": ORDERS, "only": get_args(KindName),
 }  # fmt: skip
-NUMBERS = ("depth", "last", "position", "to", "head", "pairs", "layer", "looked")
+NUMBERS = (
+    "depth", "last", "position", "to", "head", "pairs", "layer", "looked", "length", "rows",
+)  # fmt: skip
+ONE_OF = {"pairs": PAIRS, "rows": PAIRS, "length": LENGTHS}
+FLAGS = ("run", "writes", "lists", "descending")
 OPTIONAL = ("depth", "last", "head", "strength")
 
 
@@ -222,7 +260,7 @@ def _checked(name: str, value: object, offers: Offers) -> Any:
         return _whole(name, value)
     if name == "strength":
         return _number(name, value)
-    if name == "run":
+    if name in FLAGS:
         return value in (True, "1")
     if name == "components":
         return _components(value)
@@ -249,8 +287,9 @@ def _whole(name: str, value: object) -> int:
         number = LARGEST + 1
     if isinstance(value, bool) or not -LARGEST <= number <= LARGEST:
         raise ValueError(f"{name} must be a whole number, got {shown(value, SHORT)}.")
-    if name == "pairs" and number not in PAIRS:
-        raise ValueError(f"pairs must be one of {', '.join(map(str, PAIRS))}, got {number}.")
+    if number not in ONE_OF.get(name, (number,)):
+        there = ", ".join(map(str, ONE_OF[name]))
+        raise ValueError(f"{name} must be one of {there}, got {number}.")
     return number
 
 

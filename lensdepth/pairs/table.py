@@ -1,8 +1,9 @@
 """Every pair in numbers: the result, its table and its figure."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
+KindName = Literal["all", "right", "wrong"]
+OrderName = Literal["pair", "clean", "right", "depth", "norm_ratio", "effect", "distance"]
+ORDERS: tuple[OrderName, ...] = get_args(OrderName)
+"""Columns that rows may be sorted by."""
 NORMAL = 1.4826
 """Median distance from the median -> standard deviation, of a normal distribution."""
 NORMAL_MEAN = 1.2533
@@ -98,6 +103,32 @@ class PairTable(ModelResult):
                 "distance": self.distance.numpy(),
             }
         )
+
+    def sorted_frame(
+        self,
+        by: OrderName = "pair",
+        *,
+        descending: bool = False,
+        only: KindName = "all",
+        text: str = "",
+    ) -> "pd.DataFrame":
+        """The same rows in another order, or some of them; what has no number comes last.
+
+        Args:
+            by: one of ORDERS, a column.
+            descending: the largest first.
+            only: right pairs, wrong ones, or all.
+            text: what must occur in a prompt or an answer, in whatever case.
+        """
+        frame = self.to_frame()
+        shown = np.ones(len(frame), dtype=bool)
+        if only != "all":
+            shown &= (frame["right"] == (only == "right")).to_numpy()
+        if text.strip():
+            words = frame[["clean", "corrupted", "target", "foil"]].agg(" ".join, axis=1)
+            shown &= words.str.contains(text.strip(), case=False, regex=False).to_numpy()
+        there: pd.DataFrame = frame.loc[shown]
+        return there.sort_values(by=by, ascending=not descending, kind="stable")
 
     def plot(self) -> "Figure":
         """Each pair as a dot: where it crosses against its effect, right and wrong ones apart."""
