@@ -78,6 +78,7 @@ def continued_ids(
     temperature: float,
     seed: int,
     caller: str = "generate",
+    each: Callable[[], None] = lambda: None,
 ) -> tuple[list[int], list[int]]:
     """The tokens of a prompt, and those that the model continues it with.
 
@@ -89,6 +90,7 @@ def continued_ids(
         temperature: as for `sampler`.
         seed: of the sampling.
         caller: names itself in errors.
+        each: called behind every token.
     Raises:
         ValueError: a number of tokens or a temperature that is none.
     """
@@ -106,7 +108,13 @@ def continued_ids(
         return model.logits([list(ids)])[0, 0]
 
     def continued(next_logits: NextLogits) -> list[int]:
-        return continue_tokens(ids, longest, next_logits, sampler(temperature, seed), end)
+        draw = sampler(temperature, seed)
+
+        def choose(logits: Float[Tensor, " d_vocab"]) -> int:
+            each()
+            return draw(logits)
+
+        return continue_tokens(ids, longest, next_logits, choose, end)
 
     whole = None
     if step is not None and longest > len(ids) + 1:  # one token is one pass in any case

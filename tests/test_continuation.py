@@ -229,14 +229,15 @@ def test_figures_say_where_tokens_are_settled_and_where_texts_part(load_tiny: Lo
     model = load_tiny("gpt2", "bridge")
     found = generation_profile(model, BASE, n_tokens=5, edit="full", source=SOURCE, depths=2)
     figure = found.plot()
-    lines = {(t.name, t.yaxis): list(t.y) for t in figure.data}  # type: ignore[attr-defined]
+    lines = {(t["name"], t["yaxis"]): list(t["y"]) for t in figure.to_dict()["data"]}
     torch.testing.assert_close(torch.tensor(lines["base", "y"]), found.settled[0])
     kl = [y for (_, axis), y in lines.items() if axis == "y3"]
     torch.testing.assert_close(torch.tensor(kl), found.forced_kl[1:])
     assert {shape.x0 for shape in figure.layout.shapes} == {found.first_difference}  # type: ignore[attr-defined]
     cells, line = found.plot_map("edited", value="rank").to_dict()["data"]
-    assert list(line["y"]) == found.settled[1].tolist()
-    settled = [cells["text"][int(d)][i] for i, d in enumerate(line["y"])]
+    assert list(line["x"][::2]) == [-0.5, 0.5, 1.5, 2.5, 3.5]
+    assert list(line["y"][::2]) == list(line["y"][1::2]) == (found.settled[1] - 0.5).tolist()
+    settled = [cells["text"][int(d)][i] for i, d in enumerate(found.settled[1].tolist())]
     assert settled == [cells["text"][-1][i] for i in range(5)]
 
 

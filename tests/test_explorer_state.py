@@ -18,7 +18,7 @@ from lensdepth.explorer.errors import LONGEST, readable
 from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, JobReport, Jobs
 from lensdepth.explorer.settle import describe, settle
 from lensdepth.explorer.shelf import Shelf, Turn, in_background
-from lensdepth.explorer.state import CHOICES, LONGEST_PROMPT, PAIRS, Screen, changed, parse
+from lensdepth.explorer.state import CHOICES, LENGTHS, LONGEST_PROMPT, PAIRS, Screen, changed, parse
 from lensdepth.progress import Cancelled, Watcher, counted
 
 OFFERS = Offers(
@@ -52,6 +52,12 @@ def _gone() -> DepthModel:
     view=st.sampled_from(CHOICES["view"]),
     pairs=st.sampled_from(PAIRS),
     run=st.booleans(),
+    writes=st.booleans(),
+    held=st.sampled_from(CHOICES["held"]),
+    length=st.sampled_from(LENGTHS),
+    order=st.sampled_from(CHOICES["order"]),
+    descending=st.booleans(),
+    find=st.text(max_size=20),
     components=st.lists(
         st.sampled_from(["L5H3", "MLP7", "ATTN2", "MLP0@2", "L1H2@-1"]), unique=True
     ),
@@ -85,6 +91,10 @@ def test_an_untouched_screen_has_a_short_link() -> None:
         ("?strength=nan", "strength must be a number"),
         ("?edit=__import__", "edit must be one of full"),
         ("?pairs=7", "pairs must be one of 10, 20, 40"),
+        ("?rows=7", "rows must be one of 10, 20, 40"),
+        ("?length=61", "length must be one of 10, 20, 40, 60"),
+        ("?order=__class__", "order must be one of pair, clean"),
+        ("?held=always", "held must be one of none, prompt, onward"),
         ("?components=<b>", "'<b>' is no component"),
         ("?components=" + ",".join(f"MLP{i}" for i in range(99)), "at most 64 names"),
         ("?prompt=" + "x" * (LONGEST_PROMPT + 1), "4,001 characters, and at most 4,000"),
@@ -593,7 +603,7 @@ def test_errors_are_one_line_that_can_be_shown(error: Exception, said: str) -> N
 # Programs
 
 
-@pytest.mark.parametrize("view", ["read", "poke", "sweep", "circuit", "compare"])
+@pytest.mark.parametrize("view", ["read", "poke", "sweep", "circuit", "write", "pairs", "compare"])
 def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view: str) -> None:
     hostile = 'Two months from """May" is \\ \n <script>'
     screen = settle(replace(START, view=view, components=("L1H0",)), shelf).screen
@@ -602,7 +612,7 @@ def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view:
     text = script.program(shown, OFFERS, title=describe(screen), fingerprints={"tiny": "ab"})
     tree = ast.parse(text)
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    assert hostile in strings or view == "sweep"
+    assert hostile in strings or view in ("sweep", "pairs")
     called = {
         node.func.id
         for node in ast.walk(tree)

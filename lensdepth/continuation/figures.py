@@ -8,7 +8,7 @@ from jaxtyping import Float
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, house_note, inert
+from lensdepth.colours import MUTED, PALETTE, RULE, house_layout, house_note, inert
 from lensdepth.continuation.profile import BASE, EDITED
 from lensdepth.continuation.told import ROLES, run_name
 from lensdepth.edits import CONTROL
@@ -51,10 +51,12 @@ def along_the_text(profile: "GenerationProfile") -> go.Figure:
         figure.add_annotation(**note, name="heading", xshift=-34, yshift=7, align="left")
     first = profile.first_difference
     if first is not None:
-        figure.add_vline(
-            x=first, line={"color": PALETTE["zone"], "width": 2}, layer="below",
-            row="all", col="all",  # type: ignore[arg-type]
-        )  # fmt: skip
+        line = {"color": PALETTE["zone"], "width": 2}
+        figure.add_vline(x=first, line=line, layer="below", row="all", col="all")  # type: ignore[arg-type]
+        # In the legend, where it lies over nothing.
+        figure.add_scatter(
+            x=[None], y=[None], mode="lines", line=line, name="first difference", row=1, col=1
+        )
     _style(figure, profile, total)
     figure.update_yaxes(range=[-0.04 * profile.n_layers, 1.06 * profile.n_layers], row=1, col=1)
     return figure
@@ -125,13 +127,6 @@ def _style(figure: go.Figure, profile: "GenerationProfile", total: int) -> None:
         },
         hovermode="closest",
     )  # fmt: skip
-    first = profile.first_difference
-    if first is not None:
-        figure.add_annotation(
-            text="first difference", x=first, xref="x", y=1, yref="paper", yanchor="bottom",
-            xanchor="left" if first < n_tokens / 2 else "right", yshift=-14, showarrow=False,
-            font={"size": 12, "color": INK}, name="first_difference",
-        )  # fmt: skip
 
 
 def _labels(profile: "GenerationProfile") -> list[str]:
@@ -156,13 +151,13 @@ def written_map(profile: "GenerationProfile", run: str, value: Any) -> go.Figure
     if not n:
         raise ValueError(f"plot_map: the run {run!r} wrote nothing, so that there is no map of it.")
     figure = token_map(_as_lens(profile, i, n), 0, value)
-    settled = profile.settled[i, :n].tolist()
+    # Along the lower edges of the cells from which on the token stands, so that no word is crossed.
+    settled = [None if at != at else at - 0.5 for at in profile.settled[i, :n].tolist()]
     figure.add_scatter(
-        x=list(range(n)),
-        y=settled,
-        mode="lines+markers",
-        line={"color": INK, "width": 1.5, "shape": "hvh"},
-        marker={"size": 7, "symbol": "diamond-open", "color": INK, "line": {"width": 1.5}},
+        x=[edge for column in range(n) for edge in (column - 0.5, column + 0.5)],
+        y=[at for at in settled for _ in range(2)],
+        mode="lines",
+        line={"color": PALETTE[ROLES[EDITED]], "width": 2.5},
         hoverinfo="skip",
         showlegend=False,
         connectgaps=False,

@@ -22,6 +22,7 @@ from lensdepth.finite import NotFinite
 from lensdepth.lens.read import LOGITS_AT_ONCE, positions_at_once, read_logits
 from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
+from lensdepth.progress import counted
 from lensdepth.provenance import make_provenance
 from lensdepth.site import Stream
 from lensdepth.tasks.task import Task
@@ -121,11 +122,20 @@ def generation_profile(
         )
     model.ending.check()  # of the model as it is
 
-    def write() -> tuple[list[int], list[int]]:
-        step = reading.cached_step(model)
-        return generation.continued_ids(model, prompt, step, n_tokens, temperature, seed, caller)
+    def write(run: str) -> tuple[list[int], list[int]]:
+        with counted(n_tokens, f"writing, {run}") as update:
+            return generation.continued_ids(
+                model,
+                prompt,
+                reading.cached_step(model),
+                n_tokens,
+                temperature,
+                seed,
+                caller,
+                each=lambda: update(1),
+            )
 
-    ids, base = write()
+    ids, base = write(BASE)
     if not base:
         raise ValueError(
             f"{caller}: the model writes nothing behind this prompt: it ends its text at once, "
@@ -137,7 +147,7 @@ def generation_profile(
     own = _last_states(model, ids, base)
     for name, edits in runs.items():
         with held(model, edits):
-            written[name] = base if name == BASE else write()[1]
+            written[name] = base if name == BASE else write(name)[1]
             parts[name] = _read(model, ids, written[name])
             theirs = own if name == BASE else _last_states(model, ids, base)
             forced[name] = _diverge(model, own, theirs, base)

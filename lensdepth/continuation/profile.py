@@ -62,7 +62,7 @@ class GenerationProfile(ModelResult):
     """Their log-probabilities in nats."""
     forced_kl: Float[Tensor, "run token"]
     """KL(base || run) in nats along the base's own tokens, which every run is given: 0 for the
-    base."""
+    base. Rounding may leave a tiny negative number."""
     forced_log_prob: Float[Tensor, "run token"]
     """Each run's log-probability of the base's own tokens, in nats."""
     vocabulary: dict[str, str]

@@ -168,7 +168,7 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
     given = {
         field: values[name]
         for name, field in CONTROLS.items()
-        if values[name] is not None or field in OPTIONAL
+        if values[name] is not None or field in (*OPTIONAL, "find")
     }
     if "strength" in given and given["strength"] == STRONG_EDITS[before.edit].default:
         given["strength"] = None

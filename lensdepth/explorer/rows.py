@@ -48,7 +48,8 @@ def _tokens(text: str, tokens: list[str], first: int | None) -> list[Any]:
 
 def pair_rows(frame: "pd.DataFrame", found: PairTable, screen: Screen) -> dict[str, Any]:
     """The table of pairs as texts, with what its heads sort by and what a row opens."""
-    told = numbers(frame[list(COLUMNS)], column_floors(found), most=len(frame))
+    texts = frame[list(COLUMNS)].assign(right=["yes" if one else "no" for one in frame["right"]])
+    told = numbers(texts, column_floors(found), most=len(frame))
     columns = [
         {"name": COLUMNS[name], "key": name, "sorts": name in ORDERS} for name in told["head"]
     ]

@@ -163,7 +163,8 @@ def held_text(screen: Screen) -> str:
     span = f"{site} {screen.depth}" + (f"–{screen.last}" if screen.last is not None else "")
     return (
         f"Held on: {kind.action}, {strength:g} ({kind.unit}), {span}, {name.lower()} ({where}), "
-        f"tokens {', '.join(map(str, screen.places))} of the prompt. Change it in Poke."
+        f"token{'s' * (len(screen.places) > 1)} {', '.join(map(str, screen.places))} of the "
+        f"prompt. Change it in Poke."
     )
 
 

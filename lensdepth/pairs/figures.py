@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from lensdepth.colours import PALETTE, RULE, house_layout, house_note, inert
 from lensdepth.lens.figures import shown
-from lensdepth.plotting import depth_ticks
+from lensdepth.plotting import depth_ticks, tick
 from lensdepth.telling.depths import AXIS, described
 from lensdepth.telling.numbers import change, counted, number
 
@@ -44,11 +44,18 @@ def pair_dots(table: "PairTable") -> go.Figure:
         **house_layout(f"{counted(len(table.corrupted), 'pair')}, one by one"),
         height=420,
         margin={"l": 60, "r": 24, "t": 84, "b": 70},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 1.08, "yanchor": "bottom"},
+        showlegend=True,
+        # For whoever draws the figure at another width and needs fewer ticks.
+        meta={
+            "n_layers": n_layers,
+            "scale": 1.0,
+            "labels": [tick(d, n_layers) for d in range(n_layers + 1)],
+        },
         hovermode="closest",
     )
     figure.update_xaxes(
-        tickvals=[*at, nowhere], ticktext=[*labels, "none"], tickangle=0,
+        tickvals=at, ticktext=labels, tickangle=0,
         range=[-0.3, nowhere + 0.4],
         title={"text": f"crossing of the pair: {AXIS}", "standoff": 8, "font": {"size": 12.5}},
         showgrid=False, zeroline=False, linecolor=RULE,
@@ -56,8 +63,12 @@ def pair_dots(table: "PairTable") -> go.Figure:
     figure.update_yaxes(gridcolor=RULE, zerolinecolor=RULE)
     note = f"change of logit(target) − logit(foil) at depth {table.depth}, nats"
     figure.add_annotation(
-        **house_note(inert(note)), name="y_title", xshift=-50, yshift=26, align="left"
+        **house_note(inert(note)), name="y_title", xshift=-50, yshift=7, align="left"
     )
+    figure.add_annotation(
+        text="none", x=nowhere, xref="x", y=0, yref="paper", yanchor="top", showarrow=False,
+        yshift=-6, name="none",
+    )  # fmt: skip
     return figure
 
 
