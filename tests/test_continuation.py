@@ -50,7 +50,7 @@ def test_the_text_is_the_one_that_generate_writes(
 ) -> None:
     model, found, temperature = written
     text = model.generate(BASE, max_new_tokens=N, temperature=temperature, seed=3)
-    assert BASE + found.texts[0] == text
+    assert BASE + found.texts[0] == BASE + "".join(found.pieces[0]) == text
     assert found.tokens.shape[1] == N
 
 
@@ -215,6 +215,8 @@ def test_texts_of_several_lengths_stand_side_by_side(trained: DepthModel) -> Non
     found = generation_profile(trained, prompt, n_tokens=12, edit="scale", strength=0.0, depths=[1])
     lengths = (found.tokens >= 0).sum(1)
     assert lengths[0] < 12
+    assert tuple(map("".join, found.pieces)) == found.texts
+    assert [piece.strip() for piece in found.pieces[0]] == found.str_tokens()
     frame = found.to_frame()
     assert frame.groupby("run").size().to_dict() == dict(
         zip(found.runs, lengths.tolist(), strict=True)

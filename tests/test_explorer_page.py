@@ -635,7 +635,7 @@ def test_it_writes_and_an_edit_is_held_on_meanwhile(
     expect(shown).to_have_text([BASE + text for text in found.texts[:2]], timeout=WAIT)
     first = found.first_difference
     assert first is not None
-    expect(shown.nth(1).locator("mark")).to_have_text(found.str_tokens("edited")[first])
+    expect(shown.nth(1).locator("mark")).to_have_text(found.pieces[1][first])
     expect(page.locator("#held-edit")).to_contain_text("Swap the whole state, 1")
     # The link opens the same page in another tab, where nobody pressed anything.
     other = page.context.new_page()
@@ -648,8 +648,8 @@ def test_it_writes_and_an_edit_is_held_on_meanwhile(
 
 
 def test_pairs_are_sorted_filtered_and_opened(page: Page, address: str, apart: DepthModel) -> None:
-    table = pair_table(apart, load_task("capitals", apart, n=20))
-    opened(page, address, "?view=pairs&rows=20&task=capitals")
+    table = pair_table(apart, load_task("capitals", apart, n=10))
+    opened(page, address, "?view=pairs&rows=10&task=capitals")
     expect(page.locator("#pairs-said")).to_contain_text("have not been measured", timeout=WAIT)
     page.locator("#list-pairs").click()
     drawn(page, "pair-dots")

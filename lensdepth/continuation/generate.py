@@ -190,6 +190,7 @@ def generation_profile(
         prompt_tokens=torch.tensor(ids),
         tokens=tokens,
         texts=tuple(generation.continued_text(model, ids, new) for new in written.values()),
+        pieces=tuple(_pieces(model, ids, new) for new in written.values()),
         forced_kl=kl,
         forced_log_prob=log_prob,
         vocabulary={
@@ -197,6 +198,18 @@ def generation_profile(
         },
         **fields,
     )
+
+
+def _pieces(model: DepthModel, ids: list[int], new: list[int]) -> tuple[str, ...]:
+    """What each token adds to the text; half a character is added with its other half."""
+    pieces, whole = [], ""
+    for n in range(1, len(new) + 1):
+        text = generation.continued_text(model, ids, new[:n])
+        if n < len(new):
+            text = text.rstrip("\ufffd")
+        pieces.append(text[len(whole) :])
+        whole = text if len(text) > len(whole) else whole
+    return tuple(pieces)
 
 
 def _runs(holds: HeldEdit | None) -> dict[str, Standing]:

@@ -46,6 +46,8 @@ class GenerationProfile(ModelResult):
     """What each run wrote."""
     texts: tuple[str, ...]
     """The same as text, by run, without the prompt."""
+    pieces: tuple[tuple[str, ...], ...]
+    """What each token adds to its run's text; together they are that text."""
     log_prob: Float[Tensor, "run depth token"]
     """The lens's log-probability of the token written, in nats; at depth L the model's own."""
     rank: Float[Tensor, "run depth token"]

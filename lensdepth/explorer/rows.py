@@ -29,7 +29,7 @@ def written_texts(found: GenerationProfile) -> html.Div:
                     html.H4(run_name(found, run).capitalize()),
                     html.P([
                         html.Span(found.provenance.prompts[0], className="small"),
-                        *_tokens(found.texts[i], found.str_tokens(run), first),
+                        *_marked(found.pieces[i], first),
                     ]),
                 ],
             )
@@ -38,12 +38,12 @@ def written_texts(found: GenerationProfile) -> html.Div:
     )  # fmt: skip
 
 
-def _tokens(text: str, tokens: list[str], first: int | None) -> list[Any]:
-    """A run's text; where its tokens spell it, the first that differs is marked."""
-    if first is None or first >= len(tokens) or "".join(tokens) != text:
-        return [text]
-    before, after = "".join(tokens[:first]), "".join(tokens[first + 1 :])
-    return [before, html.Mark(tokens[first]), after]
+def _marked(pieces: tuple[str, ...], first: int | None) -> list[Any]:
+    """A run's text, with the first token marked that differs."""
+    if first is None or first >= len(pieces):
+        return ["".join(pieces)]
+    before, after = "".join(pieces[:first]), "".join(pieces[first + 1 :])
+    return [before, html.Mark(pieces[first]), after]
 
 
 def pair_rows(frame: "pd.DataFrame", found: PairTable, screen: Screen) -> dict[str, Any]:
