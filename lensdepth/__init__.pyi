@@ -43,6 +43,10 @@ from .claims import (
     load_hypotheses as load_hypotheses,
     prompts_needed as prompts_needed,
 )
+from .continuation import (
+    GenerationProfile as GenerationProfile,
+    generation_profile as generation_profile,
+)
 from .edits import EDITS as EDITS
 from .gap import find_holder as find_holder
 from .geometry import (
@@ -80,6 +84,7 @@ from .locality import (
 )
 from .mistakes import MistakeProfile as MistakeProfile, compare_mistakes as compare_mistakes
 from .model import DepthModel as DepthModel
+from .pairs import PairTable as PairTable, pair_table as pair_table
 from .patching import (
     PatchProfile as PatchProfile,
     WindowProfile as WindowProfile,

@@ -320,8 +320,35 @@ ANALYSES = (
         told="lensdepth.circuit.graph_told",
         by_depth=False,
     ),
+    Analysis(
+        key="generation",
+        name="write",
+        title="Watch it write",
+        question="Where in its depth is each token of a text decided?",
+        note=(
+            "The model writes, and each token has a column: what the lens would have said at "
+            "every depth at the moment at which it was written. The line is the depth from which "
+            "on the lens's first choice is that token and stays so; at the last depth the lens is "
+            "the model, so that nothing is settled later. With an edit held on the model writes "
+            "once more. Where the two texts part, what comes after differs also because it reads "
+            "another text; so the base's own tokens are put before the edited model as well, and "
+            "the divergence of its predictions is that of the edit alone. The dashed line turns "
+            "each state as far in a random direction."
+        ),
+        result="lensdepth.continuation.profile:GenerationProfile",
+        told="lensdepth.continuation.told",
+    ),
+    Analysis(
+        key="pair_table",
+        name="pairs",
+        title="Pair by pair",
+        question="Which pairs are unlike the others?",
+        result="lensdepth.pairs.table:PairTable",
+        told="lensdepth.pairs.told",
+        by_depth=False,
+    ),
 )
-"""In the order in which a report has them; the last three are not in it."""
+"""In the order in which a report has them; the last five are not in it."""
 
 
 def analysis(key: str) -> Analysis:

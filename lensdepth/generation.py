@@ -56,7 +56,31 @@ def generate(
     temperature: float,
     seed: int,
 ) -> str:
-    """See `DepthModel.generate`.
+    """See `DepthModel.generate`; the arguments are those of `continued_ids`."""
+    ids, new = continued_ids(model, prompt, step, max_new_tokens, temperature, seed)
+    return prompt + continued_text(model, ids, new)
+
+
+def continued_text(model: ReadModel, ids: Sequence[int], new: Sequence[int]) -> str:
+    """What new tokens add to a prompt's text: what the tokenizer makes of all ids, less the
+    prompt's part, which keeps the prompt as it is."""
+    text, given = (
+        model.tokenizer.decode(part, skip_special_tokens=True) for part in ([*ids, *new], ids)
+    )
+    return text[len(given) :]
+
+
+def continued_ids(
+    model: ReadModel,
+    prompt: str,
+    step: CachedStep | None,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    caller: str = "generate",
+    each: Callable[[], None] = lambda: None,
+) -> tuple[list[int], list[int]]:
+    """The tokens of a prompt, and those that the model continues it with.
 
     Args:
         model: writes the text.
@@ -65,15 +89,17 @@ def generate(
         max_new_tokens: at most.
         temperature: as for `sampler`.
         seed: of the sampling.
+        caller: names itself in errors.
+        each: called behind every token.
     Raises:
         ValueError: a number of tokens or a temperature that is none.
     """
     if max_new_tokens < 0:
         raise ValueError(
-            f"generate: max_new_tokens must be a whole number, 0 or more, got {max_new_tokens}."
+            f"{caller}: max_new_tokens must be a whole number, 0 or more, got {max_new_tokens}."
         )
     if not 0 <= temperature < float("inf"):
-        raise ValueError(f"generate: temperature must be 0 or more, got {temperature}.")
+        raise ValueError(f"{caller}: temperature must be 0 or more, got {temperature}.")
     ids = model.tokenize(prompt).row(0)
     longest = min(len(ids) + max_new_tokens, model.n_ctx)
     end = getattr(model.tokenizer, "eos_token_id", None)
@@ -82,7 +108,13 @@ def generate(
         return model.logits([list(ids)])[0, 0]
 
     def continued(next_logits: NextLogits) -> list[int]:
-        return continue_tokens(ids, longest, next_logits, sampler(temperature, seed), end)
+        draw = sampler(temperature, seed)
+
+        def choose(logits: Float[Tensor, " d_vocab"]) -> int:
+            each()
+            return draw(logits)
+
+        return continue_tokens(ids, longest, next_logits, choose, end)
 
     whole = None
     if step is not None and longest > len(ids) + 1:  # one token is one pass in any case
@@ -95,12 +127,7 @@ def generate(
             model.warn_once("cache", f"text is generated without a cache, since {reason}.")
     if whole is None:
         whole = continued(plain)
-    # What the tokenizer makes of its own ids, less the prompt's part, keeps the prompt as is.
-    text, given = (
-        model.tokenizer.decode(part, skip_special_tokens=True)
-        for part in (whole, whole[: len(ids)])
-    )
-    return prompt + text[len(given) :]
+    return ids, whole[len(ids) :]
 
 
 def continue_tokens(

@@ -198,6 +198,11 @@ PRINTED = {
     "graph": ["graph --n 1 --random 0", "graph --n 6 --top 3 --edges 2", "graph --n 3 --top 1"],
     "steer": ["steer --n 60", "steer --n 60 --position prediction"],
     "mistakes": ["mistakes --task drinks --n 20", "mistakes --n 9"],
+    "write": [
+        "write January",
+        "write January --temperature 3 --n-tokens 4",
+        "write January --edit full --source June --depth 1 --depth 2 --onward",
+    ],
     "claims": ["claims --n 40 --twins 0"],
     "claims-hypotheses": ["claims --hypotheses {}/mine.toml --n 12"],
     "claims-models": ["claims --against tiny --n 12 --twins 0"],

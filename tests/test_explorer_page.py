@@ -21,9 +21,12 @@ from werkzeug.serving import make_server
 from lensdepth import (
     DepthModel,
     circuit_graph,
+    generation_profile,
     intervene,
     load_model,
+    load_task,
     logit_lens,
+    pair_table,
     pair_task,
 )
 from lensdepth.explorer import Offers, create_app
@@ -451,7 +454,7 @@ def test_history_undo_redo_and_the_browsers_back(page: Page, address: str) -> No
     expect(page.locator("#undo")).to_be_disabled(timeout=WAIT)
     page.locator("#redo").click()
     expect(page.locator("#edit")).to_contain_text("Norm only", timeout=WAIT)
-    page.locator("#view label").nth(5).click()
+    page.locator("#view label", has_text="Keep").click()
     expect(page.locator(".history li")).to_have_count(3, timeout=WAIT)
     expect(page.locator(".history")).to_contain_text("transferred")
     page.locator(".history a").first.click()
@@ -598,7 +601,7 @@ def test_markup_in_a_prompt_stays_text(page: Page, address: str, view: str) -> N
     page.wait_for_timeout(1200)
     assert page.locator("#prompt").input_value() == text
     assert page.locator("main script, main img[src=x], main a[href^=javascript]").count() == 0
-    page.locator("#view label").nth(5).click()
+    page.locator("#view label", has_text="Keep").click()
     expect(page.locator(".history")).to_contain_text("<script>", timeout=WAIT)
     assert page.locator(".history script").count() == 0
 
@@ -614,7 +617,7 @@ def test_two_tabs_do_not_disturb_each_other(page: Page, address: str) -> None:
     assert page.locator("#prompt").input_value() == BASE != second
     assert transferred(page, "local") == first == 1.0
     assert "edit=" not in page.url
-    page.locator("#view label").nth(5).click()
+    page.locator("#view label", has_text="Keep").click()
     expect(page.locator(".history li")).to_have_count(1, timeout=WAIT)
 
 
@@ -667,9 +670,10 @@ def test_pictures_of_every_view(page: Page, address: str) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     cards = {
         "read": "map", "poke": "trajectory", "sweep": "patch-map", "circuit": "graph-set",
-        "compare": "second", "keep": None,
+        "write": "edited-map", "pairs": "pair-dots", "compare": "second", "keep": None,
     }  # fmt: skip
-    opened(page, address, f"?view=read&run=1&pairs=20&graphed=1&components=L2H1,MLP2{PAIR}")
+    opened(page, address, "?view=read&run=1&pairs=20&graphed=1&components=L2H1,MLP2&writes=1"
+           f"&held=onward&length=10&lists=1&rows=20{PAIR}")  # fmt: skip
     for i, (view, card) in enumerate(cards.items()):
         page.set_viewport_size({"width": 1360, "height": 900})
         page.emulate_media(color_scheme="light")
@@ -684,3 +688,87 @@ def test_pictures_of_every_view(page: Page, address: str) -> None:
             page.wait_for_timeout(350)
             page.screenshot(path=SHOTS / f"{view}-{width}-{theme}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_writes_and_an_edit_is_held_on_meanwhile(
+    page: Page, address: str, apart: DepthModel
+) -> None:
+    opened(page, address, f"?view=write&length=10&depth=3{PAIR}")
+    said = page.locator("#write-said")
+    expect(said).to_contain_text("Nothing has been written yet", timeout=WAIT)
+    page.locator("#let-write").click()
+    drawn(page, "written")
+    drawn(page, "written-map")
+    shown = page.locator(".written p")
+    expect(shown).to_have_text([apart.generate(BASE, max_new_tokens=10)], use_inner_text=False)
+    page.get_by_text("At its tokens", exact=True).click()
+    drawn(page, "edited-map")
+    last = len(apart.tokenize(BASE).row(0)) - 1
+    found = generation_profile(
+        apart, BASE, n_tokens=10, edit="full", source=SOURCE, depths=3, positions=[last]
+    )
+    expect(shown).to_have_text([BASE + text for text in found.texts[:2]], timeout=WAIT)
+    first = found.first_difference
+    assert first is not None
+    expect(shown.nth(1).locator("mark")).to_have_text(found.pieces[1][first])
+    expect(page.locator("#held-edit")).to_contain_text("Swap the whole state, 1")
+    # The link opens the same page in another tab, where nobody pressed anything.
+    other = page.context.new_page()
+    other.goto(page.url)
+    drawn(other, "edited-map")
+    expect(other.locator(".written p")).to_have_text(
+        [BASE + text for text in found.texts[:2]], timeout=WAIT
+    )
+    other.close()
+
+
+def test_pairs_are_sorted_filtered_and_opened(page: Page, address: str, apart: DepthModel) -> None:
+    table = pair_table(apart, load_task("capitals", apart, n=10))
+    opened(page, address, "?view=pairs&rows=10&task=capitals")
+    expect(page.locator("#pairs-said")).to_contain_text("have not been measured", timeout=WAIT)
+    page.locator("#list-pairs").click()
+    drawn(page, "pair-dots")
+    rows = page.locator("#pair-rows tbody tr")
+
+    def listed(*given: Any, **options: Any) -> None:
+        """The rows are the library's, in its order."""
+        frame = table.sorted_frame(*given, **options)
+        expect(rows.locator("td:first-child")).to_have_text(
+            [str(pair) for pair in frame.pair], timeout=WAIT
+        )
+
+    listed()
+    expect(page.locator("#pairs-said")).to_contain_text("Distance is how far a pair lies")
+    page.locator("#farthest").click()
+    listed("distance", descending=True)
+    expect(page).to_have_url(re.compile("order=distance&descending=1"))
+    page.locator("#pair-rows th button", has_text="effect").click()
+    listed("effect")
+    expect(page.locator("#pair-rows th", has_text="effect")).to_have_attribute(
+        "aria-sort", "ascending"
+    )
+    word = table.provenance.prompts[3].split()[-2]
+    page.locator("#find").fill(word)
+    page.locator("#find").press("Enter")
+    listed("effect", text=word)
+    address_of_table = page.url
+    frame = table.sorted_frame("effect", text=word)
+    rows.first.click()
+    expect(page.locator("#view-read")).to_be_visible(timeout=WAIT)
+    opened_pair = frame.iloc[0]
+    expect(page.locator("#prompt")).to_have_value(opened_pair.corrupted, timeout=WAIT)
+    expect(page.locator("#source")).to_have_value(opened_pair.clean)
+    expect(page).to_have_url(re.compile("target=.*foil="), timeout=WAIT)
+    page.goto(address_of_table)
+    listed("effect", text=word)
+    # A dot opens its pair as well.
+    page.locator("#find").fill("")
+    page.locator("#find").press("Enter")
+    listed("effect")
+    x = page.evaluate(
+        """() => { const plot = document.querySelector("[id*=pair-dots] .js-plotly-plot");
+            const trace = plot.data.find((one) => one.x.length);
+            return [trace.y[0], trace.x[0], trace.meta.pairs[0]]; }"""
+    )
+    click_cell(page, drawn(page, "pair-dots"), x[0], x[1])
+    expect(page.locator("#view-read")).to_be_visible(timeout=WAIT)

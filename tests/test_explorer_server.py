@@ -298,7 +298,7 @@ def test_nothing_comes_from_elsewhere_and_no_file_from_here() -> None:
     assert browser.post("/_dash-update-component", json=large).status_code == 413
 
 
-@pytest.mark.parametrize("view", ["poke", "read", "sweep", "circuit", "compare"])
+@pytest.mark.parametrize("view", ["poke", "read", "sweep", "circuit", "write", "pairs", "compare"])
 def test_a_made_up_request_gets_a_message_and_the_app_goes_on(view: str) -> None:
     browser = client()
     dependencies = browser.get("/_dash-dependencies").json

@@ -18,7 +18,7 @@ from lensdepth.explorer.errors import LONGEST, readable
 from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, JobReport, Jobs
 from lensdepth.explorer.settle import describe, settle
 from lensdepth.explorer.shelf import Shelf, Turn, in_background
-from lensdepth.explorer.state import CHOICES, LONGEST_PROMPT, PAIRS, Screen, changed, parse
+from lensdepth.explorer.state import CHOICES, LENGTHS, LONGEST_PROMPT, PAIRS, Screen, changed, parse
 from lensdepth.progress import Cancelled, Watcher, counted
 
 OFFERS = Offers(
@@ -56,6 +56,12 @@ def _gone() -> DepthModel:
     kept=st.integers(1, 10),
     upstream=st.sampled_from(["", "EMBED@2", "L5H3@-1", "MLP7@input"]),
     downstream=st.sampled_from(["", "LOGIT", "L6H0@prediction"]),
+    writes=st.booleans(),
+    held=st.sampled_from(CHOICES["held"]),
+    length=st.sampled_from(LENGTHS),
+    order=st.sampled_from(CHOICES["order"]),
+    descending=st.booleans(),
+    find=st.text(max_size=20),
     components=st.lists(
         st.sampled_from(["L5H3", "MLP7", "ATTN2", "MLP0@2", "L1H2@-1"]), unique=True
     ),
@@ -93,6 +99,10 @@ def test_an_untouched_screen_has_a_short_link() -> None:
         ("?paths=both", "paths must be one of total, direct"),
         ("?upstream=<b>", "upstream must be a node such as L5H3@4"),
         ("?pairs=7", "pairs must be one of 10, 20, 40"),
+        ("?rows=7", "rows must be one of 10, 20, 40"),
+        ("?length=61", "length must be one of 10, 20, 40, 60"),
+        ("?order=__class__", "order must be one of pair, clean"),
+        ("?held=always", "held must be one of none, prompt, onward"),
         ("?components=<b>", "'<b>' is no component"),
         ("?components=" + ",".join(f"MLP{i}" for i in range(99)), "at most 64 names"),
         ("?prompt=" + "x" * (LONGEST_PROMPT + 1), "4,001 characters, and at most 4,000"),
@@ -602,7 +612,7 @@ def test_errors_are_one_line_that_can_be_shown(error: Exception, said: str) -> N
 # Programs
 
 
-@pytest.mark.parametrize("view", ["read", "poke", "sweep", "circuit", "compare"])
+@pytest.mark.parametrize("view", ["read", "poke", "sweep", "circuit", "write", "pairs", "compare"])
 def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view: str) -> None:
     hostile = 'Two months from """May" is \\ \n <script>'
     asked = replace(START, view=view, components=("L1H0",), graphed=True, upstream="EMBED@1")
@@ -612,7 +622,7 @@ def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view:
     text = script.program(shown, OFFERS, title=describe(screen), fingerprints={"tiny": "ab"})
     tree = ast.parse(text)
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    assert hostile in strings or view == "sweep"
+    assert hostile in strings or view in ("sweep", "pairs")
     called = {
         node.func.id
         for node in ast.walk(tree)

@@ -102,7 +102,17 @@ LEVELS = (
         "steering",
         "intervention",
     ),
-    ("transition", "gap", "until", "mistakes", "claims", "analyses", "saved"),
+    (
+        "transition",
+        "gap",
+        "until",
+        "mistakes",
+        "pairs",
+        "continuation",
+        "claims",
+        "analyses",
+        "saved",
+    ),
     ("report", "scale", "explorer", "teaching"),
     ("cli", "__main__"),
 )

@@ -60,6 +60,8 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.attention_patterns(trained, PROMPT),
         lensdepth.patch_components(trained, task, "MLP1", n_random=2),
         lensdepth.intervene(trained, PROMPT, "Two months from May is", depth=1),
+        lensdepth.pair_table(trained, task),
+        lensdepth.generation_profile(trained, PROMPT, n_tokens=3),
         _hypothesis(trained, task),
         trained.residual_stream(list(task.clean)),
     ]  # fmt: skip

@@ -55,6 +55,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "compare_mistakes": {"n_permutations": 20},
     "logit_lens": {},
     "patch_edge": {"upstream": "L0H0@prediction", "downstream": "MLP1@prediction"},
+    "pair_table": {"depth": 1},
     "trajectory_response": {"depths": [1, 2]},
 }
 

@@ -104,6 +104,10 @@ SETTLED = {"n": "integer", "mean_depth": "number?", "median_depth": "number?", "
 MISTAKES = {"verdict": "string", "reason": "string", "difference": "number?", "low": "number?",
             "high": "number?", "p": "number?", "by": "string", "n_pairs": "integer",
             "n_units": {"*": "integer"}, "right": SETTLED, "wrong": SETTLED}  # fmt: skip
+WRITTEN = {"text": "string", "tokens": ["string"], "settled": CURVE, "median_settled": "number?",
+           "log_prob": CURVE, "rank": CURVE, "entropy": CURVE, "forced_kl": CURVE}  # fmt: skip
+WRITE = {"runs": {"*": WRITTEN}, "n_tokens": "integer", "edit": "string?",
+         "first_difference": "integer?", "unsettled": "integer"}  # fmt: skip
 CLAIM = {"claim": "string", "title": "string", "verdict": "string", "effect": "number?",
          "low": "number?", "high": "number?", "p": "number?", "decisive": "string",
          "unit": "string", "threshold": "number?", "n": "integer", "origin": "string?",
@@ -183,6 +187,10 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "mistakes": ("mistakes", PROVENANCE, MISTAKES | PAIRS,
         {"pair": "integer", "prompt": "string", "answer": "string", "target": "string",
          "wrong": "boolean", "depth": "number", "relative_depth": "number"}),
+    "write": ("write", PROVENANCE, WRITE,
+        {"run": "string", "token": "integer", "position": "integer", "text": "string",
+         "depth": "number?", "relative_depth": "number?", "log_prob": "number", "rank": "number",
+         "entropy": "number", "forced_kl": "number?", "forced_log_prob": "number?"}),
     "claims": ("claims", PROVENANCE, CLAIMS | PAIRS,
         {"claim": "string", "title": "string", "verdict": "string", "statement": "string",
          "decisive": "boolean", "says": "string", "unit": "string", "n": "integer", "*": "any"}),

@@ -25,6 +25,7 @@ from lensdepth.telling.tokens import signed
 
 if TYPE_CHECKING:
     from lensdepth.circuit import AttributionProfile, CircuitGraph, CircuitResult
+    from lensdepth.continuation import GenerationProfile
     from lensdepth.lens import LensProfile
     from lensdepth.report import Report
 
@@ -315,6 +316,38 @@ def graph_table(graph: "CircuitGraph") -> Parts:
             number(row["estimate"]),
         )  # fmt: skip
     return [nodes, "", edges, "", *analysis("graph").sentences(graph)]
+
+
+def written_table(profile: "GenerationProfile") -> Parts:
+    """One row a token of the base's text, and of the edited run's beside it."""
+    names = list(profile.runs[:2])
+    table = Table(box=None, pad_edge=False)
+    table.add_column("token", justify="right", style="bold")
+    for run in names:
+        table.add_column(run, no_wrap=True)
+        for head in ("stands from", "p"):
+            table.add_column(head, justify="right", no_wrap=True)
+    forced = {"KL, nats": profile.runs[1]} if len(names) > 1 else {}
+    if profile.control is not None:
+        forced["at random"] = profile.control
+    for head in forced:
+        table.add_column(head, justify="right", no_wrap=True)
+    texts = [profile.str_tokens(run) for run in names]
+    for i in range(max(map(len, texts))):
+        cells: list[str | Text] = [str(i)]
+        for run, written in enumerate(texts):
+            if i >= len(written):
+                cells += [""] * 3
+                continue
+            at = float(profile.settled[run, i])
+            where = UNKNOWN if at != at else f"{at:.0f}"
+            prob = number(float(profile.log_prob[run, -1, i].exp()))
+            cells += [Text(visible(signed(written[i]))), where, prob]
+        for run in forced.values():
+            kl = float(profile.forced_kl[profile.index(run), i])
+            cells.append("" if kl != kl else number(kl))
+        table.add_row(*cells)
+    return [table]
 
 
 def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

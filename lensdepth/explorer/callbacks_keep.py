@@ -60,7 +60,7 @@ def table_file(screen: Screen, name: str, kind: str, shelf: Shelf) -> tuple[str,
         raise ValueError("This view has no such table.")
     card = named[name]
     if card.slow and not questions.known(card.question, shelf):
-        raise ValueError("Run the sweep first: there is nothing to download yet.")
+        raise ValueError("There is nothing to download yet: press this view's button first.")
     frame = table_of(card, questions.answer(card.question, shelf).value)
     content = csv_text(frame).encode() if kind == "csv" else frame.to_parquet(index=False)
     return f"lensdepth-{screen.view}-{name}.{kind}", content

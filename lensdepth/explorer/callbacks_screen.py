@@ -11,10 +11,10 @@ from lensdepth.explorer import questions
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.panels import message
-from lensdepth.explorer.settle import Setting, describe, settle
+from lensdepth.explorer.settle import Setting, describe, held_text, settle
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
-from lensdepth.outside import visible
+from lensdepth.explorer.state import OPTIONAL, SHORT, Screen, changed, parse
+from lensdepth.outside import shown, visible
 from lensdepth.telling.depths import block, in_menu
 from lensdepth.telling.names import has_blocks, stream_name
 from lensdepth.telling.plain import Json
@@ -27,11 +27,18 @@ CONTROLS = {
         "view", "model", "task", "prompt", "source", "value", "lens", "depth", "last", "position",
         "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs", "layer",
         "looked", "components", "paths", "kept", "upstream", "downstream", "against",
-        "other-model", "other-prompt",
+        "other-model", "other-prompt", "length", "held", "rows", "only", "find",
     )
 }  # fmt: skip
 """Control -> the field that it shows."""
-BUTTONS = ("swap", "run", "cancel", "pin", "pin-mlp", "to-poke", "draw-graph")
+BUTTONS = (
+    "swap", "run", "cancel", "pin", "pin-mlp", "to-poke", "draw-graph", "let-write", "list-pairs",
+    "farthest",
+)  # fmt: skip
+STARTS = {
+    "run": "run", "draw-graph": "graphed", "let-write": "writes", "list-pairs": "lists",
+}  # fmt: skip
+"""Button -> the field that says that an analysis was asked for."""
 MENUS = ("depth", "last", "position", "to", "stream", "head", "layer", "looked", "components",
          "upstream", "downstream")  # fmt: skip
 """Menus whose options depend on the model and the prompt."""
@@ -55,6 +62,7 @@ def register(app: Dash, shelf: Shelf) -> None:
             },
             "unit": Output("strength-unit", "children"),
             "does": Output("edit-does", "children"),
+            "held": Output("held-edit", "children"),
             "other_prompt_hidden": Output("other-prompt-field", "hidden"),
             "other_model_hidden": Output("other-model-field", "hidden"),
             "seen": Output("seen", "data"),
@@ -80,7 +88,7 @@ def register(app: Dash, shelf: Shelf) -> None:
     ) -> dict[str, Any]:
         triggered = {item["prop_id"].rpartition(".")[0] for item in ctx.triggered} - {""}
         acts, seen = _acts(clicks, site, example, seen)
-        if "run" in triggered:  # of the two the later one counts
+        if triggered & STARTS.keys():  # of the two the later one counts
             acts.discard("cancel")
         notice = []
         try:
@@ -152,6 +160,7 @@ def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
         "strength": still(("min", "max", "step", "marks"), no_update),
         "unit": no_update,
         "does": no_update,
+        "held": no_update,
         "other_prompt_hidden": no_update,
         "other_model_hidden": no_update,
     }
@@ -163,7 +172,7 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
     given = {
         field: values[name]
         for name, field in CONTROLS.items()
-        if values[name] is not None or field in (*OPTIONAL, "upstream", "downstream")
+        if values[name] is not None or field in (*OPTIONAL, "upstream", "downstream", "find")
     }
     if "strength" in given and given["strength"] == STRONG_EDITS[before.edit].default:
         given["strength"] = None
@@ -182,6 +191,8 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
         screen = replace(screen, depth=max(screen.depth + shift, 0), last=last)
     if "position" in new and screen.to < screen.position:
         screen = replace(screen, to=screen.position)
+    if "rows" in new:
+        screen = replace(screen, lists=False)
     if new & {"sweep", "on", "pairs", "model", "task"} or (
         screen.on == "pair" and new & {"prompt", "source"}
     ):
@@ -208,10 +219,13 @@ def _acted(
             ).without_graph()  # fmt: skip
     if "swap" in acts and screen.source.strip():
         screen = replace(screen, prompt=screen.source, source=screen.prompt).without_graph()
-    if "run" in acts:
-        screen = replace(screen, run=True)
+    for button, name in STARTS.items():
+        if button in acts:
+            screen = changed(screen, {name: True}, shelf.offers)
+    if "farthest" in acts:
+        screen = replace(screen, order="distance", descending=True)
     if "cancel" in acts:
-        screen = replace(screen, run=False, graphed=False)
+        screen = replace(screen, run=False, graphed=False, writes=False, lists=False)
         if screen.lens == "tuned" and not questions.known(questions.tuned_of(screen), shelf):
             screen = replace(screen, lens="logit")
     if "draw-graph" in acts:
@@ -232,6 +246,12 @@ def _acted(
 def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
     """What a click in a figure chooses."""
     kind = site.get("kind")
+    if kind == "sort":
+        order = site.get("column")
+        falls = order == screen.order and not screen.descending
+        return changed(screen, {"order": order, "descending": falls}, shelf.offers)
+    if kind == "pair":
+        return _opened_pair(screen, site.get("row"), shelf)
     if kind == "head":
         layer, head = site.get("row"), site.get("column")
         if head == "mlp":
@@ -279,6 +299,17 @@ def _with_node(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
     return changed(screen, {"components": pinned}, shelf.offers)
 
 
+def _opened_pair(screen: Screen, row: object, shelf: Shelf) -> Screen:
+    """The screen that reads one pair of the table."""
+    task = questions.answer(questions.task_of(screen, screen.rows), shelf).value
+    if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < len(task):
+        raise ValueError(f"There is no pair {shown(row, SHORT)} in this table.")
+    return replace(
+        screen, view="read", prompt=task.corrupted[row], source=task.clean[row],
+        target=task.target[row], foil=task.foil[row], position=-1, to=-1,
+    ).without_graph()  # fmt: skip
+
+
 def _at(screen: Screen, depth: Any) -> Any:
     """The block of a stream whose output stands at a depth; the depth itself of the residual."""
     if not has_blocks(screen.stream) or not isinstance(depth, int):
@@ -323,6 +354,7 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
         },
         "unit": f" ({kind.unit})",
         "does": f"{kind.does[:1].upper()}{kind.does[1:]}.",
+        "held": held_text(screen),
         "other_prompt_hidden": screen.against != "prompt",
         "other_model_hidden": screen.against != "model",
     }

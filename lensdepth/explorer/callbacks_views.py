@@ -22,14 +22,23 @@ from lensdepth.explorer.filling import (
 )
 from lensdepth.explorer.jobs import JobReport, Jobs
 from lensdepth.explorer.layout import CARDS
-from lensdepth.explorer.panels import message, notices, outcome_of, scope_cards
+from lensdepth.explorer.panels import message, notices, outcome_of, scope_cards, table_of
+from lensdepth.explorer.rows import pair_rows, written_texts
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, kept
 from lensdepth.outside import EXPECTED
 from lensdepth.telling.plain import Json
 
-NOT_SWEPT = "Nothing has been swept with these settings yet: press “Run the sweep”."
+ASKED = {
+    "sweep": ("run", "Nothing has been swept with these settings yet: press “Run the sweep”.",
+              "The sweep is on its way."),
+    "write": ("writes", "Nothing has been written yet: press “Let it write”.", "It is writing."),
+    "pairs": ("lists", "These pairs have not been measured yet: press “Measure the pairs”.",
+              "The pairs are being measured."),
+}  # fmt: skip
+"""Views that wait to be asked: the field of the screen that says so, and what stands there before
+and meanwhile."""
 
 
 def register(app: Dash, shelf: Shelf, jobs: Jobs) -> None:
@@ -37,7 +46,9 @@ def register(app: Dash, shelf: Shelf, jobs: Jobs) -> None:
     background = Background(shelf, jobs)
     _register_read(app, shelf, background)
     _register_poke(app, shelf)
-    _register_sweep(app, shelf, background)
+    for view in ASKED:
+        _register_asked(app, shelf, background, view)
+    _register_table(app, shelf)
     for view in ("circuit", "compare"):
         _register_plain(app, shelf, view)
     callbacks_graph.register(app, shelf, background)
@@ -132,24 +143,27 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         return {e.name: fill(e, screen, shelf).outputs() for e in cards_of(screen)}
 
 
-def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:
+def _register_asked(app: Dash, shelf: Shelf, background: Background, view: str) -> None:
+    """A view whose cards are found in the background once somebody asks."""
+    flag, not_yet, at_work = ASKED[view]
+
     @app.callback(
         output={
-            "cards": card_outputs("sweep"),
-            "said": Output("sweep-said", "children"),
+            "cards": card_outputs(view),
+            "said": Output(f"{view}-said", "children"),
             "job": Output("job", "data", allow_duplicate=True),
             "outcome": Output("outcome", "data", allow_duplicate=True),
         },
-        inputs=[Input("ask-sweep", "data"), Input("done", "data"), State("job", "data"),
+        inputs=[Input(f"ask-{view}", "data"), Input("done", "data"), State("job", "data"),
                 State("tab", "data")],
         prevent_initial_call="initial_duplicate",
     )  # fmt: skip
-    def sweep(query: object, done: object, job: object, tab: object) -> Json:
+    def show(query: object, done: object, job: object, tab: object) -> Json:
         still = dict.fromkeys(("said", "job", "outcome"), no_update)
-        still = {"cards": no_cards("sweep"), **still}
+        still = {"cards": no_cards(view), **still}
         if query is None:
             return still
-        screen = screen_of(query, "sweep", shelf)
+        screen = screen_of(query, view, shelf)
         shown = cards_of(screen)
         missing = background.missing(shown)
         there = {e.name: fill(e, screen, shelf) for e in shown if e not in missing}
@@ -157,24 +171,27 @@ def _register_sweep(app: Dash, shelf: Shelf, background: Background) -> None:
             said = _sentences(screen, shown, shelf)
             text = said[0].children if said else ""
             outcome = {"query": query, "text": text}
-            return {**still, "cards": blank("sweep", there), "said": said, "outcome": outcome}
-        if not _asked("ask-sweep"):
+            said = [*_beside(screen, shown, shelf), *said]
+            return {**still, "cards": blank(view, there), "said": said, "outcome": outcome}
+        if not _asked(f"ask-{view}"):
             end = end_of(done, job, query)
             if end is None:  # it is still at work, or another view's analysis has ended
                 return still
             failed = failures(end, missing)
             if failed:
-                return {**still, "cards": blank("sweep", there | failed), "said": []}
-            said = message(str(end.get("message") or NOT_SWEPT))
-            return {**still, "cards": blank("sweep", there), "said": said}
-        if screen.run:
+                return {**still, "cards": blank(view, there | failed), "said": []}
+            said = message(str(end.get("message") or not_yet))
+            return {**still, "cards": blank(view, there), "said": said}
+        if getattr(screen, flag):
             job = background.begin(screen, shown, tab)
-            said = message("The sweep is on its way. You can go on working meanwhile.",
-                           kind="waiting")  # fmt: skip
-            return {**still, "cards": blank("sweep", {}), "said": said, "job": job}
+            said = message(f"{at_work} You can go on working meanwhile.", kind="waiting")
+            return {**still, "cards": blank(view, {}), "said": said, "job": job}
+        said = message(not_yet, kind="waiting")
+        still = {**still, "cards": blank(view, {}), "said": said}
+        if isinstance(job, Mapping) and job.get("view") != view:
+            return still  # another view's analysis goes on
         background.give_back(job)
-        said = message(NOT_SWEPT, kind="waiting")
-        return {**still, "cards": blank("sweep", {}), "said": said, "job": None}
+        return {**still, "job": None}
 
 
 def _sentences(screen: Screen, shown: Sequence[Card], shelf: Shelf) -> list[Any]:
@@ -193,6 +210,39 @@ def _sentences(screen: Screen, shown: Sequence[Card], shelf: Shelf) -> list[Any]
     except Exception as error:
         return [message(readable(error))]
     return [html.P(sentence) for sentence in said]
+
+
+def _beside(screen: Screen, shown: Sequence[Card], shelf: Shelf) -> list[Any]:
+    """What stands beside the words: of a written text the text itself."""
+    if screen.view != "write":
+        return []
+    try:
+        return [written_texts(questions.answer(shown[0].question, shelf).value)]
+    except EXPECTED:
+        return []  # its card says why
+
+
+def _register_table(app: Dash, shelf: Shelf) -> None:
+    @app.callback(Output("pair-table", "data"), Input("ask-pairs", "data"), Input("done", "data"))
+    def table(query: object, done: object) -> Any:
+        """The rows of the table of pairs, sorted, once they were measured."""
+        if query is None:
+            return no_update
+        screen = screen_of(query, "pairs", shelf)
+        (card,) = cards_of(screen)
+        if not questions.known(card.question, shelf):
+            return None
+        try:
+            found = questions.answer(card.question, shelf).value
+        except EXPECTED:
+            return None  # the card says why
+        return pair_rows(table_of(card, found), found, screen)
+
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "pairs"),
+        Output("pair-rows", "className"),
+        Input("pair-table", "data"),
+    )
 
 
 def _register_plain(app: Dash, shelf: Shelf, view: str) -> None:

@@ -14,7 +14,9 @@ from lensdepth.explorer.questions import (
     lens_of,
     model_of,
     pair_of,
+    table_of_pairs,
     task_of,
+    written_of,
 )
 from lensdepth.explorer.state import MOST_NODES, Screen
 
@@ -31,19 +33,20 @@ class Card:
     table: str = "to_frame"
     slow: bool = False
     """Whether it is found in the background, and only when asked for."""
+    table_options: tuple[tuple[str, Any], ...] = ()
     told: str = ""
     """The analysis that says in words what was found; nothing for figures alone."""
     says: bool = False
     """Whether these words stand in the card, not above all of the view's."""
     click: str = ""
-    """What a click in the figure chooses: `cell`, `map`, `curve`, `head` or `node`."""
+    """What a click in the figure chooses: `cell`, `map`, `curve`, `head`, `node` or `pair`."""
 
 
 def cards_of(screen: Screen) -> tuple[Card, ...]:
     """Everything that a view shows, in order."""
     return {
-        "read": _read, "poke": _poke, "sweep": _sweep, "circuit": _circuit, "compare": _compare,
-        "keep": lambda screen: (),
+        "read": _read, "poke": _poke, "sweep": _sweep, "circuit": _circuit, "write": _write,
+        "pairs": _pairs, "compare": _compare, "keep": lambda screen: (),
     }[screen.view](screen)  # fmt: skip
 
 
@@ -234,6 +237,39 @@ def graph_cards(screen: Screen) -> tuple[Card, ...]:
 def patch_components_of(screen: Screen) -> Question:
     """What patching the pinned components does, at the last token where they name no other."""
     return ask("circuit", "patch_components", model_of(screen), pair_of(screen), screen.components)
+
+
+def _write(screen: Screen) -> tuple[Card, ...]:
+    written = written_of(screen)
+    value = ("value", "probability")
+    along = Card(
+        "written", "Where each token is settled, along the text", written, slow=True,
+        told="generation",
+    )  # fmt: skip
+    base, edited = (
+        Card(
+            name, title, written, draw="plot_map", draw_options=(("run", run), value),
+            table="depth_frame", slow=True,
+        )
+        for name, title, run in (
+            ("written-map", "Token by token: the base", "base"),
+            ("edited-map", "Token by token: with the edit held on", "edited"),
+        )
+    )  # fmt: skip
+    return (along, base) if screen.held == "none" else (along, base, edited)
+
+
+def _pairs(screen: Screen) -> tuple[Card, ...]:
+    return (
+        Card(
+            "pair-dots", "Every pair as a dot", table_of_pairs(screen), table="sorted_frame",
+            table_options=(
+                ("by", screen.order), ("descending", screen.descending), ("only", screen.only),
+                ("text", screen.find),
+            ),
+            slow=True, told="pairs", click="pair",
+        ),
+    )  # fmt: skip
 
 
 def _compare(screen: Screen) -> tuple[Card, ...]:

@@ -9,7 +9,7 @@ from lensdepth.colours import dark_colours
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.parts import aria, card, choose, field, group, info, intro
-from lensdepth.explorer.state import LONGEST_PROMPT, MOST_NODES, PAIRS, Offers
+from lensdepth.explorer.state import LENGTHS, LONGEST_PROMPT, MOST_NODES, PAIRS, Offers
 
 CARDS = {
     "read": ("map", "next", "cell"),
@@ -17,6 +17,8 @@ CARDS = {
     "sweep": ("patch", "patch-map", "ablation", "made-of", "steering"),
     "circuit": ("attribution", "heads", "attention", "components"),
     "graph": ("graph", "graph-set", "edge"),
+    "write": ("written", "written-map", "edited-map"),
+    "pairs": ("pair-dots",),
     "compare": ("both", "first", "second"),
     "keep": (),
 }
@@ -46,7 +48,8 @@ def page(offers: Offers) -> html.Div:
                 html.Div(make(), id=f"view-{name}", className="view", hidden=True)
                 for name, make in (
                     ("read", read), ("poke", poke), ("sweep", sweep), ("circuit", circuit),
-                    ("compare", lambda: compare(offers)), ("keep", keep),
+                    ("write", write), ("pairs", pairs), ("compare", lambda: compare(offers)),
+                    ("keep", keep),
                 )
             ]),
             html.Footer(
@@ -71,6 +74,7 @@ def stores() -> list[Any]:
         dcc.Store(id="told"),
         dcc.Store(id="zone"),
         dcc.Store(id="outcome"),
+        dcc.Store(id="pair-table"),
         dcc.Store(id="history", storage_type="session"),
         dcc.Store(id="page", data={"theme": "light", "width": 1280}),
         dcc.Store(id="dark", data=dark_colours()),
@@ -194,7 +198,7 @@ def sweep() -> list[Any]:
                 "patch": "Patch", "ablate": "Direction / norm", "steer": "Steer",
             }),
             group("On", "on", {"task": "Pairs of the task", "pair": "This pair alone"}),
-            field("Pairs", choose("pairs", [{"label": str(n), "value": n} for n in PAIRS]),
+            field("Pairs", choose("pairs", numbered(PAIRS)),
                   "pairs"),
             html.Button("Run the sweep", id="run", className="button primary"),
         ]),
@@ -234,6 +238,47 @@ def circuit() -> list[Any]:
         ]),
         html.Div(className="halves", children=[card(name) for name in CARDS["graph"]]),
     ]  # fmt: skip
+
+
+def write() -> list[Any]:
+    """The model at writing, with an edit held on or without."""
+    return [
+        intro("write"),
+        html.Div(className="controls", children=[
+            field("Tokens", choose("length", numbered(LENGTHS)), "length"),
+            group("Poke's edit held on", "held", {
+                "none": "No", "prompt": "At its tokens", "onward": "And at what is written",
+            }),
+            html.Button("Let it write", id="let-write", className="button primary"),
+        ]),
+        html.P(id="held-edit", className="small"),
+        html.Div(id="write-said", className="said"),
+        html.Div(className="halves", children=[card(name) for name in CARDS["write"]]),
+    ]  # fmt: skip
+
+
+def pairs() -> list[Any]:
+    """A table of all pairs."""
+    return [
+        intro("pairs"),
+        html.Div(className="controls", children=[
+            field("Pairs", choose("rows", numbered(PAIRS)), "rows"),
+            html.Button("Measure the pairs", id="list-pairs", className="button primary"),
+            group("Show", "only", {"all": "All", "right": "Right", "wrong": "Wrong"}),
+            field("Find", dcc.Input(id="find", debounce=True, maxLength=LONGEST_PROMPT,
+                                    autoComplete="off", spellCheck="false"), "find"),
+            html.Button("Farthest from the median first", id="farthest", className="button"),
+        ]),
+        html.Div(id="pairs-said", className="said"),
+        html.Div(id="pair-rows", className="pair-rows", tabIndex="0", role="region",
+                 **aria("Table of pairs")),
+        html.Div(className="halves", children=[card(name) for name in CARDS["pairs"]]),
+    ]  # fmt: skip
+
+
+def numbered(values: tuple[int, ...]) -> list[Any]:
+    """A menu of numbers."""
+    return [{"label": str(n), "value": n} for n in values]
 
 
 def compare(offers: Offers) -> list[Any]:

@@ -116,6 +116,29 @@ NOTES = {
         "The effect of one chosen edge: the upstream node's output from the source prompt's run "
         "reaches the downstream node alone. Where there can be no edge, the reason is said."
     ),
+    "written": (
+        "The model writes on from the prompt. Each token has a place along the axis; the upper "
+        "panel says from which depth on the lens's first choice is that token and stays so. At "
+        "the last depth the lens is the model, so that nothing is settled later. Below: how open "
+        "the model's prediction was. With an edit held on there is a second text: the upright "
+        "line is where it first differs, and what comes after differs also because it reads "
+        "another text. So the last panel puts the base's own tokens before the edited model, and "
+        "says how far its predictions are from the base's; dashed is as far a turn at random."
+    ),
+    "written-map": (
+        "Each column is a token that was written, each row a depth. In a cell stands what the lens "
+        "would have said there at the moment at which the token was due; the colour says how sure "
+        "it was. The line is the depth from which on it is the token itself."
+    ),
+    "edited-map": (
+        "The same while the edit is held on. Its text is its own from the first difference on."
+    ),
+    "pair-dots": (
+        "Each dot is a pair: across, where control passes from its input to its last token; up, "
+        "how far the logit difference moves when the last token's state is put into the other "
+        "run, at one depth for all pairs. A mean hides what stands far from the others. Click a "
+        "dot to read that pair."
+    ),
     "both": (
         "Two lenses over relative depth: 0 is the embedding and 1 the output, so that models with "
         "different numbers of blocks can be laid over one another. Bands are 95% intervals over "
@@ -131,6 +154,8 @@ VIEWS = {
     "poke": ("Poke", "Change one state. What does the model say then, and where does it go?"),
     "sweep": ("Sweep", "The same intervention everywhere, one site at a time."),
     "circuit": ("Circuit", "Which heads and MLPs make the answer, and is a set of them enough?"),
+    "write": ("Write", "Watch it write: where in its depth is each token decided?"),
+    "pairs": ("Pairs", "Every pair of the task by itself: which are unlike the others?"),
     "compare": ("Compare", "Two prompts or two models, on one axis of relative depth."),
     "keep": ("Keep", "Your experiments on this page, and how to take them with you."),
 }
@@ -145,6 +170,13 @@ SCOPES = {
     )
 }
 """Scope -> what the page calls it, and where it edits."""
+
+COLUMNS = {
+    "pair": "pair", "clean": "clean prompt", "corrupted": "corrupted prompt", "right": "right",
+    "depth": "crossing", "norm_ratio": "norm ratio", "effect": "effect, nats",
+    "distance": "distance",
+}  # fmt: skip
+"""Columns of the table of pairs, and what they are called."""
 
 VALUE_LABELS = {
     "kl": "KL(final ‖ lens)",

@@ -44,7 +44,7 @@ def figure_of(card: Card, value: Any) -> "Figure":
 
 def table_of(card: Card, value: Any) -> "pd.DataFrame":
     """What it tabulates."""
-    return getattr(value, card.table)()
+    return getattr(value, card.table)(**dict(card.table_options))
 
 
 def as_json(figure: "Figure", click: Json | None = None) -> Json:
@@ -58,10 +58,8 @@ def click_of(card: Card, value: Any) -> Json:
         return {"kind": "cell"}
     if card.click == "map":
         return {"kind": "map", "rows": value.depths.tolist(), "columns": list(value.positions)}
-    if card.click == "curve":
-        return {"kind": "curve"}
-    if card.click == "node":
-        return {"kind": "node"}
+    if card.click in ("curve", "pair", "node"):
+        return {"kind": card.click}
     if card.click == "head":
         n_heads = value.provenance.model.n_heads
         rows = list(range(value.provenance.model.n_layers))
@@ -118,20 +116,22 @@ def with_site(figure: "Figure", screen: Screen) -> None:
     )
 
 
-def numbers(frame: "pd.DataFrame", floors: Mapping[str, float] | None = None) -> dict[str, Any]:
+def numbers(
+    frame: "pd.DataFrame", floors: Mapping[str, float] | None = None, *, most: int = MOST_ROWS
+) -> dict[str, Any]:
     """The first rows of a table as texts, which the page's script sets out.
 
     What is smaller than the floor of its column, if that has one, is written as below it. Cells
     are no components: Dash tells every component of every change, and with some thousands of them
     a click took seconds.
     """
-    more = len(frame) - MOST_ROWS
+    more = len(frame) - most
     sizes = [(floors or {}).get(str(name), 0.0) for name in frame.columns]
     return {
         "head": [str(name) for name in frame.columns],
         "rows": [
             [_cell(value, floor) for value, floor in zip(row, sizes, strict=True)]
-            for row in frame.head(MOST_ROWS).itertuples(index=False)
+            for row in frame.head(most).itertuples(index=False)
         ],
         "note": f"and {more:,} more rows; the downloads have them all." if more > 0 else "",
     }

@@ -7,7 +7,7 @@ from dash import dcc, html
 from lensdepth.explorer.notes import NOTES, VIEWS
 
 GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
-WIDE = ("components", "graph", "graph-set")
+WIDE = ("components", "graph", "graph-set", "written", "written-map", "edited-map")
 """Cards that take the whole width."""
 TITLES = {
     "map": "Token by token, depth by depth",
@@ -28,6 +28,10 @@ TITLES = {
     "graph": "What passes from node to node",
     "graph-set": "The graph's nodes patched together",
     "edge": "One edge alone",
+    "written": "Where each token is settled, along the text",
+    "written-map": "Token by token: the base",
+    "edited-map": "Token by token: with the edit held on",
+    "pair-dots": "Every pair as a dot",
     "both": "Both on one axis",
     "first": "The first",
     "second": "The second",

@@ -179,6 +179,47 @@ def lens_of(screen: Screen, *, prompt: str | None = None, model: str | None = No
     return ask("lens", "logit_lens", whose, text, **options)
 
 
+def table_of_pairs(screen: Screen) -> Question:
+    """All pairs of the task, right and wrong."""
+    return ask("pairs", "pair_table", model_of(screen), task_of(screen, screen.rows))
+
+
+def written_of(screen: Screen) -> Question:
+    """What the model writes, with Poke's edit held on where that is asked for."""
+    options: dict[str, Any] = {"n_tokens": screen.length}
+    if screen.held != "none":
+        options |= held_edit(screen)
+    return ask("written", "generation_profile", model_of(screen), screen.prompt, **options)
+
+
+def held_edit(screen: Screen) -> dict[str, Any]:
+    """Poke's edit in the scope that is looked at closely, as arguments of a held one."""
+    assert screen.depth is not None
+    low, high = sorted((screen.depth, screen.depth if screen.last is None else screen.last))
+    whole = slice(None) if screen.last is None else slice(low, high + 1)
+    scopes: dict[str, int | slice] = {
+        "local": screen.depth, "suffix": slice(screen.depth, None), "window": whole,
+    }  # fmt: skip
+    kind = STRONG_EDITS[screen.edit]
+    options: dict[str, Any] = {
+        "edit": screen.edit,
+        "strength": kind.default if screen.strength is None else screen.strength,
+        "depths": scopes[screen.focus],
+        "positions": screen.places,
+    }
+    if kind.needs == "source" and screen.source:
+        options["source"] = screen.source
+    if kind.needs == "reference":
+        options["reference"] = task_of(screen, 40)
+    if screen.held == "onward":
+        options["onward"] = True
+    if screen.stream != "resid_pre":
+        options["stream"] = screen.stream
+    if screen.stream == "z" and screen.head is not None:
+        options["head"] = screen.head
+    return options
+
+
 def intervention_of(screen: Screen) -> Question:
     """What Poke shows."""
     assert screen.depth is not None

@@ -83,15 +83,16 @@ def cells_of(
     for card in shown:
         name = names[card.question]
         figure = f"{name}.{card.draw}({_options(card.draw_options, names)})"
+        table = f"{name}.{card.table}({_options(card.table_options, names)})"
         if inline:
             cells.append(("markdown", f"## {card.title}"))
             cells.append(("code", figure))
-            cells.append(("code", f"{name}.{card.table}()"))
+            cells.append(("code", table))
             continue
         label = repr(f"{card.name}: {card.title}")
         lines = [
             f"print({label})",
-            f"print({name}.{card.table}().to_string())",
+            f"print({table}.to_string())",
             f"{figure}.write_html({card.name + '.html'!r})",
         ]
         cells.append(("code", "\n".join(lines)))

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer import questions
+from lensdepth.explorer.notes import SCOPES
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
 from lensdepth.model import DepthModel
@@ -41,6 +43,10 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
         first = examples[0]
         screen = replace(screen, prompt=first[0], source=screen.source or first[1])
     target, foil = _answers(screen, task, model)
+    if target == "" and screen.target != "" and screen.rows != questions.EXAMPLES:
+        # A pair of the table, which is longer than the examples.
+        table: Task = questions.answer(questions.task_of(screen, screen.rows), shelf).value
+        target, foil = _answers(screen, table, model)
     screen = replace(screen, target=target, foil=foil)
     with shelf.turn(screen.model).first():
         tokens = tuple(model.str_tokens(screen.prompt))
@@ -146,6 +152,22 @@ def _on_the_prompt(screen: Screen, model: DepthModel, n_tokens: int) -> Screen:
     )
 
 
+def held_text(screen: Screen) -> str:
+    """Which edit is held on while the model writes, in words."""
+    if screen.held == "none":
+        return "Choose an edit, its depth, tokens and scope in Poke to hold it on."
+    name, where = SCOPES[screen.focus]
+    kind = STRONG_EDITS[screen.edit]
+    strength = kind.default if screen.strength is None else screen.strength
+    site = "depth" if screen.stream == "resid_pre" else "block"
+    span = f"{site} {screen.depth}" + (f"–{screen.last}" if screen.last is not None else "")
+    return (
+        f"Held on: {kind.action}, {strength:g} ({kind.unit}), {span}, {name.lower()} ({where}), "
+        f"token{'s' * (len(screen.places) > 1)} {', '.join(map(str, screen.places))} of the "
+        f"prompt. Change it in Poke."
+    )
+
+
 def describe(screen: Screen) -> str:
     """One line that says what a screen shows."""
     prompt = _short(screen.prompt)
@@ -166,6 +188,9 @@ def describe(screen: Screen) -> str:
             else f"the pair {prompt}"
         ),
         "circuit": f"Circuit of {prompt}",
+        "write": f"Write after {prompt}"
+        + (f", {screen.edit} at {where} held on" if screen.held != "none" else ""),
+        "pairs": f"Pairs: {screen.rows} of {screen.task}",
         "compare": f"Compare {prompt} with "
         + (
             _short(screen.other_prompt)

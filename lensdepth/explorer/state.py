@@ -13,16 +13,18 @@ from urllib.parse import parse_qsl, urlencode
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.lens.figures import CellValue
 from lensdepth.outside import shown
+from lensdepth.pairs.table import ORDERS, KindName, OrderName
 from lensdepth.site import Stream
 from lensdepth.telling.names import has_blocks
 
-View = Literal["read", "poke", "sweep", "circuit", "compare", "keep"]
+View = Literal["read", "poke", "sweep", "circuit", "write", "pairs", "compare", "keep"]
 Lens = Literal["logit", "tuned"]
 Sweep = Literal["patch", "ablate", "steer"]
 On = Literal["task", "pair"]
 Focus = Literal["local", "suffix", "window"]
 Against = Literal["model", "prompt"]
 Paths = Literal["total", "direct"]
+Held = Literal["none", "prompt", "onward"]
 
 LONGEST_PROMPT = 4000
 """Most characters of a prompt."""
@@ -41,6 +43,8 @@ SHORT = 40
 """Most characters of a value in a message."""
 PAIRS = (10, 20, 40, 100, 200)
 """How many pairs a sweep may run on."""
+LENGTHS = (10, 20, 40, 60)
+"""How many tokens the model may write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,23 @@ class Screen:
     upstream: str = ""
     """Ends of the edge that is patched alone; empty where none is chosen."""
     downstream: str = ""
+    length: int = 20
+    """Tokens that the model writes."""
+    held: Held = "none"
+    """Whether Poke's edit is held on while it writes: at the chosen tokens, or at every token that
+    is written as well."""
+    writes: bool = False
+    """Whether it was asked to write."""
+    rows: int = 40
+    """Pairs of the table."""
+    lists: bool = False
+    """Whether the table was asked for."""
+    order: OrderName = "pair"
+    """Column by which it is sorted."""
+    descending: bool = False
+    only: KindName = "all"
+    find: str = ""
+    """What must occur in a row."""
     against: Against = "prompt"
     other_model: str = ""
     other_prompt: str = ""
@@ -135,14 +156,17 @@ class Screen:
 
     def with_new_task(self) -> "Screen":
         """The same page without what belonged to another task or tokenizer."""
-        return replace(self, prompt="", source="", other_prompt="", position=-1, to=-1,
-                       run=False).without_graph()  # fmt: skip
+        return replace(
+            self, prompt="", source="", other_prompt="", position=-1, to=-1, run=False,
+            writes=False, lists=False, find="",
+        ).without_graph()  # fmt: skip
 
     def with_new_model(self) -> "Screen":
         """The same page without what belonged to another model."""
         return replace(
             self, depth=None, last=None, stream="resid_pre", head=None, position=-1, to=-1,
-            layer=0, looked=0, components=(), run=False, lens="logit",
+            layer=0, looked=0, components=(), run=False, writes=False, lists=False,
+            lens="logit",
         ).without_graph()  # fmt: skip
 
     def without_graph(self) -> "Screen":
@@ -167,9 +191,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "view": get_args(View), "lens": get_args(Lens), "value": get_args(CellValue),
     "stream": get_args(Stream), "edit": tuple(STRONG_EDITS), "focus": get_args(Focus),
     "sweep": get_args(Sweep), "on": get_args(On), "against": get_args(Against),
-    "paths": get_args(Paths),
+    "paths": get_args(Paths), "held": get_args(Held), "order": ORDERS, "only": get_args(KindName),
 }  # fmt: skip
-NUMBERS = ("depth", "last", "position", "to", "head", "pairs", "layer", "looked", "kept")
+NUMBERS = (
+    "depth", "last", "position", "to", "head", "pairs", "layer", "looked", "kept", "length", "rows",
+)  # fmt: skip
+ONE_OF = {"pairs": PAIRS, "rows": PAIRS, "length": LENGTHS}
+FLAGS = ("run", "graphed", "writes", "lists", "descending")
 OPTIONAL = ("depth", "last", "head", "strength")
 
 
@@ -242,7 +270,7 @@ def _checked(name: str, value: object, offers: Offers) -> Any:
         return _whole(name, value)
     if name == "strength":
         return _number(name, value)
-    if name in ("run", "graphed"):
+    if name in FLAGS:
         return value in (True, "1")
     if name in ("upstream", "downstream"):
         return _node(name, value)
@@ -273,8 +301,9 @@ def _whole(name: str, value: object) -> int:
         raise ValueError(f"{name} must be a whole number, got {shown(value, SHORT)}.")
     if name == "kept" and not 1 <= number <= MOST_NODES:
         raise ValueError(f"kept must lie between 1 and {MOST_NODES}, got {number}.")
-    if name == "pairs" and number not in PAIRS:
-        raise ValueError(f"pairs must be one of {', '.join(map(str, PAIRS))}, got {number}.")
+    if number not in ONE_OF.get(name, (number,)):
+        there = ", ".join(map(str, ONE_OF[name]))
+        raise ValueError(f"{name} must be one of {there}, got {number}.")
     return number
 
 

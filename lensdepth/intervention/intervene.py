@@ -11,11 +11,11 @@ from torch import Tensor
 from lensdepth import metrics, polar
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
-from lensdepth.edits import CONTROL, EDITS, NamedEdit, at_random, strong_edit, with_noise
+from lensdepth.edits import CONTROL, EDITS, at_random, strong_edit, with_noise
 from lensdepth.hooks import SiteEdit
 from lensdepth.intervention.floor import measure_floor
-from lensdepth.intervention.places import map_positions
 from lensdepth.intervention.result import Intervention
+from lensdepth.intervention.states import mean_states, source_states
 from lensdepth.model import DepthModel
 from lensdepth.prompts import gather_prompts
 from lensdepth.provenance import make_provenance
@@ -120,9 +120,11 @@ def intervene(
     swept = sorted({at for some in depths.values() for at in some})
     hooks = {at: Site(stream, at).hook for at in swept}
     others = None if reference is None else gather_prompts(model, reference)[2]
-    theirs, states = _source_states(model, batch, given, kind, edit, stream, hooks, places)
+    theirs, states = source_states(
+        model, batch, given, kind, edit, stream, hooks, places, caller=caller
+    )
     if kind.needs == "reference":
-        states = _mean_states(model, batch, others, list(hooks.values()), places)
+        states = mean_states(model, batch, others, list(hooks.values()), places, caller=caller)
     if states is not None and head is not None:
         states = rearrange(states, "hook place (h d) -> h hook place d", h=model.info.n_heads)[head]
     noisy = None
@@ -260,72 +262,6 @@ def _scope_depths(
         "window": list(range(first, stop + 1)),
     }
     return {scope: reach[scope] for scope in dict.fromkeys(scopes)}
-
-
-def _source_states(
-    model: DepthModel,
-    batch: TokenBatch,
-    given: TokenBatch | None,
-    kind: NamedEdit,
-    edit: str,
-    stream: str,
-    hooks: dict[int, str],
-    places: list[int],
-) -> tuple[Float[Tensor, "depth d_model"] | None, Float[Tensor, "hook place d_hook"] | None]:
-    """The source run's last token at every residual depth; and what goes in at each hook and place.
-
-    None where there is no source, or where the edit needs nothing of it.
-    """
-    if given is None:
-        if kind.needs == "source":
-            raise ValueError(f"intervene: the edit {edit!r} needs a source prompt, got None.")
-        return None, None
-    last = int(given.last[0])
-    if kind.needs != "source":
-        return model.residual_stream(given).resid[:, 0, 0], None
-    mapped = map_positions(batch.row(0), given.row(0), places)
-    at = [place for place in mapped if place is not None]
-    if len(at) < len(mapped):
-        lost = places[mapped.index(None)]
-        text = model.token_text(int(batch.tokens[0, lost]))
-        raise ValueError(
-            f"intervene: token {lost} of the base prompt ({text!r}) has no counterpart in the "
-            f"source prompt: where the two differ, the base has another number of tokens than "
-            f"the source. Choose a token before or after that part, or the last one of it."
-        )
-    resid = model.residual_stream(given, torch.tensor([[*at, last]])).resid[:, 0]
-    if stream == "resid_pre":
-        return resid[:, -1], resid[list(hooks), :-1]
-    return resid[:, -1], model.activations(given, list(hooks.values()), torch.tensor([at]))[:, 0]
-
-
-def _mean_states(
-    model: DepthModel,
-    batch: TokenBatch,
-    others: TokenBatch | None,
-    hooks: list[str],
-    places: list[int],
-) -> Float[Tensor, "hook place d_hook"]:
-    """Mean direction at the mean norm, over the reference prompts in which a token corresponds."""
-    if others is None:
-        raise ValueError("intervene: the edit 'mean' needs reference prompts, got None.")
-    mapped = [map_positions(batch.row(0), others.row(i), places) for i in range(len(others))]
-    means = []
-    for j, place in enumerate(places):
-        found_in = {i: at[j] for i, at in enumerate(mapped) if at[j] is not None}
-        rows = torch.tensor(list(found_in), dtype=torch.long)
-        if not len(rows):
-            text = model.token_text(int(batch.tokens[0, place]))
-            raise ValueError(
-                f"intervene: token {place} of the base prompt ({text!r}) has no counterpart in any "
-                f"of the {len(others)} reference prompts; choose another token or other prompts."
-            )
-        at = torch.tensor(list(found_in.values()))[:, None]
-        found = model.activations(others[rows], hooks, at)[:, :, 0]
-        found = rearrange(found, "hook prompt d -> prompt hook d")
-        length = polar.norm(found).mean(0)
-        means.append(polar.recombine(length, polar.spherical_mean(found)))
-    return torch.stack(means, dim=1)
 
 
 def _last_states(

@@ -94,9 +94,7 @@ def find_commitment(
             "find_commitment: values must be 0 or 1, and 1 at the last depth, where the lens is "
             "the model itself."
         )
-    # Counted from the end: how long the unbroken run of agreement is.
-    run = agrees.flip(1).cumprod(1).sum(1)
-    first = (agrees.shape[1] - run).double()
+    first = standing_from(agrees).double()
     grouped = given_units(units, len(first), caller="find_commitment")
     if units is None and isinstance(profile, LensProfile):
         grouped = profile.provenance.units
@@ -110,3 +108,11 @@ def find_commitment(
         mean=float(first.mean()),
         units=grouped,
     )
+
+
+def standing_from(agrees: Float[Tensor, "unit depth"]) -> Float[Tensor, " unit"]:
+    """First depth from which on values of 0 and 1 are 1 to the end; one beyond the last depth
+    where they are not at the last."""
+    # Counted from the end: how long the unbroken run of agreement is.
+    run = agrees.flip(1).cumprod(1).sum(1)
+    return agrees.shape[1] - run

@@ -113,6 +113,41 @@
       return "scroll";
     },
 
+    // The table of pairs: its heads sort, its rows open a pair.
+    pairs(data) {
+      const place = document.getElementById("pair-rows");
+      if (!place) return window.dash_clientside.no_update;
+      if (!data) { place.replaceChildren(); return "pair-rows"; }
+      const tell = (site) => window.dash_clientside.set_props(
+        "site", { data: { ...site, at: Date.now() } });
+      const head = data.columns.map((column) => {
+        if (!column.sorts) return element("th", [column.name], { scope: "col" });
+        const by = data.order === column.key;
+        const sign = by ? (data.descending ? " ↓" : " ↑") : "";
+        const button = element("button", [column.name + sign], {
+          className: "sort", type: "button",
+          onclick: () => tell({ kind: "sort", column: column.key }) });
+        const cell = element("th", [button], { scope: "col" });
+        cell.setAttribute("aria-sort", by ? (data.descending ? "descending" : "ascending") : "none");
+        return cell;
+      });
+      const rows = data.rows.map((cells, i) => {
+        const open = () => tell({ kind: "pair", row: data.pairs[i] });
+        const made = cells.map((cell, j) => {
+          const text = j === 1
+            ? element("button", [cell], { className: "open", type: "button" }) : cell;
+          return element("td", [text]);
+        });
+        return element("tr", made, { onclick: open });
+      });
+      place.replaceChildren(
+        element("table", [
+          element("thead", [element("tr", head)]), element("tbody", rows),
+        ]),
+        element("p", [data.note], { className: "small" }));
+      return "pair-rows full";
+    },
+
     click(clicks, data, ids) {
       const { callback_context: context, no_update: still } = window.dash_clientside;
       const asked = context.triggered_id;
@@ -122,7 +157,10 @@
       if (!point || !click.kind) return still;
       const site = { kind: click.kind, shift, at: Date.now() };
       if (click.kind === "cell") Object.assign(site, { row: point.y, column: point.x });
-      else if (click.kind === "curve") {
+      else if (click.kind === "pair") {
+        const rows = data[index].figure.data[point.curveNumber]?.meta?.pairs ?? [];
+        Object.assign(site, { row: rows[point.pointIndex] ?? null });
+      } else if (click.kind === "curve") {
         const name = data[index].figure.data[point.curveNumber]?.name ?? "";
         const at = ["input", "prediction"].find((word) => name.startsWith(word));
         Object.assign(site, { row: Math.round(point.x), column: at ?? null });

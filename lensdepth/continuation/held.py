@@ -1,0 +1,145 @@
+"""An edit that is held on while a model writes: the edit of one prompt, made to stand.
+
+The tokens of the prompt are edited in every pass, each with its own state of the source prompt,
+and so is, where that is asked for, every token that is written.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from lensdepth.edits import EDITS, at_random, strong_edit, with_noise
+from lensdepth.intervention.states import mean_states, source_states
+from lensdepth.model import DepthModel
+from lensdepth.polar import Edit
+from lensdepth.prompts import gather_prompts
+from lensdepth.site import Site, Stream, last_place
+from lensdepth.standing import StandingEdit, steered
+from lensdepth.sweep.choices import check_heads, check_stream
+from lensdepth.tasks.task import Task
+from lensdepth.tokens import Prompts, resolve_positions
+
+Standing = tuple[tuple[StandingEdit, ...], ...]
+"""Edits by token: each at one token (and at what is written), at every depth."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldEdit:
+    """One edit, ready to be held on."""
+
+    strength: float
+    depths: tuple[int, ...]
+    places: tuple[int, ...]
+    """The edited tokens of the prompt."""
+    edited: Standing
+    control: Standing | None
+    """Each state turned as far in a random direction; None where the edit turns nothing."""
+
+
+def hold(
+    model: DepthModel,
+    prompt: str,
+    edit: str,
+    strength: float | None,
+    source: str | Sequence[int] | None,
+    depths: int | slice | Sequence[int] | None,
+    positions: Sequence[int],
+    onward: bool,
+    stream: Stream,
+    head: int | None,
+    reference: Task | Prompts | None,
+    seed: int,
+    *,
+    caller: str,
+) -> HeldEdit:
+    """An edit to hold on; the arguments are those of `generation_profile`.
+
+    Raises:
+        ValueError: see there; before any pass.
+    """
+    check_stream(model, stream, caller=caller)
+    if head is not None:
+        check_heads(model, stream, [head], caller=caller)
+    value, function = strong_edit(edit, strength, caller=caller)
+    kind = EDITS[edit]
+    for name, given in (("source", source), ("reference", reference)):
+        if given is not None and kind.needs != name:
+            raise ValueError(
+                f"{caller}: the edit {edit!r} takes nothing from a {name}; leave it out."
+            )
+    asked = _depths(model, stream, depths, caller=caller)
+    batch = model.tokenize(prompt)
+    places = resolve_positions(batch, torch.tensor([list(positions)]))[0].tolist()
+    if not places or len(set(places)) < len(places):
+        raise ValueError(f"{caller}: positions must be one at least, each once, got {positions}.")
+    theirs = None
+    if source is not None:
+        theirs = model.tokenize(source if isinstance(source, str) else [source])
+    hooks = {at: Site(stream, at).hook for at in asked}
+    if kind.needs == "reference":
+        others = None if reference is None else gather_prompts(model, reference)[2]
+        states = mean_states(model, batch, others, list(hooks.values()), places, caller=caller)
+    else:
+        states = source_states(
+            model, batch, theirs, kind, edit, stream, hooks, places, caller=caller
+        )[1]
+    if states is not None and head is not None:
+        states = rearrange(states, "hook place (h d) -> h hook place d", h=model.info.n_heads)[head]
+    noisy = None if states is None else with_noise(states, torch.Generator().manual_seed(seed))
+    reach = [frozenset({place}) for place in places]
+    if onward:
+        reach[-1] |= frozenset(range(int(batch.lengths[0]), model.n_ctx))
+
+    def standing(apply: Edit, using: Float[Tensor, "hook place d_source"] | None) -> Standing:
+        return tuple(
+            tuple(
+                StandingEdit(
+                    hook=hook,
+                    positions=reach[j],
+                    edit=apply,
+                    source=None if using is None else using[i, j],
+                    head=head,
+                )
+                for i, hook in enumerate(hooks.values())
+            )
+            for j in range(len(places))
+        )
+
+    return HeldEdit(
+        strength=value,
+        depths=asked,
+        places=tuple(places),
+        edited=standing(function, noisy if edit == "random" else states),
+        control=standing(at_random(function), noisy) if kind.turns else None,
+    )
+
+
+def _depths(
+    model: DepthModel, stream: Stream, depths: int | slice | Sequence[int] | None, *, caller: str
+) -> tuple[int, ...]:
+    """The depths, ascending."""
+    last = last_place(stream, model.n_layers)
+    if isinstance(depths, slice):
+        depths = range(last + 1)[depths]
+    asked = [depths] if isinstance(depths, int) else sorted(depths or ())
+    there = all(0 <= depth <= last for depth in asked)
+    if not asked or len(set(asked)) < len(asked) or not there:
+        what = "depths" if stream == "resid_pre" else "blocks"
+        raise ValueError(
+            f"{caller}: an edit needs depths, {what} within 0...{last}, each once; got {depths}."
+        )
+    return tuple(asked)
+
+
+@contextmanager
+def held(model: DepthModel, edits: Standing) -> Iterator[None]:
+    """Let all these act in every pass of this context; without any, the model is as it is."""
+    with ExitStack() as stack:
+        for of_token in edits:
+            stack.enter_context(steered(model, of_token))
+        yield
