@@ -23,7 +23,7 @@ from rich.text import Text
 from lensdepth import converted
 from lensdepth.analyses import analysis
 from lensdepth.bundled import bundled_names
-from lensdepth.cli import main, options, session, sweep_options, tables
+from lensdepth.cli import main, session, sweep_options, tables, task_options
 from lensdepth.cli.app import app as app_of_all
 from lensdepth.cli.console import one_line, visible
 from lensdepth.cli.model_options import ModelOptions
@@ -669,8 +669,8 @@ def test_converted_models_are_listed_and_removed(
 
 
 def test_deep_models_are_edited_on_fewer_pairs() -> None:
-    assert options.MOST_BLOCKS == MOST_BLOCKS  # read without torch
-    usual, asked = options.TaskOptions(), options.TaskOptions(n=7)
+    assert task_options.MOST_BLOCKS == MOST_BLOCKS  # read without torch
+    usual, asked = task_options.TaskOptions(), task_options.TaskOptions(n=7)
 
     def drawn(n_layers: int, keep: str, *, edited: bool) -> int:
         assert asked.n_pairs(n_layers, edited=edited, keep=keep) == 7

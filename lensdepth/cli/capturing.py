@@ -9,7 +9,8 @@ from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OUTPUT, DebugOption, JsonOption, TaskOptions, check_task, spread
+from lensdepth.cli.options import OUTPUT, DebugOption, JsonOption, spread
+from lensdepth.cli.task_options import TaskOptions, check_task
 from lensdepth.outside import shown
 from lensdepth.telling.plain import Json
 

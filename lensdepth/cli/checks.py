@@ -7,14 +7,9 @@ from lensdepth.cli import session, trying
 from lensdepth.cli.app import app, examples
 from lensdepth.cli.console import one_line, quiet, working
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import (
-    DebugOption,
-    JsonOption,
-    TaskOptions,
-    check_task,
-    spread,
-)
+from lensdepth.cli.options import DebugOption, JsonOption, spread
 from lensdepth.cli.sweep_options import TwinOptions
+from lensdepth.cli.task_options import TaskOptions, check_task
 from lensdepth.telling.numbers import UNKNOWN, counted, duration, percent
 from lensdepth.telling.plain import Json
 

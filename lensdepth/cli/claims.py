@@ -11,14 +11,9 @@ from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.completion import complete_models
 from lensdepth.cli.console import note, one_line, quiet
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import (
-    OutputOptions,
-    TaskOptions,
-    check_out,
-    check_task,
-    spread,
-)
+from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.sweep_options import JudgeOptions
+from lensdepth.cli.task_options import TaskOptions, check_task
 from lensdepth.cli.trying import which_tasks
 
 if TYPE_CHECKING:

@@ -22,12 +22,10 @@ from lensdepth.cli.options import (
     JsonOption,
     LensOptions,
     OutputOptions,
-    TaskOptions,
     check_out,
-    check_prompt,
-    check_task,
     spread,
 )
+from lensdepth.cli.task_options import TaskOptions, check_prompt, check_task
 from lensdepth.outside import visible
 
 

@@ -9,7 +9,7 @@ from lensdepth.cli import session
 from lensdepth.cli.app import PANEL
 from lensdepth.cli.completion import complete_models, complete_tasks
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import TaskOptions, check_task
+from lensdepth.cli.task_options import TaskOptions, check_task
 
 if TYPE_CHECKING:
     from lensdepth.model import DepthModel

@@ -80,7 +80,7 @@ def complete_tasks(incomplete: str) -> Offered:
 
 def complete_templates(ctx: typer.Context, incomplete: str) -> Offered:
     """Wordings of the task that is named before, in any of its forms."""
-    from lensdepth.cli.options import DEFAULT_TASK
+    from lensdepth.cli.task_options import DEFAULT_TASK
     from lensdepth.tasks.catalogue import FEW_SHOT, PLAIN
 
     task = ctx.params.get("task") or DEFAULT_TASK

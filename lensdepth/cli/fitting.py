@@ -9,7 +9,8 @@ import typer
 from lensdepth.cli import session
 from lensdepth.cli.console import note, quiet, working
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import PAIRS, OutputOptions, TaskOptions, check_task
+from lensdepth.cli.options import OutputOptions
+from lensdepth.cli.task_options import PAIRS, TaskOptions, check_task
 from lensdepth.outside import shown
 from lensdepth.telling.plain import Json
 

@@ -9,13 +9,8 @@ from lensdepth.cli.app import app, examples
 from lensdepth.cli.completion import complete_fetchable, complete_models
 from lensdepth.cli.console import note, quiet, working
 from lensdepth.cli.model_options import MODEL, HoldOptions, ModelOptions
-from lensdepth.cli.options import (
-    DEFAULT_TASK,
-    PROMPTS,
-    DebugOption,
-    JsonOption,
-    spread,
-)
+from lensdepth.cli.options import PROMPTS, DebugOption, JsonOption, spread
+from lensdepth.cli.task_options import DEFAULT_TASK
 from lensdepth.outside import visible
 from lensdepth.provenance import LARGEST_SEED
 from lensdepth.telling.plain import Json

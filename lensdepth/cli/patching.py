@@ -10,8 +10,9 @@ from lensdepth.cli.app import PANEL, app, check_positions, examples, is_index
 from lensdepth.cli.completion import complete_depths
 from lensdepth.cli.console import note, quiet
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
+from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.sweep_options import ControlOptions
+from lensdepth.cli.task_options import TaskOptions, check_task
 from lensdepth.outside import shown
 from lensdepth.telling.names import METRICS, STREAMS
 

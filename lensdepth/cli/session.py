@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli.console import hush_transformers, note, one_line, working
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import (
-    PAIRS,
-    LensOptions,
-    OutputOptions,
-    TaskOptions,
-    only_labels,
-)
+from lensdepth.cli.options import LensOptions, OutputOptions
+from lensdepth.cli.task_options import PAIRS, TaskOptions, only_labels
 from lensdepth.cli.trying import which_tasks
 from lensdepth.outside import LONGEST_REASON, cut, shown, visible
 from lensdepth.telling.plain import Json

@@ -9,8 +9,9 @@ from lensdepth.cli import session
 from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
-from lensdepth.cli.options import OutputOptions, TaskOptions, check_out, check_task, spread
+from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.sweep_options import SweepOptions
+from lensdepth.cli.task_options import TaskOptions, check_task
 
 
 @dataclass(frozen=True, kw_only=True)

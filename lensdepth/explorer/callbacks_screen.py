@@ -228,8 +228,6 @@ def _acted(
         screen = replace(screen, run=False, graphed=False, writes=False, lists=False)
         if screen.lens == "tuned" and not questions.known(questions.tuned_of(screen), shelf):
             screen = replace(screen, lens="logit")
-    if "draw-graph" in acts:
-        screen = replace(screen, graphed=True)
     if "to-poke" in acts:
         screen = replace(screen, view="poke")
     if acts & {"pin", "pin-mlp"}:
