@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, Request, Route, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from lensdepth import DepthModel, intervene, load_model, logit_lens
@@ -32,7 +32,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 SHOTS = Path(__file__).parents[1] / "out" / "explorer"
 BASE, SOURCE = "The capital of France is", "The capital of Spain is"
 PAIR = "&prompt=The+capital+of+France+is&source=The+capital+of+Spain+is"
-WAIT = 60_000
+WAIT = 12_000
 """Milliseconds: a busy machine is no fault, and what comes at once is not waited for."""
 
 pytestmark = pytest.mark.skipif(
@@ -143,7 +143,7 @@ def number(text: str) -> float:
 
 def transferred(page: Page, scope: str) -> float:
     """What a scope's card says of the transferred fraction."""
-    shown = page.locator(f".scope-{scope} dd strong").first
+    shown = page.locator(f"td.scope-{scope} strong").first
     expect(shown).to_be_visible(timeout=WAIT)
     return number(shown.inner_text())
 
@@ -220,13 +220,122 @@ def test_a_poke_gives_the_librarys_numbers(page: Page, address: str, apart: Dept
     drawn(page, "trajectory")
 
 
+def box(page: Page, selector: str) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what is shown first, in pixels of the window."""
+    found = page.locator(selector).first.bounding_box()
+    assert found is not None, selector
+    return found["x"], found["y"], found["x"] + found["width"], found["y"] + found["height"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1440, 900)])
+def test_prompt_map_edit_and_result_fit_one_screen(
+    page: Page, address: str, width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    opened(page, address, f"?view=poke&depth=2{PAIR}")
+    drawn(page, "pick")
+    transferred(page, "local")
+    quiet(page)
+    parts = ["#prompt", "#source", "[id*='pick'] .js-plotly-plot", "#depth", "#edit", "#strength",
+             "#poke-said", "th.scope-window"]  # fmt: skip
+    parts += [f"tr:nth-child({i}) td.scope-{s}" for i in (1, 2) for s in ("local", "window")]
+    for part in parts:
+        left, top, right, bottom = box(page, part)
+        assert left >= 0, part
+        assert top >= 0, part
+        assert right <= width, part
+        assert bottom <= height, part
+
+
+@pytest.mark.parametrize(
+    ("query", "menus", "said"),
+    [
+        ("depth=2", ["From depth", "2: after block 1"], "depth 2"),
+        ("stream=mlp_out&depth=1", ["From block", "block 1 (into depth 2)"],
+         "block 1 (into depth 2)"),
+        ("stream=attn_out&depth=0&last=1", ["Window to block", "block 1 (into depth 2)"],
+         "block 0 (into depth 1)"),
+    ],
+)  # fmt: skip
+def test_a_site_has_one_number_on_map_menu_title_and_sentence(
+    page: Page, address: str, query: str, menus: list[str], said: str
+) -> None:
+    opened(page, address, f"?view=poke&{query}{PAIR}")
+    plot = drawn(page, "pick")
+    transferred(page, "local")
+    rows = plot.evaluate(
+        """(plot) => { const {shapes, yaxis} = plot._fullLayout;
+            const frame = shapes.find((shape) => shape.line.width === 2.5);
+            return [frame.y0 + 0.5, frame.y1 - 0.5].map((row) => yaxis.ticktext[row]); }"""
+    )
+    framed = [int(number(text)) for text in rows]
+    assert framed[1] == 2
+    menu = page.locator(".field-last" if "last" in query else ".field-depth")
+    for text in menus:
+        expect(menu).to_contain_text(text)
+    # What is edited here is the first row of the frame.
+    assert number(said.replace("block 0 (into ", "").replace("block 1 (into ", "")) == framed[0]
+    expect(page.locator("th.scope-local")).to_contain_text(said)
+    expect(page.locator("#poke-said")).to_contain_text(f"Here, {said}: ")
+    title = page.locator("[id*='pick'][id*='title']")
+    chosen = "block 0 to 1 (into depth 1 to 2)" if "last" in query else said
+    expect(title).to_have_text(f"Where to intervene: {chosen}, token 5", timeout=WAIT)
+
+
+def test_a_slider_that_is_held_asks_for_its_newest_value_alone(page: Page, address: str) -> None:
+    opened(page, address, f"?view=poke&depth=2{PAIR}")
+    transferred(page, "local")
+    quiet(page)
+    held: list[Route] = []
+
+    def hold(route: Route, request: Request) -> None:
+        asked = (request.post_data_json or {}).get("changedPropIds")
+        if asked == ["live.data"]:
+            held.append(route)
+        else:
+            route.continue_()
+
+    def strength(route: Route) -> float:
+        said = route.request.post_data or ""
+        return float(re.findall(r"strength=([\d.]+)", said)[-1])
+
+    page.route("**/_dash-update-component*", hold)
+    left, top, right, bottom = box(page, "#strength [role=slider], .field-strength [role=slider]")
+    y = (top + bottom) / 2
+    page.mouse.move((left + right) / 2, y)
+    page.mouse.down()
+    for step in range(1, 7):
+        page.mouse.move((left + right) / 2 - 20 * step, y)
+    until(lambda: bool(held) or bool(page.wait_for_timeout(20)))
+    expect(page.locator("#poke-said")).to_have_attribute("aria-busy", "true")
+    assert len(held) == 1  # the others wait for it, but for the newest one they are forgotten
+    first = strength(held[0])
+    held[0].continue_()
+    until(lambda: len(held) == 2 or bool(page.wait_for_timeout(20)))
+    now = float(page.locator(".field-strength input").input_value())
+    assert strength(held[1]) == pytest.approx(now, abs=1e-6)
+    assert now < first < 1
+    held[1].continue_()
+    expect(page.locator("td.scope-local .changed").first).to_be_attached(timeout=WAIT)
+    assert "strength" not in page.url
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("strength="), timeout=WAIT)
+    quiet(page)
+    assert len(held) == 2
+    said = page.locator("#poke-said")
+    expect(said).to_have_attribute("aria-busy", "false")
+    expect(said).to_contain_text(re.compile(r"Here, depth 2: the next token (stays|turns from) "))
+    page.locator("#view label").nth(5).click()
+    expect(page.locator(".history li")).to_have_count(2, timeout=WAIT)
+
+
 def test_cells_are_chosen_by_clicks_and_ranges_by_shift(page: Page, address: str) -> None:
     opened(page, address, f"?view=poke&depth=3{PAIR}")
     plot = drawn(page, "pick")
     transferred(page, "local")
     choose_cell(page, plot, 1, 4, "depth=1&position=4&to=4")
     choose_cell(page, plot, 3, 5, "depth=1&last=3&position=4&to=5", modifiers=["Shift"])
-    expect(page.locator(".scope-window .scope-head")).to_contain_text("1–3", timeout=WAIT)
+    expect(page.locator("th.scope-window")).to_contain_text("depth 1 to 3", timeout=WAIT)
 
 
 def test_edits_and_their_strength_are_chosen_with_the_keyboard(page: Page, address: str) -> None:
@@ -235,7 +344,7 @@ def test_edits_and_their_strength_are_chosen_with_the_keyboard(page: Page, addre
     thumb = page.locator("#strength [role=slider], .field-strength [role=slider]").first
     thumb.focus()
     page.keyboard.press("Home")
-    expect(page.locator(".scope-local dd strong").first).to_have_text("0.00", timeout=WAIT)
+    expect(page.locator("td.scope-local strong").first).to_have_text("0.00", timeout=WAIT)
     assert "strength=0.0" in page.url
     page.locator("#edit").click()
     page.get_by_role("option", name="Scale the norm").click()

@@ -15,7 +15,7 @@ from lensdepth.explorer.settle import Setting, describe, settle
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
 from lensdepth.outside import visible
-from lensdepth.telling.depths import block, in_menu
+from lensdepth.telling.depths import block, block_at, in_menu
 from lensdepth.telling.names import has_blocks, stream_name
 from lensdepth.telling.plain import Json
 from lensdepth.telling.tokens import signed
@@ -53,6 +53,7 @@ def register(app: Dash, shelf: Shelf) -> None:
             },
             "unit": Output("strength-unit", "children"),
             "does": Output("edit-does", "children"),
+            "labels": {name: Output(f"{name}-label", "children") for name in ("depth", "last")},
             "other_prompt_hidden": Output("other-prompt-field", "hidden"),
             "other_model_hidden": Output("other-model-field", "hidden"),
             "seen": Output("seen", "data"),
@@ -150,6 +151,7 @@ def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
         "strength": still(("min", "max", "step", "marks"), no_update),
         "unit": no_update,
         "does": no_update,
+        "labels": still(("depth", "last"), no_update),
         "other_prompt_hidden": no_update,
         "other_model_hidden": no_update,
     }
@@ -296,11 +298,18 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
             "step": (kind.high - kind.low) / 60,
             "marks": {x: f"{x:g}" for x in (kind.low, kind.default, kind.high)},
         },
-        "unit": f" ({kind.unit})",
+        "unit": f" Strength: {kind.unit}.",
         "does": f"{kind.does[:1].upper()}{kind.does[1:]}.",
+        "labels": _labels(screen),
         "other_prompt_hidden": screen.against != "prompt",
         "other_model_hidden": screen.against != "model",
     }
+
+
+def _labels(screen: Screen) -> dict[str, str]:
+    """What the menus of places count."""
+    counted = "block" if has_blocks(screen.stream) else "depth"
+    return {"depth": f"From {counted}", "last": f"Window to {counted}"}
 
 
 def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
@@ -308,7 +317,7 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     n, residual = setting.n_layers, not has_blocks(setting.screen.stream)
     depths = [(depth, in_menu(depth, n)) for depth in range(n + 1)]
     if not residual:
-        depths = [(layer, block(layer)) for layer in range(n)]
+        depths = [(layer, block_at(layer)) for layer in range(n)]
     tokens = [(i, f"{i}: {signed(text)}") for i, text in enumerate(setting.tokens)]
     heads = [(head, f"head {head}") for head in range(setting.n_heads)]
     parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]

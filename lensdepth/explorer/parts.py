@@ -95,11 +95,9 @@ def info(text: str, about: str) -> html.Details:
     ])  # fmt: skip
 
 
-def field(label: str, control: Any, for_id: str, note_id: str | None = None) -> html.Div:
+def field(label: str, control: Any, for_id: str, label_id: str | None = None) -> html.Div:
     """A control under its label."""
-    words: list[Any] = [html.Span(label)]
-    if note_id:
-        words.append(html.Span(id=note_id, className="unit"))
+    words = html.Span(label, id=label_id) if label_id else html.Span(label)
     return html.Div(className=f"field field-{for_id}", children=[
         html.Label(words, htmlFor=for_id), control,
     ])  # fmt: skip

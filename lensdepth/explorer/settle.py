@@ -149,16 +149,10 @@ def _on_the_prompt(screen: Screen, model: DepthModel, n_tokens: int) -> Screen:
 def describe(screen: Screen) -> str:
     """One line that says what a screen shows."""
     prompt = _short(screen.prompt)
-    where = f"{'depth' if screen.stream == 'resid_pre' else 'block'} {screen.depth}"
-    if screen.last is not None:
-        where += f"–{screen.last}"
-    tokens = f"token {screen.position}"
-    if screen.to > screen.position:
-        tokens = f"tokens {screen.position}–{screen.to}"
     sweeps = {"patch": "patching", "ablate": "direction and norm", "steer": "steering"}
     said = {
         "read": f"Read {prompt}",
-        "poke": f"Poke {prompt}: {screen.edit} at {where}, {tokens}",
+        "poke": f"Poke {prompt}: {screen.edit} at {screen.site}",
         "sweep": f"Sweep: {sweeps[screen.sweep]} on "
         + (
             f"{screen.pairs} pairs of {screen.task}"

@@ -14,6 +14,7 @@ from lensdepth.edits import STRONG_EDITS
 from lensdepth.lens.figures import CellValue
 from lensdepth.outside import shown
 from lensdepth.site import Stream
+from lensdepth.telling.depths import edited_at
 from lensdepth.telling.names import has_blocks
 
 View = Literal["read", "poke", "sweep", "circuit", "compare", "keep"]
@@ -118,6 +119,17 @@ class Screen:
     def at(self) -> int | None:
         """The depth of the state that is looked at: what leaves block b stands at depth b + 1."""
         return None if self.depth is None else self.depth + has_blocks(self.stream)
+
+    @property
+    def site(self) -> str:
+        """Where an edit is made, as map, menus and results count."""
+        if self.depth is None:
+            return ""
+        ends = sorted((self.depth, self.depth if self.last is None else self.last))
+        tokens = f"token {self.position}"
+        if self.to > self.position:
+            tokens = f"tokens {self.position}–{self.to}"
+        return f"{edited_at(*ends, stream=self.stream)}, {tokens}"
 
     def with_new_task(self) -> "Screen":
         """The same page without what belonged to another task or tokenizer."""

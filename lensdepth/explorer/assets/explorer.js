@@ -4,6 +4,17 @@
 (() => {
   const figures = {};  // as they came from the server, in light colours, by card
   let shift = false;
+  const slider = { waits: null, asked: null, at: 0 };  // what a slider that is held asked last
+  let held = false;
+
+  // While a poke is at work the slider's newest value waits, and none of those before.
+  function askLive() {
+    const lost = Date.now() - slider.at > 10000;
+    if (slider.waits === null || (slider.asked !== null && !lost)) return;
+    Object.assign(slider, { asked: slider.waits, waits: null, at: Date.now() });
+    window.dash_clientside.set_props("live", { data: slider.asked });
+  }
+
   const analysis = { ticket: null, asked: null, at: 0 };  // the one that this page waits for
   document.addEventListener("pointerdown", (event) => { shift = event.shiftKey; }, true);
 
@@ -64,6 +75,27 @@
     return box?.clientWidth ? box.clientWidth - 40 : Math.min(window.innerWidth - 80, 900);
   }
 
+  // What is left of the window below the top of a figure, where the page has two columns.
+  function roomFor(id) {
+    const top = partOf("graph", id.name)?.getBoundingClientRect().top;
+    if (!top || window.innerWidth <= 1024) return Infinity;
+    return window.innerHeight - (top + window.scrollY) - 14;
+  }
+
+  // Lower rows with smaller words, down to what can be read.
+  function fitInto(figure, room) {
+    const { layout } = figure;
+    const rows = layout.yaxis?.tickvals?.length;
+    layout.margin.b = Math.min(layout.margin.b, 62);
+    if (!rows || layout.height <= room) return;
+    const around = layout.margin.t + layout.margin.b;
+    const row = Math.max(14, (room - around) / rows);
+    layout.height = Math.min(layout.height, around + rows * row);
+    const size = Math.min(12, row - 3.5);
+    for (const trace of figure.data) if (trace.textfont) trace.textfont.size = size;
+    layout.yaxis.tickfont = { ...layout.yaxis.tickfont, size };
+  }
+
   window.dash_clientside = window.dash_clientside ?? {};
   window.dash_clientside.lensdepth = {
     draw(data, page, dark, id) {
@@ -79,17 +111,19 @@
       // The card's own heading says what it is.
       const titled = layout.title?.text;
       if (titled) layout.title = { text: "" };
-      const notes = (layout.annotations ?? []).length > 0;
+      // The card says in words what the band is.
+      layout.annotations = (layout.annotations ?? []).filter((note) => note.name !== "zone");
+      const notes = layout.annotations.length > 0;
       const legend = layout.showlegend !== false && layout.legend?.yanchor === "bottom";
       const before = layout.margin?.t ?? 60;
       const broken = breakHeadings(layout, width);
-      const zoned = (layout.annotations ?? []).some((note) => note.name === "zone");
-      const top = legend || broken || zoned ? 54 : notes ? 36 : 16;
+      const top = legend || broken ? 54 : notes ? 36 : 16;
       layout.margin = { ...layout.margin, t: top };
       layout.height = (layout.height ?? 450) - (before - top);
       layout.paper_bgcolor = "rgba(0,0,0,0)";
       layout.plot_bgcolor = "rgba(0,0,0,0)";
       layout.uirevision = "kept";
+      if (id.name === "pick") fitInto(figure, roomFor(id));
       thinTicks(layout, width);
       for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
         const title = layout[name].title;
@@ -132,6 +166,19 @@
         Object.assign(site, { row: click.rows[point.y], column: numbered ?? null });
       }
       return site;
+    },
+
+    slide(value, screen) {
+      if (!held || screen?.view !== "poke") return;
+      const query = new URLSearchParams(screen.query);
+      query.set("strength", value);
+      slider.waits = `?${query}`;
+      askLive();
+    },
+
+    poked(outcome) {
+      if (outcome?.query === slider.asked) slider.asked = null;
+      askLive();
     },
 
     // The clock runs while there is something to wait for.
@@ -246,6 +293,42 @@
       });
     }
   });
+  // A slider is held by the pointer, or by keys; what it says meanwhile is not read aloud.
+  const hold = (event, now) => {
+    if (now && !event.target.closest?.(".field-strength")) return;
+    held = now;
+    if (!now) slider.waits = slider.asked = null;
+    document.getElementById("poke-said")?.setAttribute("aria-busy", String(now));
+  };
+  document.addEventListener("pointerdown", (event) => hold(event, true), true);
+  document.addEventListener("keydown", (event) => hold(event, true), true);
+  for (const end of ["pointerup", "pointercancel", "keyup"]) {
+    document.addEventListener(end, (event) => hold(event, false), true);
+  }
+
+  // Numbers that changed are lit for a moment.
+  const shown = new Map();
+  const light = (place) => {
+    const before = new Map(shown);
+    shown.clear();
+    for (const cell of place.querySelectorAll("td strong, td b")) {
+      const row = cell.closest("tr").rowIndex;
+      const key = `${row} ${cell.closest("td").cellIndex}`;
+      shown.set(key, cell.textContent);
+      if (!before.has(key) || before.get(key) === cell.textContent) continue;
+      cell.classList.remove("changed");
+      void cell.offsetWidth;  // begins anew
+      cell.classList.add("changed");
+    }
+  };
+  const watched = setInterval(() => {
+    const place = document.getElementById("scopes");
+    if (!place) return;
+    clearInterval(watched);
+    new MutationObserver(() => light(place)).observe(
+      place, { childList: true, subtree: true, characterData: true });
+  }, 60);
+
   // A slider takes the number in its box when the box is left: Enter leaves it.
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && event.target.closest?.(".field-strength") &&
