@@ -659,6 +659,8 @@ def test_what_goes_wrong_is_said_and_the_page_goes_on(page: Page, address: str) 
     page.locator("#prompt").press("Enter")
     note = page.locator("#view-read .notice.warning").first
     expect(note).to_contain_text("does not know every word", timeout=WAIT)
+    expect(page.locator("#unknown")).to_contain_text("does not know “wunderland”", timeout=WAIT)
+    expect(drawn(page, "map")).to_contain_text("⚠ wunderland", timeout=WAIT)
     expect(banner).to_be_empty()
     page.locator("#model").click()
     page.get_by_role("option", name="broken").click()

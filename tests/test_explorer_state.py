@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lensdepth
-from lensdepth import DepthModel
+from lensdepth import DepthModel, load_model
 from lensdepth.explorer import Offers, cards, questions, script
 from lensdepth.explorer.errors import LONGEST, readable
+from lensdepth.explorer.filling import fill
 from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, JobReport, Jobs
 from lensdepth.explorer.settle import describe, settle
 from lensdepth.explorer.shelf import Shelf, Turn, in_background
@@ -150,6 +151,28 @@ def test_a_model_that_cannot_be_loaded_says_so_every_time(shelf: Shelf) -> None:
         with pytest.raises(ValueError, match=r"no folder './gone'"):
             settle(replace(START, model="gone"), shelf)
     assert settle(START, shelf).n_layers == 3
+
+
+def test_a_band_stands_over_prompts_of_its_task_alone() -> None:
+    model = load_model("calendar")
+    shelf = Shelf(OFFERS, lambda name_or_path: model)
+    there = replace(START, model="tiny", task="capitals")
+    own = settle(there, shelf).screen
+    assert _band_of(own, shelf) == ""  # it is not known yet
+    questions.answer(questions.zone_of(own), shelf)
+    assert _band_of(own, shelf).startswith("The lens switches at depth ")
+    assert "60 prompts of the task" in _band_of(own, shelf)
+    for prompt in ("The month of France is", "The capital of wunderland is", "The capital", "is"):
+        assert _band_of(replace(own, prompt=prompt), shelf) == ""
+    shelf.close()
+
+
+def _band_of(screen: Screen, shelf: Shelf) -> str:
+    filled = fill(cards.token_map(screen), screen, shelf)
+    notes = [part.children for part in filled.message if part.className == "zone-note"]
+    named = [a for a in filled.figure["figure"]["layout"]["annotations"] if a.get("name") == "zone"]
+    assert len(named) == len(notes)
+    return "".join(notes)
 
 
 # The shelf

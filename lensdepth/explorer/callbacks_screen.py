@@ -53,6 +53,7 @@ def register(app: Dash, shelf: Shelf) -> None:
             },
             "unit": Output("strength-unit", "children"),
             "does": Output("edit-does", "children"),
+            "unknown": Output("unknown", "children"),
             "labels": {name: Output(f"{name}-label", "children") for name in ("depth", "last")},
             "other_prompt_hidden": Output("other-prompt-field", "hidden"),
             "other_model_hidden": Output("other-model-field", "hidden"),
@@ -151,6 +152,7 @@ def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
         "strength": still(("min", "max", "step", "marks"), no_update),
         "unit": no_update,
         "does": no_update,
+        "unknown": no_update,
         "labels": still(("depth", "last"), no_update),
         "other_prompt_hidden": no_update,
         "other_model_hidden": no_update,
@@ -300,10 +302,21 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
         },
         "unit": f" Strength: {kind.unit}.",
         "does": f"{kind.does[:1].upper()}{kind.does[1:]}.",
+        "unknown": _unknown(setting),
         "labels": _labels(screen),
         "other_prompt_hidden": screen.against != "prompt",
         "other_model_hidden": screen.against != "model",
     }
+
+
+def _unknown(setting: Setting) -> str:
+    """What is read of the prompts is not what stands there."""
+    if not setting.unknown:
+        return ""
+    words = ", ".join(f"“{visible(word)}”" for word in setting.unknown)
+    return f"⚠ The tokenizer of {setting.screen.model} does not know {words}: the model reads a " + (
+        "token for unknown words there, and nothing of the word itself."
+    )
 
 
 def _labels(screen: Screen) -> dict[str, str]:

@@ -23,10 +23,11 @@ from lensdepth.explorer.panels import (
     with_answers,
     with_crossing,
     with_site,
+    with_unknown,
     with_zone,
     zone_name,
 )
-from lensdepth.explorer.settle import opened
+from lensdepth.explorer.settle import is_of_task, opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, parse
 from lensdepth.outside import EXPECTED
@@ -112,7 +113,10 @@ def _zone(card: Card, screen: Screen, shelf: Shelf) -> Transition | None:
     if card.click != "cell" or not questions.known(question, shelf):
         return None
     found = questions.answer(question, shelf).value
-    return found if zone_name(found) else None
+    task = questions.answer(questions.task_of(screen, questions.ZONE_PROMPTS), shelf).value
+    about = is_of_task(screen.prompt, task)
+    about = about and not shelf.model(screen.model).unknown_words(screen.prompt)
+    return found if about and zone_name(found) else None
 
 
 def _band(card: Card, screen: Screen, shelf: Shelf) -> list[html.P]:
@@ -141,6 +145,9 @@ def _decorate(card: Card, figure: Any, screen: Screen, shelf: Shelf) -> None:
     pair = next((q for q in card.question.parts if q.function == "pair_task"), None)
     if pair is not None:
         with_answers(figure, questions.answer(pair, shelf).value)
+    if card.draw == "plot_tokens":
+        whose, prompt = card.question.arguments
+        with_unknown(figure, shelf.model(whose.arguments[0]).unknown_words(prompt))
     if card.click == "cell":
         zone = _zone(card, screen, shelf)
         if zone is not None:

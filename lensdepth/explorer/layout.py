@@ -127,6 +127,7 @@ def prompts() -> html.Div:
         ),
         field("Examples of the task", choose("example", [], placeholder="Pick a pair …"),
               "example"),
+        html.P(id="unknown", className="unknown", role="status"),
     ])  # fmt: skip
 
 

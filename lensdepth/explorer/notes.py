@@ -9,7 +9,8 @@ NOTES = {
         "it stopped there, and the colour says how sure or how settled that is. Read a column "
         "upwards: at first the words are noise, and at some depth the answer appears. The band "
         "across the map is where this happens on average over prompts of the task, with its 95% "
-        "interval. Click a cell to choose it, shift-click to choose a range."
+        "interval; a prompt that is not worded as these are has none. ⚠ marks a word that the "
+        "tokenizer does not know. Click a cell to choose it, shift-click to choose a range."
     ),
     "next": (
         "What the model itself predicts after the whole prompt: the five likeliest next tokens "

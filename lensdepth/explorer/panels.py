@@ -13,7 +13,7 @@ from dash import html
 from lensdepth.explorer.cards import Card
 from lensdepth.explorer.state import Screen
 from lensdepth.heatmaps import add_level, outline
-from lensdepth.lens.figures import shown
+from lensdepth.lens.figures import CHARACTERS, shown
 from lensdepth.plotting import Zone, add_zone
 from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import between
@@ -114,6 +114,15 @@ def with_site(figure: "Figure", screen: Screen) -> None:
         rows=(screen.at, last),
         columns=(screen.position, max(screen.to, screen.position)),
     )
+
+
+def with_unknown(figure: "Figure", unknown: Mapping[int, str]) -> None:
+    """The words themselves, under a sign, at columns of tokens that stand for unknown ones."""
+    labels = list(figure.layout.xaxis.ticktext)
+    for place, word in unknown.items():
+        below = labels[place].partition("<br>")[2]
+        labels[place] = f"<b>⚠ {shown(word, CHARACTERS)}</b><br>{below}"
+    figure.layout.xaxis.ticktext = labels
 
 
 def numbers(frame: "pd.DataFrame", floors: Mapping[str, float] | None = None) -> dict[str, Any]:

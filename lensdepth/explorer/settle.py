@@ -26,6 +26,8 @@ class Setting:
     """Base and source prompts with the answers to both."""
     streams: tuple[Stream, ...]
     """Which streams this architecture has."""
+    unknown: tuple[str, ...]
+    """Words of both prompts that the tokenizer does not know."""
 
 
 def settle(screen: Screen, shelf: Shelf) -> Setting:
@@ -44,8 +46,9 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
     screen = replace(screen, target=target, foil=foil)
     with shelf.turn(screen.model).first():
         tokens = tuple(model.str_tokens(screen.prompt))
+        lacking = [*model.unknown_words(screen.prompt).values()]
         if screen.source.strip():
-            model.tokenize(screen.source)
+            lacking += model.unknown_words(screen.source).values()
     if screen.view == "compare":
         screen = _with_other(screen, shelf, examples)
     return Setting(
@@ -55,6 +58,7 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
         tokens=tokens,
         examples=examples,
         streams=tuple(s for s in STREAMS if site_hook(s, 0) in model.hook_points),
+        unknown=tuple(dict.fromkeys(lacking)),
     )
 
 
@@ -63,6 +67,17 @@ def opened(screen: Screen, shelf: Shelf) -> Screen:
     if screen.depth is None or not screen.prompt.strip():
         return settle(screen, shelf).screen
     return screen
+
+
+def is_of_task(prompt: str, task: Task) -> bool:
+    """Whether a prompt is worded as those of a task: each word stands at its place in one of them
+    that has as many words."""
+    words = prompt.split()
+    texts = (text.split() for text in (*task.clean, *(task.corrupted or ())))
+    alike = [other for other in texts if len(other) == len(words)]
+    return bool(alike) and all(
+        word in there for word, there in zip(words, map(set, zip(*alike)), strict=True)
+    )
 
 
 STREAMS: tuple[Stream, ...] = ("resid_pre", "attn_out", "mlp_out", "z")
