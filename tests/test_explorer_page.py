@@ -8,9 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pytest
@@ -23,6 +24,7 @@ from lensdepth.explorer import jobs as jobs_module
 from lensdepth.explorer import shelf as shelf_module
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.jobs import MOST_WAITING, Jobs
+from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.server import free_port, guard
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.progress import watch
@@ -362,6 +364,44 @@ def test_a_chosen_label_can_be_read_and_enter_takes_a_strength(page: Page, addre
     box.fill("90")
     box.press("Enter")
     expect(page).to_have_url(re.compile("strength=90"), timeout=WAIT)
+
+
+def test_a_map_is_walked_over_with_the_keyboard(page: Page, address: str) -> None:
+    opened(page, address, f"?view=read&depth=2&position=5{PAIR}")
+    plot = drawn(page, "map")
+    quiet(page)
+    plot.evaluate("(plot) => plot.closest('.plot-scroll').focus()")
+    for key in ("ArrowDown", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(page).to_have_url(re.compile("depth=1&position=3&to=3"), timeout=WAIT)
+    title = page.locator("[id*='cell'][id*='title']")
+    expect(title).to_have_text("At the chosen cell: depth 1, token 3", timeout=WAIT)
+    expect(title).to_have_attribute("aria-live", "polite")
+    quiet(page)
+    page.keyboard.press("Shift+ArrowUp")
+    expect(page).to_have_url(re.compile("depth=1&last=2&position=3&to=3"), timeout=WAIT)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_stands_in_the_way_of_keyboard_and_screen_reader(
+    page: Page, address: str, theme: Literal["light", "dark"]
+) -> None:
+    """By axe-core, which the tests' extra brings, in every view."""
+    axe = find_spec("axe_playwright_python")
+    if axe is None and not os.environ.get("CI"):
+        pytest.skip("no axe-core here: pip install axe-playwright-python")
+    assert axe is not None
+    assert axe.origin is not None
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    rules = (Path(axe.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+    for view in VIEWS:
+        opened(page, address, f"?view={view}&components=L2H1,MLP2&position=4{PAIR}")
+        quiet(page)
+        page.evaluate(rules)
+        found = page.evaluate("axe.run()")
+        said = [(v["id"], n["html"][:200]) for v in found["violations"] for n in v["nodes"]]
+        assert said == [], view
+        assert len(found["passes"]) > 20
 
 
 def test_views_are_reached_with_the_keyboard(page: Page, address: str) -> None:

@@ -108,9 +108,9 @@ def header(offers: Offers) -> html.Header:
     ])  # fmt: skip
 
 
-def prompts() -> html.Div:
+def prompts() -> html.Section:
     """The two prompts that everything is about."""
-    return html.Div(className="prompts", children=[
+    return html.Section(className="prompts", **aria("Prompts"), children=[
         field(
             "Prompt (base: this run is edited)",
             dcc.Input(id="prompt", debounce=True, maxLength=LONGEST_PROMPT, autoComplete="off",

@@ -9,6 +9,8 @@ from lensdepth.explorer.notes import NOTES, VIEWS
 GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
 WIDE = ("components",)
 """Cards that take the whole width."""
+CHOSEN = ("cell", "pick")
+"""Cards whose titles say what was chosen."""
 TITLES = {
     "map": "Token by token, depth by depth",
     "next": "The model's next token",
@@ -60,7 +62,9 @@ def card(name: str) -> html.Section:
         **aria(TITLES[name]),
         children=[
             html.Div(className="card-head", children=[
-                html.H3(TITLES[name], id={"type": "title", "name": name}), info(note, TITLES[name]),
+                html.H3(TITLES[name], id={"type": "title", "name": name},
+                        **({"aria-live": "polite"} if name in CHOSEN else {})),
+                info(note, TITLES[name]),
             ]),
             html.Div(id={"type": "message", "name": name}, className="message"),
             html.Div(

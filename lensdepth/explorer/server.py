@@ -46,6 +46,14 @@ POLICY = (
 """Nothing is fetched from anywhere but this server."""
 
 
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+  <head>{%metas%}<title>{%title%}</title>{%favicon%}{%css%}</head>
+  <body>{%app_entry%}<div>{%config%}{%scripts%}{%renderer%}</div></body>
+</html>"""
+"""Dash's own page has a footer of its own, beside the explorer's."""
+
+
 def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None = None) -> Dash:
     """The app on some models and tasks; its server is `app.server`."""
     kept = Shelf(offers) if shelf is None else shelf
@@ -61,6 +69,7 @@ def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None 
         on_error=say,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
+    app.index_string = INDEX
     app.layout = lambda: page(offers)
     callbacks_screen.register(app, kept)
     callbacks_views.register(app, kept, work)

@@ -293,6 +293,59 @@
       });
     }
   });
+  // What Dash's parts are for those who hear the page: radio buttons are no list of options, a
+  // slider has a name, and nothing hidden takes the focus.
+  function name() {
+    for (const list of document.querySelectorAll(".dash-radioitems[role=listbox]")) {
+      list.setAttribute("role", "radiogroup");
+      const label = list.closest("[role=group], nav")?.getAttribute("aria-label");
+      if (label) list.setAttribute("aria-label", label);
+    }
+    for (const label of document.querySelectorAll(".dash-radioitems label[role]")) {
+      label.removeAttribute("role");
+      label.removeAttribute("aria-selected");
+    }
+    for (const label of document.querySelectorAll(".dash-radioitems label[aria-selected]")) {
+      label.removeAttribute("aria-selected");
+    }
+    for (const part of document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']")) {
+      part.setAttribute("tabindex", "-1");
+    }
+    for (const part of document.querySelectorAll(
+      ".field-strength [role=slider]:not([aria-label]), .field-strength input:not([aria-label])")) {
+      part.setAttribute("aria-label", "Strength");
+    }
+  }
+  let named = 0;
+  new MutationObserver(() => {
+    cancelAnimationFrame(named);
+    named = requestAnimationFrame(name);
+  }).observe(document.documentElement, {
+    childList: true, subtree: true, attributes: true,
+    attributeFilter: ["role", "aria-selected", "tabindex"],
+  });
+
+  // A map that has the focus is walked over with the arrow keys; with Shift it is a range.
+  const WALK = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
+  const walk = { plot: null, frame: null, row: 0, column: 0 };
+  document.addEventListener("keydown", (event) => {
+    const plot = event.target.closest?.(".plot-scroll")?.querySelector(".js-plotly-plot");
+    const move = WALK[event.key];
+    const frame = plot?.layout?.shapes?.find((shape) => shape.line?.width === 2.5);
+    if (!move || !frame || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    const rows = plot.layout.yaxis.tickvals.length;
+    const columns = plot.layout.xaxis.tickvals.length;
+    // Until the map is drawn anew the last step counts, and not the frame.
+    if (walk.plot !== plot || walk.frame !== frame) {
+      Object.assign(walk, { plot, frame, row: frame.y1 - 0.5, column: frame.x1 - 0.5 });
+    }
+    walk.row = Math.min(Math.max(walk.row + move[0], 0), rows - 1);
+    walk.column = Math.min(Math.max(walk.column + move[1], 0), columns - 1);
+    window.dash_clientside.set_props("site", { data: {
+      kind: "cell", shift: event.shiftKey, row: walk.row, column: walk.column, at: Date.now() } });
+  });
+
   // A slider is held by the pointer, or by keys; what it says meanwhile is not read aloud.
   const hold = (event, now) => {
     if (now && !event.target.closest?.(".field-strength")) return;
