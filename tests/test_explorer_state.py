@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lensdepth
-from lensdepth import DepthModel, load_model
+from lensdepth import DepthModel, intervene, load_model
 from lensdepth.explorer import Offers, cards, questions, script
 from lensdepth.explorer.errors import LONGEST, readable
 from lensdepth.explorer.filling import fill
@@ -248,6 +249,31 @@ def test_the_librarys_warnings_come_with_the_answer(shelf: Shelf) -> None:
     found = questions.answer(questions.lens_of(screen), shelf)
     assert any("zebras" in note for note in found.notes)
     assert found.notes == questions.answer(questions.lens_of(screen), shelf).notes
+
+
+def test_pokes_at_the_same_prompts_share_their_plain_runs(
+    shelf: Shelf, trained: DepthModel
+) -> None:
+    screen = replace(settle(START, shelf).screen, view="poke")
+    called = []
+    handle = trained.model.register_forward_pre_hook(lambda *_: called.append(1))
+    try:
+        for strength, at_most in ((0.5, 9), (0.7, 0)):
+            called.clear()
+            asked = questions.intervention_of(replace(screen, strength=strength))
+            found = questions.answer(asked, shelf).value
+            assert bool(called) == bool(at_most)
+            assert len(called) <= at_most
+    finally:
+        handle.remove()
+    plain = intervene(
+        trained, screen.prompt, screen.source, depth=screen.depth, positions=screen.places,
+        edit="full", strength=0.7, answers=(screen.target, screen.foil),
+    )  # fmt: skip
+    torch.testing.assert_close(found.log_probs, plain.log_probs)
+    assert found.floor.keys() == plain.floor.keys()
+    # Others let go what is kept.
+    assert shelf.runs("tiny", "a") is shelf.runs("tiny", "a") is not shelf.runs("tiny", "b")
 
 
 def test_the_same_question_is_the_same_key_and_another_is_not(shelf: Shelf) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.shelf import Answer, Shelf, in_background
 from lensdepth.explorer.state import Screen
+from lensdepth.plain_runs import kept_in
 from lensdepth.progress import Watcher
 
 MODEL, TASK = "load_model", "load_task"
@@ -110,7 +111,8 @@ def answer(question: Question, shelf: Shelf, watcher: Watcher | None = None) -> 
             return call(*arguments, **options)
         turn = shelf.turn(question.model)
         if watcher is None:
-            with turn.first():
+            texts = tuple(text for text in question.arguments if isinstance(text, str))
+            with turn.first(), kept_in(shelf.runs(question.model, texts)):
                 return call(*arguments, **options)
         with in_background(turn, watcher):
             return call(*arguments, **options)
