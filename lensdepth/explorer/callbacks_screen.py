@@ -30,6 +30,9 @@ CONTROLS = {
     )
 }  # fmt: skip
 """Control -> the field that it shows."""
+LINE_END = "⏎"
+"""Stands for the end of a line in a field that has one line."""
+TEXTS = ("prompt", "source", "other-prompt")
 BUTTONS = ("swap", "run", "cancel", "pin", "pin-mlp", "to-poke")
 MENUS = ("depth", "last", "position", "to", "stream", "head", "layer", "looked", "components")
 """Menus whose options depend on the model and the prompt."""
@@ -167,6 +170,10 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
         for name, field in CONTROLS.items()
         if values[name] is not None or field in OPTIONAL
     }
+    for field in (CONTROLS[name] for name in TEXTS):
+        text, shown = given.get(field), getattr(before, field)
+        if isinstance(text, str):
+            given[field] = shown if text == _one_line(shown) else text.replace(LINE_END, "\n")
     if "strength" in given and given["strength"] == STRONG_EDITS[before.edit].default:
         given["strength"] = None
     screen = changed(before, given, shelf.offers)
@@ -189,6 +196,11 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
     ):
         screen = replace(screen, run=False)
     return screen
+
+
+def _one_line(text: str) -> str:
+    """A prompt as a field of one line can hold it, which would leave out the ends of lines."""
+    return text.replace("\r\n", "\n").replace("\n", LINE_END)
 
 
 def _acted(
@@ -285,6 +297,7 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     values = {name: getattr(screen, field) for name, field in CONTROLS.items()}
     values |= {"strength": strength, "components": list(screen.components)}
     values |= {"other-model": screen.other_model or None}
+    values |= {name: _one_line(values[name]) for name in TEXTS}
     return {
         "search": no_update if query == search else query,
         "screen": {"query": query, "label": describe(screen), "view": screen.view},

@@ -96,6 +96,48 @@
     layout.yaxis.tickfont = { ...layout.yaxis.tickfont, size };
   }
 
+  // The depths of a map stay in sight while its tokens are scrolled along below them.
+  function fixDepths(id, layout) {
+    const scroll = partOf("graph", id.name)?.closest(".plot-scroll");
+    const { tickvals, ticktext } = layout.yaxis ?? {};
+    scroll?.querySelector(".depths")?.remove();
+    if (!scroll || !tickvals || !(layout.annotations ?? []).some((n) => n.name === "y_title")) return;
+    const { t: top, b: bottom, l: left } = layout.margin;
+    const row = (layout.height - top - bottom) / tickvals.length;
+    const labels = ticktext.map((text, i) => {
+      const [depth, share] = text.replace(/<[^>]*>/g, "").split("·");
+      const label = element("div", [depth, element("span", [share ? `·${share}` : ""])]);
+      label.style.top = `${(tickvals.length - 1 - i) * row}px`;
+      label.style.height = label.style.lineHeight = `${row}px`;
+      return label;
+    });
+    const axis = element("div", labels, { className: "depths", ariaHidden: "true" });
+    const size = layout.yaxis.tickfont?.size ?? 13;
+    axis.style.cssText = `width: ${left - 4}px; height: ${row * tickvals.length}px;` +
+      `margin-top: ${-(row * tickvals.length + bottom)}px; margin-bottom: ${bottom}px;` +
+      `font-size: ${size}px`;
+    scroll.append(axis);
+  }
+
+  // What was chosen is scrolled into sight, once: after that people scroll as they like.
+  const sought = {};
+  function seek(id, layout, tries = 40) {
+    const frame = (layout.shapes ?? []).find((shape) => shape.line?.width === 2.5);
+    const key = frame && `${frame.x0} ${frame.x1} ${layout.xaxis.ticktext.length}`;
+    if (!frame || (tries === 40 && sought[id.name] === key)) return;
+    sought[id.name] = key;
+    const plot = partOf("graph", id.name)?.querySelector(".js-plotly-plot");
+    const there = plot?._fullLayout?.xaxis;
+    if (there?.ticktext?.length !== layout.xaxis.ticktext.length) {
+      if (tries > 0) setTimeout(() => seek(id, layout, tries - 1), 50);
+      return;
+    }
+    const scroll = plot.closest(".plot-scroll");
+    const [from, to] = [frame.x0, frame.x1].map((x) => there._offset + there.d2p(x));
+    if (from - layout.margin.l < scroll.scrollLeft) scroll.scrollLeft = from - layout.margin.l - 12;
+    if (to > scroll.scrollLeft + scroll.clientWidth) scroll.scrollLeft = to - scroll.clientWidth + 12;
+  }
+
   window.dash_clientside = window.dash_clientside ?? {};
   window.dash_clientside.lensdepth = {
     draw(data, page, dark, id) {
@@ -129,6 +171,8 @@
         const title = layout[name].title;
         if (title?.text) title.font = { ...title.font, size: 12.5 };
       }
+      fixDepths(id, layout);
+      seek(id, layout);
       return [figure, { height: `${layout.height}px`, minWidth: least ? `${Math.round(0.72 * least)}px` : 0 }];
     },
 
