@@ -212,6 +212,64 @@ def test_pointing_at_a_cell_shows_the_likeliest_tokens(page: Page, address: str)
     expect(plot.locator(".hoverlayer")).to_contain_text(re.compile(r"0\.\d{2}"), timeout=WAIT)
 
 
+def test_a_token_is_found_at_every_depth(page: Page, address: str, apart: DepthModel) -> None:
+    opened(page, address, f"?view=read{PAIR}")
+    drawn(page, "map")
+    page.locator("#follow").fill("Madrid")
+    page.locator("#follow").press("Enter")
+    plot = drawn(page, "followed")
+    lens = logit_lens(apart, BASE, follow=["Madrid"])
+    assert lens.followed_log_prob is not None
+    expected = lens.followed_log_prob[:, 0, 0, 0].exp().tolist()
+    drawn_there = plot.evaluate("(plot) => plot.calcdata[0].map((point) => point.y)")
+    assert drawn_there == pytest.approx(expected, abs=1e-5)
+    page.locator("#follow").fill("Madrid is")
+    page.locator("#follow").press("Enter")
+    card = page.locator("section[id*='followed']")
+    expect(card).to_contain_text("takes single tokens of this model", timeout=WAIT)
+    page.locator("#follow").fill("")
+    page.locator("#follow").press("Enter")
+    expect(card).to_be_hidden(timeout=WAIT)
+
+
+def test_a_prompt_of_several_lines_keeps_them(page: Page, address: str) -> None:
+    opened(page, address, "?view=read&prompt=The+capital%0AFrance+is&source=The+capital+is")
+    drawn(page, "map")
+    field = page.locator("#prompt")
+    assert field.input_value() == "The capital⏎France is"
+    field.focus()
+    page.locator("#source").focus()
+    page.get_by_text("Entropy", exact=True).click()
+    expect(page).to_have_url(re.compile("value=entropy"), timeout=WAIT)
+    assert "prompt=The+capital%0AFrance+is" in page.url
+    field.fill("The capital⏎of France is")
+    field.press("Enter")
+    expect(page).to_have_url(re.compile("prompt=The.capital%0Aof"), timeout=WAIT)
+
+
+def test_depths_stay_in_sight_below_which_a_long_prompt_scrolls(page: Page, address: str) -> None:
+    words = "+".join(["The+capital+of+France+is"] * 6)
+    opened(page, address, f"?view=read&prompt={words}&depth=1&position=29")
+    plot = drawn(page, "map")
+    scroll = page.locator(".plot-scroll", has=plot)
+    # The chosen cell is at the end, and is scrolled into sight.
+    page.wait_for_function(
+        "document.querySelector('.depths')?.parentElement.scrollLeft > 300", timeout=WAIT
+    )
+    left = box(page, ".plot-scroll")[0]
+    for at in (0, 400):
+        scroll.evaluate("(part, at) => { part.scrollLeft = at; }", at)
+        depths = box(page, ".depths")
+        assert depths[0] == pytest.approx(left, abs=2)
+        rows = plot.evaluate("(plot) => plot._fullLayout.yaxis._length / 4")
+        top = plot.evaluate("(p) => p.getBoundingClientRect().top + p._fullLayout.yaxis._offset")
+        for depth in range(4):
+            label = page.locator(".depths > div").nth(depth).bounding_box()
+            assert label is not None
+            middle = label["y"] + label["height"] / 2
+            assert middle == pytest.approx(top + (3.5 - depth) * rows, abs=3)
+
+
 def test_a_poke_gives_the_librarys_numbers(page: Page, address: str, apart: DepthModel) -> None:
     opened(page, address, f"?view=poke&depth=2&edit=direction{PAIR}")
     found = intervene(apart, BASE, SOURCE, depth=2, edit="direction").to_frame().set_index("run")

@@ -24,7 +24,7 @@ from lensdepth.tokens import told_apart
 CONTROLS = {
     name: name.replace("-", "_")
     for name in (
-        "view", "model", "task", "prompt", "source", "value", "lens", "depth", "last", "position",
+        "view", "model", "task", "prompt", "source", "value", "lens", "follow", "depth", "last", "position",
         "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs", "layer",
         "looked", "components", "against", "other-model", "other-prompt",
     )

@@ -9,10 +9,10 @@ from lensdepth.colours import dark_colours
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.parts import aria, card, choose, field, group, info, intro
-from lensdepth.explorer.state import LONGEST_PROMPT, PAIRS, Offers
+from lensdepth.explorer.state import LONGEST_PROMPT, LONGEST_TOKEN, PAIRS, Offers
 
 CARDS = {
-    "read": ("map", "next", "cell"),
+    "read": ("map", "next", "cell", "followed"),
     "poke": ("pick", "predictions", "trajectory"),
     "sweep": ("patch", "patch-map", "ablation", "made-of", "steering"),
     "circuit": ("attribution", "heads", "attention", "components"),
@@ -138,11 +138,16 @@ def read() -> list[Any]:
         html.Div(className="controls", children=[
             group("Colour", "value", VALUE_LABELS),
             group("Lens", "lens", {"logit": "Logit lens", "tuned": "Tuned lens"}),
+            field("Find a token at every depth", dcc.Input(
+                id="follow", debounce=True, maxLength=LONGEST_TOKEN, autoComplete="off",
+                spellCheck="false", placeholder="word, or ·word",
+            ), "follow"),
             html.Button("Poke at the chosen cell →", id="to-poke", className="button primary"),
         ]),
         html.Div(className="split", children=[
             card("map"),
-            html.Div(className="column", children=[card("next"), card("cell")]),
+            html.Div(className="column", children=[card("followed"), card("next"),
+                                                 card("cell")]),
         ]),
     ]  # fmt: skip
 

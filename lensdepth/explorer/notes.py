@@ -21,6 +21,11 @@ NOTES = {
         "The same for the cell that you chose in the map: the state there is sent straight through "
         "the model's own final norm and unembedding, as if the blocks above did not exist."
     ),
+    "followed": (
+        "The token that you asked for, at every depth behind the chosen token of the prompt: how "
+        "likely it is there, and how many tokens of the vocabulary are above it (0 is the top, 2 "
+        "on this scale is about a hundred). It need not be among the words that the map shows."
+    ),
     "pick": (
         "Choose where to intervene. Click a cell, or shift-click a second one for a range of "
         "depths and tokens; the frame shows your choice. With the keyboard, go to the map and use the "

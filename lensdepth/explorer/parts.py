@@ -15,6 +15,7 @@ TITLES = {
     "map": "Token by token, depth by depth",
     "next": "The model's next token",
     "cell": "At the chosen cell",
+    "followed": "One token at every depth",
     "pick": "Where to intervene",
     "predictions": "Next token before and after",
     "trajectory": "Where the state goes",

@@ -181,6 +181,16 @@ def lens_of(screen: Screen, *, prompt: str | None = None, model: str | None = No
     return ask("lens", "logit_lens", whose, text, **options)
 
 
+def followed_of(screen: Screen) -> Question:
+    """One token of the vocabulary at every depth, behind the chosen token."""
+    # A · in front stands for a space, as it does wherever the page shows a token.
+    text = " " + screen.follow[1:] if screen.follow.startswith("·") else screen.follow
+    options: dict[str, Any] = {"positions": (screen.position,), "follow": (text,)}
+    if screen.lens == "tuned":
+        options["translators"] = tuned_of(screen)
+    return ask("followed", "logit_lens", model_of(screen), screen.prompt, **options)
+
+
 def intervention_of(screen: Screen) -> Question:
     """What Poke shows."""
     assert screen.depth is not None

@@ -26,6 +26,7 @@ Against = Literal["model", "prompt"]
 
 LONGEST_PROMPT = 4000
 """Most characters of a prompt."""
+LONGEST_TOKEN = 100
 LONGEST_QUERY = 24_000
 MOST_PLACES = 64
 """Most tokens that are edited together, and most components that are pinned."""
@@ -76,6 +77,8 @@ class Screen:
     lens: Lens = "logit"
     value: CellValue = "kl"
     """What the colours of the token map show."""
+    follow: str = ""
+    """A token that is looked for at every depth, as text; empty for none."""
     depth: int | None = None
     """The chosen site; None until there is one."""
     last: int | None = None
@@ -139,7 +142,7 @@ class Screen:
         """The same page without what belonged to another model."""
         return replace(
             self, depth=None, last=None, stream="resid_pre", head=None, position=-1, to=-1,
-            layer=0, looked=0, components=(), run=False, lens="logit",
+            layer=0, looked=0, components=(), run=False, lens="logit", follow="",
         )  # fmt: skip
 
     @property
@@ -238,6 +241,8 @@ def _checked(name: str, value: object, offers: Offers) -> Any:
         return value in (True, "1")
     if name == "components":
         return _components(value)
+    if name == "follow" and isinstance(value, str) and len(value) > LONGEST_TOKEN:
+        raise ValueError(f"A token to look for has at most {LONGEST_TOKEN} characters.")
     return _prompt(name, value)
 
 
