@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 import pandas as pd
 import pytest
+import torch
 from playwright.sync_api import Browser, Dialog, Page, Request, Route, expect, sync_playwright
 from werkzeug.serving import make_server
 
+import lensdepth
 from lensdepth import DepthModel, intervene, load_model, logit_lens
 from lensdepth.explorer import Offers, create_app
 from lensdepth.explorer import jobs as jobs_module
@@ -34,7 +36,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 SHOTS = Path(__file__).parents[1] / "out" / "explorer"
 BASE, SOURCE = "The capital of France is", "The capital of Spain is"
 PAIR = "&prompt=The+capital+of+France+is&source=The+capital+of+Spain+is"
-WAIT = 12_000
+WAIT = 60_000
 """Milliseconds: a busy machine is no fault, and what comes at once is not waited for."""
 
 pytestmark = pytest.mark.skipif(
@@ -143,10 +145,10 @@ def number(text: str) -> float:
     return float(found[0].replace("−", "-"))
 
 
-def transferred(page: Page, scope: str) -> float:
-    """What a scope's card says of the transferred fraction."""
+def transferred(page: Page, scope: str, *, patience: int = WAIT) -> float:
+    """What a scope's column says of the transferred fraction."""
     shown = page.locator(f"td.scope-{scope} strong").first
-    expect(shown).to_be_visible(timeout=WAIT)
+    expect(shown).to_be_visible(timeout=patience)
     return number(shown.inner_text())
 
 
@@ -777,6 +779,77 @@ def test_sweeps_that_do_not_fit_say_why(page: Page, address: str) -> None:
     opened(page, address, "?view=circuit&prompt=The+capital+of+France+is&source=The+capital+of"
            "+France+is")  # fmt: skip
     expect(page.locator("#view-circuit .notice").first).to_be_visible(timeout=WAIT)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("lost"), "should not happen happened (KeyError"),
+        (MemoryError(), "There is not enough memory for this; the page goes on."),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"), "Tried to alloc"),
+    ],
+)
+def test_an_analysis_that_fails_is_said_in_one_line_and_the_page_goes_on(
+    page: Page, address: str, error: Exception, said: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(lensdepth, "steering_sweep", fail)
+    opened(page, address, f"?view=sweep&sweep=steer&pairs=20{PAIR}")
+    expect(page.locator("#sweep-said")).to_contain_text("Nothing has been swept", timeout=WAIT)
+    page.locator("#run").click()
+    shown = page.locator("#view-sweep .notice.error")
+    expect(shown).to_contain_text(said, timeout=WAIT)
+    assert "\n" not in shown.inner_text().strip()
+    expect(page.locator("#job-strip")).to_be_hidden(timeout=WAIT)
+    # So is a poke that fails; then both go on.
+    monkeypatch.setattr(lensdepth, "intervene", fail)
+    page.locator("#view label").nth(1).click()
+    expect(page.locator("#scopes .notice.error")).to_contain_text(said, timeout=WAIT)
+    expect(page.locator("#poke-said")).to_be_empty()
+    monkeypatch.undo()
+    page.locator("#edit").click()
+    page.get_by_role("option", name="Norm only").click()
+    assert abs(transferred(page, "local")) < 2
+
+
+def test_twenty_tabs_each_have_their_own_numbers(
+    page: Page, address: str, apart: DepthModel
+) -> None:
+    tabs = [page, *(page.context.new_page() for _ in range(19))]
+    asked = [(i % 4, 0.3 + 0.01 * i) for i in range(len(tabs))]
+    for tab, (depth, strength) in zip(tabs, asked, strict=True):
+        where = f"{address}?view=poke&depth={depth}&strength={strength}{PAIR}"
+        tab.goto(where, wait_until="commit")
+    for tab, (depth, strength) in zip(tabs, asked, strict=True):
+        shown = transferred(tab, "local", patience=5 * WAIT)
+        found = intervene(apart, BASE, SOURCE, depth=depth, strength=strength).to_frame()
+        expected = found.set_index("run").loc["local", "transferred"]
+        assert shown == pytest.approx(expected, abs=0.006)
+        assert f"depth={depth}" in tab.url
+    for tab in tabs[1:]:
+        tab.close()
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_storm_of_runs_and_cancels_leaves_nothing_at_work(
+    page: Page, address: str, jobs: Jobs
+) -> None:
+    opened(page, address, f"?view=sweep&sweep=ablate&pairs=100{PAIR}")
+    expect(page.locator("#sweep-said")).to_contain_text("Nothing has been swept", timeout=WAIT)
+    for _ in range(12):  # faster than any answer
+        page.evaluate("document.getElementById('run').click()")
+        page.evaluate("document.getElementById('cancel').click()")
+    quiet(page)
+    expect(page.locator("#job-strip")).to_be_hidden(timeout=WAIT)
+    until(lambda: not jobs._work and not jobs._tickets)
+    expect(page).not_to_have_url(re.compile("run=1"))
+    page.locator("#run").click()
+    expect(page.locator("#job-text")).to_contain_text("runs", timeout=WAIT)
+    page.locator("#cancel").click()
+    expect(page.locator("#job-strip")).to_be_hidden(timeout=WAIT)
+    until(lambda: not jobs._threads)
 
 
 def test_light_and_dark(page: Page, address: str) -> None:

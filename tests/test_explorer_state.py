@@ -170,6 +170,7 @@ def test_a_band_stands_over_prompts_of_its_task_alone() -> None:
 
 def _band_of(screen: Screen, shelf: Shelf) -> str:
     filled = fill(cards.token_map(screen), screen, shelf)
+    assert filled.figure is not None
     notes = [part.children for part in filled.message if part.className == "zone-note"]
     named = [a for a in filled.figure["figure"]["layout"]["annotations"] if a.get("name") == "zone"]
     assert len(named) == len(notes)
@@ -266,6 +267,7 @@ def test_pokes_at_the_same_prompts_share_their_plain_runs(
             assert len(called) <= at_most
     finally:
         handle.remove()
+    assert screen.depth is not None
     plain = intervene(
         trained, screen.prompt, screen.source, depth=screen.depth, positions=screen.places,
         edit="full", strength=0.7, answers=(screen.target, screen.foil),
@@ -625,7 +627,7 @@ class Wordless(Exception):
     [
         (ValueError("load_model: there is\nno folder"), "there is no folder"),
         (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
-        (MemoryError(), "there is not enough memory"),
+        (MemoryError(), "There is not enough memory for this; the page goes on."),
         (RuntimeError(), "RuntimeError"),
         (ValueError("\x1b[31mred\ud800"), "\\x1b[31mred�"),
         (KeyError("a"), "Something that should not happen happened (KeyError: 'a'). The page"),

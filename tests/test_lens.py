@@ -62,14 +62,17 @@ def test_followed_tokens_have_the_probability_and_rank_that_all_of_them_have(
             assert torch.equal(rank[:, i, :n_pos, j], above)
     frame = profile.followed_frame().query("prompt == 0 and depth == 2 and position == 1")
     assert frame["rank"].tolist() == rank[2, 0, 1].tolist()
-    first, second = profile.plot_followed(1, position=3).data[:2]
+    figure: Any = profile.plot_followed(1, position=3)
+    first, second = figure.data[:2]
     assert first.y.tolist() == log_prob[:, 1, 3, 0].exp().tolist()
     assert second.name == profile.text(other)
     alone = logit_lens(trained, PROMPTS[0], follow=["Paris"])
-    assert alone.plot_followed().data[0].y.tolist() == pytest.approx(
+    own: Any = alone.plot_followed()
+    assert own.data[0].y.tolist() == pytest.approx(
         log_prob[:, 0, profile.position[0].max(), 0].exp().tolist(), abs=1e-6
     )
-    assert "behind is" in alone.plot_top().layout.title.text
+    bars: Any = alone.plot_top()
+    assert "behind is" in bars.layout.title.text
     # What else is read does not depend on it.
     plain = logit_lens(trained, PROMPTS, positions="all")
     torch.testing.assert_close(plain.kl, profile.kl, equal_nan=True)

@@ -24,9 +24,9 @@ from lensdepth.tokens import told_apart
 CONTROLS = {
     name: name.replace("-", "_")
     for name in (
-        "view", "model", "task", "prompt", "source", "value", "lens", "follow", "depth", "last", "position",
-        "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs", "layer",
-        "looked", "components", "against", "other-model", "other-prompt",
+        "view", "model", "task", "prompt", "source", "value", "lens", "follow", "depth", "last",
+        "position", "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs",
+        "layer", "looked", "components", "against", "other-model", "other-prompt",
     )
 }  # fmt: skip
 """Control -> the field that it shows."""
@@ -327,8 +327,9 @@ def _unknown(setting: Setting) -> str:
     if not setting.unknown:
         return ""
     words = ", ".join(f"“{visible(word)}”" for word in setting.unknown)
-    return f"⚠ The tokenizer of {setting.screen.model} does not know {words}: the model reads a " + (
-        "token for unknown words there, and nothing of the word itself."
+    return (
+        f"⚠ The tokenizer of {setting.screen.model} does not know {words}: the model reads a "
+        + ("token for unknown words there, and nothing of the word itself.")
     )
 
 

@@ -10,8 +10,8 @@ NOTES = {
         "upwards: at first the words are noise, and at some depth the answer appears. The band "
         "across the map is where this happens on average over prompts of the task, with its 95% "
         "interval; a prompt that is not worded as these are has none. ⚠ marks a word that the "
-        "tokenizer does not know. Click a cell to choose it, shift-click to choose a range; with the keyboard, "
-        "go to the map and use the arrow keys, with Shift for a range."
+        "tokenizer does not know. Click a cell to choose it, shift-click to choose a range; with "
+        "the keyboard, go to the map and use the arrow keys, with Shift for a range."
     ),
     "next": (
         "What the model itself predicts after the whole prompt: the five likeliest next tokens "
@@ -28,8 +28,8 @@ NOTES = {
     ),
     "pick": (
         "Choose where to intervene. Click a cell, or shift-click a second one for a range of "
-        "depths and tokens; the frame shows your choice. With the keyboard, go to the map and use the "
-        "arrow keys, with Shift for a range, or the menus beside it."
+        "depths and tokens; the frame shows your choice. With the keyboard, go to the map and use "
+        "the arrow keys, with Shift for a range, or the menus beside it."
     ),
     "scopes": (
         "The same edit three times. “Here” changes the state at one depth and lets all later "

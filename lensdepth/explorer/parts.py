@@ -43,6 +43,7 @@ def intro(view: str) -> html.Div:
 def card(name: str) -> html.Section:
     """A figure with its note, its table and its downloads."""
     note = NOTES[name]
+    live: dict[str, Any] = {"aria-live": "polite"} if name in CHOSEN else {}
     buttons = [
         html.Button(
             kind.upper(),
@@ -64,7 +65,7 @@ def card(name: str) -> html.Section:
         children=[
             html.Div(className="card-head", children=[
                 html.H3(TITLES[name], id={"type": "title", "name": name},
-                        **({"aria-live": "polite"} if name in CHOSEN else {})),
+                        **live),
                 info(note, TITLES[name]),
             ]),
             html.Div(id={"type": "message", "name": name}, className="message"),

@@ -76,7 +76,7 @@ def is_of_task(prompt: str, task: Task) -> bool:
     texts = (text.split() for text in (*task.clean, *(task.corrupted or ())))
     alike = [other for other in texts if len(other) == len(words)]
     return bool(alike) and all(
-        word in there for word, there in zip(words, map(set, zip(*alike)), strict=True)
+        any(other[i] == word for other in alike) for i, word in enumerate(words)
     )
 
 

@@ -209,9 +209,7 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
     )
 
 
-def _column(
-    profile: "LensProfile", prompt: int, position: int, depth: int, *, caller: str
-) -> int:
+def _column(profile: "LensProfile", prompt: int, position: int, depth: int, *, caller: str) -> int:
     """Where a profile has a token of a prompt.
 
     Raises:

@@ -133,8 +133,8 @@ def _followed(model: DepthModel, follow: Sequence[str | int]) -> list[int]:
             parts = [shown(model.token_text(i)) for i in ids[:8] if isinstance(token, str)]
             raise ValueError(
                 f"logit_lens: follow takes single tokens of this model; {shown(token, 40)} is "
-                f"{' + '.join(parts) or 'none'}. Give it with the space in front that it has in a text, or "
-                f"its id."
+                f"{' + '.join(parts) or 'none'}. Give it with the space in front that it has in a "
+                f"text, or its id."
             )
         if isinstance(token, str) and model.unknown_words(token):
             raise ValueError(f"logit_lens: the tokenizer does not know {shown(token, 40)}.")
