@@ -40,7 +40,7 @@ from lensdepth.readout import Readout
 from lensdepth.residual import ResidualStream
 from lensdepth.site import Stream
 from lensdepth.standing import StandingPositions, as_steered, standing_edits, steered
-from lensdepth.tokenizing import tokenized
+from lensdepth.tokenizing import tokenized, unknown_words
 from lensdepth.tokens import Positions, Prompts, TokenBatch, token_text
 
 
@@ -165,6 +165,12 @@ class DepthModel:
     def str_tokens(self, prompt: str | Sequence[int]) -> list[str]:
         """The tokens of one prompt, special ones included, as text."""
         return [self.token_text(token) for token in self.tokenize([prompt]).row(0)]  # type: ignore[list-item]
+
+    @checked
+    def unknown_words(self, prompt: str) -> dict[int, str]:
+        """The words of a prompt that the tokenizer does not know, by the position of the token
+        that stands for each; empty for most models, whose tokenizers know every word."""
+        return unknown_words(prompt, self.tokenizer, self.double_bos)
 
     @checked
     def residual_stream(

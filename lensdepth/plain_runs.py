@@ -3,7 +3,8 @@
 A sweep reads logits and states of the same prompts at the same places several times over, and so do
 all the sweeps of a report or of the claims. Round such work stands `shared`: within it, states that
 were read in an unedited run are kept, as far as `KEPT_BYTES` go, and given out again. Whatever is
-kept is let go with the outermost `shared`, or with its model. Numbers are those of a run of the
+kept is let go with the outermost `shared`, or with its model; who asks again and again about the
+same prompts keeps it in a `Store` of its own. Numbers are those of a run of the
 same prompt among others, equal up to rounding; who measures rounding itself stands in `anew`.
 """
 
@@ -53,16 +54,18 @@ class _OfModel:
 
 
 @dataclass(kw_only=True, eq=False)
-class _Store:
+class Store:
+    """What is kept of some models; for one thread at a time."""
+
     models: "WeakKeyDictionary[Any, _OfModel]" = field(default_factory=WeakKeyDictionary)
     n_bytes: int = 0
 
 
-_STORE: ContextVar[_Store | None] = ContextVar("plain_runs", default=None)
+_STORE: ContextVar[Store | None] = ContextVar("plain_runs", default=None)
 
 
 @contextmanager
-def _round(store: _Store | None) -> Iterator[None]:
+def _round(store: Store | None) -> Iterator[None]:
     token = _STORE.set(store)
     try:
         yield
@@ -73,12 +76,17 @@ def _round(store: _Store | None) -> Iterator[None]:
 def shared() -> AbstractContextManager[None]:
     """Round work in which no state is read in two plain runs, if there is room; within other such
     work, its store serves."""
-    return _round(_STORE.get() or _Store())
+    return _round(_STORE.get() or Store())
+
+
+def kept_in(store: Store) -> AbstractContextManager[None]:
+    """Round work whose plain runs are kept for later work of the same caller's, in its store."""
+    return _round(store)
 
 
 def apart() -> AbstractContextManager[None]:
     """Round work with a store of its own, whatever stands around it."""
-    return _round(_Store())
+    return _round(Store())
 
 
 def anew() -> AbstractContextManager[None]:
@@ -157,7 +165,7 @@ def made_once(
     return made
 
 
-def _of_model(store: _Store, passes: Any) -> _OfModel:
+def _of_model(store: Store, passes: Any) -> _OfModel:
     """What is kept of a model as it is now."""
     state = passes.circumstances
     mine = store.models.get(passes.model)

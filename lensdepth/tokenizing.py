@@ -121,9 +121,9 @@ def _warn_of_unknown(
     prompts: Sequence[Any], rows: Sequence[list[int]], tokenizer: Any, name: str
 ) -> None:
     """Say once a batch what a closed vocabulary lacks: the model reads nothing of it."""
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    if unknown is None or unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        return  # GPT-2 calls its one special token unknown too, and never uses it as such
+    unknown = _unknown_id(tokenizer)
+    if unknown is None:
+        return
     for prompt, ids in zip(prompts, rows, strict=True):
         if isinstance(prompt, str) and unknown in ids:
             read = " ".join(token_text(tokenizer, token) for token in ids[:MOST_SHOWN])
@@ -135,6 +135,37 @@ def _warn_of_unknown(
                 read if len(ids) <= MOST_SHOWN else f"{read} …",
             )
             return
+
+
+def _unknown_id(tokenizer: Any) -> int | None:
+    """The token that stands for what a closed vocabulary lacks; None where there is none."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    # GPT-2 calls its one special token unknown too, and never uses it as such.
+    own = unknown is not None and unknown not in (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return unknown if own else None
+
+
+def unknown_words(prompt: str, tokenizer: Any, double_bos: bool) -> dict[int, str]:
+    """What a closed vocabulary lacks of a prompt, by the position of the token that stands for it.
+
+    A tokenizer that keeps no offsets gives its sign for unknown words in place of each.
+    """
+    unknown = _unknown_id(tokenizer)
+    if unknown is None or not prompt.strip():
+        return {}
+    fast = getattr(tokenizer, "is_fast", False)
+    with outside(f"unknown_words: {shown(prompt)} cannot be tokenized"):
+        read = tokenizer(prompt, **({"return_offsets_mapping": True} if fast else {}))
+    ids = list(read["input_ids"])
+    words = [str(tokenizer.unk_token)] * len(ids)
+    if fast:
+        words = [prompt[start:end] for start, end in read["offset_mapping"]]
+    first = int(not double_bos and has_double_bos(tokenizer, prompt, ids))
+    return {
+        i: word
+        for i, (token, word) in enumerate(zip(ids[first:], words[first:], strict=True))
+        if token == unknown
+    }
 
 
 def _ordinary(x: Tensor) -> Tensor:

@@ -9,15 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, Request, expect, sync_playwright
+import torch
+from playwright.sync_api import Browser, Dialog, Page, Request, Route, expect, sync_playwright
 from werkzeug.serving import make_server
 
+import lensdepth
 from lensdepth import (
     DepthModel,
     circuit_graph,
@@ -34,6 +37,7 @@ from lensdepth.explorer import jobs as jobs_module
 from lensdepth.explorer import shelf as shelf_module
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.jobs import MOST_WAITING, Jobs
+from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.server import free_port, guard
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.progress import watch
@@ -153,10 +157,10 @@ def number(text: str) -> float:
     return float(found[0].replace("−", "-"))
 
 
-def transferred(page: Page, scope: str) -> float:
-    """What a scope's card says of the transferred fraction."""
-    shown = page.locator(f".scope-{scope} dd strong").first
-    expect(shown).to_be_visible(timeout=WAIT)
+def transferred(page: Page, scope: str, *, patience: int = WAIT) -> float:
+    """What a scope's column says of the transferred fraction."""
+    shown = page.locator(f"td.scope-{scope} strong").first
+    expect(shown).to_be_visible(timeout=patience)
     return number(shown.inner_text())
 
 
@@ -222,6 +226,64 @@ def test_pointing_at_a_cell_shows_the_likeliest_tokens(page: Page, address: str)
     expect(plot.locator(".hoverlayer")).to_contain_text(re.compile(r"0\.\d{2}"), timeout=WAIT)
 
 
+def test_a_token_is_found_at_every_depth(page: Page, address: str, apart: DepthModel) -> None:
+    opened(page, address, f"?view=read{PAIR}")
+    drawn(page, "map")
+    page.locator("#follow").fill("Madrid")
+    page.locator("#follow").press("Enter")
+    plot = drawn(page, "followed")
+    lens = logit_lens(apart, BASE, follow=["Madrid"])
+    assert lens.followed_log_prob is not None
+    expected = lens.followed_log_prob[:, 0, 0, 0].exp().tolist()
+    drawn_there = plot.evaluate("(plot) => plot.calcdata[0].map((point) => point.y)")
+    assert drawn_there == pytest.approx(expected, abs=1e-5)
+    page.locator("#follow").fill("Madrid is")
+    page.locator("#follow").press("Enter")
+    card = page.locator("section[id*='followed']")
+    expect(card).to_contain_text("takes single tokens of this model", timeout=WAIT)
+    page.locator("#follow").fill("")
+    page.locator("#follow").press("Enter")
+    expect(card).to_be_hidden(timeout=WAIT)
+
+
+def test_a_prompt_of_several_lines_keeps_them(page: Page, address: str) -> None:
+    opened(page, address, "?view=read&prompt=The+capital%0AFrance+is&source=The+capital+is")
+    drawn(page, "map")
+    field = page.locator("#prompt")
+    assert field.input_value() == "The capital⏎France is"
+    field.focus()
+    page.locator("#source").focus()
+    page.get_by_text("Entropy", exact=True).click()
+    expect(page).to_have_url(re.compile("value=entropy"), timeout=WAIT)
+    assert "prompt=The+capital%0AFrance+is" in page.url
+    field.fill("The capital⏎of France is")
+    field.press("Enter")
+    expect(page).to_have_url(re.compile("prompt=The.capital%0Aof"), timeout=WAIT)
+
+
+def test_depths_stay_in_sight_below_which_a_long_prompt_scrolls(page: Page, address: str) -> None:
+    words = "+".join(["The+capital+of+France+is"] * 6)
+    opened(page, address, f"?view=read&prompt={words}&depth=1&position=29")
+    plot = drawn(page, "map")
+    scroll = page.locator(".plot-scroll", has=plot)
+    # The chosen cell is at the end, and is scrolled into sight.
+    page.wait_for_function(
+        "document.querySelector('.depths')?.parentElement.scrollLeft > 300", timeout=WAIT
+    )
+    left = box(page, ".plot-scroll")[0]
+    for at in (0, 400):
+        scroll.evaluate("(part, at) => { part.scrollLeft = at; }", at)
+        depths = box(page, ".depths")
+        assert depths[0] == pytest.approx(left, abs=2)
+        rows = plot.evaluate("(plot) => plot._fullLayout.yaxis._length / 4")
+        top = plot.evaluate("(p) => p.getBoundingClientRect().top + p._fullLayout.yaxis._offset")
+        for depth in range(4):
+            label = page.locator(".depths > div").nth(depth).bounding_box()
+            assert label is not None
+            middle = label["y"] + label["height"] / 2
+            assert middle == pytest.approx(top + (3.5 - depth) * rows, abs=3)
+
+
 def test_a_poke_gives_the_librarys_numbers(page: Page, address: str, apart: DepthModel) -> None:
     opened(page, address, f"?view=poke&depth=2&edit=direction{PAIR}")
     found = intervene(apart, BASE, SOURCE, depth=2, edit="direction").to_frame().set_index("run")
@@ -232,13 +294,122 @@ def test_a_poke_gives_the_librarys_numbers(page: Page, address: str, apart: Dept
     drawn(page, "trajectory")
 
 
+def box(page: Page, selector: str) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what is shown first, in pixels of the window."""
+    found = page.locator(selector).first.bounding_box()
+    assert found is not None, selector
+    return found["x"], found["y"], found["x"] + found["width"], found["y"] + found["height"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1440, 900)])
+def test_prompt_map_edit_and_result_fit_one_screen(
+    page: Page, address: str, width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    opened(page, address, f"?view=poke&depth=2{PAIR}")
+    drawn(page, "pick")
+    transferred(page, "local")
+    quiet(page)
+    parts = ["#prompt", "#source", "[id*='pick'] .js-plotly-plot", "#depth", "#edit", "#strength",
+             "#poke-said", "th.scope-window"]  # fmt: skip
+    parts += [f"tr:nth-child({i}) td.scope-{s}" for i in (1, 2) for s in ("local", "window")]
+    for part in parts:
+        left, top, right, bottom = box(page, part)
+        assert left >= 0, part
+        assert top >= 0, part
+        assert right <= width, part
+        assert bottom <= height, part
+
+
+@pytest.mark.parametrize(
+    ("query", "menus", "said"),
+    [
+        ("depth=2", ["From depth", "2: after block 1"], "depth 2"),
+        ("stream=mlp_out&depth=1", ["From block", "block 1 (into depth 2)"],
+         "block 1 (into depth 2)"),
+        ("stream=attn_out&depth=0&last=1", ["Window to block", "block 1 (into depth 2)"],
+         "block 0 (into depth 1)"),
+    ],
+)  # fmt: skip
+def test_a_site_has_one_number_on_map_menu_title_and_sentence(
+    page: Page, address: str, query: str, menus: list[str], said: str
+) -> None:
+    opened(page, address, f"?view=poke&{query}{PAIR}")
+    plot = drawn(page, "pick")
+    transferred(page, "local")
+    rows = plot.evaluate(
+        """(plot) => { const {shapes, yaxis} = plot._fullLayout;
+            const frame = shapes.find((shape) => shape.line.width === 2.5);
+            return [frame.y0 + 0.5, frame.y1 - 0.5].map((row) => yaxis.ticktext[row]); }"""
+    )
+    framed = [int(number(text)) for text in rows]
+    assert framed[1] == 2
+    menu = page.locator(".field-last" if "last" in query else ".field-depth")
+    for text in menus:
+        expect(menu).to_contain_text(text)
+    # What is edited here is the first row of the frame.
+    assert number(said.replace("block 0 (into ", "").replace("block 1 (into ", "")) == framed[0]
+    expect(page.locator("th.scope-local")).to_contain_text(said)
+    expect(page.locator("#poke-said")).to_contain_text(f"Here, {said}: ")
+    title = page.locator("[id*='pick'][id*='title']")
+    chosen = "block 0 to 1 (into depth 1 to 2)" if "last" in query else said
+    expect(title).to_have_text(f"Where to intervene: {chosen}, token 5", timeout=WAIT)
+
+
+def test_a_slider_that_is_held_asks_for_its_newest_value_alone(page: Page, address: str) -> None:
+    opened(page, address, f"?view=poke&depth=2{PAIR}")
+    transferred(page, "local")
+    quiet(page)
+    held: list[Route] = []
+
+    def hold(route: Route, request: Request) -> None:
+        asked = (request.post_data_json or {}).get("changedPropIds")
+        if asked == ["live.data"]:
+            held.append(route)
+        else:
+            route.continue_()
+
+    def strength(route: Route) -> float:
+        said = route.request.post_data or ""
+        return float(re.findall(r"strength=([\d.]+)", said)[-1])
+
+    page.route("**/_dash-update-component*", hold)
+    left, top, right, bottom = box(page, "#strength [role=slider], .field-strength [role=slider]")
+    y = (top + bottom) / 2
+    page.mouse.move((left + right) / 2, y)
+    page.mouse.down()
+    for step in range(1, 7):
+        page.mouse.move((left + right) / 2 - 20 * step, y)
+    until(lambda: bool(held) or bool(page.wait_for_timeout(20)))
+    expect(page.locator("#poke-said")).to_have_attribute("aria-busy", "true")
+    assert len(held) == 1  # the others wait for it, but for the newest one they are forgotten
+    first = strength(held[0])
+    held[0].continue_()
+    until(lambda: len(held) == 2 or bool(page.wait_for_timeout(20)))
+    now = float(page.locator(".field-strength input").input_value())
+    assert strength(held[1]) == pytest.approx(now, abs=1e-6)
+    assert now < first < 1
+    held[1].continue_()
+    expect(page.locator("td.scope-local .changed").first).to_be_attached(timeout=WAIT)
+    assert "strength" not in page.url
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("strength="), timeout=WAIT)
+    quiet(page)
+    assert len(held) == 2
+    said = page.locator("#poke-said")
+    expect(said).to_have_attribute("aria-busy", "false")
+    expect(said).to_contain_text(re.compile(r"Here, depth 2: the next token (stays|turns from) "))
+    page.locator("#view label").nth(5).click()
+    expect(page.locator(".history li")).to_have_count(2, timeout=WAIT)
+
+
 def test_cells_are_chosen_by_clicks_and_ranges_by_shift(page: Page, address: str) -> None:
     opened(page, address, f"?view=poke&depth=3{PAIR}")
     plot = drawn(page, "pick")
     transferred(page, "local")
     choose_cell(page, plot, 1, 4, "depth=1&position=4&to=4")
     choose_cell(page, plot, 3, 5, "depth=1&last=3&position=4&to=5", modifiers=["Shift"])
-    expect(page.locator(".scope-window .scope-head")).to_contain_text("1–3", timeout=WAIT)
+    expect(page.locator("th.scope-window")).to_contain_text("depth 1 to 3", timeout=WAIT)
 
 
 def test_edits_and_their_strength_are_chosen_with_the_keyboard(page: Page, address: str) -> None:
@@ -247,7 +418,7 @@ def test_edits_and_their_strength_are_chosen_with_the_keyboard(page: Page, addre
     thumb = page.locator("#strength [role=slider], .field-strength [role=slider]").first
     thumb.focus()
     page.keyboard.press("Home")
-    expect(page.locator(".scope-local dd strong").first).to_have_text("0.00", timeout=WAIT)
+    expect(page.locator("td.scope-local strong").first).to_have_text("0.00", timeout=WAIT)
     assert "strength=0.0" in page.url
     page.locator("#edit").click()
     page.get_by_role("option", name="Scale the norm").click()
@@ -265,6 +436,44 @@ def test_a_chosen_label_can_be_read_and_enter_takes_a_strength(page: Page, addre
     box.fill("90")
     box.press("Enter")
     expect(page).to_have_url(re.compile("strength=90"), timeout=WAIT)
+
+
+def test_a_map_is_walked_over_with_the_keyboard(page: Page, address: str) -> None:
+    opened(page, address, f"?view=read&depth=2&position=5{PAIR}")
+    plot = drawn(page, "map")
+    quiet(page)
+    plot.evaluate("(plot) => plot.closest('.plot-scroll').focus()")
+    for key in ("ArrowDown", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(page).to_have_url(re.compile("depth=1&position=3&to=3"), timeout=WAIT)
+    title = page.locator("[id*='cell'][id*='title']")
+    expect(title).to_have_text("At the chosen cell: depth 1, token 3", timeout=WAIT)
+    expect(title).to_have_attribute("aria-live", "polite")
+    quiet(page)
+    page.keyboard.press("Shift+ArrowUp")
+    expect(page).to_have_url(re.compile("depth=1&last=2&position=3&to=3"), timeout=WAIT)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_stands_in_the_way_of_keyboard_and_screen_reader(
+    page: Page, address: str, theme: Literal["light", "dark"]
+) -> None:
+    """By axe-core, which the tests' extra brings, in every view."""
+    axe = find_spec("axe_playwright_python")
+    if axe is None and not os.environ.get("CI"):
+        pytest.skip("no axe-core here: pip install axe-playwright-python")
+    assert axe is not None
+    assert axe.origin is not None
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    rules = (Path(axe.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+    for view in VIEWS:
+        opened(page, address, f"?view={view}&components=L2H1,MLP2&position=4{PAIR}")
+        quiet(page)
+        page.evaluate(rules)
+        found = page.evaluate("axe.run()")
+        said = [(v["id"], n["html"][:200]) for v in found["violations"] for n in v["nodes"]]
+        assert said == [], view
+        assert len(found["passes"]) > 20
 
 
 def test_views_are_reached_with_the_keyboard(page: Page, address: str) -> None:
@@ -633,6 +842,8 @@ def test_what_goes_wrong_is_said_and_the_page_goes_on(page: Page, address: str) 
     page.locator("#prompt").press("Enter")
     note = page.locator("#view-read .notice.warning").first
     expect(note).to_contain_text("does not know every word", timeout=WAIT)
+    expect(page.locator("#unknown")).to_contain_text("does not know “wunderland”", timeout=WAIT)
+    expect(drawn(page, "map")).to_contain_text("⚠ wunderland", timeout=WAIT)
     expect(banner).to_be_empty()
     page.locator("#model").click()
     page.get_by_role("option", name="broken").click()
@@ -651,6 +862,77 @@ def test_sweeps_that_do_not_fit_say_why(page: Page, address: str) -> None:
     opened(page, address, "?view=circuit&prompt=The+capital+of+France+is&source=The+capital+of"
            "+France+is")  # fmt: skip
     expect(page.locator("#view-circuit .notice").first).to_be_visible(timeout=WAIT)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("lost"), "should not happen happened (KeyError"),
+        (MemoryError(), "There is not enough memory for this; the page goes on."),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"), "Tried to alloc"),
+    ],
+)
+def test_an_analysis_that_fails_is_said_in_one_line_and_the_page_goes_on(
+    page: Page, address: str, error: Exception, said: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(lensdepth, "steering_sweep", fail)
+    opened(page, address, f"?view=sweep&sweep=steer&pairs=20{PAIR}")
+    expect(page.locator("#sweep-said")).to_contain_text("Nothing has been swept", timeout=WAIT)
+    page.locator("#run").click()
+    shown = page.locator("#view-sweep .notice.error")
+    expect(shown).to_contain_text(said, timeout=WAIT)
+    assert "\n" not in shown.inner_text().strip()
+    expect(page.locator("#job-strip")).to_be_hidden(timeout=WAIT)
+    # So is a poke that fails; then both go on.
+    monkeypatch.setattr(lensdepth, "intervene", fail)
+    page.locator("#view label").nth(1).click()
+    expect(page.locator("#scopes .notice.error")).to_contain_text(said, timeout=WAIT)
+    expect(page.locator("#poke-said")).to_be_empty()
+    monkeypatch.undo()
+    page.locator("#edit").click()
+    page.get_by_role("option", name="Norm only").click()
+    assert abs(transferred(page, "local")) < 2
+
+
+def test_twenty_tabs_each_have_their_own_numbers(
+    page: Page, address: str, apart: DepthModel
+) -> None:
+    tabs = [page, *(page.context.new_page() for _ in range(19))]
+    asked = [(i % 4, 0.3 + 0.01 * i) for i in range(len(tabs))]
+    for tab, (depth, strength) in zip(tabs, asked, strict=True):
+        where = f"{address}?view=poke&depth={depth}&strength={strength}{PAIR}"
+        tab.goto(where, wait_until="commit")
+    for tab, (depth, strength) in zip(tabs, asked, strict=True):
+        shown = transferred(tab, "local", patience=5 * WAIT)
+        found = intervene(apart, BASE, SOURCE, depth=depth, strength=strength).to_frame()
+        expected = found.set_index("run").loc["local", "transferred"]
+        assert shown == pytest.approx(expected, abs=0.006)
+        assert f"depth={depth}" in tab.url
+    for tab in tabs[1:]:
+        tab.close()
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_storm_of_runs_and_cancels_leaves_nothing_at_work(
+    page: Page, address: str, jobs: Jobs
+) -> None:
+    opened(page, address, f"?view=sweep&sweep=ablate&pairs=100{PAIR}")
+    expect(page.locator("#sweep-said")).to_contain_text("Nothing has been swept", timeout=WAIT)
+    for _ in range(12):  # faster than any answer
+        page.evaluate("document.getElementById('run').click()")
+        page.evaluate("document.getElementById('cancel').click()")
+    quiet(page)
+    expect(page.locator("#job-strip")).to_be_hidden(timeout=WAIT)
+    until(lambda: not jobs._work and not jobs._tickets)
+    expect(page).not_to_have_url(re.compile("run=1"))
+    page.locator("#run").click()
+    expect(page.locator("#job-text")).to_contain_text("runs", timeout=WAIT)
+    page.locator("#cancel").click()
+    expect(page.locator("#job-strip")).to_be_hidden(timeout=WAIT)
+    until(lambda: not jobs._threads)
 
 
 def test_light_and_dark(page: Page, address: str) -> None:

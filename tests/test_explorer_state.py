@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lensdepth
-from lensdepth import DepthModel
+from lensdepth import DepthModel, intervene, load_model
 from lensdepth.explorer import Offers, cards, questions, script
 from lensdepth.explorer.errors import LONGEST, readable
+from lensdepth.explorer.filling import fill
 from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, JobReport, Jobs
 from lensdepth.explorer.settle import describe, settle
 from lensdepth.explorer.shelf import Shelf, Turn, in_background
@@ -171,6 +173,29 @@ def test_a_model_that_cannot_be_loaded_says_so_every_time(shelf: Shelf) -> None:
     assert settle(START, shelf).n_layers == 3
 
 
+def test_a_band_stands_over_prompts_of_its_task_alone() -> None:
+    model = load_model("calendar")
+    shelf = Shelf(OFFERS, lambda name_or_path: model)
+    there = replace(START, model="tiny", task="capitals")
+    own = settle(there, shelf).screen
+    assert _band_of(own, shelf) == ""  # it is not known yet
+    questions.answer(questions.zone_of(own), shelf)
+    assert _band_of(own, shelf).startswith("The lens switches at depth ")
+    assert "60 prompts of the task" in _band_of(own, shelf)
+    for prompt in ("The month of France is", "The capital of wunderland is", "The capital", "is"):
+        assert _band_of(replace(own, prompt=prompt), shelf) == ""
+    shelf.close()
+
+
+def _band_of(screen: Screen, shelf: Shelf) -> str:
+    filled = fill(cards.token_map(screen), screen, shelf)
+    assert filled.figure is not None
+    notes = [part.children for part in filled.message if part.className == "zone-note"]
+    named = [a for a in filled.figure["figure"]["layout"]["annotations"] if a.get("name") == "zone"]
+    assert len(named) == len(notes)
+    return "".join(notes)
+
+
 # The shelf
 
 
@@ -244,6 +269,32 @@ def test_the_librarys_warnings_come_with_the_answer(shelf: Shelf) -> None:
     found = questions.answer(questions.lens_of(screen), shelf)
     assert any("zebras" in note for note in found.notes)
     assert found.notes == questions.answer(questions.lens_of(screen), shelf).notes
+
+
+def test_pokes_at_the_same_prompts_share_their_plain_runs(
+    shelf: Shelf, trained: DepthModel
+) -> None:
+    screen = replace(settle(START, shelf).screen, view="poke")
+    called = []
+    handle = trained.model.register_forward_pre_hook(lambda *_: called.append(1))
+    try:
+        for strength, at_most in ((0.5, 9), (0.7, 0)):
+            called.clear()
+            asked = questions.intervention_of(replace(screen, strength=strength))
+            found = questions.answer(asked, shelf).value
+            assert bool(called) == bool(at_most)
+            assert len(called) <= at_most
+    finally:
+        handle.remove()
+    assert screen.depth is not None
+    plain = intervene(
+        trained, screen.prompt, screen.source, depth=screen.depth, positions=screen.places,
+        edit="full", strength=0.7, answers=(screen.target, screen.foil),
+    )  # fmt: skip
+    torch.testing.assert_close(found.log_probs, plain.log_probs)
+    assert found.floor.keys() == plain.floor.keys()
+    # Others let go what is kept.
+    assert shelf.runs("tiny", "a") is shelf.runs("tiny", "a") is not shelf.runs("tiny", "b")
 
 
 def test_the_same_question_is_the_same_key_and_another_is_not(shelf: Shelf) -> None:
@@ -595,7 +646,7 @@ class Wordless(Exception):
     [
         (ValueError("load_model: there is\nno folder"), "there is no folder"),
         (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
-        (MemoryError(), "there is not enough memory"),
+        (MemoryError(), "There is not enough memory for this; the page goes on."),
         (RuntimeError(), "RuntimeError"),
         (ValueError("\x1b[31mred\ud800"), "\\x1b[31mred�"),
         (KeyError("a"), "Something that should not happen happened (KeyError: 'a'). The page"),

@@ -41,6 +41,52 @@ def test_final_rank_counts_the_tokens_above_the_final_prediction(trained: DepthM
     assert (profile.final_rank == 0).equal(profile.top1_agreement == 1)
 
 
+def test_followed_tokens_have_the_probability_and_rank_that_all_of_them_have(
+    trained: DepthModel,
+) -> None:
+    other = trained.d_vocab - 1
+    profile = logit_lens(trained, PROMPTS, positions="all", follow=["Paris", other])
+    assert profile.followed is not None
+    paris, last = profile.followed.tolist()
+    assert (trained.token_text(paris).strip(), last) == ("Paris", other)
+    log_prob, rank = profile.followed_log_prob, profile.followed_rank
+    assert log_prob is not None
+    assert rank is not None
+    for i, prompt in enumerate(PROMPTS):
+        log_p = trained.readout(trained.residual_stream(prompt, "all").resid[:, 0]).log_softmax(-1)
+        n_pos = log_p.shape[1]
+        for j, token in enumerate((paris, other)):
+            one = log_p[..., token]
+            torch.testing.assert_close(log_prob[:, i, :n_pos, j], one, atol=1e-5, rtol=1e-5)
+            above = (log_p > one[..., None]).sum(-1).float()
+            assert torch.equal(rank[:, i, :n_pos, j], above)
+    frame = profile.followed_frame().query("prompt == 0 and depth == 2 and position == 1")
+    assert frame["rank"].tolist() == rank[2, 0, 1].tolist()
+    figure: Any = profile.plot_followed(1, position=3)
+    first, second = figure.data[:2]
+    assert first.y.tolist() == log_prob[:, 1, 3, 0].exp().tolist()
+    assert second.name == profile.text(other)
+    alone = logit_lens(trained, PROMPTS[0], follow=["Paris"])
+    own: Any = alone.plot_followed()
+    assert own.data[0].y.tolist() == pytest.approx(
+        log_prob[:, 0, profile.position[0].max(), 0].exp().tolist(), abs=1e-6
+    )
+    bars: Any = alone.plot_top()
+    assert "behind is" in bars.layout.title.text
+    # What else is read does not depend on it.
+    plain = logit_lens(trained, PROMPTS, positions="all")
+    torch.testing.assert_close(plain.kl, profile.kl, equal_nan=True)
+    assert plain.followed is None
+    with pytest.raises(ValueError, match="no token was followed"):
+        plain.plot_followed()
+
+
+@pytest.mark.parametrize("token", ["Paris Paris", "wunderland", "", -1, 10**6])
+def test_what_is_not_one_token_is_not_followed(trained: DepthModel, token: str | int) -> None:
+    with pytest.raises(ValueError, match="logit_lens: "):
+        logit_lens(trained, PROMPTS, follow=[token])
+
+
 def test_at_depth_l_it_is_the_models_own_distribution(trained: DepthModel) -> None:
     profile = logit_lens(trained, PROMPTS, top_k=trained.d_vocab)
     own = trained.log_probs(PROMPTS)[:, 0].sort(descending=True).values

@@ -235,7 +235,7 @@ def test_the_explorer_says_one_number_for_one_state(
     if stream == "resid_pre":
         assert menu == {d: f"{d}: {explained(d, 3)}" for d in range(4)}
     else:
-        assert menu == {b: f"block {b}" for b in range(3)}
+        assert menu == {b: f"block {b} (into depth {b + 1})" for b in range(3)}
     figure = filled["map"].figure["figure"]  # type: ignore[index]
     labels = [label.split()[0] for label in figure["layout"]["yaxis"]["ticktext"]]
     assert labels == ["0", "1", "2", "3"]

@@ -154,6 +154,22 @@ class Slow:
         return self.fast(text, **options)
 
 
+@pytest.mark.parametrize(("fast", "words"), [(True, ["Eiffel", "xyzzy"]), (False, ["<unk>"] * 2)])
+def test_unknown_words_stand_at_their_tokens(
+    trained: DepthModel, fast: bool, words: list[str]
+) -> None:
+    tokenizer = trained.tokenizer if fast else Slow(trained.tokenizer)
+    model = DepthModel(trained.model, tokenizer=tokenizer)
+    text = "The Eiffel is xyzzy"
+    found = model.unknown_words(text)
+    assert [*found.values()] == words
+    assert [i for i, token in enumerate(model.str_tokens(text)) if token == "<unk>"] == [*found]
+    assert model.unknown_words("The capital of France is") == {}
+    for double, place in ((True, 3), (False, 2)):
+        model = DepthModel(trained.model, tokenizer=tokenizer, double_bos=double)
+        assert [*model.unknown_words("<bos>The Eiffel")] == [place]
+
+
 @pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("fast", [True, False])
 def test_positions_and_lengths_go_with_it(tiny_llama: DepthModel, double: bool, fast: bool) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 from dash import Dash, Input, Output, State, ctx, no_update
 
 from lensdepth.edits import STRONG_EDITS
-from lensdepth.explorer import questions
+from lensdepth.explorer.clicks import BUTTONS, STARTS, acted
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.panels import message
 from lensdepth.explorer.settle import Setting, describe, held_text, settle
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import OPTIONAL, SHORT, Screen, changed, parse
-from lensdepth.outside import shown, visible
-from lensdepth.telling.depths import block, in_menu
+from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
+from lensdepth.outside import visible
+from lensdepth.telling.depths import block, block_at, in_menu
 from lensdepth.telling.names import has_blocks, stream_name
 from lensdepth.telling.plain import Json
 from lensdepth.telling.tokens import signed
@@ -24,21 +24,16 @@ from lensdepth.tokens import told_apart
 CONTROLS = {
     name: name.replace("-", "_")
     for name in (
-        "view", "model", "task", "prompt", "source", "value", "lens", "depth", "last", "position",
-        "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs", "layer",
-        "looked", "components", "paths", "kept", "upstream", "downstream", "against",
+        "view", "model", "task", "prompt", "source", "value", "lens", "follow", "depth", "last",
+        "position", "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs",
+        "layer", "looked", "components", "paths", "kept", "upstream", "downstream", "against",
         "other-model", "other-prompt", "length", "held", "rows", "only", "find",
     )
 }  # fmt: skip
 """Control -> the field that it shows."""
-BUTTONS = (
-    "swap", "run", "cancel", "pin", "pin-mlp", "to-poke", "draw-graph", "let-write", "list-pairs",
-    "farthest",
-)  # fmt: skip
-STARTS = {
-    "run": "run", "draw-graph": "graphed", "let-write": "writes", "list-pairs": "lists",
-}  # fmt: skip
-"""Button -> the field that says that an analysis was asked for."""
+LINE_END = "⏎"
+"""Stands for the end of a line in a field that has one line."""
+TEXTS = ("prompt", "source", "other-prompt")
 MENUS = ("depth", "last", "position", "to", "stream", "head", "layer", "looked", "components",
          "upstream", "downstream")  # fmt: skip
 """Menus whose options depend on the model and the prompt."""
@@ -63,6 +58,8 @@ def register(app: Dash, shelf: Shelf) -> None:
             "unit": Output("strength-unit", "children"),
             "does": Output("edit-does", "children"),
             "held": Output("held-edit", "children"),
+            "unknown": Output("unknown", "children"),
+            "labels": {name: Output(f"{name}-label", "children") for name in ("depth", "last")},
             "other_prompt_hidden": Output("other-prompt-field", "hidden"),
             "other_model_hidden": Output("other-model-field", "hidden"),
             "seen": Output("seen", "data"),
@@ -102,7 +99,7 @@ def register(app: Dash, shelf: Shelf) -> None:
                     screen = changed(screen, {"model": values["model"]}, shelf.offers)
             else:
                 screen = _asked(search, values, shelf)
-                screen = _acted(screen, acts, example, site, shelf)
+                screen = acted(screen, acts, example, site, shelf)
             setting = settle(screen, shelf)
             if before is None or not triggered or "url" in triggered:
                 notice += _moved(screen, setting.screen)
@@ -161,6 +158,8 @@ def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
         "unit": no_update,
         "does": no_update,
         "held": no_update,
+        "unknown": no_update,
+        "labels": still(("depth", "last"), no_update),
         "other_prompt_hidden": no_update,
         "other_model_hidden": no_update,
     }
@@ -174,6 +173,10 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
         for name, field in CONTROLS.items()
         if values[name] is not None or field in (*OPTIONAL, "upstream", "downstream", "find")
     }
+    for field in (CONTROLS[name] for name in TEXTS):
+        text, shown = given.get(field), getattr(before, field)
+        if isinstance(text, str):
+            given[field] = shown if text == _one_line(shown) else text.replace(LINE_END, "\n")
     if "strength" in given and given["strength"] == STRONG_EDITS[before.edit].default:
         given["strength"] = None
     screen = changed(before, given, shelf.offers)
@@ -202,127 +205,9 @@ def _asked(search: object, values: Mapping[str, Any], shelf: Shelf) -> Screen:
     return screen
 
 
-def _acted(
-    screen: Screen,
-    acts: set[str],
-    example: object,
-    site: object,
-    shelf: Shelf,
-) -> Screen:
-    """The screen after a button, an example, or a click in a figure."""
-    if "example" in acts and isinstance(example, int):
-        pairs = settle(screen, shelf).examples
-        if 0 <= example < len(pairs):
-            screen = replace(
-                screen, prompt=pairs[example][0], source=pairs[example][1], position=-1, to=-1,
-                run=screen.run and screen.on == "task",
-            ).without_graph()  # fmt: skip
-    if "swap" in acts and screen.source.strip():
-        screen = replace(screen, prompt=screen.source, source=screen.prompt).without_graph()
-    for button, name in STARTS.items():
-        if button in acts:
-            screen = changed(screen, {name: True}, shelf.offers)
-    if "farthest" in acts:
-        screen = replace(screen, order="distance", descending=True)
-    if "cancel" in acts:
-        screen = replace(screen, run=False, graphed=False, writes=False, lists=False)
-        if screen.lens == "tuned" and not questions.known(questions.tuned_of(screen), shelf):
-            screen = replace(screen, lens="logit")
-    if "to-poke" in acts:
-        screen = replace(screen, view="poke")
-    if acts & {"pin", "pin-mlp"}:
-        name = f"MLP{screen.layer}"
-        if "pin" in acts:
-            name = f"L{screen.layer}H{screen.looked}"
-        pinned = tuple(dict.fromkeys([*screen.components, name]))
-        screen = changed(screen, {"components": pinned}, shelf.offers)
-    if "site" in acts and isinstance(site, Mapping):
-        screen = _clicked(screen, site, shelf)
-    return screen
-
-
-def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
-    """What a click in a figure chooses."""
-    kind = site.get("kind")
-    if kind == "sort":
-        order = site.get("column")
-        falls = order == screen.order and not screen.descending
-        return changed(screen, {"order": order, "descending": falls}, shelf.offers)
-    if kind == "pair":
-        return _opened_pair(screen, site.get("row"), shelf)
-    if kind == "head":
-        layer, head = site.get("row"), site.get("column")
-        if head == "mlp":
-            pinned = tuple(dict.fromkeys([*screen.components, f"MLP{layer}"]))
-            return changed(screen, {"components": pinned}, shelf.offers)
-        if head is None:
-            return screen
-        return changed(screen, {"layer": layer, "looked": head}, shelf.offers)
-    if kind == "node":
-        return _with_node(screen, site, shelf)
-    depth, position = site.get("row"), site.get("column")
-    if kind == "cell" and site.get("shift") and screen.depth is not None:
-        there = changed(screen, {"last": _at(screen, depth), "to": position}, shelf.offers)
-        low, high = sorted((there.position, there.to))
-        return replace(there, position=low, to=high)
-    values = {"depth": depth, "last": None}
-    if kind in ("cell", "curve"):  # what is drawn over depths, whatever the stream
-        values["depth"] = _at(screen, depth)
-    if kind != "cell":
-        values["view"] = "poke"
-    if position == "prediction":
-        position = -1
-    if position == "input":
-        position = _input_position(screen, shelf)
-    if isinstance(position, str):  # a role of several tokens is no place
-        position = None
-    if position is not None:
-        values |= {"position": position, "to": position}
-    return changed(screen, values, shelf.offers)
-
-
-def _with_node(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
-    """A node of the graph pinned or unpinned; with Shift, chosen as an end of an edge."""
-    name = site.get("name")
-    if site.get("shift"):
-        second = bool(screen.upstream and not screen.downstream)
-        ends = {"downstream": name} if second else {"upstream": name, "downstream": ""}
-        return changed(screen, ends, shelf.offers)
-    # Embeddings and logits are no components that could be patched.
-    if not isinstance(name, str) or name.startswith(("EMBED", "LOGIT")):
-        return screen
-    pinned = [one for one in screen.components if one != name]
-    if len(pinned) == len(screen.components):
-        pinned.append(name)
-    return changed(screen, {"components": pinned}, shelf.offers)
-
-
-def _opened_pair(screen: Screen, row: object, shelf: Shelf) -> Screen:
-    """The screen that reads one pair of the table."""
-    task = questions.answer(questions.task_of(screen, screen.rows), shelf).value
-    if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < len(task):
-        raise ValueError(f"There is no pair {shown(row, SHORT)} in this table.")
-    return replace(
-        screen, view="read", prompt=task.corrupted[row], source=task.clean[row],
-        target=task.target[row], foil=task.foil[row], position=-1, to=-1,
-    ).without_graph()  # fmt: skip
-
-
-def _at(screen: Screen, depth: Any) -> Any:
-    """The block of a stream whose output stands at a depth; the depth itself of the residual."""
-    if not has_blocks(screen.stream) or not isinstance(depth, int):
-        return depth
-    return max(depth - 1, 0)
-
-
-def _input_position(screen: Screen, shelf: Shelf) -> int | None:
-    """Where the base prompt has the word in which the two prompts differ."""
-    try:
-        pair = questions.answer(questions.pair_of(screen), shelf).value
-    except ValueError:
-        return None
-    found = pair.corrupted_input_positions
-    return None if found is None else int(found[0])
+def _one_line(text: str) -> str:
+    """A prompt as a field of one line can hold it, which would leave out the ends of lines."""
+    return text.replace("\r\n", "\n").replace("\n", LINE_END)
 
 
 def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any]:
@@ -335,6 +220,7 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     values |= {"strength": strength, "components": list(screen.components)}
     values |= {"other-model": screen.other_model or None}
     values |= {name: getattr(screen, name) or None for name in ("upstream", "downstream")}
+    values |= {name: _one_line(values[name]) for name in TEXTS}
     return {
         "search": no_update if query == search else query,
         "screen": {"query": query, "label": describe(screen), "view": screen.view},
@@ -350,12 +236,31 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
             "step": (kind.high - kind.low) / 60,
             "marks": {x: f"{x:g}" for x in (kind.low, kind.default, kind.high)},
         },
-        "unit": f" ({kind.unit})",
+        "unit": f" Strength: {kind.unit}.",
         "does": f"{kind.does[:1].upper()}{kind.does[1:]}.",
         "held": held_text(screen),
+        "unknown": _unknown(setting),
+        "labels": _labels(screen),
         "other_prompt_hidden": screen.against != "prompt",
         "other_model_hidden": screen.against != "model",
     }
+
+
+def _unknown(setting: Setting) -> str:
+    """What is read of the prompts is not what stands there."""
+    if not setting.unknown:
+        return ""
+    words = ", ".join(f"“{visible(word)}”" for word in setting.unknown)
+    return (
+        f"⚠ The tokenizer of {setting.screen.model} does not know {words}: the model reads a "
+        + ("token for unknown words there, and nothing of the word itself.")
+    )
+
+
+def _labels(screen: Screen) -> dict[str, str]:
+    """What the menus of places count."""
+    counted = "block" if has_blocks(screen.stream) else "depth"
+    return {"depth": f"From {counted}", "last": f"Window to {counted}"}
 
 
 def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
@@ -363,7 +268,7 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     n, residual = setting.n_layers, not has_blocks(setting.screen.stream)
     depths = [(depth, in_menu(depth, n)) for depth in range(n + 1)]
     if not residual:
-        depths = [(layer, block(layer)) for layer in range(n)]
+        depths = [(layer, block_at(layer)) for layer in range(n)]
     tokens = [(i, f"{i}: {signed(text)}") for i, text in enumerate(setting.tokens)]
     heads = [(head, f"head {head}") for head in range(setting.n_heads)]
     parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]

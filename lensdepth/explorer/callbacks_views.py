@@ -1,6 +1,7 @@
 """Each view's answers: asked of the library, drawn, or begun in the background."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
@@ -22,8 +23,9 @@ from lensdepth.explorer.filling import (
 )
 from lensdepth.explorer.jobs import JobReport, Jobs
 from lensdepth.explorer.layout import CARDS
-from lensdepth.explorer.panels import message, notices, outcome_of, scope_cards, table_of
+from lensdepth.explorer.panels import message, notices, table_of
 from lensdepth.explorer.rows import pair_rows, written_texts
+from lensdepth.explorer.scopes import outcome_of, said_of, scope_table
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, kept
@@ -97,23 +99,39 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
     """The numbers come first; the map and the figures need not be waited for."""
     outputs = card_outputs("poke")
 
+    # They set `live` by themselves: a callback would wait for the poke that it asked for last.
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "slide"),
+        Input("strength", "drag_value"),
+        State("screen", "data"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "poked"),
+        Input("outcome", "data"),
+        prevent_initial_call=True,
+    )
+
     @app.callback(
         output={
             "scopes": Output("scopes", "children"),
+            "said": Output("poke-said", "children"),
             "outcome": Output("outcome", "data", allow_duplicate=True),
         },
-        inputs=[Input("ask-poke", "data")],
+        inputs=[Input("ask-poke", "data"), Input("live", "data")],
         prevent_initial_call=True,
     )
-    def poke(query: object) -> Json:
+    def poke(query: object, live: object) -> Json:
+        """Of the page, or of where its slider is held just now."""
+        query = query if _asked("ask-poke") else live
         screen = screen_of(query, "poke", shelf)
         try:
             found = questions.answer(questions.intervention_of(screen), shelf)
-            shown = [*notices(found.notes), *scope_cards(found.value, screen.focus)]
-            said = outcome_of(found.value, screen.focus)
+            shown = [*scope_table(found.value, screen.focus), *notices(found.notes)]
+            said, text = said_of(found.value, screen.focus), outcome_of(found.value, screen.focus)
         except Exception as error:
-            shown, said = [message(readable(error))], "did not fit"
-        return {"scopes": shown, "outcome": {"query": query, "text": said}}
+            shown, said, text = [message(readable(error))], "", "did not fit"
+        return {"scopes": shown, "said": said, "outcome": {"query": query, "text": text}}
 
     @app.callback(
         output={"pick": outputs["pick"]},
@@ -124,7 +142,8 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         if query is None:
             return {"pick": dict.fromkeys(PARTS, no_update)}
         screen = screen_of(query, "poke", shelf)
-        return {"pick": fill(token_map(screen), screen, shelf).outputs()}
+        card = replace(token_map(screen), title=f"Where to intervene: {screen.site}")
+        return {"pick": fill(card, screen, shelf).outputs()}
 
     figures = ("predictions", "trajectory")
 

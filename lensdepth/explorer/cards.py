@@ -9,6 +9,7 @@ from lensdepth.explorer.questions import (
     TASK,
     Question,
     ask,
+    followed_of,
     given_answers,
     intervention_of,
     lens_of,
@@ -74,6 +75,23 @@ def _read(screen: Screen) -> tuple[Card, ...]:
             lens,
             draw="plot_top",
             draw_options=(("position", screen.position), ("depth", screen.at)),
+        ),
+        *_followed(screen),
+    )
+
+
+def _followed(screen: Screen) -> tuple[Card, ...]:
+    if not screen.follow:
+        return ()
+    return (
+        Card(
+            "followed",
+            f"{screen.follow}: where it stands at every depth, behind token {screen.position}",
+            followed_of(screen),
+            draw="plot_followed",
+            draw_options=(("position", screen.position),),
+            table="followed_frame",
+            slow=screen.lens == "tuned",
         ),
     )
 

@@ -2,17 +2,27 @@
 
 import logging
 import re
+from contextlib import suppress
 
-from lensdepth.outside import EXPECTED, cut, reason, visible
+from lensdepth.outside import EXPECTED, cut, out_of_memory, reason, visible
 
 logger = logging.getLogger(__name__)
 
 LONGEST, LONGEST_FAULT = 600, 160
+NOT_ENOUGH = (
+    "There is not enough memory for this; the page goes on. Take fewer pairs or a shorter prompt, "
+    "or start the explorer with a narrower --dtype or on another --device"
+)
 
 
 def readable(error: BaseException) -> str:
     """An exception's message for somebody who looks at a page."""
     text = _one_line(error)
+    full = False
+    with suppress(Exception):  # an exception's own words can fail
+        full = out_of_memory(error)
+    if full:
+        return f"{NOT_ENOUGH} ({cut(text, LONGEST_FAULT).rstrip('.')})."
     if isinstance(error, EXPECTED):
         # The name of the Python function in front means nothing here.
         return re.sub(r"^[a-z]\w*: (?=\S)", "", cut(text, LONGEST))

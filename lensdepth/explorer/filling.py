@@ -23,14 +23,17 @@ from lensdepth.explorer.panels import (
     with_answers,
     with_crossing,
     with_site,
+    with_unknown,
     with_zone,
+    zone_name,
 )
-from lensdepth.explorer.settle import opened
+from lensdepth.explorer.settle import is_of_task, opened
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen, parse
 from lensdepth.outside import EXPECTED
 from lensdepth.sweep.told import column_floors
 from lensdepth.telling.plain import Json
+from lensdepth.transition import Transition
 
 PARTS = ("figure", "message", "numbers", "hidden", "part_hidden", "title")
 
@@ -90,7 +93,11 @@ def fill(card: Card, screen: Screen, shelf: Shelf) -> Filled:
             _decorate(card, figure, screen, shelf)
             return Filled(
                 figure=as_json(figure, click_of(card, found.value)),
-                message=[*notices(found.notes), *_said(card, found.value)],
+                message=[
+                    *notices(found.notes),
+                    *_band(card, screen, shelf),
+                    *_said(card, found.value),
+                ],
                 numbers=numbers(table_of(card, found.value), column_floors(found.value)),
                 title=card.title,
             )
@@ -98,6 +105,24 @@ def fill(card: Card, screen: Screen, shelf: Shelf) -> Filled:
         return shelf.answer(key, draw).value
     except Exception as error:
         return Filled(message=message(readable(error)), title=card.title)
+
+
+def _zone(card: Card, screen: Screen, shelf: Shelf) -> Transition | None:
+    """The switch of the task's lens, once it is known, over a map of a prompt that it is about."""
+    question = questions.zone_of(screen)
+    if card.click != "cell" or not questions.known(question, shelf):
+        return None
+    found = questions.answer(question, shelf).value
+    task = questions.answer(questions.task_of(screen, questions.ZONE_PROMPTS), shelf).value
+    about = is_of_task(screen.prompt, task)
+    about = about and not shelf.model(screen.model).unknown_words(screen.prompt)
+    return found if about and zone_name(found) else None
+
+
+def _band(card: Card, screen: Screen, shelf: Shelf) -> list[html.P]:
+    """What the band over a map is; a page breaks the line where a figure cannot."""
+    found = _zone(card, screen, shelf)
+    return [] if found is None else [html.P(f"The {zone_name(found)}.", className="zone-note")]
 
 
 def _said(card: Card, found: Any) -> list[html.P]:
@@ -111,7 +136,7 @@ def _marks(card: Card, screen: Screen, shelf: Shelf) -> tuple[Any, ...]:
     """What is drawn over a figure and is not told by its question."""
     if card.click != "cell":
         return ()
-    zone = questions.known(questions.zone_of(screen), shelf)
+    zone = _zone(card, screen, shelf) is not None
     return zone, screen.stream, screen.depth, screen.last, screen.position, screen.to
 
 
@@ -120,11 +145,13 @@ def _decorate(card: Card, figure: Any, screen: Screen, shelf: Shelf) -> None:
     pair = next((q for q in card.question.parts if q.function == "pair_task"), None)
     if pair is not None:
         with_answers(figure, questions.answer(pair, shelf).value)
+    if card.draw == "plot_tokens":
+        whose, prompt = card.question.arguments
+        with_unknown(figure, shelf.model(whose.arguments[0]).unknown_words(prompt))
     if card.click == "cell":
-        zone = questions.zone_of(screen)
-        if questions.known(zone, shelf):
-            found = questions.answer(zone, shelf).value
-            with_zone(figure, found, found.n_pairs)
+        zone = _zone(card, screen, shelf)
+        if zone is not None:
+            with_zone(figure, zone)
         with_site(figure, screen)
     crossing = crossing_of(screen)
     if card.click == "curve" and crossing is not None:

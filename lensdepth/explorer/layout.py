@@ -9,10 +9,17 @@ from lensdepth.colours import dark_colours
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.parts import aria, card, choose, field, group, info, intro
-from lensdepth.explorer.state import LENGTHS, LONGEST_PROMPT, MOST_NODES, PAIRS, Offers
+from lensdepth.explorer.state import (
+    LENGTHS,
+    LONGEST_PROMPT,
+    LONGEST_TOKEN,
+    MOST_NODES,
+    PAIRS,
+    Offers,
+)
 
 CARDS = {
-    "read": ("map", "next", "cell"),
+    "read": ("map", "next", "cell", "followed"),
     "poke": ("pick", "predictions", "trajectory"),
     "sweep": ("patch", "patch-map", "ablation", "made-of", "steering"),
     "circuit": ("attribution", "heads", "attention", "components"),
@@ -75,6 +82,7 @@ def stores() -> list[Any]:
         dcc.Store(id="zone"),
         dcc.Store(id="outcome"),
         dcc.Store(id="pair-table"),
+        dcc.Store(id="live"),
         dcc.Store(id="history", storage_type="session"),
         dcc.Store(id="page", data={"theme": "light", "width": 1280}),
         dcc.Store(id="dark", data=dark_colours()),
@@ -112,9 +120,9 @@ def header(offers: Offers) -> html.Header:
     ])  # fmt: skip
 
 
-def prompts() -> html.Div:
+def prompts() -> html.Section:
     """The two prompts that everything is about."""
-    return html.Div(className="prompts", children=[
+    return html.Section(className="prompts", **aria("Prompts"), children=[
         field(
             "Prompt (base: this run is edited)",
             dcc.Input(id="prompt", debounce=True, maxLength=LONGEST_PROMPT, autoComplete="off",
@@ -131,6 +139,7 @@ def prompts() -> html.Div:
         ),
         field("Examples of the task", choose("example", [], placeholder="Pick a pair …"),
               "example"),
+        html.P(id="unknown", className="unknown", role="status"),
     ])  # fmt: skip
 
 
@@ -141,52 +150,68 @@ def read() -> list[Any]:
         html.Div(className="controls", children=[
             group("Colour", "value", VALUE_LABELS),
             group("Lens", "lens", {"logit": "Logit lens", "tuned": "Tuned lens"}),
+            field("Find a token at every depth", dcc.Input(
+                id="follow", debounce=True, maxLength=LONGEST_TOKEN, autoComplete="off",
+                spellCheck="false", placeholder="word, or ·word",
+            ), "follow"),
             html.Button("Poke at the chosen cell →", id="to-poke", className="button primary"),
         ]),
         html.Div(className="split", children=[
             card("map"),
-            html.Div(className="column", children=[card("next"), card("cell")]),
+            html.Div(className="column", children=[card("followed"), card("next"),
+                                                 card("cell")]),
         ]),
     ]  # fmt: skip
 
 
 def poke() -> list[Any]:
-    """Choose a site and an edit, see what follows."""
+    """Choose a site and an edit, and see beside them what follows."""
     return [
         intro("poke"),
-        html.Div(className="split", children=[
+        html.Div(className="bench", children=[
             card("pick"),
-            html.Div(className="card controls-card", children=[
-                html.H3("The edit"),
-                html.Div(className="pairs", children=[
-                    field("From depth", choose("depth", []), "depth"),
-                    field("Window to depth", choose("last", [], clearable=True,
-                                                    placeholder="all depths"), "last"),
-                    field("From token", choose("position", []), "position"),
-                    field("To token", choose("to", []), "to"),
-                    field("Stream", choose("stream", []), "stream"),
-                    field("Head", choose("head", [], clearable=True, placeholder="all heads"),
-                          "head"),
-                ]),
-                field("Edit", choose("edit", [
-                    {"label": kind.action, "value": name} for name, kind in STRONG_EDITS.items()
-                ]), "edit"),
-                html.P(id="edit-does", className="small"),
-                field("Strength", dcc.Slider(
-                    0, 1.5, value=1, id="strength", updatemode="mouseup", marks=None,
-                    tooltip={"placement": "bottom", "always_visible": False},
-                ), "strength", note_id="strength-unit"),
-                html.P("Every edit runs in three scopes at once, beside a random control if it "
-                       "has one.", className="small"),
-            ]),
+            html.Div(className="column", children=[edit_card(), result_card()]),
         ]),
-        html.Div(className="row-head", children=[
-            html.H3("What it does, locally and globally"), info(NOTES["scopes"], "scopes"),
-            group("Look closely at", "focus", {k: v[0] for k, v in SCOPES.items()}),
-        ]),
-        html.Div(id="scopes", className="scopes"),
         html.Div(className="halves", children=[card("predictions"), card("trajectory")]),
     ]  # fmt: skip
+
+
+def edit_card() -> html.Section:
+    """Where, what, and how strongly."""
+    return html.Section(className="card controls-card", **aria("The edit"), children=[
+        html.Div(className="thirds", children=[
+            field("From depth", choose("depth", []), "depth", label_id="depth-label"),
+            field("Window to depth", choose("last", [], clearable=True,
+                                            placeholder="all depths"), "last",
+                  label_id="last-label"),
+            field("Stream", choose("stream", []), "stream"),
+            field("From token", choose("position", []), "position"),
+            field("To token", choose("to", []), "to"),
+            field("Head", choose("head", [], clearable=True, placeholder="all heads"), "head"),
+            field("Edit", choose("edit", [
+                {"label": kind.action, "value": name} for name, kind in STRONG_EDITS.items()
+            ]), "edit"),
+            field("Strength", dcc.Slider(
+                0, 1.5, value=1, id="strength", updatemode="mouseup", marks=None,
+                tooltip={"placement": "bottom", "always_visible": False},
+            ), "strength"),
+        ]),
+        html.P(className="small", children=[
+            html.Span(id="edit-does"), html.Span(id="strength-unit"),
+        ]),
+    ])  # fmt: skip
+
+
+def result_card() -> html.Section:
+    """What the edit does, said and in numbers."""
+    return html.Section(className="card result-card", **aria("What it does"), children=[
+        html.Div(className="card-head", children=[
+            html.H3("What it does"), info(NOTES["scopes"], "scopes"),
+            group("Look closely at", "focus", {k: v[0] for k, v in SCOPES.items()}),
+        ]),
+        html.P(id="poke-said", className="told", role="status"),
+        html.Div(id="scopes", className="scopes"),
+    ])  # fmt: skip
 
 
 def sweep() -> list[Any]:

@@ -9,7 +9,9 @@ NOTES = {
         "it stopped there, and the colour says how sure or how settled that is. Read a column "
         "upwards: at first the words are noise, and at some depth the answer appears. The band "
         "across the map is where this happens on average over prompts of the task, with its 95% "
-        "interval. Click a cell to choose it, shift-click to choose a range."
+        "interval; a prompt that is not worded as these are has none. ⚠ marks a word that the "
+        "tokenizer does not know. Click a cell to choose it, shift-click to choose a range; with "
+        "the keyboard, go to the map and use the arrow keys, with Shift for a range."
     ),
     "next": (
         "What the model itself predicts after the whole prompt: the five likeliest next tokens "
@@ -19,10 +21,15 @@ NOTES = {
         "The same for the cell that you chose in the map: the state there is sent straight through "
         "the model's own final norm and unembedding, as if the blocks above did not exist."
     ),
+    "followed": (
+        "The token that you asked for, at every depth behind the chosen token of the prompt: how "
+        "likely it is there, and how many tokens of the vocabulary are above it (0 is the top, 2 "
+        "on this scale is about a hundred). It need not be among the words that the map shows."
+    ),
     "pick": (
         "Choose where to intervene. Click a cell, or shift-click a second one for a range of "
-        "depths and tokens; the frame shows your choice. The menus beside the map do the same with "
-        "the keyboard."
+        "depths and tokens; the frame shows your choice. With the keyboard, go to the map and use "
+        "the arrow keys, with Shift for a range, or the menus beside it."
     ),
     "scopes": (
         "The same edit three times. “Here” changes the state at one depth and lets all later "

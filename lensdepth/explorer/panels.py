@@ -5,24 +5,20 @@ figures are drawn.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dash import html
 
-from lensdepth.edits import CONTROL
 from lensdepth.explorer.cards import Card
-from lensdepth.explorer.notes import SCOPES
 from lensdepth.explorer.state import Screen
 from lensdepth.heatmaps import add_level, outline
-from lensdepth.intervention import Intervention
-from lensdepth.lens.figures import shown
+from lensdepth.lens.figures import CHARACTERS, shown
 from lensdepth.plotting import Zone, add_zone
 from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import between
-from lensdepth.telling.names import edit_name, has_blocks
-from lensdepth.telling.numbers import UNKNOWN, below, change, counted, number
+from lensdepth.telling.names import has_blocks
+from lensdepth.telling.numbers import UNKNOWN, below, counted, number
 from lensdepth.telling.plain import Json
 from lensdepth.telling.tokens import signed
 from lensdepth.transition import Crossing, Transition
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 40
 """Rows of a table on the page; a download has them all."""
-RANDOM = edit_name("random")
 
 
 def figure_of(card: Card, value: Any) -> "Figure":
@@ -70,15 +65,20 @@ def click_of(card: Card, value: Any) -> Json:
     return {}
 
 
-def with_zone(figure: "Figure", found: Transition | None, prompts: int) -> None:
-    """The switch of the task's lens over a token map."""
+def zone_name(found: Transition | None) -> str:
+    """The switch of the task's lens in words; nothing where there is none."""
     if found is None or found.verdict != "transition":
-        return
+        return ""
     low, at, high = found.location_low, found.location, found.location_high
     where = between(at, low, high, found.n_layers)
-    sample = f"{counted(prompts, 'prompt')} of the task"
-    name = f"lens switches at {where}{read_by(found)}, {sample}"
-    add_level(figure, Zone(name=name, low=low, at=at, high=high))
+    sample = f"{counted(found.n_pairs, 'prompt')} of the task"
+    return f"lens switches at {where}{read_by(found)}, {sample}"
+
+
+def with_zone(figure: "Figure", found: Transition) -> None:
+    """The switch of the task's lens over a token map."""
+    low, at, high = found.location_low, found.location, found.location_high
+    add_level(figure, Zone(name=zone_name(found), low=low, at=at, high=high))
 
 
 def with_crossing(figure: "Figure", found: Crossing | None) -> None:
@@ -114,6 +114,15 @@ def with_site(figure: "Figure", screen: Screen) -> None:
         rows=(screen.at, last),
         columns=(screen.position, max(screen.to, screen.position)),
     )
+
+
+def with_unknown(figure: "Figure", unknown: Mapping[int, str]) -> None:
+    """The words themselves, under a sign, at columns of tokens that stand for unknown ones."""
+    labels = list(figure.layout.xaxis.ticktext)
+    for place, word in unknown.items():
+        below = labels[place].partition("<br>")[2]
+        labels[place] = f"<b>⚠ {shown(word, CHARACTERS)}</b><br>{below}"
+    figure.layout.xaxis.ticktext = labels
 
 
 def numbers(
@@ -155,81 +164,3 @@ def message(text: str, *, kind: str = "error") -> html.Div:
 def notices(notes: Sequence[str]) -> list[html.Div]:
     """What the library warned of."""
     return [message(note, kind="warning") for note in notes]
-
-
-def scope_cards(found: Intervention, focus: str) -> list[Any]:
-    """The effect of each scope in numbers, side by side, with its control below."""
-    frame = found.to_frame().set_index("run")
-    return [_scope_card(found, frame, scope, scope == focus) for scope in found.scopes]
-
-
-def _scope_card(found: Intervention, frame: "pd.DataFrame", scope: str, focused: bool) -> html.Div:
-    name, where = SCOPES[scope]
-    depths = found.edited[found.index(scope)]
-    span = str(depths[0]) if len(depths) == 1 else f"{depths[0]}–{depths[-1]}"
-    what = "block" if has_blocks(found.stream) else "depth"
-    rows: dict[Any, Any] = frame.to_dict("index")
-    row, base, control = rows[scope], rows["base"], rows.get(f"{scope}{CONTROL}")
-    facts = [
-        ("Transferred fraction", "transferred", "", "0 base, 1 source"),
-        ("Target gain", "target_gain", "", "of it: source's answer up"),
-        ("Foil loss", "foil_loss", "", "of it: base's answer down"),
-        ("Change of logit difference", "effect", " nats", "towards the source is +"),
-        ("KL(base ‖ edited)", "kl", " nats", "how much of the base prediction is gone"),
-    ]
-    return html.Div(
-        className=f"scope scope-{scope}{' focused' if focused else ''}",
-        children=[
-            html.Div(className="scope-head", children=[
-                html.H4(name), html.Span(f"{where} ({what} {span})", className="small"),
-            ]),
-            html.P(className="flip", children=[
-                html.Code(signed(str(base["top1"]))), f" {number(base['p_top1'])}",
-                html.Span(" → ", title="becomes"),
-                html.Code(signed(str(row["top1"])), className="after"), f" {number(row['p_top1'])}",
-                html.Span("flipped" if row["flip"] else "not flipped", className="tag"),
-            ]),
-            html.Dl([
-                html.Div([
-                    html.Dt([label, html.Span(note, className="unit")]),
-                    html.Dd([
-                        html.Strong(_effect(found, scope, column, unit)),
-                        html.Span(
-                            "" if control is None
-                            else f"{RANDOM} {_effect(found, scope + CONTROL, column, unit)}",
-                            className="control",
-                        ),
-                    ]),
-                ])
-                for label, column, unit, note in facts
-            ]),
-            *([html.P(
-                "This scope also sets the state that the answer is read from, so the answer "
-                "follows by construction; look at what “Here” does, or edit another token.",
-                className="small",
-            )] if scope in found.reads_edit else []),
-            *([] if control is not None else [html.P(
-                "No random control: this edit leaves the direction as it is, or is itself random.",
-                className="small",
-            )]),
-        ],
-    )  # fmt: skip
-
-
-def _effect(found: Intervention, run: str, effect: str, unit: str) -> str:
-    """One effect of a run with its unit; a change of the logit difference with its sign."""
-    one = found.number(run, effect)
-    text = change(one.value) if effect == "effect" and not one.is_rounding else str(one)
-    return text if text == UNKNOWN else text + unit
-
-
-def outcome_of(found: Intervention, focus: str) -> str:
-    """A poke in a few words, for the history."""
-    row: dict[Any, Any] = found.to_frame().set_index("run").to_dict("index")[focus]
-    said = f"{signed(str(row['top1']))} {number(row['p_top1'])}"
-    if not math.isnan(row["transferred"]):
-        said += f", transferred {found.number(focus, 'transferred')}"
-    if not math.isnan(row["target_gain"]):
-        gain, loss = (found.number(focus, name) for name in ("target_gain", "foil_loss"))
-        said += f" (gain {gain}, loss {loss})"
-    return f"{SCOPES[focus][0].lower()}: {said}, KL {found.number(focus, 'kl')} nats"

@@ -9,10 +9,13 @@ from lensdepth.explorer.notes import NOTES, VIEWS
 GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "reset", "locale": "en"}
 WIDE = ("components", "graph", "graph-set", "written", "written-map", "edited-map")
 """Cards that take the whole width."""
+CHOSEN = ("cell", "pick")
+"""Cards whose titles say what was chosen."""
 TITLES = {
     "map": "Token by token, depth by depth",
     "next": "The model's next token",
     "cell": "At the chosen cell",
+    "followed": "One token at every depth",
     "pick": "Where to intervene",
     "predictions": "Next token before and after",
     "trajectory": "Where the state goes",
@@ -47,6 +50,7 @@ def intro(view: str) -> html.Div:
 def card(name: str) -> html.Section:
     """A figure with its note, its table and its downloads."""
     note = NOTES[name]
+    live: dict[str, Any] = {"aria-live": "polite"} if name in CHOSEN else {}
     buttons = [
         html.Button(
             kind.upper(),
@@ -67,7 +71,9 @@ def card(name: str) -> html.Section:
         **aria(TITLES[name]),
         children=[
             html.Div(className="card-head", children=[
-                html.H3(TITLES[name], id={"type": "title", "name": name}), info(note, TITLES[name]),
+                html.H3(TITLES[name], id={"type": "title", "name": name},
+                        **live),
+                info(note, TITLES[name]),
             ]),
             html.Div(id={"type": "message", "name": name}, className="message"),
             html.Div(
@@ -102,11 +108,9 @@ def info(text: str, about: str) -> html.Details:
     ])  # fmt: skip
 
 
-def field(label: str, control: Any, for_id: str, note_id: str | None = None) -> html.Div:
+def field(label: str, control: Any, for_id: str, label_id: str | None = None) -> html.Div:
     """A control under its label."""
-    words: list[Any] = [html.Span(label)]
-    if note_id:
-        words.append(html.Span(id=note_id, className="unit"))
+    words = html.Span(label, id=label_id) if label_id else html.Span(label)
     return html.Div(className=f"field field-{for_id}", children=[
         html.Label(words, htmlFor=for_id), control,
     ])  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.shelf import Answer, Shelf, in_background
 from lensdepth.explorer.state import Screen
+from lensdepth.plain_runs import kept_in
 from lensdepth.progress import Watcher
 
 MODEL, TASK = "load_model", "load_task"
@@ -110,7 +111,8 @@ def answer(question: Question, shelf: Shelf, watcher: Watcher | None = None) -> 
             return call(*arguments, **options)
         turn = shelf.turn(question.model)
         if watcher is None:
-            with turn.first():
+            texts = tuple(text for text in question.arguments if isinstance(text, str))
+            with turn.first(), kept_in(shelf.runs(question.model, texts)):
                 return call(*arguments, **options)
         with in_background(turn, watcher):
             return call(*arguments, **options)
@@ -218,6 +220,16 @@ def held_edit(screen: Screen) -> dict[str, Any]:
     if screen.stream == "z" and screen.head is not None:
         options["head"] = screen.head
     return options
+
+
+def followed_of(screen: Screen) -> Question:
+    """One token of the vocabulary at every depth, behind the chosen token."""
+    # A · in front stands for a space, as it does wherever the page shows a token.
+    text = " " + screen.follow[1:] if screen.follow.startswith("·") else screen.follow
+    options: dict[str, Any] = {"positions": (screen.position,), "follow": (text,)}
+    if screen.lens == "tuned":
+        options["translators"] = tuned_of(screen)
+    return ask("followed", "logit_lens", model_of(screen), screen.prompt, **options)
 
 
 def intervention_of(screen: Screen) -> Question:

@@ -20,12 +20,15 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
 from lensdepth.explorer import callbacks_keep, callbacks_screen, callbacks_views
+from lensdepth.explorer.cards import cards_of
 from lensdepth.explorer.errors import readable
+from lensdepth.explorer.filling import fill
 from lensdepth.explorer.jobs import Jobs
 from lensdepth.explorer.layout import page
 from lensdepth.explorer.panels import message
+from lensdepth.explorer.settle import settle
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import Offers
+from lensdepth.explorer.state import Offers, Screen
 from lensdepth.loading import load_model
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
@@ -46,6 +49,14 @@ POLICY = (
 """Nothing is fetched from anywhere but this server."""
 
 
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+  <head>{%metas%}<title>{%title%}</title>{%favicon%}{%css%}</head>
+  <body>{%app_entry%}<div>{%config%}{%scripts%}{%renderer%}</div></body>
+</html>"""
+"""Dash's own page has a footer of its own, beside the explorer's."""
+
+
 def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None = None) -> Dash:
     """The app on some models and tasks; its server is `app.server`."""
     kept = Shelf(offers) if shelf is None else shelf
@@ -61,6 +72,7 @@ def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None 
         on_error=say,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
+    app.index_string = INDEX
     app.layout = lambda: page(offers)
     callbacks_screen.register(app, kept)
     callbacks_views.register(app, kept, work)
@@ -307,5 +319,8 @@ def serve(
 
 
 def _load_first(shelf: Shelf) -> None:
+    """Load the first model, and find what the page starts with before it is asked for."""
     with suppress(Exception):  # the page says what is wrong when it asks for the model
-        shelf.model(shelf.offers.model)
+        screen = settle(Screen(model=shelf.offers.model, task=shelf.offers.task), shelf).screen
+        for card in cards_of(screen):
+            fill(card, screen, shelf)

@@ -28,6 +28,8 @@ class Setting:
     """Base and source prompts with the answers to both."""
     streams: tuple[Stream, ...]
     """Which streams this architecture has."""
+    unknown: tuple[str, ...]
+    """Words of both prompts that the tokenizer does not know."""
 
 
 def settle(screen: Screen, shelf: Shelf) -> Setting:
@@ -50,8 +52,9 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
     screen = replace(screen, target=target, foil=foil)
     with shelf.turn(screen.model).first():
         tokens = tuple(model.str_tokens(screen.prompt))
+        lacking = [*model.unknown_words(screen.prompt).values()]
         if screen.source.strip():
-            model.tokenize(screen.source)
+            lacking += model.unknown_words(screen.source).values()
     if screen.view == "compare":
         screen = _with_other(screen, shelf, examples)
     return Setting(
@@ -61,6 +64,7 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
         tokens=tokens,
         examples=examples,
         streams=tuple(s for s in STREAMS if site_hook(s, 0) in model.hook_points),
+        unknown=tuple(dict.fromkeys(lacking)),
     )
 
 
@@ -69,6 +73,17 @@ def opened(screen: Screen, shelf: Shelf) -> Screen:
     if screen.depth is None or not screen.prompt.strip():
         return settle(screen, shelf).screen
     return screen
+
+
+def is_of_task(prompt: str, task: Task) -> bool:
+    """Whether a prompt is worded as those of a task: each word stands at its place in one of them
+    that has as many words."""
+    words = prompt.split()
+    texts = (text.split() for text in (*task.clean, *(task.corrupted or ())))
+    alike = [other for other in texts if len(other) == len(words)]
+    return bool(alike) and all(
+        any(other[i] == word for other in alike) for i, word in enumerate(words)
+    )
 
 
 STREAMS: tuple[Stream, ...] = ("resid_pre", "attn_out", "mlp_out", "z")
@@ -171,16 +186,10 @@ def held_text(screen: Screen) -> str:
 def describe(screen: Screen) -> str:
     """One line that says what a screen shows."""
     prompt = _short(screen.prompt)
-    where = f"{'depth' if screen.stream == 'resid_pre' else 'block'} {screen.depth}"
-    if screen.last is not None:
-        where += f"–{screen.last}"
-    tokens = f"token {screen.position}"
-    if screen.to > screen.position:
-        tokens = f"tokens {screen.position}–{screen.to}"
     sweeps = {"patch": "patching", "ablate": "direction and norm", "steer": "steering"}
     said = {
         "read": f"Read {prompt}",
-        "poke": f"Poke {prompt}: {screen.edit} at {where}, {tokens}",
+        "poke": f"Poke {prompt}: {screen.edit} at {screen.site}",
         "sweep": f"Sweep: {sweeps[screen.sweep]} on "
         + (
             f"{screen.pairs} pairs of {screen.task}"
@@ -189,7 +198,7 @@ def describe(screen: Screen) -> str:
         ),
         "circuit": f"Circuit of {prompt}",
         "write": f"Write after {prompt}"
-        + (f", {screen.edit} at {where} held on" if screen.held != "none" else ""),
+        + (f", {screen.edit} at {screen.site} held on" if screen.held != "none" else ""),
         "pairs": f"Pairs: {screen.rows} of {screen.task}",
         "compare": f"Compare {prompt} with "
         + (

@@ -16,6 +16,7 @@ from typing import Any
 from lensdepth.explorer.state import Offers
 from lensdepth.loading import load_model
 from lensdepth.model import DepthModel
+from lensdepth.plain_runs import Store
 from lensdepth.progress import Cancelled, Watcher, watch
 
 MOST_ANSWERS = 400
@@ -139,6 +140,7 @@ class Shelf:
         self._models: dict[str, Future[DepthModel]] = {}
         self._turns = {name: Turn() for name in offers.models}
         self._answers: OrderedDict[str, Future[Answer]] = OrderedDict()
+        self._runs: dict[str, tuple[object, Store]] = {}
         self._notes = _Notes()
         logging.getLogger("lensdepth").addHandler(self._notes)
 
@@ -159,6 +161,18 @@ class Shelf:
     def turn(self, name: str) -> Turn:
         """Who goes first with a model that is offered."""
         return self._turns[name]
+
+    def runs(self, name: str, about: object) -> Store:
+        """Plain runs of a model that clicks about the same prompts share; for who has its turn.
+
+        Args:
+            name: of the model.
+            about: what tells the prompts; others let go what is kept.
+        """
+        before = self._runs.get(name)
+        if before is None or before[0] != about:
+            before = self._runs[name] = (about, Store())
+        return before[1]
 
     def known(self, key: str) -> bool:
         """Whether a question has its answer already."""

@@ -15,6 +15,7 @@ from lensdepth.lens.figures import CellValue
 from lensdepth.outside import shown
 from lensdepth.pairs.table import ORDERS, KindName, OrderName
 from lensdepth.site import Stream
+from lensdepth.telling.depths import edited_at
 from lensdepth.telling.names import has_blocks
 
 View = Literal["read", "poke", "sweep", "circuit", "write", "pairs", "compare", "keep"]
@@ -28,6 +29,7 @@ Held = Literal["none", "prompt", "onward"]
 
 LONGEST_PROMPT = 4000
 """Most characters of a prompt."""
+LONGEST_TOKEN = 100
 LONGEST_QUERY = 24_000
 MOST_PLACES = 64
 """Most tokens that are edited together, and most components that are pinned."""
@@ -84,6 +86,8 @@ class Screen:
     lens: Lens = "logit"
     value: CellValue = "kl"
     """What the colours of the token map show."""
+    follow: str = ""
+    """A token that is looked for at every depth, as text; empty for none."""
     depth: int | None = None
     """The chosen site; None until there is one."""
     last: int | None = None
@@ -154,6 +158,17 @@ class Screen:
         """The depth of the state that is looked at: what leaves block b stands at depth b + 1."""
         return None if self.depth is None else self.depth + has_blocks(self.stream)
 
+    @property
+    def site(self) -> str:
+        """Where an edit is made, as map, menus and results count."""
+        if self.depth is None:
+            return ""
+        ends = sorted((self.depth, self.depth if self.last is None else self.last))
+        tokens = f"token {self.position}"
+        if self.to > self.position:
+            tokens = f"tokens {self.position}–{self.to}"
+        return f"{edited_at(*ends, stream=self.stream)}, {tokens}"
+
     def with_new_task(self) -> "Screen":
         """The same page without what belonged to another task or tokenizer."""
         return replace(
@@ -166,7 +181,7 @@ class Screen:
         return replace(
             self, depth=None, last=None, stream="resid_pre", head=None, position=-1, to=-1,
             layer=0, looked=0, components=(), run=False, writes=False, lists=False,
-            lens="logit",
+            lens="logit", follow="",
         ).without_graph()  # fmt: skip
 
     def without_graph(self) -> "Screen":
@@ -276,6 +291,8 @@ def _checked(name: str, value: object, offers: Offers) -> Any:
         return _node(name, value)
     if name == "components":
         return _components(value)
+    if name == "follow" and isinstance(value, str) and len(value) > LONGEST_TOKEN:
+        raise ValueError(f"A token to look for has at most {LONGEST_TOKEN} characters.")
     return _prompt(name, value)
 
 

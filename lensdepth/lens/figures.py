@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.colours import INK, MUTED, PALETTE, RULE, house_layout, house_note, inert
 from lensdepth.lens.told import MEASURES
-from lensdepth.plotting import Panel, relative_story
+from lensdepth.plotting import Panel, depth_story, relative_story
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import AXIS, described, fraction
 from lensdepth.telling.numbers import number, on_scale
@@ -209,6 +209,29 @@ def _style(figure: go.Figure, profile: "LensProfile", tokens: list[str], places:
     )
 
 
+def _column(profile: "LensProfile", prompt: int, position: int, depth: int, *, caller: str) -> int:
+    """Where a profile has a token of a prompt.
+
+    Raises:
+        ValueError: it has none there, or no such depth.
+    """
+    n_prompts = len(profile.position)
+    if not 0 <= prompt < n_prompts:
+        raise ValueError(f"{caller}: prompt must lie between 0 and {n_prompts - 1}, got {prompt}.")
+    places = profile.position[prompt]
+    there = places[places >= 0]
+    # Of those that were read, of which the last may be the only one.
+    wanted = int(there[position]) if -len(there) <= position < 0 else position
+    where = (places == wanted).nonzero()[:, 0].tolist()
+    if not where or position < -len(there) or not 0 <= depth <= profile.n_layers:
+        raise ValueError(
+            f"{caller}: there is no cell at token {position} and depth {depth}; tokens are "
+            f"{places[places >= 0].tolist()}, depths 0...{profile.n_layers}."
+        )
+    (column,) = where
+    return column
+
+
 BAR_ROLES = ("input", "prediction", "direction", "norm", "full")
 """Colours of lenses that stand side by side."""
 
@@ -217,19 +240,8 @@ def top_bars(
     profile: "LensProfile", prompt: int, position: int, depth: int | None, k: int
 ) -> go.Figure:
     """Bars of the likeliest next tokens at one cell."""
-    n_prompts = len(profile.position)
-    if not 0 <= prompt < n_prompts:
-        raise ValueError(f"plot_top: prompt must lie between 0 and {n_prompts - 1}, got {prompt}.")
-    places = profile.position[prompt]
-    wanted = int((places >= 0).sum()) + position if position < 0 else position
-    where = (places == wanted).nonzero()[:, 0].tolist()
     at = profile.n_layers if depth is None else depth
-    if not where or not 0 <= at <= profile.n_layers:
-        raise ValueError(
-            f"plot_top: there is no cell at token {position} and depth {at}; tokens are "
-            f"{places[places >= 0].tolist()}, depths 0...{profile.n_layers}."
-        )
-    (column,) = where
+    column = _column(profile, prompt, position, at, caller="plot_top")
     probs = profile.top_log_probs[at, prompt, column, :k].exp().tolist()
     texts = [profile.text(t) for t in profile.top_tokens[at, prompt, column, :k].tolist()]
     own = shown(profile.text(int(profile.token[prompt, column])), 14)
@@ -267,6 +279,35 @@ def top_bars(
         showgrid=False, zeroline=False, linecolor=RULE,
     )  # fmt: skip
     return figure
+
+
+def followed_story(
+    profile: "LensProfile",
+    prompt: int,
+    position: int,
+    tokens: Int[Tensor, " followed"],
+    log_prob: Float[Tensor, "depth prompt pos followed"],
+    rank: Float[Tensor, "depth prompt pos followed"],
+) -> go.Figure:
+    """Two panels over depth: how likely some tokens are, and how many tokens are above each."""
+    column = _column(profile, prompt, position, profile.n_layers, caller="plot_followed")
+    names = [signed(profile.text(token)) for token in tokens.tolist()]
+    panels = [
+        Panel(
+            title=title,
+            curves=[
+                Curve.from_interval(name, values[:, i].numpy(), role=BAR_ROLES[i % len(BAR_ROLES)])
+                for i, name in enumerate(names)
+            ],
+        )
+        for title, values in (
+            ("probability", log_prob[:, prompt, column].exp()),
+            ("log₁₀(1 + rank); 0 is the top", rank[:, prompt, column].log1p() / math.log(10)),
+        )
+    ]
+    own = signed(profile.text(int(profile.token[prompt, column])), 14)
+    title = f"{', '.join(names)} behind {own}, by depth"
+    return depth_story(panels, n_layers=profile.n_layers, title=title)
 
 
 def lenses_together(comparison: "LensComparison") -> go.Figure:

@@ -78,8 +78,14 @@ class LensProfile(Result):
     """Entropy of the lens distribution over the answers, in nats."""
     answer_agreement: Float[Tensor, "depth prompt pos"] | None = None
     """1 where the likeliest of the answers is the one that it is in the end, else 0."""
+    followed: Int[Tensor, " followed"] | None = None
+    """Tokens that were asked for by name; None where none were."""
+    followed_log_prob: Float[Tensor, "depth prompt pos followed"] | None = None
+    """Their log-probabilities in nats."""
+    followed_rank: Float[Tensor, "depth prompt pos followed"] | None = None
+    """Number of tokens above each; 0 is the top."""
     vocabulary: dict[str, str]
-    """Text of every token id that occurs in `token` or `top_tokens`."""
+    """Text of every token id that occurs in `token`, `top_tokens` or `followed`."""
 
     @property
     def n_layers(self) -> int:
@@ -208,6 +214,44 @@ class LensProfile(Result):
                 columns[name] = values[real].numpy()
         return pd.DataFrame(columns)
 
+    def followed_frame(self) -> "pd.DataFrame":
+        """One row a depth, prompt, position and token that was followed.
+
+        Raises:
+            ValueError: none was.
+        """
+        import pandas as pd
+
+        tokens, log_prob, rank = self._paths()
+        depth, prompt, pos, which = torch.meshgrid(
+            *(torch.arange(n) for n in log_prob.shape), indexing="ij"
+        )
+        real = (self.position >= 0)[None, ..., None].expand_as(log_prob)
+        return pd.DataFrame(
+            {
+                "depth": depth[real].numpy(),
+                "relative_depth": (depth[real] / self.n_layers).numpy(),
+                "prompt": prompt[real].numpy(),
+                "position": self.position[prompt[real], pos[real]].numpy(),
+                "token": [self.text(t) for t in tokens[which[real]].tolist()],
+                "log_prob": log_prob[real].numpy(),
+                "rank": rank[real].numpy(),
+            }
+        )
+
+    def _paths(
+        self,
+    ) -> tuple[
+        Int[Tensor, " followed"],
+        Float[Tensor, "depth prompt pos followed"],
+        Float[Tensor, "depth prompt pos followed"],
+    ]:
+        if self.followed is None or self.followed_log_prob is None or self.followed_rank is None:
+            raise ValueError(
+                "LensProfile: no token was followed; name some: logit_lens(..., follow=[...])."
+            )
+        return self.followed, self.followed_log_prob, self.followed_rank
+
     def mean_by_depth(
         self, values: Float[Tensor, "depth prompt pos"]
     ) -> Float[Tensor, "prompt depth"]:
@@ -253,3 +297,16 @@ class LensProfile(Result):
         from lensdepth.lens.figures import top_bars
 
         return top_bars(self, prompt, position, depth, k)
+
+    def plot_followed(self, prompt: int = 0, *, position: int = -1) -> "Figure":
+        """Probability and rank of the tokens that were followed, by depth, at one token.
+
+        Args:
+            prompt: which prompt.
+            position: which of its tokens; negative ones count from the prompt's end.
+        Raises:
+            ValueError: no token was followed, or there is no such place.
+        """
+        from lensdepth.lens.figures import followed_story
+
+        return followed_story(self, prompt, position, *self._paths())

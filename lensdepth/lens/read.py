@@ -10,7 +10,7 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; the divergence 
 distribution as in Belrose et al. 2023, arXiv 2303.08112.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,10 @@ from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
+from lensdepth.outside import shown
 from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import ModelInfo, make_provenance
+from lensdepth.tasks.locate import token_ids
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Positions, Prompts, TokenBatch, resolve_positions
 
@@ -46,6 +48,7 @@ def logit_lens(
     *,
     positions: Positions = "last",
     top_k: int = 5,
+    follow: Sequence[str | int] = (),
     translators: TunedLens | None = None,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -58,6 +61,8 @@ def logit_lens(
             several, as text or token ids.
         positions: "last", "all", or indices per prompt.
         top_k: how many of the most likely tokens to keep.
+        follow: tokens whose probability and rank are kept at every place, wherever they stand: as
+            text, with the space in front that it has, or as ids.
         translators: a lens fitted on this model, whose map at a depth goes in front of the
             readout there; the profile's provenance says so.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
@@ -66,8 +71,8 @@ def logit_lens(
         LensProfile; its `kl` at depth L is 0. Of pairs whose last token is read it has a
         `contrast`, for which the corrupted prompts are run as well.
     Raises:
-        ValueError: an empty prompt, a position beyond a prompt, `top_k` below 1, translators of
-            another model.
+        ValueError: an empty prompt, a position beyond a prompt, `top_k` below 1, a text to follow
+            that is not one token, translators of another model.
     Source: nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru.
     Example:
         >>> logit_lens(model, "Two months from January is").kl.shape
@@ -80,6 +85,7 @@ def logit_lens(
     if translators is not None:
         translators.check_model(model, caller="logit_lens")
         translators = translators.to(model.device)
+    followed = _followed(model, follow)
     known, texts, batch = gather_prompts(model, task)
     position = resolve_positions(batch, positions)
 
@@ -106,6 +112,7 @@ def logit_lens(
         known,
         origin_of(known, texts),
         top_k=top_k,
+        followed=followed,
         translators=translators,
         settings={
             "positions": positions if isinstance(positions, str) else "given",
@@ -113,6 +120,26 @@ def logit_lens(
             "max_memory": max_memory,
         },
     )
+
+
+def _followed(model: DepthModel, follow: Sequence[str | int]) -> list[int]:
+    """Token ids, of which a text is one."""
+    found = []
+    for token in follow:
+        ids = [token] if isinstance(token, int) else []
+        if isinstance(token, str) and token and model.tokenizer is not None:
+            (ids,) = token_ids(model.tokenizer, [token], special=False)
+        if len(ids) != 1 or not 0 <= ids[0] < model.d_vocab:
+            parts = [shown(model.token_text(i)) for i in ids[:8] if isinstance(token, str)]
+            raise ValueError(
+                f"logit_lens: follow takes single tokens of this model; {shown(token, 40)} is "
+                f"{' + '.join(parts) or 'none'}. Give it with the space in front that it has in a "
+                f"text, or its id."
+            )
+        if isinstance(token, str) and model.unknown_words(token):
+            raise ValueError(f"logit_lens: the tokenizer does not know {shown(token, 40)}.")
+        found.append(ids[0])
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,6 +170,7 @@ def lens_of(
     top_k: int,
     translators: TunedLens | None,
     settings: dict[str, Any],
+    followed: Sequence[int] = (),
 ) -> LensProfile:
     """What the lens reads.
 
@@ -157,6 +185,7 @@ def lens_of(
         top_k: see `logit_lens`.
         translators: likewise.
         settings: further ones, for the provenance.
+        followed: ids of tokens that are looked for wherever they stand.
     """
     answers = {} if known is None else {"target": known.target_ids, "foil": known.foil_ids}
     answers = {name: ids for name, ids in answers.items() if ids is not None}
@@ -167,6 +196,8 @@ def lens_of(
     ) -> dict[str, Tensor]:
         logits = source.readout(states)
         these = {name: ids[prompt].to(logits.device) for name, ids in answers.items()}
+        these |= {f"followed {i}": torch.full_like(prompt, token).to(logits.device)
+                  for i, token in enumerate(followed)}  # fmt: skip
         others = {} if among is None else read_answers(logits, among.to(logits.device))
         return others | read_logits(logits, these, top_k)
 
@@ -192,20 +223,31 @@ def lens_of(
         read |= read_all(other, other.last[:, None], between_answers)
     token = batch.tokens.cpu().gather(1, position.clamp(min=0))
     ids = torch.cat([token.flatten(), read["top_tokens"].flatten()]).unique().tolist()
-    how = {
+    paths = {
+        f"followed_{name}": torch.stack(
+            [read.pop(f"followed {i}_{name}") for i in range(len(followed))], dim=-1
+        )
+        for name in ("log_prob", "rank")
+        if followed
+    }
+    how: dict[str, Any] = {
         "top_k": top_k,
         "translators": None if translators is None else translators.described(),
     }
+    if followed:
+        how["follow"] = list(followed)
     return LensProfile(
         provenance=make_provenance(analysis, source.info, **origin, settings=settings | how),
         position=position,
         token=token,
-        vocabulary={str(i): source.token_text(i) for i in ids},
+        vocabulary={str(i): source.token_text(i) for i in {*ids, *followed}},
         target_log_prob=read.pop("target_log_prob", None),
         target_rank=read.pop("target_rank", None),
         foil_log_prob=read.pop("foil_log_prob", None),
         foil_rank=read.pop("foil_rank", None),
         answers=among,
+        followed=torch.tensor(followed, dtype=torch.long) if followed else None,
+        **paths,
         **read,
     )
 

@@ -101,6 +101,15 @@ def block_at(layer: int) -> str:
     return f"{block(layer)} (into depth {layer + 1})"
 
 
+def edited_at(first: int, last: int, *, stream: str = "resid_pre") -> str:
+    """Where an edit is made, with the depths that a map has: `depth 3 to 5`, and of what blocks
+    put out `block 6 (into depth 7)`, `block 3 to 5 (into depth 4 to 6)`."""
+    if not has_blocks(stream):
+        return from_to(first, last)
+    blocks = block(first) if first == last else f"{block(first)} to {last}"
+    return f"{blocks} (into {from_to(first + 1, last + 1)})"
+
+
 def between(at: float | int, low: float | int, high: float | int, n_layers: int) -> str:
     """Where along the depth, with its interval, short."""
     return f"depth {number(at)} of {n_layers}, 95% interval {number(low)} to {number(high)}"

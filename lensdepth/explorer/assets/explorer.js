@@ -4,6 +4,17 @@
 (() => {
   const figures = {};  // as they came from the server, in light colours, by card
   let shift = false;
+  const slider = { waits: null, asked: null, at: 0 };  // what a slider that is held asked last
+  let held = false;
+
+  // While a poke is at work the slider's newest value waits, and none of those before.
+  function askLive() {
+    const lost = Date.now() - slider.at > 10000;
+    if (slider.waits === null || (slider.asked !== null && !lost)) return;
+    Object.assign(slider, { asked: slider.waits, waits: null, at: Date.now() });
+    window.dash_clientside.set_props("live", { data: slider.asked });
+  }
+
   const analysis = { ticket: null, asked: null, at: 0 };  // the one that this page waits for
   document.addEventListener("pointerdown", (event) => { shift = event.shiftKey; }, true);
 
@@ -64,6 +75,69 @@
     return box?.clientWidth ? box.clientWidth - 40 : Math.min(window.innerWidth - 80, 900);
   }
 
+  // What is left of the window below the top of a figure, where the page has two columns.
+  function roomFor(id) {
+    const top = partOf("graph", id.name)?.getBoundingClientRect().top;
+    if (!top || window.innerWidth <= 1024) return Infinity;
+    return window.innerHeight - (top + window.scrollY) - 14;
+  }
+
+  // Lower rows with smaller words, down to what can be read.
+  function fitInto(figure, room) {
+    const { layout } = figure;
+    const rows = layout.yaxis?.tickvals?.length;
+    layout.margin.b = Math.min(layout.margin.b, 62);
+    if (!rows || layout.height <= room) return;
+    const around = layout.margin.t + layout.margin.b;
+    const row = Math.max(14, (room - around) / rows);
+    layout.height = Math.min(layout.height, around + rows * row);
+    const size = Math.min(12, row - 3.5);
+    for (const trace of figure.data) if (trace.textfont) trace.textfont.size = size;
+    layout.yaxis.tickfont = { ...layout.yaxis.tickfont, size };
+  }
+
+  // The depths of a map stay in sight while its tokens are scrolled along below them.
+  function fixDepths(id, layout) {
+    const scroll = partOf("graph", id.name)?.closest(".plot-scroll");
+    const { tickvals, ticktext } = layout.yaxis ?? {};
+    scroll?.querySelector(".depths")?.remove();
+    if (!scroll || !tickvals || !(layout.annotations ?? []).some((n) => n.name === "y_title")) return;
+    const { t: top, b: bottom, l: left } = layout.margin;
+    const row = (layout.height - top - bottom) / tickvals.length;
+    const labels = ticktext.map((text, i) => {
+      const [depth, share] = text.replace(/<[^>]*>/g, "").split("·");
+      const label = element("div", [depth, element("span", [share ? `·${share}` : ""])]);
+      label.style.top = `${(tickvals.length - 1 - i) * row}px`;
+      label.style.height = label.style.lineHeight = `${row}px`;
+      return label;
+    });
+    const axis = element("div", labels, { className: "depths", ariaHidden: "true" });
+    const size = layout.yaxis.tickfont?.size ?? 13;
+    axis.style.cssText = `width: ${left - 4}px; height: ${row * tickvals.length}px;` +
+      `margin-top: ${-(row * tickvals.length + bottom)}px; margin-bottom: ${bottom}px;` +
+      `font-size: ${size}px`;
+    scroll.append(axis);
+  }
+
+  // What was chosen is scrolled into sight, once: after that people scroll as they like.
+  const sought = {};
+  function seek(id, layout, tries = 40) {
+    const frame = (layout.shapes ?? []).find((shape) => shape.line?.width === 2.5);
+    const key = frame && `${frame.x0} ${frame.x1} ${layout.xaxis.ticktext.length}`;
+    if (!frame || (tries === 40 && sought[id.name] === key)) return;
+    sought[id.name] = key;
+    const plot = partOf("graph", id.name)?.querySelector(".js-plotly-plot");
+    const there = plot?._fullLayout?.xaxis;
+    if (there?.ticktext?.length !== layout.xaxis.ticktext.length) {
+      if (tries > 0) setTimeout(() => seek(id, layout, tries - 1), 50);
+      return;
+    }
+    const scroll = plot.closest(".plot-scroll");
+    const [from, to] = [frame.x0, frame.x1].map((x) => there._offset + there.d2p(x));
+    if (from - layout.margin.l < scroll.scrollLeft) scroll.scrollLeft = from - layout.margin.l - 12;
+    if (to > scroll.scrollLeft + scroll.clientWidth) scroll.scrollLeft = to - scroll.clientWidth + 12;
+  }
+
   window.dash_clientside = window.dash_clientside ?? {};
   window.dash_clientside.lensdepth = {
     draw(data, page, dark, id) {
@@ -79,22 +153,26 @@
       // The card's own heading says what it is.
       const titled = layout.title?.text;
       if (titled) layout.title = { text: "" };
-      const notes = (layout.annotations ?? []).length > 0;
+      // The card says in words what the band is.
+      layout.annotations = (layout.annotations ?? []).filter((note) => note.name !== "zone");
+      const notes = layout.annotations.length > 0;
       const legend = layout.showlegend !== false && layout.legend?.yanchor === "bottom";
       const before = layout.margin?.t ?? 60;
       const broken = breakHeadings(layout, width);
-      const zoned = (layout.annotations ?? []).some((note) => note.name === "zone");
-      const top = legend || broken || zoned ? 54 : notes ? 36 : 16;
+      const top = legend || broken ? 54 : notes ? 36 : 16;
       layout.margin = { ...layout.margin, t: top };
       layout.height = (layout.height ?? 450) - (before - top);
       layout.paper_bgcolor = "rgba(0,0,0,0)";
       layout.plot_bgcolor = "rgba(0,0,0,0)";
       layout.uirevision = "kept";
+      if (id.name === "pick") fitInto(figure, roomFor(id));
       thinTicks(layout, width);
       for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
         const title = layout[name].title;
         if (title?.text) title.font = { ...title.font, size: 12.5 };
       }
+      fixDepths(id, layout);
+      seek(id, layout);
       return [figure, { height: `${layout.height}px`, minWidth: least ? `${Math.round(0.72 * least)}px` : 0 }];
     },
 
@@ -173,6 +251,19 @@
         Object.assign(site, { row: click.rows[point.y], column: numbered ?? null });
       }
       return site;
+    },
+
+    slide(value, screen) {
+      if (!held || screen?.view !== "poke") return;
+      const query = new URLSearchParams(screen.query);
+      query.set("strength", value);
+      slider.waits = `?${query}`;
+      askLive();
+    },
+
+    poked(outcome) {
+      if (outcome?.query === slider.asked) slider.asked = null;
+      askLive();
     },
 
     // The clock runs while there is something to wait for.
@@ -287,6 +378,95 @@
       });
     }
   });
+  // What Dash's parts are for those who hear the page: radio buttons are no list of options, a
+  // slider has a name, and nothing hidden takes the focus.
+  function name() {
+    for (const list of document.querySelectorAll(".dash-radioitems[role=listbox]")) {
+      list.setAttribute("role", "radiogroup");
+      const label = list.closest("[role=group], nav")?.getAttribute("aria-label");
+      if (label) list.setAttribute("aria-label", label);
+    }
+    for (const label of document.querySelectorAll(".dash-radioitems label[role]")) {
+      label.removeAttribute("role");
+      label.removeAttribute("aria-selected");
+    }
+    for (const label of document.querySelectorAll(".dash-radioitems label[aria-selected]")) {
+      label.removeAttribute("aria-selected");
+    }
+    for (const part of document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']")) {
+      part.setAttribute("tabindex", "-1");
+    }
+    for (const part of document.querySelectorAll(
+      ".field-strength [role=slider]:not([aria-label]), .field-strength input:not([aria-label])")) {
+      part.setAttribute("aria-label", "Strength");
+    }
+  }
+  let named = 0;
+  new MutationObserver(() => {
+    cancelAnimationFrame(named);
+    named = requestAnimationFrame(name);
+  }).observe(document.documentElement, {
+    childList: true, subtree: true, attributes: true,
+    attributeFilter: ["role", "aria-selected", "tabindex"],
+  });
+
+  // A map that has the focus is walked over with the arrow keys; with Shift it is a range.
+  const WALK = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
+  const walk = { plot: null, frame: null, row: 0, column: 0 };
+  document.addEventListener("keydown", (event) => {
+    const plot = event.target.closest?.(".plot-scroll")?.querySelector(".js-plotly-plot");
+    const move = WALK[event.key];
+    const frame = plot?.layout?.shapes?.find((shape) => shape.line?.width === 2.5);
+    if (!move || !frame || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    const rows = plot.layout.yaxis.tickvals.length;
+    const columns = plot.layout.xaxis.tickvals.length;
+    // Until the map is drawn anew the last step counts, and not the frame.
+    if (walk.plot !== plot || walk.frame !== frame) {
+      Object.assign(walk, { plot, frame, row: frame.y1 - 0.5, column: frame.x1 - 0.5 });
+    }
+    walk.row = Math.min(Math.max(walk.row + move[0], 0), rows - 1);
+    walk.column = Math.min(Math.max(walk.column + move[1], 0), columns - 1);
+    window.dash_clientside.set_props("site", { data: {
+      kind: "cell", shift: event.shiftKey, row: walk.row, column: walk.column, at: Date.now() } });
+  });
+
+  // A slider is held by the pointer, or by keys; what it says meanwhile is not read aloud.
+  const hold = (event, now) => {
+    if (now && !event.target.closest?.(".field-strength")) return;
+    held = now;
+    if (!now) slider.waits = slider.asked = null;
+    document.getElementById("poke-said")?.setAttribute("aria-busy", String(now));
+  };
+  document.addEventListener("pointerdown", (event) => hold(event, true), true);
+  document.addEventListener("keydown", (event) => hold(event, true), true);
+  for (const end of ["pointerup", "pointercancel", "keyup"]) {
+    document.addEventListener(end, (event) => hold(event, false), true);
+  }
+
+  // Numbers that changed are lit for a moment.
+  const shown = new Map();
+  const light = (place) => {
+    const before = new Map(shown);
+    shown.clear();
+    for (const cell of place.querySelectorAll("td strong, td b")) {
+      const row = cell.closest("tr").rowIndex;
+      const key = `${row} ${cell.closest("td").cellIndex}`;
+      shown.set(key, cell.textContent);
+      if (!before.has(key) || before.get(key) === cell.textContent) continue;
+      cell.classList.remove("changed");
+      void cell.offsetWidth;  // begins anew
+      cell.classList.add("changed");
+    }
+  };
+  const watched = setInterval(() => {
+    const place = document.getElementById("scopes");
+    if (!place) return;
+    clearInterval(watched);
+    new MutationObserver(() => light(place)).observe(
+      place, { childList: true, subtree: true, characterData: true });
+  }, 60);
+
   // A slider takes the number in its box when the box is left: Enter leaves it.
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && event.target.closest?.(".field-strength") &&
