@@ -171,7 +171,7 @@ def _thin_ticks(figure: go.Figure, across: int) -> None:
     )
 
 
-def _break_headings(figure: go.Figure, room: int) -> None:
+def _break_headings(figure: go.Figure, room: float | int) -> None:
     """A panel's heading and the keys behind it on as many lines as they need."""
     most = 2
     notes: Any = figure.layout.annotations
@@ -227,7 +227,7 @@ def text_width(text: str) -> float:
     return LETTER * (len(plain) - strokes) + STROKE * strokes
 
 
-def packed(keys: Sequence[str], room: float) -> list[str]:
+def packed(keys: Sequence[str], room: float | int) -> list[str]:
     """Keys side by side on as few lines as have room for them."""
     lines: list[str] = []
     for key in keys:

@@ -111,8 +111,8 @@ def area(
     means: Float[Array, "row depth"],
     *,
     at: Float[Array, " depth"],
-    start: float,
-    end: float,
+    start: float | int,
+    end: float | int,
 ) -> Float[Array, " row"]:
     """Mean of curves from one place to another, along straight lines."""
     if end <= start:
