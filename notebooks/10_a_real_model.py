@@ -129,8 +129,8 @@ lap("drawing pairs")
 say(
     f"**What to see.** It can do {', '.join(able)}, by preference in half of the pairs at least.",
     *(
-        [f"It cannot do {', '.join(set(knows.index) - {*able})}: what was measured there would be no way to",
-         "an answer."] if len(able) < len(knows) else []
+        [f"It cannot do {', '.join(name for name in knows.index if name not in able)}: what was measured there would not be",
+         "about the way to an answer."] if len(able) < len(knows) else []
     ),
     f"\n\nWe go on with *{task.name}*: “{task.clean[0]}” → “{task.target[0]}”, beside “{task.corrupted[0]}”",
     f"→ “{task.foil[0]}”; {len(task)} pairs that it prefers both ways. Preference, since its first choice is",
@@ -241,10 +241,10 @@ single = pairs.depth[~pairs.depth.isnan()]
 guessed = my_guess["pairs near it"]
 say(
     f"**What to see.** {len(single)} of {crossing.n_pairs} pairs hand over in one step;",
-    f"{pairs.n_shared} do in several, with depths at which both positions decide together; {pairs.n_gap} have",
-    f"depths at which neither does; {pairs.n_without} do not hand over.",
+    f"in {pairs.n_shared} both positions decide together for several depths on the way, in {pairs.n_gap} neither",
+    f"does for some, and {pairs.n_without} do not hand over.",
     f"Within one depth of the mean curves' crossing switch {pairs.near:.0%} of all pairs"
-    + (". " if guessed is ... else f" (you guessed {guessed}). "),
+    + ("." if guessed is ... else f" (you guessed {guessed})."),
     *(
         ["**There is not one switch**: pairs of one step form two groups,",
          " and ".join(f"{one.n} around depth {one.depth:.1f}" for one in pairs.groups) + ",",
@@ -269,17 +269,13 @@ say(
 # %%
 order = compare_order(crossing, switch)
 lap("comparing switches")
+verdict = {"first comes first": "control comes first", "second comes first": "the lens comes first"}
 say(
-    f"Of {order.n_pairs} pairs that have both switches, control passes first in {order.earlier:.0%}, the lens",
-    f"switches first in {order.later:.0%}, and in {order.same:.0%} both lie between the same two measured",
-    f"depths. The median lag is {order.lag:.1f} depths. Verdict: *{order.verdict}*"
-    if order.verdict not in ("first comes first", "second comes first")
-    else f"depths. The median lag is {order.lag:.1f} depths. Verdict: "
-    + (
-        "*control comes first*"
-        if order.verdict == "first comes first"
-        else "*the lens comes first*"
-    ),
+    "No pair has both switches."
+    if order.n_pairs == 0
+    else f"Of {order.n_pairs} pairs that have both switches, control passes first in {order.earlier:.0%}, the lens "
+    f"switches first in {order.later:.0%}, and in {order.same:.0%} both lie between the same two measured "
+    f"depths. The median lag is {order.lag:.1f} depths. Verdict: *{verdict.get(order.verdict, order.verdict)}* "
     f"(control first less lens first: {order.lead:.2f}, {order.low:.2f} to {order.high:.2f}).",
 )
 
@@ -296,7 +292,8 @@ lap("direction and norm")
 dose = dose_response(model, task, depths=found_at, angles=(), factors=FACTORS)
 lap("norms halved and doubled")
 here = {"scope": "local", "position": "prediction"}
-late = [i for i, d in enumerate(found_at) if crossing.depth + 0.5 <= d < L]
+after = crossing.depth + 0.5 if passed else L / 2  # where nothing passes, the upper half
+late = [i for i, d in enumerate(found_at) if after <= d < L]
 rows = []
 for shown, values in (
     ("the direction alone", parts.of("transferred", edit="direction", **here)),
@@ -318,6 +315,9 @@ for shown, values in (
         }
     )
 late_table = pd.DataFrame(rows).set_index("late, at the last token")
+show(parts.plot())
+
+# %%
 show(late_table.round(2))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -325,7 +325,8 @@ value = dict(zip(late_table.index, late_table.itertuples(index=False), strict=Tr
 direction, turn, norm, _, scaled = value.values()
 apart = 100 * (parts.norm_ratio[..., 0].log().abs().exp() - 1)[:, late].median()
 say(
-    f"**What to see.** Means over the depths {', '.join(str(found_at[i]) for i in late)} of {L}, with 95 % intervals"
+    "**What to see.** In the figure, how far the line of the direction stands from that of its control, and"
+    f" the norm's from nothing. In the table, means over the depths {', '.join(str(found_at[i]) for i in late)} of {L}, with 95 % intervals"
     f" over units. The direction transfers {direction.share:.0%} of the logit difference, a random turn as far"
     f" {turn.share:.0%}, the norm swap {norm.share:.0%}. But the norms of a pair differ by {apart:.1f} per cent only"
     f" (median): halved or doubled, they change {scaled.share:.0%} of the first choices.",
@@ -363,7 +364,7 @@ show(
 )  # fmt: skip
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-(c5,) = [one for one in table.claims if one.claim == "C5"]
+c1, c5 = (one for one in table.claims if one.claim in ("C1", "C5"))
 decisive = table.finding(c5.decisive) if c5.decisive else None
 say(
     f"**What to see.** C5 on *{task.name}*: **{c5.verdict}**" + (f", p = {c5.p:.2g} after Holm's correction." if c5.p is not None else "."),
@@ -371,9 +372,11 @@ say(
     f" [{decisive.low:.2f}, {decisive.high:.2f}]."
     if decisive is not None and decisive.effect is not None
     else "",
-    "Most of its statements may hold, and the claim does not: it is all of them."
+    "Other statements of it may hold, and the claim does not: it is all of them."
     if c5.verdict == "contradicted"
     else "",
+    f"\n\nThe patching is all that C1, *{c1.title}*, needs: **{c1.verdict}**. It asks how sharply each pair hands",
+    "over by itself, not whether pairs do so at one depth: both may be true of one model.",
 )  # fmt: skip
 
 # %% [markdown]
@@ -388,6 +391,7 @@ def measured(which, its_task, lens, its_patch, its_crossing, its_switch, its_par
     depths = its_patch.depths.tolist()
     after = [i for i, d in enumerate(depths) if its_crossing.depth + 0.5 <= d < which.n_layers]
     share = its_parts.of("transferred", edit="direction", **here)[:, after].mean()
+    its_order = compare_order(its_crossing, its_switch)
     return {
         "task": its_task.name,
         "blocks": which.n_layers,
@@ -397,7 +401,9 @@ def measured(which, its_task, lens, its_patch, its_crossing, its_switch, its_par
         "pairs that switch near it": f"{its_crossing.pairs.near:.0%}",
         "pairs that take several steps": f"{its_crossing.pairs.n_shared + its_crossing.pairs.n_gap}"
         f" of {its_crossing.n_pairs}",
-        "lens behind control, of the depth": f"{(its_switch.location - its_crossing.depth) / which.n_layers:+.2f}",
+        "lens behind control, of the depth (median of pairs)": "–"
+        if its_order.n_pairs == 0
+        else f"{its_order.lag / which.n_layers:+.2f}",
         "direction transfers, late": f"{share:.0%}",
         "norm halved or doubled, late": f"{its_dose.flip.mean(0)[:, after].mean():.0%}",
     }

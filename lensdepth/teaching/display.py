@@ -145,7 +145,7 @@ def _cell(value: object) -> Any:
     from rich.text import Text
 
     if isinstance(value, float):
-        return Text("–" if value != value else f"{value:g}")
+        return Text("–" if value != value else f"{value + 0.0:g}")  # no minus before a zero
     return Text(str(value))
 
 

@@ -107,10 +107,6 @@ EXERCISES: dict[str, Exercise] = {
                 "This is the mean, which one pair far off can move at will.",
                 lambda control, lens: np.nanmean(lens - control),
             ),
-            Mistake(
-                "One NaN makes the whole median NaN: leave out the pairs that lack a switch.",
-                lambda control, lens: np.median(lens - control),
-            ),
         ),
         well_done="`compare_order` does this, with an interval, and says in how many pairs which "
         "of the two comes first.",
