@@ -60,7 +60,7 @@ from lensdepth.claims.statements import STATEMENTS, TITLES
 from lensdepth.teaching import check, depth_lines, pick_task, say, show
 
 model = load_model(MODEL)
-task, note = pick_task(model, n=50)
+task, note = pick_task(model, n=100)
 say(note)
 
 # %% [markdown]
@@ -288,7 +288,9 @@ say(
     *(
         [f"**On *{task.name}*, {model.info.name} speaks against claim C7 in {len(against)} of",
          f"{len(rows)} questions.**", *told,
-         "A claim about large models need not hold in this one."]
+         "A claim about large models need not hold in this one."
+         + (" A gap may be clear, as in the table of gaps, and still too small to count here."
+            if answers["C7 not additive"] == "no" else "")]
         if against
         else ["None of the questions of C7 is answered with no here."]
     ),

@@ -47,6 +47,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from jaxtyping import Float
 
 from lensdepth import (
@@ -68,6 +69,7 @@ from lensdepth import (
 from lensdepth.claims.evidence import FACTORS
 from lensdepth.teaching import check, depth_lines, pick_task, say, show
 
+pd.set_option("display.max_colwidth", None)
 N_PAIRS = 32  # few, so that it takes minutes; more pairs, narrower intervals
 spent, clock = {}, time.process_time()
 
@@ -126,6 +128,8 @@ if not able:
 task = load_task(able[0], model, n=N_PAIRS, on_multi_token="drop", keep="preferred")
 units = task.units
 lap("drawing pairs")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 say(
     f"**What to see.** It can do {', '.join(able)}, by preference in half of the pairs at least.",
     *(
@@ -208,7 +212,7 @@ crossing = find_crossing(patch)
 if crossing.verdict == "gap":
     crossing = find_holder(model, task, crossing)
 lap("patching")
-show(patch.plot())
+show(crossing.plot())
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 pairs = crossing.pairs
@@ -234,10 +238,20 @@ say(
 # A mean curve is not a prompt. Each pair's own curves are cut by themselves.
 
 # %%
-show(crossing.plot())
+single = pairs.depth[~pairs.depth.isnan()]
+steps = pd.Series(single).value_counts().sort_index()
+figure = go.Figure(go.Bar(x=steps.index, y=steps, width=0.8))
+figure.update_layout(
+    title="Where pairs hand over in one step; the line: where the mean curves cross",
+    xaxis={"title": f"depth, of 0 to {L} (the middle of the step)", "range": [0, L]},
+    yaxis={"title": "pairs"},
+    template="plotly_white",
+)
+if passed:
+    figure.add_vline(crossing.depth, line_dash="dash")
+show(figure)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-single = pairs.depth[~pairs.depth.isnan()]
 guessed = my_guess["pairs near it"]
 say(
     f"**What to see.** {len(single)} of {crossing.n_pairs} pairs hand over in one step;",
@@ -269,6 +283,8 @@ say(
 # %%
 order = compare_order(crossing, switch)
 lap("comparing switches")
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 verdict = {"first comes first": "control comes first", "second comes first": "the lens comes first"}
 say(
     "No pair has both switches."
@@ -318,7 +334,7 @@ late_table = pd.DataFrame(rows).set_index("late, at the last token")
 show(parts.plot())
 
 # %%
-show(late_table.round(2))
+show(late_table.round(2) + 0.0)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 value = dict(zip(late_table.index, late_table.itertuples(index=False), strict=True))
@@ -437,7 +453,7 @@ show(costs.round(1))
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 dearest = costs["seconds at work"].idxmax()
 say(
-    f"**What to see.** {costs['seconds at work'].sum():.0f} seconds of this process at work in all, most of them for",
+    f"**What to see.** {costs['seconds at work'].sum():.0f} seconds of this process at work in all, the most of them for",
     f"*{dearest}* ({costs['seconds at work'].max():.0f}). Edited runs cost what lies above the edit; twice the pairs take",
     "twice the time, and make intervals narrower by the root of two.",
 )
@@ -447,6 +463,7 @@ say(
 
 # %%
 readiness = check_readiness(model, task, keep="preferred", probe=False)
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 still_open = [one for one in table.claims if one.verdict == "cannot tell"]
 say(
     f"“Cannot tell” here: {', '.join(one.claim for one in still_open)}, most of them since this notebook measured",
@@ -460,7 +477,7 @@ say(
 )  # fmt: skip
 
 # %% [markdown]
-# `docs/findings.md` has thirteen tasks on this model and on another one, with 48 pairs each.
+# `docs/findings.md` has more tasks and pairs, on this model and on another one.
 #
 # ## Exercises
 #
