@@ -87,7 +87,7 @@ by_hand = pd.DataFrame(
         "KL(final ‖ lens)": (final.exp() * (final - log_probs)).sum(-1),
     }
 )
-by_hand.rename_axis("depth").round(3)
+show(by_hand.rename_axis("depth").round(3))
 
 # %% [markdown]
 # **What to see.** Read the first column from top to bottom: what the model "would say". Then the
@@ -191,7 +191,7 @@ say(
 other, note = pick_task(model, ("weekdays", "ioi", "capitals", "months"))
 read = logit_lens(model, other)
 read_tuned = logit_lens(model, other, translators=tuned)
-moved = patch_sweep(model, other, positions=["prediction"]).efficacy("prediction")
+moved = patch_sweep(model, other, depths="all", positions=["prediction"]).efficacy("prediction")
 show(
     depth_lines(
         {
@@ -301,7 +301,7 @@ check("02.rank", rank)
 # from which depth on, at every depth, does it name the final answer for at least half of them?
 
 # %%
-settled = ...  # a depth
+settled = ...  # a depth, of 0 ... model.n_layers
 
 check("02.settled", settled, profile=profile)
 

@@ -81,7 +81,7 @@ say(note)
 my_guess = ...  # the relative depth of the crossing, between 0 and 1; or None for no crossing
 
 # %%
-patched = patch_sweep(model, task)
+patched = patch_sweep(model, task, depths="all")
 crossing = find_crossing(patched)
 show(crossing.plot())
 
@@ -121,7 +121,7 @@ found = {
     "lens contrast: change point": find_change_point(lens.reading("contrast")),
     "lens: commitment": find_commitment(lens),
 }
-compare_definitions(found).round(2)
+show(compare_definitions(found).round(2))
 
 # %% [markdown]
 # **What to see.** Read the column `depth` with its interval, then `agrees_with`. Where intervals do
@@ -145,7 +145,7 @@ for n in sorted({5, 10, 20, 40, len(task)}):
     row = {"pairs": some.n_pairs, "units": some.n_units}
     row |= {"depth": some.depth, "low": some.low, "high": some.high}
     rows.append(row | {"width of the interval": some.high - some.low, "verdict": some.verdict})
-pd.DataFrame(rows).drop_duplicates("pairs").round(2)
+show(pd.DataFrame(rows).drop_duplicates("pairs").round(2))
 
 # %% [markdown]
 # **What to see.** The interval narrows with the number of units, and hardly with pairs that bring no
@@ -164,15 +164,22 @@ pd.DataFrame(rows).drop_duplicates("pairs").round(2)
 
 # %%
 names = ("patching at the end: sigmoid", "lens contrast: sigmoid")
-pd.DataFrame(
-    [
-        {"profile": name, "verdict": found[name].verdict, "p (flat)": found[name].p_flat,
-         "p (wide)": found[name].p_wide, "10–90 % width in depths": found[name].width,
-         "of single pairs": found[name].pair_width,
-         "reason": found[name].reason}
-        for name in names
-    ]
-).round(4)  # fmt: skip
+show(
+    pd.DataFrame(
+        [
+            {
+                "profile": name,
+                "verdict": found[name].verdict,
+                "p (flat)": found[name].p_flat,
+                "p (wide)": found[name].p_wide,
+                "10–90 % width in depths": found[name].width,
+                "of single pairs": found[name].pair_width,
+                "reason": found[name].reason,
+            }
+            for name in names
+        ]
+    ).round(4)
+)
 
 # %% [markdown]
 # ## A model without a transition

@@ -71,7 +71,7 @@ say(
 # their states says how much they differ in direction, the ratio of norms how much in length.
 
 # %%
-parts = ablation_sweep(model, task)
+parts = ablation_sweep(model, task, depths="all")
 angles = parts.angle[0].rad2deg().T
 ratios = 100 * (parts.norm_ratio[..., 0].log().abs().exp() - 1)
 show(
@@ -149,12 +149,12 @@ rows = []
 for factor in (0.1, 0.5, 2.0, 10.0):
     changed = (model.readout(factor * last) - own).abs().max()
     rows.append({"last state times": factor, "largest change of any logit": float(changed)})
-pd.DataFrame(rows)
+show(pd.DataFrame(rows))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 identity = parts.identity_depth()
 say(
-    "**What to see.** Next to nothing changes (what does is rounding, and the small number that norm",
+    "**What to see.** Next to nothing changes (what does is rounding, and the small number that norm "
     "layers add below the line against division by zero)."
     if identity is not None
     else "**What to see.** This model has no final norm, and its logits grow with the state.",
@@ -175,7 +175,7 @@ say(
 # %%
 few = task.select(slice(0, 40))
 factors = (0.25, 0.5, 2.0, 4.0)
-dose = dose_response(model, few, factors=factors, angles=(0.5, 1.0))
+dose = dose_response(model, few, factors=factors, angles=(0.5, 1.0), depths="all")
 flips = {}
 for factor in factors:
     row = [
@@ -196,9 +196,9 @@ most = {name: values.mean(0) for name, values in flips.items()}
 strongest = max(most, key=lambda name: float(most[name].max()))
 where = int(most[strongest].argmax())
 say(
-    f"**What to see.** The strongest factor here is *{strongest}*: at depth {where} it changes the",
-    f"first choice of {most[strongest][where]:.0%} of the pairs, although the norm *swap* did nothing",
-    "there. At the last depth all lines are at zero, by the identity."
+    f"**What to see.** The strongest factor here is *{strongest}*: at depth {where} it changes the "
+    f"first choice of {most[strongest][where]:.0%} of the pairs; the norm *swap* brought the other run's "
+    f"answer in {parts.of('success', edit='norm', **here)[:, where].mean():.0%} there. At the last depth all lines are at zero, by the identity."
     if most[strongest].max() > 0.2
     else f"**What to see.** Even factors of four change little (at most {most[strongest].max():.0%}).",
     "So mind the wording: that exchanging norms *between prompts* moves no answers is not the same as",
@@ -294,7 +294,7 @@ check("04.mean_direction", mean_direction)
 # at the prediction position changes no answer?
 
 # %%
-forced = ...  # a depth
+forced = ...  # a depth, of 0 ... model.n_layers; or -1
 
 check("04.forced", forced, model=model)
 

@@ -96,7 +96,7 @@ say(f"Left alone: “{plainly}”. Steered: “{led}”.")
 my_guess = ...  # "earlier", "later" or "same"
 
 # %%
-profile = steering_sweep(model, task)
+profile = steering_sweep(model, task, depths="all")
 show(profile.plot())
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
@@ -162,7 +162,12 @@ few = task.select(slice(0, 60))
 pushed = {}
 for strength in strengths:
     swept = steering_sweep(
-        model, few, positions=["prediction"], scopes=["local"], strength=strength
+        model,
+        few,
+        depths="all",
+        positions=["prediction"],
+        scopes=["local"],
+        strength=strength,
     )
     pushed[f"strength {strength:g}"] = swept.efficacy("prediction")
 show(
@@ -265,7 +270,7 @@ check("06.allowed", allowed)
 # succeeds more often than steering at the end.
 
 # %%
-last_input = ...  # a depth, or -1
+last_input = ...  # a depth, of 0 ... model.n_layers; or -1
 
 check("06.last_input", last_input, profile=profile)
 
@@ -274,7 +279,8 @@ check("06.last_input", last_input, profile=profile)
 #
 # ```python
 # lead = profile.efficacy("input").mean(0) - profile.efficacy("prediction").mean(0)
-# last_input = max((depth for depth, x in enumerate(lead.tolist()) if x > 0), default=-1)
+# led = [int(depth) for depth, x in zip(profile.depths, lead, strict=True) if x > 0]
+# last_input = max(led, default=-1)
 # check("06.last_input", last_input, profile=profile)
 # ```
 #

@@ -68,17 +68,19 @@ say(note)
 
 # %%
 pd.set_option("display.max_colwidth", None)
-pd.DataFrame(
-    [
-        {
-            "claim": f"{one.claim} {TITLES[one.claim]}",
-            "statement": one.key,
-            "says": one.says,
-            "whose": ORIGINS[one.origin],
-        }
-        for one in STATEMENTS
-    ]
-).set_index(["claim", "statement"])
+show(
+    pd.DataFrame(
+        [
+            {
+                "claim": f"{one.claim} {TITLES[one.claim]}",
+                "statement": one.key,
+                "says": one.says,
+                "whose": ORIGINS[one.origin],
+            }
+            for one in STATEMENTS
+        ]
+    ).set_index(["claim", "statement"])
+)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 whose = [sum(one.origin == origin for one in STATEMENTS) for origin in ORIGINS]
@@ -108,7 +110,7 @@ say(
 
 # %%
 my_guess = dict.fromkeys(TITLES, ...)  # my_guess["C1"] = "supported", and so on
-pd.Series(TITLES, name="claim").to_frame()
+show(pd.Series(TITLES, name="claim").to_frame())
 
 # %%
 plan = plan_claims(model, task)
@@ -143,7 +145,7 @@ verdicts = (
     .set_index("claim")
     .astype(dict.fromkeys(("number", "low", "high", "p"), float))
 )
-verdicts.round(3)
+show(verdicts.round(3))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 by_verdict = {}
@@ -239,17 +241,21 @@ costs = [
     for name, shape in LARGE.items()
 ]
 here = measured_flops(model.device, torch.float32)
-pd.DataFrame(
-    {
-        "model": [cost.name for cost in costs],
-        "parameters, 10⁹": [cost.n_parameters / 1e9 for cost in costs],
-        "weights, GiB": [cost.weights_gib for cost in costs],
-        "states at most, GiB": [cost.states_gib for cost in costs],
-        "runs of a prompt": [cost.runs for cost in costs],
-        "at the assumed speed, minutes at most": [60 * cost.hours(ASSUMED) for cost in costs],
-        "at this machine's speed, hours at most": [cost.hours(here) for cost in costs],
-    }
-).set_index("model").round(1)
+show(
+    pd.DataFrame(
+        {
+            "model": [cost.name for cost in costs],
+            "parameters, 10⁹": [cost.n_parameters / 1e9 for cost in costs],
+            "weights, GiB": [cost.weights_gib for cost in costs],
+            "states at most, GiB": [cost.states_gib for cost in costs],
+            "runs of a prompt": [cost.runs for cost in costs],
+            "at the assumed speed, minutes at most": [60 * cost.hours(ASSUMED) for cost in costs],
+            "at this machine's speed, hours at most": [cost.hours(here) for cost in costs],
+        }
+    )
+    .set_index("model")
+    .round(1)
+)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 say(

@@ -161,7 +161,7 @@ for name, (layer, head) in zip(names, strongest, strict=True):
             "with": float(mean[place]),
         }
     )
-pd.DataFrame(rows).set_index("head").round(2)
+show(pd.DataFrame(rows).set_index("head").round(2))
 
 # %%
 lookers = [row["head"] for row in rows if row["looks at the input word"] > 0.5]
@@ -230,10 +230,19 @@ for n in counts:
     shares.append(float(found.transferred[0].mean()))
     flips.append(float(found.success[0].mean()))
     control.append(float(found.random_transferred.mean()))
-pd.DataFrame(
-    {"heads": counts, "added last": ranked[: len(counts)], "transferred": shares,
-     "answer becomes the other one": flips, "random heads": control}
-).set_index("heads").round(2)  # fmt: skip
+show(
+    pd.DataFrame(
+        {
+            "heads": counts,
+            "added last": ranked[: len(counts)],
+            "transferred": shares,
+            "answer becomes the other one": flips,
+            "random heads": control,
+        }
+    )
+    .set_index("heads")
+    .round(2)
+)
 
 # %%
 enough = next((n for n, share in zip(counts, shares, strict=True) if share >= 0.8), None)
@@ -308,7 +317,7 @@ if by_count is not None:
         }
     ).set_index("head")
     shown = shown[(shown.abs() > 0.05).any(axis=1)].round(2)
-shown
+show(shown)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 if by_count is None:

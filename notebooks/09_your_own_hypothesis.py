@@ -160,7 +160,7 @@ my_guess = {one.name: ... for one in hypotheses}
 
 # %%
 plan = plan_hypotheses(model, task, hypotheses)
-pd.DataFrame(plan.sweeps, columns=["sweep", "edited runs"])
+show(pd.DataFrame(plan.sweeps, columns=["sweep", "edited runs"]))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 say(
@@ -180,7 +180,7 @@ show(table.plot())
 columns = ["hypothesis", "verdict", "effect", "low", "high", "threshold", "expect", "p", "n"]
 result = table.to_frame()[columns].set_index("hypothesis")
 result.insert(0, "your guess", ["–" if my_guess[n] is ... else my_guess[n] for n in result.index])
-result.round(3)
+show(result.round(3))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 told = []
@@ -217,7 +217,7 @@ for n in sorted({16, 32, 64, len(task)}):
         row["prompts for 90 % power"] = str(prompts_needed(found))
     rows.append(row | {"why": found.reason})
 pilots = pd.DataFrame(rows).round(3).fillna("")
-pilots[[name for name in pilots if name != "why"] + ["why"] * ("why" in pilots)]
+show(pilots[[name for name in pilots if name != "why"] + ["why"] * ("why" in pilots)])
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 settled = [row["pairs"] for row in rows if row["verdict"] == "supported"]

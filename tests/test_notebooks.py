@@ -1,8 +1,13 @@
 """The course is in step, its prose computes its numbers, and its hidden solutions are right."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -51,8 +56,8 @@ def source(request: pytest.FixtureRequest) -> Path:
     return request.param
 
 
-def test_there_are_nine_in_order() -> None:
-    assert [int(name[:2]) for name in NAMES] == list(range(1, 10))
+def test_there_are_ten_in_order() -> None:
+    assert [int(name[:2]) for name in NAMES] == list(range(1, 11))
 
 
 def test_the_two_forms_are_in_step_and_without_outputs(source: Path) -> None:
@@ -85,10 +90,14 @@ def test_every_notebook_has_its_parts(source: Path) -> None:
                  "**Further reading.**"):  # fmt: skip
         assert part in text, part
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    assert re.findall(r"^MODEL = .*", code, re.MULTILINE) == [
-        'MODEL = "calendar"  # or "gpt2", "Qwen/Qwen2.5-0.5B", ..., or a folder'
-    ]
-    assert '"calendar"' not in code.replace('MODEL = "calendar"', "")
+    named = 'MODEL = "calendar"  # or "gpt2", "Qwen/Qwen2.5-0.5B", ..., or a folder'
+    if source.stem[:2] == "10":
+        named = (
+            'MODEL = "smollm2"  # or "gemma3-270m", "gpt2", "Qwen/Qwen2.5-0.5B", ..., or a folder'
+        )
+    assert re.findall(r"^MODEL = .*", code, re.MULTILINE) == [named]
+    # The models stand in the first lines alone, those to compare with as well.
+    assert not re.search(r'"(calendar|smollm2)"', re.sub(r"(?m)^(MODEL|BESIDE) = .*", "", code))
 
 
 def test_every_exercise_is_asked_checked_and_solved(source: Path) -> None:
@@ -104,10 +113,20 @@ def test_every_exercise_is_asked_checked_and_solved(source: Path) -> None:
             assert f"def {function}(" in code, f"{name} asks for {function}"
 
 
+def figures_of(code: str) -> int:
+    """How many figures a cell shows; tables are shown by the same word."""
+    calls = [
+        line.value
+        for line in ast.parse(code).body
+        if isinstance(line, ast.Expr) and ast.unparse(line).startswith("show(")
+    ]
+    return sum(not re.search(r"pd\.|\.round\(", ast.unparse(call)) for call in calls)
+
+
 def test_every_figure_says_what_to_see(source: Path) -> None:
     cells = course.read(source).cells
     for place, cell in enumerate(cells):
-        if cell.cell_type == "code" and re.search(r"^show\(", cell.source, re.MULTILINE):
+        if cell.cell_type == "code" and figures_of(cell.source):
             near = "".join(after.source for after in cells[place + 1 : place + 3])
             assert "What to see" in near, cell.source
 
@@ -192,6 +211,79 @@ def test_another_model_is_named_in_one_place() -> None:
     named: dict[str, str] = {}
     exec(line, named)
     assert named["MODEL"] == "C:\\models\\mine"
+
+
+def test_a_model_of_its_own_is_kept() -> None:
+    (source,) = [one for one in SOURCES if one.stem[:2] == "10"]
+    book = course.read(source)
+    course.name_model(book, "tiny")
+    assert course.model_of(book) == "smollm2"
+
+
+def test_a_model_that_cannot_be_had_is_said_aloud(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is executed, nothing fails, and both the last line and the page say so."""
+    from notebooks.tools import run
+
+    def refuse(name: str) -> Path:
+        raise ValueError(f"fetch: {name} cannot be had.")
+
+    monkeypatch.setattr(run, "fetch_model", refuse)
+    monkeypatch.setattr(
+        run, "ProcessPoolExecutor", lambda jobs: nullcontext(SimpleNamespace(map=map))
+    )
+    monkeypatch.setattr("sys.argv", ["run", "10", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        run.main()
+    assert ended.value.code == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("10_a_real_model was SKIPPED, nothing in it was executed")
+    assert said.endswith("fetch: smollm2 cannot be had.")
+    written = nbformat.read(tmp_path / "10_a_real_model.ipynb", as_version=4)
+    assert "**Not executed.** fetch: smollm2 cannot be had." in written.cells[1].source
+    assert not any(cell.get("outputs") for cell in written.cells)
+
+
+def test_no_value_of_a_cell_is_lost_to_a_script(source: Path) -> None:
+    """A bare last value shows itself in a notebook alone; `show` and `say` do so everywhere."""
+    quiet = ("pd.set_option(", "result.insert(")
+    for cell in course.read(source).cells:
+        if cell.cell_type == "code":
+            for line in ast.parse(cell.source).body:
+                if isinstance(line, ast.Expr):
+                    text = ast.unparse(line)
+                    assert text.startswith(("say(", "show(", "check(", "lap(", *quiet)), text
+
+
+@pytest.mark.long
+def test_a_notebook_runs_as_a_script(tmp_path: Path) -> None:
+    """Sentences, tables and a line for each figure; open exercises say so and stop nothing."""
+    book = course.read(SOURCES[0])
+    course.name_model(book, "tiny")
+    code = "\n".join(cell.source for cell in book.cells if cell.cell_type == "code")
+    script, figures = tmp_path / "01_copy.py", tmp_path / "figures"
+    script.write_text(code)
+    environment = {
+        **os.environ,
+        "LENSDEPTH_FIGURES": str(figures),
+        "PYTHONPATH": str(course.ROOT),
+        "HF_HUB_OFFLINE": "1",
+    }
+    command = [sys.executable, "-W", "ignore", str(script)]
+    done = subprocess.run(
+        command, env=environment, cwd=course.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = done.stdout
+    assert "What to see." in said
+    assert "**" not in said
+    assert not re.search(r"Figure\(|<lensdepth|Feedback\(|Prose\(", said)
+    n_shown = len(re.findall(r"(?m)^show\(", code))
+    assert len(re.findall(r"(?m)^\[Figure \d+: .+\.html\]$", said)) == n_shown
+    assert len(list(figures.glob("01_copy-*.html"))) == n_shown
+    for name in [one for one in EXERCISES if one[:2] == "01"]:
+        assert re.search(rf"(?m)^{re.escape(name)}: no answer\. .+$", said)
 
 
 def test_an_address_gives_links_and_none_gives_instructions() -> None:

@@ -1,11 +1,13 @@
 """Exercises: right answers pass, each typical mistake gets its hint, nothing is given away."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 import results
@@ -60,6 +62,9 @@ BY_HAND: list[tuple[str, Callable[..., Any]]] = [
     ("07.memory", lambda n, bits: n * bits / (8 * 1024**3)),
     ("08.direct", lambda writes, t, f: _normed(writes) @ t - _normed(writes) @ f),
     ("09.honest", lambda pilot, test: test[pilot.index(max(pilot))]),
+    ("10.blocks", lambda low, high: [depth - 1 for depth in range(low + 1, high + 1)]),
+    ("10.both", lambda a, b: [int(x @ y) for x, y in zip(a, b, strict=True)]),
+    ("10.lag", lambda a, b: float(pd.Series(b).sub(pd.Series(a)).dropna().median())),
 ]  # fmt: skip
 
 
@@ -249,6 +254,38 @@ def test_a_model_that_knows_nothing_goes_on_with_all_pairs(
     task, note = pick_task(model, ("months",), n=20)
     assert len(task) == len(load_task("months", model, n=20, on_multi_token="drop"))
     assert "knows none of these tasks" in note
+
+
+def test_a_script_prints_what_a_notebook_renders(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And at a prompt, or in a kernel, where last values are shown, nothing is printed twice."""
+    table = pd.DataFrame({"depth": [3, 4], "share": [0.25, float("nan")]}, index=["[b]a[/b]", "b"])
+    figure = go.Figure(layout={"title": {"text": "a &lt; b<br>c"}})
+
+    def all_of_them() -> None:
+        say("**What to see.** Three *different* [1, 2] things.", "\n- one", "\n- two")
+        show(table.rename_axis("name"))
+        show(figure)
+        check("02.kl", None)
+
+    monkeypatch.delattr("sys.ps1", raising=False)
+    all_of_them()
+    said = capsys.readouterr().out
+    assert "What to see. Three different [1, 2] things." in said
+    assert re.search(r"name +depth +share", said)
+    assert re.search(r"\[b\]a\[/b\] +3 +0\.25", said)
+    assert re.search(r"b +4 +–", said)
+    assert re.search(r"^\[Figure \d+: a < b c\. LENSDEPTH_FIGURES=FOLDER", said, re.MULTILINE)
+    assert re.search(r"^02\.kl: no answer\. Write .+$", said, re.MULTILINE)
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    all_of_them()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_table_is_given_back_as_it_is() -> None:
+    table = pd.DataFrame({"a": [1]})
+    assert show(table) is table
 
 
 def test_sentences_and_figures_offer_what_notebooks_draw() -> None:

@@ -17,6 +17,8 @@ and the cell that installs lensdepth takes it from there."""
 FOLDER = Path(__file__).parents[1]
 ROOT = FOLDER.parent
 COLAB = "https://colab.research.google.com"
+BUNDLED = "calendar"
+"""The model of all notebooks but those that name one which has to be fetched."""
 SOLVED = "solution"
 """Tag of the cell in which a hidden solution runs."""
 BADGE = f"{COLAB}/assets/colab-badge.svg"
@@ -75,8 +77,20 @@ def read(source: Path) -> NotebookNode:
     return jupytext.read(source)
 
 
+def model_of(book: NotebookNode) -> str:
+    """The model that a notebook names."""
+    code = "\n".join(cell.source for cell in book.cells if cell.cell_type == "code")
+    named = re.search(r'^MODEL = "([^"]*)"', code, re.MULTILINE)
+    return named[1] if named else ""
+
+
 def name_model(book: NotebookNode, model: str) -> None:
-    """Let a notebook run on another model: change the one line that names it."""
+    """Let a notebook run on another model than the bundled one: change the one line that names it.
+
+    A notebook that is about a model of its own stays with it.
+    """
+    if model_of(book) != BUNDLED:
+        return
     named = f"MODEL = {json.dumps(model)}"
     for cell in book.cells:
         if cell.cell_type == "code":

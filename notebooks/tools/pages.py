@@ -32,6 +32,7 @@ HIDDEN = "hide-input"
 DOCUMENTS = (
     ("notebooks/README.md", "course"),
     ("docs/claims.md", "claims"),
+    ("docs/findings.md", "findings"),
     ("docs/scale.md", "scale"),
     ("benchmarks/README.md", "benchmarks"),
     ("README.md", "readme"),

@@ -5,6 +5,9 @@
 
 Every hidden solution runs behind its exercise and must pass its own check. What is written, with
 --out, is the notebook as a reader would have it: exercises open, solutions not run.
+
+A notebook about a model that has to be fetched is skipped where the model cannot be had, and the
+last lines say so; what is written then holds no outputs and says why.
 """
 
 import argparse
@@ -19,10 +22,14 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
 
+from lensdepth.fetchable import FETCHABLE
+from lensdepth.fetched import fetch_model
 from notebooks.tools.course import (
     ROOT,
     SOLVED,
+    model_of,
     name_model,
     read,
     solutions,
@@ -42,6 +49,26 @@ class Done:
     seconds: float
     n_solutions: int
     error: str
+    skipped: str = ""
+    """Why it was not executed."""
+
+
+def cannot_be_had(book: NotebookNode) -> str:
+    """Why the model that a notebook names is not here and cannot be fetched; "" where it is."""
+    name = model_of(book)
+    if name not in FETCHABLE:
+        return ""
+    try:
+        fetch_model(name)
+    except ValueError as refusal:
+        return str(refusal)
+    return ""
+
+
+def unexecuted(book: NotebookNode, why: str) -> NotebookNode:
+    """The notebook as it is, with a line below its title that says that nothing was executed."""
+    book.cells.insert(1, nbformat.v4.new_markdown_cell(f"> **Not executed.** {why}"))
+    return book
 
 
 def run(source: Path, model: str | None, out: Path | None) -> Done:
@@ -56,6 +83,10 @@ def run(source: Path, model: str | None, out: Path | None) -> Done:
     if model is not None:
         name_model(book, model)
     n_solutions = len(solutions(book))
+    why = cannot_be_had(book)
+    if why:
+        _write(unexecuted(book, why), source, out)
+        return Done(name=source.stem, seconds=0, n_solutions=0, error="", skipped=why)
     book = with_solutions(book)
     client = NotebookClient(
         book,
@@ -71,18 +102,24 @@ def run(source: Path, model: str | None, out: Path | None) -> Done:
     except CellExecutionError as stopped:
         error = "\n".join(re.sub(r"\x1b\[[0-9;]*m", "", str(stopped)).splitlines()[-25:])
     seconds = time.perf_counter() - start
-    if out is not None and not error:
+    if not error:
+        _write(book, source, out)
+    return Done(name=source.stem, seconds=seconds, n_solutions=n_solutions, error=error)
+
+
+def _write(book: NotebookNode, source: Path, out: Path | None) -> None:
+    """Write a notebook without its hidden solutions' cells, if anywhere."""
+    if out is not None:
         book.cells = [c for c in book.cells if SOLVED not in c.metadata.get("tags", [])]
         out.mkdir(parents=True, exist_ok=True)
         nbformat.write(book, out / f"{source.stem}.ipynb")
-    return Done(name=source.stem, seconds=seconds, n_solutions=n_solutions, error=error)
 
 
 def main() -> None:
     """Run all notebooks, or some."""
     parser = argparse.ArgumentParser(description="Execute the notebooks of the course.")
     parser.add_argument("numbers", nargs="*", help="such as 02 05; all by default")
-    parser.add_argument("--model", help="run them on another model than the bundled one")
+    parser.add_argument("--model", help="run them on this one where they name the bundled one")
     parser.add_argument("--jobs", type=int, default=1, help="how many run at a time")
     parser.add_argument("--out", type=Path, help="folder for the executed notebooks")
     asked = parser.parse_args()
@@ -91,15 +128,21 @@ def main() -> None:
     chosen = [s for s in sources() if not asked.numbers or s.stem[:2] in asked.numbers]
     if not chosen:
         sys.exit(f"no notebook is called {' or '.join(asked.numbers)}")
-    failed = []
+    failed, skipped = [], []
     with ProcessPoolExecutor(asked.jobs) as pool:
         n = len(chosen)
         for done in pool.map(run, chosen, [asked.model] * n, [asked.out] * n):
             state = "failed" if done.error else f"{done.n_solutions} solutions right"
+            if done.skipped:
+                state = "SKIPPED"
+                skipped.append(
+                    f"{done.name} was SKIPPED, nothing in it was executed: {done.skipped}"
+                )
             print(f"{done.name:40} {done.seconds:6.1f} s   {state}", flush=True)
             if done.error:
                 print(done.error)
                 failed.append(done.name)
+    print("\n".join(skipped), end="\n" * bool(skipped))
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 

@@ -3,6 +3,7 @@
 import difflib
 from typing import Any
 
+from lensdepth.teaching.display import in_script, write_line
 from lensdepth.teaching.exercise import Exercise, Feedback, judge
 from lensdepth.teaching.exercises import (
     angle_and_norm,
@@ -10,6 +11,7 @@ from lensdepth.teaching.exercises import (
     hypothesis,
     lenses,
     patching,
+    real_model,
     residual_stream,
     steering,
     study,
@@ -26,6 +28,7 @@ EXERCISES: dict[str, Exercise] = (
     | study.EXERCISES
     | circuit.EXERCISES
     | hypothesis.EXERCISES
+    | real_model.EXERCISES
 )
 
 
@@ -43,7 +46,8 @@ def check(exercise: str, answer: Any, **inputs: Any) -> Feedback:
         inputs: what some exercises are checked against, such as `model=model`; the notebook's
             cell names them.
     Returns:
-        Feedback, which a notebook shows as a sentence; `.passed` is True where the answer is right.
+        Feedback, which a notebook shows as a sentence and a script prints in a line; `.passed` is
+        True where the answer is right.
     Raises:
         ValueError: there is no such exercise, or an input is missing or not asked for.
     Example:
@@ -56,4 +60,7 @@ def check(exercise: str, answer: Any, **inputs: Any) -> Feedback:
         raise ValueError(
             f"check: there is no exercise {exercise!r}. {hint}Exercises: {', '.join(EXERCISES)}."
         )
-    return judge(exercise, EXERCISES[exercise], answer, inputs)
+    found = judge(exercise, EXERCISES[exercise], answer, inputs)
+    if in_script():
+        write_line(str(found))
+    return found

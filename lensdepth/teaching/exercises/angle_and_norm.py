@@ -83,14 +83,14 @@ EXERCISES: dict[str, Exercise] = {
         well_done="How short the mean was before the last step says how far the states agree.",
     ),
     "04.forced": Exercise(
-        asks="At which depth is it settled before any measurement that a norm edit at the "
-        "prediction position changes no answer? (A model without a final norm has none: answer "
+        asks="At which depth, of 0 … L, is it settled before any measurement that a norm edit at "
+        "the prediction position changes no answer? (A model without a final norm has none: answer "
         "-1.)",
         right=lambda model: -1 if model.info.normalization == "none" else model.n_layers,
         needs=("model",),
         mistakes=(
             Mistake(
-                "That is the number of the last *block*. Which depth is its output?",
+                "That is the number of the last *block*. Which depth does it leave?",
                 lambda model: model.n_layers - 1,
             ),
             Mistake(

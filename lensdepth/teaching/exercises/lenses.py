@@ -97,9 +97,9 @@ EXERCISES: dict[str, Exercise] = {
         well_done="Ranks need no softmax: it keeps the order.",
     ),
     "02.settled": Exercise(
-        asks="At which depth does the lens settle: the first one from which on, at every depth, it "
-        "names the final answer for at least half of the prompts? `profile.top1_agreement` is "
-        "`[depth, prompt, pos]`.",
+        asks="At which depth, of 0 … L, does the lens settle: the first one from which on, at "
+        "every depth, it names the final answer for at least half of the prompts? "
+        "`profile.top1_agreement` is `[depth, prompt, pos]`; its first row is depth 0.",
         right=settled_depth,
         needs=("profile",),
         mistakes=(

@@ -30,7 +30,7 @@ def _effects() -> list[tuple[Any, ...]]:
 
 
 def _games() -> list[tuple[Any, ...]]:
-    """Values of sets of depths: each depth does something alone, and some do more together."""
+    """Values of sets of blocks: each block does something alone, and some do more together."""
     generator = torch.Generator().manual_seed(12)
     made = []
     for n in (2, 3, 4):
@@ -110,7 +110,7 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "05.gap": Exercise(
         asks="Write `gap(whole, local)`: the additivity gap of each pair, from the effect of all "
-        "depths together `[pair]` and of each alone `[pair, depth]`. Positive is synergy.",
+        "blocks together `[pair]` and of each alone `[pair, layer]`. Positive is synergy.",
         right=lambda whole, local: whole - local.sum(1),
         cases=_effects,
         mistakes=(
@@ -136,18 +136,18 @@ EXERCISES: dict[str, Exercise] = {
         well_done="A gap of zero is what a single-layer story takes for granted.",
     ),
     "05.shapley": Exercise(
-        asks="Write `shapley(value, n)`: the Shapley value of each of the depths 0 … n − 1, as a "
-        "list. `value(frozenset)` is the effect of editing those depths in one run.",
+        asks="Write `shapley(value, n)`: the Shapley value of each of the blocks 0 … n − 1, as a "
+        "list. `value(frozenset)` is the effect of editing those blocks' writes in one run.",
         right=_shapley,
         cases=_games,
         mistakes=(
             Mistake(
-                "These are effects alone: what a depth adds to others that have joined before is "
+                "These are effects alone: what a block adds to others that have joined before is "
                 "missing.",
                 lambda value, n: [value(frozenset({i})) for i in range(n)],
             ),
             Mistake(
-                "This is what is lost without a depth: it joins last everywhere. It must join at "
+                "This is what is lost without a block: it joins last everywhere. It must join at "
                 "every place equally often.",
                 _left_out,
             ),
@@ -165,7 +165,7 @@ EXERCISES: dict[str, Exercise] = {
                 lambda value, n: [factorial(n) * share for share in _shapley(value, n)],
             ),
         ),
-        otherwise="For every order of the depths, let them join one by one and note what each adds "
+        otherwise="For every order of the blocks, let them join one by one and note what each adds "
         "(`itertools.permutations`); then average. The shares must sum to the value of all.",
         well_done="The shares sum to the whole, for any value whatever.",
     ),

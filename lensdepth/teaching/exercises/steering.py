@@ -124,8 +124,8 @@ EXERCISES: dict[str, Exercise] = {
         well_done="What steers was learned from prompts that it is never tested on.",
     ),
     "06.last_input": Exercise(
-        asks="What is the last depth at which steering at the input succeeds more often than "
-        "steering at the prediction position? (-1 if there is none.)",
+        asks="What is the last depth, of 0 … L, at which steering at the input succeeds more often "
+        "than steering at the prediction position? (-1 if there is none.)",
         right=last_input_depth,
         needs=("profile",),
         mistakes=(
@@ -139,7 +139,7 @@ EXERCISES: dict[str, Exercise] = {
             ),
         ),
         otherwise="`profile.efficacy(position)` is `[pair, depth]`: average over the pairs, "
-        "subtract, and look for the last positive number.",
+        "subtract, and look for the last positive number; `profile.depths` says at which depth.",
         well_done="`find_crossing` puts the crossing between this depth and the next ones.",
     ),
 }

@@ -45,7 +45,8 @@ def _nulls() -> list[tuple[Any, ...]]:
 EXERCISES: dict[str, Exercise] = {
     "03.crossing": Exercise(
         asks="Write `crossing_depth(first, second)`: the depth, a fraction mostly, at which two "
-        "curves meet, between the last depth at which the first leads and the next one.",
+        "curves meet, between the last depth at which the first leads and the next one. Their "
+        "first numbers are of depth 0.",
         right=_crossing,
         cases=_curves,
         mistakes=(
