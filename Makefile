@@ -120,7 +120,7 @@ clean: ## remove environments, caches and reports
 .venv-nnsight/%: TL := $(TL4)
 .venv-pyvene/%: TL := $(TL4)
 # Engines of sweeps know nothing of TransformerLens: one line has them, as it has the long tests.
-.venv/%: EXTRA := test,ray,slurm
+.venv/%: EXTRA := test,figures,ray,slurm
 .venv-tl4/%: EXTRA := test
 .venv-nnsight/%: EXTRA := bench-nnsight
 .venv-pyvene/%: EXTRA := bench-pyvene
