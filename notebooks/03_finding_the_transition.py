@@ -115,7 +115,7 @@ found = {
     "patching: crossing": crossing,
     # At the last depth patching ends as it must, so that it has no say.
     "patching at the end: sigmoid": find_transition(
-        # Depth L follows by construction; a curve of fewer than four depths is none.
+        # (A curve has four depths at least.)
         patched.efficacy("prediction")[:, : max(model.n_layers, 4)],
         name="efficacy at the prediction position",
     ),
