@@ -115,7 +115,9 @@ found = {
     "patching: crossing": crossing,
     # At the last depth patching ends as it must, so that it has no say.
     "patching at the end: sigmoid": find_transition(
-        patched.efficacy("prediction")[:, :-1], name="efficacy at the prediction position"
+        # (A curve has four depths at least.)
+        patched.efficacy("prediction")[:, : max(model.n_layers, 4)],
+        name="efficacy at the prediction position",
     ),
     "lens contrast: sigmoid": find_transition(lens),
     "lens contrast: change point": find_change_point(lens.reading("contrast")),

@@ -135,7 +135,8 @@ def _table(frame: "pd.DataFrame") -> "RenderableType":
     table = Table(box=box.SIMPLE_HEAD)
     held = frame.reset_index() if named else frame
     for name in held.columns:
-        table.add_column(str(name), justify="right" if held[name].dtype.kind in "fiu" else "left")
+        side = "right" if held[name].dtype.kind in "fiu" else "left"
+        table.add_column(str(name), justify=side, overflow="fold")
     for row in held.itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
     return table
