@@ -26,7 +26,7 @@ from lensdepth.claims.verdict import Judged, all_of, decide
 from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
-from lensdepth.progress import one_by_one
+from lensdepth.progress import counted
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.sweep.adaptive import Depths, as_setting
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
@@ -166,25 +166,26 @@ def draw_twins(
     """
     numbers: list[dict[str, float | None]] = []
     notes: dict[str, None] = {}
-    for k in one_by_one(range(MOST_TRIES * n), "untrained twins"):
-        if len(numbers) == n:
-            break
-        try:
-            twin = untrained(model, seed=seed + k)
-        except ValueError as refusal:  # the next one would fare no better
-            notes[reason(refusal)] = None
-            break
-        try:
-            numbers.append(
-                _numbers_of_twin(
+    with counted(n, "untrained twins") as update:
+        for k in range(MOST_TRIES * n):
+            if len(numbers) == n:
+                break
+            try:
+                twin = untrained(model, seed=seed + k)
+            except ValueError as refusal:  # the next one would fare no better
+                notes[reason(refusal)] = None
+                break
+            try:
+                found = _numbers_of_twin(
                     twin, task, claims, depths=depths, seed=seed, batch_size=batch_size
                 )
-            )
-        except ValueError as refusal:
-            notes[reason(refusal)] = None
-        # A model of TransformerLens is a circle of references: without this there would be several.
-        del twin
-        gc.collect()
+                numbers.append(found)
+                update(1)
+            except ValueError as refusal:
+                notes[reason(refusal)] = None
+            # A model of TransformerLens is a circle of references: there would be several.
+            del twin
+            gc.collect()
     note = ""
     if len(numbers) < n:
         which = "no untrained twin" if not numbers else f"{len(numbers)} of {n} untrained twins"
