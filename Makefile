@@ -59,13 +59,13 @@ test: .venv/.installed ## run the tests on TransformerLens 3.9
 fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
 	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
 
-# Types and shapes of arguments are ours and not TransformerLens's, and so are files and what is made
-# of numbers: checked once, by `make test`, they need not be checked again. Whole claims are judged
-# on this line by the tests on a real model.
+# Types and shapes of arguments are ours and not TransformerLens's, and so are files, words and what is
+# made of numbers: checked once, by `make test`, they need not be checked again. So these are the
+# files that name a backend, and the command line. Whole claims are judged on this line by the tests
+# on a real model.
 test-tl4: .venv-tl4/.installed ## run the tests that a TransformerLens has a part in on line 4
 	.venv-tl4/bin/python -m pytest --jaxtyping-packages= -m "not real and not long" \
-		--ignore=$(PAGE) --ignore=tests/fuzz --ignore=tests/test_unfinished.py \
-		--ignore=tests/test_scale.py
+		tests/test_cli.py $(filter-out $(PAGE),$(shell grep -lE "backend|load_tiny|tiny_(llama|gpt2)" tests/test_*.py))
 
 # Fetched beforehand, so that two workers do not download it both; where that fails the tests are
 # skipped, and say why. Types are checked by `make test`.

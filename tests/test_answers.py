@@ -19,6 +19,8 @@ from lensdepth.teaching.planted.blank import D_MODEL, LENGTH, Blank
 from lensdepth.teaching.planted.language import N_POS, prompt_file
 from lensdepth.units import FEWEST_UNITS
 
+pytestmark = pytest.mark.long
+
 N_LAYERS = 6
 BIG = 3 * LENGTH
 Plant = Callable[[Blank], None]

@@ -21,6 +21,8 @@ from lensdepth.tasks.rows import Row
 from lensdepth.tasks.shots import Item, Wording, few_shot
 from lensdepth.tokens import TokenBatch, pad_tokens
 
+pytestmark = pytest.mark.long
+
 # Answers worked out by hand; each question as it ends a prompt.
 BY_HAND = {
     ("months", "from"): {"Two months from January is": "March", "One month from May is": "June"},

@@ -27,6 +27,8 @@ from lensdepth.transition.holders import Looked, find_holders
 from lensdepth.transition.told import crossing_summary, gap_sentence
 from lensdepth.units import Grouping
 
+pytestmark = pytest.mark.long
+
 Move = tuple[int, Sequence[str], Sequence[str]]
 """A block, the words that look, and the words that they look at and take the input from."""
 WORDS = ("from", "spare", "is")

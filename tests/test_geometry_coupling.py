@@ -25,6 +25,8 @@ from lensdepth.geometry.pairs import (
 )
 from lensdepth.units import Grouping
 
+pytestmark = pytest.mark.long
+
 Array = np.ndarray
 
 
