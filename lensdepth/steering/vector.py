@@ -90,6 +90,9 @@ class SteeringVector(ModelResult):
                 self.vector
             )
             != len(self.depths),
+            f"vectors of d_model {self.provenance.model.d_model}, got {self.vector.shape[1]}": (
+                self.stream != "z" and self.vector.shape[1] != self.provenance.model.d_model
+            ),
             "vectors that are finite": not self.vector.isfinite().all(),
             f"a head at stream 'z' alone, got {self.head} at {self.stream!r}": self.head is not None
             and (self.stream != "z" or self.head < 0),
