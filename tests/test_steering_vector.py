@@ -132,7 +132,7 @@ def test_centroids_of_a_sweep_are_means_by_label(
         trained, months, profile, base="May", source="June", depths=[1, 3], position="prediction"
     )
     # The answers are the labels there; each distinct prompt counts once.
-    answers = dict(zip(months.clean, months.target, strict=True))
+    answers = dict(zip(months.clean, months.target or (), strict=True))
     answers |= dict(zip(months.corrupted or (), months.foil or (), strict=True))
     ends = []
     for label in ("May", "June"):
@@ -265,7 +265,7 @@ def test_a_damaged_file_is_refused(tiny_llama: DepthModel, tmp_path: Path) -> No
 
 def plain_logits(folder: Path, by_block: dict[int, Tensor], ids: list[int]) -> Tensor:
     """Transformers alone, with the vectors added to the outputs of blocks by plain hooks."""
-    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
     blocks = model.transformer.h if hasattr(model, "transformer") else model.model.layers
 
     def adding(vector: Tensor) -> Callable[..., Any]:
@@ -362,7 +362,7 @@ def test_control_vectors_that_do_not_fit_are_refused(
         writer.write_tensors_to_file()
         writer.close()
 
-    for given, said in (
+    faults: list[tuple[tuple[Any, ...], str]] = [
         (("direction.3", noise(32)), "of blocks within 0...2 of 'llama', one at least; got [3]"),
         (("direction.1", noise(64)), "must be 32 finite numbers"),
         (("direction.1", noise(32) / 0), "must be 32 finite numbers"),
@@ -372,7 +372,8 @@ def test_control_vectors_that_do_not_fit_are_refused(
             ("direction.1", noise(32), "controlvector", "gpt2"),
             "'gpt2', and 'llama' is 'llama'",
         ),
-    ):
+    ]
+    for given, said in faults:
         write(*given)
         with pytest.raises(ValueError, match=re.escape(said)):
             load_repeng_vector(path, tiny_llama)
