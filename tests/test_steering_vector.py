@@ -129,7 +129,7 @@ def test_centroids_of_a_sweep_are_means_by_label(
         trained, months, scopes=("local",), control_pairs=1, strength=2.0, budget=budget
     )
     found = centroid_vector(
-        trained, months, profile, base="May", source="June", depths=[1, 3], position="prediction"
+        profile, trained, months, base="May", source="June", depths=[1, 3], position="prediction"
     )
     # The answers are the labels there; each distinct prompt counts once.
     answers = dict(zip(months.clean, months.target or (), strict=True))
@@ -146,10 +146,10 @@ def test_centroids_of_a_sweep_are_means_by_label(
     assert found.strength == 2.0
     with pytest.raises(ValueError, match="the sweep is of other prompts"):
         centroid_vector(
-            trained, months.select(slice(20)), profile, base="May", source="June"
+            profile, trained, months.select(slice(20)), base="May", source="June"
         )  # fmt: skip
     with pytest.raises(ValueError, match=r"two of the labels .*, got 'May' and 'Mai'"):
-        centroid_vector(trained, months, profile, base="May", source="Mai")
+        centroid_vector(profile, trained, months, base="May", source="Mai")
 
 
 # ---------------------------------------------------------------- other models

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lensdepth.steering import SteeringVector
 
 PAIR = re.compile(r"(\d{1,6}):(\d{1,6})")
-OF_VECTORS = ("apply", "depth_map", "other_model")
+OF_VECTORS = ("apply", "depth_map", "allow_other_model")
 HELD = "Held edit"
 """Panel of the help."""
 
@@ -115,10 +115,10 @@ class HeldOptions:
             rich_help_panel=HELD,
         ),
     ] = None
-    other_model: Annotated[
+    allow_other_model: Annotated[
         bool,
         typer.Option(
-            "--other-model",
+            "--allow-other-model",
             help="With --apply, take the vector to a model that it was not made on.",
             rich_help_panel=HELD,
         ),
@@ -128,12 +128,12 @@ class HeldOptions:
         given = {name for name, value in asdict(self).items() if value not in (None, False)}
         if self.stream == "resid_pre":
             given.remove("stream")
-        if self.apply is None and given & {"depth_map", "other_model"}:
-            raise ValueError("--depth-map and --other-model go with --apply.")
-        if self.apply is not None and given - {"apply", "strength", "depth_map", "other_model"}:
+        if self.apply is None and given & {"depth_map", "allow_other_model"}:
+            raise ValueError("--depth-map and --allow-other-model go with --apply.")
+        if self.apply is not None and given - {"strength", *OF_VECTORS}:
             raise ValueError(
                 "--apply brings its own edit and site; only --strength, --depth-map and "
-                "--other-model go with it."
+                "--allow-other-model go with it."
             )
         if self.apply is None and self.edit is None and given - {"stream"}:
             raise ValueError(
@@ -181,12 +181,12 @@ def applied(held: HeldOptions, model: "DepthModel") -> "SteeringVector":
 
     assert held.apply is not None
     if is_gguf(held.apply):
-        vector = load_repeng_vector(held.apply, model, allow_other_model=held.other_model)
+        vector = load_repeng_vector(held.apply, model, allow_other_model=held.allow_other_model)
     else:
         vector = SteeringVector.load(held.apply)
     if held.strength is not None:
         vector = replace(vector, strength=held.strength)
-    return vector.moved_to(model, depth_map=held.mapped, allow_other_model=held.other_model)
+    return vector.moved_to(model, depth_map=held.mapped, allow_other_model=held.allow_other_model)
 
 
 @app.command(

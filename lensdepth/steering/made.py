@@ -131,9 +131,9 @@ def difference_vector(
 
 @checked
 def centroid_vector(
+    profile: SteeringProfile,
     model: DepthModel,
     task: Task,
-    profile: SteeringProfile,
     *,
     base: str,
     source: str,
@@ -147,9 +147,9 @@ def centroid_vector(
     prompts with either label. They are scaled as the sweep scaled them (`strength`, `budget`).
 
     Args:
+        profile: what `steering_sweep` gave.
         model: the model of the sweep.
         task: its pairs.
-        profile: what `steering_sweep` gave.
         base: the label to lead away from, one of `profile.labels`.
         source: the label to lead to.
         depths: some of the sweep's; all by default.
@@ -159,7 +159,7 @@ def centroid_vector(
         ValueError: the sweep is of another model or of other pairs, or there is no such label,
             depth or position in it.
     Example:
-        >>> centroid_vector(model, task, profile, base="May", source="June", depths=3).save(path)
+        >>> centroid_vector(profile, model, task, base="May", source="June", depths=3).save(path)
     """
     caller = "centroid_vector"
     where = profile.positions[0] if position is None else position
