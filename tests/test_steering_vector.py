@@ -145,9 +145,7 @@ def test_centroids_of_a_sweep_are_means_by_label(
     torch.testing.assert_close(found.vector, expected, atol=1e-5, rtol=1e-5)
     assert found.strength == 2.0
     with pytest.raises(ValueError, match="the sweep is of other prompts"):
-        centroid_vector(
-            profile, trained, months.select(slice(20)), base="May", source="June"
-        )  # fmt: skip
+        centroid_vector(profile, trained, months.select(slice(20)), base="May", source="June")
     with pytest.raises(ValueError, match=r"two of the labels .*, got 'May' and 'Mai'"):
         centroid_vector(profile, trained, months, base="May", source="Mai")
 

@@ -81,29 +81,33 @@ class SteeringVector(ModelResult):
 
     def __post_init__(self) -> None:
         vector_edit(self.edit, self.strength, caller="SteeringVector")
-        last = last_place(self.stream, self.n_layers)
-        faults = {
-            f"depths within 0...{last}, each once, got {list(self.depths)}": not self.depths
-            or len(set(self.depths)) < len(self.depths)
-            or not all(0 <= depth <= last for depth in self.depths),
-            f"one vector a depth, got {len(self.vector)} for {len(self.depths)} depths": len(
-                self.vector
-            )
-            != len(self.depths),
-            f"vectors of d_model {self.provenance.model.d_model}, got {self.vector.shape[1]}": (
-                self.stream != "z" and self.vector.shape[1] != self.provenance.model.d_model
+        last, d_model = last_place(self.stream, self.n_layers), self.provenance.model.d_model
+        n_vectors, d_source = self.vector.shape
+        asked = self.depths
+        within = all(0 <= depth <= last for depth in asked) and self.n_layers > 0
+        everywhere = self.positions == "all"
+        needed = {
+            f"depths within 0...{last}, each once, got {list(asked)}": (
+                asked and len(set(asked)) == len(asked) and within
             ),
-            "vectors that are finite": not self.vector.isfinite().all(),
-            f"a head at stream 'z' alone, got {self.head} at {self.stream!r}": self.head is not None
-            and (self.stream != "z" or self.head < 0),
-            f"positions from the start of a text, got {self.positions!r}": self.positions != "all"
-            and (not self.positions or min(self.positions) < 0),
-            "coordinates 'final_norm' at the residual stream alone": self.coordinates != "raw"
-            and self.stream not in RESIDUAL,
+            f"one vector a depth, got {n_vectors} for {len(asked)} depths": n_vectors == len(asked),
+            f"vectors of d_model {d_model}, got {d_source}": (
+                self.stream == "z" or d_source == d_model
+            ),
+            "vectors that are finite": self.vector.isfinite().all(),
+            f"a head at stream 'z' alone, got {self.head} at {self.stream!r}": (
+                self.head is None or (self.stream == "z" and self.head >= 0)
+            ),
+            f"positions from the start of a text, got {self.positions!r}": (
+                everywhere or (self.positions and min(self.positions) >= 0)  # type: ignore[type-var]
+            ),
+            "coordinates 'final_norm' at the residual stream alone": (
+                self.coordinates == "raw" or self.stream in RESIDUAL
+            ),
         }
-        for needed, fault in faults.items():
-            if fault:
-                raise ValueError(f"SteeringVector: it needs {needed}.")
+        for need, fits in needed.items():
+            if not fits:
+                raise ValueError(f"SteeringVector: it needs {need}.")
         if (self.hooks, self.relative_depths) != places(self.stream, self.depths, self.n_layers):
             raise ValueError(
                 f"SteeringVector: hooks or relative_depths are not those of depths "
