@@ -110,7 +110,17 @@ from .site import (
     depth_hook as depth_hook,
     site_hook as site_hook,
 )
-from .steering import SteeringProfile as SteeringProfile, steering_sweep as steering_sweep
+from .steering import (
+    SteeringProfile as SteeringProfile,
+    SteeringVector as SteeringVector,
+    apply_vector as apply_vector,
+    centroid_vector as centroid_vector,
+    difference_vector as difference_vector,
+    from_layer_activations as from_layer_activations,
+    load_repeng_vector as load_repeng_vector,
+    steering_sweep as steering_sweep,
+    steering_vector as steering_vector,
+)
 from .sweep.readings import METRICS as METRICS
 from .tasks import (
     Pair as Pair,

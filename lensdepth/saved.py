@@ -22,6 +22,7 @@ OTHERS = (
     "lensdepth.patching.windows:WindowProfile",
     "lensdepth.report.plan:ReportPlan",
     "lensdepth.residual:ResidualStream",
+    "lensdepth.steering.vector:SteeringVector",
     "lensdepth.transition.change_point:ChangePoint",
     "lensdepth.transition.commitment:Commitment",
     "lensdepth.transition.compare:OrderComparison",

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+import lensdepth
 import lensdepth.model
 from lensdepth import fetched, loading, report
 from lensdepth.bundled import bundled_path
@@ -24,6 +25,7 @@ from lensdepth.cli import main
 from lensdepth.cli.app import EXIT_CODES, app
 from lensdepth.cli.schemas import command_of, schema_names, schema_of
 from lensdepth.fetchable import FETCHABLE
+from lensdepth.model import DepthModel
 
 COMMANDS = {command.callback.__name__: command for command in app.registered_commands}  # type: ignore[union-attr]
 MONTHS = ("January", "March", "May", "July", "September", "November")
@@ -58,6 +60,10 @@ EXAMPLES = [
     *(example for command in COMMANDS.values() for example in examples_of(command.epilog)),
     *examples_of(app.registered_callback.epilog if app.registered_callback else None),  # type: ignore[arg-type]
 ]
+
+
+def june(model: DepthModel) -> lensdepth.SteeringVector:
+    return lensdepth.difference_vector(model, "January is", "June is", depths=2)
 
 
 @pytest.fixture
@@ -126,6 +132,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         if "--tuned" in found:
             fit = "lens --fit --text corpus.txt --steps 2 --model tiny --out tuned.safetensors"
             assert main(fit.split()) == 0
+        if "--apply" in found:
+            june(small("tiny")).save(found[found.index("--apply") + 1])
         if "--twins" in options and "--twins" not in found:
             found += ["--twins", "0"]
         return found
@@ -202,6 +210,7 @@ PRINTED = {
         "write January",
         "write January --temperature 3 --n-tokens 4",
         "write January --edit full --source June --depth 1 --depth 2 --onward",
+        "write January --apply {}/june.safetensors --strength 2",
     ],
     "claims": ["claims --n 40 --twins 0"],
     "claims-hypotheses": ["claims --hypotheses {}/mine.toml --n 12"],
@@ -233,6 +242,8 @@ def test_what_is_printed_is_what_its_schema_says(
     monkeypatch.setenv("LENSDEPTH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "mine.toml").write_text(HYPOTHESES)
     (tmp_path / "one.toml").write_text(ONE_SHARD)
+    if name == "write":
+        june(lensdepth.load_model("tiny")).save(tmp_path / "june.safetensors")
     if name == "sweep-collect":
         assert main(f"sweep {tmp_path}/one.toml --out {tmp_path}/done".split()) == 0
         capsys.readouterr()

@@ -62,6 +62,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.intervene(trained, PROMPT, "Two months from May is", depth=1),
         lensdepth.pair_table(trained, task),
         lensdepth.generation_profile(trained, PROMPT, n_tokens=3),
+        lensdepth.difference_vector(trained, PROMPT, "Two months from May is", depths=[1, 3]),
         _hypothesis(trained, task),
         trained.residual_stream(list(task.clean)),
     ]  # fmt: skip

@@ -1,7 +1,9 @@
 """Watch a model write: where each token of its text is settled, with an edit held on or without."""
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +15,12 @@ from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.task_options import TaskOptions, check_prompt
 from lensdepth.provenance import LARGEST_SEED
 
+if TYPE_CHECKING:
+    from lensdepth.model import DepthModel
+    from lensdepth.steering import SteeringVector
+
+PAIR = re.compile(r"(\d{1,6}):(\d{1,6})")
+OF_VECTORS = ("apply", "depth_map", "allow_other_model")
 HELD = "Held edit"
 """Panel of the help."""
 
@@ -87,12 +95,98 @@ class HeldOptions:
         ),
     ] = None
 
+    apply: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="In place of --edit: a saved steering vector, or a control vector of repeng "
+            "(.gguf).",
+            show_default="none",
+            rich_help_panel=HELD,
+        ),
+    ] = None
+    depth_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="D:E",
+            help="With --apply, the vector's depth (or block) D goes to E; may be given several "
+            "times.",
+            show_default="its own",
+            rich_help_panel=HELD,
+        ),
+    ] = None
+    allow_other_model: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-model",
+            help="With --apply, take the vector to a model that it was not made on.",
+            rich_help_panel=HELD,
+        ),
+    ] = False
+
     def __post_init__(self) -> None:
-        given = [name for name, value in asdict(self).items() if value not in (None, False)]
-        if self.edit is None and set(given) - {"stream"}:
+        given = {name for name, value in asdict(self).items() if value not in (None, False)}
+        if self.stream == "resid_pre":
+            given.remove("stream")
+        if self.apply is None and given & {"depth_map", "allow_other_model"}:
+            raise ValueError("--depth-map and --allow-other-model go with --apply.")
+        if self.apply is not None and given - {"strength", *OF_VECTORS}:
+            raise ValueError(
+                "--apply brings its own edit and site; only --strength, --depth-map and "
+                "--allow-other-model go with it."
+            )
+        if self.apply is None and self.edit is None and given - {"stream"}:
             raise ValueError(
                 "--strength, --source, --depth, --position, --onward and --head go with --edit."
             )
+
+    @property
+    def mapped(self) -> dict[int, int] | None:
+        """`depth_map` of `apply_vector`.
+
+        Raises:
+            ValueError: an entry is no D:E.
+        """
+        if self.depth_map is None:
+            return None
+        pairs = [PAIR.fullmatch(one) for one in self.depth_map]
+        found = {int(pair[1]): int(pair[2]) for pair in pairs if pair}
+        if len(found) < len(self.depth_map):
+            raise ValueError(
+                f"--depth-map must be D:E, two depths (or blocks), each D once; got "
+                f"{' '.join(self.depth_map)}."
+            )
+        return found
+
+    def options(self, model: "DepthModel") -> dict[str, Any]:
+        """What `generation_profile` is told.
+
+        Raises:
+            ValueError: there is no such vector, or it does not fit the model.
+        """
+        if self.apply is None:
+            told = {name: value for name, value in asdict(self).items() if value is not None}
+            return {name: told[name] for name in told if name not in OF_VECTORS}
+        return {"vector": applied(self, model)}
+
+
+def applied(held: HeldOptions, model: "DepthModel") -> "SteeringVector":
+    """The vector of --apply, for this model.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, it is damaged, or it does not fit the model.
+    """
+    from lensdepth.gguf import is_gguf
+    from lensdepth.steering import SteeringVector, load_repeng_vector
+
+    assert held.apply is not None
+    if is_gguf(held.apply):
+        vector = load_repeng_vector(held.apply, model, allow_other_model=held.allow_other_model)
+    else:
+        vector = SteeringVector.load(held.apply)
+    if held.strength is not None:
+        vector = replace(vector, strength=held.strength)
+    return vector.moved_to(model, depth_map=held.mapped, allow_other_model=held.allow_other_model)
 
 
 @app.command(
@@ -100,6 +194,8 @@ class HeldOptions:
         'write "Two months from January is"',
         'write "Two months from January is" --edit full --source "Two months from June is" '
         "--depth 8",
+        'write "Two months from January is" --apply june.safetensors',
+        'write "Two months from January is" --apply june.safetensors --strength 2 --json',
         'write "Two months from January is" --n-tokens 3 --out text.html',
         'write "Two months from January is" --json | jq .summary.runs.base.settled',
     )
@@ -144,14 +240,13 @@ def write(
         from lensdepth.analyses import analysis
         from lensdepth.continuation import generation_profile
 
-        options = {name: value for name, value in asdict(held).items() if value is not None}
         profile = generation_profile(
             depth_model,
             prompt,
             n_tokens=n_tokens,
             temperature=temperature,
             seed=seed,
-            **options,
+            **held.options(depth_model),
             **model.bounds,
         )
         told = analysis("write")

@@ -15,7 +15,7 @@ from torch import Tensor
 from lensdepth import generation, metrics, reading
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
-from lensdepth.continuation.held import HeldEdit, Standing, held, hold
+from lensdepth.continuation.held import HeldEdit, Standing, held, hold, hold_vector
 from lensdepth.continuation.profile import BASE, EDITED, GenerationProfile
 from lensdepth.edits import CONTROL
 from lensdepth.finite import NotFinite
@@ -25,6 +25,7 @@ from lensdepth.not_finite import not_finite
 from lensdepth.progress import counted
 from lensdepth.provenance import make_provenance
 from lensdepth.site import Stream
+from lensdepth.steering.vector import SteeringVector
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts
 
@@ -56,6 +57,7 @@ def generation_profile(
     stream: Stream = "resid_pre",
     head: int | None = None,
     reference: Task | Prompts | None = None,
+    vector: SteeringVector | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -91,6 +93,7 @@ def generation_profile(
         stream: what to edit.
         head: at `z`, the one head to edit.
         reference: for `"mean"`: prompts whose states at the corresponding tokens are averaged.
+        vector: in place of an edit: a steering vector, held on where it says itself.
         seed: of the drawing and of the random directions.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -98,8 +101,8 @@ def generation_profile(
         GenerationProfile.
     Raises:
         ValueError: fewer than one token, a temperature that is none, options of an edit without
-            one, an edit that does not fit (as for `intervene`), or a model that ends its text at
-            once.
+            one, an edit that does not fit (as for `intervene`), a vector of another model (as for
+            `apply_vector`), or a model that ends its text at once.
     Source: the lens by nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru.
     Example:
         >>> generation_profile(model, "Two months from January is", n_tokens=3).settled
@@ -109,13 +112,21 @@ def generation_profile(
         raise ValueError(f"{caller}: n_tokens must be 1 or more, got {n_tokens}.")
     if not 0 <= temperature < float("inf"):
         raise ValueError(f"{caller}: temperature must be 0 or more, got {temperature}.")
-    holds = None
-    if edit is not None:
+    holds, others = None, (strength, source, depths, head, reference)
+    if vector is not None:
+        if edit is not None or onward or any(one is not None for one in others):
+            raise ValueError(
+                f"{caller}: a vector brings its own edit, strength and site; leave out edit, "
+                f"strength, source, depths, onward, head and reference, or the vector."
+            )
+        holds = hold_vector(model, vector, seed, caller=caller)
+        edit, stream, head = vector.edit, vector.stream, vector.head
+    elif edit is not None:
         holds = hold(
             model, prompt, edit, strength, source, depths, positions, onward, stream, head,
             reference, seed, caller=caller,
         )  # fmt: skip
-    elif any(one is not None for one in (strength, source, depths, head, reference)) or onward:
+    elif any(one is not None for one in others) or onward:
         raise ValueError(
             f"{caller}: strength, source, depths, onward, head and reference go with an edit; "
             f"name one, or leave them out."
@@ -180,6 +191,7 @@ def generation_profile(
                 "stream": stream,
                 "head": head,
                 "reference": None if reference is None else "given",
+                "vector": None if vector is None else vector.described(),
                 "batch_size": batch_size,
                 "max_memory": max_memory,
             },

@@ -6,7 +6,7 @@ and so is, where that is asked for, every token that is written.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -20,6 +20,7 @@ from lensdepth.polar import Edit
 from lensdepth.prompts import gather_prompts
 from lensdepth.site import Site, Stream, last_place
 from lensdepth.standing import StandingEdit, steered
+from lensdepth.steering.vector import SteeringVector, moved
 from lensdepth.sweep.choices import check_heads, check_stream
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, resolve_positions
@@ -35,7 +36,7 @@ class HeldEdit:
     strength: float
     depths: tuple[int, ...]
     places: tuple[int, ...]
-    """The edited tokens of the prompt."""
+    """The edited tokens of the prompt; () for all of them."""
     edited: Standing
     control: Standing | None
     """Each state turned as far in a random direction; None where the edit turns nothing."""
@@ -116,6 +117,26 @@ def hold(
         places=tuple(places),
         edited=standing(function, noisy if edit == "random" else states),
         control=standing(at_random(function), noisy) if kind.turns else None,
+    )
+
+
+def hold_vector(model: DepthModel, vector: SteeringVector, seed: int, *, caller: str) -> HeldEdit:
+    """A steering vector to hold on, where it says itself.
+
+    Raises:
+        ValueError: it belongs to another model, or does not fit this one.
+    """
+    edits = moved(vector, model, None, False, caller=caller).standing(model)
+    noisy = with_noise(vector.vector, torch.Generator().manual_seed(seed))
+    turned = at_random(vector.function)
+    control = [replace(one, edit=turned, source=noisy[i]) for i, one in enumerate(edits)]
+    everywhere = vector.positions == "all"
+    return HeldEdit(
+        strength=vector.strength,
+        depths=vector.depths,
+        places=() if everywhere else tuple(vector.positions),  # type: ignore[arg-type]
+        edited=(tuple(edits),),
+        control=None if vector.edit == "norm" else (tuple(control),),
     )
 
 

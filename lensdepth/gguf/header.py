@@ -21,6 +21,8 @@ from lensdepth.outside import outside, shown
 
 MAGIC = b"GGUF"
 MOST_DIMENSIONS = 4
+LOADER = "load_model"
+"""Who names itself in errors where nobody else does."""
 NEEDS = "pip install 'lensdepth[gguf]'"
 PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _NUMBERS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
@@ -102,14 +104,14 @@ def is_gguf(path: Path) -> bool:
         return False
 
 
-def check_package(name: str) -> None:
+def check_package(name: str, caller: str = LOADER) -> None:
     """Refuse a GGUF file where nothing can unpack it.
 
     Raises:
         ValueError: gguf cannot be imported.
     """
     with outside(
-        f"load_model: {shown(name)} is a GGUF file, and reading it needs the package gguf",
+        f"{caller}: {shown(name)} is a GGUF file, and reading it needs the package gguf",
         hint=f"{NEEDS}.",
     ):
         import gguf  # noqa: F401
@@ -122,34 +124,47 @@ def read_header(path: Path, name: str) -> Header:
         ValueError: one line: cut short or damaged, one part of several, no language model, or
             packed in a way that nothing here unpacks; and what to do.
     """
-    check_package(name)
-    with outside(f"load_model: {shown(name)} cannot be read"), path.open("rb") as file:
-        size = path.stat().st_size
-        if not size:
-            raise _damaged(name, "it is empty")
-        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    with view:
-        header = _parse(_Reader(view, name), path, size)
+    header = read_any_header(path, name)
     _check_whole(header, name)
     return header
 
 
-def _damaged(name: str, why: str) -> ValueError:
+def read_any_header(path: Path, name: str, caller: str = LOADER) -> Header:
+    """The header of a GGUF file, whatever it holds.
+
+    Raises:
+        ValueError: one line: cut short or damaged, or packed in a way that the installed gguf does
+            not know.
+    """
+    check_package(name, caller)
+    with outside(f"{caller}: {shown(name)} cannot be read"), path.open("rb") as file:
+        size = path.stat().st_size
+        if not size:
+            raise _damaged(name, "it is empty", caller)
+        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with view:
+        return _parse(_Reader(view, name, caller), path, size)
+
+
+def _damaged(name: str, why: str, caller: str = LOADER) -> ValueError:
     return ValueError(
-        f"load_model: the GGUF file {shown(name)} is cut short or damaged: {why}. Fetch it again."
+        f"{caller}: the GGUF file {shown(name)} is cut short or damaged: {why}. Fetch it again."
     )
 
 
 class _Reader:
     """Values one after another, none beyond the file's end."""
 
-    def __init__(self, view: mmap.mmap, name: str) -> None:
-        self.view, self.name, self.at = view, name, 0
+    def __init__(self, view: mmap.mmap, name: str, caller: str) -> None:
+        self.view, self.name, self.caller, self.at = view, name, caller, 0
+
+    def damaged(self, why: str) -> ValueError:
+        return _damaged(self.name, why, self.caller)
 
     def take(self, n: int) -> int:
         """Where the next `n` bytes begin."""
         if n > len(self.view) - self.at:
-            raise _damaged(self.name, f"its header goes on beyond its {len(self.view):,} bytes")
+            raise self.damaged(f"its header goes on beyond its {len(self.view):,} bytes")
         self.at += n
         return self.at - n
 
@@ -168,16 +183,16 @@ class _Reader:
         if kind in _NUMBERS:
             return self.number(_NUMBERS[kind])
         if kind != _ARRAY:
-            raise _damaged(self.name, f"a value has the type {kind}, which there is not")
+            raise self.damaged(f"a value has the type {kind}, which there is not")
         inner, length = self.number("I"), self.number("Q")
         if inner in _NUMBERS:
             code = _NUMBERS[inner]
             start = self.take(length * struct.calcsize(code))
             return list(struct.unpack_from(f"<{length}{code}", self.view, start))
         if inner != _STRING:
-            raise _damaged(self.name, f"a list holds values of the type {inner}")
+            raise self.damaged(f"a list holds values of the type {inner}")
         if length > len(self.view):
-            raise _damaged(self.name, f"a list has {length:,} entries")
+            raise self.damaged(f"a list has {length:,} entries")
         return [self.text() for _ in range(length)]
 
 
@@ -187,17 +202,17 @@ def _parse(read: _Reader, path: Path, size: int) -> Header:
     name = read.name
     start = read.take(4)
     if read.view[start : start + 4] != MAGIC:
-        raise _damaged(name, "it does not begin as GGUF files do")
+        raise read.damaged("it does not begin as GGUF files do")
     version = read.number("I")
     if version not in (2, 3):
         wrong = "written for machines of the other byte order" if version > 2**16 else "too old"
         raise ValueError(
-            f"load_model: the GGUF file {shown(name)} is of version {version}, {wrong}; take one "
-            f"of version 2 or 3 (convert_hf_to_gguf.py of llama.cpp writes them)."
+            f"{read.caller}: the GGUF file {shown(name)} is of version {version}, {wrong}; take "
+            f"one of version 2 or 3 (convert_hf_to_gguf.py of llama.cpp writes them)."
         )
     n_tensors, n_values = read.number("Q"), read.number("Q")
     if max(n_tensors, n_values) > size:
-        raise _damaged(name, f"it claims {max(n_tensors, n_values):,} entries")
+        raise read.damaged(f"it claims {max(n_tensors, n_values):,} entries")
     metadata = {}
     for _ in range(n_values):
         key = read.text()
@@ -206,36 +221,36 @@ def _parse(read: _Reader, path: Path, size: int) -> Header:
     for _ in range(n_tensors):
         key, n_dims = read.text(), read.number("I")
         if n_dims > MOST_DIMENSIONS:
-            raise _damaged(name, f"{shown(key)} has {n_dims} dimensions")
+            raise read.damaged(f"{shown(key)} has {n_dims} dimensions")
         shape = tuple(read.number("Q") for _ in range(n_dims))[::-1]
         infos.append((key, shape, read.number("I"), read.number("Q")))
     align = metadata.get("general.alignment", 32)
     if not isinstance(align, int) or not 1 <= align <= 2**20:
-        raise _damaged(name, f"its alignment is {shown(align)}")
+        raise read.damaged(f"its alignment is {shown(align)}")
     for key, kind in _KINDS.items():
         if key in metadata and not isinstance(metadata[key], kind):
-            raise _damaged(name, f"{key} is {shown(metadata[key])}")
+            raise read.damaged(f"{key} is {shown(metadata[key])}")
     data = read.at + -read.at % align
     tensors: dict[str, Packed] = {}
     for key, shape, number, offset in infos:
         try:
             kind = gguf.GGMLQuantizationType(number)
         except ValueError as error:
-            raise _unknown(name, key, f"type {number}") from error
+            raise _unknown(name, key, f"type {number}", read.caller) from error
         block, n_bytes = gguf.GGML_QUANT_SIZES[kind]
         if not shape or not all(shape) or shape[-1] % block or key in tensors:
-            raise _damaged(name, f"{shown(key)} of shape {list(shape)} cannot be {kind.name}")
+            raise read.damaged(f"{shown(key)} of shape {list(shape)} cannot be {kind.name}")
         held = prod(shape) // block * n_bytes
         if data + offset + held > size:
-            raise _damaged(name, f"{shown(key)} ends at byte {data + offset + held:,} of {size:,}")
+            raise read.damaged(f"{shown(key)} ends at byte {data + offset + held:,} of {size:,}")
         tensors[key] = Packed(shape=shape, kind=kind.name, start=data + offset, n_bytes=held)
     return Header(path=path, metadata=metadata, tensors=tensors)
 
 
-def _unknown(name: str, key: str, kind: str) -> ValueError:
+def _unknown(name: str, key: str, kind: str, caller: str = LOADER) -> ValueError:
     return ValueError(
-        f"load_model: {shown(key)} of {shown(name)} is packed as {kind}, which the installed gguf "
-        f"does not unpack; pip install -U gguf, or take another quantisation of the model."
+        f"{caller}: {shown(key)} of {shown(name)} is packed as {kind}, which the installed gguf "
+        f"does not unpack; pip install -U gguf, or take another quantisation."
     )
 
 

@@ -11,3 +11,7 @@ PARTS: dict[str, Callable[[polar.Edit], polar.Edit]] = {
 }
 """What of the state is changed as adding the vector would change it."""
 CONTROLS = ("random", "shuffled")
+
+STRONGEST = 1e6
+"""Largest factor of a vector: beyond it states overflow in float32, and nothing is learned from it
+before."""

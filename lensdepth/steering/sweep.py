@@ -26,7 +26,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.steering.centroids import Vectors, steering_vectors
 from lensdepth.steering.labels import accompanied, deal_folds, label_prompts, pool_prompts, rows
-from lensdepth.steering.parts import CONTROLS, PARTS
+from lensdepth.steering.parts import CONTROLS, PARTS, STRONGEST
 from lensdepth.steering.profile import ALSO, SteeringProfile
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
@@ -46,9 +46,6 @@ from lensdepth.sweep.spans import named_positions
 from lensdepth.tasks.task import Task
 
 log = logging.getLogger(__name__)
-
-STRONGEST = 1e6
-"""Beyond it states overflow in float32, and nothing is learned from it before."""
 
 
 @checked
