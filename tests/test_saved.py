@@ -23,7 +23,8 @@ NO_FILE = {"Report", "Sweep", "Task"}
 """A report is a page with its tables, a task a prompt file, a sweep a folder."""
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
-    "ChangePoint", "OrderComparison", "Readiness", "ReportPlan", "Transition", "TunedLens",
+    "ChangePoint", "CircuitGraph", "OrderComparison", "Readiness", "ReportPlan", "Transition",
+    "TunedLens",
 }  # fmt: skip
 """Results whose rows are statements, runs or one place."""
 PROMPT = "Two months from January is"
@@ -59,6 +60,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.attribute_logits(trained, task),
         lensdepth.attention_patterns(trained, PROMPT),
         lensdepth.patch_components(trained, task, "MLP1", n_random=2),
+        lensdepth.circuit_graph(trained, task, top=3, edges=3),
         lensdepth.intervene(trained, PROMPT, "Two months from May is", depth=1),
         lensdepth.pair_table(trained, task),
         lensdepth.generation_profile(trained, PROMPT, n_tokens=3),
