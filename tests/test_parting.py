@@ -17,6 +17,7 @@ from lensdepth import compare_runs
 from lensdepth.analyses import analysis
 from lensdepth.cli import main
 from lensdepth.model import DepthModel, load_model
+from lensdepth.parting.noise import STEPS
 from lensdepth.provenance import Backend
 from lensdepth.tasks import load_task
 
@@ -128,7 +129,7 @@ def test_precisions_and_backends_part_by_no_component(
     half = load_model(model_folder(architecture), backend=backend, dtype="bfloat16")
     found = compare_runs(model, half, PROMPTS)
     assert found.first is found.first_depth is None
-    assert found.tolerance == 8 * torch.finfo(torch.bfloat16).eps
+    assert found.tolerance == STEPS * torch.finfo(torch.bfloat16).eps
     assert found.distance[:, -1].max() > 100 * torch.finfo(torch.float32).eps
     other = load_tiny(architecture, "bridge")
     assert compare_runs(model, other, PROMPTS).first is None
@@ -146,8 +147,8 @@ class Plain:
 
     def __init__(self, folder: Path) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(folder).eval()
-        inner = getattr(self.model, "model", None) or self.model.transformer
-        self.blocks = inner.layers if hasattr(inner, "layers") else inner.h
+        inner: Any = getattr(self.model, "model", None) or self.model.transformer
+        self.blocks: Any = inner.layers if hasattr(inner, "layers") else inner.h
 
     def run(
         self, ids: list[int], put: tuple[int, list[int], Tensor] | None = None
@@ -276,18 +277,8 @@ def test_what_is_no_number_is_never_nearest_or_equal(
 def test_the_command_compares_precisions(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    words = [
-        "compare",
-        "--model",
-        "tiny",
-        "--n",
-        "6",
-        "--other-dtype",
-        "bfloat16",
-        "--json",
-        "--out",
-    ]
-    assert main([*words, str(tmp_path / "pair.html")]) == 0
+    words = "compare --model tiny --n 6 --other-dtype bfloat16 --json"
+    assert main([*words.split(), "--out", str(tmp_path / "pair.html")]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["summary"]["first"] is None
     assert printed["summary"]["b"] == "tiny (bfloat16)"

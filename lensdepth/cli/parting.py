@@ -89,7 +89,7 @@ def compare(
             metavar="X",
             help="Distance, in shares of a state's norm, below which a write is noise.",
             min=0.0,
-            show_default="8 last digits of the coarser dtype",
+            show_default="12 last digits of the coarser dtype",
             rich_help_panel=PANEL,
         ),
     ] = None,

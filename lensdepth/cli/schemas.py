@@ -109,7 +109,7 @@ FOUND = {"value": "number", "low": "number?", "high": "number?"}
 BOTH = {"a": "integer?", "b": "integer?"}
 COMPARE = {"a": "string", "b": "string", "first": (COMPONENT,), "parted": [COMPONENT],
            "first_depth": "integer?", "components": "boolean",
-           "floor": FLOOR, "noise": {"distance": "number", "measured": "number", "tolerance": "number"},
+           "floor": FLOOR, "noise": {"*": "number"},
            "kl": {"a_b": FOUND, "b_a": FOUND}, "same_first_choice": FOUND, "decides": BOTH,
            "taken_from": BOTH, "n_prompts": "integer", "n_units": "integer",
            "*": CURVE}  # fmt: skip

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 RUNS, GOALS = ("a", "b"), ("a", "b")
-"""Which model is run, with something of the other's in it; whose distribution it is held against."""
+"""Which model is run, with something of the other's in it; what it is held against."""
 Part = Literal["embedding", "attention", "mlp", "block", "readout"]
 
 

@@ -1,13 +1,18 @@
 """What two runs side by side say: curves, summary and sentences."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from lensdepth.parting.alike import sides
 from lensdepth.telling.curves import Curve, estimate
 from lensdepth.telling.depths import at_depth, block_at
-from lensdepth.telling.numbers import below, counted, number, percent, tiny
+from lensdepth.telling.numbers import Interval, below, counted, number, percent, tiny
 from lensdepth.telling.plain import Json, to_json
-from lensdepth.units import FEWEST_UNITS, count
+from lensdepth.units import FEWEST_UNITS, Units, count
 from lensdepth.units import named as units_named
 
 if TYPE_CHECKING:
@@ -56,31 +61,49 @@ def curves(result: "RunComparison") -> list[Curve]:
     block d - 1 does."""
     units = result.provenance.units
     found = [
-        Curve.of(
-            f"{name} {words}",
-            getattr(result, before + key),
-            key=before + key,
-            role=role,
-            units=units,
-            unit=unit,
-            floor=result.floor if key == "distance" else 0.0,
+        _bounded(
+            Curve.of(
+                f"{name} {words}",
+                getattr(result, before + key),
+                key=before + key,
+                role=role,
+                units=units,
+                unit=unit,
+                floor=result.floor if key == "distance" else 0.0,
+            ),
+            sizes=key != "norm",
         )
         for key, (name, unit) in MEASURES.items()
         for before, (words, role) in KINDS.items()
     ]
     return found + [
-        Curve.of(
-            name,
-            getattr(result, field)[:, run, goal],
-            key=key,
-            role=role,
-            units=units,
-            unit="nats",
-            dashed=dashed,
-            floor=result.kl_floor,
+        _bounded(
+            Curve.of(
+                name,
+                getattr(result, field)[:, run, goal],
+                key=key,
+                role=role,
+                units=units,
+                unit="nats",
+                dashed=dashed,
+                floor=result.kl_floor,
+            ),
+            sizes=True,
         )
         for key, (field, run, goal, name, role, dashed) in SWAPS.items()
     ]
+
+
+def _bounded(curve: Curve, *, sizes: bool) -> Curve:
+    """Sizes and divergences end at 0, and so do their bands; rounding may lie below."""
+    low = np.maximum(curve.low, np.minimum(curve.mean, 0.0))
+    return replace(curve, low=low) if sizes else curve
+
+
+def _size(values: Float[Tensor, " prompt"], units: Units, floor: float) -> Interval:
+    """The mean of a size or divergence with its interval, which ends at 0."""
+    found = estimate(values, units, floor=floor)
+    return replace(found, low=max(found.low, min(found.value, 0.0))) if found.known else found
 
 
 def summary(result: "RunComparison") -> Json:
@@ -100,7 +123,7 @@ def summary(result: "RunComparison") -> Json:
                 "tolerance": result.tolerance,
             },
             "kl": {
-                name: estimate(result.kl[:, i], units, floor=result.kl_floor)
+                name: _size(result.kl[:, i], units, result.kl_floor)
                 for i, name in enumerate(("a_b", "b_a"))
             },
             "same_first_choice": estimate(result.agree, units, share=True),
@@ -118,7 +141,7 @@ def sentences(result: "RunComparison") -> list[str]:
     a, b = named(result)
     n, units = len(result.kl), result.provenance.units
     n_units = count(units, n)
-    kl = estimate(result.kl[:, 0], units, floor=result.kl_floor)
+    kl = _size(result.kl[:, 0], units, result.kl_floor)
     said = [
         f"A is {a}, B is {b}; {counted(n, 'prompt')}, "
         f"{'all tokens' if result.positions == 'all' else 'the last token of each'}.",
@@ -185,14 +208,15 @@ def _parting(result: "RunComparison") -> list[str]:
         said.append(
             "States are equal at every depth."
             if most == 0
-            else f"States part at no depth beyond what such noise adds up to (at most {_far(most)})."
+            else f"States part at no depth beyond what such noise adds up to "
+            f"(at most {_far(most)})."
         )
     if first is not None:
         own = result.own_distance.mean(0)
         at = int(own.argmax())
         carried = float(result.carried_distance[:, at].mean())
         part = "the embedding" if at == 0 else block_at(at - 1)
-        found = estimate(result.own_distance[:, at], result.provenance.units, floor=result.floor)
+        found = _size(result.own_distance[:, at], result.provenance.units, result.floor)
         said.append(
             f"Most of its own is added by {part}: distance {found}, where {_far(carried)} is "
             f"carried over."
@@ -210,12 +234,12 @@ def _swaps(result: "RunComparison") -> list[str]:
     for run, mine, theirs in (("a", "A", "B"), ("b", "B", "A")):
         i = "ab".index(run)
         goal, at = 1 - i, result.decides(run)  # type: ignore[arg-type]
-        whole = estimate(result.kl[:, goal], units, floor=floor)
+        whole = _size(result.kl[:, goal], units, floor)
         if at is None:
             said.append(f"No single write of {theirs}'s brings {mine} nearer to {theirs}.")
         else:
             part = "embedding" if at == 0 else f"write of {block_at(at - 1)}"
-            left = estimate(result.write_kl[:, i, goal, at], units, floor=floor)
+            left = _size(result.write_kl[:, i, goal, at], units, floor)
             said.append(
                 f"Of single writes {theirs}'s {part} brings {mine} nearest: "
                 f"KL({theirs} ‖ {mine}) {whole} becomes {left} nats."
