@@ -17,8 +17,10 @@ from lensdepth import compare_runs
 from lensdepth.analyses import analysis
 from lensdepth.cli import main
 from lensdepth.model import DepthModel, load_model
-from lensdepth.parting.noise import STEPS
+from lensdepth.parting.noise import STEPS, distance, floor_above
+from lensdepth.parting.reading import Run, read_run
 from lensdepth.provenance import Backend
+from lensdepth.sweep.floor import MARGIN
 from lensdepth.tasks import load_task
 
 PROMPTS = [*architectures.PROMPTS, "May", "Six days from Monday is"]
@@ -285,3 +287,61 @@ def test_the_command_compares_precisions(
     assert len(printed["rows"]) == 6 * 4
     assert main(["compare", "tiny", "--model", "calendar", "--n", "2"]) == 2
     assert "calendar has 10, tiny has 3" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- what is noise
+
+
+def test_distance_and_floor_by_hand() -> None:
+    x, y = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 1.0])
+    assert float(distance(x, y)) == float(distance(y, x)) == pytest.approx(3 / 5)
+    zero = torch.zeros(2)
+    assert float(distance(zero, zero)) == 0
+    assert float(distance(zero, y)) == 1
+    # Writes in shares of the longer state that they lead to.
+    assert float(distance(x, y, beside=(6 * y, 2 * x))) == pytest.approx(3 / 360**0.5)
+    assert floor_above(0.3, 0.1) == pytest.approx(0.6)
+    assert floor_above(0.3, 0.7) == 0.7
+
+
+def test_the_floor_is_what_was_measured_or_stated(
+    tiny_llama: DepthModel, load_tiny: Callable[[str, str], DepthModel]
+) -> None:
+    """Two backends are apart by some last digits: less than any floor that was found for them."""
+    found = compare_runs(tiny_llama, load_tiny("llama", "bridge"), PROMPTS, tolerance=0.0)
+    assert found.floor == MARGIN * found.measured
+    assert 0 < found.measured < 1e-5
+    assert found.noise.tolist() == pytest.approx([found.floor * d for d in (1, 2, 3, 4)])
+    assert found.first is None
+    whole = compare_runs(tiny_llama, tiny_llama, PROMPTS, tolerance=0.5)
+    assert whole.floor == whole.tolerance == 0.5
+
+
+def test_blocks_whose_writes_do_not_add_up_are_told_whole(
+    model_folder: Folders, changed: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a model scales them behind the hook; of those here none does."""
+    models = both(model_folder("llama"), changed("llama mlp"), "bridge")
+    run = read_run(models[0], models[0].tokenize(PROMPTS[:2]), torch.tensor([[1], [1]]))
+    assert run.adds_up(1e-6)
+    assert not replace(run, mlp=0.999 * run.mlp).adds_up(1e-6)
+    monkeypatch.setattr(Run, "adds_up", lambda run, tolerance: False)
+    found = compare_runs(*models, PROMPTS)
+    assert not found.told_apart
+    assert [one[:2] for one in found.parted] == [("block", 1)]
+    assert "block 1 (into depth 2) is the first" in " ".join(analysis("compare").sentences(found))
+    assert json.dumps(analysis("compare").summary(found), allow_nan=False)
+
+
+def test_attention_and_mlp_beside_each_other(
+    model_folder: Folders, backend: Backend, tmp_path: Path
+) -> None:
+    """Parallel blocks: both read one state, and neither stands before the other."""
+    architectures.build("gpt_neox", tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        model.get_parameter("gpt_neox.layers.1.mlp.dense_4h_to_h.weight").mul_(1.5)
+    model.save_pretrained(tmp_path)
+    found = compare_runs(*both(model_folder("gpt_neox"), tmp_path, backend), PROMPTS)
+    assert [one[:2] for one in found.parted] == [("mlp", 1)]
+    assert found.write_kl[:, 0, 1, 2].max() <= found.kl_floor

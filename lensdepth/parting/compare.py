@@ -50,8 +50,11 @@ def compare_runs(
 
     the block's own divergence, from the same input, and what it carries over. A component (a
     block's attention, its MLP from the very attention output that A's has, embedding, readout)
-    parts where it writes something else from the same input beyond the floor. Then each model is
-    run with one write of the other's, and on from the other's state of each depth.
+    parts where it writes something else from the same input beyond the floor: twice the largest
+    distance of a state from the same model's in another batch size, or the stated tolerance, if
+    that is larger. States of depth d may be d + 1 floors apart. Then each model is run with one
+    write of the other's (all that its block adds to the state), and on from the other's state of
+    each depth.
 
     Args:
         model_a: one checkpoint, precision, backend or quantisation.
@@ -148,6 +151,7 @@ def _block(
     n_pos, last = batch.tokens.shape[1], batch.last[:, None]
     every = torch.minimum(torch.arange(n_pos).expand(len(batch), -1), last)
     a, b = (read_run(model, batch, every) for model in (model_a, model_b))
+    rounding = stated_tolerance(model_a, model_b)
     # B's blocks on A's states: whole, and once more each MLP on A's very attention output.
     own = given(model_b, batch, every, a, attention=False)
     from_mlp = given(model_b, batch, every, a, attention=True).mlp
@@ -160,7 +164,7 @@ def _block(
         **_apart("carried_", own_states, b.states, chosen),
         "attention": chosen.most(distance(a.attention, own.attention, beside=ends)),
         "mlp": chosen.most(distance(a.mlp, from_mlp, beside=ends)),
-        "adds_up": torch.tensor([a.adds_up and b.adds_up]).expand(len(batch)),
+        "adds_up": torch.tensor([one.adds_up(rounding) for one in (a, b)]).all().expand(len(batch)),
     }
     state = a.states[-1, :, -1]
     readouts = [model.readout(state.to(model.device)).cpu() for model in (model_a, model_b)]

@@ -23,12 +23,12 @@ class Run:
     attention: Float[Tensor, "layer batch pos d_model"]
     mlp: Float[Tensor, "layer batch pos d_model"]
 
-    @property
-    def adds_up(self) -> bool:
+    def adds_up(self, tolerance: float) -> bool:
         """Whether a block's two writes are all that it adds, up to rounding."""
         left = self.states[1:] - self.states[:-1] - self.attention - self.mlp
-        whole = torch.maximum(polar.norm(self.states[1:]), polar.norm(self.states[:-1]))
-        return bool((polar.norm(left) <= 0.05 * whole).all())
+        summed = (self.states[1:], self.states[:-1], self.attention, self.mlp)
+        whole = torch.stack([polar.norm(one) for one in summed]).amax(0)
+        return bool((polar.norm(left) <= tolerance * whole).all())
 
 
 def read_run(model: DepthModel, batch: TokenBatch, places: Int[Tensor, "batch pos"]) -> Run:
