@@ -23,7 +23,7 @@ from lensdepth.provenance import Backend
 from lensdepth.sweep.floor import MARGIN
 from lensdepth.tasks import load_task
 
-PROMPTS = [*architectures.PROMPTS, "May", "Six days from Monday is"]
+PROMPTS = ["Two months from January is", "January", "Monday is", "May", "June is"]
 WEIGHTS = {
     "llama": {
         "mlp": "model.layers.1.mlp.down_proj.weight",
@@ -133,10 +133,11 @@ def test_precisions_and_backends_part_by_no_component(
     assert found.first is found.first_depth is None
     assert found.tolerance == STEPS * torch.finfo(torch.bfloat16).eps
     assert found.distance[:, -1].max() > 100 * torch.finfo(torch.float32).eps
-    other = load_tiny(architecture, "bridge")
-    assert compare_runs(model, other, PROMPTS).first is None
+    if backend == "hooked":
+        other = load_tiny(architecture, "bridge")
+        assert compare_runs(model, other, PROMPTS[:2]).first is None
     # A tolerance that is too small finds the rounding, as it must.
-    first = compare_runs(model, half, PROMPTS, tolerance=0.0).first
+    first = compare_runs(model, half, PROMPTS[:1], tolerance=0.0).first
     assert first is not None
     assert first.part == "embedding"
 
@@ -251,7 +252,7 @@ def test_units_and_too_few_of_them(trained: DepthModel) -> None:
     said = analysis("compare")
     assert "2 units only: no number has an interval" in " ".join(said.sentences(few))
     assert all(torch.tensor(curve.low).isnan().all() for curve in said.curves(few))
-    task = load_task("months", trained, n=24)
+    task = load_task("months", trained, n=12)
     many = compare_runs(trained, trained, task)
     assert not any(torch.tensor(c.low).isnan().any() for c in said.curves(many))
     assert json.dumps(said.summary(many), allow_nan=False)
