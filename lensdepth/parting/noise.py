@@ -19,7 +19,7 @@ STEPS = 12
 """Of the coarser dtype's last digit: so far apart are two writes that may be nothing but rounding.
 Of the same component from the same state up to 5.5 were seen on both backends in float32, and up to
 5.0 of float32 against bfloat16 (tiny random Llama, GPT-2 and Gemma 3, six prompts; SmolLM2, three);
-this is twice as much."""
+this is a little more than twice."""
 PROMPTS = 8
 """That are run by themselves as well."""
 
