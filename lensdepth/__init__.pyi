@@ -85,6 +85,7 @@ from .locality import (
 from .mistakes import MistakeProfile as MistakeProfile, compare_mistakes as compare_mistakes
 from .model import DepthModel as DepthModel
 from .pairs import PairTable as PairTable, pair_table as pair_table
+from .parting import RunComparison as RunComparison, compare_runs as compare_runs
 from .patching import (
     PatchProfile as PatchProfile,
     WindowProfile as WindowProfile,

@@ -347,8 +347,26 @@ ANALYSES = (
         told="lensdepth.pairs.told",
         by_depth=False,
     ),
+    Analysis(
+        key="compare",
+        name="compare",
+        title="Two models, where they part",
+        question="Which component of one model is the first that does something else?",
+        note=(
+            "Two checkpoints, precisions, backends or quantisations of one architecture read the "
+            "same prompts. What lies apart at a depth is what the block before it adds of its own "
+            "(the one model's block on the other's state) and what it carries over of differences "
+            "that were there before; the two lengths need not add up, for they may point apart. "
+            "Below, one write, or the state of one depth, is taken from the other run: a "
+            "prediction that becomes the other's hung on it. At depth 0 it is the embedding, and "
+            "at the last depth the whole state before the readout: what follows there is the "
+            "readout's alone, by construction. Distances below the floor are noise."
+        ),
+        result="lensdepth.parting.profile:RunComparison",
+        told="lensdepth.parting.told",
+    ),
 )
-"""In the order in which a report has them; the last five are not in it."""
+"""In the order in which a report has them; the last six are not in it."""
 
 
 def analysis(key: str) -> Analysis:

@@ -206,6 +206,7 @@ PRINTED = {
     "graph": ["graph --n 1 --random 0", "graph --n 6 --top 3 --edges 2", "graph --n 3 --top 1"],
     "steer": ["steer --n 60", "steer --n 60 --position prediction"],
     "mistakes": ["mistakes --task drinks --n 20", "mistakes --n 9"],
+    "compare": ["compare --n 6", "compare tiny --n 4 --positions last --other-dtype bfloat16"],
     "write": [
         "write January",
         "write January --temperature 3 --n-tokens 4",

@@ -101,6 +101,7 @@ LEVELS = (
         "ablation",
         "steering",
         "intervention",
+        "parting",
     ),
     (
         "transition",

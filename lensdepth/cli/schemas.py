@@ -104,6 +104,15 @@ SETTLED = {"n": "integer", "mean_depth": "number?", "median_depth": "number?", "
 MISTAKES = {"verdict": "string", "reason": "string", "difference": "number?", "low": "number?",
             "high": "number?", "p": "number?", "by": "string", "n_pairs": "integer",
             "n_units": {"*": "integer"}, "right": SETTLED, "wrong": SETTLED}  # fmt: skip
+COMPONENT = {"part": "string", "layer": "integer?", "distance": "number"}
+FOUND = {"value": "number", "low": "number?", "high": "number?"}
+BOTH = {"a": "integer?", "b": "integer?"}
+COMPARE = {"a": "string", "b": "string", "first": (COMPONENT,), "parted": [COMPONENT],
+           "first_depth": "integer?", "components": "boolean",
+           "floor": FLOOR, "noise": {"*": "number"},
+           "kl": {"a_b": FOUND, "b_a": FOUND}, "same_first_choice": FOUND, "decides": BOTH,
+           "taken_from": BOTH, "n_prompts": "integer", "n_units": "integer",
+           "*": CURVE}  # fmt: skip
 WRITTEN = {"text": "string", "tokens": ["string"], "settled": CURVE, "median_settled": "number?",
            "log_prob": CURVE, "rank": CURVE, "entropy": CURVE, "forced_kl": CURVE}  # fmt: skip
 WRITE = {"runs": {"*": WRITTEN}, "n_tokens": "integer", "edit": "string?",
@@ -187,6 +196,8 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "mistakes": ("mistakes", PROVENANCE, MISTAKES | PAIRS,
         {"pair": "integer", "prompt": "string", "answer": "string", "target": "string",
          "wrong": "boolean", "depth": "number", "relative_depth": "number"}),
+    "compare": ("compare", PROVENANCE, COMPARE | {"pairs?": COUNTS},
+        {"prompt": "integer", "depth": "integer", "relative_depth": "number", "*": "number?"}),
     "write": ("write", PROVENANCE, WRITE,
         {"run": "string", "token": "integer", "position": "integer", "text": "string",
          "depth": "number?", "relative_depth": "number?", "log_prob": "number", "rank": "number",
