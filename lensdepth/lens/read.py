@@ -116,6 +116,7 @@ def logit_lens(
         translators=translators,
         settings={
             "positions": positions if isinstance(positions, str) else "given",
+            "follow": list(follow),
             "batch_size": batch_size,
             "max_memory": max_memory,
         },
