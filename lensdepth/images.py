@@ -17,7 +17,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from lensdepth.outside import outside, shown
-from lensdepth.plotting import KEYS_AFTER, depth_ticks
+from lensdepth.plotting import KEYS_AFTER, depth_ticks, layout_of
 
 Width = Literal["one", "two"]
 """Columns of a page that a figure takes."""
@@ -100,13 +100,13 @@ async def _draw(figures: Sequence[go.Figure], width: Width) -> list[dict[str, by
         # No MathJax: it would be fetched, and no text of ours is mathematics.
         async with kaleido.Kaleido(n=1, mathjax=False, path=find_browser()) as browser:
             for figure in figures:
-                on_paper = INCHES[width] * PER_INCH / figure.layout.width
+                on_paper = INCHES[width] * PER_INCH / layout_of(figure).width
                 scales = {"svg": 1.0, "pdf": on_paper, "png": on_paper * DOTS / PER_INCH}
                 one = {}
                 for name in FORMATS:
                     opts: Any = {
-                        "format": name, "width": figure.layout.width,
-                        "height": figure.layout.height, "scale": scales[name],
+                        "format": name, "width": layout_of(figure).width,
+                        "height": layout_of(figure).height, "scale": scales[name],
                     }  # fmt: skip
                     one[name] = await browser.calc_fig(figure.to_plotly_json(), opts=opts)
                 found.append(one)
@@ -115,7 +115,7 @@ async def _draw(figures: Sequence[go.Figure], width: Width) -> list[dict[str, by
 
 def _in_inches(svg: bytes, figure: go.Figure, width: Width) -> bytes:
     """The SVG with the size that it has on paper; what is in it keeps its coordinates."""
-    across, down = figure.layout.width, figure.layout.height
+    across, down = layout_of(figure).width, layout_of(figure).height
     high = INCHES[width] * down / across
     root = re.compile(rb"<svg[^>]*>")
     found = root.search(svg)
@@ -131,7 +131,7 @@ def for_print(figure: go.Figure, *, width: Width = "one") -> go.Figure:
     A map that needs more room than its columns have is laid out wider, with smaller letters.
     """
     paper = go.Figure(figure)
-    layout = paper.layout
+    layout = layout_of(paper)
     across = max(DRAWN[width], layout.width or 0)
     top, bottom = (layout.margin.t or 80) - TITLE_HEIGHT, (layout.margin.b or 80) + LINE // 2
     layout.sliders = ()
@@ -152,8 +152,8 @@ def for_print(figure: go.Figure, *, width: Width = "one") -> go.Figure:
 
 def _grow(figure: go.Figure, lines: int, *, top: bool = False) -> None:
     """Room for more lines above or below what is drawn."""
-    margin, more = figure.layout.margin, lines * LINE
-    figure.update_layout(height=figure.layout.height + more)
+    margin, more = layout_of(figure).margin, lines * LINE
+    figure.update_layout(height=layout_of(figure).height + more)
     figure.update_layout(
         {"margin_t" if top else "margin_b": (margin.t if top else margin.b) + more}
     )
@@ -161,7 +161,7 @@ def _grow(figure: go.Figure, lines: int, *, top: bool = False) -> None:
 
 def _thin_ticks(figure: go.Figure, across: int) -> None:
     """Fewer depths on an axis of depths, as many as have room."""
-    meta = figure.layout.meta or {}
+    meta = layout_of(figure).meta or {}
     if "n_layers" not in meta:
         return
     at, _ = depth_ticks(meta["n_layers"], most=max(3, min(12, (across - 90) // 46)))
@@ -174,7 +174,7 @@ def _thin_ticks(figure: go.Figure, across: int) -> None:
 def _break_headings(figure: go.Figure, room: float | int) -> None:
     """A panel's heading and the keys behind it on as many lines as they need."""
     most = 2
-    notes: Any = figure.layout.annotations
+    notes: Any = layout_of(figure).annotations
     for note in notes:
         heading, found, keys = (note.text or "").partition(f"</b>{KEYS_AFTER}")
         if not found or text_width(note.text) <= room:
@@ -187,29 +187,30 @@ def _break_headings(figure: go.Figure, room: float | int) -> None:
 
 def _break_legend(figure: go.Figure, across: int) -> None:
     """Room for the lines of a legend that lies below the figure; two of them it has."""
-    if not figure.layout.showlegend or (figure.layout.legend.orientation or "v") != "h":
+    if not layout_of(figure).showlegend or (layout_of(figure).legend.orientation or "v") != "h":
         return
     traces: Any = figure.data
     names = dict.fromkeys(
         trace.name for trace in traces if trace.name and trace.showlegend is not False
     )
-    margin = figure.layout.margin
+    margin = layout_of(figure).margin
     room = across - (margin.l or 0) - (margin.r or 0)
     lines = packed([f"------{name}" for name in names], room)
     extra = max(0, len(lines) - 2)
-    height, below = figure.layout.height, figure.layout.legend.y
+    height, below = layout_of(figure).height, layout_of(figure).legend.y
     inner = height - margin.t - margin.b
     _grow(figure, extra)
     if below is not None and below < 0:  # as far below the axis as before
-        now = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+        now = layout_of(figure).height - layout_of(figure).margin.t - layout_of(figure).margin.b
         figure.update_layout(legend_y=below * inner / now)
 
 
 def _break_axes(figure: go.Figure) -> None:
     """Titles of axes on two lines where one has no room for them."""
-    margin, broken = figure.layout.margin, False
-    room = figure.layout.width - (margin.l or 80) - (margin.r or 80)
-    for axis in figure.select_xaxes():
+    margin, broken = layout_of(figure).margin, False
+    room = layout_of(figure).width - (margin.l or 80) - (margin.r or 80)
+    axes: Any = figure.select_xaxes()
+    for axis in axes:
         share = (axis.domain[1] - axis.domain[0]) if axis.domain else 1.0
         text = axis.title.text
         if text and text_width(text) > share * room:

@@ -57,6 +57,11 @@ def tick(depth: int, n_layers: int) -> str:
     return f'{depth}<br><span style="color:{MUTED}">{share}</span>'
 
 
+def layout_of(figure: go.Figure) -> Any:
+    """A figure's layout, whose type cannot be told from Plotly's code."""
+    return figure.layout
+
+
 def depth_ticks(n_layers: int, *, most: int = MOST_TICKS) -> tuple[list[int], list[str]]:
     """Tick positions and two-line labels: the depth, and the fraction of it."""
     step = max(1, math.ceil(n_layers / most))
@@ -243,7 +248,7 @@ def depth_story(
     height = _stack_height(len(panels), keyed=True) + 19 * len(zones)
     _style(figure, title, n_layers=n_layers, height=height, legend=False, scale=scale)
     # Room for the names of the zones above the first panel's heading.
-    figure.update_layout(margin_t=figure.layout.margin.t + 19 * len(zones))
+    figure.update_layout(margin_t=layout_of(figure).margin.t + 19 * len(zones))
     figure.update_yaxes(nticks=4)
     return figure
 

@@ -17,6 +17,7 @@ from lensdepth.coordinates import Coordinates
 from lensdepth.edits import edit_of
 from lensdepth.hooks import SiteEdit
 from lensdepth.passes import Passes
+from lensdepth.plotting import layout_of
 from lensdepth.provenance import Backend
 from lensdepth.site import depth_hook
 from lensdepth.sweep.choices import scope_depths
@@ -432,6 +433,6 @@ def test_a_dose_profile_saves_loads_and_draws(dosed: DoseProfile, tmp_path: Path
     row = frame[(frame.part == "norm") & (frame.dose == 4) & (frame.depth == 1) & (frame.pair == 3)]
     assert row["kl"].item() == dosed.kl[-1, 3, 1].item()
     figure = dosed.plot("kl")
-    assert len(figure.layout.annotations) > dosed.n_layers
+    assert len(layout_of(figure).annotations) > dosed.n_layers
     with pytest.raises(ValueError, match="no dose of 'norm' at depth 7"):
         dosed.curve("norm", dosed.kl, 7)

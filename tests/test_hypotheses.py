@@ -20,6 +20,7 @@ from lensdepth import (
 from lensdepth.claims.hypothesis import parse_depths
 from lensdepth.cli import main
 from lensdepth.model import DepthModel
+from lensdepth.plotting import layout_of
 from lensdepth.sweep.readings import METRICS
 from lensdepth.tasks import Task
 from lensdepth.teaching import planted
@@ -203,7 +204,7 @@ def test_it_saves_and_loads(
     assert (again.hypotheses, again.findings) == (found.hypotheses, found.findings)
     assert found.to_frame().hypothesis.tolist() == ["h"]
     assert "under a final norm" in found.findings[0].reason
-    assert found.plot().layout.height > 100
+    assert layout_of(found.plot()).height > 100
 
 
 def test_every_metric_that_has_a_name_may_be_asked(

@@ -19,6 +19,7 @@ from lensdepth import images as paper
 from lensdepth.cli import main
 from lensdepth.images import DRAWN, INCHES, for_print, packed, text_width
 from lensdepth.images import Width as Columns
+from lensdepth.plotting import layout_of
 from lensdepth.report.gallery import check_folder, gallery
 from lensdepth.tasks import Task
 
@@ -118,12 +119,12 @@ def test_every_figure_of_a_report_is_laid_out_for_its_columns(task: Task, width:
         before = json.loads(str(one.figure.to_json()))
         made = for_print(one.figure, width=width)
         assert json.loads(str(one.figure.to_json())) == before
-        assert made.layout.title.text is None
-        assert made.layout.width == max(DRAWN[width], one.figure.layout.width or 0)
-        assert made.layout.height / made.layout.width * INCHES[width] <= paper.HIGHEST + 0.5
-        for note in made.layout.annotations:
+        assert layout_of(made).title.text is None
+        assert layout_of(made).width == max(DRAWN[width], layout_of(one.figure).width or 0)
+        assert layout_of(made).height / layout_of(made).width * INCHES[width] <= paper.HIGHEST + 0.5
+        for note in layout_of(made).annotations:
             if note.name == "heading":
-                assert all(text_width(x) < made.layout.width for x in note.text.split("<br>"))
+                assert all(text_width(x) < layout_of(made).width for x in note.text.split("<br>"))
 
 
 def test_a_legend_of_many_lines_has_room_for_them() -> None:
@@ -136,7 +137,7 @@ def test_a_legend_of_many_lines_has_room_for_them() -> None:
     )  # fmt: skip
     made = for_print(figure)
     lines = 3, 2  # of two and of four names
-    grown = made.layout.margin.b - for_print(figure, width="two").layout.margin.b
+    grown = layout_of(made).margin.b - layout_of(for_print(figure, width="two")).margin.b
     assert grown == (lines[0] - lines[1]) * paper.LINE
 
 

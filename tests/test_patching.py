@@ -15,6 +15,7 @@ from lensdepth.metrics import logit_diff
 from lensdepth.passes import Passes
 from lensdepth.patching import PatchProfile, WindowProfile, text_span
 from lensdepth.patching.sweep import check_options
+from lensdepth.plotting import layout_of
 from lensdepth.site import Stream, site_hook
 from lensdepth.sweep.choices import check_stream
 from lensdepth.sweep.controls import elsewhere, shuffled_sources
@@ -358,7 +359,7 @@ def test_the_map_names_tokens_and_parts_colours_at_zero(trained: DepthModel, ali
     figure = one.plot()
     heatmap: Any = figure.data[0]
     assert heatmap.zmin == -heatmap.zmax
-    labels = list(figure.layout.xaxis.ticktext)
+    labels = list(layout_of(figure).xaxis.ticktext)
     assert labels[0] == "&lt;bos&gt;"
     assert any(" / " in label for label in labels)
     assert "towards target" in heatmap.colorbar.ticktext[-1]

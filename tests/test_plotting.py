@@ -9,7 +9,7 @@ import pytest
 import results
 
 from lensdepth import colours, plotting
-from lensdepth.plotting import Panel, Zone
+from lensdepth.plotting import Panel, Zone, layout_of
 from lensdepth.telling.curves import Curve
 
 HOSTILE = '<a href="javascript:alert(1)">x</a><script>alert(1)</script> & <|endoftext|>'
@@ -55,13 +55,13 @@ def test_the_axis_is_labelled_by_depth_and_fraction(drawn: go.Figure) -> None:
     assert axis.ticktext[1].startswith("1<br>")
     assert axis.ticktext[-1].startswith("8<br>")
     assert ">0.5<" in axis.ticktext[4]
-    scale = drawn.layout.meta["scale"]
+    scale = layout_of(drawn).meta["scale"]
     assert axis.tickvals[-1] == 8 * scale
 
 
 def test_the_zone_lies_behind_every_panel(drawn: go.Figure) -> None:
-    scale = drawn.layout.meta["scale"]
-    bands = [s for s in drawn.layout.shapes if s.type == "rect"]
+    scale = layout_of(drawn).meta["scale"]
+    bands = [s for s in layout_of(drawn).shapes if s.type == "rect"]
     assert len(bands) == len(list(drawn.select_xaxes()))
     assert all((s.x0, s.x1) == (3.5 * scale, 4.5 * scale) for s in bands)
 

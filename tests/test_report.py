@@ -19,6 +19,7 @@ import torch
 from lensdepth.lens import TunedLens
 from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.model import DepthModel
+from lensdepth.plotting import layout_of
 from lensdepth.report import Report, build, build_report, facts
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
 from lensdepth.report.captions import caption, steepest
@@ -248,7 +249,7 @@ def test_no_switch_no_zone(task: Task, tmp_path: Path) -> None:
     assert "The lens shows no transition" in text
     assert "No switch was located, so no zone is drawn" in text
     assert 'class="zone"' not in text
-    assert not [s for s in written.plot().layout.shapes if s.type == "rect"]
+    assert not [s for s in layout_of(written.plot()).shapes if s.type == "rect"]
 
 
 def test_a_tuned_lens_stands_beside_the_logit_lens(task: Task, tmp_path: Path) -> None:

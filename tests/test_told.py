@@ -14,7 +14,7 @@ from lensdepth.ablation import told as ablated
 from lensdepth.analyses import analysis
 from lensdepth.geometry import told as shaped
 from lensdepth.outcome import Effects
-from lensdepth.plotting import depth_figure
+from lensdepth.plotting import depth_figure, layout_of
 from lensdepth.report.story import key_numbers, opening
 from lensdepth.telling.depths import at_depth, explained, place
 from lensdepth.telling.numbers import Interval, below, counted, number, p_value
@@ -531,10 +531,10 @@ def test_rounding_is_written_as_rounding() -> None:
     assert outcome.floor_of("transferred") == pytest.approx(1e-6)
     curve = next(c for c in analysis("patch").curves(quiet) if c.key == "input_transferred")
     assert {value for value, _ in curve.cells} == {"< 1e−6"}
-    axis = depth_figure([curve], n_layers=8, title="", y_title="").layout.yaxis.range
+    axis = layout_of(depth_figure([curve], n_layers=8, title="", y_title="")).yaxis.range
     assert axis == (pytest.approx(-1e-5), pytest.approx(1e-5))
     loud = replace(curve, mean=curve.mean + 0.5)
-    assert depth_figure([loud], n_layers=8, title="", y_title="").layout.yaxis.range is None
+    assert layout_of(depth_figure([loud], n_layers=8, title="", y_title="")).yaxis.range is None
     assert analysis("patch").summary(quiet)["floor"]["logit_diff"] == 2e-6
     half = replace(quiet.provenance.model, dtype="bfloat16")
     coarse = replace(quiet, provenance=replace(quiet.provenance, model=half))

@@ -14,7 +14,7 @@ from lensdepth.explorer.cards import Card
 from lensdepth.explorer.state import Screen
 from lensdepth.heatmaps import add_level, outline
 from lensdepth.lens.figures import CHARACTERS, shown
-from lensdepth.plotting import Zone, add_zone
+from lensdepth.plotting import Zone, add_zone, layout_of
 from lensdepth.tasks.task import Task
 from lensdepth.telling.depths import between
 from lensdepth.telling.names import has_blocks
@@ -118,11 +118,11 @@ def with_site(figure: "Figure", screen: Screen) -> None:
 
 def with_unknown(figure: "Figure", unknown: Mapping[int, str]) -> None:
     """The words themselves, under a sign, at columns of tokens that stand for unknown ones."""
-    labels = list(figure.layout.xaxis.ticktext)
+    labels = list(layout_of(figure).xaxis.ticktext)
     for place, word in unknown.items():
         below = labels[place].partition("<br>")[2]
         labels[place] = f"<b>⚠ {shown(word, CHARACTERS)}</b><br>{below}"
-    figure.layout.xaxis.ticktext = labels
+    layout_of(figure).xaxis.ticktext = labels
 
 
 def numbers(

@@ -8,7 +8,7 @@ from plotly.graph_objects import Figure
 
 from lensdepth import colours, plotting
 from lensdepth.analyses import analysis
-from lensdepth.plotting import Panel, Zone
+from lensdepth.plotting import Panel, Zone, layout_of
 from lensdepth.report.measured import Measured
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.names import success_words
@@ -145,7 +145,7 @@ def with_zone(figure: Figure, zone: Zone | None) -> Figure:
 
 def legend(figure: Figure) -> list[dict[str, Any]]:
     """Names, colours and strokes of the curves of a figure with several in one panel."""
-    if not figure.layout.showlegend:
+    if not layout_of(figure).showlegend:
         return []
     traces = figure.to_plotly_json()["data"]
     return [
@@ -162,14 +162,16 @@ Y_TITLE_HEIGHT = 32
 
 def y_title(figure: Figure) -> str:
     """What the y axis of a figure with one panel measures, as plain text."""
-    named = [a.text for a in figure.layout.annotations if a.name == "y_title"]
+    named = [a.text for a in layout_of(figure).annotations if a.name == "y_title"]
     return html.unescape(named[0]) if named else ""
 
 
 def height(figure: Figure) -> int:
     """Pixels on the page."""
     left_out = TITLE_HEIGHT + (Y_TITLE_HEIGHT if y_title(figure) else 0)
-    return figure.layout.height - left_out - plotting.LEGEND_HEIGHT * figure.layout.showlegend
+    return (
+        layout_of(figure).height - left_out - plotting.LEGEND_HEIGHT * layout_of(figure).showlegend
+    )
 
 
 def for_page(figure: Figure) -> str:
@@ -178,9 +180,9 @@ def for_page(figure: Figure) -> str:
     The page has its own title, legend and y title; they come back when the figure is saved.
     """
     bare = _with_meta(figure)
-    margin = bare.layout.margin
+    margin = layout_of(bare).margin
     top = margin.t - TITLE_HEIGHT - (Y_TITLE_HEIGHT if y_title(figure) else 0)
-    bottom = margin.b - plotting.LEGEND_HEIGHT * bare.layout.showlegend
+    bottom = margin.b - plotting.LEGEND_HEIGHT * layout_of(bare).showlegend
     bare.update_layout(title=None, showlegend=False, dragmode=False)
     bare.update_layout(margin_t=top, margin_b=bottom, height=height(figure))
     bare.for_each_annotation(lambda a: a.update(visible=False), {"name": "y_title"})
@@ -192,15 +194,15 @@ def exhibit_for_page(figure: Figure) -> str:
     have its room for the lines of their keys."""
     bare = _with_meta(figure)
     bare.update_layout(width=None, dragmode=False)
-    if "keys_after" in bare.layout.meta:
+    if "keys_after" in layout_of(bare).meta:
         bare.update_layout(title=None)
     return script_safe(str(bare.to_json()))
 
 
 def _with_meta(figure: Figure) -> Figure:
     """A copy that knows its own layout, for when the reader saves it."""
-    bare, layout = Figure(figure), figure.layout
-    bare.layout.meta = (layout.meta or {}) | {
+    bare, layout = Figure(figure), layout_of(figure)
+    layout_of(bare).meta = (layout.meta or {}) | {
         "title": layout.title.to_plotly_json(),
         "legend": layout.showlegend,
         "margin": layout.margin.to_plotly_json(),

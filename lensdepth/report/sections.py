@@ -13,7 +13,7 @@ from plotly.graph_objects import Figure
 from lensdepth.analyses import ANALYSES, Analysis, analysis
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.told import lens_name
-from lensdepth.plotting import Zone
+from lensdepth.plotting import Zone, layout_of
 from lensdepth.report import figures
 from lensdepth.report.captions import caption
 from lensdepth.report.measured import Measured
@@ -57,12 +57,12 @@ class Exhibit:
 
     @property
     def height(self) -> int:
-        return self.figure.layout.height
+        return layout_of(self.figure).height
 
     @property
     def least_width(self) -> int:
         """Pixels below which it is scrolled, not squeezed."""
-        return self.figure.layout.width or 0
+        return layout_of(self.figure).width or 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
