@@ -582,6 +582,7 @@ def test_shared_options_are_told_alike(name: str, commands: set[str]) -> None:
     having = {c: options[name] for c, options in options_of_commands().items() if name in options}
     if name == "depths":
         assert "or blocks" in str(having.pop("patch").help)  # and single ones, which it alone has
+        assert "Where to edit" in str(having.pop("write").help)  # one edit's, not a sweep's
     assert {*having} == commands
     assert len({(one.help, *one.opts) for one in having.values()}) == 1
 

@@ -127,7 +127,7 @@ def _missing(findings: Measured) -> str:
 def _cost(findings: Measured) -> str:
     runs = "" if findings.runs is None else f"; {counted(findings.runs, 'edited run')}"
     model = findings.lens.provenance.model
-    return f"{duration(sum(findings.seconds.values()))} on {model.device}, {model.dtype}{runs}"
+    return f"{duration(sum(findings.seconds.values(), 0.0))} on {model.device}, {model.dtype}{runs}"
 
 
 def shown_in(claim: str) -> tuple[str, str]:
