@@ -397,8 +397,8 @@
       part.setAttribute("tabindex", "-1");
     }
     for (const part of document.querySelectorAll(
-      ".field-strength [role=slider]:not([aria-label]), .field-strength input:not([aria-label])")) {
-      part.setAttribute("aria-label", "Strength");
+      ".field [role=slider]:not([aria-label]), .field:has([role=slider]) input:not([aria-label])")) {
+      part.setAttribute("aria-label", part.closest(".field").querySelector("label").textContent.trim());
     }
   }
   let named = 0;
