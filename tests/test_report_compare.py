@@ -31,7 +31,7 @@ DIFFERENT = [(a, (a + 1 + a % 3) % len(planted.INPUTS)) for a in range(len(plant
 def planted_report(folder: Path, *, n_layers: int, layer: int, seed: int = 0) -> Measured:
     """Lens, patching and swaps of a model in which one block moves the answer."""
     made = planted.switch(folder / f"m{n_layers}_{layer}", n_layers=n_layers, layer=layer)
-    model = load_model(made, backend="hooked")
+    model = load_model(made)
     path = planted.prompt_file(folder / "p.csv", DIFFERENT, list(range(12)), planted.WORDINGS)
     task = load_task(path, model, keep="correct")
     return measure(model, task, sections=("ablation",), twins=0, seed=seed)
