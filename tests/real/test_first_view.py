@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from test_explorer_server import asked
 
+from lensdepth.explorer.callbacks_screen import LINE_END
 from lensdepth.explorer.jobs import Jobs
 from lensdepth.explorer.server import create_app, guard
 from lensdepth.explorer.shelf import Shelf
@@ -37,9 +38,10 @@ def test_the_first_view_is_the_lens_on_a_pair_of_the_task(browser: Any, plain: P
     page = asked(browser, sync, {"url": ""}, "url.search").json["response"]
     assert page["banner"]["children"] == []
     assert not page["view-read"]["hidden"]
-    prompt = page["prompt"]["value"]
+    # A field of one line has a sign for the end of a line.
+    prompt = page["prompt"]["value"].replace(LINE_END, "\n")
     assert prompt.endswith(" ->")
-    assert prompt != page["source"]["value"]
+    assert page["prompt"]["value"] != page["source"]["value"]
     (read,) = [d for d in callbacks if d["inputs"][0]["id"] == "ask-read"]
     answer = asked(browser, read, {"ask-read": page["ask-read"]["data"]}, "ask-read.data")
     cards = {
