@@ -754,6 +754,11 @@ def test_the_circuit_as_a_graph(page: Page, address: str, apart: DepthModel) -> 
         x, y = page.evaluate(place, [plot.element_handle(), name])
         page.mouse.move(x - 3, y)
         page.mouse.move(x, y)
+        # Plotly's click is on what it has last found under the pointer, which takes it a moment.
+        page.wait_for_function(
+            "([plot, name]) => plot._hoverdata?.some((one) => one.customdata === name)",
+            arg=[plot.element_handle(), name], timeout=WAIT,
+        )  # fmt: skip
         if how:
             page.keyboard.down("Shift")
         page.mouse.click(x, y)
