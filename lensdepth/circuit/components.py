@@ -24,7 +24,7 @@ _FORMS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("attn", re.compile(r"ATTN(\d+)", re.IGNORECASE)),
     ("mlp", re.compile(r"MLP(\d+)", re.IGNORECASE)),
 )
-_INDEX = re.compile(r"-?\d{1,9}")
+INDEX = re.compile(r"-?\d{1,9}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def parse_component(text: str, n_layers: int, n_heads: int) -> Component:
     for kind, form in _FORMS:
         if (found := form.fullmatch(name)) and bool(placed) == bool(where):
             layer, *head = (int(number) for number in found.groups())
-            at = (int(where) if _INDEX.fullmatch(where) else where) if placed else None
+            at = (int(where) if INDEX.fullmatch(where) else where) if placed else None
             component = Component(kind, layer, *head, at=at)
             check_component(component, n_layers, n_heads)
             return component

@@ -71,7 +71,7 @@ class Work:
         if node.at in names:
             return node
         try:
-            asked = [int(node.at) if is_index(node.at) else node.at]
+            asked = [node.position]
             span = resolve_spans(self.roles, asked, caller=self.options.caller)[0]
             same = [one.name for one in self.spans if torch.equal(one.base, span.base)]
         except (KeyError, ValueError):
@@ -109,11 +109,6 @@ class Work:
             model=self.model, roles=self.roles.of(rows), base_at=base, source_at=source,
             columns=self.columns,
         )  # fmt: skip
-
-
-def is_index(text: str) -> bool:
-    """Whether a token is named by its number."""
-    return text.removeprefix("-").isdigit()
 
 
 def make_work(

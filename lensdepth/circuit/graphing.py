@@ -16,7 +16,6 @@ from lensdepth.circuit.graph_work import (
     LOGIT,
     Positions,
     edge_estimates,
-    is_index,
     largest,
     make_work,
     measured,
@@ -163,7 +162,7 @@ def patch_edge(
     named = [parse_node(name, *size) for name in (upstream, downstream)]
     if named[0] == named[1]:
         raise ValueError(f"{caller}: an edge leads from one node to another, got {named[0]} twice.")
-    places = [int(node.at) if is_index(node.at) else node.at for node in named]
+    places = [node.position for node in named]
     work = make_work(
         model, task, tuple(dict.fromkeys(places)), mode, caller,
         {"upstream": upstream, "downstream": downstream, "paths": paths},

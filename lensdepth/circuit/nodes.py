@@ -9,7 +9,7 @@ A node is an embedding, a head or an MLP at one token, or the logit difference i
 from dataclasses import dataclass
 from typing import Literal
 
-from lensdepth.circuit.components import Component, parse_component
+from lensdepth.circuit.components import INDEX, Component, parse_component
 from lensdepth.outside import shown
 
 NodeKind = Literal["embed", "head", "mlp", "logit"]
@@ -41,6 +41,11 @@ class Node:
             return f"{EMBED}@{self.at}"
         name = f"L{self.layer}H{self.head}" if self.kind == "head" else f"MLP{self.layer}"
         return f"{name}@{self.at}"
+
+    @property
+    def position(self) -> int | str:
+        """Its token, as an analysis is asked for it: by its number where that is its name."""
+        return int(self.at) if INDEX.fullmatch(self.at) else self.at
 
     def order(self, *, parallel: bool) -> float:
         """When it acts: a node may read those of a lower number.

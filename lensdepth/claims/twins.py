@@ -86,18 +86,17 @@ def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:
     prompts = _prompts_of(task)
     answers = _first_choices(twin, prompts)
     pairs = _paired(prompts, answers, len(task), seed, fewest)
-    for more in _rewritten(twin, prompts, len(task), seed) if len(pairs) < fewest else ():
+    rounds = _rewritten(twin, prompts, len(task), seed)
+    while len(pairs) < fewest and (more := next(rounds, None)) is not None:
         prompts, answers = [*prompts, *more], [*answers, *_first_choices(twin, more)]
         pairs = _paired(prompts, answers, len(task), seed, fewest)
-        if len(pairs) >= fewest:
-            break
     if len(pairs) < fewest:
         raise ValueError(
             f"it answers {len(pairs)} pairs of these prompts in two ways, and {fewest} are needed"
         )
     said = [twin.token_text(answer) for answer in answers]
-    clean, corrupted = ([prompts[i] for i in side] for side in zip(*pairs, strict=True))
     target, foil = (list(side) for side in zip(*pairs, strict=True))
+    clean, corrupted = ([prompts[i] for i in side] for side in (target, foil))
     whose = [one.pair for one in clean]
     return replace(
         task,

@@ -78,7 +78,7 @@ def capture(
     with quiet(debug=debug):
         check_task(task)
         depth_model = session.open_model(model, debug=debug)
-        prompts = session.open_task(task, depth_model, keep="all")
+        prompts = session.open_task(task, depth_model, keep="all", edited=False)
         from lensdepth.captures import capture as keep
         from lensdepth.telling.plain import provenance_json
 

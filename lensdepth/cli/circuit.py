@@ -72,7 +72,7 @@ def attribute(
         from lensdepth.circuit import attribute_logits
 
         pairs = (
-            session.open_task(task, depth_model, keep="correct", asked=model)
+            session.open_task(task, depth_model, keep="correct", edited=False, asked=model)
             if prompt is None
             else None
         )

@@ -191,7 +191,7 @@ def lens(
 
         translators = session.open_translators(which, depth_model)
         pairs = (
-            session.open_task(task, depth_model, keep="all", asked=model)
+            session.open_task(task, depth_model, keep="all", edited=False, asked=model)
             if prompt is None
             else None
         )
@@ -277,7 +277,7 @@ def geometry(
     with quiet(debug=output.debug):
         check_task(task)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="all", asked=model)
+        pairs = session.open_task(task, depth_model, keep="all", edited=False, asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.geometry import geometry_profile
 

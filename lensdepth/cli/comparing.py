@@ -76,4 +76,5 @@ class CompareOptions:
             # Which files of a repository is said of the first one.
             loading = replace(loading, model=self.compare, file=None, revision=None, subfolder="")
             other = session.open_model(loading, debug=debug)
-        return other, session.open_task(self.task(own), other, keep="correct", asked=loading)
+        pairs = session.open_task(self.task(own), other, keep="correct", edited=True, asked=loading)
+        return other, pairs

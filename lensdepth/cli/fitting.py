@@ -122,7 +122,7 @@ def _source(
         needed = options.steps * options.step_tokens + HELD_OUT_TOKENS
         return options.text.name, text_prompts(options.text, model, n_tokens=needed)
     if asked:
-        pairs = session.open_task(task, model, keep="all")
+        pairs = session.open_task(task, model, keep="all", edited=False)
         return pairs.name, pairs
     from lensdepth.tasks import list_tasks, load_task
 

@@ -114,7 +114,7 @@ def graph(
         from lensdepth.analyses import analysis
         from lensdepth.circuit import circuit_graph, graph_faithfulness
 
-        pairs = session.open_task(task, depth_model, keep="correct", asked=model)
+        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
         if options.neuronpedia is not None and len(pairs) > 1:
             raise ValueError(
                 f"--neuronpedia: the viewers show one prompt, and there are {len(pairs)} pairs; "

@@ -39,7 +39,7 @@ def mistakes(
     with quiet(debug=output.debug):
         check_task(task, pairs=True)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="all", asked=model)
+        pairs = session.open_task(task, depth_model, keep="all", edited=False, asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.mistakes import compare_mistakes
 

@@ -104,7 +104,7 @@ def compare(
         check_task(task)
         model_a = session.open_model(model, debug=output.debug)
         model_b = session.open_model(held.held(model, other), debug=output.debug)
-        prompts = session.open_task(task, model_a, keep="all", asked=model)
+        prompts = session.open_task(task, model_a, keep="all", edited=True, asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.parting import compare_runs
 

@@ -68,7 +68,7 @@ def open_task(
     model: "DepthModel",
     *,
     keep: str,
-    edited: bool = False,
+    edited: bool,
     asked: ModelOptions | None = None,
 ) -> "Task":
     """Make or read the task; `keep` holds unless the user chose, and for pairs alone.

@@ -215,9 +215,8 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     screen = setting.screen
     query = screen.query()
     kind = STRONG_EDITS[screen.edit]
-    strength = kind.default if screen.strength is None else screen.strength
     values = {name: getattr(screen, field) for name, field in CONTROLS.items()}
-    values |= {"strength": strength, "components": list(screen.components)}
+    values |= {"strength": screen.dose, "components": list(screen.components)}
     values |= {"other-model": screen.other_model or None}
     values |= {name: getattr(screen, name) or None for name in ("upstream", "downstream")}
     values |= {name: _one_line(values[name]) for name in TEXTS}
@@ -253,7 +252,7 @@ def _unknown(setting: Setting) -> str:
     words = ", ".join(f"“{visible(word)}”" for word in setting.unknown)
     return (
         f"⚠ The tokenizer of {setting.screen.model} does not know {words}: the model reads a "
-        + ("token for unknown words there, and nothing of the word itself.")
+        "token for unknown words there, and nothing of the word itself."
     )
 
 

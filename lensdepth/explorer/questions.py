@@ -202,23 +202,26 @@ def held_edit(screen: Screen) -> dict[str, Any]:
     scopes: dict[str, int | slice] = {
         "local": screen.depth, "suffix": slice(screen.depth, None), "window": whole,
     }  # fmt: skip
-    kind = STRONG_EDITS[screen.edit]
-    options: dict[str, Any] = {
-        "edit": screen.edit,
-        "strength": kind.default if screen.strength is None else screen.strength,
-        "depths": scopes[screen.focus],
-        "positions": screen.places,
-    }
-    if kind.needs == "source" and screen.source:
+    options = {
+        "depths": scopes[screen.focus], "positions": screen.places, **edit_of(screen)
+    }  # fmt: skip
+    if STRONG_EDITS[screen.edit].needs == "source" and screen.source:
         options["source"] = screen.source
-    if kind.needs == "reference":
-        options["reference"] = task_of(screen, 40)
     if screen.held == "onward":
         options["onward"] = True
+    return options
+
+
+def edit_of(screen: Screen) -> dict[str, Any]:
+    """Poke's edit and what of a state it edits, as arguments."""
+    options: dict[str, Any] = {}
     if screen.stream != "resid_pre":
         options["stream"] = screen.stream
     if screen.stream == "z" and screen.head is not None:
         options["head"] = screen.head
+    options |= {"edit": screen.edit, "strength": screen.dose}
+    if STRONG_EDITS[screen.edit].needs == "reference":
+        options["reference"] = task_of(screen, 40)
     return options
 
 
@@ -235,20 +238,10 @@ def followed_of(screen: Screen) -> Question:
 def intervention_of(screen: Screen) -> Question:
     """What Poke shows."""
     assert screen.depth is not None
-    kind = STRONG_EDITS[screen.edit]
     options: dict[str, Any] = {"depth": screen.depth, "positions": screen.places}
     if screen.last is not None and screen.last != screen.depth:
         options["window"] = tuple(sorted((screen.depth, screen.last)))
-    if screen.stream != "resid_pre":
-        options["stream"] = screen.stream
-    if screen.stream == "z" and screen.head is not None:
-        options["head"] = screen.head
-    options |= {
-        "edit": screen.edit,
-        "strength": kind.default if screen.strength is None else screen.strength,
-    }
-    if kind.needs == "reference":
-        options["reference"] = task_of(screen, 40)
+    options |= edit_of(screen)
     if screen.target != "":
         options["answers"] = (screen.target, screen.foil)
     prompts = [screen.prompt, *([screen.source] if screen.source else [])]

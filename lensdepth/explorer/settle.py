@@ -173,11 +173,10 @@ def held_text(screen: Screen) -> str:
         return "Choose an edit, its depth, tokens and scope in Poke to hold it on."
     name, where = SCOPES[screen.focus]
     kind = STRONG_EDITS[screen.edit]
-    strength = kind.default if screen.strength is None else screen.strength
     site = "depth" if screen.stream == "resid_pre" else "block"
     span = f"{site} {screen.depth}" + (f"–{screen.last}" if screen.last is not None else "")
     return (
-        f"Held on: {kind.action}, {strength:g} ({kind.unit}), {span}, {name.lower()} ({where}), "
+        f"Held on: {kind.action}, {screen.dose:g} ({kind.unit}), {span}, {name.lower()} ({where}), "
         f"token{'s' * (len(screen.places) > 1)} {', '.join(map(str, screen.places))} of the "
         f"prompt. Change it in Poke."
     )

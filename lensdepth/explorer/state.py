@@ -159,6 +159,11 @@ class Screen:
         return None if self.depth is None else self.depth + has_blocks(self.stream)
 
     @property
+    def dose(self) -> float:
+        """The edit's strength: the chosen one, or its own."""
+        return STRONG_EDITS[self.edit].default if self.strength is None else self.strength
+
+    @property
     def site(self) -> str:
         """Where an edit is made, as map, menus and results count."""
         if self.depth is None:

@@ -116,7 +116,7 @@ def logit_lens(
         translators=translators,
         settings={
             "positions": positions if isinstance(positions, str) else "given",
-            "follow": list(follow),
+            "follow": followed,
             "batch_size": batch_size,
             "max_memory": max_memory,
         },
@@ -231,12 +231,10 @@ def lens_of(
         for name in ("log_prob", "rank")
         if followed
     }
-    how: dict[str, Any] = {
+    how = {
         "top_k": top_k,
         "translators": None if translators is None else translators.described(),
     }
-    if followed:
-        how["follow"] = list(followed)
     return LensProfile(
         provenance=make_provenance(analysis, source.info, **origin, settings=settings | how),
         position=position,

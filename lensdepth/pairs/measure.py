@@ -9,8 +9,10 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.model import DepthModel
 from lensdepth.pairs.table import PairTable
+from lensdepth.patching.profile import PatchProfile
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.provenance import make_provenance
+from lensdepth.site import depth_hook
 from lensdepth.tasks.keeping import answered
 from lensdepth.tasks.task import Task
 from lensdepth.transition.crossing import find_crossing
@@ -58,16 +60,18 @@ def pair_table(
     if depth is not None and not 0 <= depth <= model.n_layers:
         raise ValueError(f"{caller}: depth must lie in 0...{model.n_layers}, got {depth}.")
     right, preferred = (a & b for a, b in answered(task, model, caller=caller))
-    found, pairs = _crossings(model, task, seed)
+    swap, found, pairs = _crossings(model, task, seed)
     at = depth
     if at is None:
         crosses = found is not None and found.verdict == "crossing"
         at = round(found.depth) if found is not None and crosses else model.n_layers // 2
-    swap = patch_sweep(
-        model, task, depths=[at], positions=("prediction",), also=(), controls=(), seed=seed
-    )
+    if swap is None or at not in swap.depths.tolist():
+        swap = patch_sweep(
+            model, task, depths=[at], positions=("prediction",), also=(), controls=(), seed=seed
+        )
+    hook = depth_hook(at, model.n_layers)
     norms = [
-        polar.norm(model.residual_stream(tokens).resid[at, :, 0])
+        polar.norm(model.activations(tokens, [hook])[0, :, 0])
         for tokens in (task.clean_tokens, task.corrupted_tokens)
     ]
     return PairTable(
@@ -95,12 +99,14 @@ def pair_table(
 
 def _crossings(
     model: DepthModel, task: Task, seed: int
-) -> tuple[Crossing | None, Float[Tensor, " pair"]]:
-    """The crossing of the mean curves, and that of each pair; none where none is looked for."""
+) -> tuple[PatchProfile | None, Crossing | None, Float[Tensor, " pair"]]:
+    """The curves, the crossing of their means, and that of each pair; none where none is looked
+    for."""
+    nowhere = torch.full((len(task),), torch.nan, dtype=torch.float32)
     if task.no_handover:
-        return None, torch.full((len(task),), torch.nan, dtype=torch.float32)
+        return None, None, nowhere
     profile = patch_sweep(model, task, also=("success",), controls=(), seed=seed)
     if profile.outcome.places("depth").numel() < 2:
-        return None, torch.full((len(task),), torch.nan, dtype=torch.float32)
+        return profile, None, nowhere
     found = find_crossing(profile, seed=seed)
-    return found, found.pairs.depth
+    return profile, found, found.pairs.depth
