@@ -8,7 +8,9 @@ results keep as their prompts: what the user says stands in it as it was given, 
 is the one behind which the assistant's first token comes.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
+
+from typing_extensions import Protocol, runtime_checkable
 
 from lensdepth.arguments import checked
 from lensdepth.outside import outside, shown

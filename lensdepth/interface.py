@@ -1,9 +1,10 @@
 """What of a `DepthModel` its own parts and the engine need, so that they can stand below it."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Protocol, runtime_checkable
 
 from lensdepth.tokens import TokenBatch
 

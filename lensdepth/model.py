@@ -31,6 +31,7 @@ from lensdepth.arguments import checked
 from lensdepth.devices import parse_move
 from lensdepth.finite import check_still_finite
 from lensdepth.hooks import SiteEdit
+from lensdepth.interface import ReadModel
 from lensdepth.known import Knowledge, Known, check_decoder
 from lensdepth.moving import is_in
 from lensdepth.passes import Passes
@@ -44,7 +45,7 @@ from lensdepth.tokenizing import tokenized, unknown_words
 from lensdepth.tokens import Positions, Prompts, TokenBatch, token_text
 
 
-class DepthModel:
+class DepthModel(ReadModel):
     """A decoder-only model seen by depth.
 
     Depth 0 is the input of block 0, depth d the output of block d - 1, and depth L = n_layers is

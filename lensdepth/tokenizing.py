@@ -6,10 +6,11 @@ vocabulary does not know.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Protocol, runtime_checkable
 
 from lensdepth.outside import outside, shown
 from lensdepth.passes import Passes

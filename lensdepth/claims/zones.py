@@ -8,13 +8,13 @@ used, and none helps to choose its own depths.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
+from typing_extensions import Protocol, runtime_checkable
 
 from lensdepth.transition.crossing import find_crossing
 

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Protocol, runtime_checkable
 
 from lensdepth.arguments import checked
 from lensdepth.model import DepthModel

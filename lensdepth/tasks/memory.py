@@ -6,10 +6,11 @@ Columns, checks and errors are those of prompt files. Errors name rows by their 
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from typing_extensions import Protocol, runtime_checkable
 
 from lensdepth.arguments.wording import came
 from lensdepth.outside import outside, shown

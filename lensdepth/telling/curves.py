@@ -7,13 +7,14 @@ they become a table by depth, and `plotting` draws them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 from torch import Tensor
+from typing_extensions import Protocol, runtime_checkable
 
 from lensdepth import stats
 from lensdepth.telling.depths import explained, fraction
