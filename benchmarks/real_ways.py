@@ -39,9 +39,9 @@ class Pair:
     @classmethod
     def read(cls, row: dict[str, Any]) -> "Pair":
         """As `benchmarks.real` wrote it."""
-        tokens = {name: torch.tensor([row[name]]) for name in ("clean", "corrupted")}
-        places = {name: tuple(row[name]) for name in ("clean_at", "corrupted_at", "answers")}
-        return cls(**tokens, **places)
+        read: dict[str, Any] = {name: torch.tensor([row[name]]) for name in ("clean", "corrupted")}
+        read |= {name: tuple(row[name]) for name in ("clean_at", "corrupted_at", "answers")}
+        return cls(**read)
 
     def put(self, clean: Tensor, corrupted: Tensor) -> dict[str, tuple[int, Tensor]]:
         """What goes where, from both runs' states of one depth, `[pos, d_model]`."""
@@ -142,12 +142,12 @@ def transformer_lens(folder: Path) -> Ask:
         _, clean = model.run_with_cache(pair.clean)
         read: list[tuple[float, float]] = []
 
-        def setter(corrupted: Tensor, index: Any, source: Tensor) -> Tensor:
+        def setter(corrupted: Any, index: Any, source: Any) -> Any:
             position, state = list(pair.put(source[0], corrupted[0]).values())[index[1]]
             corrupted[:, position] = state
             return corrupted
 
-        def metric(logits: Tensor) -> Tensor:
+        def metric(logits: Any) -> Any:
             read.append(pair.read_out(logits[0, -1]))
             return torch.tensor(read[-1][0])
 
