@@ -79,6 +79,11 @@ def shared() -> AbstractContextManager[None]:
     return _round(_STORE.get() or Store())
 
 
+def is_shared() -> bool:
+    """Whether anything that is made here is kept."""
+    return _STORE.get() is not None
+
+
 def kept_in(store: Store) -> AbstractContextManager[None]:
     """Round work whose plain runs are kept for later work of the same caller's, in its store."""
     return _round(store)

@@ -27,7 +27,10 @@ from lensdepth.analyses import analysis
 from lensdepth.claims.complete import complete_evidence
 from lensdepth.claims.figures import handovers
 from lensdepth.model import DepthModel
-from lensdepth.sweep.adaptive import MOVES, Watched, between, coarse_grid, find_depths
+from lensdepth.patching import grid
+from lensdepth.sweep import adaptive
+from lensdepth.sweep.adaptive import MOVES, Watched, between, coarse_grid, find_depths, pilot
+from lensdepth.sweep.loop import Planned, run_sweep
 from lensdepth.tasks.task import Task
 from lensdepth.teaching import planted
 
@@ -103,6 +106,39 @@ def test_found_depths_say_what_all_depths_say(deep: tuple[DepthModel, Task]) -> 
     ] * 2
     # Cut at the depths that both have, the two switches are one.
     assert compare_order(*crossings).same == 1.0
+
+
+def test_no_pair_is_measured_twice_where_depths_are_found(
+    deep: tuple[DepthModel, Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, task = deep
+    monkeypatch.setattr(adaptive, "PILOT", 10)
+    assert len(range(len(task))[pilot(len(task))]) == 8
+    runs: list[int] = []
+
+    def counted(*given: Any, **named: Any) -> Any:
+        *first, plan, coords = given
+
+        def planned(rows: slice) -> Planned:
+            made = plan(rows)
+            runs.append(sum(int(run.there.sum()) for run in made.runs))
+            return made
+
+        return run_sweep(*first, planned, coords, **named)
+
+    monkeypatch.setattr(grid, "run_sweep", counted)
+    few = patch_sweep(model, task, controls=())
+    assert sum(runs) == 2 * len(few.depths) * len(task)
+
+    # A function is told the pairs of the whole task, so that none of a pilot's are taken.
+    def whose(logits: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+        return pairs.float()
+
+    named = patch_sweep(model, task, controls=(), metric=whose, also=("logit_diff", "success"))
+    assert named.depths.tolist() == few.depths.tolist()
+    values = named.of(position="input")
+    assert torch.equal(values, torch.arange(len(task)).float()[:, None].expand_as(values))
+    torch.testing.assert_close(named.of("logit_diff"), few.of(), rtol=0, atol=1e-5)
 
 
 def test_other_sweeps_take_the_depths_where_patching_moves(deep: tuple[DepthModel, Task]) -> None:

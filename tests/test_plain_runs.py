@@ -101,10 +101,10 @@ def test_the_base_run_is_recorded_once(
         ways, "record", lambda *a, **k: recorded.append(len(a[1])) or record(*a, **k)
     )
     with shared():
-        ablation_sweep(trained, months)
-        once = len(recorded)
-        ablation_sweep(trained, months)
         ablation_sweep(trained, months, depths=[2, 3])
+        once = len(recorded)
+        ablation_sweep(trained, months, depths=[2, 3])
+        ablation_sweep(trained, months)  # at other depths
         assert len(recorded) == once
         ablation_sweep(trained, months.select(slice(0, 5)))
         assert len(recorded) > once

@@ -99,11 +99,6 @@ def pace_of(model: DepthModel, task: Task, depths: Depths, seconds_per_prompt: f
     )
 
 
-def patch_runs(n_depths: int, n_pairs: int, *, found: bool, n_controls: int) -> int:
-    """Edited runs of a patch, of its control, and of the search for its depths."""
-    return 2 * n_depths * (n_pairs + n_controls + (min(n_pairs, PILOT) if found else 0))
-
-
 def searched_pairs(n_layers: int, n_pairs: int, *, found: bool) -> int:
     """Pairs that are run plain in the rounds of that search, which halve a coarse grid's steps."""
     rounds = 1 + math.ceil(math.log2(max(1, round(n_layers / PARTS)))) if found else 0

@@ -13,7 +13,7 @@ from lensdepth.claims.contrasts import CONTRASTS
 from lensdepth.claims.evidence import FACTORS, check_pairs
 from lensdepth.claims.experiment import check_hypotheses
 from lensdepth.claims.hypothesis import EDITS_OF, Hypothesis
-from lensdepth.claims.pace import Pace, pace_of, patch_runs, searched_pairs
+from lensdepth.claims.pace import Pace, pace_of, searched_pairs
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.claims.twins import MOST_PAIRS
 from lensdepth.model import DepthModel
@@ -132,7 +132,7 @@ def claim_sweeps(
         ablated = len(ablation.EDITS) * n + len(ablation.CONTROLS) * min(n, controlled)
         parts = len(steering.PARTS) - 1 + len(steering.CONTROLS)
         return {
-            PATCH: patch_runs(depths, n, found=found, n_controls=min(n, patch_controls)),
+            PATCH: 2 * depths * (n + min(n, patch_controls)),
             "ablate at prediction": depths * ablated,
             "halve and double norms at prediction": len(FACTORS) * depths * n,
             STEER: 2 * depths * (steered + parts * min(steered, controlled)),

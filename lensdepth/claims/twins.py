@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_PAIRS = 60
-"""Pairs that a twin is measured on: its numbers need no more, and cost as the model's own."""
+"""Pairs that a twin is measured on, where the model itself has as many: its numbers need no more,
+and cost as the model's own."""
 OFTEN = 3
 """Prompts that have each answer and each input, where that can be: steering takes centroids of
 other prompts than the two that it leads between."""
@@ -186,7 +187,7 @@ def _paired(
         if inputs[i] != inputs[j]
     ]
     apart = _answered_apart([*((i, n + i) for i in range(n)), *other], texts, answers, seed)
-    return _chosen(apart, texts, [answers, inputs], fewest)
+    return _chosen(apart, texts, [answers, inputs], fewest, min(MOST_PAIRS, max(n, fewest)))
 
 
 def _labels(task: Task, clean: Sequence[_Prompt]) -> "pd.DataFrame":
@@ -242,19 +243,21 @@ def _chosen(
     prompts: Sequence[str],
     labels: Sequence[Sequence[object]],
     fewest: int,
+    most: int,
 ) -> list[tuple[int, int]]:
-    """The first MOST_PAIRS in which no label is of too few prompts; without it, the first of all.
+    """The first `most` in which no label is of too few prompts; without it, the first of all.
 
     Args:
         pairs: in the order in which they are taken.
         prompts: all of them; several may be one text.
         labels: of every prompt, one after the other.
         fewest: pairs that are left at least.
+        most: pairs that are taken at most.
     """
     left = pairs
     # Too few are no better: other numbers without those of steering.
     while len(left) >= fewest:
-        taken = left[:MOST_PAIRS]
+        taken = left[:most]
         different = {prompts[prompt]: prompt for pair in taken for prompt in pair}.values()
         counts = [Counter(label[prompt] for prompt in different) for label in labels]
         rare = {
@@ -267,4 +270,4 @@ def _chosen(
         if not rare:
             return taken
         left = [pair for pair in left if pair not in rare]
-    return pairs[:MOST_PAIRS]
+    return pairs[:most]

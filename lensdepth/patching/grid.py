@@ -1,6 +1,6 @@
 """The runs of a patch sweep: every depth by every position by every head, each by itself."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,12 @@ from lensdepth.sweep.roles import Roles
 from lensdepth.sweep.runs import Cell, Run
 from lensdepth.sweep.spans import Span, by_name, same_states
 from lensdepth.sweep.states import Given, states_at
+
+WATCHED: dict[str, Callable[[Effects], Tensor]] = {
+    "logit_diff": lambda effects: effects.transferred("logit_diff"),
+    "success": lambda effects: effects.of("success"),
+}
+"""Metric -> the numbers of it whose means are followed to find depths."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,27 +72,44 @@ class Grid:
         """Source numbers that one pair takes."""
         return len(self.sites) * sum(s.base.shape[1] for s in self.spans) * self.model.d_model
 
-    def measured(self, chosen: Collection[Cell] | None = None) -> Effects:
+    def measured(
+        self,
+        chosen: Collection[Cell] | None = None,
+        *,
+        known: Effects | None = None,
+        floor: bool = True,
+    ) -> Effects:
         """Exact numbers at every site, and at each with every control.
 
         Args:
             chosen: the sites to run, by depth, position and head; all, by default.
+            known: of the pairs of `pilot`, what was measured of them without controls at these
+                depths, and the floor: it is taken and not measured again.
+            floor: whether to measure how far numbers move when nothing is changed.
         """
+        wanted = torch.ones(len(self.roles.base), dtype=torch.bool)
+        if known is not None:
+            wanted[pilot(len(wanted))] = False
 
         def plan(rows: slice) -> Planned:
             mine, here = self.roles.of(rows), [span.of(rows) for span in self.spans]
             given = self._source(mine, [span.source for span in here])
-            everyone = torch.ones(len(mine.base), dtype=torch.bool)
-            runs = [*self._runs(0, here, given, everyone, self._unmoved(mine, here), chosen)]
+            runs = [*self._runs(0, here, given, wanted[rows], self._unmoved(mine, here), chosen)]
             for c, control in enumerate(self.controls, start=1):
                 where, other = self._control(control, rows)
                 runs += self._runs(c, where, other, self.controlled[rows], None, chosen)
             return Planned(runs=runs)
 
-        return run_sweep(
+        found = run_sweep(
             self.model, self.roles, self.options, plan, self.coords,
-            n_numbers=self.n_numbers, description="patching",
+            n_numbers=self.n_numbers, description="patching", floor=floor and known is None,
         ).effects.averaged("position")  # fmt: skip
+        if known is None:
+            return found
+        rows = pilot(len(wanted))
+        found.values[:, 0, rows] = known.values[:, 0]
+        found.base[:, rows], found.source[:, rows] = known.base, known.source
+        return replace(found, floor=known.floor)
 
     def estimated(self) -> Effects:
         """The same to first order."""
@@ -180,30 +203,66 @@ class Grid:
         return rearrange(states, "p t (h e) -> h p t e", h=n_heads)[head]
 
 
-def pilot_depths(grid: Grid) -> list[int]:
-    """Depths found on a few pairs, spread over the task."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Piloted:
+    """What was found on a few pairs, spread over the task."""
+
+    depths: list[int]
+    effects: Effects | None
+    """Of these pairs at these depths, without controls; None where other metrics were read than
+    the grid's own."""
+
+
+def piloted(grid: Grid) -> Piloted:
+    """Depths found on a few pairs, and their numbers, which need not be measured again."""
     rows = pilot(len(grid.roles.base))
+    asked = grid.options.asked
+    # A function is told which pairs logits belong to: of the whole task, not of these.
+    own = all(isinstance(metric, str) for metric in asked)
+    metric, *also = (*dict.fromkeys((*asked, *WATCHED)),) if own else WATCHED
     few = replace(
         grid,
         roles=grid.roles.of(rows),
         spans=[span.of(rows) for span in grid.spans],
         controls=(),
         controlled=grid.controlled[rows],
-        options=replace(grid.options, metric="logit_diff", also=("success",)),
+        options=replace(grid.options, metric=metric, also=also),
     )
-    first = coarse_grid(grid.model.n_layers)
-    return find_depths(lambda depths: watched(few.at(depths).measured()), first)
+    found = _found(few, coarse_grid(grid.model.n_layers))
+    effects = _first_metrics(found, len(asked)) if own else None
+    return Piloted(depths=list(map(int, found.coords["depth"])), effects=effects)
 
 
-def completed(grid: Grid) -> Effects:
-    """What is measured at the grid's depths, and at those that all pairs need besides."""
+def _first_metrics(effects: Effects, n: int) -> Effects:
+    return replace(
+        effects,
+        metrics=effects.metrics[:n],
+        values=effects.values[:n],
+        base=effects.base[:n],
+        source=effects.source[:n],
+        floor=effects.floor[:n],
+    )
+
+
+def completed(grid: Grid, known: Effects | None) -> Effects:
+    """What is measured at the grid's depths, and at those that all pairs need besides.
+
+    Args:
+        known: the pilot's numbers, at the grid's depths.
+    """
+    return _found(grid, [site.place for site in grid.sites], known)
+
+
+def _found(grid: Grid, first: list[int], known: Effects | None = None) -> Effects:
+    """At some depths, and at those where a curve moves between them."""
     parts: list[Effects] = []
 
     def measure(depths: list[int]) -> dict[int, Watched]:
-        parts.append(grid.at(depths).measured())
+        begun = len(parts) > 0
+        parts.append(grid.at(depths).measured(known=None if begun else known, floor=not begun))
         return watched(parts[-1])
 
-    find_depths(measure, [site.place for site in grid.sites])
+    find_depths(measure, first)
     return joined(parts, "depth")
 
 
@@ -211,12 +270,12 @@ def watched(effects: Effects) -> dict[int, Watched]:
     """What is looked at to find depths: means over pairs of the transferred logit difference and of
     success, where these were read, at each position; and how far success at the first leads."""
     main = effects.at(control=MAIN)
-    read = {"transferred": main.metrics[0] == "logit_diff", "success": "success" in main.metrics}
+    read = {name: name in main.metrics for name in WATCHED}
     n_depths, n_positions = (len(effects.coords[axis]) for axis in ("depth", "position"))
     means = {
-        name: rearrange(main.effect(name).double().nanmean(0), "d s h -> d (s h)").numpy()
-        for name, there in read.items()
-        if there
+        name: rearrange(numbers(main).double().nanmean(0), "d s h -> d (s h)").numpy()
+        for name, numbers in WATCHED.items()
+        if read[name]
     }
     curves = np.concatenate([np.zeros((n_depths, 0)), *means.values()], axis=1)
     lead = np.zeros(n_depths)

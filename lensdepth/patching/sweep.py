@@ -17,7 +17,7 @@ from lensdepth.model import DepthModel
 from lensdepth.outcome import ANSWERS
 from lensdepth.outside import shown
 from lensdepth.packed import is_packed
-from lensdepth.patching.grid import Grid, completed, pilot_depths
+from lensdepth.patching.grid import Grid, completed, piloted
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.replay.plan import Engine
 from lensdepth.site import Stream
@@ -163,11 +163,12 @@ def patch_sweep(
     )
     drawn = controlled(len(task), control_pairs, seed)
     grid = Grid(model, roles, spans, sites, one_by_one, function, run_controls, drawn, options)
-    if found:
-        grid = grid.at(pilot_depths(grid))
+    tried = piloted(grid) if found else None
+    if tried is not None:
+        grid = grid.at(tried.depths)
     error = check_self_patch(model, roles, grid.hooks, [span.base for span in spans], options)
-    if found:
-        effects = completed(grid)
+    if tried is not None:
+        effects = completed(grid, tried.effects)
         options = replace(options, own={**options.own, "depths": list(effects.coords["depth"])})
     else:
         effects = grid.estimated() if estimated else grid.measured()

@@ -1,7 +1,7 @@
 """The two ways of running a plan: block by block on packed tokens, or hook by hook."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,7 +13,7 @@ from lensdepth.hooks import SiteEdit, acting_functions
 from lensdepth.interface import ReadModel
 from lensdepth.not_finite import not_finite
 from lensdepth.passes import FREE
-from lensdepth.plain_runs import made_once
+from lensdepth.plain_runs import is_shared, made_once
 from lensdepth.reading import edited_states
 from lensdepth.replay.base import BaseRun, record
 from lensdepth.replay.blocks import Blocks, unset
@@ -147,10 +147,11 @@ def _base_of(plan: Plan, replayed: Replayed, prompts: Tensor, runs: Runs, grad: 
     """The unedited run of some prompts: recorded, or kept from another plan of the same work."""
     tokens = plan.batch[prompts].tokens
     joins = set(runs.depths.unique().tolist())
+    n_layers = plan.model.passes.n_layers
     depths = joins | set(plan.depths)
-    first_layer = min(joins, default=plan.model.passes.n_layers)
+    first_layer = min(joins, default=n_layers)
 
-    def recorded() -> BaseRun:
+    def recorded(depths: Collection[int], first_layer: int) -> BaseRun:
         with _mode(grad):
             return record(
                 replayed.blocks,
@@ -159,12 +160,13 @@ def _base_of(plan: Plan, replayed: Replayed, prompts: Tensor, runs: Runs, grad: 
                 first_layer=first_layer,
             )
 
-    if grad:
-        return recorded()
+    if grad or not is_shared():
+        return recorded(depths, first_layer)
     return made_once(
         plan.model.passes,
         tuple(map(tuple, tokens.tolist())),
-        recorded,
+        # Whole, as `prompts_at_once` reckons with: the next plan edits at other depths.
+        lambda: recorded(range(n_layers + 1), 0),
         fits=lambda kept: kept.has(depths, first_layer),
         n_bytes=lambda kept: kept.n_bytes,
         most=base_bytes(plan.model, plan.max_memory),

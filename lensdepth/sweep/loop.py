@@ -71,6 +71,7 @@ def run_sweep(
     *,
     n_numbers: int,
     description: str,
+    floor: bool = True,
 ) -> Swept:
     """Run a plan block by block, and put its numbers under their labels.
 
@@ -82,12 +83,13 @@ def run_sweep(
         coords: labels of the result's axes, metric and pair aside.
         n_numbers: numbers that one pair's states take, which bounds the size of a block.
         description: shown with the progress bars.
+        floor: whether it is measured how far numbers move when nothing is changed; 0 where not.
     """
     blocks = pair_blocks(len(roles.base), n_numbers)
     quiet = None if len(blocks) > 1 else True
     shape = [len(labels) for labels in coords.values()]
     base, source, values, beside = [], [], [], []
-    floor: tuple[float, ...] = ()
+    floors: tuple[float, ...] = () if floor else (0.0,) * len(options.names)
     for rows in tqdm(blocks, desc=description, disable=quiet, leave=False):
         block = PairBlock(model=model, roles=roles.of(rows), start=rows.start)
         planned = plan(rows)
@@ -101,9 +103,9 @@ def run_sweep(
             description=description,
         )
         base.append(read[:, 0])
-        if not floor:
+        if not floors:
             asked, names = options.asked, options.names
-            floor = measure_floor(block, sets, asked, names, read[:, 0], _unwatched_by(options))
+            floors = measure_floor(block, sets, asked, names, read[:, 0], _unwatched_by(options))
         every = torch.arange(len(block.roles.base))
         source.append(block.read(options.asked, block.source, every))
         values.append(sets.filled(read, shape))
@@ -119,7 +121,7 @@ def run_sweep(
         base=torch.cat(base, dim=-1),
         source=torch.cat(source, dim=-1),
         intended="target" if roles.mode == "denoise" else "foil",
-        floor=floor,
+        floor=floors,
     )
     names = beside[0]
     return Swept(
