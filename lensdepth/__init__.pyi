@@ -122,6 +122,7 @@ from .steering import (
     steering_sweep as steering_sweep,
     steering_vector as steering_vector,
 )
+from .subspaces import SubspaceProfile as SubspaceProfile, subspace_sweep as subspace_sweep
 from .sweep.readings import METRICS as METRICS
 from .tasks import (
     Pair as Pair,

@@ -339,6 +339,25 @@ ANALYSES = (
         told="lensdepth.continuation.told",
     ),
     Analysis(
+        key="subspaces",
+        name="subspaces",
+        title="Subspaces",
+        question="How many dimensions of the last token's state carry the answer?",
+        note=(
+            "The state gets the other run's part within a subspace of k dimensions and keeps its "
+            "own outside it: with all dimensions that is a patch of the whole state, with none "
+            "nothing happens. The subspaces come from other pairs than those that they are tried "
+            "on: the leading directions in which the two runs differ, those that the readout "
+            "weighs the answers by, or learned ones. Judge them beside a random subspace of as "
+            "many dimensions, one in which the state moves as far, and the same subspace made "
+            "with arbitrary labels; by construction all are equal where k is everything. How many "
+            "it takes is asked where the whole state does more than another pair's would. At the "
+            "last depth the state is all that is read, and the number is that of the answers."
+        ),
+        result="lensdepth.subspaces.profile:SubspaceProfile",
+        told="lensdepth.subspaces.told",
+    ),
+    Analysis(
         key="pair_table",
         name="pairs",
         title="Pair by pair",
@@ -366,7 +385,7 @@ ANALYSES = (
         told="lensdepth.parting.told",
     ),
 )
-"""In the order in which a report has them; the last six are not in it."""
+"""In the order in which a report has them; the last seven are not in it."""
 
 
 def analysis(key: str) -> Analysis:

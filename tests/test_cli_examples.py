@@ -192,6 +192,10 @@ PRINTED = {
     "ablate": ["ablate --n 8 --scope local --scope prefix --to mean", "ablate --n 6 --keep all"],
     "ablate-dose": ["ablate --dose --n 12"],
     "ablate-decode": ["ablate --decode --n 24 --task capitals"],
+    "subspaces": [
+        "subspaces --n 12 --dim 2 --dim 64",
+        "subspaces --n 12 --basis das --dim 1 --depth 2 --twin",
+    ],
     "patch": [
         "patch --n 12",
         "patch --n 9 --position prediction --keep preferred",

@@ -27,6 +27,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     patching,
     schema,
     steering,
+    subspaces,
     sweeping,
 )
 from lensdepth.cli.app import app
@@ -41,6 +42,7 @@ ORDER = (
     "write",
     "geometry",
     "ablate",
+    "subspaces",
     "patch",
     "attribute",
     "circuit",

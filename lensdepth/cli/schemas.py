@@ -68,6 +68,17 @@ DOSE = {"position": "any", "depths": ["integer"],
         "control_pairs": "integer"}  # fmt: skip
 DECODE = {"position": "any", "depths": ["integer"], "labels": {"*": {"*": CURVES}},
           "skipped": {"*": "string"}}  # fmt: skip
+NEEDED = {"verdict": ["string"], "k": CURVE, "k_low": CURVE, "k_high": CURVE, "share": CURVE,
+          "share_low": CURVE, "share_high": CURVE, "labels_matter": ["boolean?"],
+          "rank": ["integer"]}  # fmt: skip
+BY_DIM = {"*": [CURVE]}
+"""By basis and dimension: one number a depth."""
+SUBSPACES = {"position": "string", "depths": ["integer"], "dims": ["integer"], "bases": ["string"],
+             "needed": {"*": NEEDED}, "least_share": "number", "transferred": BY_DIM,
+             "target_gain": BY_DIM, "foil_loss": BY_DIM, "success": BY_DIM, "apart": "string",
+             "n_fits": "integer", "n_fitted": "integer", "loss": (BY_DIM,), "twin": (BY_DIM,),
+             "twin_note": "string", "mode": "string", "self_patch_error": "number?",
+             "floor": FLOOR, "control_pairs": "integer"}  # fmt: skip
 STEERED = {"*": {"*": {"*": CURVES}}}
 STEER = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
          "sustained_crossing": (CROSSING,), "sustained_verdict": "string?", "scopes": STEERED,
@@ -183,6 +194,7 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "ablate-decode": ("ablate --decode", PROVENANCE, DECODE | PAIRS,
         {"position": "any", "label": "string", "kind": "string", "part": "string",
          "depth": "integer", "relative_depth": "number", "*": "number?"}),
+    "subspaces": ("subspaces", PROVENANCE, SUBSPACES | PAIRS, EDITED),
     "patch": ("patch", PROVENANCE, PATCH | PAIRS | {"stopped?": "string", "level?": "number",
         "n_pairs_there?": "integer", "looks?": [LOOK]}, EDITED),
     "attribute": ("attribute", PROVENANCE, ATTRIBUTE | {"pairs?": COUNTS},
