@@ -193,8 +193,8 @@ PRINTED = {
     "ablate-dose": ["ablate --dose --n 12"],
     "ablate-decode": ["ablate --decode --n 24 --task capitals"],
     "subspaces": [
-        "subspaces --n 12 --dim 2 --dim 64",
-        "subspaces --n 12 --basis das --dim 1 --depth 2 --twin",
+        "subspaces --n 12 --dim 2 --dim 32 --twin",
+        "subspaces --n 12 --basis das --dim 1 --depth 2 --folds 2",
     ],
     "patch": [
         "patch --n 12",

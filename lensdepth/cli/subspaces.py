@@ -92,7 +92,7 @@ class SubspaceOptions:
     epilog=examples(
         "subspaces",
         "subspaces --apart beta --dim 1 --dim 2 --dim 16",
-        "subspaces --basis das --depth 2 --dim 2 --twin --out subspaces.html",
+        "subspaces --basis das --depth 2 --dim 2 --folds 2 --twin --out subspaces.html",
         "subspaces --json | jq .summary.needed.pca.k",
     )
 )

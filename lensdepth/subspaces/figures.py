@@ -20,10 +20,11 @@ def by_dimension(profile: "SubspaceProfile", *, position: str | None = None) -> 
     labels = [one for one in profile.outcome.names("basis") if one not in (FULL, FULL + SHUFFLED)]
     panels = [
         Panel(
-            title=f"{NAMES[label]}: transferred fraction",
+            title=NAMES[label],
             curves=[whole, *dimension_curves(profile, label, position=position)],
         )
         for label in labels
     ]
     where = position_name(profile.positions[0] if position is None else position)
-    return depth_story(panels, n_layers=profile.n_layers, title=f"Exchange in subspaces, {where}")
+    title = f"Exchange within k dimensions, {where}: transferred fraction"
+    return depth_story(panels, n_layers=profile.n_layers, title=title)

@@ -32,7 +32,7 @@ def dimension_curves(
     return [
         _moved_curve(
             profile, label, k, position,
-            key=f"{label}_{k}", name=counted(k, "dimension"), role=ROLES[i % len(ROLES)],
+            key=f"{label}_{k}", name=f"k = {k}", role=ROLES[i % len(ROLES)],
             dashed=i >= len(ROLES),
         )
         for i, k in enumerate(profile.dims.tolist())
