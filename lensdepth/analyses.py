@@ -358,6 +358,21 @@ ANALYSES = (
         told="lensdepth.subspaces.told",
     ),
     Analysis(
+        key="choice",
+        name="choice",
+        title="Which depths together",
+        question="With so many places to edit, which set of them moves the prediction most?",
+        note=(
+            "Sets are chosen one place at a time, each step measured exactly, on some pairs, and "
+            "judged on others. Beside them stand the places that are strongest alone and those "
+            "with the largest Shapley values. Places that do the same work again look strong one "
+            "by one and add little to each other: they are redundant where each alone does most "
+            "of what they do together and none is missed."
+        ),
+        result="lensdepth.locality.choice_profile:DepthChoice",
+        told="lensdepth.locality.choice_told",
+    ),
+    Analysis(
         key="pair_table",
         name="pairs",
         title="Pair by pair",
@@ -385,7 +400,7 @@ ANALYSES = (
         told="lensdepth.parting.told",
     ),
 )
-"""In the order in which a report has them; the last seven are not in it."""
+"""In the order in which a report has them; the last eight are not in it."""
 
 
 def analysis(key: str) -> Analysis:

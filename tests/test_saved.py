@@ -56,6 +56,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.fit_tuned_lens(trained, list(task.clean), n_steps=1),
         lensdepth.compare_local_global(trained, task, stream="attn_out"),
         lensdepth.shapley_depths(trained, task, stream="mlp_out"),
+        lensdepth.choose_depths(trained, task, stream="mlp_out", n_sites=2, n_folds=2),
         lensdepth.trajectory_response(trained, task),
         lensdepth.transfer_matrix(trained, task),
         lensdepth.patch_windows(trained, task, stream="attn_out"),

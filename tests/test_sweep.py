@@ -34,6 +34,7 @@ from lensdepth.sweep.runs import Run, RunSets
 Sweep = Callable[..., Any]
 SWEEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "ablation_sweep": ("transferred", {"depths": [1, 2]}),
+    "choose_depths": ("alone", {"depths": [1, 2], "n_sites": 2}),
     "compare_local_global": ("local", {"depths": [1, 2]}),
     "dose_response": ("transferred", {"depths": [1, 2], "factors": (2.0,), "angles": (1.0,)}),
     "patch_components": ("transferred", {"components": "L1H0", "n_random": 1}),

@@ -117,6 +117,16 @@ MISTAKES = {"verdict": "string", "reason": "string", "difference": "number?", "l
             "n_units": {"*": "integer"}, "right": SETTLED, "wrong": SETTLED}  # fmt: skip
 COMPONENT = {"part": "string", "layer": "integer?", "distance": "number"}
 FOUND = {"value": "number", "low": "number?", "high": "number?"}
+MEANS = {"value": "number?", "low": "number?", "high": "number?"}
+CHOICE = {"n_sites": "integer", "candidates": ["integer"], "chosen": {"*": ["integer"]},
+          "effects": {"*": [MEANS]}, "optimism": {"*": [MEANS]}, "random": [MEANS],
+          "shuffled": [MEANS], "whole": MEANS, "verdict": "string", "lead": MEANS,
+          "lead_over_shapley": MEANS, "lead_over_strongest": MEANS, "redundancy": "string",
+          "group": ["integer"], "group_whole": (MEANS,), "group_alone": [MEANS],
+          "group_lost": [MEANS], "frequency": {"*": ["number"]}, "apart": "string",
+          "n_fits": "integer", "n_fitted": "integer", "mode": "string", "layers?": ["integer"],
+          "chosen_layers?": {"*": ["integer"]}, "floor": FLOOR,
+          "control_pairs": "integer"}  # fmt: skip
 BOTH = {"a": "integer?", "b": "integer?"}
 COMPARE = {"a": "string", "b": "string", "first": (COMPONENT,), "parted": [COMPONENT],
            "first_depth": "integer?", "components": "boolean",
@@ -195,6 +205,9 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
         {"position": "any", "label": "string", "kind": "string", "part": "string",
          "depth": "integer", "relative_depth": "number", "*": "number?"}),
     "subspaces": ("subspaces", PROVENANCE, SUBSPACES | PAIRS, EDITED),
+    "choose": ("choose", PROVENANCE, CHOICE | PAIRS,
+        {"method": "string", "size": "integer", "depth": "integer", "relative_depth": "number",
+         "layer?": "integer", "set": "string", "effect": "number", "*": "number?"}),
     "patch": ("patch", PROVENANCE, PATCH | PAIRS | {"stopped?": "string", "level?": "number",
         "n_pairs_there?": "integer", "looks?": [LOOK]}, EDITED),
     "attribute": ("attribute", PROVENANCE, ATTRIBUTE | {"pairs?": COUNTS},
