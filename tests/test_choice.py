@@ -80,6 +80,8 @@ def test_greedy_choice_takes_the_other_block_and_not_a_second_of_four_alike(
     lead = choice.lead("single")
     assert lead.low > 0
     assert choice.verdict() == "more"
+    assert choice.group.tolist() == [1, 2, 3, 4]
+    assert choice.redundancy() == "redundant"
     assert "against which the greedy ones lead by" in said(choice)
 
 
@@ -159,19 +161,21 @@ def test_the_first_step_is_the_best_and_each_step_the_best_beside_those_before(
 
 def test_what_was_chosen_on_noise_is_optimistic() -> None:
     """Effects that are noise, drawn anew for each set: the best of many seems good, and is not."""
-    n, n_pairs = 8, 60
-    draw = torch.Generator().manual_seed(0)
+    n, n_pairs, seen = 8, 60, []
     every = [s for size in (1, 2) for s in itertools.combinations(range(n), size)]
-    known = {s: torch.randn(n_pairs, generator=draw, dtype=torch.float32) for s in every}
-    sets = _Sets(line=None, known=known)  # type: ignore[arg-type]
     units = (Grouping(name="prompt", values=tuple(map(str, range(n_pairs)))),)
-    fits = deal_fits(units, n_folds=5, seed=0, caller="")
-    masks = torch.cat([fits.train, torch.ones(1, n_pairs, dtype=torch.bool)])
-    orders = torch.tensor(_greedy(sets, masks, n, 2))[:, None]
-    held_out = _judged(sets, orders[fits.of_pair])[0, 1].mean()
-    in_sample = _judged(sets, orders[-1:].expand(n_pairs, -1, -1))[0, 1].mean()
-    assert in_sample > 0.15
-    assert held_out < 0.1
+    for seed in range(20):
+        draw = torch.Generator().manual_seed(seed)
+        known = {s: torch.randn(n_pairs, generator=draw, dtype=torch.float32) for s in every}
+        sets = _Sets(line=None, known=known)  # type: ignore[arg-type]
+        fits = deal_fits(units, n_folds=5, seed=seed, caller="")
+        masks = torch.cat([fits.train, torch.ones(1, n_pairs, dtype=torch.bool)])
+        orders = torch.tensor(_greedy(sets, masks, n, 2))[:, None]
+        judged = (orders[fits.of_pair], orders[-1:].expand(n_pairs, -1, -1))
+        seen.append([float(_judged(sets, mine)[0, 1].mean()) for mine in judged])
+    held_out, in_sample = torch.tensor(seen).mean(0)
+    assert in_sample > 0.1
+    assert held_out < in_sample / 3
 
 
 def test_the_last_state_is_no_candidate_unless_it_is_named(
