@@ -343,17 +343,6 @@ ANALYSES = (
         name="subspaces",
         title="Subspaces",
         question="How many dimensions of the last token's state carry the answer?",
-        note=(
-            "The state gets the other run's part within a subspace of k dimensions and keeps its "
-            "own outside it: with all dimensions that is a patch of the whole state, with none "
-            "nothing happens. The subspaces come from other pairs than those that they are tried "
-            "on: the leading directions in which the two runs differ, those that the readout "
-            "weighs the answers by, or learned ones. Judge them beside a random subspace of as "
-            "many dimensions, one in which the state moves as far, and the same subspace made "
-            "with arbitrary labels; by construction all are equal where k is everything. How many "
-            "it takes is asked where the whole state does more than another pair's would. At the "
-            "last depth the state is all that is read, and the number is that of the answers."
-        ),
         result="lensdepth.subspaces.profile:SubspaceProfile",
         told="lensdepth.subspaces.told",
     ),
@@ -362,13 +351,6 @@ ANALYSES = (
         name="choice",
         title="Which depths together",
         question="With so many places to edit, which set of them moves the prediction most?",
-        note=(
-            "Sets are chosen one place at a time, each step measured exactly, on some pairs, and "
-            "judged on others. Beside them stand the places that are strongest alone and those "
-            "with the largest Shapley values. Places that do the same work again look strong one "
-            "by one and add little to each other: they are redundant where each alone does most "
-            "of what they do together and none is missed."
-        ),
         result="lensdepth.locality.choice_profile:DepthChoice",
         told="lensdepth.locality.choice_told",
     ),

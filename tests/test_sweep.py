@@ -362,7 +362,9 @@ def test_runs_fill_their_cells() -> None:
     assert filled[1, 0].isnan().all()
 
 
-ALWAYS_TASK = {"ablation_sweep", "dose_response", "steering_sweep", "subspace_sweep"}
+ALWAYS_TASK = {
+    "ablation_sweep", "choose_depths", "dose_response", "steering_sweep", "subspace_sweep",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted({*SWEEPS, "trajectory_response"} - ALWAYS_TASK))
