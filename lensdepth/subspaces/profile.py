@@ -45,10 +45,10 @@ class SubspaceProfile(SweepResult):
     outcome: Effects
     """By basis (`full`, the whole state, then `bases`, then controls), dim, pair, depth and
     position. The whole state has the same numbers at every dim."""
-    loss: Float[Tensor, "basis dim depth position"] | None
+    loss: Float[Tensor, "learned dim depth position"] | None
     """With `das`: cross-entropy in nats of the answer that it was trained to bring about, in pairs
     that it was not trained on, of `das` and of `das_shuffled`, whose answers are arbitrary."""
-    twin: Float[Tensor, "basis dim depth position"] | None
+    twin: Float[Tensor, "label dim depth position"] | None
     """Transferred fraction (`moved`, mean over pairs) in an untrained twin on its own answers;
     None without one."""
     twin_note: str

@@ -18,7 +18,7 @@ FEWEST = 8
 
 def in_a_twin(
     model: DepthModel, task: Task, again: Callable[[DepthModel, Task], SubspaceProfile], seed: int
-) -> tuple[Float[Tensor, "basis dim depth position"] | None, str]:
+) -> tuple[Float[Tensor, "label dim depth position"] | None, str]:
     """What moves in a twin on its own answers, mean over pairs; or why there is none.
 
     Args:
