@@ -228,8 +228,7 @@ def _at_depth(profile: "SubspaceProfile", basis: str, row: dict[Any, Any]) -> st
         text += ": the subspace is told from no random one"
     elif row["labels_matter"] is False:
         text += (
-            ": more than at random, but no more than with arbitrary labels, which find the same "
-            "dimensions"
+            ": more than at random, and not more than with arbitrary labels as far as can be told"
         )
     return text + "."
 
