@@ -73,10 +73,12 @@ from .lens import (
 )
 from .loading import load_model as load_model
 from .locality import (
+    DepthChoice as DepthChoice,
     LocalityProfile as LocalityProfile,
     ShapleyProfile as ShapleyProfile,
     TrajectoryProfile as TrajectoryProfile,
     TransferProfile as TransferProfile,
+    choose_depths as choose_depths,
     compare_local_global as compare_local_global,
     shapley_depths as shapley_depths,
     trajectory_response as trajectory_response,
@@ -122,6 +124,7 @@ from .steering import (
     steering_sweep as steering_sweep,
     steering_vector as steering_vector,
 )
+from .subspaces import SubspaceProfile as SubspaceProfile, subspace_sweep as subspace_sweep
 from .sweep.readings import METRICS as METRICS
 from .tasks import (
     Pair as Pair,

@@ -339,6 +339,22 @@ ANALYSES = (
         told="lensdepth.continuation.told",
     ),
     Analysis(
+        key="subspaces",
+        name="subspaces",
+        title="Subspaces",
+        question="How many dimensions of the last token's state carry the answer?",
+        result="lensdepth.subspaces.profile:SubspaceProfile",
+        told="lensdepth.subspaces.told",
+    ),
+    Analysis(
+        key="choice",
+        name="choice",
+        title="Which depths together",
+        question="With so many places to edit, which set of them moves the prediction most?",
+        result="lensdepth.locality.choice_profile:DepthChoice",
+        told="lensdepth.locality.choice_told",
+    ),
+    Analysis(
         key="pair_table",
         name="pairs",
         title="Pair by pair",
@@ -366,7 +382,7 @@ ANALYSES = (
         told="lensdepth.parting.told",
     ),
 )
-"""In the order in which a report has them; the last six are not in it."""
+"""In the order in which a report has them; the last eight are not in it."""
 
 
 def analysis(key: str) -> Analysis:

@@ -188,6 +188,24 @@ def self_swap(
     return base
 
 
+def swap_within(basis: Float[Tensor, "d_model k"]) -> Edit:
+    """The source's part within a subspace, and the base's outside it.
+
+    x + (s - x) B B^T, the interchange of Geiger et al. 2023, arXiv 2303.02536.
+
+    Args:
+        basis: orthonormal columns; none of them leaves the base as it is.
+    """
+
+    def edit(base: Tensor, source: Tensor | None) -> Tensor:
+        x = widen(base)
+        within = basis.to(x)
+        step = (_need(source, "swap_within").to(x) - x) @ within @ within.T
+        return (x + step).to(base.dtype)
+
+    return edit
+
+
 def add(strength: float = 1.0) -> Edit:
     """Add the source, a vector, times `strength`."""
 

@@ -44,7 +44,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth import ablation_sweep, dose_response, load_model, polar
+from lensdepth import ablation_sweep, dose_response, load_model, polar, subspace_sweep
 from lensdepth.teaching import check, depth_lines, pick_task, planted_case, say, show
 
 model = load_model(MODEL)
@@ -119,7 +119,7 @@ show(
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 late = max(model.n_layers - 2, 0)
-share = {name: parts.of("success", edit=name, **here)[:, late].mean() for name in parts.edits}
+share = {name: parts.of("success", edit=name, **here)[:, late].nanmean() for name in parts.edits}
 guessed = ""
 if my_guess["direction"] is not ...:
     guessed = f" (you guessed {my_guess['direction']} and {my_guess['norm']})"
@@ -203,6 +203,48 @@ say(
     else f"**What to see.** Even factors of four change little (at most {most[strongest].max():.0%}).",
     "So mind the wording: that exchanging norms *between prompts* moves no answers is not the same as",
     "that norms do nothing.",
+)
+
+# %% [markdown]
+# ## Between a direction and everything: how many dimensions?
+#
+# A direction has as many numbers as the whole state, less one. Are all of them needed? Take the
+# differences between the two runs in *other* pairs, and of these the *k* leading directions. Put in
+# only the other run's part within these *k* dimensions, and keep the rest of the state.
+
+# %%
+within = subspace_sweep(model, task, depths="all", dims=(1, 2, 4, 8), bases=("pca",))
+show(
+    depth_lines(
+        {
+            "the whole state": within.moved(),
+            **{f"k = {k}": within.moved("pca", dim=k) for k in (1, 2, 4)},
+            "control: 4 random dimensions": within.moved("random", dim=4),
+            "control: as far, in 4 random dimensions": within.moved("matched", dim=4),
+        },
+        title="How many dimensions of the last token's state bring the answer along?",
+        y_title="share of the way to the other run",
+    )
+)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+needed = within.dimensions("pca")
+judged = needed[(needed.verdict == "reached") & (needed.depth < model.n_layers)]
+before = max(model.n_layers - 1, 0)
+by_chance = {name: within.moved(name, dim=4)[:, before].nanmean() for name in within.controls}
+say(
+    "**What to see.** "
+    + (
+        f"At depth {judged.depth.iloc[-1]}, {judged.k.iloc[-1]:.0f} of {model.d_model} dimensions do "
+        f"{judged.share.iloc[-1]:.0%} of what the whole state does."
+        if len(judged)
+        else "At no depth before the last do so few dimensions do what the whole state does, or the "
+        "whole state itself does too little to be divided."
+    ),
+    f"At depth {before} four random dimensions move {by_chance['random']:.2f} of the way, and",
+    f"{by_chance['matched']:.2f} where the state moves as far in them as in the differences. The",
+    "dimensions come from other pairs than those that they are tried on, else a pair would bring its",
+    "own answer.",
 )
 
 # %% [markdown]
@@ -312,6 +354,7 @@ check("04.forced", forced, model=model)
 #
 # - Directions are compared with a random turn by the same angle, norms with other norms.
 # - At the last depth "the norm does not matter" is an identity of the final norm.
+# - Few dimensions of a state may carry the prediction; which ones, other pairs must say.
 # - A swap between nearly equal norms is a weak test; stretching is a stronger one, and another.
 #
 # **Further reading.** Haim & McNamee, arXiv 2602.04931, claims C5 and C6. That some neurons do set

@@ -49,6 +49,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth import (
+    choose_depths,
     compare_local_global,
     load_model,
     patch_sweep,
@@ -57,7 +58,8 @@ from lensdepth import (
     stats,
 )
 from lensdepth.claims.statements import STATEMENTS, TITLES
-from lensdepth.teaching import check, depth_lines, pick_task, say, show
+from lensdepth.locality.choice_told import redundancy_sentence
+from lensdepth.teaching import check, depth_lines, pick_task, planted_case, say, show
 
 model = load_model(MODEL)
 task, note = pick_task(model, n=100)
@@ -217,6 +219,42 @@ say(
     f"{comparison['alone'].sum():.0%}, left out {comparison['lost when left out'].sum():.0%}, Shapley",
     f"{fair.sum():.0%} (by construction).",
     f"Blocks with more than a twentieth of the whole: {[int(b) for b in (fair > 0.05).nonzero()[:, 0]]}.",
+)
+
+# %% [markdown]
+# ## With two sites to edit, which two?
+#
+# The two blocks that are strongest alone may do the same work twice. Choose instead step by step:
+# the best block, then the one that adds most beside it, each step measured; and judge the set on
+# pairs that it was not chosen on. Here is a planted model in which four blocks do the same work, any
+# one of them being enough, and a fifth does something else.
+
+# %%
+backup, backup_task = planted_case("backup")
+planted_choice = choose_depths(backup, backup_task, stream="attn_out", n_sites=2)
+show(planted_choice.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+greedy, _, strongest = planted_choice.chosen.tolist()
+say(
+    f"**What to see.** The two that are strongest alone are blocks {strongest[0]} and {strongest[1]},",
+    f"chosen step by step they are {greedy[0]} and {greedy[1]}, which move",
+    f"{planted_choice.lead('single').value:.2f} nats more.",
+    redundancy_sentence(planted_choice),
+)
+
+# %%
+own_choice = choose_depths(model, few, stream="attn_out", n_sites=2)
+show(own_choice.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+picked = own_choice.chosen[0].tolist()
+lead = own_choice.lead("single", of_size=1)
+say(
+    f"**What to see.** In this model the two are blocks {picked[0]} and {picked[1]}: together they move",
+    f"{own_choice.effect().value:.1f} nats, the best single one",
+    f"{own_choice.effect('single', 1).value:.1f} (difference {lead}).",
+    redundancy_sentence(own_choice),
 )
 
 # %% [markdown]

@@ -573,8 +573,8 @@ def options_of_commands() -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "commands"),
     [
-        ("mode", {"ablate", "circuit", "graph", "patch", "steer"}),
-        ("depths", {"ablate", "claims", "report", "steer"}),
+        ("mode", {"ablate", "choose", "circuit", "graph", "patch", "steer", "subspaces"}),
+        ("depths", {"ablate", "claims", "report", "steer", "subspaces"}),
         ("twins", {"check", "claims", "report"}),
     ],
 )

@@ -192,6 +192,11 @@ PRINTED = {
     "ablate": ["ablate --n 8 --scope local --scope prefix --to mean", "ablate --n 6 --keep all"],
     "ablate-dose": ["ablate --dose --n 12"],
     "ablate-decode": ["ablate --decode --n 24 --task capitals"],
+    "subspaces": [
+        "subspaces --n 12 --dim 2 --dim 32 --twin",
+        "subspaces --n 12 --basis das --dim 1 --depth 2 --folds 2",
+    ],
+    "choose": ["choose --n 12 --sites 2", "choose --n 12 --stream resid_pre --position input"],
     "patch": [
         "patch --n 12",
         "patch --n 9 --position prediction --keep preferred",

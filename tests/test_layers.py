@@ -111,6 +111,7 @@ LEVELS = (
         "pairs",
         "continuation",
         "claims",
+        "subspaces",
         "analyses",
         "saved",
     ),
@@ -292,7 +293,10 @@ def test_no_file_is_long(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
 
 
-SWEEPS = {"patching", "circuit", "locality", "ablation", "steering", "intervention", "replay"}
+SWEEPS = {
+    "patching", "circuit", "locality", "ablation", "steering", "intervention", "replay",
+    "subspaces",
+}  # fmt: skip
 """Rooms that run models; what only reckons with their results imports none of them."""
 RECKONING = [
     *sorted((PACKAGE / "transition").glob("*.py")),

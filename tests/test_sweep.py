@@ -34,6 +34,7 @@ from lensdepth.sweep.runs import Run, RunSets
 Sweep = Callable[..., Any]
 SWEEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "ablation_sweep": ("transferred", {"depths": [1, 2]}),
+    "choose_depths": ("alone", {"depths": [1, 2], "n_sites": 2}),
     "compare_local_global": ("local", {"depths": [1, 2]}),
     "dose_response": ("transferred", {"depths": [1, 2], "factors": (2.0,), "angles": (1.0,)}),
     "patch_components": ("transferred", {"components": "L1H0", "n_random": 1}),
@@ -41,6 +42,7 @@ SWEEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "patch_windows": ("transferred", {"depths": [1, 2]}),
     "shapley_depths": ("values", {"depths": [1, 2]}),
     "steering_sweep": ("success", {"depths": [1, 2], "n_folds": 3}),
+    "subspace_sweep": ("transferred", {"depths": [1, 2], "dims": [2], "bases": ("pca",)}),
     "transfer_matrix": ("transferred", {"depths": [1, 2]}),
 }
 """Sweeps that read a metric, an array of their results, and options that make them quick."""
@@ -150,11 +152,12 @@ CONTROLLED = {
     "dose_response": {"dose": 1},
     "patch_sweep": {"control": "shuffled_source"},
     "steering_sweep": {"edit": "shuffled", "scope": None},
+    "subspace_sweep": {"basis": "random", "dim": None},
 }
 """Sweeps with controls, and a label of one; of the dose, the whole turn in a random direction."""
 KEYS = {
     "ablation_sweep": "ablation", "dose_response": "dose", "patch_sweep": "patch",
-    "steering_sweep": "steering",
+    "steering_sweep": "steering", "subspace_sweep": "subspaces",
 }  # fmt: skip
 """What their analyses are called."""
 
@@ -359,7 +362,9 @@ def test_runs_fill_their_cells() -> None:
     assert filled[1, 0].isnan().all()
 
 
-ALWAYS_TASK = {"ablation_sweep", "dose_response", "steering_sweep"}
+ALWAYS_TASK = {
+    "ablation_sweep", "choose_depths", "dose_response", "steering_sweep", "subspace_sweep",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted({*SWEEPS, "trajectory_response"} - ALWAYS_TASK))

@@ -270,13 +270,15 @@ class AblationProfile(SweepResult):
             for part in ("full", "direction", "norm")
         }
         for part in ("direction", "norm"):
-            rows[f"{part}_share"] = _share(
+            rows[f"{part}_share"] = share_of_means(
                 parts[part], parts["full"], n_resamples, seed, self.provenance.units
             )
         if effect == "transferred":
             whole = np.broadcast_to(way.abs().double().numpy()[:, None], parts["full"].shape)
             rows |= {
-                f"{part}_of_means": _share(values, whole, n_resamples, seed, self.provenance.units)
+                f"{part}_of_means": share_of_means(
+                    values, whole, n_resamples, seed, self.provenance.units
+                )
                 for part, values in parts.items()
             }
         identity = self.identity_depth(scope=scope, position=position)
@@ -341,14 +343,17 @@ def named_effect(
     return outcome.effect(name, owner=owner)
 
 
-def _share(
+def share_of_means(
     part: Float[Array, "pair depth"],
     whole: Float[Array, "pair depth"],
     n_resamples: int,
     seed: int,
     units: Units,
 ) -> tuple[Float[Array, " depth"], Float[Array, " depth"], Float[Array, " depth"]]:
-    """Mean of a part over mean of the whole, with its interval, where the whole is not nothing."""
+    """Mean of a part over mean of the whole by depth, with its interval: (share, low, high).
+
+    NaN where the whole is next to nothing beside its largest, or units are too few.
+    """
     means = [stats.mean_interval(x)[0] for x in (part, whole)]
     usable = np.abs(means[1]) >= SMALLEST_WHOLE * np.nanmax(np.abs(means[1]), initial=1e-12)
 

@@ -14,6 +14,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     ablation,
     capturing,
     checks,
+    choosing,
     circuit,
     claims,
     commands,
@@ -27,6 +28,7 @@ from lensdepth.cli import (  # noqa: F401 - fill the app
     patching,
     schema,
     steering,
+    subspaces,
     sweeping,
 )
 from lensdepth.cli.app import app
@@ -41,7 +43,9 @@ ORDER = (
     "write",
     "geometry",
     "ablate",
+    "subspaces",
     "patch",
+    "choose",
     "attribute",
     "circuit",
     "graph",

@@ -68,6 +68,17 @@ DOSE = {"position": "any", "depths": ["integer"],
         "control_pairs": "integer"}  # fmt: skip
 DECODE = {"position": "any", "depths": ["integer"], "labels": {"*": {"*": CURVES}},
           "skipped": {"*": "string"}}  # fmt: skip
+NEEDED = {"verdict": ["string"], "k": CURVE, "k_low": CURVE, "k_high": CURVE, "share": CURVE,
+          "share_low": CURVE, "share_high": CURVE, "labels_matter": ["boolean?"],
+          "rank": ["integer"]}  # fmt: skip
+BY_DIM = {"*": [CURVE]}
+"""By basis and dimension: one number a depth."""
+SUBSPACES = {"position": "string", "depths": ["integer"], "dims": ["integer"], "bases": ["string"],
+             "needed": {"*": NEEDED}, "least_share": "number", "transferred": BY_DIM,
+             "target_gain": BY_DIM, "foil_loss": BY_DIM, "success": BY_DIM, "apart": "string",
+             "n_fits": "integer", "n_fitted": "integer", "loss": (BY_DIM,), "twin": (BY_DIM,),
+             "twin_note": "string", "mode": "string", "self_patch_error": "number?",
+             "floor": FLOOR, "control_pairs": "integer"}  # fmt: skip
 STEERED = {"*": {"*": {"*": CURVES}}}
 STEER = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
          "sustained_crossing": (CROSSING,), "sustained_verdict": "string?", "scopes": STEERED,
@@ -106,6 +117,16 @@ MISTAKES = {"verdict": "string", "reason": "string", "difference": "number?", "l
             "n_units": {"*": "integer"}, "right": SETTLED, "wrong": SETTLED}  # fmt: skip
 COMPONENT = {"part": "string", "layer": "integer?", "distance": "number"}
 FOUND = {"value": "number", "low": "number?", "high": "number?"}
+MEANS = {"value": "number?", "low": "number?", "high": "number?"}
+CHOICE = {"n_sites": "integer", "candidates": ["integer"], "chosen": {"*": ["integer"]},
+          "effects": {"*": [MEANS]}, "optimism": {"*": [MEANS]}, "random": [MEANS],
+          "shuffled": [MEANS], "whole": MEANS, "verdict": "string", "lead": MEANS,
+          "lead_over_shapley": MEANS, "lead_over_strongest": MEANS, "redundancy": "string",
+          "group": ["integer"], "group_whole": (MEANS,), "group_alone": [MEANS],
+          "group_lost": [MEANS], "frequency": {"*": ["number"]}, "apart": "string",
+          "n_fits": "integer", "n_fitted": "integer", "mode": "string", "layers?": ["integer"],
+          "chosen_layers?": {"*": ["integer"]}, "floor": FLOOR,
+          "control_pairs": "integer"}  # fmt: skip
 BOTH = {"a": "integer?", "b": "integer?"}
 COMPARE = {"a": "string", "b": "string", "first": (COMPONENT,), "parted": [COMPONENT],
            "first_depth": "integer?", "components": "boolean",
@@ -183,6 +204,10 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "ablate-decode": ("ablate --decode", PROVENANCE, DECODE | PAIRS,
         {"position": "any", "label": "string", "kind": "string", "part": "string",
          "depth": "integer", "relative_depth": "number", "*": "number?"}),
+    "subspaces": ("subspaces", PROVENANCE, SUBSPACES | PAIRS, EDITED),
+    "choose": ("choose", PROVENANCE, CHOICE | PAIRS,
+        {"method": "string", "size": "integer", "depth": "integer", "relative_depth": "number",
+         "layer?": "integer", "set": "string", "effect": "number", "*": "number?"}),
     "patch": ("patch", PROVENANCE, PATCH | PAIRS | {"stopped?": "string", "level?": "number",
         "n_pairs_there?": "integer", "looks?": [LOOK]}, EDITED),
     "attribute": ("attribute", PROVENANCE, ATTRIBUTE | {"pairs?": COUNTS},

@@ -166,11 +166,7 @@ def shapley_depths(
     Raises:
         ValueError: before any forward pass, as for `patch_sweep`; or an odd `n_permutations`.
     """
-    if n_permutations is not None and (n_permutations < 4 or n_permutations % 2):
-        raise ValueError(
-            f"shapley_depths: n_permutations must be even and at least 4, since each order goes "
-            f"with its reverse, got {n_permutations}."
-        )
+    check_permutations(n_permutations, caller="shapley_depths")
     options = Options(
         caller="shapley_depths", metric=metric, mode=mode, seed=seed, engine=engine,
         batch_size=batch_size, max_memory=max_memory, own={"n_permutations": n_permutations},
@@ -179,26 +175,10 @@ def shapley_depths(
         model, task, options, stream=stream, depths=depths, position=position, edit=edit
     )
     n = len(line.depths)
-    exact = n_permutations is None and n <= EXACT_UP_TO
-    orders = [] if exact else _orders(n, 64 if n_permutations is None else n_permutations, seed)
-    if exact:
-        sets = [tuple(i for i in range(n) if mask >> i & 1) for mask in range(2**n)]
-    else:
-        # Each order's beginnings; what several orders share is run once.
-        met = {tuple(sorted(order[:k])) for order in orders for k in range(n + 1)}
-        sets = sorted(met, key=lambda chosen: (len(chosen), chosen))
-    measured = line.measure(sets, description="Shapley")
+    plan = plan_sets(n, n_permutations, seed)
+    measured = line.measure(plan.sets, description="Shapley")
     effects = rearrange(measured.change(), "set pair -> pair set")
-    column = {chosen: i for i, chosen in enumerate(sets)}
-    if exact:
-        values = _exact(effects, n)
-        error = torch.zeros(n, dtype=torch.float32)
-    else:
-        shares = torch.stack([_shares(effects, column, order) for order in orders])
-        # An order and its reverse lean opposite ways: their mean is one sample.
-        shares = reduce(shares, "(sample both) pair depth -> sample pair depth", "mean", both=2)
-        values = shares.mean(0)
-        error = shares.nanmean(1).std(0) / math.sqrt(len(shares))
+    values, error = plan.values(effects)
     return ShapleyProfile(
         provenance=line.provenance,
         mode=mode,
@@ -209,10 +189,64 @@ def shapley_depths(
         depths=torch.tensor(line.depths),
         values=values,
         standard_error=error,
-        whole=effects[:, column[tuple(range(n))]],
-        n_permutations=len(orders),
+        whole=effects[:, plan.sets.index(tuple(range(n)))],
+        n_permutations=len(plan.orders),
         floor=measured.floor_of(measured.metrics[0]),
     )
+
+
+def check_permutations(n_permutations: int | None, *, caller: str) -> None:
+    """Say how many orders can be sampled.
+
+    Raises:
+        ValueError: an odd number of them, or fewer than four.
+    """
+    if n_permutations is not None and (n_permutations < 4 or n_permutations % 2):
+        raise ValueError(
+            f"{caller}: n_permutations must be even and at least 4, since each order goes with its "
+            f"reverse, got {n_permutations}."
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShapleyPlan:
+    """The sets of depths to run, as indices, and what their effects come to."""
+
+    n: int
+    """Depths of the window."""
+    orders: list[list[int]]
+    """Those that were sampled; none where all sets are run."""
+    sets: list[tuple[int, ...]]
+
+    def values(
+        self, effects: Float[Tensor, "pair set"]
+    ) -> tuple[Float[Tensor, "pair depth"], Float[Tensor, " depth"]]:
+        """Shapley values, and the standard errors of their means from the sampling of orders."""
+        if not self.orders:
+            return _exact(effects, self.n), torch.zeros(self.n, dtype=torch.float32)
+        column = {chosen: i for i, chosen in enumerate(self.sets)}
+        shares = torch.stack([_shares(effects, column, order) for order in self.orders])
+        # An order and its reverse lean opposite ways: their mean is one sample.
+        shares = reduce(shares, "(sample both) pair depth -> sample pair depth", "mean", both=2)
+        return shares.mean(0), shares.nanmean(1).std(0) / math.sqrt(len(shares))
+
+    def of_size(self, size: int) -> list[tuple[int, ...]]:
+        """Random sets of so many depths: all that there are, or the beginnings of the orders."""
+        if not self.orders:
+            return [chosen for chosen in self.sets if len(chosen) == size]
+        return [tuple(sorted(order[:size])) for order in self.orders]
+
+
+def plan_sets(n: int, n_permutations: int | None, seed: int) -> ShapleyPlan:
+    """All sets of up to EXACT_UP_TO depths, unless orders are asked for; else their beginnings."""
+    if n_permutations is None and n <= EXACT_UP_TO:
+        sets = [tuple(i for i in range(n) if mask >> i & 1) for mask in range(2**n)]
+        return ShapleyPlan(n=n, orders=[], sets=sets)
+    orders = _orders(n, 64 if n_permutations is None else n_permutations, seed)
+    # What several orders share is run once.
+    met = {tuple(sorted(order[:k])) for order in orders for k in range(n + 1)}
+    sets = sorted(met, key=lambda chosen: (len(chosen), chosen))
+    return ShapleyPlan(n=n, orders=orders, sets=sets)
 
 
 def _orders(n: int, n_permutations: int, seed: int) -> list[list[int]]:

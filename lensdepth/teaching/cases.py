@@ -2,7 +2,8 @@
 
 Sharp: one block moves what the input says to the last token. Spread: several blocks do, another one
 for each input word. Deaf: none does, and the answer is always the same. Gate: the input's *norm*
-decides, for some blocks; see `planted.gate`.
+decides, for some blocks; see `planted.gate`. Backup: four blocks do the same work, of which any one
+is enough; see `planted.backup`.
 """
 
 import tempfile
@@ -14,9 +15,11 @@ from lensdepth.model import DepthModel
 from lensdepth.tasks import Task, load_task
 from lensdepth.teaching import planted
 
-Kind = Literal["sharp", "spread", "deaf", "gate"]
+Kind = Literal["sharp", "spread", "deaf", "gate", "backup"]
 N_LAYERS = 10
 MIDDLE = N_LAYERS // 2
+N_ALIKE = 4
+"""Blocks of which any one is enough; the next one does something else."""
 NOISE = 0.3
 """Length of the random function of the state that each block adds; embeddings have length 3."""
 PAIRS = [(a, (a + 1 + a % 3) % (2 * planted.N)) for a in range(2 * planted.N)]
@@ -29,7 +32,7 @@ def planted_case(kind: Kind, *, seed: int = 0) -> tuple[DepthModel, Task]:
 
     Args:
         kind: what was planted.
-        seed: of the noise; the gate has none.
+        seed: of the noise; gate and backup have none.
     Raises:
         ValueError: there is no such kind.
     """
@@ -41,6 +44,9 @@ def planted_case(kind: Kind, *, seed: int = 0) -> tuple[DepthModel, Task]:
     if kind == "gate":
         outputs = [0] * planted.N + [1] * planted.N
         pairs = [*KINDS, *((b, a) for a, b in KINDS)]
+    elif kind == "backup":
+        outputs = [*range(planted.N), *[planted.N] * planted.N]
+        pairs = KINDS
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if kind == "sharp":
@@ -50,6 +56,9 @@ def planted_case(kind: Kind, *, seed: int = 0) -> tuple[DepthModel, Task]:
             planted.switch(folder, n_layers=N_LAYERS, layer=blocks, noise=NOISE, seed=seed)
         elif kind == "deaf":
             planted.deaf(folder, n_layers=N_LAYERS, noise=NOISE, seed=seed)
+        elif kind == "backup":
+            alike = range(2, 2 + N_ALIKE)
+            planted.backup(folder, n_layers=N_LAYERS, layers=alike, other=2 + N_ALIKE)
         else:
             planted.gate(folder, n_layers=N_LAYERS, stretch=2, weigh=N_LAYERS - 3)
         model = load_model(folder, name=f"planted: {kind}")

@@ -11,7 +11,7 @@ benchmarks hold the toolkit against them.
 from lensdepth.teaching.planted.blank import D_MODEL, Architecture
 from lensdepth.teaching.planted.language import INPUTS, OUTPUTS, WORDINGS, N, prompt_file
 from lensdepth.teaching.planted.mechanisms import FRAMED, Mechanism, planted_way
-from lensdepth.teaching.planted.models import deaf, gate, gradual, switch
+from lensdepth.teaching.planted.models import backup, deaf, gate, gradual, switch
 
 __all__ = [
     "D_MODEL",
@@ -22,6 +22,7 @@ __all__ = [
     "Architecture",
     "Mechanism",
     "N",
+    "backup",
     "deaf",
     "gate",
     "gradual",

@@ -107,6 +107,41 @@ def gate(
     return blank.save(folder)
 
 
+def backup(
+    folder: Path,
+    *,
+    n_layers: int,
+    layers: Sequence[int],
+    other: int | None = None,
+    architecture: Architecture = "llama",
+) -> Path:
+    """Several blocks each move inputs of the first kind whole to the end: any one is enough.
+
+    Input i of the first kind answers output i. Inputs of the second kind are moved by none, and
+    answer output N, which reads the end's own word.
+
+    Args:
+        folder: where it is saved.
+        n_layers: blocks.
+        layers: the blocks that do the same work.
+        other: a block that adds to the first kind's answers in a way of its own; alone it does a
+            little less than half of what all do.
+        architecture: of the folder.
+    """
+    blank = Blank(architecture, n_layers)
+    unit, first_kind = blank.unit, INPUTS[:N]
+    moved = sum(torch.outer(unit[word], unit[word]) for word in first_kind)
+    marked = sum(torch.outer(unit["spare"], unit[word]) for word in first_kind)
+    for block in layers:
+        blank.attend(block, 4 * LENGTH * moved, [(["is"], INPUTS)])  # type: ignore[arg-type]
+    if other is not None:
+        blank.attend(other, 0.85 * LENGTH * marked, [(["is"], INPUTS)])  # type: ignore[arg-type]
+    for given, answer in zip(first_kind, OUTPUTS, strict=False):
+        blank.read(answer, unit[given] + unit["spare"] if other is not None else unit[given])
+    blank.read(OUTPUTS[N], unit["is"])
+    return blank.save(folder)
+
+
 def disturb(blank: Blank, n_layers: int, noise: float, seed: int) -> None:
     """Let every block add a random function of the state, of this length."""
     if noise:
