@@ -805,6 +805,80 @@ def test_the_circuit_as_a_graph(page: Page, address: str, apart: DepthModel) -> 
 HOSTILE = "<script>alert(1)</script>"
 
 
+def drop_file(page: Page, name: str, content: str) -> None:
+    """Let a file fall onto the page."""
+    page.wait_for_function("document.getElementById('choose-file')", timeout=WAIT)
+    data = page.evaluate_handle(
+        """([name, content]) => { const data = new DataTransfer();
+            data.items.add(new File([content], name)); return data; }""",
+        [name, content],
+    )
+    for kind in ("dragover", "drop"):
+        page.dispatch_event("body", kind, {"dataTransfer": data})
+
+
+def test_notes_a_dropped_file_and_the_whole_session(
+    page: Page, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    opened(page, address, f"?view=poke&depth=2{PAIR}")
+    shown = transferred(page, "local")
+    quiet(page)
+    # A note by the keyboard alone; it is text, and another question has its own.
+    page.locator("#note-part summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#note-text")).to_be_focused(timeout=WAIT)
+    page.keyboard.type(f"{HOSTILE} it stays")
+    expect(page).to_have_url(re.compile("note=.*it.stays"), timeout=WAIT)
+    page.keyboard.press("Escape")
+    expect(page.locator("#note-part summary")).to_be_focused()
+    expect(page.locator("#note-start")).to_have_text(f": {HOSTILE} it stays")
+    page.locator("#view label").nth(0).click()
+    expect(page).not_to_have_url(re.compile("note="), timeout=WAIT)
+    drawn(page, "map")
+    # What is no prompt file is refused with its line, what is too large is not even sent.
+    said = page.locator("#dropped-said")
+    drop_file(page, "bad.csv", "clean,corrupted,target,foil\na b,a c,d\n")
+    expect(said).to_contain_text("prompt file 'bad.csv', line 2: 3 cells", timeout=WAIT)
+    drop_file(page, "big.csv", "x" * (2**20 + 1))
+    expect(said).to_contain_text("'big.csv' is larger than 1 MiB", timeout=WAIT)
+    words = [("France", "Spain", "Paris", "Madrid"), ("Spain", "Italy", "Madrid", "Rome")]
+    rows = [
+        {"clean": f"The capital of {a} is", "corrupted": f"The capital of {b} is",
+         "target": c, "foil": d}
+        for a, b, c, d in words
+    ]  # fmt: skip
+    drop_file(page, "mine.jsonl", "\n".join(map(json.dumps, rows)))
+    expect(said).to_contain_text("Read 2 pairs of 'mine.jsonl'", timeout=WAIT)
+    expect(page.locator("#task")).to_contain_text("mine.jsonl")
+    expect(page.locator("#prompt")).to_have_value("The capital of Spain is", timeout=WAIT)
+    page.locator("#view label", has_text="Pairs").click()
+    page.locator("#list-pairs").click()
+    drawn(page, "pair-dots")
+    expect(page.locator("#pair-rows tbody tr")).to_have_count(2, timeout=WAIT)
+    expect(said).to_be_empty()
+    # All of it as one program, which runs by itself.
+    page.locator("#view label", has_text="Keep").click()
+    expect(page.locator(".history .noted")).to_have_text(f"{HOSTILE} it stays", timeout=WAIT)
+    assert page.locator(".history script").count() == 0
+    name, content = taken(page, "#session-script")
+    assert name == "lensdepth-session.py"
+    monkeypatch.chdir(tmp_path)
+    there: dict[str, Any] = {}
+    exec(compile(content, name, "exec"), there)
+    printed = capsys.readouterr().out
+    assert printed.index("it stays") < printed.index(". Read") < printed.index(". Pairs")
+    found = there["found"].to_frame().set_index("run")
+    assert found.loc["local", "transferred"] == pytest.approx(shown, abs=0.006)
+    assert there["pairs"].corrupted == tuple(row["corrupted"] for row in rows)
+    # Another explorer does not have the file.
+    gone = re.sub("mine.jsonl%23[0-9a-f]{12}", "mine.jsonl%23" + "0" * 12, page.url)
+    page.goto(gone)
+    expect(page.locator("#banner")).to_contain_text(
+        "The prompt file 'mine.jsonl' is not here any more", timeout=WAIT
+    )
+
+
 @pytest.mark.parametrize("view", ["read", "poke", "circuit", "compare"])
 def test_markup_in_a_prompt_stays_text(page: Page, address: str, view: str) -> None:
     text = f"The capital of {HOSTILE} <img src=x onerror=alert(2)> <a href='javascript:x'>is"

@@ -18,9 +18,10 @@ from lensdepth.explorer import Offers, cards, questions, script
 from lensdepth.explorer.errors import LONGEST, readable
 from lensdepth.explorer.filling import fill
 from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, JobReport, Jobs
+from lensdepth.explorer.links import CHOICES, changed, parse
 from lensdepth.explorer.settle import describe, settle
 from lensdepth.explorer.shelf import Shelf, Turn, in_background
-from lensdepth.explorer.state import CHOICES, LENGTHS, LONGEST_PROMPT, PAIRS, Screen, changed, parse
+from lensdepth.explorer.state import LENGTHS, LONGEST_PROMPT, PAIRS, Screen
 from lensdepth.progress import Cancelled, Watcher, counted
 
 OFFERS = Offers(
@@ -64,6 +65,7 @@ def _gone() -> DepthModel:
     order=st.sampled_from(CHOICES["order"]),
     descending=st.booleans(),
     find=st.text(max_size=20),
+    note=st.text(st.characters(exclude_categories=["Cc"]) | st.just("\n"), max_size=20),
     components=st.lists(
         st.sampled_from(["L5H3", "MLP7", "ATTN2", "MLP0@2", "L1H2@-1"]), unique=True
     ),
@@ -670,7 +672,8 @@ def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view:
     screen = settle(replace(asked, downstream="LOGIT"), shelf).screen
     screen = replace(screen, prompt=hostile)
     shown = cards.cards_of(screen)
-    text = script.program(shown, OFFERS, title=describe(screen), fingerprints={"tiny": "ab"})
+    chapter = script.Chapter(title=describe(screen), cards=shown)
+    text = script.program([chapter], OFFERS, fingerprints={"tiny": "ab"})
     tree = ast.parse(text)
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert hostile in strings or view in ("sweep", "pairs")
@@ -685,7 +688,8 @@ def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view:
 def test_a_notebook_is_one(shelf: Shelf) -> None:
     nbformat = pytest.importorskip("nbformat")
     screen = settle(replace(START, view="poke"), shelf).screen
-    text = script.notebook(cards.cards_of(screen), OFFERS, title="Poke", fingerprints={})
+    chapter = script.Chapter(title="Poke", cards=cards.cards_of(screen))
+    text = script.notebook([chapter], OFFERS, fingerprints={})
     book = nbformat.reads(text, as_version=4)
     nbformat.validate(book)
     assert any("intervene(" in cell.source for cell in book.cells)

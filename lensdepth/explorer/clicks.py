@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from lensdepth.explorer import questions
+from lensdepth.explorer.links import SHORT, changed
 from lensdepth.explorer.settle import settle
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import SHORT, Screen, changed
+from lensdepth.explorer.state import Screen
 from lensdepth.outside import shown
 from lensdepth.telling.names import has_blocks
 

@@ -12,6 +12,7 @@ from lensdepth.explorer import questions
 from lensdepth.explorer.cards import Card, crossing_of
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.layout import CARDS
+from lensdepth.explorer.links import parse
 from lensdepth.explorer.panels import (
     as_json,
     click_of,
@@ -29,7 +30,7 @@ from lensdepth.explorer.panels import (
 )
 from lensdepth.explorer.settle import is_of_task, opened
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import Screen, parse
+from lensdepth.explorer.state import Screen
 from lensdepth.outside import EXPECTED
 from lensdepth.sweep.told import column_floors
 from lensdepth.telling.plain import Json

@@ -7,16 +7,19 @@ from dash import dcc, html
 
 from lensdepth.colours import dark_colours
 from lensdepth.edits import STRONG_EDITS
+from lensdepth.explorer.links import LONGEST_TOKEN
 from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.parts import aria, card, choose, field, group, info, intro
 from lensdepth.explorer.state import (
+    LARGEST_FILE,
     LENGTHS,
+    LONGEST_NOTE,
     LONGEST_PROMPT,
-    LONGEST_TOKEN,
     MOST_NODES,
     PAIRS,
     Offers,
 )
+from lensdepth.tasks.files import SUFFIXES
 
 CARDS = {
     "read": ("map", "next", "cell", "followed"),
@@ -84,6 +87,9 @@ def stores() -> list[Any]:
         dcc.Store(id="pair-table"),
         dcc.Store(id="live"),
         dcc.Store(id="history", storage_type="session"),
+        dcc.Store(id="noted", storage_type="session"),
+        dcc.Store(id="dropped"),
+        dcc.Store(id="files", storage_type="session"),
         dcc.Store(id="page", data={"theme": "light", "width": 1280}),
         dcc.Store(id="dark", data=dark_colours()),
         dcc.Interval(id="tick", interval=250, max_intervals=0),
@@ -100,6 +106,10 @@ def header(offers: Offers) -> html.Header:
             html.Div(className="bar-fields", children=[
                 field("Model", choose("model", list(offers.models)), "model"),
                 field("Task", choose("task", list(offers.tasks)), "task"),
+                html.Button("Add file …", id="choose-file", className="button",
+                            title="A prompt file as a task: JSONL, CSV or Parquet, or drop it "
+                            "anywhere on the page",
+                            **{"data-most": LARGEST_FILE, "data-endings": ",".join(SUFFIXES)}),
             ]),
             html.Div(className="bar-actions", children=[
                 html.Button("Undo", id="undo", className="button", title="Back one step"),
@@ -113,10 +123,28 @@ def header(offers: Offers) -> html.Header:
                 html.Button("Dark", id="theme", className="button", title="Light or dark page"),
             ]),
         ]),
-        html.Nav(**aria("Views"), children=dcc.RadioItems(
-            id="view", className="tabs", value="read",
-            options=[{"label": name, "value": key} for key, (name, _) in VIEWS.items()],
-        )),
+        html.Div(className="tab-row", children=[
+            html.Nav(**aria("Views"), children=dcc.RadioItems(
+                id="view", className="tabs", value="read",
+                options=[{"label": name, "value": key} for key, (name, _) in VIEWS.items()],
+            )),
+            note(),
+        ]),
+    ])  # fmt: skip
+
+
+def note() -> html.Details:
+    """A note on what is on the screen, which its summary shows while it is closed."""
+    return html.Details(id="note-part", className="note", children=[
+        html.Summary([html.Span("Note"), html.Span(id="note-start", className="note-start")]),
+        html.Div(className="note-text", children=[
+            html.Label("A note on what is on the screen", htmlFor="note-text"),
+            dcc.Textarea(id="note-text", maxLength=LONGEST_NOTE, rows=5, spellCheck="true"),
+            html.P("Plain text. It stays in the link, in this tab's history, in scripts, notebooks "
+                   "and tables, and with what it is about: another question has its own.",
+                   className="small"),
+        ]),
+        dcc.Input(id="note", type="hidden"),
     ])  # fmt: skip
 
 
@@ -140,6 +168,7 @@ def prompts() -> html.Section:
         field("Examples of the task", choose("example", [], placeholder="Pick a pair …"),
               "example"),
         html.P(id="unknown", className="unknown", role="status"),
+        html.Div(id="dropped-said", className="dropped-said", role="status"),
     ])  # fmt: skip
 
 
@@ -337,7 +366,13 @@ def keep() -> list[Any]:
                 html.P("Newest first. Click one to open it again; Undo and Redo step through "
                        "them, and so do your browser's Back and Forward.", className="small"),
                 html.Ol(id="history-list", className="history"),
+                html.Div(id="session-said", role="status"),
                 html.Div(className="card-foot", children=[
+                    html.Span("All of them", className="foot-label"),
+                    html.Button("Script", id="session-script", className="button",
+                                **aria("All of them as one script")),
+                    html.Button("Notebook", id="session-notebook", className="button",
+                                **aria("All of them as one notebook")),
                     html.Button("History as CSV", id="history-csv", className="button"),
                     html.Button("Forget them", id="history-clear", className="button"),
                 ]),
@@ -350,10 +385,14 @@ def keep() -> list[Any]:
                     html.Li([html.B("Script and notebook. "), "The very calls of the public "
                              "functions that made what is on the screen. They print the same "
                              "numbers and write the same figures."]),
+                    html.Li([html.B("All of them as one. "), "Under the experiments: every "
+                             "question of this tab, once, in order, each with its note, as one "
+                             "script or notebook. What was never found is left out, and said."]),
                     html.Li([html.B("Figures. "), "SVG or PNG under each figure."]),
                     html.Li([html.B("Tables. "), "CSV or Parquet under each figure."]),
                 ]),
-                html.P("All of them act on the view that you looked at last.", className="small"),
+                html.P("Link, script and notebook above are of the view that you looked at last.",
+                       className="small"),
             ]),
         ]),
     ]  # fmt: skip

@@ -6,7 +6,7 @@ from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer import questions
 from lensdepth.explorer.notes import SCOPES
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import Screen
+from lensdepth.explorer.state import Screen, task_name
 from lensdepth.model import DepthModel
 from lensdepth.site import Stream, last_place, site_hook
 from lensdepth.tasks.joining import follow
@@ -191,14 +191,14 @@ def describe(screen: Screen) -> str:
         "poke": f"Poke {prompt}: {screen.edit} at {screen.site}",
         "sweep": f"Sweep: {sweeps[screen.sweep]} on "
         + (
-            f"{screen.pairs} pairs of {screen.task}"
+            f"{screen.pairs} pairs of {task_name(screen.task)}"
             if screen.on == "task"
             else f"the pair {prompt}"
         ),
         "circuit": f"Circuit of {prompt}",
         "write": f"Write after {prompt}"
         + (f", {screen.edit} at {screen.site} held on" if screen.held != "none" else ""),
-        "pairs": f"Pairs: {screen.rows} of {screen.task}",
+        "pairs": f"Pairs: {screen.rows} of {task_name(screen.task)}",
         "compare": f"Compare {prompt} with "
         + (
             _short(screen.other_prompt)
