@@ -223,7 +223,7 @@ def outcome(read: Callable[[], object]) -> str:
 def test_rows_in_a_program_are_those_of_the_file(trained: DepthModel) -> None:
     frame = pd.DataFrame(PAIRS[:3]).assign(
         gap=[1.5, float("nan"), float("inf")], day=pd.Timestamp("2020-02-02"),
-        input=["France", "Spain", None], target_id=None, label_target="x",
+        input=pd.Series(["France", "Spain", None]), target_id=None, label_target="x",
     )  # fmt: skip
     plain = "prompt,target,input\nThe capital of France is,Paris,France\n"
     for file in (

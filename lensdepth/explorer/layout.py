@@ -139,7 +139,7 @@ def note() -> html.Details:
         html.Summary([html.Span("Note"), html.Span(id="note-start", className="note-start")]),
         html.Div(className="note-text", children=[
             html.Label("A note on what is on the screen", htmlFor="note-text"),
-            dcc.Textarea(id="note-text", maxLength=LONGEST_NOTE, rows=5, spellCheck="true"),
+            dcc.Textarea(id="note-text", maxLength=LONGEST_NOTE, rows=5, spellCheck=True),
             html.P("Plain text. It stays in the link, in this tab's history, in scripts, notebooks "
                    "and tables, and with what it is about: another question has its own.",
                    className="small"),
