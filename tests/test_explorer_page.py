@@ -399,7 +399,7 @@ def test_a_slider_that_is_held_asks_for_its_newest_value_alone(page: Page, addre
     said = page.locator("#poke-said")
     expect(said).to_have_attribute("aria-busy", "false")
     expect(said).to_contain_text(re.compile(r"Here, depth 2: the next token (stays|turns from) "))
-    page.locator("#view label").nth(5).click()
+    page.locator("#view label", has_text="Keep").click()
     expect(page.locator(".history li")).to_have_count(2, timeout=WAIT)
 
 
@@ -467,7 +467,9 @@ def test_nothing_stands_in_the_way_of_keyboard_and_screen_reader(
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     rules = (Path(axe.origin).parent / "axe.min.js").read_text(encoding="utf-8")
     for view in VIEWS:
-        opened(page, address, f"?view={view}&components=L2H1,MLP2&position=4{PAIR}")
+        opened(page, address, f"?view={view}&components=L2H1,MLP2&position=4&note=mine{PAIR}")
+        if view != "keep":
+            page.locator("#note-part summary").click()
         quiet(page)
         page.evaluate(rules)
         found = page.evaluate("axe.run()")
@@ -520,7 +522,7 @@ def test_a_sweep_can_be_cancelled_and_the_page_stays_usable(page: Page, address:
     expect(page.locator("#job-strip")).to_be_visible()
     page.locator("#cancel").click()
     expect(page.locator("#job-strip")).to_be_hidden(timeout=WAIT)
-    page.locator("#view label").nth(2).click()
+    page.locator("#view label", has_text="Sweep").click()
     expect(page.locator("#sweep-said")).to_contain_text("Nothing has been swept", timeout=WAIT)
 
 
@@ -802,6 +804,90 @@ def test_the_circuit_as_a_graph(page: Page, address: str, apart: DepthModel) -> 
     compile(program, "program", "exec")
 
 
+def place_of(page: Page, name: str, row: int, column: int) -> tuple[float, float]:
+    """Where a cell of a map is in the window, once nothing moves any more."""
+    plot = drawn(page, name)
+    quiet(page)
+    plot.scroll_into_view_if_needed()
+    x, y = plot.evaluate(
+        """(plot, [row, column]) => { const {xaxis, yaxis} = plot._fullLayout;
+            const {left, top} = plot.getBoundingClientRect();
+            return [left + xaxis._offset + xaxis.d2p(column),
+                    top + yaxis._offset + yaxis.d2p(row)]; }""",
+        [row, column],
+    )
+    return x, y
+
+
+def test_a_state_is_moved_by_dragging_by_clicks_and_with_the_keyboard(
+    page: Page, address: str, apart: DepthModel
+) -> None:
+    said, hint = page.locator("#move-said"), page.locator("#move-hint")
+    opened(page, address, f"?view=move{PAIR}")
+    expect(said).to_contain_text("put at depth 2, token 5 (is) of the base prompt", timeout=WAIT)
+
+    def does(giver: str, taker: str, **options: Any) -> None:
+        """The page says what the public function gives."""
+        prompts = (BASE, SOURCE) if taker == "base" else (SOURCE, BASE)
+        who = "base" if giver == taker else "source"
+        found = intervene(apart, *prompts, scopes=("local",), given_by=who, **options)
+        expect(said).to_contain_text(
+            f"of the {giver} prompt, put at depth {options['depth']}, token "
+            f"{options['positions'][0]} ", timeout=WAIT
+        )  # fmt: skip
+        fraction = found.number("local", "transferred")
+        expect(said).to_contain_text(f"transferred fraction {fraction}, random", timeout=WAIT)
+        assert number(page.locator("#move-table td.scope-local strong").first.inner_text()) == (
+            pytest.approx(fraction.value, abs=0.006)
+        )
+
+    # Dragged from one prompt to another depth and token of the other.
+    x, y = place_of(page, "source-map", 1, 4)
+    to_x, to_y = place_of(page, "base-map", 2, 5)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move((x + to_x) / 2, (y + to_y) / 2)
+    page.mouse.move(to_x, to_y)
+    expect(page.locator(".cell-mark.over")).to_have_count(1)
+    expect(page.locator(".cell-ghost")).to_have_text("source prompt, depth 1, token 4 (Spain)")
+    page.mouse.up()
+    expect(page.locator("#move-remarks")).to_contain_text(
+        "a state of depth 1 (after block 0) stands at depth 2 (after block 1), where", timeout=WAIT
+    )
+    does("source", "base", depth=2, positions=(5,), source_depth=1, source_positions=(4,))
+    expect(page.locator("#from-depth")).to_contain_text("1: after block 0")
+    # Two clicks, within the other prompt; a click in one place and a let go change nothing.
+    page.mouse.click(*place_of(page, "source-map", 3, 1))
+    expect(hint).to_contain_text("Taken: source prompt, depth 3, token 1 (The)", timeout=WAIT)
+    page.keyboard.press("Escape")
+    expect(hint).to_contain_text("Let go", timeout=WAIT)
+    page.mouse.click(*place_of(page, "source-map", 1, 4))
+    expect(hint).to_contain_text("Taken", timeout=WAIT)
+    page.mouse.click(*place_of(page, "source-map", 1, 5))
+    does("source", "source", depth=1, positions=(5,), source_depth=1, source_positions=(4,))
+    expect(page.locator("#move-remarks")).not_to_contain_text("The depths differ")
+    expect(page.locator("#move-remarks")).to_contain_text("and so the base")
+    # The keyboard alone: from where the frame is, arrow keys and Enter, twice.
+    quiet(page)
+    drawn(page, "base-map").evaluate("(plot) => plot.closest('.plot-scroll').focus()")
+    for key in ("ArrowDown", "ArrowLeft", "Enter", "ArrowUp", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(hint).to_contain_text("base prompt, depth 3, token 5 (is): Enter puts it", timeout=WAIT)
+    page.keyboard.press("Enter")
+    does("base", "base", depth=3, positions=(5,), source_depth=2, source_positions=(4,))
+    expect(page.locator("#move-remarks")).to_contain_text("what the lens reads of this state")
+    # Menus do the same, and the link opens it again, without a pointer.
+    page.get_by_text("Direction only", exact=True).click()
+    does("base", "base", depth=3, positions=(5,), source_depth=2, source_positions=(4,),
+         edit="direction")  # fmt: skip
+    program = taken(page, "#script")[1].decode()
+    assert "given_by='base'" in program
+    assert "source_depth=2" in program
+    there = said.inner_text()
+    page.reload()
+    expect(said).to_have_text(there, timeout=WAIT)
+
+
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -1031,8 +1117,9 @@ def test_pictures_of_every_view(page: Page, address: str) -> None:
     """Kept for people to look at; the page must never be wider than the window."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     cards = {
-        "read": "map", "poke": "trajectory", "sweep": "patch-map", "circuit": "graph-set",
-        "write": "edited-map", "pairs": "pair-dots", "compare": "second", "keep": None,
+        "read": "map", "poke": "trajectory", "move": "moved", "sweep": "patch-map",
+        "circuit": "graph-set", "write": "edited-map", "pairs": "pair-dots",
+        "compare": "second", "keep": None,
     }  # fmt: skip
     opened(page, address, "?view=read&run=1&pairs=20&graphed=1&components=L2H1,MLP2&writes=1"
            f"&held=onward&length=10&lists=1&rows=20{PAIR}")  # fmt: skip

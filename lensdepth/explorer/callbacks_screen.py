@@ -31,6 +31,7 @@ CONTROLS = {
         "position", "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs",
         "layer", "looked", "components", "paths", "kept", "upstream", "downstream", "against",
         "other-model", "other-prompt", "length", "held", "rows", "only", "find", "note",
+        "giver", "from-depth", "from-position", "taker", "into-depth", "into-position", "carried",
     )
 }  # fmt: skip
 """Control -> the field that it shows."""
@@ -38,8 +39,11 @@ LINE_END = "⏎"
 """Stands for the end of a line in a field that has one line."""
 TEXTS = ("prompt", "source", "other-prompt")
 MENUS = ("task", "depth", "last", "position", "to", "stream", "head", "layer", "looked",
-         "components", "upstream", "downstream")  # fmt: skip
+         "components", "upstream", "downstream", "from-depth", "from-position", "into-depth",
+         "into-position")  # fmt: skip
 """Menus whose options depend on the model and the prompt."""
+ENDS = ("from-depth", "from-position", "into-depth", "into-position")
+"""Of a move; open until there is one."""
 
 
 def register(app: Dash, shelf: Shelf) -> None:
@@ -146,7 +150,19 @@ def _moved(asked: Screen, shown: Screen) -> list[Any]:
     plain = Screen(model=asked.model, task=asked.task)
     parts = [
         f"{name} {getattr(asked, name)} is shown as {getattr(shown, name)}"
-        for name in ("depth", "last", "position", "to", "head", "layer", "looked")
+        for name in (
+            "depth",
+            "last",
+            "position",
+            "to",
+            "head",
+            "layer",
+            "looked",
+            "from_depth",
+            "from_position",
+            "into_depth",
+            "into_position",
+        )
         if getattr(asked, name) not in (getattr(plain, name), getattr(shown, name))
     ]
     if not parts:
@@ -234,6 +250,8 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     values |= {"other-model": screen.other_model or None}
     values |= {name: getattr(screen, name) or None for name in ("upstream", "downstream")}
     values |= {name: _one_line(values[name]) for name in TEXTS}
+    # A menu drops what it does not have, and says so.
+    values |= {name: no_update for name in ENDS if values[name] in (None, -1)}
     return {
         "search": no_update if query == search else query,
         "screen": {
@@ -285,10 +303,13 @@ def _labels(screen: Screen) -> dict[str, str]:
 def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     """Menus of this model and prompt."""
     n, residual = setting.n_layers, not has_blocks(setting.screen.stream)
-    depths = [(depth, in_menu(depth, n)) for depth in range(n + 1)]
+    depths = states = [(depth, in_menu(depth, n)) for depth in range(n + 1)]
     if not residual:
         depths = [(layer, block_at(layer)) for layer in range(n)]
-    tokens = [(i, f"{i}: {signed(text)}") for i, text in enumerate(setting.tokens)]
+    tokens, theirs = (
+        [(i, f"{i}: {signed(text)}") for i, text in enumerate(texts)]
+        for texts in (setting.tokens, setting.source_tokens)
+    )
     heads = [(head, f"head {head}") for head in range(setting.n_heads)]
     parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]
     parts += [f"MLP{layer}" for layer in range(n)]
@@ -296,6 +317,9 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     pairs = [(i, _pair_name(*pair)) for i, pair in enumerate(setting.examples)]
     found = {
         "depth": depths, "last": depths, "position": tokens, "to": tokens,
+        "from-depth": states, "into-depth": states,
+        "from-position": theirs if setting.screen.giver == "source" else tokens,
+        "into-position": theirs if setting.screen.taker == "source" else tokens,
         "stream": [(s, stream_name(s)) for s in setting.streams],
         "head": heads if setting.screen.stream == "z" else [],
         "layer": [(layer, block(layer)) for layer in range(n)],

@@ -7,13 +7,13 @@ from dash import dcc, html
 
 from lensdepth.colours import dark_colours
 from lensdepth.edits import STRONG_EDITS
+from lensdepth.explorer.layout_keep import keep, note
 from lensdepth.explorer.links import LONGEST_TOKEN
 from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.parts import aria, card, choose, field, group, info, intro
 from lensdepth.explorer.state import (
     LARGEST_FILE,
     LENGTHS,
-    LONGEST_NOTE,
     LONGEST_PROMPT,
     MOST_NODES,
     PAIRS,
@@ -24,6 +24,7 @@ from lensdepth.tasks.files import SUFFIXES
 CARDS = {
     "read": ("map", "next", "cell", "followed"),
     "poke": ("pick", "predictions", "trajectory"),
+    "move": ("base-map", "source-map", "moved"),
     "sweep": ("patch", "patch-map", "ablation", "made-of", "steering"),
     "circuit": ("attribution", "heads", "attention", "components"),
     "graph": ("graph", "graph-set", "edge"),
@@ -57,9 +58,9 @@ def page(offers: Offers) -> html.Div:
             html.Main(id="views", tabIndex="-1", children=[
                 html.Div(make(), id=f"view-{name}", className="view", hidden=True)
                 for name, make in (
-                    ("read", read), ("poke", poke), ("sweep", sweep), ("circuit", circuit),
-                    ("write", write), ("pairs", pairs), ("compare", lambda: compare(offers)),
-                    ("keep", keep),
+                    ("read", read), ("poke", poke), ("move", move), ("sweep", sweep),
+                    ("circuit", circuit), ("write", write), ("pairs", pairs),
+                    ("compare", lambda: compare(offers)), ("keep", keep),
                 )
             ]),
             html.Footer(
@@ -130,21 +131,6 @@ def header(offers: Offers) -> html.Header:
             )),
             note(),
         ]),
-    ])  # fmt: skip
-
-
-def note() -> html.Details:
-    """A note on what is on the screen, which its summary shows while it is closed."""
-    return html.Details(id="note-part", className="note", children=[
-        html.Summary([html.Span("Note"), html.Span(id="note-start", className="note-start")]),
-        html.Div(className="note-text", children=[
-            html.Label("A note on what is on the screen", htmlFor="note-text"),
-            dcc.Textarea(id="note-text", maxLength=LONGEST_NOTE, rows=5, spellCheck=True),
-            html.P("Plain text. It stays in the link, in this tab's history, in scripts, notebooks "
-                   "and tables, and with what it is about: another question has its own.",
-                   className="small"),
-        ]),
-        dcc.Input(id="note", type="hidden"),
     ])  # fmt: skip
 
 
@@ -241,6 +227,36 @@ def result_card() -> html.Section:
         html.P(id="poke-said", className="told", role="status"),
         html.Div(id="scopes", className="scopes"),
     ])  # fmt: skip
+
+
+def move() -> list[Any]:
+    """Both prompts side by side: a cell of one is put onto another."""
+    prompts = {"base": "Base", "source": "Source"}
+    return [
+        intro("move"),
+        html.Div(className="controls move-controls", children=[
+            group("Take from", "giver", prompts),
+            field("Take at depth", choose("from-depth", []), "from-depth"),
+            field("Take token", choose("from-position", []), "from-position"),
+            html.Span("→", className="arrow", **{"aria-hidden": "true"}),
+            group("Put into", "taker", prompts),
+            field("Put at depth", choose("into-depth", []), "into-depth"),
+            field("Put at token", choose("into-position", []), "into-position"),
+            group("What of it", "carried", {"full": "Whole state", "direction": "Direction only"}),
+        ]),
+        html.P(id="move-hint", className="hint", role="status"),
+        html.Section(className="move-result", **aria("What it says then"), children=[
+            html.P(id="move-said", role="status"), html.Div(id="move-remarks"),
+        ]),
+        html.Div(className="halves", children=[card("base-map"), card("source-map")]),
+        html.Div(className="halves", children=[
+            html.Section(className="card result-card", **aria("What it does"), children=[
+                html.Div(className="card-head", children=[html.H3("What it does, in numbers")]),
+                html.Div(id="move-table", className="scopes"),
+            ]),
+            card("moved"),
+        ]),
+    ]  # fmt: skip
 
 
 def sweep() -> list[Any]:
@@ -353,46 +369,4 @@ def compare(offers: Offers) -> list[Any]:
         ]),
         card("both"),
         html.Div(className="halves", children=[card("first"), card("second")]),
-    ]  # fmt: skip
-
-
-def keep() -> list[Any]:
-    """History and downloads."""
-    return [
-        intro("keep"),
-        html.Div(className="halves", children=[
-            html.Div(className="card", children=[
-                html.H3("Experiments in this tab"),
-                html.P("Newest first. Click one to open it again; Undo and Redo step through "
-                       "them, and so do your browser's Back and Forward.", className="small"),
-                html.Ol(id="history-list", className="history"),
-                html.Div(id="session-said", role="status"),
-                html.Div(className="card-foot", children=[
-                    html.Span("All of them", className="foot-label"),
-                    html.Button("Script", id="session-script", className="button",
-                                **aria("All of them as one script")),
-                    html.Button("Notebook", id="session-notebook", className="button",
-                                **aria("All of them as one notebook")),
-                    html.Button("History as CSV", id="history-csv", className="button"),
-                    html.Button("Forget them", id="history-clear", className="button"),
-                ]),
-            ]),
-            html.Div(className="card", children=[
-                html.H3("Taking it with you"),
-                html.Ul(className="plain", children=[
-                    html.Li([html.B("Link. "), "“Copy link” holds the whole state: model, prompts, "
-                             "site, edit. Opened with the same explorer it shows the same page."]),
-                    html.Li([html.B("Script and notebook. "), "The very calls of the public "
-                             "functions that made what is on the screen. They print the same "
-                             "numbers and write the same figures."]),
-                    html.Li([html.B("All of them as one. "), "Under the experiments: every "
-                             "question of this tab, once, in order, each with its note, as one "
-                             "script or notebook. What was never found is left out, and said."]),
-                    html.Li([html.B("Figures. "), "SVG or PNG under each figure."]),
-                    html.Li([html.B("Tables. "), "CSV or Parquet under each figure."]),
-                ]),
-                html.P("Link, script and notebook above are of the view that you looked at last.",
-                       className="small"),
-            ]),
-        ]),
     ]  # fmt: skip

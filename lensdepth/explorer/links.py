@@ -21,12 +21,14 @@ from lensdepth.explorer.state import (
     MOST_PLACES,
     PAIRS,
     Against,
+    Carried,
     Focus,
     Held,
     Lens,
     Offers,
     On,
     Paths,
+    Prompt,
     Screen,
     Sweep,
     View,
@@ -52,9 +54,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "stream": get_args(Stream), "edit": tuple(STRONG_EDITS), "focus": get_args(Focus),
     "sweep": get_args(Sweep), "on": get_args(On), "against": get_args(Against),
     "paths": get_args(Paths), "held": get_args(Held), "order": ORDERS, "only": get_args(KindName),
+    "giver": get_args(Prompt), "taker": get_args(Prompt), "carried": get_args(Carried),
 }  # fmt: skip
 NUMBERS = (
     "depth", "last", "position", "to", "head", "pairs", "layer", "looked", "kept", "length", "rows",
+    "from_depth", "from_position", "into_depth", "into_position",
 )  # fmt: skip
 ONE_OF = {"pairs": PAIRS, "rows": PAIRS, "length": LENGTHS}
 FLAGS = ("run", "graphed", "writes", "lists", "descending")

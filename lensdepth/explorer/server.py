@@ -22,6 +22,7 @@ from werkzeug.serving import make_server
 from lensdepth.explorer import (
     callbacks_files,
     callbacks_keep,
+    callbacks_move,
     callbacks_screen,
     callbacks_views,
 )
@@ -82,6 +83,7 @@ def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None 
     callbacks_screen.register(app, kept)
     callbacks_views.register(app, kept, work)
     callbacks_keep.register(app, kept)
+    callbacks_move.register(app, kept)
     callbacks_files.register(app, kept)
     _listen(app, work)
     return app

@@ -13,7 +13,7 @@ from lensdepth.site import Stream
 from lensdepth.telling.depths import edited_at
 from lensdepth.telling.names import has_blocks
 
-View = Literal["read", "poke", "sweep", "circuit", "write", "pairs", "compare", "keep"]
+View = Literal["read", "poke", "move", "sweep", "circuit", "write", "pairs", "compare", "keep"]
 Lens = Literal["logit", "tuned"]
 Sweep = Literal["patch", "ablate", "steer"]
 On = Literal["task", "pair"]
@@ -21,6 +21,8 @@ Focus = Literal["local", "suffix", "window"]
 Against = Literal["model", "prompt"]
 Paths = Literal["total", "direct"]
 Held = Literal["none", "prompt", "onward"]
+Prompt = Literal["base", "source"]
+Carried = Literal["full", "direction"]
 
 LONGEST_PROMPT = 4000
 """Most characters of a prompt."""
@@ -73,6 +75,16 @@ class Screen:
     view: View = "read"
     model: str
     task: str
+    giver: Prompt = "source"
+    """The prompt of which a state is taken in Move."""
+    from_depth: int | None = None
+    from_position: int = -1
+    taker: Prompt = "base"
+    """The prompt into which it is put."""
+    into_depth: int | None = None
+    into_position: int = -1
+    carried: Carried = "full"
+    """What of the state is put there."""
     note: str = ""
     """What somebody wrote beside it: plain text, wherever it is shown."""
     prompt: str = ""
@@ -178,7 +190,7 @@ class Screen:
         """The same page without what belonged to another task or tokenizer."""
         return replace(
             self, prompt="", source="", other_prompt="", position=-1, to=-1, run=False,
-            writes=False, lists=False, find="",
+            writes=False, lists=False, find="", from_position=-1, into_position=-1,
         ).without_graph()  # fmt: skip
 
     def with_new_model(self) -> "Screen":
@@ -186,7 +198,8 @@ class Screen:
         return replace(
             self, depth=None, last=None, stream="resid_pre", head=None, position=-1, to=-1,
             layer=0, looked=0, components=(), run=False, writes=False, lists=False,
-            lens="logit", follow="",
+            lens="logit", follow="", from_depth=None, from_position=-1, into_depth=None,
+            into_position=-1,
         ).without_graph()  # fmt: skip
 
     def without_graph(self) -> "Screen":

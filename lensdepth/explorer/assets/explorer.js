@@ -179,6 +179,7 @@
       layout.paper_bgcolor = "rgba(0,0,0,0)";
       layout.plot_bgcolor = "rgba(0,0,0,0)";
       layout.uirevision = "kept";
+      if (data.click?.kind === "move") layout.dragmode = false;  // dragging is something else here
       if (id.name === "pick") fitInto(figure, roomFor(id));
       thinTicks(layout, width);
       for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
@@ -240,13 +241,14 @@
       return "pair-rows full";
     },
 
+    // Cells of Move are taken and put by moves.js.
     click(clicks, data, ids) {
       const { callback_context: context, no_update: still } = window.dash_clientside;
       const asked = context.triggered_id;
       const index = ids.findIndex((id) => id.name === asked?.name);
       const point = clicks[index]?.points?.[0];
       const click = data[index]?.click ?? {};
-      if (!point || !click.kind) return still;
+      if (!point || !click.kind || click.kind === "move") return still;
       const site = { kind: click.kind, shift, at: Date.now() };
       if (click.kind === "cell") Object.assign(site, { row: point.y, column: point.x });
       else if (click.kind === "pair") {
@@ -463,7 +465,7 @@
     const plot = event.target.closest?.(".plot-scroll")?.querySelector(".js-plotly-plot");
     const move = WALK[event.key];
     const frame = plot?.layout?.shapes?.find((shape) => shape.line?.width === 2.5);
-    if (!move || !frame || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!move || !frame || plot.closest(".movable") || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     const rows = plot.layout.yaxis.tickvals.length;
     const columns = plot.layout.xaxis.tickvals.length;
