@@ -140,7 +140,9 @@ def test_a_session_is_one_program_that_gives_the_numbers_on_the_page(
     wrong = replace(poke, source="The is", position=3, to=3)  # has no counterpart
     (card,) = cards_of(listed)
     questions.answer(card.question, shelf)
-    asked = history(read, replace(poke, note=""), never, wrong, poke, read, listed)
+    more = replace(listed, rows=20)
+    questions.answer(cards_of(more)[0].question, shelf)
+    asked = history(read, replace(poke, note=""), never, wrong, poke, read, listed, more)
     asked["asked"] += [{"query": "?task=gone.csv%23000000000000", "label": "gone"}, 7]
     name, text, left_out = session_file(asked, "script", shelf)
     assert name == "lensdepth-session.py"
@@ -148,6 +150,7 @@ def test_a_session_is_one_program_that_gives_the_numbers_on_the_page(
     assert "'gone.csv' is not here any more" in left_out[0]
     assert "has no counterpart" in left_out[1]
     assert "patch_sweep" not in text
+    assert text.count("The capital of Italy is") == 2  # each row once, however often it is used
     monkeypatch.chdir(tmp_path)
     there: dict[str, Any] = {}
     exec(compile(text, name, "exec"), there)
@@ -162,7 +165,7 @@ def test_a_session_is_one_program_that_gives_the_numbers_on_the_page(
     assert len(page.corrupted) == 3
     assert {p.name for p in tmp_path.iterdir()} == {
         "01-map.html", "01-next.html", "01-cell.html", "02-predictions.html",
-        "02-trajectory.html", "03-pair-dots.html",
+        "02-trajectory.html", "03-pair-dots.html", "04-pair-dots.html",
     }  # fmt: skip
     # The notebook has the same cells.
     book = json.loads(session_file(asked, "notebook", shelf)[1])
@@ -238,6 +241,10 @@ def test_rows_in_a_program_are_those_of_the_file(trained: DepthModel) -> None:
             load_task(given, trained, name=file.name).to_frame() for given in (file.rows, rows)
         )
         pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_program_names_a_file_of_the_command_line_by_its_path() -> None:
+    assert script._path(Path("pairs.csv")) == "'pairs.csv'"
 
 
 def test_errors_behind_reading_name_lines_too(shelf: Shelf) -> None:

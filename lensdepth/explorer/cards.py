@@ -119,7 +119,7 @@ def _move(screen: Screen) -> tuple[Card, ...]:
             draw="plot_tokens", draw_options=(("value", screen.value),), click="move",
         )
         for name, text in (("base", screen.prompt), ("source", screen.source))
-        if text
+        if text.strip()
         for lens in (lens_of(plain, prompt=text),)
     ]  # fmt: skip
     moved = Card("moved", "Next token before and after the move", moved_of(screen),

@@ -238,7 +238,7 @@ def move() -> list[Any]:
             group("Take from", "giver", prompts),
             field("Take at depth", choose("from-depth", []), "from-depth"),
             field("Take token", choose("from-position", []), "from-position"),
-            html.Span("→", className="arrow", **{"aria-hidden": "true"}),
+            html.Span("→", className="arrow"),
             group("Put into", "taker", prompts),
             field("Put at depth", choose("into-depth", []), "into-depth"),
             field("Put at token", choose("into-position", []), "into-position"),

@@ -251,7 +251,7 @@ def moved_of(screen: Screen) -> Question:
     }
     if screen.target != "":
         options["answers"] = tuple(answers)
-    given = [prompt for prompt in prompts if prompt]
+    given = [prompt for prompt in prompts if prompt.strip()]
     return ask("moved", "intervene", model_of(screen), *given, **options)
 
 

@@ -8,7 +8,7 @@ stand in it: the page kept them in memory alone.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lensdepth.explorer.questions import MODEL, TASK, Question
 from lensdepth.explorer.state import Offers
 from lensdepth.provenance import installed_versions
 from lensdepth.tasks.prompt_file import record
+from lensdepth.tasks.rows import Row
 
 PLACES = {"compare_lenses": "lensdepth.lens"}
 """Where functions are that are not names of the package itself."""
@@ -108,16 +109,23 @@ def cells_of(
     else:
         said = _in_docstring("\n\n".join(part for part in parts if part))
         cells = [("code", f'"""{said}\n"""\n\n{imported}')]
-    there: set[Question] = set()
+    there: set[Question | str] = set()
     files: set[str] = set()
+    rows = _rows(names, offers)
     for number, chapter in enumerate(chapters, start=1):
         if several:
             cells += _heading(number, chapter, inline=inline)
-        for question, name in _names([card.question for card in chapter.cards]).items():
-            if question not in there:
-                there.add(question)
-                name = names[question]
-                cells.append(("code", _assignment(question, name, names, offers, fingerprints)))
+        for question in _names([card.question for card in chapter.cards]):
+            if question in there:
+                continue
+            name, task = names[question], question.arguments[0]
+            if question.function == TASK and task in rows and task not in there:
+                given = offers.tasks[task]["name_or_path"]
+                cells.append(("code", f"{rows[task]} = {_given(given)}"))
+                there.add(task)
+            there.add(question)
+            made = _assignment(question, name, names, offers, fingerprints, rows)
+            cells.append(("code", made))
         for card in chapter.cards:
             file = _free(f"{number:02}-{card.name}" if several else card.name, files)
             cells += _shown(card, names, file, inline=inline)
@@ -198,6 +206,7 @@ def _assignment(
     names: Mapping[Question, str],
     offers: Offers,
     fingerprints: Mapping[str, str],
+    rows: Mapping[str, str],
 ) -> str:
     arguments = [_literal(value, names) for value in question.arguments]
     options = [f"{key}={_literal(value, names)}" for key, value in question.options]
@@ -205,7 +214,8 @@ def _assignment(
         offered = dict((offers.models if question.function == MODEL else offers.tasks)[
             question.arguments[0]
         ])  # fmt: skip
-        arguments[0] = _given(offered.pop("name_or_path"))
+        given = offered.pop("name_or_path")
+        arguments[0] = rows[question.arguments[0]] if isinstance(given, tuple) else _path(given)
         asked = {key for key, _ in question.options}
         options = [f"{k}={_written(v)}" for k, v in offered.items() if k not in asked] + options
     call = f"{name} = {question.function}({', '.join([*arguments, *options])})"
@@ -231,15 +241,29 @@ def _literal(value: Any, names: Mapping[Question, str]) -> str:
     return _written(value)
 
 
-def _given(value: Any) -> str:
-    """Where a model or a task comes from; a file that was dropped into the page row by row."""
-    if not isinstance(value, tuple):
-        return _written(str(value) if isinstance(value, Path) else value)
+def _rows(questions: Iterable[Question], offers: Offers) -> dict[str, str]:
+    """Tasks whose rows stand in the program, and the variable that each has."""
+    tasks = [q.arguments[0] for q in questions if q.function == TASK]
+    taken: set[str] = set()
+    return {
+        task: _free("rows", taken)
+        for task in dict.fromkeys(tasks)
+        if isinstance(offers.tasks[task]["name_or_path"], tuple)
+    }
+
+
+def _path(value: Any) -> str:
+    """Where a model or a task comes from."""
+    return _written(str(value) if isinstance(value, Path) else value)
+
+
+def _given(rows: Sequence[Row]) -> str:
+    """The rows of a file that was dropped into the page."""
     lines = [
         "{" + ", ".join(f"{_written(k)}: {_written(v)}" for k, v in record(row).items()) + "}"
-        for row in value
+        for row in rows
     ]
-    return "[\n" + "".join(f"        {line},\n" for line in lines) + "    ]"
+    return "[\n" + "".join(f"    {line},\n" for line in lines) + "]"
 
 
 def _written(value: Any) -> str:
