@@ -179,8 +179,9 @@
       layout.paper_bgcolor = "rgba(0,0,0,0)";
       layout.plot_bgcolor = "rgba(0,0,0,0)";
       layout.uirevision = "kept";
-      if (data.click?.kind === "move") layout.dragmode = false;  // dragging is something else here
-      if (id.name === "pick") fitInto(figure, roomFor(id));
+      const moves = data.click?.kind === "move";
+      if (moves) layout.dragmode = false;  // dragging is something else here
+      if (id.name === "pick" || moves) fitInto(figure, roomFor(id));
       thinTicks(layout, width);
       for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
         const title = layout[name].title;
