@@ -169,7 +169,9 @@ def add_level(figure: go.Figure, zone: Zone) -> None:
     figure.add_annotation(**house_note(said, right=True), name="zone", yshift=25)
 
 
-def outline(figure: go.Figure, *, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+def outline(
+    figure: go.Figure, *, rows: tuple[int, int], columns: tuple[int, int], dash: str = "solid"
+) -> None:
     """A frame round the cells from one corner to the other, given by their indices."""
     (y0, y1), (x0, x1) = sorted(rows), sorted(columns)
     figure.add_shape(
@@ -178,7 +180,7 @@ def outline(figure: go.Figure, *, rows: tuple[int, int], columns: tuple[int, int
         x1=x1 + 0.5,
         y0=y0 - 0.5,
         y1=y1 + 0.5,
-        line={"color": INK, "width": 2.5},
+        line={"color": INK, "width": 2.5, "dash": dash},
         layer="above",
     )
 

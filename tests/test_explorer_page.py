@@ -399,7 +399,7 @@ def test_a_slider_that_is_held_asks_for_its_newest_value_alone(page: Page, addre
     said = page.locator("#poke-said")
     expect(said).to_have_attribute("aria-busy", "false")
     expect(said).to_contain_text(re.compile(r"Here, depth 2: the next token (stays|turns from) "))
-    page.locator("#view label").nth(5).click()
+    page.locator("#view label", has_text="Keep").click()
     expect(page.locator(".history li")).to_have_count(2, timeout=WAIT)
 
 
@@ -467,7 +467,9 @@ def test_nothing_stands_in_the_way_of_keyboard_and_screen_reader(
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     rules = (Path(axe.origin).parent / "axe.min.js").read_text(encoding="utf-8")
     for view in VIEWS:
-        opened(page, address, f"?view={view}&components=L2H1,MLP2&position=4{PAIR}")
+        opened(page, address, f"?view={view}&components=L2H1,MLP2&position=4&note=mine{PAIR}")
+        if view != "keep":
+            page.locator("#note-part summary").click()
         quiet(page)
         page.evaluate(rules)
         found = page.evaluate("axe.run()")
@@ -520,7 +522,7 @@ def test_a_sweep_can_be_cancelled_and_the_page_stays_usable(page: Page, address:
     expect(page.locator("#job-strip")).to_be_visible()
     page.locator("#cancel").click()
     expect(page.locator("#job-strip")).to_be_hidden(timeout=WAIT)
-    page.locator("#view label").nth(2).click()
+    page.locator("#view label", has_text="Sweep").click()
     expect(page.locator("#sweep-said")).to_contain_text("Nothing has been swept", timeout=WAIT)
 
 
@@ -802,7 +804,165 @@ def test_the_circuit_as_a_graph(page: Page, address: str, apart: DepthModel) -> 
     compile(program, "program", "exec")
 
 
+def place_of(page: Page, name: str, row: int, column: int) -> tuple[float, float]:
+    """Where a cell of a map is in the window, once nothing moves any more."""
+    plot = drawn(page, name)
+    quiet(page)
+    plot.scroll_into_view_if_needed()
+    x, y = plot.evaluate(
+        """(plot, [row, column]) => { const {xaxis, yaxis} = plot._fullLayout;
+            const {left, top} = plot.getBoundingClientRect();
+            return [left + xaxis._offset + xaxis.d2p(column),
+                    top + yaxis._offset + yaxis.d2p(row)]; }""",
+        [row, column],
+    )
+    return x, y
+
+
+def test_a_state_is_moved_by_dragging_by_clicks_and_with_the_keyboard(
+    page: Page, address: str, apart: DepthModel
+) -> None:
+    said, hint = page.locator("#move-said"), page.locator("#move-hint")
+    opened(page, address, f"?view=move{PAIR}")
+    expect(said).to_contain_text("put at depth 2, token 5 (is) of the base prompt", timeout=WAIT)
+
+    def does(giver: str, taker: str, **options: Any) -> None:
+        """The page says what the public function gives."""
+        prompts = (BASE, SOURCE) if taker == "base" else (SOURCE, BASE)
+        who = "base" if giver == taker else "source"
+        found = intervene(apart, *prompts, scopes=("local",), given_by=who, **options)
+        expect(said).to_contain_text(
+            f"of the {giver} prompt, put at depth {options['depth']}, token "
+            f"{options['positions'][0]} ", timeout=WAIT
+        )  # fmt: skip
+        fraction = found.number("local", "transferred")
+        expect(said).to_contain_text(f"transferred fraction {fraction}, random", timeout=WAIT)
+        assert number(page.locator("#move-table td.scope-local strong").first.inner_text()) == (
+            pytest.approx(fraction.value, abs=0.006)
+        )
+
+    # Dragged from one prompt to another depth and token of the other.
+    x, y = place_of(page, "source-map", 1, 4)
+    to_x, to_y = place_of(page, "base-map", 2, 5)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move((x + to_x) / 2, (y + to_y) / 2)
+    page.mouse.move(to_x, to_y)
+    expect(page.locator(".cell-mark.over")).to_have_count(1)
+    expect(page.locator(".cell-ghost")).to_have_text("source prompt, depth 1, token 4 (Spain)")
+    page.mouse.up()
+    expect(page.locator("#move-remarks")).to_contain_text(
+        "a state of depth 1 (after block 0) stands at depth 2 (after block 1), where", timeout=WAIT
+    )
+    does("source", "base", depth=2, positions=(5,), source_depth=1, source_positions=(4,))
+    expect(page.locator("#from-depth")).to_contain_text("1: after block 0")
+    # Two clicks, within the other prompt; a click in one place and a let go change nothing.
+    page.mouse.click(*place_of(page, "source-map", 3, 1))
+    expect(hint).to_contain_text("Taken: source prompt, depth 3, token 1 (The)", timeout=WAIT)
+    page.keyboard.press("Escape")
+    expect(hint).to_contain_text("Let go", timeout=WAIT)
+    page.mouse.click(*place_of(page, "source-map", 1, 4))
+    expect(hint).to_contain_text("Taken", timeout=WAIT)
+    page.mouse.click(*place_of(page, "source-map", 1, 5))
+    does("source", "source", depth=1, positions=(5,), source_depth=1, source_positions=(4,))
+    expect(page.locator("#move-remarks")).not_to_contain_text("The depths differ")
+    expect(page.locator("#move-remarks")).to_contain_text("and so the base")
+    # The keyboard alone: from where the frame is, arrow keys and Enter, twice.
+    quiet(page)
+    drawn(page, "base-map").evaluate("(plot) => plot.closest('.plot-scroll').focus()")
+    for key in ("ArrowDown", "ArrowLeft", "Enter", "ArrowUp", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(hint).to_contain_text("base prompt, depth 3, token 5 (is): Enter puts it", timeout=WAIT)
+    page.keyboard.press("Enter")
+    does("base", "base", depth=3, positions=(5,), source_depth=2, source_positions=(4,))
+    expect(page.locator("#move-remarks")).to_contain_text("what the lens reads of this state")
+    # Menus do the same, and the link opens it again, without a pointer.
+    page.get_by_text("Direction only", exact=True).click()
+    does("base", "base", depth=3, positions=(5,), source_depth=2, source_positions=(4,),
+         edit="direction")  # fmt: skip
+    program = taken(page, "#script")[1].decode()
+    assert "given_by='base'" in program
+    assert "source_depth=2" in program
+    there = said.inner_text()
+    page.reload()
+    expect(said).to_have_text(there, timeout=WAIT)
+
+
 HOSTILE = "<script>alert(1)</script>"
+
+
+def drop_file(page: Page, name: str, content: str) -> None:
+    """Let a file fall onto the page."""
+    page.wait_for_function("document.getElementById('choose-file')", timeout=WAIT)
+    data = page.evaluate_handle(
+        """([name, content]) => { const data = new DataTransfer();
+            data.items.add(new File([content], name)); return data; }""",
+        [name, content],
+    )
+    for kind in ("dragover", "drop"):
+        page.dispatch_event("body", kind, {"dataTransfer": data})
+
+
+def test_notes_a_dropped_file_and_the_whole_session(
+    page: Page, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    opened(page, address, f"?view=poke&depth=2{PAIR}")
+    shown = transferred(page, "local")
+    quiet(page)
+    # A note by the keyboard alone; it is text, and another question has its own.
+    page.locator("#note-part summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#note-text")).to_be_focused(timeout=WAIT)
+    page.keyboard.type(f"{HOSTILE} it stays")
+    expect(page).to_have_url(re.compile("note=.*it.stays"), timeout=WAIT)
+    page.keyboard.press("Escape")
+    expect(page.locator("#note-part summary")).to_be_focused()
+    expect(page.locator("#note-start")).to_have_text(f": {HOSTILE} it stays")
+    page.locator("#view label").nth(0).click()
+    expect(page).not_to_have_url(re.compile("note="), timeout=WAIT)
+    drawn(page, "map")
+    # What is no prompt file is refused with its line, what is too large is not even sent.
+    said = page.locator("#dropped-said")
+    drop_file(page, "bad.csv", "clean,corrupted,target,foil\na b,a c,d\n")
+    expect(said).to_contain_text("prompt file 'bad.csv', line 2: 3 cells", timeout=WAIT)
+    drop_file(page, "big.csv", "x" * (2**20 + 1))
+    expect(said).to_contain_text("'big.csv' is larger than 1 MiB", timeout=WAIT)
+    words = [("France", "Spain", "Paris", "Madrid"), ("Spain", "Italy", "Madrid", "Rome")]
+    rows = [
+        {"clean": f"The capital of {a} is", "corrupted": f"The capital of {b} is",
+         "target": c, "foil": d}
+        for a, b, c, d in words
+    ]  # fmt: skip
+    drop_file(page, "mine.jsonl", "\n".join(map(json.dumps, rows)))
+    expect(said).to_contain_text("Read 2 pairs of 'mine.jsonl'", timeout=WAIT)
+    expect(page.locator("#task")).to_contain_text("mine.jsonl")
+    expect(page.locator("#prompt")).to_have_value("The capital of Spain is", timeout=WAIT)
+    page.locator("#view label", has_text="Pairs").click()
+    page.locator("#list-pairs").click()
+    drawn(page, "pair-dots")
+    expect(page.locator("#pair-rows tbody tr")).to_have_count(2, timeout=WAIT)
+    expect(said).to_be_empty()
+    # All of it as one program, which runs by itself.
+    page.locator("#view label", has_text="Keep").click()
+    expect(page.locator(".history .noted")).to_have_text(f"{HOSTILE} it stays", timeout=WAIT)
+    assert page.locator(".history script").count() == 0
+    name, content = taken(page, "#session-script")
+    assert name == "lensdepth-session.py"
+    monkeypatch.chdir(tmp_path)
+    there: dict[str, Any] = {}
+    exec(compile(content, name, "exec"), there)
+    printed = capsys.readouterr().out
+    assert printed.index("it stays") < printed.index(". Read") < printed.index(". Pairs")
+    found = there["found"].to_frame().set_index("run")
+    assert found.loc["local", "transferred"] == pytest.approx(shown, abs=0.006)
+    assert there["pairs"].corrupted == tuple(row["corrupted"] for row in rows)
+    # Another explorer does not have the file.
+    gone = re.sub("mine.jsonl%23[0-9a-f]{12}", "mine.jsonl%23" + "0" * 12, page.url)
+    page.goto(gone)
+    expect(page.locator("#banner")).to_contain_text(
+        "The prompt file 'mine.jsonl' is not here any more", timeout=WAIT
+    )
 
 
 @pytest.mark.parametrize("view", ["read", "poke", "circuit", "compare"])
@@ -957,8 +1117,9 @@ def test_pictures_of_every_view(page: Page, address: str) -> None:
     """Kept for people to look at; the page must never be wider than the window."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     cards = {
-        "read": "map", "poke": "trajectory", "sweep": "patch-map", "circuit": "graph-set",
-        "write": "edited-map", "pairs": "pair-dots", "compare": "second", "keep": None,
+        "read": "map", "poke": "trajectory", "move": "moved", "sweep": "patch-map",
+        "circuit": "graph-set", "write": "edited-map", "pairs": "pair-dots",
+        "compare": "second", "keep": None,
     }  # fmt: skip
     opened(page, address, "?view=read&run=1&pairs=20&graphed=1&components=L2H1,MLP2&writes=1"
            f"&held=onward&length=10&lists=1&rows=20{PAIR}")  # fmt: skip

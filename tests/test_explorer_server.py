@@ -125,8 +125,14 @@ MADE_UP = st.one_of(
     ]),
     st.lists(st.none() | st.integers() | st.text(max_size=3), max_size=3),
     st.dictionaries(
-        st.sampled_from(["query", "view", "ticket", "entries", "at", "kind", "row", "column"]),
-        st.none() | st.integers() | st.sampled_from(["?view=poke", "cell", "head", "map", "\ud800"])
+        st.sampled_from([
+            "query", "view", "ticket", "entries", "at", "kind", "row", "column", "asked", "name",
+            "content", "from", "to",
+        ]),
+        st.none() | st.integers()
+        | st.sampled_from([
+            "?view=poke", "cell", "head", "map", "move", "a.csv", "cHJvbXB0Cg==", "\ud800",
+        ])
         | st.lists(st.fixed_dictionaries({"query": st.text(max_size=3) | st.integers()})),
     ),
 )  # fmt: skip

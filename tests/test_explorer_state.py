@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 import lensdepth
 from lensdepth import DepthModel, intervene, load_model
 from lensdepth.explorer import Offers, cards, questions, script
+from lensdepth.explorer.clicks import acted
 from lensdepth.explorer.errors import LONGEST, readable
 from lensdepth.explorer.filling import fill
 from lensdepth.explorer.jobs import FAREWELL, MOST_OVER, MOST_WAITING, SILENCE, JobReport, Jobs
-from lensdepth.explorer.settle import describe, settle
+from lensdepth.explorer.links import CHOICES, changed, parse
+from lensdepth.explorer.moves import remarks_of, said_of_move
+from lensdepth.explorer.settle import describe, opened, settle
 from lensdepth.explorer.shelf import Shelf, Turn, in_background
-from lensdepth.explorer.state import CHOICES, LENGTHS, LONGEST_PROMPT, PAIRS, Screen, changed, parse
+from lensdepth.explorer.state import LENGTHS, LONGEST_PROMPT, PAIRS, Screen
 from lensdepth.progress import Cancelled, Watcher, counted
 
 OFFERS = Offers(
@@ -64,6 +67,12 @@ def _gone() -> DepthModel:
     order=st.sampled_from(CHOICES["order"]),
     descending=st.booleans(),
     find=st.text(max_size=20),
+    giver=st.sampled_from(CHOICES["giver"]),
+    taker=st.sampled_from(CHOICES["taker"]),
+    carried=st.sampled_from(CHOICES["carried"]),
+    from_depth=st.none() | st.integers(0, 99),
+    into_position=st.integers(-1, 99),
+    note=st.text(st.characters(exclude_categories=["Cc"]) | st.just("\n"), max_size=20),
     components=st.lists(
         st.sampled_from(["L5H3", "MLP7", "ATTN2", "MLP0@2", "L1H2@-1"]), unique=True
     ),
@@ -104,6 +113,8 @@ def test_an_untouched_screen_has_a_short_link() -> None:
         ("?rows=7", "rows must be one of 10, 20, 40"),
         ("?length=61", "length must be one of 10, 20, 40, 60"),
         ("?order=__class__", "order must be one of pair, clean"),
+        ("?giver=both", "giver must be one of base, source, got 'both'"),
+        ("?from_depth=deep", "from_depth must be a whole number, got 'deep'"),
         ("?held=always", "held must be one of none, prompt, onward"),
         ("?components=<b>", "'<b>' is no component"),
         ("?components=" + ",".join(f"MLP{i}" for i in range(99)), "at most 64 names"),
@@ -164,6 +175,71 @@ def test_gaps_are_filled_and_sites_moved_onto_the_prompt(shelf: Shelf) -> None:
     blocks = settle(replace(screen, stream="mlp_out", depth=99), shelf).screen
     assert blocks.depth == setting.n_layers - 1
     assert "Read" in describe(screen)
+
+
+def test_the_ends_of_a_move_are_within_their_prompts(shelf: Shelf) -> None:
+    longer = "Two months from the month after May is"
+    asked = replace(START, prompt="Two months from May is", source=longer, from_depth=99,
+                    from_position=8, into_depth=-3, into_position=8)  # fmt: skip
+    moved = settle(replace(asked, view="move"), shelf).screen
+    assert (moved.from_depth, moved.from_position) == (3, 8)  # the source has so many tokens
+    assert (moved.into_depth, moved.into_position) == (0, 5)  # and the base has not
+    alone = settle(replace(moved, source=""), shelf).screen
+    assert (alone.giver, alone.taker, alone.from_position) == ("base", "base", 5)
+    # Where nobody moves anything, nothing of it stands in the link.
+    assert "depth=2&position=5&to=5" in settle(START, shelf).screen.query()
+    assert "from_" not in settle(START, shelf).screen.query()
+    open_move = replace(START, view="move", depth=1)
+    assert opened(open_move, shelf).from_depth == 2
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        {"from": ["base", 1, 2]},
+        {"from": "base", "to": ["base", 1, 2]},
+        {"from": ["base", 1, 2, 3], "to": ["base", 1, 2]},
+        {"from": ["them", 1, 2], "to": ["base", 1, 2]},
+        {"from": ["base", None, 2], "to": ["base", 1, 2]},
+        {"from": ["base", 1, {}], "to": [["base"], 1, 2]},
+    ],
+)
+def test_what_is_no_move_is_refused(site: dict[str, Any], shelf: Shelf) -> None:
+    with pytest.raises(ValueError, match=r"A cell is a prompt|must be"):
+        acted(START, {"site"}, None, {"kind": "move", **site}, shelf)
+
+
+def test_a_move_is_said_with_what_has_to_be_known(shelf: Shelf) -> None:
+    start = settle(replace(START, view="move"), shelf).screen
+    assert start.source
+
+    def told(**changes: Any) -> str:
+        screen = settle(replace(start, **changes), shelf).screen
+        found = questions.answer(questions.moved_of(screen), shelf).value
+        texts = {"base": screen.prompt, "source": screen.source}
+        model = shelf.model("tiny")
+        giving, taking = (model.str_tokens(texts[name]) for name in (screen.giver, screen.taker))
+        remarks = remarks_of(found, screen, len(taking))
+        return " ".join([said_of_move(found, screen, giving, taking), *remarks])
+
+    plain = told()
+    assert plain.startswith("The state at depth 2, token 5 (is) of the source prompt, put at depth")
+    assert "transferred fraction" in plain
+    assert plain.endswith(" nats.")  # nothing more has to be known
+    assert "same place: nothing can change" in told(giver="base")
+    crossed = told(from_depth=0)
+    assert "a state of depth 0 (the embedding) stands at depth 2 (after block 1)" in crossed
+    assert "Norms differ with depth" in crossed
+    assert "Norms differ" not in told(from_depth=0, carried="direction")
+    assert "what the lens reads of this state" in told(into_depth=3)
+    unread = told(into_depth=3, into_position=2)
+    assert "Only the last token's last depth is read" in unread
+    assert "changes by 0.00 nats" in unread
+    assert "The source prompt's run is the edited one" in told(giver="base", taker="source")
+    assert "from the edited run itself" in told(giver="base", from_position=4)
+    alone = told(source="", giver="base", from_position=4)
+    assert "transferred fraction" not in alone
+    assert "the other prompt" not in alone
 
 
 def test_a_model_that_cannot_be_loaded_says_so_every_time(shelf: Shelf) -> None:
@@ -663,14 +739,17 @@ def test_errors_are_one_line_that_can_be_shown(error: Exception, said: str) -> N
 # Programs
 
 
-@pytest.mark.parametrize("view", ["read", "poke", "sweep", "circuit", "write", "pairs", "compare"])
+@pytest.mark.parametrize(
+    "view", ["read", "poke", "move", "sweep", "circuit", "write", "pairs", "compare"]
+)
 def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view: str) -> None:
     hostile = 'Two months from """May" is \\ \n <script>'
     asked = replace(START, view=view, components=("L1H0",), graphed=True, upstream="EMBED@1")
     screen = settle(replace(asked, downstream="LOGIT"), shelf).screen
     screen = replace(screen, prompt=hostile)
     shown = cards.cards_of(screen)
-    text = script.program(shown, OFFERS, title=describe(screen), fingerprints={"tiny": "ab"})
+    chapter = script.Chapter(title=describe(screen), cards=shown)
+    text = script.program([chapter], OFFERS, fingerprints={"tiny": "ab"})
     tree = ast.parse(text)
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert hostile in strings or view in ("sweep", "pairs")
@@ -685,7 +764,8 @@ def test_programs_are_python_and_name_public_functions_alone(shelf: Shelf, view:
 def test_a_notebook_is_one(shelf: Shelf) -> None:
     nbformat = pytest.importorskip("nbformat")
     screen = settle(replace(START, view="poke"), shelf).screen
-    text = script.notebook(cards.cards_of(screen), OFFERS, title="Poke", fingerprints={})
+    chapter = script.Chapter(title="Poke", cards=cards.cards_of(screen))
+    text = script.notebook([chapter], OFFERS, fingerprints={})
     book = nbformat.reads(text, as_version=4)
     nbformat.validate(book)
     assert any("intervene(" in cell.source for cell in book.cells)

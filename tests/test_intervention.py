@@ -9,7 +9,15 @@ from conftest import Load
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lensdepth import DepthModel, Intervention, intervene, load_task, pair_task, polar
+from lensdepth import (
+    DepthModel,
+    Intervention,
+    intervene,
+    load_task,
+    logit_lens,
+    pair_task,
+    polar,
+)
 from lensdepth.edits import at_random, norm_towards, strong_edit, towards, with_noise
 from lensdepth.hooks import SiteEdit
 from lensdepth.intervention import EDITS, map_positions
@@ -60,6 +68,83 @@ def test_runs_are_those_of_plain_hooks(
         )
     assert found.edited[found.index("suffix")] == tuple(range(1, last + 1))
     assert found.edited[found.index("window")] == tuple(range(last + 1))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("stream", ["resid_pre", "mlp_out"])
+@pytest.mark.parametrize("given_by", ["source", "base"])
+def test_a_state_of_any_depth_and_token_is_put_at_any_other(
+    load_tiny: Load, architecture: str, backend: str, stream: Stream, given_by: Any
+) -> None:
+    """Against a hook that does nothing but set a number, which a plain run gave."""
+    model = load_tiny(architecture, backend)
+    found = intervene(
+        model, BASE, "Two months from the June is", depth=2, positions=[3, -1], stream=stream,
+        scopes=["local"], given_by=given_by, source_depth=0, source_positions=[1, -2],
+    )  # fmt: skip
+    giver = BASE if given_by == "base" else "Two months from the June is"
+    tokens = model.tokenize(giver)
+    given, took = (site_hook(stream, at) for at in (0, 2))
+    at = [1, int(tokens.last[0]) - 1]
+    states = model.activations(giver, [given], torch.tensor([at]))[0, 0]
+    batch = model.tokenize(BASE)
+
+    def put(state: torch.Tensor) -> polar.Edit:
+        return lambda found, source: state[None]
+
+    edits = [
+        SiteEdit(hook=took, positions=torch.tensor([place]), edit=put(state), source=None)
+        for place, state in zip((3, int(batch.last[0])), states, strict=True)
+    ]  # fmt: skip
+    plain = next(model.run_edits(batch, [edits]))[0, 0].log_softmax(-1)
+    torch.testing.assert_close(found.log_probs[found.index("local")], plain, atol=1e-4, rtol=1e-4)
+    assert (found.log_probs[0] - plain).abs().max() > 1e-4  # which is no small change
+    assert (found.source_depth, found.source_positions) == (0, tuple(at))
+    assert found.crosses_depths
+
+
+def test_what_is_moved_onto_itself_changes_nothing_and_what_is_moved_to_the_end_is_read(
+    trained: DepthModel,
+) -> None:
+    here = intervene(
+        trained, BASE, SOURCE, depth=2, positions=[3], scopes=["local"], given_by="base",
+        source_depth=2, source_positions=[3],
+    )  # fmt: skip
+    assert not here.crosses_depths
+    assert here.kl[here.index("local")].abs() < 1e-6
+    # Nothing comes after the last depth: the lens says what is read of a state there.
+    lens = logit_lens(trained, SOURCE, positions="all", top_k=trained.d_vocab)
+    read = torch.full((trained.d_vocab,), torch.nan)
+    read[lens.top_tokens[1, 0, 4].long()] = lens.top_log_probs[1, 0, 4]
+    end = intervene(
+        trained, BASE, SOURCE, depth=trained.n_layers, scopes=["local"], source_depth=1,
+        source_positions=[4],
+    )  # fmt: skip
+    torch.testing.assert_close(end.log_probs[end.index("local")], read, atol=1e-4, rtol=1e-4)
+    # Named tokens and depth that correspond anyway are what is done without them.
+    usual = intervene(trained, BASE, SOURCE, depth=1, positions=[-1])
+    named = intervene(trained, BASE, SOURCE, depth=1, positions=[-1], source_positions=[-1])
+    assert named.to_frame().equals(usual.to_frame())
+
+
+def test_a_state_moves_within_one_prompt_without_any_other(
+    trained: DepthModel, tmp_path: Path
+) -> None:
+    options: Any = {"depth": 3, "scopes": ["local"], "given_by": "base", "source_depth": 1}
+    alone = intervene(trained, BASE, answers=("March", "July"), **options)
+    beside = intervene(trained, BASE, SOURCE, answers=("March", "July"), **options)
+    assert alone.runs == ("base", "local", "local control")
+    assert beside.runs == ("base", "source", "local", "local control")
+    for run in alone.runs:
+        one, other = alone.index(run), beside.index(run)
+        torch.testing.assert_close(alone.log_probs[one], beside.log_probs[other])
+        torch.testing.assert_close(alone.effect[one], beside.effect[other])
+    assert alone.transferred.isnan().all()
+    assert beside.transferred[2].isfinite()
+    assert alone.kl[1] > 1e-3
+    alone.save(tmp_path / "found.safetensors")
+    again = Intervention.load(tmp_path / "found.safetensors")
+    assert (again.given_by, again.source_depth, again.source_positions) == ("base", 1, (5,))
 
 
 def test_the_ends_hold_by_construction(trained: DepthModel) -> None:
@@ -186,6 +271,12 @@ def test_which_token_stands_for_which(
         ({"depth": 1, "scopes": []}, "scopes must be some of local"),
         ({"depth": 1, "edit": "mean"}, "needs reference prompts"),
         ({"depth": 1, "head": 1}, "heads are patched at stream='z'"),
+        ({"depth": 1, "source_depth": 2}, "source_depth goes with scopes=.'local',."),
+        ({"depth": 1, "source_depth": 4, "scopes": ["local"]}, "source_depth must lie in 0...3"),
+        ({"depth": 1, "source_positions": [1, 2]}, "one token for each of the 1 positions, got 2"),
+        ({"depth": 1, "source_positions": [99]}, "99 lies outside prompt 0"),
+        ({"depth": 1, "given_by": "base", "edit": "scale"}, "'scale' takes no states of a run"),
+        ({"depth": 1, "given_by": "me"}, "given_by must be"),
     ],
 )
 def test_what_does_not_fit_is_said(

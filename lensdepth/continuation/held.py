@@ -87,8 +87,9 @@ def hold(
         states = mean_states(model, batch, others, list(hooks.values()), places, caller=caller)
     else:
         states = source_states(
-            model, batch, theirs, kind, edit, stream, hooks, places, caller=caller
-        )[1]
+            model, batch, theirs, kind, edit, stream, hooks, places,
+            giver=theirs, at=None, caller=caller,
+        )[1]  # fmt: skip
     if states is not None and head is not None:
         states = rearrange(states, "hook place (h d) -> h hook place d", h=model.info.n_heads)[head]
     noisy = None if states is None else with_noise(states, torch.Generator().manual_seed(seed))

@@ -21,10 +21,11 @@ from lensdepth.explorer.filling import (
     no_cards,
     screen_of,
 )
+from lensdepth.explorer.links import kept
 from lensdepth.explorer.panels import message
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import Screen, kept
+from lensdepth.explorer.state import Screen
 from lensdepth.telling.plain import Json
 
 NOT_DRAWN = "Nothing has been measured for this pair yet: press “Draw the graph”."
@@ -106,7 +107,10 @@ def graph_file(screen: Screen, shelf: Shelf) -> tuple[str, str]:
     if whole is None:
         raise ValueError("Draw the graph first: there is nothing to download yet.")
     name = "lensdepth-graph"
-    return f"{name}.json", json.dumps(graph_json(whole.prune(keep=screen.kept), slug=name))
+    made = graph_json(whole.prune(keep=screen.kept), slug=name)
+    if screen.note:
+        made["metadata"]["info"]["description"] += f" Note: {screen.note}"
+    return f"{name}.json", json.dumps(made)
 
 
 def _graph(screen: Screen, shelf: Shelf) -> CircuitGraph | None:

@@ -1,6 +1,6 @@
 """What a person takes along: tables, programs, notebooks, and the history of this tab."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +21,14 @@ from dash import (
 from lensdepth.explorer import questions, script
 from lensdepth.explorer.cards import Card, cards_of, token_map
 from lensdepth.explorer.errors import readable
+from lensdepth.explorer.links import kept
 from lensdepth.explorer.panels import message, table_of
+from lensdepth.explorer.script import Chapter
+from lensdepth.explorer.session import MOST_REASONS, entries_of, models_of, session_of
 from lensdepth.explorer.settle import describe, opened
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import LONGEST_QUERY, Screen, kept
-from lensdepth.telling.plain import Json
+from lensdepth.explorer.state import Screen
 from lensdepth.writing import csv_text
-
-MOST_ENTRIES = 200
 
 
 def register(app: Dash, shelf: Shelf) -> None:
@@ -62,21 +62,47 @@ def table_file(screen: Screen, name: str, kind: str, shelf: Shelf) -> tuple[str,
     if card.slow and not questions.known(card.question, shelf):
         raise ValueError("There is nothing to download yet: press this view's button first.")
     frame = table_of(card, questions.answer(card.question, shelf).value)
+    if screen.note:
+        frame = frame.assign(note=screen.note)
     content = csv_text(frame).encode() if kind == "csv" else frame.to_parquet(index=False)
     return f"lensdepth-{screen.view}-{name}.{kind}", content
 
 
 def program_file(screen: Screen, kind: str, shelf: Shelf) -> tuple[str, str]:
     """What the screen shows as a program or notebook: name and text."""
-    names = {screen.model, *([screen.other_model] if screen.against == "model" else [])} - {""}
-    made = script.program if kind == "script" else script.notebook
-    text = made(
-        cards_of(screen),
-        shelf.offers,
-        title=describe(screen),
-        fingerprints={name: shelf.model(name).info.fingerprint for name in names},
+    chapter = Chapter(title=describe(screen), cards=cards_of(screen), note=screen.note)
+    text = _made(kind)(
+        [chapter], shelf.offers, fingerprints=_fingerprints(models_of(screen), shelf)
     )
-    return f"lensdepth-{screen.view}.{'py' if kind == 'script' else 'ipynb'}", text
+    return f"lensdepth-{screen.view}.{_ending(kind)}", text
+
+
+def session_file(history: object, kind: str, shelf: Shelf) -> tuple[str, str, list[str]]:
+    """Everything that was asked in a tab as one program or notebook: name, text, what it lacks.
+
+    Raises:
+        ValueError: nothing was found yet.
+    """
+    session = session_of(history, shelf)
+    text = _made(kind)(
+        session.chapters,
+        shelf.offers,
+        fingerprints=_fingerprints(session.models, shelf),
+        title=session.title,
+    )
+    return f"lensdepth-session.{_ending(kind)}", text, list(session.left_out)
+
+
+def _made(kind: str) -> Any:
+    return script.notebook if kind == "notebook" else script.program
+
+
+def _ending(kind: str) -> str:
+    return "ipynb" if kind == "notebook" else "py"
+
+
+def _fingerprints(models: Sequence[str], shelf: Shelf) -> dict[str, str]:
+    return {name: shelf.model(name).info.fingerprint for name in models if name}
 
 
 def _register_tables(app: Dash, shelf: Shelf) -> None:
@@ -121,6 +147,23 @@ def _register_programs(app: Dash, shelf: Shelf) -> None:
             return no_update, message(readable(error))
         return {"content": text, "filename": name, "type": "text/plain"}, []
 
+    @app.callback(
+        Output("download", "data", allow_duplicate=True),
+        Output("session-said", "children"),
+        Input("session-script", "n_clicks"),
+        Input("session-notebook", "n_clicks"),
+        State("history", "data"),
+        prevent_initial_call=True,
+    )
+    def whole(scripts: object, notebooks: object, history: object) -> tuple[Any, Any]:
+        kind = str(ctx.triggered_id).removeprefix("session-")
+        try:
+            name, text, left_out = session_file(history, kind, shelf)
+        except Exception as error:
+            return no_update, message(readable(error))
+        content = {"content": text, "filename": name, "type": "text/plain"}
+        return content, [message(said, kind="warning") for said in left_out[:MOST_REASONS]]
+
 
 def _last_shown(screen: object, history: object, shelf: Shelf) -> Screen:
     """The screen, or on Keep the one before it."""
@@ -133,28 +176,12 @@ def _last_shown(screen: object, history: object, shelf: Shelf) -> Screen:
     return shown
 
 
-def entries_of(history: object) -> list[Json]:
-    """The entries of a history, whatever the browser sent."""
-    entries = history.get("entries") if isinstance(history, Mapping) else None
-    if not isinstance(entries, list):
-        return []
-    return [
-        {name: _text(entry.get(name, "")) for name in ("query", "label", "text")}
-        for entry in entries[-MOST_ENTRIES:]
-        if isinstance(entry, Mapping) and isinstance(entry.get("query"), str)
-    ]
-
-
-def _text(value: object) -> str:
-    """A text that fits into a page and a file."""
-    return str(value)[:LONGEST_QUERY].encode(errors="replace").decode()
-
-
 def _register_history(app: Dash) -> None:
     app.clientside_callback(
         ClientsideFunction("lensdepth", "remember"),
         Output("history", "data"),
         Output("url", "search", allow_duplicate=True),
+        Output("noted", "data"),
         Input("screen", "data"),
         Input("outcome", "data"),
         Input("undo", "n_clicks"),
@@ -179,6 +206,7 @@ def _register_history(app: Dash) -> None:
                 [
                     dcc.Link(entry["label"], href=f"/{entry['query']}", refresh=False),
                     html.Span(entry["text"], className="small"),
+                    *([html.Span(entry["note"], className="noted")] if entry["note"] else []),
                 ],
                 className="here" if i == at else "",
             )
@@ -195,7 +223,7 @@ def _register_history(app: Dash) -> None:
     def as_csv(clicks: object, history: object) -> Any:
         import pandas as pd
 
-        frame = pd.DataFrame(entries_of(history), columns=["label", "text", "query"])
+        frame = pd.DataFrame(entries_of(history), columns=["label", "text", "note", "query"])
         return dcc.send_string(csv_text(frame), "lensdepth-history.csv")
 
 
@@ -209,6 +237,12 @@ def _register_page(app: Dash) -> None:
         Input("page", "data"),
         State("dark", "data"),
         State({"type": "figure", "name": MATCH}, "id"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("lensdepth", "noted"),
+        Output("note-text", "value"),
+        Output("note-start", "children"),
+        Input("note", "value"),
     )
     app.clientside_callback(
         ClientsideFunction("lensdepth", "numbers"),

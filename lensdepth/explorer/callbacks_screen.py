@@ -1,5 +1,6 @@
 """One callback keeps controls, address and screen in step: whatever changed, the rest follows."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,11 +10,13 @@ from dash import Dash, Input, Output, State, ctx, no_update
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.clicks import BUTTONS, STARTS, acted
 from lensdepth.explorer.errors import readable
+from lensdepth.explorer.links import OPTIONAL, changed, parse
 from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.panels import message
+from lensdepth.explorer.session import with_note
 from lensdepth.explorer.settle import Setting, describe, held_text, settle
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import OPTIONAL, Screen, changed, parse
+from lensdepth.explorer.state import DROPPED, Screen, task_name
 from lensdepth.outside import visible
 from lensdepth.telling.depths import block, block_at, in_menu
 from lensdepth.telling.names import has_blocks, stream_name
@@ -27,16 +30,20 @@ CONTROLS = {
         "view", "model", "task", "prompt", "source", "value", "lens", "follow", "depth", "last",
         "position", "to", "stream", "head", "edit", "strength", "focus", "sweep", "on", "pairs",
         "layer", "looked", "components", "paths", "kept", "upstream", "downstream", "against",
-        "other-model", "other-prompt", "length", "held", "rows", "only", "find",
+        "other-model", "other-prompt", "length", "held", "rows", "only", "find", "note",
+        "giver", "from-depth", "from-position", "taker", "into-depth", "into-position", "carried",
     )
 }  # fmt: skip
 """Control -> the field that it shows."""
 LINE_END = "⏎"
 """Stands for the end of a line in a field that has one line."""
 TEXTS = ("prompt", "source", "other-prompt")
-MENUS = ("depth", "last", "position", "to", "stream", "head", "layer", "looked", "components",
-         "upstream", "downstream")  # fmt: skip
+MENUS = ("task", "depth", "last", "position", "to", "stream", "head", "layer", "looked",
+         "components", "upstream", "downstream", "from-depth", "from-position", "into-depth",
+         "into-position")  # fmt: skip
 """Menus whose options depend on the model and the prompt."""
+ENDS = ("from-depth", "from-position", "into-depth", "into-position")
+"""Of a move; open until there is one."""
 
 
 def register(app: Dash, shelf: Shelf) -> None:
@@ -62,6 +69,7 @@ def register(app: Dash, shelf: Shelf) -> None:
             "labels": {name: Output(f"{name}-label", "children") for name in ("depth", "last")},
             "other_prompt_hidden": Output("other-prompt-field", "hidden"),
             "other_model_hidden": Output("other-model-field", "hidden"),
+            "note_hidden": Output("note-part", "hidden"),
             "seen": Output("seen", "data"),
         },
         inputs={
@@ -71,6 +79,8 @@ def register(app: Dash, shelf: Shelf) -> None:
             "site": Input("site", "data"),
             "clicks": {name: Input(name, "n_clicks") for name in BUTTONS},
             "before": State("screen", "data"),
+            "noted": State("noted", "data"),
+            "files": State("files", "data"),
             "seen": State("seen", "data"),
         },
     )
@@ -81,6 +91,8 @@ def register(app: Dash, shelf: Shelf) -> None:
         site: object,
         clicks: Mapping[str, object],
         before: object,
+        noted: object,
+        files: object,
         seen: object,
     ) -> dict[str, Any]:
         triggered = {item["prop_id"].rpartition(".")[0] for item in ctx.triggered} - {""}
@@ -103,9 +115,14 @@ def register(app: Dash, shelf: Shelf) -> None:
             setting = settle(screen, shelf)
             if before is None or not triggered or "url" in triggered:
                 notice += _moved(screen, setting.screen)
+            else:
+                screen = with_note(setting.screen, before, noted, shelf)
+                setting = replace(setting, screen=screen)
         except Exception as error:
             return _unchanged([message(readable(error))], before is None) | {"seen": seen}
-        return _shown(setting, search, notice) | {"seen": seen}
+        shown = _shown(setting, search, notice)
+        shown["options"]["task"] = task_options(setting.screen, files, shelf)
+        return shown | {"seen": seen}
 
 
 def _acts(
@@ -133,7 +150,19 @@ def _moved(asked: Screen, shown: Screen) -> list[Any]:
     plain = Screen(model=asked.model, task=asked.task)
     parts = [
         f"{name} {getattr(asked, name)} is shown as {getattr(shown, name)}"
-        for name in ("depth", "last", "position", "to", "head", "layer", "looked")
+        for name in (
+            "depth",
+            "last",
+            "position",
+            "to",
+            "head",
+            "layer",
+            "looked",
+            "from_depth",
+            "from_position",
+            "into_depth",
+            "into_position",
+        )
         if getattr(asked, name) not in (getattr(plain, name), getattr(shown, name))
     ]
     if not parts:
@@ -162,6 +191,7 @@ def _unchanged(banner: list[Any], first: bool) -> dict[str, Any]:
         "labels": still(("depth", "last"), no_update),
         "other_prompt_hidden": no_update,
         "other_model_hidden": no_update,
+        "note_hidden": no_update,
     }
 
 
@@ -220,9 +250,16 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     values |= {"other-model": screen.other_model or None}
     values |= {name: getattr(screen, name) or None for name in ("upstream", "downstream")}
     values |= {name: _one_line(values[name]) for name in TEXTS}
+    # A menu drops what it does not have, and says so.
+    values |= {name: no_update for name in ENDS if values[name] in (None, -1)}
     return {
         "search": no_update if query == search else query,
-        "screen": {"query": query, "label": describe(screen), "view": screen.view},
+        "screen": {
+            "query": query,
+            "label": describe(screen),
+            "view": screen.view,
+            "note": screen.note,
+        },
         "banner": notice,
         "ask": {view: query if view == screen.view else no_update for view in VIEWS},
         "hidden": {view: view != screen.view for view in VIEWS},
@@ -242,6 +279,7 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
         "labels": _labels(screen),
         "other_prompt_hidden": screen.against != "prompt",
         "other_model_hidden": screen.against != "model",
+        "note_hidden": screen.view == "keep",
     }
 
 
@@ -265,10 +303,13 @@ def _labels(screen: Screen) -> dict[str, str]:
 def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     """Menus of this model and prompt."""
     n, residual = setting.n_layers, not has_blocks(setting.screen.stream)
-    depths = [(depth, in_menu(depth, n)) for depth in range(n + 1)]
+    depths = states = [(depth, in_menu(depth, n)) for depth in range(n + 1)]
     if not residual:
         depths = [(layer, block_at(layer)) for layer in range(n)]
-    tokens = [(i, f"{i}: {signed(text)}") for i, text in enumerate(setting.tokens)]
+    tokens, theirs = (
+        [(i, f"{i}: {signed(text)}") for i, text in enumerate(texts)]
+        for texts in (setting.tokens, setting.source_tokens)
+    )
     heads = [(head, f"head {head}") for head in range(setting.n_heads)]
     parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]
     parts += [f"MLP{layer}" for layer in range(n)]
@@ -276,6 +317,9 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     pairs = [(i, _pair_name(*pair)) for i, pair in enumerate(setting.examples)]
     found = {
         "depth": depths, "last": depths, "position": tokens, "to": tokens,
+        "from-depth": states, "into-depth": states,
+        "from-position": theirs if setting.screen.giver == "source" else tokens,
+        "into-position": theirs if setting.screen.taker == "source" else tokens,
         "stream": [(s, stream_name(s)) for s in setting.streams],
         "head": heads if setting.screen.stream == "z" else [],
         "layer": [(layer, block(layer)) for layer in range(n)],
@@ -291,6 +335,21 @@ def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
         name: [{"label": label, "value": value} for value, label in choices]
         for name, choices in found.items()
     }
+
+
+def task_options(screen: Screen, files: object, shelf: Shelf) -> list[dict[str, Any]]:
+    """The tasks that a page may choose: those offered, and the files that were dropped into it."""
+    own = [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
+    there = shelf.offers.tasks
+    names = [name for name in there if not DROPPED.fullmatch(name)]
+    names += [name for name in dict.fromkeys([*own, screen.task]) if DROPPED.fullmatch(name)]
+    called = Counter(map(task_name, names))
+    return [
+        # Two files of one name are told apart by their bytes.
+        {"label": task_name(name) if called[task_name(name)] == 1 else name, "value": name}
+        for name in names
+        if name in there
+    ]
 
 
 def _pair_name(base: str, source: str, foil: str, target: str) -> str:

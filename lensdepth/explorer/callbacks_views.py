@@ -23,24 +23,25 @@ from lensdepth.explorer.filling import (
 )
 from lensdepth.explorer.jobs import JobReport, Jobs
 from lensdepth.explorer.layout import CARDS
+from lensdepth.explorer.links import kept
 from lensdepth.explorer.panels import message, notices, table_of
 from lensdepth.explorer.rows import pair_rows, written_texts
 from lensdepth.explorer.scopes import outcome_of, said_of, scope_table
+from lensdepth.explorer.session import ON_REQUEST
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import Screen, kept
+from lensdepth.explorer.state import Screen
 from lensdepth.outside import EXPECTED
 from lensdepth.telling.plain import Json
 
 ASKED = {
-    "sweep": ("run", "Nothing has been swept with these settings yet: press “Run the sweep”.",
+    "sweep": ("Nothing has been swept with these settings yet: press “Run the sweep”.",
               "The sweep is on its way."),
-    "write": ("writes", "Nothing has been written yet: press “Let it write”.", "It is writing."),
-    "pairs": ("lists", "These pairs have not been measured yet: press “Measure the pairs”.",
+    "write": ("Nothing has been written yet: press “Let it write”.", "It is writing."),
+    "pairs": ("These pairs have not been measured yet: press “Measure the pairs”.",
               "The pairs are being measured."),
 }  # fmt: skip
-"""Views that wait to be asked: the field of the screen that says so, and what stands there before
-and meanwhile."""
+"""Views that wait to be asked, and what stands there before and meanwhile."""
 
 
 def register(app: Dash, shelf: Shelf, jobs: Jobs) -> None:
@@ -164,7 +165,7 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
 
 def _register_asked(app: Dash, shelf: Shelf, background: Background, view: str) -> None:
     """A view whose cards are found in the background once somebody asks."""
-    flag, not_yet, at_work = ASKED[view]
+    not_yet, at_work = ASKED[view]
 
     @app.callback(
         output={
@@ -201,7 +202,7 @@ def _register_asked(app: Dash, shelf: Shelf, background: Background, view: str) 
                 return {**still, "cards": blank(view, there | failed), "said": []}
             said = message(str(end.get("message") or not_yet))
             return {**still, "cards": blank(view, there), "said": said}
-        if getattr(screen, flag):
+        if getattr(screen, ON_REQUEST[view]):
             job = background.begin(screen, shown, tab)
             said = message(f"{at_work} You can go on working meanwhile.", kind="waiting")
             return {**still, "cards": blank(view, {}), "said": said, "job": job}

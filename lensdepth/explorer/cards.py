@@ -1,6 +1,6 @@
 """What stands on the screen: each view's cards, a question each with how it is drawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lensdepth.analyses import analysis
@@ -14,6 +14,7 @@ from lensdepth.explorer.questions import (
     intervention_of,
     lens_of,
     model_of,
+    moved_of,
     pair_of,
     table_of_pairs,
     task_of,
@@ -46,8 +47,8 @@ class Card:
 def cards_of(screen: Screen) -> tuple[Card, ...]:
     """Everything that a view shows, in order."""
     return {
-        "read": _read, "poke": _poke, "sweep": _sweep, "circuit": _circuit, "write": _write,
-        "pairs": _pairs, "compare": _compare, "keep": lambda screen: (),
+        "read": _read, "poke": _poke, "move": _move, "sweep": _sweep, "circuit": _circuit,
+        "write": _write, "pairs": _pairs, "compare": _compare, "keep": lambda screen: (),
     }[screen.view](screen)  # fmt: skip
 
 
@@ -108,6 +109,32 @@ def _poke(screen: Screen) -> tuple[Card, ...]:
             table="trajectory_frame",
         ),
     )
+
+
+def _move(screen: Screen) -> tuple[Card, ...]:
+    plain = replace(screen, lens="logit")
+    maps = [
+        Card(
+            f"{name}-map", f"{name.capitalize()} prompt{_ends(screen, name)}", lens,
+            draw="plot_tokens", draw_options=(("value", screen.value),), click="move",
+        )
+        for name, text in (("base", screen.prompt), ("source", screen.source))
+        if text.strip()
+        for lens in (lens_of(plain, prompt=text),)
+    ]  # fmt: skip
+    moved = Card("moved", "Next token before and after the move", moved_of(screen),
+                 draw="plot_predictions")  # fmt: skip
+    return (moved, *maps)
+
+
+def _ends(screen: Screen, name: str) -> str:
+    """What of a prompt is taken and put, in its map's title."""
+    said = []
+    if screen.giver == name:
+        said.append(f"taken at depth {screen.from_depth}, token {screen.from_position}")
+    if screen.taker == name:
+        said.append(f"put at depth {screen.into_depth}, token {screen.into_position}")
+    return f": {'; '.join(said)}" if said else ""
 
 
 def _sweep(screen: Screen) -> tuple[Card, ...]:

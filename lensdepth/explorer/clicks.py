@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from lensdepth.explorer import questions
+from lensdepth.explorer.links import SHORT, changed
 from lensdepth.explorer.settle import settle
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import SHORT, Screen, changed
+from lensdepth.explorer.state import Screen
 from lensdepth.outside import shown
 from lensdepth.telling.names import has_blocks
 
@@ -77,6 +78,8 @@ def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
         if head is None:
             return screen
         return changed(screen, {"layer": layer, "looked": head}, shelf.offers)
+    if kind == "move":
+        return _moved(screen, site, shelf)
     if kind == "node":
         return _with_node(screen, site, shelf)
     depth, position = site.get("row"), site.get("column")
@@ -97,6 +100,18 @@ def _clicked(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
         position = None
     if position is not None:
         values |= {"position": position, "to": position}
+    return changed(screen, values, shelf.offers)
+
+
+def _moved(screen: Screen, site: Mapping[str, Any], shelf: Shelf) -> Screen:
+    """A cell put onto another: each is a prompt, a depth and a token."""
+    ends = [site.get("from"), site.get("to")]
+    values: dict[str, object] = {}
+    names = (("giver", "from_depth", "from_position"), ("taker", "into_depth", "into_position"))
+    for end, fields in zip(ends, names, strict=True):
+        if not isinstance(end, list) or len(end) != len(fields):
+            raise ValueError(f"A cell is a prompt, a depth and a token, got {shown(end, SHORT)}.")
+        values |= dict(zip(fields, end, strict=True))
     return changed(screen, values, shelf.offers)
 
 

@@ -12,6 +12,7 @@ from lensdepth.explorer import questions
 from lensdepth.explorer.cards import Card, crossing_of
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.layout import CARDS
+from lensdepth.explorer.links import parse
 from lensdepth.explorer.panels import (
     as_json,
     click_of,
@@ -22,6 +23,7 @@ from lensdepth.explorer.panels import (
     table_of,
     with_answers,
     with_crossing,
+    with_move,
     with_site,
     with_unknown,
     with_zone,
@@ -29,7 +31,7 @@ from lensdepth.explorer.panels import (
 )
 from lensdepth.explorer.settle import is_of_task, opened
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import Screen, parse
+from lensdepth.explorer.state import Screen
 from lensdepth.outside import EXPECTED
 from lensdepth.sweep.told import column_floors
 from lensdepth.telling.plain import Json
@@ -134,6 +136,9 @@ def _said(card: Card, found: Any) -> list[html.P]:
 
 def _marks(card: Card, screen: Screen, shelf: Shelf) -> tuple[Any, ...]:
     """What is drawn over a figure and is not told by its question."""
+    if card.click == "move":
+        return (screen.giver, screen.from_depth, screen.from_position,
+                screen.taker, screen.into_depth, screen.into_position)  # fmt: skip
     if card.click != "cell":
         return ()
     zone = _zone(card, screen, shelf) is not None
@@ -153,6 +158,8 @@ def _decorate(card: Card, figure: Any, screen: Screen, shelf: Shelf) -> None:
         if zone is not None:
             with_zone(figure, zone)
         with_site(figure, screen)
+    if card.click == "move":
+        with_move(figure, screen, card.name.removesuffix("-map"))
     crossing = crossing_of(screen)
     if card.click == "curve" and crossing is not None:
         with suppress(*EXPECTED):  # the sentences beside the curves say why there is none

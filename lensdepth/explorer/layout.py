@@ -7,20 +7,24 @@ from dash import dcc, html
 
 from lensdepth.colours import dark_colours
 from lensdepth.edits import STRONG_EDITS
+from lensdepth.explorer.layout_keep import keep, note
+from lensdepth.explorer.links import LONGEST_TOKEN
 from lensdepth.explorer.notes import NOTES, SCOPES, VALUE_LABELS, VIEWS
 from lensdepth.explorer.parts import aria, card, choose, field, group, info, intro
 from lensdepth.explorer.state import (
+    LARGEST_FILE,
     LENGTHS,
     LONGEST_PROMPT,
-    LONGEST_TOKEN,
     MOST_NODES,
     PAIRS,
     Offers,
 )
+from lensdepth.tasks.files import SUFFIXES
 
 CARDS = {
     "read": ("map", "next", "cell", "followed"),
     "poke": ("pick", "predictions", "trajectory"),
+    "move": ("base-map", "source-map", "moved"),
     "sweep": ("patch", "patch-map", "ablation", "made-of", "steering"),
     "circuit": ("attribution", "heads", "attention", "components"),
     "graph": ("graph", "graph-set", "edge"),
@@ -54,9 +58,9 @@ def page(offers: Offers) -> html.Div:
             html.Main(id="views", tabIndex="-1", children=[
                 html.Div(make(), id=f"view-{name}", className="view", hidden=True)
                 for name, make in (
-                    ("read", read), ("poke", poke), ("sweep", sweep), ("circuit", circuit),
-                    ("write", write), ("pairs", pairs), ("compare", lambda: compare(offers)),
-                    ("keep", keep),
+                    ("read", read), ("poke", poke), ("move", move), ("sweep", sweep),
+                    ("circuit", circuit), ("write", write), ("pairs", pairs),
+                    ("compare", lambda: compare(offers)), ("keep", keep),
                 )
             ]),
             html.Footer(
@@ -84,6 +88,9 @@ def stores() -> list[Any]:
         dcc.Store(id="pair-table"),
         dcc.Store(id="live"),
         dcc.Store(id="history", storage_type="session"),
+        dcc.Store(id="noted", storage_type="session"),
+        dcc.Store(id="dropped"),
+        dcc.Store(id="files", storage_type="session"),
         dcc.Store(id="page", data={"theme": "light", "width": 1280}),
         dcc.Store(id="dark", data=dark_colours()),
         dcc.Interval(id="tick", interval=250, max_intervals=0),
@@ -100,6 +107,10 @@ def header(offers: Offers) -> html.Header:
             html.Div(className="bar-fields", children=[
                 field("Model", choose("model", list(offers.models)), "model"),
                 field("Task", choose("task", list(offers.tasks)), "task"),
+                html.Button("Add file …", id="choose-file", className="button",
+                            title="A prompt file as a task: JSONL, CSV or Parquet, or drop it "
+                            "anywhere on the page",
+                            **{"data-most": LARGEST_FILE, "data-endings": ",".join(SUFFIXES)}),
             ]),
             html.Div(className="bar-actions", children=[
                 html.Button("Undo", id="undo", className="button", title="Back one step"),
@@ -113,10 +124,13 @@ def header(offers: Offers) -> html.Header:
                 html.Button("Dark", id="theme", className="button", title="Light or dark page"),
             ]),
         ]),
-        html.Nav(**aria("Views"), children=dcc.RadioItems(
-            id="view", className="tabs", value="read",
-            options=[{"label": name, "value": key} for key, (name, _) in VIEWS.items()],
-        )),
+        html.Div(className="tab-row", children=[
+            html.Nav(**aria("Views"), children=dcc.RadioItems(
+                id="view", className="tabs", value="read",
+                options=[{"label": name, "value": key} for key, (name, _) in VIEWS.items()],
+            )),
+            note(),
+        ]),
     ])  # fmt: skip
 
 
@@ -140,6 +154,7 @@ def prompts() -> html.Section:
         field("Examples of the task", choose("example", [], placeholder="Pick a pair …"),
               "example"),
         html.P(id="unknown", className="unknown", role="status"),
+        html.Div(id="dropped-said", className="dropped-said", role="status"),
     ])  # fmt: skip
 
 
@@ -212,6 +227,36 @@ def result_card() -> html.Section:
         html.P(id="poke-said", className="told", role="status"),
         html.Div(id="scopes", className="scopes"),
     ])  # fmt: skip
+
+
+def move() -> list[Any]:
+    """Both prompts side by side: a cell of one is put onto another."""
+    prompts = {"base": "Base", "source": "Source"}
+    return [
+        intro("move"),
+        html.Div(className="controls move-controls", children=[
+            group("Take from", "giver", prompts),
+            field("Take at depth", choose("from-depth", []), "from-depth"),
+            field("Take token", choose("from-position", []), "from-position"),
+            html.Span("→", className="arrow"),
+            group("Put into", "taker", prompts),
+            field("Put at depth", choose("into-depth", []), "into-depth"),
+            field("Put at token", choose("into-position", []), "into-position"),
+            group("What of it", "carried", {"full": "Whole state", "direction": "Direction only"}),
+        ]),
+        html.P(id="move-hint", className="hint", role="status"),
+        html.Section(className="move-result", **aria("What it says then"), children=[
+            html.P(id="move-said", role="status"), html.Div(id="move-remarks"),
+        ]),
+        html.Div(className="halves", children=[card("base-map"), card("source-map")]),
+        html.Div(className="halves", children=[
+            html.Section(className="card result-card", **aria("What it does"), children=[
+                html.Div(className="card-head", children=[html.H3("What it does, in numbers")]),
+                html.Div(id="move-table", className="scopes"),
+            ]),
+            card("moved"),
+        ]),
+    ]  # fmt: skip
 
 
 def sweep() -> list[Any]:
@@ -324,36 +369,4 @@ def compare(offers: Offers) -> list[Any]:
         ]),
         card("both"),
         html.Div(className="halves", children=[card("first"), card("second")]),
-    ]  # fmt: skip
-
-
-def keep() -> list[Any]:
-    """History and downloads."""
-    return [
-        intro("keep"),
-        html.Div(className="halves", children=[
-            html.Div(className="card", children=[
-                html.H3("Experiments in this tab"),
-                html.P("Newest first. Click one to open it again; Undo and Redo step through "
-                       "them, and so do your browser's Back and Forward.", className="small"),
-                html.Ol(id="history-list", className="history"),
-                html.Div(className="card-foot", children=[
-                    html.Button("History as CSV", id="history-csv", className="button"),
-                    html.Button("Forget them", id="history-clear", className="button"),
-                ]),
-            ]),
-            html.Div(className="card", children=[
-                html.H3("Taking it with you"),
-                html.Ul(className="plain", children=[
-                    html.Li([html.B("Link. "), "“Copy link” holds the whole state: model, prompts, "
-                             "site, edit. Opened with the same explorer it shows the same page."]),
-                    html.Li([html.B("Script and notebook. "), "The very calls of the public "
-                             "functions that made what is on the screen. They print the same "
-                             "numbers and write the same figures."]),
-                    html.Li([html.B("Figures. "), "SVG or PNG under each figure."]),
-                    html.Li([html.B("Tables. "), "CSV or Parquet under each figure."]),
-                ]),
-                html.P("All of them act on the view that you looked at last.", className="small"),
-            ]),
-        ]),
     ]  # fmt: skip

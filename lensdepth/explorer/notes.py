@@ -39,6 +39,26 @@ NOTES = {
         "works here already, they carry it on. The grey line is the control: a state as far away "
         "in a random direction. An effect that the control has as well is damage, not transfer."
     ),
+    "base-map": (
+        "The base prompt, token by token and depth by depth. Take any cell, here or in the other "
+        "map, and put it on any other: drag it with the mouse; or click it and then click where it "
+        "is to go; or go to a map with the keyboard, walk with the arrow keys, press Enter to take "
+        "a cell and Enter again to put it (Escape lets go); or use the menus above. The solid "
+        "frame is where the state is taken, the dashed one where it is put."
+    ),
+    "source-map": (
+        "The source prompt likewise. A state taken here and put at the same depth and token there "
+        "is ordinary activation patching; so is what Poke does. Put into this map, it edits the "
+        "source prompt's run."
+    ),
+    "moved": (
+        "The model runs once more, with this one state in place of its own. At one depth and the "
+        "same token that asks what the state carries. At another token it asks whether it says the "
+        "same wherever it stands. At another depth it asks whether blocks can read a state that "
+        "they never meet: it comes too early or too late, with a norm that belongs elsewhere, so "
+        "that what follows may be damage and no message. The random control, a state turned as far "
+        "in a random direction, says how much of it is."
+    ),
     "predictions": (
         "Probabilities of the likeliest next tokens, before the edit (base), after it in each "
         "scope, and in the source prompt's own run. A transfer moves probability from the base "
@@ -159,6 +179,7 @@ NOTES = {
 VIEWS = {
     "read": ("Read", "What would the model say if it stopped at each depth?"),
     "poke": ("Poke", "Change one state. What does the model say then, and where does it go?"),
+    "move": ("Move", "Take a state out of one place and put it into another. What follows?"),
     "sweep": ("Sweep", "The same intervention everywhere, one site at a time."),
     "circuit": ("Circuit", "Which heads and MLPs make the answer, and is a set of them enough?"),
     "write": ("Write", "Watch it write: where in its depth is each token decided?"),

@@ -53,7 +53,7 @@ def click_of(card: Card, value: Any) -> Json:
         return {"kind": "cell"}
     if card.click == "map":
         return {"kind": "map", "rows": value.depths.tolist(), "columns": list(value.positions)}
-    if card.click in ("curve", "pair", "node"):
+    if card.click in ("curve", "pair", "node", "move"):
         return {"kind": card.click}
     if card.click == "head":
         n_heads = value.provenance.model.n_heads
@@ -114,6 +114,18 @@ def with_site(figure: "Figure", screen: Screen) -> None:
         rows=(screen.at, last),
         columns=(screen.position, max(screen.to, screen.position)),
     )
+
+
+def with_move(figure: "Figure", screen: Screen, prompt: str) -> None:
+    """Frames in a prompt's map: solid where a state is taken, dashed where it is put."""
+    assert screen.from_depth is not None
+    assert screen.into_depth is not None
+    for whose, depth, position, dash in (
+        (screen.giver, screen.from_depth, screen.from_position, "solid"),
+        (screen.taker, screen.into_depth, screen.into_position, "dot"),
+    ):
+        if whose == prompt:
+            outline(figure, rows=(depth, depth), columns=(position, position), dash=dash)
 
 
 def with_unknown(figure: "Figure", unknown: Mapping[int, str]) -> None:

@@ -10,6 +10,8 @@ GRAPH: Any = {"displayModeBar": False, "scrollZoom": False, "doubleClick": "rese
 WIDE = ("components", "graph", "graph-set", "written", "written-map", "edited-map")
 """Cards that take the whole width."""
 CHOSEN = ("cell", "pick")
+MOVABLE = ("base-map", "source-map")
+"""Cards whose cells can be dragged onto one another."""
 """Cards whose titles say what was chosen."""
 TITLES = {
     "map": "Token by token, depth by depth",
@@ -17,6 +19,9 @@ TITLES = {
     "cell": "At the chosen cell",
     "followed": "One token at every depth",
     "pick": "Where to intervene",
+    "base-map": "Base prompt",
+    "source-map": "Source prompt",
+    "moved": "Next token before and after the move",
     "predictions": "Next token before and after",
     "trajectory": "Where the state goes",
     "patch": "Input against output",
@@ -66,7 +71,7 @@ def card(name: str) -> html.Section:
     ]  # fmt: skip
     return html.Section(
         id={"type": "card", "name": name},
-        className="card wide" if name in WIDE else "card",
+        className=f"card{' wide' * (name in WIDE)}{' movable' * (name in MOVABLE)}",
         hidden=True,
         **aria(TITLES[name]),
         children=[

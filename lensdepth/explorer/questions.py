@@ -235,6 +235,26 @@ def followed_of(screen: Screen) -> Question:
     return ask("followed", "logit_lens", model_of(screen), screen.prompt, **options)
 
 
+def moved_of(screen: Screen) -> Question:
+    """What Move shows: a state of one prompt's run put into one of them."""
+    prompts, answers = [screen.prompt, screen.source], [screen.target, screen.foil]
+    if screen.taker == "source":
+        prompts, answers = prompts[::-1], answers[::-1]
+    options: dict[str, Any] = {
+        "depth": screen.into_depth,
+        "positions": (screen.into_position,),
+        "scopes": ("local",),
+        "given_by": "base" if screen.giver == screen.taker else "source",
+        "source_depth": screen.from_depth,
+        "source_positions": (screen.from_position,),
+        "edit": screen.carried,
+    }
+    if screen.target != "":
+        options["answers"] = tuple(answers)
+    given = [prompt for prompt in prompts if prompt.strip()]
+    return ask("moved", "intervene", model_of(screen), *given, **options)
+
+
 def intervention_of(screen: Screen) -> Question:
     """What Poke shows."""
     assert screen.depth is not None

@@ -131,21 +131,29 @@ def _effect(found: Intervention, run: str, effect: str) -> str:
 
 def said_of(found: Intervention, focus: str) -> str:
     """The scope that is looked at closely, in one sentence."""
+    said = f"{SCOPES[focus][0]}, {_where(found, focus)}: the next token {turn_of(found, focus)}"
+    return f"{said}{transfer_of(found, focus)}; KL {found.number(focus, 'kl')} nats."
+
+
+def turn_of(found: Intervention, run: str) -> str:
+    """What becomes of the base's next token."""
     rows = _rows(found)
-    base, row = rows["base"], rows[focus]
+    base, row = rows["base"], rows[run]
     before, after = signed(str(base["top1"])), signed(str(row["top1"]))
     p_before, p_after = number(base["p_top1"]), number(row["p_top1"])
-    turn = (
-        f"turns from {before} ({p_before}) into {after} ({p_after})"
-        if row["flip"]
-        else f"stays {after} ({p_before} → {p_after})"
-    )
-    said = f"{SCOPES[focus][0]}, {_where(found, focus)}: the next token {turn}"
-    if not math.isnan(row["transferred"]):
-        said += f"; transferred fraction {found.number(focus, 'transferred')}"
-        if focus + CONTROL in rows:
-            said += f", {RANDOM} {found.number(focus + CONTROL, 'transferred')}"
-    return f"{said}; KL {found.number(focus, 'kl')} nats."
+    if row["flip"]:
+        return f"turns from {before} ({p_before}) into {after} ({p_after})"
+    return f"stays {after} ({p_before} → {p_after})"
+
+
+def transfer_of(found: Intervention, run: str) -> str:
+    """The transferred fraction beside its control's; nothing where there is none."""
+    if math.isnan(float(found.transferred[found.index(run)])):
+        return ""
+    said = f"; transferred fraction {found.number(run, 'transferred')}"
+    if run + CONTROL in found.runs:
+        said += f", {RANDOM} {found.number(run + CONTROL, 'transferred')}"
+    return said
 
 
 def outcome_of(found: Intervention, focus: str) -> str:

@@ -19,7 +19,13 @@ from flask import Flask, Response, redirect, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
-from lensdepth.explorer import callbacks_keep, callbacks_screen, callbacks_views
+from lensdepth.explorer import (
+    callbacks_files,
+    callbacks_keep,
+    callbacks_move,
+    callbacks_screen,
+    callbacks_views,
+)
 from lensdepth.explorer.cards import cards_of
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.filling import fill
@@ -77,6 +83,8 @@ def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None 
     callbacks_screen.register(app, kept)
     callbacks_views.register(app, kept, work)
     callbacks_keep.register(app, kept)
+    callbacks_move.register(app, kept)
+    callbacks_files.register(app, kept)
     _listen(app, work)
     return app
 

@@ -6,7 +6,7 @@ from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer import questions
 from lensdepth.explorer.notes import SCOPES
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import Screen
+from lensdepth.explorer.state import Screen, task_name
 from lensdepth.model import DepthModel
 from lensdepth.site import Stream, last_place, site_hook
 from lensdepth.tasks.joining import follow
@@ -24,6 +24,8 @@ class Setting:
     n_heads: int
     tokens: tuple[str, ...]
     """Of the base prompt."""
+    source_tokens: tuple[str, ...]
+    """Of the source prompt; none where there is none."""
     examples: tuple[tuple[str, str, str, str], ...]
     """Base and source prompts with the answers to both."""
     streams: tuple[Stream, ...]
@@ -50,18 +52,23 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
         table: Task = questions.answer(questions.task_of(screen, screen.rows), shelf).value
         target, foil = _answers(screen, table, model)
     screen = replace(screen, target=target, foil=foil)
+    theirs: tuple[str, ...] = ()
     with shelf.turn(screen.model).first():
         tokens = tuple(model.str_tokens(screen.prompt))
         lacking = [*model.unknown_words(screen.prompt).values()]
         if screen.source.strip():
+            theirs = tuple(model.str_tokens(screen.source))
             lacking += model.unknown_words(screen.source).values()
     if screen.view == "compare":
         screen = _with_other(screen, shelf, examples)
     return Setting(
-        screen=_on_the_prompt(screen, model, len(tokens)),
+        screen=_within_both(
+            _on_the_prompt(screen, model, len(tokens)), model, len(tokens), len(theirs)
+        ),
         n_layers=model.n_layers,
         n_heads=model.info.n_heads,
         tokens=tokens,
+        source_tokens=theirs,
         examples=examples,
         streams=tuple(s for s in STREAMS if site_hook(s, 0) in model.hook_points),
         unknown=tuple(dict.fromkeys(lacking)),
@@ -70,7 +77,8 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
 
 def opened(screen: Screen, shelf: Shelf) -> Screen:
     """A screen as a page shows it; what comes from elsewhere may have left things open."""
-    if screen.depth is None or not screen.prompt.strip():
+    ends = (screen.from_depth, screen.into_depth) if screen.view == "move" else ()
+    if None in (screen.depth, *ends) or not screen.prompt.strip():
         return settle(screen, shelf).screen
     return screen
 
@@ -147,8 +155,7 @@ def _on_the_prompt(screen: Screen, model: DepthModel, n_tokens: int) -> Screen:
     position = last if not 0 <= screen.position <= last else screen.position
     to = position if screen.position < 0 else min(max(screen.to, position), last)
     deepest = last_place(screen.stream, model.n_layers)
-    # Two thirds up, most models have formed an answer that can still be changed.
-    depth = (2 * model.n_layers + 2) // 3 if screen.depth is None else screen.depth
+    depth = _usual_depth(model) if screen.depth is None else screen.depth
     depth = min(max(depth, 0), deepest)
     window = None if screen.last is None else min(max(screen.last, 0), deepest)
     n_heads = model.info.n_heads
@@ -165,6 +172,33 @@ def _on_the_prompt(screen: Screen, model: DepthModel, n_tokens: int) -> Screen:
         layer=min(max(screen.layer, 0), model.n_layers - 1),
         looked=min(max(screen.looked, 0), n_heads - 1),
     )
+
+
+def _usual_depth(model: DepthModel) -> int:
+    """Two thirds up, most models have formed an answer that can still be changed."""
+    return (2 * model.n_layers + 2) // 3
+
+
+def _within_both(screen: Screen, model: DepthModel, n_base: int, n_source: int) -> Screen:
+    """The ends of a move within the model and the prompt that each is in."""
+    ends = (screen.from_depth, screen.from_position, screen.into_depth, screen.into_position)
+    if screen.view != "move" and ends == (None, -1, None, -1):
+        return screen  # nobody has moved anything yet
+    giver, taker = screen.giver, screen.taker
+    if not n_source:
+        giver = taker = "base"
+
+    def placed(whose: str, depth: int | None, position: int) -> tuple[int, int]:
+        last = (n_base if whose == "base" else n_source) - 1
+        depth = _usual_depth(model) if depth is None else min(max(depth, 0), model.n_layers)
+        return depth, position if 0 <= position <= last else last
+
+    from_depth, from_position = placed(giver, screen.from_depth, screen.from_position)
+    into_depth, into_position = placed(taker, screen.into_depth, screen.into_position)
+    return replace(
+        screen, giver=giver, taker=taker, from_depth=from_depth, from_position=from_position,
+        into_depth=into_depth, into_position=into_position,
+    )  # fmt: skip
 
 
 def held_text(screen: Screen) -> str:
@@ -189,16 +223,19 @@ def describe(screen: Screen) -> str:
     said = {
         "read": f"Read {prompt}",
         "poke": f"Poke {prompt}: {screen.edit} at {screen.site}",
+        "move": f"Move: depth {screen.from_depth}, token {screen.from_position} of the "
+        f"{screen.giver} prompt into depth {screen.into_depth}, token {screen.into_position} of "
+        f"the {screen.taker} prompt, {prompt}",
         "sweep": f"Sweep: {sweeps[screen.sweep]} on "
         + (
-            f"{screen.pairs} pairs of {screen.task}"
+            f"{screen.pairs} pairs of {task_name(screen.task)}"
             if screen.on == "task"
             else f"the pair {prompt}"
         ),
         "circuit": f"Circuit of {prompt}",
         "write": f"Write after {prompt}"
         + (f", {screen.edit} at {screen.site} held on" if screen.held != "none" else ""),
-        "pairs": f"Pairs: {screen.rows} of {screen.task}",
+        "pairs": f"Pairs: {screen.rows} of {task_name(screen.task)}",
         "compare": f"Compare {prompt} with "
         + (
             _short(screen.other_prompt)

@@ -1,4 +1,4 @@
-"""Loaded models and found answers: nothing is loaded or computed twice, not even at once.
+"""Loaded models, dropped files and found answers: nothing is loaded or computed twice.
 
 Whoever clicks does not wait for a sweep to end: long work hands its model over between two of its
 parts. Long work that waits, for a model or for what another thread is finding, can be cancelled.
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lensdepth.explorer.state import Offers
@@ -18,10 +18,13 @@ from lensdepth.loading import load_model
 from lensdepth.model import DepthModel
 from lensdepth.plain_runs import Store
 from lensdepth.progress import Cancelled, Watcher, watch
+from lensdepth.tasks.prompt_file import PromptFile
 
 MOST_ANSWERS = 400
 """Answers that are kept; the one that was not asked for the longest goes first."""
 MOST_NOTES = 5
+MOST_FILES = 16
+"""Prompt files that are kept; the one that was dropped the longest ago goes first."""
 PATIENCE = 0.2
 """Seconds after which long work that waits looks whether it is still wanted."""
 
@@ -134,13 +137,14 @@ class Shelf:
     """
 
     def __init__(self, offers: Offers, load: Callable[..., DepthModel] = load_model) -> None:
-        self.offers = offers
+        self._offers = offers
         self._load = load
         self._lock = threading.Lock()
         self._models: dict[str, Future[DepthModel]] = {}
         self._turns = {name: Turn() for name in offers.models}
         self._answers: OrderedDict[str, Future[Answer]] = OrderedDict()
         self._runs: dict[str, tuple[object, Store]] = {}
+        self._files: OrderedDict[str, PromptFile] = OrderedDict()
         self._notes = _Notes()
         logging.getLogger("lensdepth").addHandler(self._notes)
 
@@ -148,15 +152,41 @@ class Shelf:
         """Stop listening to the library's warnings."""
         logging.getLogger("lensdepth").removeHandler(self._notes)
 
+    @property
+    def offers(self) -> Offers:
+        """What may be asked for: what the explorer was started with, and files that were dropped
+        into its pages since."""
+        with self._lock:
+            if not self._files:
+                return self._offers
+            dropped = {
+                name: {"name_or_path": file.rows, "name": file.name, "on_multi_token": "drop"}
+                for name, file in self._files.items()
+            }
+        return replace(self._offers, tasks={**self._offers.tasks, **dropped})
+
+    def keep(self, name: str, file: PromptFile) -> None:
+        """Offer a prompt file as a task until others have taken its place."""
+        with self._lock:
+            self._files[name] = file
+            self._files.move_to_end(name)
+            while len(self._files) > MOST_FILES:
+                self._files.popitem(last=False)
+
+    def forget(self, name: str) -> None:
+        """Offer a prompt file no more."""
+        with self._lock:
+            self._files.pop(name, None)
+
     def model(self, name: str) -> DepthModel:
         """A model by the name that it is offered under, loaded when first asked for.
 
         Raises:
             ValueError: it is not offered, or cannot be loaded; asking again tries again.
         """
-        if name not in self.offers.models:
+        if name not in self._offers.models:
             raise ValueError(f"This explorer was not started with the model {name!r}.")
-        return self._once(self._models, name, lambda: self._load(**self.offers.models[name]))
+        return self._once(self._models, name, lambda: self._load(**self._offers.models[name]))
 
     def turn(self, name: str) -> Turn:
         """Who goes first with a model that is offered."""

@@ -1,24 +1,19 @@
-"""What stands on the screen, as one value, and as the query of a link that opens it again.
-
-Everything that comes from a browser passes through `parse` or `changed`, which take nothing that
-they do not know. Whether a depth or a token is there depends on the model; the library says so.
-"""
+"""What stands on the screen, as one value, and as the query of a link that opens it again."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
-from urllib.parse import parse_qsl, urlencode
+from typing import Any, Literal
+from urllib.parse import urlencode
 
 from lensdepth.edits import STRONG_EDITS
 from lensdepth.lens.figures import CellValue
-from lensdepth.outside import shown
-from lensdepth.pairs.table import ORDERS, KindName, OrderName
+from lensdepth.pairs.table import KindName, OrderName
 from lensdepth.site import Stream
 from lensdepth.telling.depths import edited_at
 from lensdepth.telling.names import has_blocks
 
-View = Literal["read", "poke", "sweep", "circuit", "write", "pairs", "compare", "keep"]
+View = Literal["read", "poke", "move", "sweep", "circuit", "write", "pairs", "compare", "keep"]
 Lens = Literal["logit", "tuned"]
 Sweep = Literal["patch", "ablate", "steer"]
 On = Literal["task", "pair"]
@@ -26,27 +21,32 @@ Focus = Literal["local", "suffix", "window"]
 Against = Literal["model", "prompt"]
 Paths = Literal["total", "direct"]
 Held = Literal["none", "prompt", "onward"]
+Prompt = Literal["base", "source"]
+Carried = Literal["full", "direction"]
 
 LONGEST_PROMPT = 4000
 """Most characters of a prompt."""
-LONGEST_TOKEN = 100
-LONGEST_QUERY = 24_000
+LONGEST_NOTE = 1000
+"""Most characters of a note."""
 MOST_PLACES = 64
 """Most tokens that are edited together, and most components that are pinned."""
-LARGEST = 100_000
-"""Beyond every depth, position and head."""
-COMPONENT = re.compile(r"[A-Za-z0-9]{1,12}(@-?[A-Za-z0-9]{1,12})?")
-"""What a component's name looks like, with the tokens at which it is patched: `L5H3`, `MLP0@2`."""
-NODE = re.compile(r"LOGIT|(EMBED|[A-Za-z0-9]{1,12})@-?[A-Za-z0-9]{1,12}")
-"""What a node of a circuit's graph looks like: `L5H3@4`, `EMBED@2`, `LOGIT`."""
 MOST_NODES = 10
 """Nodes of a graph; fewer may be looked at."""
-SHORT = 40
-"""Most characters of a value in a message."""
 PAIRS = (10, 20, 40, 100, 200)
 """How many pairs a sweep may run on."""
 LENGTHS = (10, 20, 40, 60)
 """How many tokens the model may write."""
+LARGEST_FILE = 2**20
+"""Most bytes of a prompt file that is dropped into a page."""
+DROPPED = re.compile(r"(.+)#[0-9a-f]{12}")
+"""How a link calls a prompt file that was dropped into a page: its name and what tells its bytes
+from all others."""
+
+
+def task_name(task: str) -> str:
+    """A task as people call it."""
+    dropped = DROPPED.fullmatch(task)
+    return dropped[1] if dropped else task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,18 @@ class Screen:
     view: View = "read"
     model: str
     task: str
+    giver: Prompt = "source"
+    """The prompt of which a state is taken in Move."""
+    from_depth: int | None = None
+    from_position: int = -1
+    taker: Prompt = "base"
+    """The prompt into which it is put."""
+    into_depth: int | None = None
+    into_position: int = -1
+    carried: Carried = "full"
+    """What of the state is put there."""
+    note: str = ""
+    """What somebody wrote beside it: plain text, wherever it is shown."""
     prompt: str = ""
     """The base prompt; empty until one is chosen."""
     source: str = ""
@@ -178,7 +190,7 @@ class Screen:
         """The same page without what belonged to another task or tokenizer."""
         return replace(
             self, prompt="", source="", other_prompt="", position=-1, to=-1, run=False,
-            writes=False, lists=False, find="",
+            writes=False, lists=False, find="", from_position=-1, into_position=-1,
         ).without_graph()  # fmt: skip
 
     def with_new_model(self) -> "Screen":
@@ -186,7 +198,8 @@ class Screen:
         return replace(
             self, depth=None, last=None, stream="resid_pre", head=None, position=-1, to=-1,
             layer=0, looked=0, components=(), run=False, writes=False, lists=False,
-            lens="logit", follow="",
+            lens="logit", follow="", from_depth=None, from_position=-1, into_depth=None,
+            into_position=-1,
         ).without_graph()  # fmt: skip
 
     def without_graph(self) -> "Screen":
@@ -205,173 +218,3 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return "1"
     return ",".join(value) if isinstance(value, tuple) else f"{value}"
-
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "view": get_args(View), "lens": get_args(Lens), "value": get_args(CellValue),
-    "stream": get_args(Stream), "edit": tuple(STRONG_EDITS), "focus": get_args(Focus),
-    "sweep": get_args(Sweep), "on": get_args(On), "against": get_args(Against),
-    "paths": get_args(Paths), "held": get_args(Held), "order": ORDERS, "only": get_args(KindName),
-}  # fmt: skip
-NUMBERS = (
-    "depth", "last", "position", "to", "head", "pairs", "layer", "looked", "kept", "length", "rows",
-)  # fmt: skip
-ONE_OF = {"pairs": PAIRS, "rows": PAIRS, "length": LENGTHS}
-FLAGS = ("run", "graphed", "writes", "lists", "descending")
-OPTIONAL = ("depth", "last", "head", "strength")
-
-
-def kept(page: object, offers: Offers) -> Screen:
-    """The screen that a page says it shows.
-
-    Raises:
-        ValueError: it does not, or its link makes no sense.
-    """
-    query = page.get("query") if isinstance(page, Mapping) else None
-    if not isinstance(query, str):
-        raise ValueError("The page does not say what it shows; load it anew.")
-    return parse(query, offers)
-
-
-def parse(query: object, offers: Offers) -> Screen:
-    """The screen of a link.
-
-    Raises:
-        ValueError: it is too long, or a part of it is unknown or not what it should be.
-    """
-    if query is not None and not isinstance(query, str):
-        raise ValueError(f"A link is text, got {shown(query, SHORT)}.")
-    given = (query or "").removeprefix("?")
-    if len(given) > LONGEST_QUERY:
-        raise ValueError(
-            f"This link has {len(given):,} characters, and at most {LONGEST_QUERY:,} are read."
-        )
-    try:
-        # A server's token may stand in the same query; it is not a part of the screen.
-        parts = {
-            name: value
-            for name, value in parse_qsl(given, keep_blank_values=True, errors="strict")
-            if name != "token"
-        }
-    except ValueError as error:
-        raise ValueError("This link cannot be read: it is not properly encoded.") from error
-    return changed(Screen(model=offers.model, task=offers.task), parts, offers)
-
-
-def changed(screen: Screen, values: Mapping[str, object], offers: Offers) -> Screen:
-    """The screen with other values in some fields, each checked.
-
-    Raises:
-        ValueError: with the field, the value, and what it may be.
-    """
-    known = {field.name for field in fields(Screen)}
-    found = {}
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(
-                f"This link has a part {shown(name, SHORT)} that the explorer does not know."
-            )
-        found[name] = _checked(name, value, offers)
-    return replace(screen, **found)
-
-
-def _checked(name: str, value: object, offers: Offers) -> Any:
-    if name in ("model", "other_model", "task"):
-        return _offered(name, value, offers)
-    if name in CHOICES:
-        if value not in CHOICES[name]:
-            raise ValueError(
-                f"{name} must be one of {', '.join(CHOICES[name])}, got {shown(value, SHORT)}."
-            )
-        return value
-    if name in OPTIONAL and value in (None, "", "None"):
-        return None
-    if name in NUMBERS:
-        return _whole(name, value)
-    if name == "strength":
-        return _number(name, value)
-    if name in FLAGS:
-        return value in (True, "1")
-    if name in ("upstream", "downstream"):
-        return _node(name, value)
-    if name == "components":
-        return _components(value)
-    if name == "follow" and isinstance(value, str) and len(value) > LONGEST_TOKEN:
-        raise ValueError(f"A token to look for has at most {LONGEST_TOKEN} characters.")
-    return _prompt(name, value)
-
-
-def _offered(name: str, value: object, offers: Offers) -> str:
-    there: Sequence[str] = tuple(offers.tasks if name == "task" else offers.models)
-    if name == "other_model" and value in ("", None):
-        return ""
-    if not isinstance(value, str) or value not in there:
-        what, option = ("task", "--prompts FILE") if name == "task" else ("model", "--model NAME")
-        raise ValueError(
-            f"This explorer was not started with the {what} {shown(value, SHORT)}; it has "
-            f"{', '.join(there)}. Give others on the command line: lensdepth explore {option}."
-        )
-    return value
-
-
-def _whole(name: str, value: object) -> int:
-    try:
-        number = int(str(value))
-    except ValueError:
-        number = LARGEST + 1
-    if isinstance(value, bool) or not -LARGEST <= number <= LARGEST:
-        raise ValueError(f"{name} must be a whole number, got {shown(value, SHORT)}.")
-    if name == "kept" and not 1 <= number <= MOST_NODES:
-        raise ValueError(f"kept must lie between 1 and {MOST_NODES}, got {number}.")
-    if number not in ONE_OF.get(name, (number,)):
-        there = ", ".join(map(str, ONE_OF[name]))
-        raise ValueError(f"{name} must be one of {there}, got {number}.")
-    return number
-
-
-def _number(name: str, value: object) -> float:
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = float("nan")
-    if not -LARGEST <= number <= LARGEST:
-        raise ValueError(f"{name} must be a number, got {shown(value, SHORT)}.")
-    return number
-
-
-def _components(value: object) -> tuple[str, ...]:
-    names = [name for name in value.split(",") if name] if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or len(names) > MOST_PLACES:
-        raise ValueError(f"components must be at most {MOST_PLACES} names such as L5H3 or MLP7.")
-    for name in names:
-        if not isinstance(name, str) or not COMPONENT.fullmatch(name):
-            raise ValueError(
-                f"{shown(name, SHORT)} is no component; write L5H3 for a head, MLP7 or so."
-            )
-    return tuple(dict.fromkeys(names))
-
-
-def _node(name: str, value: object) -> str:
-    if value in ("", None):
-        return ""
-    if not isinstance(value, str) or not NODE.fullmatch(value):
-        raise ValueError(
-            f"{name} must be a node such as L5H3@4, MLP7@4, EMBED@2 or LOGIT, got "
-            f"{shown(value, SHORT)}."
-        )
-    return value
-
-
-def _prompt(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text.")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"{name} holds half a character (a lone surrogate); write it anew.")
-    if len(value) > LONGEST_PROMPT:
-        raise ValueError(
-            f"This prompt has {len(value):,} characters, and at most {LONGEST_PROMPT:,} are read; "
-            f"shorten it."
-        )
-    return value

@@ -31,6 +31,8 @@ Reach = Literal["local", "suffix", "window"]
 """Which depths one run edits: `local` the one depth, `suffix` it and all later ones, `window` all
 of a window."""
 REACHES: tuple[Reach, ...] = get_args(Reach)
+Giver = Literal["source", "base"]
+"""The run that gives the states: the source prompt's, or the base's own, unedited."""
 N_NAMED = 20
 """Most likely tokens of each run whose text is kept."""
 
@@ -48,6 +50,9 @@ def intervene(
     scopes: Sequence[Reach] = REACHES,
     stream: Stream = "resid_pre",
     head: int | None = None,
+    given_by: Giver = "source",
+    source_depth: int | None = None,
+    source_positions: Sequence[int] | None = None,
     edit: str = "full",
     strength: float | None = None,
     reference: Task | Prompts | None = None,
@@ -74,6 +79,13 @@ def intervene(
         scopes: some of `"local"`, `"suffix"`, `"window"`.
         stream: what to edit.
         head: at `z`, the one head to edit.
+        given_by: whose states go in: those of the source prompt's run, or of the base's own, which
+            moves a state within one run; the source prompt then says only what its answer is.
+        source_depth: the depth (or block) that the state comes from, with `scopes=("local",)`; None
+            is the depth that it goes to. No block reads a state of another depth in an ordinary
+            run: norms grow with depth, which the edit "direction" keeps as they are found.
+        source_positions: the giving prompt's tokens that go to `positions`, one each; None: those
+            that correspond.
         edit: one of `lensdepth.EDITS` that has a range of strengths.
         strength: in the unit given there; None takes the edit's default.
         reference: for `"mean"`: prompts whose states at the corresponding tokens are averaged,
@@ -89,9 +101,9 @@ def intervene(
         direction would not be matched to it.
     Raises:
         ValueError: before any edited pass: an unknown option, a depth, position or head out of
-            range, an edit without the states that it needs or with a reference that it does not
-            use, a window without its scope, or a token of the base prompt that
-            none of the source prompt corresponds to.
+            range, an edit without the states that it needs or with a reference or a giver that it
+            does not use, a window without its scope, or a token of the base prompt that none of
+            the source prompt corresponds to.
     Source: local and global interventions as in claim C7 of Haim & McNamee, arXiv 2602.04931.
     Example:
         >>> found = intervene(model, "Two months from May is", "Two months from June is", depth=8)
@@ -117,12 +129,32 @@ def intervene(
     if not places or len(set(places)) < len(places):
         raise ValueError(f"{caller}: positions must be one at least, each once, got {positions}.")
     given = None if source is None else _one(model, source, "source")
+    giver = batch if given_by == "base" else given
     swept = sorted({at for some in depths.values() for at in some})
     hooks = {at: Site(stream, at).hook for at in swept}
+    if (given_by, source_depth, source_positions) != ("source", None, None):
+        if kind.needs != "source":
+            raise ValueError(
+                f"{caller}: the edit {edit!r} takes no states of a run; leave given_by, "
+                f"source_depth and source_positions out."
+            )
+        taken_at = _taken_at(giver, source_positions, len(places))
+    else:
+        taken_at = None
+    taken = hooks
+    if source_depth is not None:
+        _check_depth(model, stream, source_depth, "source_depth")
+        if list(depths) != ["local"]:
+            raise ValueError(
+                f"{caller}: source_depth goes with scopes=('local',), in which one state goes to "
+                f"one depth; got {tuple(depths)}."
+            )
+        taken = {source_depth: Site(stream, source_depth).hook}
     others = None if reference is None else gather_prompts(model, reference)[2]
-    theirs, states = source_states(
-        model, batch, given, kind, edit, stream, hooks, places, caller=caller
-    )
+    theirs, states, taken_from = source_states(
+        model, batch, given, kind, edit, stream, taken, places,
+        giver=giver, at=taken_at, caller=caller,
+    )  # fmt: skip
     if kind.needs == "reference":
         states = mean_states(model, batch, others, list(hooks.values()), places, caller=caller)
     if states is not None and head is not None:
@@ -177,6 +209,9 @@ def intervene(
                 "scopes": list(depths),
                 "stream": stream,
                 "head": head,
+                "given_by": given_by,
+                "source_depth": source_depth,
+                "source_positions": taken_from,
                 "edit": edit,
                 "strength": value,
                 "reference": None if others is None else len(others),
@@ -195,6 +230,9 @@ def intervene(
         positions=tuple(places),
         tokens=tuple(model.token_text(int(batch.tokens[0, place])) for place in places),
         head=head,
+        given_by=given_by,
+        source_depth=source_depth,
+        source_positions=tuple(taken_from),
         reads_edit=tuple(
             name
             for name, of in depths.items()
@@ -249,9 +287,7 @@ def _scope_depths(
 ) -> dict[str, list[int]]:
     """The depths of each scope, ascending."""
     last = last_place(stream, model.n_layers)
-    if not 0 <= depth <= last:
-        what = "depth" if stream == "resid_pre" else "block"
-        raise ValueError(f"intervene: {what} must lie in 0...{last}, got {depth}.")
+    _check_depth(model, stream, depth, "depth" if stream == "resid_pre" else "block")
     first, stop = _window(model, stream, window)
     wrong = [scope for scope in scopes if scope not in REACHES]
     if isinstance(scopes, str) or wrong or not scopes:
@@ -262,6 +298,26 @@ def _scope_depths(
         "window": list(range(first, stop + 1)),
     }
     return {scope: reach[scope] for scope in dict.fromkeys(scopes)}
+
+
+def _check_depth(model: DepthModel, stream: str, depth: int, what: str) -> None:
+    last = last_place(stream, model.n_layers)
+    if not 0 <= depth <= last:
+        raise ValueError(f"intervene: {what} must lie in 0...{last}, got {depth}.")
+
+
+def _taken_at(
+    giver: TokenBatch | None, positions: Sequence[int] | None, n_places: int
+) -> list[int] | None:
+    """The giving prompt's tokens that go to the places."""
+    if positions is None or giver is None:
+        return None
+    if len(positions) != n_places:
+        raise ValueError(
+            f"intervene: source_positions must name one token for each of the {n_places} "
+            f"positions, got {len(positions)}."
+        )
+    return resolve_positions(giver, torch.tensor([list(positions)]))[0].tolist()
 
 
 def _last_states(

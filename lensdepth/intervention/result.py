@@ -69,6 +69,18 @@ class Intervention(ModelResult):
     floor: dict[str, float] = field(default_factory=dict)
     """How far `logit_diff`, the answers' logits and `kl` move, by rounding, in runs that change
     nothing: smaller effects are none. Empty in results of earlier versions."""
+    given_by: str = "source"
+    """Whose states went in: the source prompt's run, or "base", the base's own."""
+    source_depth: int | None = None
+    """The depth (or block) that the state came from; None where that is the depth it went to."""
+    source_positions: tuple[int, ...] = ()
+    """The giving prompt's tokens whose states went to `positions`; empty where none did, and in
+    results of earlier versions."""
+
+    @property
+    def crosses_depths(self) -> bool:
+        """Whether a state went to another depth than its own, where no block reads such a one."""
+        return self.source_depth not in (None, self.depth)
 
     @property
     def floors(self) -> dict[str, float]:

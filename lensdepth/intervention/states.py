@@ -22,23 +22,47 @@ def source_states(
     hooks: dict[int, str],
     places: list[int],
     *,
+    giver: TokenBatch | None,
+    at: list[int] | None,
     caller: str,
-) -> tuple[Float[Tensor, "depth d_model"] | None, Float[Tensor, "hook place d_hook"] | None]:
-    """The source run's last token at every residual depth; and what goes in at each hook and place.
+) -> tuple[
+    Float[Tensor, "depth d_model"] | None,
+    Float[Tensor, "hook place d_hook"] | None,
+    list[int],
+]:
+    """The source run's last token at every residual depth; what goes in at each hook and place; and
+    the tokens that it comes from.
 
-    None where there is no source, or where the edit needs nothing of it.
+    None where there is no source, or where the edit needs nothing of a run.
 
+    Args:
+        giver: the prompt whose run gives the states.
+        at: its tokens that go to the places, in order; None: those that correspond.
     Raises:
         ValueError: the edit needs a source, or a token has no counterpart in it.
     """
-    if given is None:
-        if kind.needs == "source":
-            raise ValueError(f"{caller}: the edit {edit!r} needs a source prompt, got None.")
-        return None, None
-    last = int(given.last[0])
     if kind.needs != "source":
-        return model.residual_stream(given).resid[:, 0, 0], None
-    mapped = map_positions(batch.row(0), given.row(0), places)
+        if given is None:
+            return None, None, []
+        return model.residual_stream(given).resid[:, 0, 0], None, []
+    if giver is None:
+        raise ValueError(f"{caller}: the edit {edit!r} needs a source prompt, got None.")
+    if at is None:
+        at = _counterparts(model, batch, giver, places, caller)
+    resid = model.residual_stream(giver, torch.tensor([[*at, int(giver.last[0])]])).resid[:, 0]
+    end = resid[:, -1]
+    if giver is not given:
+        end = None if given is None else model.residual_stream(given).resid[:, 0, 0]
+    if stream == "resid_pre":
+        return end, resid[list(hooks), :-1], at
+    return end, model.activations(giver, list(hooks.values()), torch.tensor([at]))[:, 0], at
+
+
+def _counterparts(
+    model: DepthModel, batch: TokenBatch, giver: TokenBatch, places: list[int], caller: str
+) -> list[int]:
+    """The giving prompt's tokens that correspond to places in the base."""
+    mapped = map_positions(batch.row(0), giver.row(0), places)
     at = [place for place in mapped if place is not None]
     if len(at) < len(mapped):
         lost = places[mapped.index(None)]
@@ -48,10 +72,7 @@ def source_states(
             f"source prompt: where the two differ, the base has another number of tokens than "
             f"the source. Choose a token before or after that part, or the last one of it."
         )
-    resid = model.residual_stream(given, torch.tensor([[*at, last]])).resid[:, 0]
-    if stream == "resid_pre":
-        return resid[:, -1], resid[list(hooks), :-1]
-    return resid[:, -1], model.activations(given, list(hooks.values()), torch.tensor([at]))[:, 0]
+    return at
 
 
 def mean_states(

@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections import Counter
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ SUFFIXES = LINES + TABLES + PARQUET
 
 MOST_ENTRIES = 1000
 """Entries of a folder among which a mistyped name is looked for."""
+BATCH = 16
+"""Rows of a Parquet file of unknown size that are unpacked together."""
 _ROWS = re.compile(r"__index_level_\d+__")
 """How pandas calls the column in which it keeps the numbers of rows."""
 
@@ -102,19 +105,68 @@ def _missing(file: Path) -> str:
 # Reading
 
 
+@dataclass(frozen=True, kw_only=True)
+class Most:
+    """How much is read of a file from somebody unknown; None: however much there is."""
+
+    rows: int | None = None
+    bytes: int | None = None
+    """Of a Parquet file once it is unpacked."""
+
+    def check(self, n_rows: int, source: str) -> None:
+        """Refuse what has more rows."""
+        if self.rows is not None and n_rows > self.rows:
+            raise ValueError(
+                f"{source} has more than {self.rows:,} rows, which is the most that is read here."
+            )
+
+    def check_size(self, n_bytes: int, source: str) -> None:
+        """Refuse what takes more memory."""
+        if self.bytes is not None and n_bytes > self.bytes:
+            raise ValueError(
+                f"{source} takes more than {self.bytes >> 20} MiB when it is unpacked, which is "
+                f"the most that is read here."
+            )
+
+
+ALL = Most()
+
+
 def _file_records(file: Path, name: str, faults: Faults) -> Records:
-    suffix = file.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(
-            f"prompt file {name}: the name must end in one of {', '.join(SUFFIXES)}, "
-            f"which says how to read it."
-        )
+    suffix = _suffix(file.name, name)
     if not os.path.isfile(file):
         raise ValueError(f"prompt file {name} is a pipe or a device; give a file.")
     if suffix in PARQUET:
         return _parquet_records(file, name)
     with outside(f"prompt file {name} cannot be read"):
         data = file.read_bytes()
+    return _text_records(data, suffix, name, faults)
+
+
+def records_in(data: bytes, file: str, *, most: Most) -> Records:
+    """The records of a file that is in memory, of which nothing is written down.
+
+    Raises:
+        ValueError: as for `read_rows`, or there are more than are read.
+    """
+    name = shown(file)
+    suffix = _suffix(file, name)
+    if suffix in PARQUET:
+        return _parquet_records(io.BytesIO(data), name, most)
+    return _text_records(data, suffix, name, None, most)
+
+
+def _suffix(file: str, name: str) -> str:
+    suffix = Path(file).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"prompt file {name}: the name must end in one of {', '.join(SUFFIXES)}, "
+            f"which says how to read it."
+        )
+    return suffix
+
+
+def _text_records(data: bytes, suffix: str, name: str, faults: Faults, most: Most = ALL) -> Records:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -124,20 +176,22 @@ def _file_records(file: Path, name: str, faults: Faults) -> Records:
     if not text.strip():
         raise ValueError(f"prompt file {name} is empty.")
     if suffix in TABLES:
-        return _table_records(text, name, faults)
+        return _table_records(text, name, faults, most)
     if suffix == ".json" and text.lstrip().startswith("["):
-        return _list_records(text, name)
+        return _list_records(text, name, most)
     if suffix == ".json" and (nested := nested_records(text, f"prompt file {name}")) is not None:
         _parse(text, name, 1, "")  # which sees keys that stand there twice
+        most.check(len(nested), f"prompt file {name}")
         return nested
-    return _line_records(text, name, faults)
+    return _line_records(text, name, faults, most)
 
 
-def _line_records(text: str, name: str, faults: Faults) -> Records:
+def _line_records(text: str, name: str, faults: Faults, most: Most) -> Records:
     records = []
     # Not splitlines(): JSON strings may hold other line separators, such as U+2028.
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if line.strip():
+            most.check(len(records) + 1, f"prompt file {name}")
             with said(faults):
                 record = _parse(line, name, number, " Each line is one object.")
                 records.append(
@@ -146,10 +200,12 @@ def _line_records(text: str, name: str, faults: Faults) -> Records:
     return records
 
 
-def _list_records(text: str, name: str) -> Records:
+def _list_records(text: str, name: str, most: Most) -> Records:
+    items = _parse(text, name, 1, "")
+    most.check(len(items), f"prompt file {name}")
     return [
         (f"item {i}", _as_record(record, f"prompt file {name}, item {i}"))
-        for i, record in enumerate(_parse(text, name, 1, ""), start=1)
+        for i, record in enumerate(items, start=1)
     ]
 
 
@@ -189,7 +245,7 @@ def _as_record(value: Any, place: str) -> dict[str, Any]:
     return record_of(value, place)
 
 
-def _table_records(text: str, name: str, faults: Faults) -> Records:
+def _table_records(text: str, name: str, faults: Faults, most: Most) -> Records:
     separator = _delimiter(text, name)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     records: Records = []
@@ -206,6 +262,7 @@ def _table_records(text: str, name: str, faults: Faults) -> Records:
             header = [cell.strip() for cell in cells]
             check_once(header, f"prompt file {name}")
             continue
+        most.check(len(records) + 1, f"prompt file {name}")
         with said(faults):
             if len(cells) != len(header):
                 raise ValueError(
@@ -241,16 +298,29 @@ def _numbers_as_numbers(records: Records, header: list[str]) -> Records:
     return records
 
 
-def _parquet_records(file: Path, name: str) -> Records:
+def _parquet_records(file: Path | io.BytesIO, name: str, most: Most = ALL) -> Records:
     with outside(f"prompt file {name} is not a readable Parquet file"):
         import pyarrow.parquet as pq
 
         # Not by pandas, which makes floats of whole numbers in a column with gaps.
         with pq.ParquetFile(file) as opened:
-            table = opened.read()
+            most.check(opened.metadata.num_rows, f"prompt file {name}")
+            table = opened.read() if most.bytes is None else _unpacked(opened, name, most)
         columns = [(key, table[i].to_pylist()) for i, key in enumerate(table.column_names)]
     columns = [column for column in columns if not _ROWS.fullmatch(column[0])]
     return records_of_columns(columns, f"prompt file {name}")
+
+
+def _unpacked(opened: Any, name: str, most: Most) -> Any:
+    """The whole table, part by part: a small file can hold one long text many times over."""
+    import pyarrow as pa
+
+    parts, size = [], 0
+    for part in opened.iter_batches(batch_size=BATCH):
+        size += part.nbytes
+        most.check_size(size, f"prompt file {name}")
+        parts.append(part)
+    return pa.Table.from_batches(parts, schema=opened.schema_arrow)
 
 
 def _folder_records(folder: Path, name: str) -> Records:

@@ -42,6 +42,8 @@ def rows_in_memory(given: InMemory) -> list[Row]:
         ValueError: columns are missing, there are no rows, a cell is empty or no text, or a data
             set is streamed; the message names row and column.
     """
+    if isinstance(given, tuple) and given and all(isinstance(row, Row) for row in given):
+        return list(given)  # read of a file before; errors name their lines
     if isinstance(given, list | tuple):
         source = "load_task: the list of pairs"
         return rows_of(

@@ -15,6 +15,20 @@
     window.dash_clientside.set_props("live", { data: slider.asked });
   }
 
+  const withoutNote = (query) => {
+    const parts = new URLSearchParams(query);
+    parts.delete("note");
+    return parts.toString();
+  };
+
+  // The newest entries that one request can hold.
+  function bounded(entries) {
+    const all = entries.slice(-200);
+    let size = all.reduce((sum, entry) => sum + entry.query.length, 0);
+    while (size > 4e5 && all.length > 1) size -= all.shift().query.length;
+    return all;
+  }
+
   const analysis = { ticket: null, asked: null, at: 0 };  // the one that this page waits for
   document.addEventListener("pointerdown", (event) => { shift = event.shiftKey; }, true);
 
@@ -165,7 +179,9 @@
       layout.paper_bgcolor = "rgba(0,0,0,0)";
       layout.plot_bgcolor = "rgba(0,0,0,0)";
       layout.uirevision = "kept";
-      if (id.name === "pick") fitInto(figure, roomFor(id));
+      const moves = data.click?.kind === "move";
+      if (moves) layout.dragmode = false;  // dragging is something else here
+      if (id.name === "pick" || moves) fitInto(figure, roomFor(id));
       thinTicks(layout, width);
       for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
         const title = layout[name].title;
@@ -226,13 +242,14 @@
       return "pair-rows full";
     },
 
+    // Cells of Move are taken and put by moves.js.
     click(clicks, data, ids) {
       const { callback_context: context, no_update: still } = window.dash_clientside;
       const asked = context.triggered_id;
       const index = ids.findIndex((id) => id.name === asked?.name);
       const point = clicks[index]?.points?.[0];
       const click = data[index]?.click ?? {};
-      if (!point || !click.kind) return still;
+      if (!point || !click.kind || click.kind === "move") return still;
       const site = { kind: click.kind, shift, at: Date.now() };
       if (click.kind === "cell") Object.assign(site, { row: point.y, column: point.x });
       else if (click.kind === "pair") {
@@ -288,31 +305,46 @@
       const kept = screen?.view === "keep";
       const { callback_context: context, no_update: still } = window.dash_clientside;
       const changed = context.triggered.map((item) => item.prop_id.split(".")[0]);
-      let { entries = [], at = -1 } = history ?? {};
-      entries = entries.map((entry) => ({ ...entry }));
+      // What the server needs to find a note again goes with every request, and so is kept small.
+      const noted = (all) => ({ entries: all.filter((entry) => entry.note).slice(-30)
+        .map(({ query }) => ({ query })) });
+      let { entries = [], at = -1, asked = [] } = history ?? {};
+      [entries, asked] = [entries, asked].map((all) => all.map((entry) => ({ ...entry })));
       if (changed.includes("history-clear")) {
-        return [{ entries: entries.slice(at, at + 1), at: entries.length ? 0 : -1 }, still];
+        entries = entries.slice(at, at + 1);
+        asked = entries.map(({ query, label, note }) => ({ query, label, note }));
+        return [{ entries, at: entries.length ? 0 : -1, asked }, still, noted(asked)];
       }
       if (changed.includes("undo") || changed.includes("redo")) {
         const to = at + (changed.includes("redo") ? 1 : kept ? 0 : -1);
-        if (!entries[to]) return [still, still];
-        return [{ entries, at: to }, entries[to].query];
+        if (!entries[to]) return [still, still, still];
+        return [{ entries, at: to, asked }, entries[to].query, still];
       }
       if (changed.includes("screen") && screen && !kept && entries[at]?.query !== screen.query) {
         // Back and Forward of the browser move within the history, all else goes on from here.
         const near = [at - 1, at + 1].find((i) => entries[i]?.query === screen.query);
         if (near !== undefined) at = near;
-        else {
-          entries = [...entries.slice(0, at + 1), { ...screen, text: "" }].slice(-200);
+        else if (entries[at] && withoutNote(entries[at].query) === withoutNote(screen.query)) {
+          Object.assign(entries[at], screen);  // the same, with another note
+        } else {
+          entries = bounded([...entries.slice(0, at + 1), { ...screen, text: "" }]);
           at = entries.length - 1;
         }
+      }
+      if (screen && !kept) {
+        // Steps that were undone are no part of the history, but they were asked.
+        const { query, label, note } = screen;
+        const bare = withoutNote(query);
+        const before = asked.find((one) => withoutNote(one.query) === bare);
+        if (before) Object.assign(before, { query, note });
+        else asked = bounded([...asked, { query, label, note }]);
       }
       if (outcome) {
         for (const entry of entries) {
           if (entry.query === outcome.query) entry.text = outcome.text;
         }
       }
-      return [{ entries, at }, still];
+      return [{ entries, at, asked }, still, noted(asked)];
     },
   };
 
@@ -320,6 +352,22 @@
   window.addEventListener("pagehide", () => {
     if (analysis.ticket) navigator.sendBeacon("/_goodbye", analysis.ticket);
   });
+
+  // A figure that is taken along has the note below it, as text.
+  function withNote(layout, note) {
+    if (!note.trim()) return;
+    const most = Math.max(20, Math.floor(((layout.width ?? 900) - 40) / 7));
+    const lines = note.split("\n").flatMap((line) => line.match(
+      new RegExp(`.{1,${most}}(?:\\s+|$)|\\S{${most}}`, "gu")) ?? [""]);
+    const text = lines.map((line) => line.replace(/&/g, "&amp;").replace(/</g, "&lt;")).join("<br>");
+    const bottom = layout.margin?.b ?? 80;
+    const more = 18 * lines.length + 12;
+    layout.height = (layout.height ?? 500) + more;
+    layout.margin = { ...layout.margin, b: bottom + more };
+    layout.annotations = [...layout.annotations ?? [], {
+      text, xref: "paper", yref: "paper", x: 0, y: 0, yshift: -bottom, xanchor: "left",
+      yanchor: "top", align: "left", showarrow: false, font: { size: 12 } }];
+  }
 
   // Light or dark: as the system has it, or as was chosen here last.
   const system = window.matchMedia("(prefers-color-scheme: dark)");
@@ -371,6 +419,7 @@
     } else if (button.dataset.figure !== undefined) {
       const figure = structuredClone(figures[button.dataset.figure]);
       if (!figure) return;
+      withNote(figure.layout, document.getElementById("note-text")?.value ?? "");
       Plotly.downloadImage(figure, {
         format: button.dataset.kind, scale: button.dataset.kind === "png" ? 2 : 1,
         width: figure.layout.width ?? 900, height: figure.layout.height ?? 500,
@@ -417,7 +466,7 @@
     const plot = event.target.closest?.(".plot-scroll")?.querySelector(".js-plotly-plot");
     const move = WALK[event.key];
     const frame = plot?.layout?.shapes?.find((shape) => shape.line?.width === 2.5);
-    if (!move || !frame || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!move || !frame || plot.closest(".movable") || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     const rows = plot.layout.yaxis.tickvals.length;
     const columns = plot.layout.xaxis.tickvals.length;
