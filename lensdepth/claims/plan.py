@@ -124,7 +124,6 @@ def claim_sweeps(
         n_depths: at which whole states are edited, where they are found; None for all of them.
         n_steered: pairs whose words and answers others have too; None for all.
     """
-    found = n_depths is not None
     depths = n_layers + 1 if n_depths is None else n_depths
 
     def runs(n: int, steered: int, controlled: int, patch_controls: int) -> dict[str, int]:
