@@ -35,7 +35,7 @@ from lensdepth.sources import resolve
 from lensdepth.tasks.task import Task
 from lensdepth.units import take
 
-SIZES = (8, 16, 24, 48, 96)
+SIZES = (8, 16, 24, 48)
 """Pairs."""
 TIMED = 3
 """Pairs that peers are timed on."""
