@@ -232,7 +232,7 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
          "ollama": ["string"]},
         {"name": "string", "n_layers": "integer", "d_model": "integer", "d_vocab": "integer",
          "n_parameters": "integer", "bytes": "integer", "architecture": "string",
-         "about": "string"}),
+         "about": "string", "checkpoints": ["integer"]}),
     "models-clean": ("models --clean", INSTALLED,
         {"removed": "integer", "bytes": "integer", "folder": "string"}, {}),
     "fetch": ("fetch", INSTALLED, {},
