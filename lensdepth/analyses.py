@@ -365,8 +365,25 @@ ANALYSES = (
         result="lensdepth.parting.profile:RunComparison",
         told="lensdepth.parting.told",
     ),
+    Analysis(
+        key="dynamics",
+        name="dynamics",
+        title="When in training",
+        question="When in training does the switch appear, and does it move?",
+        note=(
+            "One dot a checkpoint, over the training step: the relative depth at which control "
+            "passes from the input to the last token, with its interval over units. A checkpoint "
+            "that does not answer the pairs yet, or in which control passes at no one place, has "
+            "no dot; a cross at the foot says why. Neighbouring checkpoints are alike, since each "
+            "comes from the one before, so that any path looks cut in two: a jump is called one "
+            "only where a path that wanders is seldom so sudden."
+        ),
+        result="lensdepth.dynamics.profile:TrainingDynamics",
+        told="lensdepth.dynamics.told",
+        by_depth=False,
+    ),
 )
-"""In the order in which a report has them; the last six are not in it."""
+"""In the order in which a report has them; the last seven are not in it."""
 
 
 def analysis(key: str) -> Analysis:

@@ -111,6 +111,7 @@ LEVELS = (
         "pairs",
         "continuation",
         "claims",
+        "dynamics",
         "analyses",
         "saved",
     ),
