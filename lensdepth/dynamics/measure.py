@@ -1,14 +1,15 @@
 """One checkpoint after the other on the same pairs."""
 
 import gc
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
-from lensdepth.conversion import BackendChoice
 from lensdepth.dynamics.course import appearance, course
-from lensdepth.dynamics.listed import Checkpoint, Checkpoints, listed
+from lensdepth.dynamics.listed import Checkpoints, listed
 from lensdepth.dynamics.moment import Moment, measure_moment
 from lensdepth.dynamics.profile import TrainingDynamics
 from lensdepth.loading import load_model
@@ -31,9 +32,7 @@ def training_dynamics(
     *,
     depths: Depths = None,
     claims: bool = False,
-    backend: BackendChoice = "auto",
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype = "float32",
+    load: Callable[[str | Path], DepthModel] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -60,9 +59,8 @@ def training_dynamics(
         depths: as of `patch_sweep`.
         claims: evaluate the claims at every checkpoint that answers, which takes a minute or more
             each (their verdicts are uncorrected for the number of checkpoints).
-        backend: what holds a checkpoint, as of `load_model`.
-        device: likewise.
-        dtype: likewise.
+        load: opens a name or folder, where `load_model` alone will not do: on another device, say,
+            in another dtype.
         seed: of all draws.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -86,7 +84,7 @@ def training_dynamics(
     moments: list[Moment] = []
     places = []
     for step, given in one_by_one(list(found.items()), "checkpoints"):
-        model = _opened(given, backend=backend, device=device, dtype=dtype)
+        model = given if isinstance(given, DepthModel) else (load or load_model)(given)
         check_alike([one.model for one in moments] + [model.info], caller=caller)
         with apart():  # plain runs that are kept go with their checkpoint
             moment, own = measure_moment(model, task, step, depths=depths, claims=claims, seed=seed)
@@ -106,8 +104,6 @@ def training_dynamics(
                 "steps": list(found),
                 "depths": as_setting(depths),
                 "claims": claims,
-                "backend": backend,
-                "dtype": str(dtype),
                 "batch_size": batch_size,
                 "max_memory": max_memory,
             },
@@ -153,15 +149,3 @@ def check_alike(infos: list[ModelInfo], *, caller: str) -> None:
                 f"{name} is {getattr(first, name)} in the one and {getattr(last, name)} in the "
                 f"other."
             )
-
-
-def _opened(
-    given: Checkpoint,
-    *,
-    backend: BackendChoice,
-    device: str | torch.device | None,
-    dtype: str | torch.dtype,
-) -> DepthModel:
-    if isinstance(given, DepthModel):
-        return given
-    return load_model(given, backend=backend, device=device, dtype=dtype)
