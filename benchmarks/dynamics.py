@@ -1,10 +1,11 @@
 """When in training the switch appears, over seeds of one design; and how often a course is misread.
 
-    python -m benchmarks.dynamics seeds FOLDER ... --task months --out docs/training-tiny.json
+    python -m benchmarks.dynamics seed FOLDER --task months --out docs/training/tiny-0.json
+    python -m benchmarks.dynamics table docs/training/*.json
     python -m benchmarks.dynamics alarms
 
-`seeds` takes folders that `python -m lensdepth.bundled.train --seed S --keep N --out FOLDER` wrote,
-measures the checkpoints of each on the same pairs, and writes a small table; weights are not kept.
+`seed` takes a folder that `python -m lensdepth.bundled.train --seed S --keep N --out FOLDER` wrote,
+measures its checkpoints, and writes what came of it; weights are not kept. `table` prints several.
 `alarms` draws planted courses of 12 words with four pairs each and prints the share of draws with
 each verdict: places that stay, that jitter from checkpoint to checkpoint, that wander, drift, or
 jump by so many depths.
@@ -12,6 +13,7 @@ jump by so many depths.
 
 import argparse
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from lensdepth.dynamics import TrainingDynamics, training_dynamics
 from lensdepth.dynamics.course import course
 from lensdepth.loading import load_model
 from lensdepth.tasks import load_task
+from lensdepth.telling.numbers import Interval
 from lensdepth.units import Grouping
 from lensdepth.writing import write_text
 
@@ -52,11 +55,11 @@ def verdicts(place: Callable[..., Array], n: int, n_draws: int = DRAWS) -> Count
     units = (Grouping(name="word", values=tuple(map(str, word))),)
     steps = [int(step) for step in np.geomspace(100, 10_000, n)]
     said: Counter[str] = Counter()
-    for seed in range(n_draws):
-        rng = np.random.default_rng(seed)
+    for draw in range(n_draws):
+        rng = np.random.default_rng(draw)
         means = 4 + place(rng, np.linspace(0, 1, n))
         y = means + rng.normal(0, 0.3, (12, 1))[word] + rng.normal(0, 0.3, (48, n))
-        found = course(torch.from_numpy(y).float(), steps, units=units, n_draws=100, seed=seed)
+        found = course(torch.from_numpy(y).float(), steps, units=units, n_draws=100, seed=draw)
         said[found.verdict] += 1
     return said
 
@@ -95,31 +98,49 @@ def row_of(folder: Path, result: TrainingDynamics) -> dict[str, Any]:
     }
 
 
-def seeds(folders: list[Path], task_name: str, out: Path) -> None:
-    """Measure the checkpoints of several trainings on the same pairs."""
-    rows = []
-    for folder in folders:
-        model = load_model(folder / "model")
-        task = load_task(task_name, model, n=N_PAIRS, keep="all")
-        rows.append(row_of(folder, training_dynamics(folder / "checkpoints", task)))
-        sys.stdout.write(f"{folder.name}: {' '.join(rows[-1]['sentences'])}\n")
-    table = {"task": task_name, "n_pairs": N_PAIRS, "seeds": rows}
-    rounded = json.loads(json.dumps(table), parse_float=lambda text: float(f"{float(text):.6g}"))
+def seed(folder: Path, task_name: str, out: Path) -> None:
+    """Measure the checkpoints of one training, and write what came of it."""
+    task = load_task(task_name, load_model(folder / "model"), n=N_PAIRS, keep="all")
+    row = row_of(folder, training_dynamics(folder / "checkpoints", task))
+    found = {"task": task_name, "n_pairs": N_PAIRS} | row
+    rounded = json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.6g}"))
     write_text(out, json.dumps(rounded) + "\n")
+    sys.stdout.write(f"{out}: {' '.join(row['sentences'])}\n")
+
+
+def table(files: list[Path]) -> None:
+    """Print the trainings that were measured, one a row, in Markdown."""
+    heads = ("seed", "answers from", "switch not by", "from", "appears", "checkpoints with a place",
+             "depth at the first", "at the last", "course", "strays by, depths")  # fmt: skip
+    lines = [heads, ["---"] * len(heads)]
+    for file in files:
+        one = json.loads(file.read_text())
+        placed = [row["depth"] for row in one["checkpoints"] if row["kind"] == "crossing"]
+        ends = [Interval(**row) for row in placed[:1] + placed[-1:]]
+        appears, course = one["appears"], one["course"]
+        stray = {key: math.nan if x is None else x for key, x in course["stray"].items()}
+        lines.append(
+            [str(x) for x in (one["seed"], appears["learned"], appears["after"], appears["by"],
+             appears["verdict"], len(placed), *ends, course["verdict"], Interval(**stray))]
+        )  # fmt: skip
+    sys.stdout.write("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
 
 
 def main() -> None:
-    """One or the other."""
+    """One of the three."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("seeds", "alarms"))
-    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("what", choices=("seed", "table", "alarms"))
+    parser.add_argument("places", nargs="*", type=Path)
     parser.add_argument("--task", default="months")
-    parser.add_argument("--out", type=Path, default=Path("docs/training-tiny.json"))
+    parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     if asked.what == "alarms":
         alarms()
+    elif asked.what == "table":
+        table(asked.places)
     else:
-        seeds(asked.folders, asked.task, asked.out)
+        (folder,) = asked.places
+        seed(folder, asked.task, asked.out or Path(f"docs/training/{folder.name}.json"))
 
 
 if __name__ == "__main__":

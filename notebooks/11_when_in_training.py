@@ -131,7 +131,7 @@ shares = pd.Series(
     },
     name="share explained by the best cut",
 )
-show(shares.to_frame().round(2))
+show(shares.rename_axis("path").reset_index().round(2))
 
 # %% [markdown]
 # Most of what wanders is "explained" by a cut that means nothing. So a jump counts as one only
@@ -158,7 +158,7 @@ for name, place in {"jump": 2 * jump, "drift": 2 * drift, "neither": 0 * jump}.i
             "p, wandering": found.p_walk,
         }
     )
-show(pd.DataFrame(rows).round(3))
+show(pd.DataFrame(rows).round(4))
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 say(

@@ -122,7 +122,7 @@ def jumped(
 def test_the_share_explained_is_that_of_ruptures() -> None:
     paths = np.random.default_rng(3).normal(size=(6, 9)).cumsum(1)
     for path, own in zip(paths, null.explained(paths), strict=True):
-        k = KernelCPD(kernel="linear", min_size=1).fit_predict(path[:, None], n_bkps=1)[0]
+        k, *_ = KernelCPD(kernel="linear", min_size=1).fit_predict(path[:, None], n_bkps=1) or [1]
         left = sum(((side - side.mean()) ** 2).sum() for side in (path[:k], path[k:]))
         assert own == pytest.approx(1 - left / ((path - path.mean()) ** 2).sum())
     # By hand: a straight line of n points is cut in the middle, (3/4) n² / (n² − 1) of it; a step
@@ -254,8 +254,8 @@ def test_every_surface_has_the_same_numbers(jumped: TrainingDynamics, tmp_path: 
     assert frame["step"].tolist() == STEPS
     place = [None if np.isnan(x) else x for x in frame["relative_depth"]]
     assert place == [one["relative_depth"] for one in summary["checkpoints"]]
-    drawn = next(t for t in found.plot().data if t.name == "crossing")
-    assert list(drawn.y) == [x for x in place if x is not None]
+    shown = {t["name"]: t["y"] for t in found.plot().to_dict()["data"]}
+    assert list(shown["crossing"]) == [x for x in place if x is not None]
     text = " ".join(told.sentences(found))
     assert "from step 20 on, not yet by step 10: as soon as there are answers" in text
     assert "The place jumps: the best cut lies between steps 160 and 320" in text
