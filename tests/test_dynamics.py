@@ -16,10 +16,11 @@ from torch import Tensor
 import lensdepth
 from lensdepth import load_model, load_task, training_dynamics
 from lensdepth.analyses import analysis
-from lensdepth.dynamics import TrainingDynamics, measure, moment, null
+from lensdepth.dynamics import TrainingDynamics, asked, measure, null
+from lensdepth.dynamics.asked import measure_moment
 from lensdepth.dynamics.course import FEWEST_LOCATED, Course, appearance, course
 from lensdepth.dynamics.listed import listed, step_of
-from lensdepth.dynamics.moment import Moment, measure_moment
+from lensdepth.dynamics.moment import Moment
 from lensdepth.model import DepthModel
 from lensdepth.tasks.task import Task
 from lensdepth.teaching import planted
@@ -267,15 +268,15 @@ def test_every_surface_has_the_same_numbers(jumped: TrainingDynamics, tmp_path: 
 def test_claims_are_evaluated_where_they_are_asked_for(
     made: dict[str, DepthModel], pairs: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    found_on: list[str] = []
 
     def evaluated(model: DepthModel, task: Task, **_: Any) -> Any:
-        asked.append(model.info.name)
+        found_on.append(model.info.name)
         assert len(task) == 12
         return SimpleNamespace(claims=[SimpleNamespace(claim="C1", verdict="supported")])
 
-    monkeypatch.setattr(moment, "evaluate_claims", evaluated)
+    monkeypatch.setattr(asked, "evaluate_claims", evaluated)
     found = training_dynamics({1: made["deaf"], 2: made["2"]}, pairs, claims=True)
-    assert asked == ["2"]
+    assert found_on == ["2"]
     assert [one.claims for one in found.moments] == [{}, {"C1": "supported"}]
     assert found.to_frame()["claim_C1"].isna().tolist() == [True, False]

@@ -8,9 +8,10 @@ import torch
 
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
+from lensdepth.dynamics.asked import measure_moment
 from lensdepth.dynamics.course import appearance, course
 from lensdepth.dynamics.listed import Checkpoints, listed
-from lensdepth.dynamics.moment import Moment, measure_moment
+from lensdepth.dynamics.moment import Moment
 from lensdepth.dynamics.profile import TrainingDynamics
 from lensdepth.loading import load_model
 from lensdepth.model import DepthModel
