@@ -87,6 +87,7 @@ def row_of(folder: Path, result: TrainingDynamics) -> dict[str, Any]:
         "n_checkpoints": told["n_checkpoints"],
         "appears": told["appears"],
         "course": {k: v for k, v in told["course"].items() if k not in ("steps", "location")},
+        "last": {key: last[key] for key in ("kind", "reason", "depth", "width")},
         "kinds": dict(Counter(one["kind"] for one in told["checkpoints"])),
         "checkpoints": [
             {key: one[key] for key in ("step", "kind", "depth")} | {"right": one["right"]["value"]}
@@ -110,18 +111,23 @@ def seed(folder: Path, task_name: str, out: Path) -> None:
 
 def table(files: list[Path]) -> None:
     """Print the trainings that were measured, one a row, in Markdown."""
-    heads = ("seed", "answers from", "switch not by", "from", "appears", "checkpoints with a place",
+    heads = ("seed", "answers from", "switch not by", "from", "appears", "crossings",
              "depth at the first", "at the last", "course", "strays by, depths")  # fmt: skip
     lines = [heads, ["---"] * len(heads)]
     for file in files:
         one = json.loads(file.read_text())
         placed = [row["depth"] for row in one["checkpoints"] if row["kind"] == "crossing"]
-        ends = [Interval(**row) for row in placed[:1] + placed[-1:]]
+        ends = [Interval(**row) for row in placed[:1] + placed[-1:]] or ["–", "–"]
         appears, course = one["appears"], one["course"]
         stray = {key: math.nan if x is None else x for key, x in course["stray"].items()}
         lines.append(
-            [str(x) for x in (one["seed"], appears["learned"], appears["after"], appears["by"],
-             appears["verdict"], len(placed), *ends, course["verdict"], Interval(**stray))]
+            [
+                "–" if x is None else str(x)
+                for x in (
+                    one["seed"], appears["learned"], appears["after"], appears["by"],
+                    appears["verdict"], len(placed), *ends, course["verdict"], Interval(**stray),
+                )
+            ]
         )  # fmt: skip
     sys.stdout.write("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
 

@@ -126,13 +126,13 @@ def coupled(model: DepthModel, task: Task, *, seed: int) -> Interval:
     table = PairTable(state_distances(resid)[None], js[None])
     halves = halve_units(take(task.units, rows), len(rows), N_HALVES, seed)
     value = _angle(table.all_pairs())
-    drawn = np.array([_angle(table.among(half)) for half in halves])
-    low, high = half_interval(np.array(value), drawn, halves) if len(drawn) else (math.nan,) * 2
-    return Interval(value=value, low=float(low), high=float(high))
+    drawn = np.array([_angle(table.among(half)) for half in halves]).reshape(-1, 1)
+    low, high = half_interval(value, drawn, halves)
+    return Interval(value=float(value[0]), low=float(low[0]), high=float(high[0]))
 
 
-def _angle(couplings: Float[Array, "coupling target depth"]) -> float:
-    return float(couplings[0, 0, 0])
+def _angle(couplings: Float[Array, "coupling target depth"]) -> Float[Array, " depth"]:
+    return couplings[0, 0]
 
 
 def _of(found: object, *names: str) -> Interval:

@@ -112,7 +112,9 @@ def appearance(moments: Sequence[Moment]) -> Appearance:
     if once and any(one.step > once[0].step for one in absent):
         return found("comes and goes", f"it was there at step {once[0].step} and was lost again")
     if by is None and len(absent) == len(learned):
-        return found("never", f"none of the {len(learned)} checkpoints that answer has one")
+        last = learned[-1]
+        have = f"none of the {len(learned)} checkpoints that answer has one"
+        return found("never", f"{have}; at step {last.step:,} {last.reason}")
     if by is None or (undecided and not absent):
         unclear = undecided[-1] if undecided else learned[-1]
         return found("cannot tell", f"at step {unclear.step}: {unclear.reason}")

@@ -118,7 +118,7 @@ def _appears(result: "TrainingDynamics") -> str:
     if found.verdict == "not learned":
         return f"When the switch appears cannot be asked: {found.reason}."
     if found.verdict == "never":
-        return f"Control passes at one place at no checkpoint: {found.reason}."
+        return f"Control is seen to pass at one place at no checkpoint: {found.reason}."
     if found.verdict == "cannot tell":
         return f"When control begins to pass at one place cannot be told ({found.reason})."
     if found.by is None:
