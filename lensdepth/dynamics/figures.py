@@ -110,7 +110,7 @@ def _points(
             np.nan_to_num(value - np.array([one.low for one in found]))]  # fmt: skip
     figure.add_scatter(
         x=[_at(one) for one in moments],
-        y=value,
+        y=value.tolist(),
         mode="lines+markers" if line else "markers",
         name=name,
         line={"color": PALETTE[role], "width": 1.5},

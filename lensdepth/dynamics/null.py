@@ -12,9 +12,9 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 
 
-def log_steps(steps: Float[Array, " checkpoint"]) -> Float[Array, " checkpoint"]:
+def log_steps(steps: Float[Array, "*checkpoint"]) -> Float[Array, "*checkpoint"]:
     """log10(1 + step), where step 0 has its place as well."""
-    return np.log10(1 + steps)
+    return np.asarray(np.log10(1 + steps))
 
 
 def explained(paths: Float[Array, "draw checkpoint"]) -> Float[Array, " draw"]:
