@@ -47,6 +47,7 @@ from .continuation import (
     GenerationProfile as GenerationProfile,
     generation_profile as generation_profile,
 )
+from .dynamics import TrainingDynamics as TrainingDynamics, training_dynamics as training_dynamics
 from .edits import EDITS as EDITS
 from .gap import find_holder as find_holder
 from .geometry import (

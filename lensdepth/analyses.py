@@ -1,110 +1,10 @@
 """The analyses: what each is called, what it asks, how to read it, and where it is told.
 
 Report, command line and explorer go through this table, so that they say the same of a result;
-`load` opens any saved one. An analysis is a row here and a module `told` in its own room, with
-
-    curves(result)     what it has by depth, for tables and figures
-    summary(result)    the same and more as JSON with fixed keys
-    sentences(result)  what that says, in words
+`load` opens any saved one. An analysis is a row here and a module `told` in its own room.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
-
-from lensdepth.sweep.told import control_notes, control_pairs, floor_notes, floors
-from lensdepth.tasks.told import on_which_pairs
-from lensdepth.telling.curves import Curve, DepthTable, depth_table
-from lensdepth.telling.plain import Json
-from lensdepth.transition import told as switches
-
-
-@dataclass(frozen=True, kw_only=True)
-class Analysis:
-    """One kind of result, for whoever shows it."""
-
-    key: str
-    """Of its section on a page, and of its files."""
-    name: str
-    """Of its summary in JSON."""
-    title: str
-    question: str
-    note: str = ""
-    """How to read its figure, in a teacher's words."""
-    result: str
-    """Module and class of the result."""
-    told: str
-    """The module that tells it."""
-    switches: tuple[str, ...] = ()
-    """What is looked for along its curves; each has a verdict in `transition.told`."""
-    by_depth: bool = True
-    """Whether its numbers make a table by depth."""
-
-    @property
-    def kind(self) -> type:
-        """The class of its result."""
-        module, name = self.result.split(":")
-        return getattr(import_module(module), name)
-
-    def curves(self, result: Any) -> list[Curve]:
-        """What the result has by depth."""
-        return import_module(self.told).curves(result)
-
-    def table(self, result: Any) -> DepthTable | None:
-        """The same as a table."""
-        return depth_table(self.curves(result), result.n_layers) if self.by_depth else None
-
-    def summary(self, result: Any, *found: Any, **options: Any) -> Json:
-        """The result as JSON, with what was found of its switches, in their order; None: nothing.
-
-        Args:
-            result: of this analysis.
-            found: transitions and crossings, one for each of `switches`.
-            options: of the room's own `summary`.
-        """
-        whole: Json = {}
-        for name, one in self._switched(found).items():
-            whole |= SUMMARIES[name](one)
-        whole |= import_module(self.told).summary(result, **options)
-        return whole | floors(result) | control_pairs(result)
-
-    def sentences(self, result: Any, *found: Any, **options: Any) -> list[str]:
-        """The same in words, and on how many pairs, where some were left out."""
-        verdicts = [
-            VERDICTS[name](one, result.n_layers)
-            for name, one in self._switched(found).items()
-            if one is not None or name == "lens"
-        ]
-        said = import_module(self.told).sentences(result, *verdicts, **options)
-        return [*said, *self.notes(result)]
-
-    def notes(self, result: Any) -> list[str]:
-        """What stands beside its numbers: on which pairs they and their controls are, and where
-        rounding begins."""
-        return [
-            *on_which_pairs(result.provenance), *control_notes(result), *floor_notes(result)
-        ]  # fmt: skip
-
-    def _switched(self, found: tuple[Any, ...]) -> Mapping[str, Any]:
-        """What was found of each switch, None where it was not looked for."""
-        if not found:
-            return dict.fromkeys(self.switches)
-        return dict(zip(self.switches, found, strict=True))
-
-
-SUMMARIES = {
-    "lens": switches.lens_summary,
-    "patching": switches.patching_summary,
-    "steering": switches.patching_summary,
-    "sustained": switches.sustained_summary,
-}
-VERDICTS = {
-    "lens": switches.lens_verdict,
-    "patching": switches.patching_verdict,
-    "steering": switches.steering_verdict,
-    "sustained": switches.sustained_verdict,
-}
+from lensdepth.analysis import Analysis
 
 ANALYSES = (
     Analysis(
@@ -343,6 +243,12 @@ ANALYSES = (
         name="subspaces",
         title="Subspaces",
         question="How many dimensions of the last token's state carry the answer?",
+        note=(
+            "One line for each number of dimensions: how much of the answer comes along where the "
+            "source's part within so many is put in and the rest left. The bases were made from "
+            "other pairs than those that they are judged on. A random subspace of as many "
+            "dimensions, and one in which the state moves as far, say what any exchange would do."
+        ),
         result="lensdepth.subspaces.profile:SubspaceProfile",
         told="lensdepth.subspaces.told",
     ),
@@ -351,6 +257,12 @@ ANALYSES = (
         name="choice",
         title="Which depths together",
         question="With so many places to edit, which set of them moves the prediction most?",
+        note=(
+            "From left to right one more place is edited at a time, each chosen for what it adds "
+            "to those before. Chosen and judged were different pairs. Where the line rises no "
+            "further than its first dot, one place does it all; where several places do it each "
+            "alone and none is missed, they are redundant."
+        ),
         result="lensdepth.locality.choice_profile:DepthChoice",
         told="lensdepth.locality.choice_told",
     ),
@@ -381,8 +293,25 @@ ANALYSES = (
         result="lensdepth.parting.profile:RunComparison",
         told="lensdepth.parting.told",
     ),
+    Analysis(
+        key="dynamics",
+        name="dynamics",
+        title="When in training",
+        question="When in training does the switch appear, and does it move?",
+        note=(
+            "One dot a checkpoint, over the training step: the relative depth at which control "
+            "passes from the input to the last token, with its interval over units. A checkpoint "
+            "that does not answer the pairs yet, or in which control passes at no one place, has "
+            "no dot; a cross at the foot says why. Neighbouring checkpoints are alike, since each "
+            "comes from the one before, so that any path looks cut in two: a jump is called one "
+            "only where a path that wanders is seldom so sudden."
+        ),
+        result="lensdepth.dynamics.profile:TrainingDynamics",
+        told="lensdepth.dynamics.told",
+        by_depth=False,
+    ),
 )
-"""In the order in which a report has them; the last eight are not in it."""
+"""In the order in which a report has them; the last nine are not in it."""
 
 
 def analysis(key: str) -> Analysis:

@@ -37,7 +37,8 @@ def load_model(
     """Load a decoder-only model with raw weights.
 
     Args:
-        name_or_path: a bundled model ("calendar", "tiny"), one that `lensdepth fetch` downloaded
+        name_or_path: a bundled model ("calendar", "tiny"; "tiny@500" is it after so many training
+            steps, of those that `lensdepth models` lists), one that `lensdepth fetch` downloaded
             ("smollm2", "gemma3-270m"), a folder in Hugging Face format, a GGUF
             file or a folder with one, `ollama:NAME[:TAG]`
             (what Ollama holds here), or a name on the Hugging Face hub (`name` or

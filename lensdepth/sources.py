@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 from urllib.request import getproxies
 
 from lensdepth.adapters import how_to_merge
-from lensdepth.bundled import bundled_names, bundled_path
+from lensdepth.bundled import bundled_names, bundled_path, checkpoint_path, checkpoint_steps
 from lensdepth.converted import About, read_about
 from lensdepth.fetched import FETCHABLE, how_to_fetch, place_of_fetched
 from lensdepth.gguf import find_gguf, is_gguf, unpacked
@@ -60,8 +60,8 @@ def resolve(
     """What a name stands for; a GGUF file is unpacked on the way.
 
     Args:
-        name_or_path: a bundled model, a folder, a GGUF file, or a name on the hub, which may end
-            in `@revision`.
+        name_or_path: a bundled model, which may end in `@` and a training step, a folder, a GGUF
+            file, or a name on the hub, which may end in `@revision`.
         file: the GGUF file to take, of a folder or a repository.
         revision: branch, tag or commit on the hub.
         subfolder: of the folder or the repository.
@@ -73,6 +73,9 @@ def resolve(
     if given in bundled_names():
         _refuse(asked, f"the bundled model {shown(given)}")
         return Source(name=given, place=str(bundled_path(given)))
+    if (own := given.partition("@"))[0] in bundled_names() and own[1]:
+        _refuse(asked, f"the bundled model {shown(given)}")
+        return _bundled_checkpoint(own[0], own[2])
     fetched = place_of_fetched(given) if given in FETCHABLE else None
     if fetched is not None:
         _refuse(asked, f"the fetched model {shown(given)}")
@@ -116,6 +119,16 @@ def resolve(
     called = f"{name}@{revision}" if revision else name
     called = f"{called}/{subfolder}" if subfolder else called
     return Source(name=called, place=name, revision=revision, subfolder=subfolder)
+
+
+def _bundled_checkpoint(name: str, step: str) -> Source:
+    steps = checkpoint_steps(name)
+    if step not in map(str, steps):
+        there = f"there are {', '.join(map(str, steps))}" if steps else "it has none"
+        raise ValueError(
+            f"load_model: the bundled model {shown(name)} has no checkpoint {shown(step)}; {there}."
+        )
+    return Source(name=f"{name}@{step}", place=str(checkpoint_path(name, int(step))))
 
 
 def _folder(path: Path, given: str, file: str | None, subfolder: str) -> Source:

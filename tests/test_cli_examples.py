@@ -72,6 +72,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LENSDEPTH_CACHE", str(tmp_path / "cache"))
     shutil.copytree(bundled_path("tiny"), "my-model")
+    for step in (10, 20):
+        shutil.copytree(bundled_path("tiny"), f"runs/checkpoints/step-{step}")
     pairs = [
         {"clean": f"Two months from {a} is", "corrupted": f"Two months from {b} is",
          "target": right, "foil": foil}
@@ -212,6 +214,7 @@ PRINTED = {
     "steer": ["steer --n 60", "steer --n 60 --position prediction"],
     "mistakes": ["mistakes --task drinks --n 20", "mistakes --n 9"],
     "compare": ["compare --n 6", "compare tiny --n 4 --positions last --other-dtype bfloat16"],
+    "dynamics": ["dynamics tiny@0 tiny@8000 --n 12"],
     "write": [
         "write January",
         "write January --temperature 3 --n-tokens 4",

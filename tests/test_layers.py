@@ -112,6 +112,8 @@ LEVELS = (
         "continuation",
         "claims",
         "subspaces",
+        "dynamics",
+        "analysis",
         "analyses",
         "saved",
     ),
@@ -120,7 +122,7 @@ LEVELS = (
 )
 """Rooms from the ground up; a room imports lower levels, or rooms further left on its own."""
 
-OUTSIDE = {"bundled": ("tasks", "bundled"), "bundled.card": None, "__init__": None}
+OUTSIDE = {"bundled": ("tasks", "bundled", "writing"), "bundled.card": None, "__init__": None}
 """What stands beside the levels: rooms it may import, None for all."""
 
 STUB = ast.parse((PACKAGE / "__init__.pyi").read_text())

@@ -64,6 +64,9 @@ BY_HAND: list[tuple[str, Callable[..., Any]]] = [
     ("09.honest", lambda pilot, test: test[pilot.index(max(pilot))]),
     ("10.blocks", lambda low, high: [depth - 1 for depth in range(low + 1, high + 1)]),
     ("10.both", lambda a, b: [int(x @ y) for x, y in zip(a, b, strict=True)]),
+    ("11.appears", lambda steps, seen: next(s for i, s in enumerate(steps) if seen[i:].all())),
+    ("11.explained", lambda y: max(
+        np.corrcoef(y, np.arange(len(y)) < k)[0, 1] ** 2 for k in range(1, len(y)))),
     ("10.lag", lambda a, b: float(pd.Series(b).sub(pd.Series(a)).dropna().median())),
 ]  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""The models that ship with the package: Hugging Face folders beside this file."""
+"""The models that ship with the package: Hugging Face folders beside this file.
+
+Of some the checkpoints that training kept are here as well, under `checkpoints/NAME/step-STEP`.
+"""
 
 from pathlib import Path
 
@@ -20,3 +23,14 @@ def bundled_path(name: str) -> Path:
         known = ", ".join(bundled_names()) or "none"
         raise ValueError(f"bundled_path: no bundled model {name!r}. There are: {known}.")
     return _HERE / name
+
+
+def checkpoint_steps(name: str) -> tuple[int, ...]:
+    """Training steps of which a bundled model's weights are here, ascending; () where none are."""
+    kept = (_HERE / "checkpoints" / name).glob("step-*/model.safetensors")
+    return tuple(sorted(int(path.parent.name.removeprefix("step-")) for path in kept))
+
+
+def checkpoint_path(name: str, step: int) -> Path:
+    """Folder of a bundled model as it was after a training step, of `checkpoint_steps`."""
+    return _HERE / "checkpoints" / name / f"step-{step}"

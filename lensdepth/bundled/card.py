@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lensdepth import stats
 from lensdepth.ablation import ablation_sweep
+from lensdepth.bundled import checkpoint_steps
 from lensdepth.bundled.evaluate import accuracies, graded_divergences
 from lensdepth.geometry import geometry_profile
 from lensdepth.lens import logit_lens
@@ -51,6 +52,10 @@ seconds, trained well enough to have something to find. It knows no other words,
 {n_layers} layers, d_model {d_model}, d_mlp {d_mlp}, {n_heads} heads, embedding and unembedding
 untied, weights stored in float16. No layer was inserted, copied or frozen. A tenth of all
 (wording, start, count) combinations and 15 % of the name pairs were held out of training.
+{kept}"""
+KEPT = """
+The same run left its weights behind after {steps} steps, in float16: `load_model("{name}@STEP")`.
+Step 0 has learned nothing, the last one is this model.
 """
 
 
@@ -58,7 +63,8 @@ def introduction(folder: Path) -> str:
     """What the model is and how it was made, from the facts that training wrote down."""
     facts = json.loads((folder / "training.json").read_text())
     config = json.loads((folder / "config.json").read_text())
-    design = facts["design"]
+    design, steps = facts["design"], checkpoint_steps(folder.name)
+    told = f"{', '.join(map(str, steps[:-1]))} and {steps[-1]}" if steps else ""
     return INTRODUCTION.format(
         name=folder.name,
         d_vocab=config["vocab_size"],
@@ -66,6 +72,7 @@ def introduction(folder: Path) -> str:
         minutes=facts["minutes"],
         threads=facts["threads"],
         torch=facts["torch"].split("+")[0],
+        kept=KEPT.format(name=folder.name, steps=told) if steps else "",
         **{
             key: design[key] for key in ("seed", "steps", "n_layers", "d_model", "d_mlp", "n_heads")
         },

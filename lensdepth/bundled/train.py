@@ -5,7 +5,8 @@ inside the blocks, AdamW for embeddings, head and norms, one cosine schedule; th
 of a sentence weighs four times as much as the others. Plain calendar sentences come first and
 nested ones after 40 % of the steps, because nested ones from the start keep the model at
 chance. Every step's data depend on the seed and the step alone, so an interrupted run picks up
-at its last checkpoint and ends in the same weights.
+at its last checkpoint and ends in the same weights. On the way, models of some steps are kept
+(`keep.py`), which changes nothing in what follows.
 
 Muon: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
 """
@@ -30,6 +31,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lensdepth.bundled import corpus
 from lensdepth.bundled.evaluate import accuracies
+from lensdepth.bundled.keep import KEEP, check_kept, keep_checkpoint, kept_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,17 +273,30 @@ def load_checkpoint(
     return int(metadata["step"]), float(metadata["minutes"])
 
 
-def train(design: Design, out: Path, *, checkpoint_every: int = 200) -> LlamaForCausalLM:
-    """Train to the end, or on from the last checkpoint in `out`, and export to `out/model`."""
+def train(
+    design: Design, out: Path, *, checkpoint_every: int = 200, keep: int = 0
+) -> LlamaForCausalLM:
+    """Train to the end, or on from the last checkpoint in `out`, and export to `out/model`.
+
+    Args:
+        design: what decides the weights.
+        out: folder of everything that is written.
+        checkpoint_every: steps from one checkpoint to go on from to the next, which replaces it.
+        keep: models of earlier steps that stay, in `out/checkpoints`; see `kept_steps`.
+    """
+    kept = kept_steps(design.steps, keep)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
     ids = tokenizer.get_vocab()
     model = build_model(design, tokenizer)
     optimizers = build_optimizers(model, design)
     first, spent = load_checkpoint(out, model, optimizers, design)
+    check_kept(out, kept, first)
     base_lrs = [[group["lr"] for group in o.param_groups] for o in build_optimizers(model, design)]
     log = out / "log.jsonl"
     total, started, minutes = 0.0, time.monotonic(), spent
+    if first == 0 and kept:
+        keep_checkpoint(out, 0, model, tokenizer, design)
     for step in track(range(first, design.steps), "training", total=design.steps, completed=first):
         batch = make_batch(design, step, ids)
         logits = model(
@@ -301,6 +316,8 @@ def train(design: Design, out: Path, *, checkpoint_every: int = 200) -> LlamaFor
             optimizer.step()
             optimizer.zero_grad()
         total += loss.item()
+        if step + 1 in kept:
+            keep_checkpoint(out, step + 1, model, tokenizer, design)
         if (step + 1) % checkpoint_every == 0 or step + 1 == design.steps:
             minutes = spent + (time.monotonic() - started) / 60
             save_checkpoint(out, step + 1, model, optimizers, design, minutes)
@@ -331,11 +348,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and model")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--keep", type=int, default=KEEP, help="models of earlier steps that stay")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     design = Design(**{**asdict(DESIGNS[arguments.design]), "seed": arguments.seed})
-    train(design, arguments.out)
+    train(design, arguments.out, keep=arguments.keep)
 
 
 if __name__ == "__main__":

@@ -29,12 +29,14 @@ def complete_models(incomplete: str) -> Offered:
 
 
 def _named_models() -> Iterator[tuple[str, str]]:
-    from lensdepth.bundled import bundled_names
+    from lensdepth.bundled import bundled_names, checkpoint_steps
     from lensdepth.fetchable import FETCHABLE
     from lensdepth.ollama import ollama_models
 
     for name in bundled_names():
         yield name, "bundled"
+        for step in checkpoint_steps(name):
+            yield f"{name}@{step}", f"{name} after {step} training steps"
     for name, model in FETCHABLE.items():
         yield name, model.about
     with suppress(OSError, ValueError):

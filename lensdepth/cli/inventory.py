@@ -32,6 +32,7 @@ def bundled_models() -> list[Json]:
 
 def _describe(name: str, folder: Path) -> Json:
     from lensdepth.beside import read_object
+    from lensdepth.bundled import checkpoint_steps
     from lensdepth.weight_files import count_numbers
 
     config = read_object(folder / "config.json", name)
@@ -45,6 +46,7 @@ def _describe(name: str, folder: Path) -> Json:
         "bytes": weights.stat().st_size,
         "architecture": config["architectures"][0],
         "about": ABOUT.get(name, ""),
+        "checkpoints": list(checkpoint_steps(name)),
     }
 
 

@@ -118,9 +118,16 @@ def model_list(
             for kind in CHECKED.values()
         ],
     )
+    kept = [
+        f"{row['name']}@STEP is {row['name']} after so many training steps, of "
+        f"{', '.join(map(str, row['checkpoints']))}."
+        for row in bundled
+        if row["checkpoints"]
+    ]
     return [
         Text("Bundled models", "bold"),
         models,
+        *kept,
         "",
         *here,
         Text(

@@ -134,6 +134,21 @@ COMPARE = {"a": "string", "b": "string", "first": (COMPONENT,), "parted": [COMPO
            "kl": {"a_b": FOUND, "b_a": FOUND}, "same_first_choice": FOUND, "decides": BOTH,
            "taken_from": BOTH, "n_prompts": "integer", "n_units": "integer",
            "*": CURVE}  # fmt: skip
+APPEARS = {"verdict": "string", "reason": "string", "learned": "integer?", "after": "integer?",
+           "by": "integer?"}  # fmt: skip
+MAYBE = {"value": "number?", "low": "number?", "high": "number?"}
+COURSE = {"verdict": "string", "reason": "string", "after": "integer?", "by": "integer?",
+          "low": "number?", "high": "number?", "change": MAYBE, "stray": MAYBE,
+          "explained": "number?", "p_units": "number?", "p_order": "number?", "p_walk": "number?",
+          "steps": ["integer"], "location": ["number?"], "n_pairs": "integer",
+          "n_units": "integer"}  # fmt: skip
+MOMENT = {"step": "integer", "model": "string", "fingerprint": "string", "kind": "string",
+          "reason": "string", "right": MAYBE, "preferred": "number", "n_right": "integer",
+          "n_units": "integer", "depth": MAYBE, "relative_depth": "number?", "width": MAYBE,
+          "leaves": "number?", "arrives": "number?", "lens": "string?", "lens_depth": MAYBE,
+          "lens_width": MAYBE, "coupling": MAYBE, "claims": {"*": "string"}}  # fmt: skip
+DYNAMICS = {"appears": APPEARS, "course": COURSE, "n_checkpoints": "integer",
+            "n_pairs": "integer", "checkpoints": [MOMENT]}  # fmt: skip
 WRITTEN = {"text": "string", "tokens": ["string"], "settled": CURVE, "median_settled": "number?",
            "log_prob": CURVE, "rank": CURVE, "entropy": CURVE, "forced_kl": CURVE}  # fmt: skip
 WRITE = {"runs": {"*": WRITTEN}, "n_tokens": "integer", "edit": "string?",
@@ -223,6 +238,9 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
          "wrong": "boolean", "depth": "number", "relative_depth": "number"}),
     "compare": ("compare", PROVENANCE, COMPARE | {"pairs?": COUNTS},
         {"prompt": "integer", "depth": "integer", "relative_depth": "number", "*": "number?"}),
+    "dynamics": ("dynamics", PROVENANCE, DYNAMICS | PAIRS,
+        {"step": "integer", "model": "string", "fingerprint": "string", "kind": "string",
+         "relative_depth": "number?", "*": "any"}),
     "write": ("write", PROVENANCE, WRITE,
         {"run": "string", "token": "integer", "position": "integer", "text": "string",
          "depth": "number?", "relative_depth": "number?", "log_prob": "number", "rank": "number",
@@ -257,7 +275,7 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
          "ollama": ["string"]},
         {"name": "string", "n_layers": "integer", "d_model": "integer", "d_vocab": "integer",
          "n_parameters": "integer", "bytes": "integer", "architecture": "string",
-         "about": "string"}),
+         "about": "string", "checkpoints": ["integer"]}),
     "models-clean": ("models --clean", INSTALLED,
         {"removed": "integer", "bytes": "integer", "folder": "string"}, {}),
     "fetch": ("fetch", INSTALLED, {},

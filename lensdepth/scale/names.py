@@ -24,7 +24,7 @@ def model_fault(name: str, *, revision: str = "", file: str | None = None) -> st
     if packed:  # to say more it would have to be unpacked
         there = name.startswith(PREFIX) or folder.exists() or file is not None
         return "" if there else f"there is no file {shown(name)}"
-    own = name in bundled_names() or name in FETCHABLE
+    own = name.partition("@")[0] in bundled_names() or name in FETCHABLE
     if not own and not folder.exists() and "/" not in name and name not in _on_the_hub():
         return f"there is no model {shown(name)}.{nearest(name)}"
     try:

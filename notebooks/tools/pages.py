@@ -34,6 +34,7 @@ DOCUMENTS = (
     ("docs/claims.md", "claims"),
     ("docs/findings.md", "findings"),
     ("docs/scale.md", "scale"),
+    ("docs/training.md", "training"),
     ("benchmarks/README.md", "benchmarks"),
     ("README.md", "readme"),
     ("CHANGELOG.md", "changelog"),

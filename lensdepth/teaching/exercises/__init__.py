@@ -15,6 +15,7 @@ from lensdepth.teaching.exercises import (
     residual_stream,
     steering,
     study,
+    training,
     transition,
 )
 
@@ -29,6 +30,7 @@ EXERCISES: dict[str, Exercise] = (
     | circuit.EXERCISES
     | hypothesis.EXERCISES
     | real_model.EXERCISES
+    | training.EXERCISES
 )
 
 
