@@ -115,6 +115,7 @@ def test_no_pair_is_measured_twice_where_depths_are_found(
     monkeypatch.setattr(adaptive, "PILOT", 10)
     assert len(range(len(task))[pilot(len(task))]) == 8
     runs: list[int] = []
+    sweep: Any = run_sweep
 
     def counted(*given: Any, **named: Any) -> Any:
         *first, plan, coords = given
@@ -124,7 +125,7 @@ def test_no_pair_is_measured_twice_where_depths_are_found(
             runs.append(sum(int(run.there.sum()) for run in made.runs))
             return made
 
-        return run_sweep(*first, planned, coords, **named)
+        return sweep(*first, planned, coords, **named)
 
     monkeypatch.setattr(grid, "run_sweep", counted)
     few = patch_sweep(model, task, controls=())
