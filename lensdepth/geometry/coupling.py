@@ -36,6 +36,9 @@ COUPLINGS = (
 """What the coupling to each target is called."""
 PARTIAL = range(3, 5)
 """Places of the partial correlations among them; rank correlations before, distance ones behind."""
+RANK, CENTRED = slice(0, PARTIAL.start), slice(PARTIAL.stop, len(COUPLINGS))
+ORDERS_AT_ONCE = 64
+"""Permutations in one product: more of them leave the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,17 +113,33 @@ class PairTable:
         held = [partial(angle, norm, between), partial(norm, angle, between)]
         return np.stack([*rho, *(one.reshape(rho[0].shape) for one in held)])
 
-    def permuted(self, order: Int[Array, " sample"]) -> Float[Array, "coupling target depth"]:
-        """The couplings once the prompts of the targets have changed places.
+    def permuted(
+        self, orders: Int[Array, "draw sample"]
+    ) -> Float[Array, "draw coupling target depth"]:
+        """The couplings once the prompts of the targets have changed places; NaN for partial ones.
 
         Pairs of one prompt that stands in two places have no distance and no say.
         """
-        pairs = pairs_of(self.index, order)
+        i, j = np.triu_indices(orders.shape[1], 1)
+        whole = [rearrange(x, "depth distance pair -> pair (depth distance)")
+                 for x in (self.x, self.x_centred)]  # fmt: skip
+        found = np.full((len(orders), len(COUPLINGS), len(self.t), len(self.x)), np.nan)
+        for start in range(0, len(orders), ORDERS_AT_ONCE):
+            some = orders[start : start + ORDERS_AT_ONCE]
+            pairs = self.index[some[:, i], some[:, j]]
+            there = pairs >= 0
 
-        def moved(rows: Float[Array, "target pair"]) -> Float[Array, "target pair"]:
-            return rows[:, pairs] if (pairs >= 0).all() else unit(rows[:, pairs] * (pairs >= 0))
+            def moved(rows: Float[Array, "target pair"]) -> Float[Array, "draw target pair"]:
+                found = rearrange(rows[:, pairs], "target draw pair -> draw target pair")  # noqa: B023
+                return found if there.all() else unit(found * there[:, None])  # noqa: B023
 
-        return _couplings(self.x, moved(self.t), self.x_centred, moved(self.t_centred))
+            for x, t, rows in zip(whole, (self.t, self.t_centred), (RANK, CENTRED), strict=True):
+                found[start : start + len(some), rows] = rearrange(
+                    moved(t) @ x,
+                    "draw target (depth distance) -> draw distance target depth",
+                    distance=self.x.shape[1],
+                )
+        return found
 
 
 def couple(
@@ -158,7 +177,7 @@ def couple(
         exchanges(() if units is None else units[name], target) for name, target in targets.items()
     ]
     nulls = {
-        one: np.array([table.permuted(exchanged(one, rng)) for _ in range(n_permutations)])
+        one: table.permuted(exchanged(one, rng, n_permutations))
         for one in dict.fromkeys(one for groupings in by_target for one in groupings)
     }
     p = np.ones(value.shape)

@@ -3,6 +3,9 @@
 NaN where all states are the same but for rounding.
 """
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -13,13 +16,20 @@ from lensdepth import polar
 from lensdepth.arguments import checked
 from lensdepth.geometry.halves import Halves
 
+SETS_AT_ONCE = 64
+"""Halves in one batch of matrices."""
 
-def centred_cloud(states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, "prompt d_model"]:
+
+def centred_cloud(
+    states: Float[Tensor, "*set prompt d_model"],
+) -> Float[Tensor, "*set prompt d_model"]:
     """States less their mean, in float64; all zero where that is no more than rounding."""
     wide = states.double()
-    centred = wide - wide.mean(0)
-    rounding = polar.UNDEFINED**2 * wide.square().sum()
-    return centred if centred.square().sum() > rounding else torch.zeros_like(centred)
+    centred = wide - wide.mean(-2, keepdim=True)
+    total, rounding = (
+        cloud.square().sum((-2, -1), keepdim=True) for cloud in (centred, polar.UNDEFINED * wide)
+    )
+    return torch.where(total > rounding, centred, 0.0)
 
 
 @checked
@@ -30,7 +40,7 @@ def effective_rank(states: Float[Tensor, "prompt d_model"]) -> float:
     Source: Roy & Vetterli 2007, "The effective rank", with squared singular values; Skean et al.
         2025, arXiv 2502.02013.
     """
-    return _spectral(centred_cloud(states))[0]
+    return float(_spectral(centred_cloud(states))[0])
 
 
 @checked
@@ -40,7 +50,7 @@ def participation_ratio(states: Float[Tensor, "prompt d_model"]) -> float:
     Never more than the effective rank. n states from a ball in d dimensions give about
     1 / (1/d + 1/n). Source: Gao et al. 2017, "A theory of multineuronal dimensionality".
     """
-    return _spectral(centred_cloud(states))[1]
+    return float(_spectral(centred_cloud(states))[1])
 
 
 @checked
@@ -55,7 +65,7 @@ def two_nn(states: Float[Tensor, "prompt d_model"]) -> float:
         estimator", for the estimate without bias.
     """
     cloud = centred_cloud(states)
-    return _two_nn(pairwise_distance(cloud), float(cloud.norm(dim=-1).amax()))
+    return float(_two_nn(pairwise_distance(cloud), float(cloud.norm(dim=-1).amax())))
 
 
 def measure_dimension(
@@ -64,9 +74,14 @@ def measure_dimension(
     """All three at one depth: in all of the sample, and in its halves."""
     cloud = centred_cloud(states)
     distance, radius = pairwise_distance(cloud), float(cloud.norm(dim=-1).amax())
+    if len(cloud) < cloud.shape[1]:  # in axes of their own, which changes no angle and no distance
+        cloud = torch.linalg.qr(cloud.T).R.T
     sets = [np.arange(len(states)), *halves]
-    spectral = np.array([_spectral(centred_cloud(cloud[torch.from_numpy(s)])) for s in sets])
-    neighbours = np.array([_two_nn(distance[np.ix_(s, s)], radius) for s in sets])
+    spectral, neighbours = np.empty((len(sets), 2)), np.empty(len(sets))
+    for some in _together(sets):
+        members = np.stack([sets[i] for i in some])
+        spectral[some] = _spectral(centred_cloud(cloud[torch.from_numpy(members)]))
+        neighbours[some] = _two_nn(distance[members[:, :, None], members[:, None]], radius)
     columns = {
         "effective_rank": spectral[:, 0],
         "participation_ratio": spectral[:, 1],
@@ -81,27 +96,35 @@ def pairwise_distance(cloud: Float[Tensor, "prompt d_model"]) -> Float[Array, "p
     return torch.cdist(cloud, cloud, compute_mode="donot_use_mm_for_euclid_dist").numpy()
 
 
-def _spectral(centred: Float[Tensor, "prompt d_model"]) -> tuple[float, float]:
+def _together(sets: Sequence[Int[Array, "_"]]) -> Iterator[list[int]]:
+    """Places of the sets that have as many members, some at a time."""
+    sizes = defaultdict[int, list[int]](list)
+    for i, members in enumerate(sets):
+        sizes[len(members)].append(i)
+    for places in sizes.values():
+        yield from (places[i : i + SETS_AT_ONCE] for i in range(0, len(places), SETS_AT_ONCE))
+
+
+def _spectral(centred: Float[Tensor, "*set prompt d_model"]) -> Float[Array, "*set 2"]:
     """(effective rank, participation ratio)."""
-    n, d = centred.shape
-    gram = centred @ centred.T if n < d else centred.T @ centred
+    n, d = centred.shape[-2:]
+    gram = centred @ centred.mT if n < d else centred.mT @ centred
     spectrum = torch.linalg.eigvalsh(gram)
-    total = spectrum.sum()
-    if total <= 0:
-        return float("nan"), float("nan")
+    total = spectrum.sum(-1, keepdim=True)
     # Eigenvalues of 0 may come out a little below it.
-    p = (spectrum / total).clamp(min=0)
-    return torch.special.entr(p).sum().exp().item(), (1 / p.square().sum()).item()
+    p = torch.where(total > 0, spectrum / total, torch.nan).clamp(min=0)
+    found = torch.special.entr(p).sum(-1).exp(), 1 / p.square().sum(-1)
+    return torch.stack(found, dim=-1).numpy()
 
 
-def _two_nn(distance: Float[Array, "prompt prompt"], radius: float) -> float:
+def _two_nn(distance: Float[Array, "*set prompt prompt"], radius: float) -> Float[Array, "*set"]:
     """The estimate from distances; states nearer than rounding, beside the radius, are the same."""
     same = distance <= polar.UNDEFINED * radius
-    first = ~np.tril(same, -1).any(1)
-    if first.sum() < 3:
-        return float("nan")
-    apart = distance[np.ix_(first, first)]
-    np.fill_diagonal(apart, np.inf)
-    nearest = np.partition(apart, 1, axis=1)[:, :2]
-    total = np.log(nearest[:, 1] / nearest[:, 0]).sum()
-    return float((len(apart) - 1) / total) if total > 1e-9 else float("nan")
+    again = np.tril(same, -1).any(-1)
+    gone = again[..., None, :] | np.eye(distance.shape[-1], dtype=bool)
+    nearest = np.partition(np.where(gone, np.inf, distance), 1, axis=-1)[..., :2]
+    n = (~again).sum(-1)
+    asked = ~again & (n >= 3)[..., None]
+    ratio = np.divide(nearest[..., 1], nearest[..., 0], out=np.ones(again.shape), where=asked)
+    total = np.log(ratio).sum(-1)
+    return np.divide(n - 1, total, out=np.full(n.shape, np.nan), where=total > 1e-9)

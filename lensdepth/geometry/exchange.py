@@ -36,20 +36,24 @@ def exchanges(units: Units, distance: Float[Array, "prompt prompt"]) -> tuple[Gr
     return grouped if len(grouped) == 1 else (alone, *grouped)
 
 
-def exchanged(grouping: Grouping, rng: np.random.Generator) -> Int[Array, " prompt"]:
+def exchanged(
+    grouping: Grouping, rng: np.random.Generator, n_draws: int
+) -> Int[Array, "draw prompt"]:
     """Which prompt takes each one's place: of another unit, drawn for each unit as a whole.
 
     Where that one has fewer prompts some of them come twice, where it has more some are left out.
     """
     unit = np.unique(grouping.values, return_inverse=True)[1]
-    n_units = int(unit.max()) + 1
-    if n_units == len(unit):
-        return rng.permutation(n_units)
-    theirs = rng.permutation(n_units)
-    members = [rng.permutation(np.flatnonzero(unit == one)) for one in range(n_units)]
-    order = np.empty(len(unit), dtype=int)
-    for one, mine in enumerate(members):
-        order[mine] = np.resize(members[theirs[one]], len(mine))
+    size = np.bincount(unit)
+    theirs = rng.permuted(np.tile(np.arange(len(size)), (n_draws, 1)), axis=1)
+    # Prompts unit by unit, in an order of chance within each.
+    members = np.argsort(unit + rng.random((n_draws, len(unit))), axis=1)
+    mine = np.sort(unit)
+    start = np.cumsum(size) - size
+    given = theirs[:, mine]
+    place = start[given] + (np.arange(len(unit)) - start[mine]) % size[given]
+    order = np.empty_like(members)
+    np.put_along_axis(order, members, np.take_along_axis(members, place, axis=1), axis=1)
     return order
 
 
