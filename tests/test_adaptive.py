@@ -208,9 +208,13 @@ def test_claims_at_found_depths_are_those_at_all_depths(
     lines: Any = handovers([few], ["few"]).data
     assert len(lines[-1].x) == int(measured.sum())
     lean = complete_evidence(model, task, lean=True)
-    for other in (lean.ablation, lean.dose, lean.steering):
+    assert lean.steering is not None
+    found = measured.nonzero()[:, 0].tolist()
+    assert lean.steering.depths.tolist() == found
+    for other in (lean.ablation, lean.contrasts):
         assert other is not None
-        assert other.depths.tolist() == measured.nonzero()[:, 0].tolist()
+        assert 5 < other.depths.min() <= 12, "the late ones, and what leads to them"
+        assert {*other.depths.tolist()} < {*found}
     with pytest.raises(ValueError, match="ablation of the evidence is of depths"):
         evaluate_claims(
             model,

@@ -33,7 +33,7 @@ from lensdepth import (
     trajectory_response,
 )
 from lensdepth.claims.contrasts import contrast_sweep
-from lensdepth.claims.evidence import PROFILES, Evidence, check_evidence
+from lensdepth.claims.evidence import PROFILES, Evidence, check_evidence, late_depths
 from lensdepth.claims.result import ClaimTable
 from lensdepth.claims.sweeps import needed_sweeps
 from lensdepth.geometry.reading import read_states
@@ -152,7 +152,7 @@ def test_a_report_runs_each_of_its_analyses_once(
         decode_parts(model, task)
         read_states(model, task)
         trajectory_response(model, task, stream="attn_out")
-        contrast_sweep(model, task)
+        contrast_sweep(model, task, depths=late_depths(Evidence(patch=report.patch), task, seed=0))
         answered_rightly(task, model)
     assert min(alone.prompts, alone.runs) > 0
     assert work.runs == alone.runs

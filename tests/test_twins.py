@@ -10,12 +10,21 @@ import pytest
 import torch
 from scipy import stats as distributions
 
-from lensdepth import DepthModel, Task, evaluate_claims, load_model, load_task
+from lensdepth import (
+    DepthModel,
+    Task,
+    ablation_sweep,
+    dose_response,
+    evaluate_claims,
+    load_model,
+    load_task,
+)
 from lensdepth.claims.architecture import Beside, Draws, chance, passes
-from lensdepth.claims.complete import complete_evidence
+from lensdepth.claims.complete import LEAN_CONTROLS, complete_evidence
+from lensdepth.claims.contrasts import contrast_sweep
 from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.evaluate import draw_twins, judge_claims, numbers_of
-from lensdepth.claims.evidence import OF_CLAIM, PROFILES, Evidence
+from lensdepth.claims.evidence import FACTORS, OF_CLAIM, PROFILES, Evidence
 from lensdepth.claims.grounds import lay_grounds
 from lensdepth.claims.result import ClaimTable, Finding, make_finding
 from lensdepth.claims.statements import STATEMENTS, TITLES, claim_of
@@ -267,6 +276,31 @@ def test_a_claim_is_measured_on_the_profiles_that_are_its_own(
         for one in STATEMENTS:
             if one.claim == claim:
                 assert alone[one.key] == numbers[one.key]
+
+
+def test_late_depths_and_contrasts_alone_give_the_same_numbers(
+    sharp: tuple[DepthModel, Task],
+) -> None:
+    """As ablations at all depths, contrasts at all depths, and doses measured by themselves."""
+    model, task = sharp
+    lean = complete_evidence(model, task, lean=True)
+    assert lean.ablation is not None
+    assert lean.contrasts is not None
+    assert lean.ablation.depths.min() > 0
+    every = Evidence(
+        patch=lean.patch,
+        ablation=ablation_sweep(model, task, control_pairs=LEAN_CONTROLS),
+        dose=dose_response(model, task, depths="all", angles=(), factors=FACTORS),
+        contrasts=contrast_sweep(model, task),
+        refused=dict.fromkeys(("reading", "steering", "locality", "trajectory"), "left out"),
+    )
+    few, whole = (numbers_of(lay_grounds(task, one, seed=0)) for one in (lean, every))
+    for one in STATEMENTS:
+        if one.claim == "C5" or one.key == "C6 norm decides nothing":
+            (alike, _), (found, why) = few[one.key], whole[one.key]
+            assert found is not None, why
+            assert alike is not None
+            assert alike.found.value == pytest.approx(found.found.value, abs=1e-5), one.key
 
 
 def test_without_twins_it_is_said(

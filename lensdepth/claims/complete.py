@@ -4,18 +4,17 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from lensdepth.ablation.dose import dose_response
 from lensdepth.ablation.sweep import ablation_sweep
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.contrasts import contrast_sweep
 from lensdepth.claims.evidence import (
-    FACTORS,
     N_FOLDS,
     PROFILES,
     STREAM,
     Evidence,
     found_depths,
+    late_depths,
     reason_of,
 )
 from lensdepth.geometry.reading import read_states
@@ -62,8 +61,8 @@ def complete_evidence(
         seed: of the sweeps' controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
-        lean: run what statements need alone: no controls of patches, the others on fewer pairs, no
-            trajectory. What comes out serves no other purpose.
+        lean: run what statements need alone: no controls of patches, the others on fewer pairs,
+            ablations at late depths, no trajectory. What comes out serves no other purpose.
         profiles: which of them; all by default.
     """
     known = Evidence() if evidence is None else evidence
@@ -77,30 +76,27 @@ def complete_evidence(
         """Depths of all sweeps after the patch, which is the first."""
         return found_depths(replace(known, **found)) or "all"
 
+    def late() -> list[int] | None:
+        """Of these, the late ones, where alone C5 and C6 look."""
+        return late_depths(replace(known, **found), task, seed=seed)
+
     runs: dict[str, Callable[[], Any]] = {
         "patch": lambda: patch_sweep(
             model, task, depths=depths, positions=positions, seed=seed, **bare
         ),
         "reading": lambda: read_states(model, task, batch_size=batch_size),
-        "ablation": lambda: ablation_sweep(model, task, depths=at(), seed=seed, **fewer),
-        "dose": lambda: dose_response(
-            model,
-            task,
-            depths=at(),
-            angles=(),
-            factors=FACTORS,
-            seed=seed,
+        "ablation": lambda: ablation_sweep(
+            model, task, depths=(lean and late()) or at(), seed=seed, **fewer
         ),
         "steering": lambda: steering_sweep(
             model, task, depths=at(), scopes=("local",), n_folds=N_FOLDS, seed=seed, **fewer
         ),
         "locality": lambda: compare_local_global(model, task, stream=STREAM),
         "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),
-        "contrasts": lambda: contrast_sweep(
-            model, task, depths=found_depths(replace(known, **found)), seed=seed
-        ),
+        "contrasts": lambda: contrast_sweep(model, task, depths=late(), seed=seed),
     }
-    unasked = {*PROFILES} - {*profiles} | ({"trajectory"} if lean else set())
+    # The contrasts have what the claims read of doses.
+    unasked = {*PROFILES} - {*profiles} | {"dose"} | ({"trajectory"} if lean else set())
     refused = dict.fromkeys(sorted(unasked), "it is not asked for") | {**known.refused}
     if "locality" in refused:
         refused.setdefault("trajectory", refused["locality"])

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray as Array
 from torch import Tensor
 
 from lensdepth import metrics, polar
+from lensdepth.claims.zones import at_all_depths
 from lensdepth.model import DepthModel
 from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
@@ -58,6 +60,13 @@ class Contrasts:
     def of(self, edit: str, metric: str) -> Float[Tensor, "pair depth"]:
         """A metric of the edited runs, likewise."""
         return self._by_depth(self.outcome.of(metric, edit=edit))
+
+    @property
+    def scaled(self) -> Float[Array, "pair depth"]:
+        """Share of halved and doubled norms that change the first choice, at depths 0 ... L; see
+        `at_all_depths`."""
+        flips = torch.stack([self.outcome.of("flip", edit=edit) for edit in ("halved", "doubled")])
+        return at_all_depths(flips.double().mean(0), self)
 
     def _by_depth(self, values: Float[Tensor, "pair measured"]) -> Float[Tensor, "pair depth"]:
         every = values.new_full((len(values), self.n_layers + 1), torch.nan)

@@ -13,6 +13,13 @@ from typing import Any, ClassVar
 from lensdepth.ablation.dose_profile import DoseProfile
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.contrasts import Contrasts
+from lensdepth.claims.zones import (
+    Zones,
+    at_all_depths,
+    deal_groups,
+    find_zones,
+    reached_late,
+)
 from lensdepth.geometry.reading import Reading
 from lensdepth.locality.profile import LocalityProfile
 from lensdepth.locality.trajectory_profile import TrajectoryProfile
@@ -48,7 +55,8 @@ class Evidence:
     ablation: AblationProfile | None = None
     """`ablation_sweep(model, task)`."""
     dose: DoseProfile | None = None
-    """`dose_response(model, task)`: norms halved and doubled among its doses."""
+    """`dose_response(model, task)`: norms halved and doubled among its doses. The contrasts have
+    these too; it stands for them where it is given."""
     steering: SteeringProfile | None = None
     """Of steering at both positions."""
     locality: LocalityProfile | None = None
@@ -73,8 +81,8 @@ OF_CLAIM: dict[str, tuple[str, ...]] = {
     "C2": ("patch", "steering"),
     "C3": ("patch", "reading"),
     "C4": ("patch", "reading"),
-    "C5": ("patch", "ablation", "dose", "contrasts"),
-    "C6": ("patch", "reading", "ablation", "dose"),
+    "C5": ("patch", "ablation", "contrasts"),
+    "C6": ("patch", "reading", "ablation", "contrasts"),
     "C7": ("patch", "locality"),
 }
 """Claim -> the profiles that its statements are measured on."""
@@ -165,8 +173,10 @@ def check_evidence(
         ValueError: with the difference.
     """
     depths = None if whole else found_depths(evidence)
-    for name, profile in evidence.profiles.items():
-        wrong = _difference(name, profile, model, task, seed, depths)
+    for name, profile in evidence.profiles.items():  # the patch first, on which the others rest
+        late = late_depths(evidence, task, seed=seed) if name == "contrasts" else None
+        needed = _needed_depths(name, depths, late, model.n_layers)
+        wrong = _difference(name, profile, model, task, seed, needed)
         if wrong:
             raise ValueError(
                 f"{caller}: the {name} of the evidence is {wrong}; leave it out, and it is "
@@ -180,8 +190,32 @@ def found_depths(evidence: Evidence) -> list[int] | None:
     return patch.depths.tolist() if patch is not None and patch.depths_found else None
 
 
+def deal_zones(task: Task, patch: PatchProfile, *, seed: int) -> Zones:
+    """Zones of the task's pairs, dealt into groups by this seed.
+
+    Raises:
+        ValueError: the deal leaves too few pairs to choose on.
+    """
+    assert task.corrupted is not None
+    at_input, at_end = (
+        at_all_depths(patch.efficacy(name), patch) for name in ("input", "prediction")
+    )
+    return find_zones(at_input, at_end, deal_groups(task.clean, task.corrupted, seed=seed))
+
+
+def late_depths(evidence: Evidence, task: Task, *, seed: int) -> list[int] | None:
+    """The depths of the patch that C5 and C6 look at; None for all, where these are not known."""
+    if evidence.patch is None or task.corrupted is None:
+        return None
+    try:
+        zones = deal_zones(task, evidence.patch, seed=seed)
+    except ValueError:  # then nothing is known of late depths, unless by another deal
+        return found_depths(evidence)
+    return reached_late(zones, evidence.patch.depths.tolist())
+
+
 def _difference(
-    name: str, profile: Any, model: ModelInfo, task: Task, seed: int, depths: list[int] | None
+    name: str, profile: Any, model: ModelInfo, task: Task, seed: int, needed: list[int]
 ) -> str:
     known = profile.provenance
     if known is None:
@@ -207,8 +241,8 @@ def _difference(
             return f"of {option} {given!r}, and {wanted!r} is needed"
     given = profile.edited if name == "trajectory" else getattr(profile, "depths", None)
     if given is not None:
-        there, needed = list(map(int, given)), _needed_depths(name, depths, model.n_layers)
-        if there != needed:
+        there = list(map(int, given))
+        if there != needed and not (name == "contrasts" and {*needed} <= {*there}):
             every = needed == list(range(needed[0], needed[-1] + 1))
             named = f"all of {needed[0]} to {needed[-1]}" if every else f"{needed}"
             return f"of depths {there}, and {named} are needed"
@@ -221,12 +255,16 @@ def _difference(
     return ""
 
 
-def _needed_depths(name: str, found: list[int] | None, n_layers: int) -> list[int]:
-    """Depths, or blocks, of one of the sweeps."""
+def _needed_depths(
+    name: str, found: list[int] | None, late: list[int] | None, n_layers: int
+) -> list[int]:
+    """Depths, or blocks, of one of the sweeps; of the contrasts, among those that they are of."""
     if name in ("locality", "trajectory"):
         return list(range(n_layers))
-    depths = list(range(n_layers + 1)) if found is None else found
-    return [depth for depth in depths if name != "contrasts" or 0 < depth < n_layers]
+    every = list(range(n_layers + 1))
+    if name == "contrasts":
+        return [depth for depth in late or found or every if 0 < depth < n_layers]
+    return every if found is None else found
 
 
 def _option(profile: Any, option: str) -> Any:

@@ -9,9 +9,9 @@ from numpy import ndarray as Array
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.contrasts import Contrasts
 from lensdepth.claims.coupling import Coupled, late_couplings
-from lensdepth.claims.evidence import FACTORS, Evidence, norm_doses
+from lensdepth.claims.evidence import FACTORS, Evidence, deal_zones, norm_doses
 from lensdepth.claims.states import Geometry, mean_cosine
-from lensdepth.claims.zones import Zones, at_all_depths, deal_groups, find_zones
+from lensdepth.claims.zones import Zones, at_all_depths
 from lensdepth.geometry.reading import Reading
 from lensdepth.locality.profile import LocalityProfile
 from lensdepth.patching.profile import PatchProfile
@@ -53,7 +53,7 @@ class Grounds:
         return [late_couplings(self.task.clean, self.geometry, zones) for zones in self.deals]
 
 
-FROM = {"geometry": "reading", "scaled": "dose", "persistence": "trajectory"}
+FROM = {"geometry": "reading", "scaled": "contrasts", "persistence": "trajectory"}
 """Field -> the profile that it is computed from."""
 
 
@@ -70,18 +70,13 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
         seed: of the groups of prompts; the k-th deal is of seed + k.
         n_deals: how often prompts are dealt into groups.
     """
-    assert task.corrupted is not None
     absent = dict(evidence.refused)
     absent |= {name: absent[one] for name, one in FROM.items() if one in absent}
     patch, deals = evidence.patch, []
     if patch is not None:
-        at_input, at_end = (
-            at_all_depths(patch.efficacy(name), patch) for name in ("input", "prediction")
-        )
         for deal in range(n_deals):
-            group = deal_groups(task.clean, task.corrupted, seed=seed + deal)
             try:
-                deals.append(find_zones(at_input, at_end, group))
+                deals.append(deal_zones(task, patch, seed=seed + deal))
             except ValueError as refusal:  # an unlucky deal is no reason, all of them are
                 absent.setdefault("zones", str(refusal))
     scaled = persistence = None
@@ -89,12 +84,14 @@ def lay_grounds(task: Task, evidence: Evidence, *, seed: int, n_deals: int = N_D
         doses = norm_doses(evidence.dose)
         flips = evidence.dose.flip[[doses.index(factor) for factor in FACTORS]]
         scaled = at_all_depths(flips.double().mean(0), evidence.dose)
+    elif evidence.contrasts is not None:
+        scaled = evidence.contrasts.scaled
     if evidence.trajectory is not None:
         persistence = evidence.trajectory.persistence.double().numpy()
     return Grounds(
         task=task,
         units=task.units,
-        n_prompts=len({*task.clean, *task.corrupted}),
+        n_prompts=len({*task.clean, *(task.corrupted or ())}),
         patch=patch,
         zones=deals[0] if deals else None,
         deals=tuple(deals),

@@ -10,7 +10,7 @@ from lensdepth.arguments import checked
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.complete import LEAN_CONTROLS
 from lensdepth.claims.contrasts import CONTRASTS
-from lensdepth.claims.evidence import FACTORS, check_pairs
+from lensdepth.claims.evidence import check_pairs
 from lensdepth.claims.experiment import check_hypotheses
 from lensdepth.claims.hypothesis import EDITS_OF, Hypothesis
 from lensdepth.claims.pace import Pace, pace_of, searched_pairs
@@ -133,11 +133,10 @@ def claim_sweeps(
         return {
             PATCH: 2 * depths * (n + min(n, patch_controls)),
             "ablate at prediction": depths * ablated,
-            "halve and double norms at prediction": len(FACTORS) * depths * n,
             STEER: 2 * depths * (steered + parts * min(steered, controlled)),
             "attention alone, together, all but one": (2 * n_layers + 1) * n,
             TRAJECTORY: n_layers * n,
-            "stretch and turn at prediction": len(CONTRASTS) * (depths - 2) * n,
+            "stretch and turn at prediction, at most": len(CONTRASTS) * (depths - 2) * n,
         }
 
     steered = n_pairs if n_steered is None else n_steered

@@ -101,6 +101,14 @@ def find_zones(
     )
 
 
+def reached_late(zones: Zones, measured: Sequence[int]) -> list[int]:
+    """The measured depths that means over late depths are taken from: these, and the one before,
+    from which a line leads to them."""
+    first = int(np.flatnonzero(zones.late.any(0))[0])
+    before = max((depth for depth in measured if depth <= first), default=first)
+    return [depth for depth in measured if depth >= before]
+
+
 def _cross(
     at_input: Float[Array, "pair depth"], at_prediction: Float[Array, "pair depth"]
 ) -> float:
