@@ -10,17 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 from typing_extensions import Protocol, runtime_checkable
 
-from lensdepth.transition.crossing import find_crossing
+from lensdepth import stats
+from lensdepth.transition.crossed import crossed
 
 N_GROUPS = 5
 FEWEST = 8
 """Pairs that depths may be chosen on."""
+DRAWS = 100
+"""Of the means, to tell whether they cross."""
 MARGIN = 0.5
 """Depths on either side of the crossing that count as neither early nor late."""
 
@@ -118,8 +120,11 @@ def _cross(
             f"depths on, and {FEWEST} are needed; give more different prompts"
         )
     # At depth L the last token decides by construction.
-    curves = (torch.from_numpy(x[:, :-1]) for x in (at_input, at_prediction))
-    found = find_crossing(*curves, n_resamples=100)
+    first, second = at_input[:, :-1], at_prediction[:, :-1]
+    found = crossed(
+        first, second, np.arange(first.shape[1], dtype=float),
+        units=(), n_resamples=DRAWS, level=stats.LEVEL, seed=0,
+    )  # fmt: skip
     return found.depth if found.verdict == "crossing" else float("nan")
 
 

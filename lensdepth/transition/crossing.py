@@ -17,8 +17,8 @@ from lensdepth.provenance import Provenance
 from lensdepth.telling.depths import before_last
 from lensdepth.telling.names import has_blocks, position_name
 from lensdepth.telling.numbers import percent
-from lensdepth.transition.crossing_result import Crossing, CrossingVerdict
-from lensdepth.transition.find import too_few
+from lensdepth.transition.crossed import crossed
+from lensdepth.transition.crossing_result import Crossing
 from lensdepth.transition.handover import (
     HELD,
     MARGIN,
@@ -26,15 +26,10 @@ from lensdepth.transition.handover import (
     arrives_last,
     held_between,
     held_to_end,
-    lead,
-    leads_before,
-    most_held,
-    placed,
-    why_none,
 )
 from lensdepth.transition.holders import Looked, find_holders
-from lensdepth.transition.pairs import on_the_way, switch_of_pairs
-from lensdepth.units import FEWEST_UNITS, Grouping, Units, count, given_units
+from lensdepth.transition.pairs import switch_of_pairs
+from lensdepth.units import Grouping, Units, given_units
 
 Array = np.ndarray
 ENDS = ("input", "prediction")
@@ -262,37 +257,14 @@ def _crossing(
         provenance: of the profile.
         last: depth L, where that was left out, and the second curve leads there.
     """
-    means = np.nanmean(first, axis=0), np.nanmean(second, axis=0)
-    if moved is not None and np.isnan(moved).all():
-        moved = None  # base and source do not differ, so nothing is a share of their distance
-    together = [first + second, *([] if moved is None else [moved.sum(0)])]
-    totals = [np.nanmean(one, axis=0) for one in together]
-    held, leaves, arrives = held_between(*means, at, totals[0])
-    n_units = count(units, len(first))
-    draws: list[Float[Array, "draw depth"]] = []
-    if n_units >= FEWEST_UNITS:
-        draws = stats.drawn_means(
-            *(first, second, *together[1:], *([] if moved is None else moved)),
-            units=units, n_resamples=n_resamples, seed=seed,
-        )  # fmt: skip
-    depth, low, high, share = placed(np.subtract, means, draws[:2], at, level)
-    moves, draws = draws[len(totals) + 1 :], draws[: len(totals) + 1]
-    verdict, reason = _judge(
-        [*means, *totals[1:]], draws, at, depth=depth, share=share, n_units=n_units, units=units,
-        level=level,
+    own = crossed(
+        first, second, at, units=units, n_resamples=n_resamples, level=level, seed=seed, moved=moved
+    )
+    verdict, reason, leaves, arrives, held = (
+        own.verdict, own.reason, own.leaves, own.arrives, own.held,
     )  # fmt: skip
-    if verdict == "crossing" and moved is not None:
-        own_means = np.nanmean(moved, axis=1)
-        depth, low, high, _ = placed(lead, [*means, *own_means], [*draws[:2], *moves], at, level)
-    own = on_the_way(first, second, moved)
-    if verdict == "crossing" and own.gap.mean() > HELD:
-        verdict = "cannot tell"
-        reason = (
-            f"in {own.gap.sum()} of {len(first)} pairs neither position decides somewhere on the "
-            f"way, each at depths of its own"
-        )
-    if last is not None and draws and arrives_last([*means, *totals[1:]], draws, level):
-        held, leaves = held_to_end(means[0], at, totals[0])
+    if last is not None and own.draws and arrives_last(own.means, own.draws, level):
+        held, leaves = held_to_end(own.means[0], at, own.totals[0])
         verdict, arrives = "gap", float(last)
         reason = f"from there to the last block, both together control {percent(max(held, 0.0))}"
     elif last is not None and reason == PREDICTION_NEVER:
@@ -303,14 +275,14 @@ def _crossing(
         units=units,
         verdict=verdict,
         reason=reason,
-        depth=depth,
-        low=low,
-        high=high,
-        share=share,
+        depth=own.depth,
+        low=own.low,
+        high=own.high,
+        share=own.share,
         held=held,
-        moved=held_to_end(means[0], at, totals[-1])[0]
+        moved=held_to_end(own.means[0], at, own.totals[-1])[0]
         if gap and arrives == last
-        else held_between(*means, at, totals[-1])[0],
+        else held_between(own.means[0], own.means[1], at, own.totals[-1])[0],
         leaves=leaves if gap else float("nan"),
         arrives=arrives if gap else float("nan"),
         holders=(),
@@ -320,54 +292,15 @@ def _crossing(
         pairs=switch_of_pairs(
             np.nan_to_num(second - first),
             at,
-            location=depth,
+            location=own.depth,
             change=float(2 * HELD),
             units=units,
             labels=() if provenance is None else provenance.labels,
-            on_the_way=own,
+            on_the_way=own.on_the_way,
             seed=seed,
         ),
         seed=seed,
     )
-
-
-def _judge(
-    means: list[Float[Array, " depth"]],
-    draws: list[Float[Array, "draw depth"]],
-    at: Float[Array, " depth"],
-    *,
-    depth: float,
-    share: float,
-    n_units: int,
-    units: Units,
-    level: float,
-) -> tuple[CrossingVerdict, str]:
-    first, second = means[:2]
-    if n_units < FEWEST_UNITS:
-        return "too few", too_few(n_units, units)
-    if share <= 1 - level:
-        return "none", why_none(first, second)
-    if np.isnan(depth) or share < level:
-        return "cannot tell", f"the curves cross in {percent(share)} of the draws only"
-    if leads_before(first - second):
-        return (
-            "cannot tell",
-            "the curves change places more than once, so control is not handed over once",
-        )
-    for name, curve, side in (("input", first, at < depth), ("prediction", second, at > depth)):
-        most = curve[side].max(initial=0.0)
-        if most < HELD:
-            return "none", f"the {name} position is never in control: it reaches {percent(most)}"
-    # Where neither brings the answer about, both may move a part of it.
-    found = np.array([most_held(curves, at) for curves in zip(*draws, strict=True)])
-    apart = (found[~np.isnan(found)] >= HELD).mean()
-    held = most_held(means, at)
-    tail = (1 - level) / 2
-    if held >= HELD and apart > tail:
-        return "crossing", f"the curves cross in {percent(share)} of the draws"
-    if held < HELD and apart < 1 - tail:
-        return "gap", f"between, both positions together control {percent(max(held, 0.0))}"
-    return "cannot tell", f"both together control {percent(held)} between, which is about a half"
 
 
 @checked
