@@ -87,19 +87,37 @@ def test_our_calls_in_the_table_beside_those_of_others_run() -> None:
         )
 
 
-README_BLOCKS = re.findall(
-    r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```",
-    (ROOT / "README.md").read_text(),
-    flags=re.DOTALL,
-)
+DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/own.md")
+"""Documents whose blocks of Python run here, each by itself, and print what stands below them."""
+BLOCKS = [
+    pytest.param(code, printed, id=f"{document}-{place}")
+    for document in DOCUMENTS
+    for place, (code, printed) in enumerate(
+        re.findall(
+            r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```",
+            (ROOT / document).read_text(),
+            flags=re.DOTALL,
+        )
+    )
+]
 
 
-def test_every_block_of_the_readme_shows_what_it_prints() -> None:
-    assert [code for code, _ in README_BLOCKS] == python_blocks((ROOT / "README.md").read_text())
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_block_shows_what_it_prints(document: str) -> None:
+    shown = [block.values[0] for block in BLOCKS if str(block.id).startswith(document)]
+    assert shown == python_blocks((ROOT / document).read_text())
 
 
-@pytest.mark.parametrize(("code", "printed"), README_BLOCKS)
-def test_the_readme_s_blocks_run_by_themselves(
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.stem)
+def test_the_documents_import_public_names_alone(path: Path) -> None:
+    for code in python_blocks(path.read_text()):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module == "lensdepth":
+                assert {alias.name for alias in node.names} <= set(lensdepth.__all__)
+
+
+@pytest.mark.parametrize(("code", "printed"), BLOCKS)
+def test_blocks_run_by_themselves(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -107,5 +125,5 @@ def test_the_readme_s_blocks_run_by_themselves(
     printed: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "a block", "exec"), {})
     assert capsys.readouterr().out == printed
