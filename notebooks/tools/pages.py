@@ -114,7 +114,8 @@ def write(executed: Path, out: Path) -> list[Path]:
     lessons = [lesson(path) for path in sorted(executed.glob("[0-9][0-9]_*.ipynb"))]
     names = {f"{one.name}.ipynb": one.name for one in lessons}
     # The site's pages stand one folder up; of the documents, those in docs/.
-    names |= {f"docs/{path.name}": f"../{path.stem}" for path in (ROOT / "docs").glob("*.md")}
+    documents = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
+    names |= {f"{path}": f"../{path.relative_to('docs').with_suffix('')}" for path in documents}
     names |= {"README.md": "../course", "CONTRIBUTING.md": "../contributing"}
     environment = Environment(
         loader=FileSystemLoader(ASSETS), undefined=StrictUndefined, autoescape=True

@@ -1,0 +1,146 @@
+"""What readme and documents show runs, prints what stands below it, and fails as they say."""
+
+import ast
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import blocks
+import ggufs
+import pytest
+import yaml
+from transformers import LlamaConfig
+
+import lensdepth
+from lensdepth import load_hypotheses
+from lensdepth.scale.config import read_config
+
+PAGES = {name: blocks.blocks_of(path.read_text()) for name, path in blocks.documents().items()}
+ALONE = ("README.md", "docs/tutorial.md")
+"""Documents whose blocks of Python stand by themselves; those of others follow one another."""
+ELSEWHERE = {
+    "docs/large-models.md": ["two CUDA devices"],
+    "docs/howto/from-nnsight.md": ["nnsight"],
+    "docs/howto/gguf-and-quantised.md": ["bitsandbytes"],
+}
+"""Blocks of Python that need what is not here, as readers see in their titles. Those that need
+SmolLM2 run in `tests/real`."""
+MODEL = "SmolLM2"
+LANGUAGES = {"python", "sh", "text", "toml", "csv", "yaml"}
+PROGRAMS = {
+    f"{name}#{place}" if name in ALONE else name: some
+    for name, found in PAGES.items()
+    for place, some in enumerate([[one] for one in found] if name in ALONE else [found])
+    if any(one.language == "python" and not one.needs for one in some)
+}
+
+
+@pytest.fixture(scope="module")
+def load_once() -> Callable[..., Any]:
+    """`load_model`, of bundled models once."""
+    kept = cache(lensdepth.load_model)
+    fresh = lensdepth.load_model
+    return lambda name, **options: (kept if name in ("tiny", "calendar") else fresh)(
+        name, **options
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.filterwarnings("ignore")
+def test_python_runs_as_it_is_shown(
+    program: str,
+    load_once: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LENSDEPTH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(lensdepth, "load_model", load_once, raising=False)
+    blocks.lay_out(tmp_path, PROGRAMS[program])
+    if any("model.gguf" in one.code for one in PROGRAMS[program]):
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+        config = LlamaConfig(**sizes, **heads, max_position_embeddings=64)
+        ggufs.write(ggufs.tiny(config), tmp_path / "model.gguf", kind="Q8_0")
+    names: dict[str, Any] = {}
+    for one in PROGRAMS[program]:
+        if one.language != "python" or one.needs:
+            continue
+        capsys.readouterr()
+        if one.says is None:
+            exec(compile(one.code, "a block", "exec"), names)
+            assert capsys.readouterr().out == (one.prints or "")
+        else:
+            with pytest.raises(Exception) as failed:
+                exec(compile(one.code, "a block", "exec"), names)
+            assert f"{failed.type.__name__}: {failed.value}\n" == one.says
+
+
+def test_what_does_not_run_here_is_listed_and_marked() -> None:
+    found = {
+        name: [one.needs for one in some if one.needs and one.needs != MODEL]
+        for name, some in PAGES.items()
+    }
+    assert {name: needs for name, needs in found.items() if needs} == ELSEWHERE
+    assert {one.language for some in PAGES.values() for one in some} <= LANGUAGES
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_documents_use_public_names_alone(name: str) -> None:
+    for one in PAGES[name]:
+        for node in ast.walk(ast.parse(one.code)) if one.language == "python" else ():
+            if isinstance(node, ast.ImportFrom) and node.module == "lensdepth":
+                assert {alias.name for alias in node.names} <= set(lensdepth.__all__)
+
+
+def test_our_calls_in_the_tables_beside_those_of_others_run() -> None:
+    from lensdepth import load_model, load_task
+
+    model = load_model("tiny")
+    names = {
+        **{name: getattr(lensdepth, name) for name in lensdepth.__all__},
+        "model": model,
+        "your_model": model.model,
+        "text": "Two months from January is",
+        "task": load_task("months", model, n=4),
+        "vector": model.residual_stream("May is").resid[1, 0, 0],
+    }
+    calls = set()
+    for name in ("transformerlens", "nnsight"):
+        text = blocks.documents()[f"docs/howto/from-{name}.md"].read_text()
+        for row in re.findall(r"^\|.*\| (`.*`) \|$", text, re.MULTILINE):
+            calls |= set(re.findall(r"`(.+?)`", row))
+    assert len(calls) > 12
+    for call in calls:
+        # The model here has three blocks.
+        eval(
+            call.replace("[5]", "[2]").replace("depths=5", "depths=1").replace("post3", "post2"),
+            names,
+        )
+
+
+# ---------------------------------------------------------------- other languages
+
+
+def test_tables_and_configurations_are_read(tmp_path: Path) -> None:
+    for some in PAGES.values():
+        for place, one in enumerate(some):
+            file = tmp_path / f"{place}.toml"
+            if one.language == "yaml":
+                assert yaml.safe_load(one.code)["kind"] == "RayJob"
+            elif one.language == "toml" and "[[hypothesis]]" in one.code:
+                file.write_text(one.code)
+                assert load_hypotheses(file)
+            elif one.language == "toml":
+                file.write_text(one.code if "models" in one.code else ONE + one.code)
+                assert read_config(file)
+
+
+ONE = """models = [{ model = "tiny" }]
+tasks = [{ task = "months" }]
+analyses = [{ analysis = "lens" }]
+"""
+"""What a configuration of engines alone lacks."""
