@@ -9,7 +9,6 @@ the documentation's site, to whose pages they link.
 """
 
 import argparse
-import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -24,8 +23,10 @@ from pygments.formatters import HtmlFormatter
 
 from lensdepth.teaching.display import PLOTLY_MIME
 from notebooks.tools.course import ROOT
+from notebooks.tools.figures import figure_html
 
 ASSETS = Path(__file__).parent / "assets"
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 HIDDEN = "hide-input"
 
 
@@ -36,16 +37,6 @@ class Page:
     name: str
     title: str
     body: str
-
-
-def figure_html(figure: dict[str, object], number: int) -> str:
-    """A place for a figure, and the script that draws it there once it is seen."""
-    data = json.dumps(figure).replace("</", "<\\/")
-    height = figure.get("layout", {}).get("height", 450)  # type: ignore[union-attr]
-    return (
-        f'<div class="figure" id="figure-{number}" style="min-height:{height}px"></div>'
-        f'<script type="application/json" data-figure="figure-{number}">{data}</script>'
-    )
 
 
 def prepared(book: NotebookNode) -> NotebookNode:
@@ -138,8 +129,7 @@ def write(executed: Path, out: Path) -> list[Path]:
     style = HtmlFormatter(style="default").get_style_defs(".highlight")
     (out / "page.css").write_text((ASSETS / "page.css").read_text() + style)
     (out / "page.js").write_text((ASSETS / "page.js").read_text())
-    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    shutil.copy(script, out / "plotly.min.js")
+    shutil.copy(PLOTLY, out / "plotly.min.js")
     return written
 
 

@@ -3,7 +3,7 @@
 mkdocs calls the functions that begin with `on_` (`hooks` in mkdocs.yml): the reference gets a page
 for each room of the public names, files of the project become pages, the rendered course is put
 beside them, and links between files become links between pages. A link to a file that is no page
-loses its target and keeps its words.
+loses its target and keeps its words. The gallery's figures are drawn.
 """
 
 import ast
@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from notebooks.tools.figures import drawn
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -32,6 +34,8 @@ OUTSIDE = {
     "security.md": "SECURITY.md",
 }
 """Page -> the file of the project that it is."""
+GALLERY = "gallery.md"
+"""The page whose blocks are run, and their figures shown."""
 REFERENCE = "api"
 """The entry of the navigation in whose place the reference stands."""
 
@@ -139,6 +143,7 @@ def on_files(files: "Files", config: "MkDocsConfig") -> None:
 
 
 def on_page_markdown(markdown: str, *, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
-    """Links of a page."""
+    """Links of a page; figures of the gallery."""
     pages = {file.src_uri for file in files.documentation_pages()}
-    return linked(markdown, page.file.src_uri, pages)
+    text = linked(markdown, page.file.src_uri, pages)
+    return drawn(text) if page.file.src_uri == GALLERY else text
