@@ -49,7 +49,7 @@ notebooks: .venv/.notebooks ## execute the course and its hidden solutions (MODE
 
 docs: notebooks .venv/.docs ## build the documentation's site, the executed course in it, into out/docs
 	@.venv/bin/python -m notebooks.tools.pages out/executed --out out/course
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs --quiet build
+	@NO_MKDOCS_2_WARNING=1 TQDM_DISABLE=1 .venv/bin/python -m mkdocs --quiet build
 	@echo "out/docs/index.html"
 
 pair: .venv/.notebooks ## write every notebook's .ipynb from its .py
