@@ -72,9 +72,14 @@ def test_python_runs_as_it_is_shown(
     monkeypatch.setattr(lensdepth, "load_model", load_once, raising=False)
     blocks.lay_out(tmp_path, PROGRAMS[program])
     if any("model.gguf" in one.code for one in PROGRAMS[program]):
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
-        heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
-        config = LlamaConfig(**sizes, **heads, max_position_embeddings=64)
+        config = LlamaConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=64,
+        )
         ggufs.write(ggufs.tiny(config), tmp_path / "model.gguf", kind="Q8_0")
     names: dict[str, Any] = {}
     for one in PROGRAMS[program]:

@@ -26,11 +26,12 @@ def figure_html(figure: dict[str, Any], number: int) -> str:
 def ran(code: str, names: dict[str, Any]) -> Any:
     """Run a block; the value of its last line, as in a notebook, or None where that has none."""
     tree = ast.parse(code)
-    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body[-1]
+    value = ast.Expression(last.value if isinstance(last, ast.Expr) else ast.Constant(None))
+    if isinstance(last, ast.Expr):
+        tree.body.pop()
     exec(compile(tree, "the gallery", "exec"), names)
-    if last is None:
-        return None
-    return eval(compile(ast.Expression(last.value), "the gallery", "eval"), names)
+    return eval(compile(ast.fix_missing_locations(value), "the gallery", "eval"), names)
 
 
 def drawn(markdown: str) -> str:
