@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,11 @@ Those that need SmolLM2 run in `tests/real`; all other commands in `test_cli_exa
 MODEL = "SmolLM2"
 LANGUAGES = {"python", "sh", "text", "toml", "csv", "yaml"}
 LONG = ("docs/gallery.md", "docs/training.md")
+ONE = """models = [{ model = "tiny" }]
+tasks = [{ task = "months" }]
+analyses = [{ analysis = "lens" }]
+"""
+"""What a configuration of engines alone lacks."""
 PROGRAMS = {
     f"{name}#{place}" if name in ALONE else name: some
     for name, found in PAGES.items()
@@ -166,6 +172,19 @@ def test_a_block_of_the_gallery_that_ends_in_a_figure_has_it_below() -> None:
 # ---------------------------------------------------------------- other languages
 
 
+def test_commands_are_ours_or_name_what_there_is() -> None:
+    targets = re.findall(r"^([a-z0-9-]+):", (blocks.ROOT / "Makefile").read_text(), re.MULTILINE)
+    project = tomllib.loads((blocks.ROOT / "pyproject.toml").read_text())["project"]
+    for some in PAGES.values():
+        lines = [line for one in some if one.language == "sh" for line in one.code.splitlines()]
+        for command, _, rest in (line.partition(" ") for line in lines if line):
+            assert command in ("lensdepth", "make", "pip")  # ours run in `test_cli_examples.py`
+            if command == "make":
+                assert rest.split()[0] in targets
+            for extra in re.findall(r"\[([a-z]+)\]", rest) if command == "pip" else ():
+                assert extra in project["optional-dependencies"]
+
+
 def test_tables_and_configurations_are_read(tmp_path: Path) -> None:
     for some in PAGES.values():
         for place, one in enumerate(some):
@@ -180,10 +199,3 @@ def test_tables_and_configurations_are_read(tmp_path: Path) -> None:
             else:
                 file.write_text(one.code if "models" in one.code else ONE + one.code)
                 assert read_config(file)
-
-
-ONE = """models = [{ model = "tiny" }]
-tasks = [{ task = "months" }]
-analyses = [{ analysis = "lens" }]
-"""
-"""What a configuration of engines alone lacks."""
