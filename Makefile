@@ -47,8 +47,10 @@ findings: ## measure what docs/findings lacks on two real models, and write docs
 notebooks: .venv/.notebooks ## execute the course and its hidden solutions (MODEL=..., JOBS=1)
 	@.venv/bin/python -m notebooks.tools.run --model "$(MODEL)" --jobs $(JOBS) --out out/executed
 
-docs: notebooks ## render the executed course and the documents to out/docs
-	@.venv/bin/python -m notebooks.tools.pages out/executed --out out/docs
+docs: notebooks .venv/.docs ## build the documentation's site, the executed course in it, into out/docs
+	@.venv/bin/python -m notebooks.tools.pages out/executed --out out/course
+	@NO_MKDOCS_2_WARNING=1 TQDM_DISABLE=1 .venv/bin/python -m mkdocs --quiet build
+	@echo "out/docs/index.html"
 
 pair: .venv/.notebooks ## write every notebook's .ipynb from its .py
 	@.venv/bin/python -m notebooks.tools.pair
@@ -146,6 +148,10 @@ clean: ## remove environments, caches and reports
 
 .venv/.notebooks: .venv/.installed
 	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[notebooks]"
+	@touch $@
+
+.venv/.docs: .venv/.installed
+	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[docs]"
 	@touch $@
 
 .venv/.tools: .venv/.installed

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import blocks
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -60,6 +61,20 @@ EXAMPLES = [
     *(example for command in COMMANDS.values() for example in examples_of(command.epilog)),
     *examples_of(app.registered_callback.epilog if app.registered_callback else None),  # type: ignore[arg-type]
 ]
+
+
+def shown() -> list[str]:
+    """Commands in readme and documents that no help text has; not those that need what they say."""
+    found = [
+        command.partition("#")[0].split(maxsplit=1)[1].rstrip()
+        for path in blocks.documents().values()
+        for block in blocks.blocks_of(path.read_text())
+        for line in (block.code.splitlines() if block.language == "sh" else ())
+        for command in line.split("; ")
+        if command.startswith("lensdepth ") and "# needs " not in command
+    ]
+    known = {" ".join(example.split()) for example in EXAMPLES}
+    return [one for one in dict.fromkeys(found) if " ".join(one.split()) not in known]
 
 
 def june(model: DepthModel) -> lensdepth.SteeringVector:
@@ -126,9 +141,13 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         elif "--n" in found:
             found[found.index("--n") + 1] = "4" if command == "tasks" else "12"
         elif "--n" in options and not prompt and command != "tasks" and "--text" not in found:
-            found += ["--n", "60" if command == "steer" else "12"]
+            found += ["--n", "60" if command == "steer" or "units" in found else "12"]
         if command != "circuit" and "--model" in options and "--model" not in found:
             found += ["--model", "tiny"] if command not in ("tasks", "explore") else []
+        if "tiny@all" in found:
+            found[1:2] = ["tiny@0", "tiny@8000"]
+        if "das" in found and "--folds" not in found:
+            found += ["--folds", "2"]
         if "--fit" in found:
             found += ["--steps", "2"]
         if "--tuned" in found:
@@ -151,7 +170,7 @@ def at(value: Any, path: str) -> Any:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", [*EXAMPLES, *shown()])
 @pytest.mark.filterwarnings("ignore")
 def test_every_example_runs(
     workplace: Callable[[str], list[str]], capsys: pytest.CaptureFixture[str], example: str

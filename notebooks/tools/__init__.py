@@ -1,1 +1,1 @@
-"""What keeps the course in step: pair, run and render the notebooks."""
+"""What keeps the course in step: pair, run and render the notebooks, and the site they stand in."""
