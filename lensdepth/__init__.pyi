@@ -43,6 +43,10 @@ from .claims import (
     load_hypotheses as load_hypotheses,
     prompts_needed as prompts_needed,
 )
+from .confidence import (
+    ConfidenceProfile as ConfidenceProfile,
+    confidence_response as confidence_response,
+)
 from .continuation import (
     GenerationProfile as GenerationProfile,
     generation_profile as generation_profile,

@@ -112,6 +112,7 @@ LEVELS = (
         "continuation",
         "claims",
         "subspaces",
+        "confidence",
         "dynamics",
         "analysis",
         "analyses",
@@ -297,7 +298,7 @@ def test_no_file_is_long(path: Path) -> None:
 
 SWEEPS = {
     "patching", "circuit", "locality", "ablation", "steering", "intervention", "replay",
-    "subspaces",
+    "subspaces", "confidence",
 }  # fmt: skip
 """Rooms that run models; what only reckons with their results imports none of them."""
 RECKONING = [

@@ -51,6 +51,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.compare_mistakes(trained, task),
         lensdepth.compare_runs(trained, trained, task),
         lensdepth.subspace_sweep(trained, task, dims=[1], n_folds=2),
+        lensdepth.confidence_response(trained, task),
         lensdepth.training_dynamics({1: trained, 2: trained}, task),
         lensdepth.check_readiness(trained, task, twins=0),
         lensdepth.plan_report(trained, task, sections=()),

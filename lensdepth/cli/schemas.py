@@ -79,6 +79,20 @@ SUBSPACES = {"position": "string", "depths": ["integer"], "dims": ["integer"], "
              "n_fits": "integer", "n_fitted": "integer", "loss": (BY_DIM,), "twin": (BY_DIM,),
              "twin_note": "string", "mode": "string", "self_patch_error": "number?",
              "floor": FLOOR, "control_pairs": "integer"}  # fmt: skip
+NUMBER = {"value": "number?", "low": "number?", "high": "number?"}
+BY_FACTOR = {"norm": [CURVE], "turn": [CURVE]}
+NORM_JUDGED = {"depth": "integer", "verdict": "string", "reason": "string",
+               "per_doubling": NUMBER, "moved": NUMBER, "lead": NUMBER, "flips": NUMBER,
+               "flips_lead": NUMBER}  # fmt: skip
+CALIBRATED = {"base": "number"} | BY_FACTOR
+CONFIDENCE = {"verdict": "string", "reason": "string", "judged": [NORM_JUDGED],
+              "depths": ["integer"], "factors": ["number"], "entropy": BY_FACTOR,
+              "own_probability": BY_FACTOR, "flip": BY_FACTOR,
+              "calibration": ({"brier": CALIBRATED, "overconfidence": CALIBRATED},),
+              "calibration_note": "string",
+              "null_space": ({"dim": "integer", "tolerance": "number", "expected": "number",
+                              "share": CURVE, "low": CURVE, "high": CURVE},),
+              "n_pairs": "integer", "floor": FLOOR, "control_pairs": "integer"}  # fmt: skip
 STEERED = {"*": {"*": {"*": CURVES}}}
 STEER = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
          "sustained_crossing": (CROSSING,), "sustained_verdict": "string?", "scopes": STEERED,
@@ -220,6 +234,11 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
         {"position": "any", "label": "string", "kind": "string", "part": "string",
          "depth": "integer", "relative_depth": "number", "*": "number?"}),
     "subspaces": ("subspaces", PROVENANCE, SUBSPACES | PAIRS, EDITED),
+    "confidence": ("confidence", PROVENANCE, CONFIDENCE | PAIRS,
+        {"edit": "string", "factor": "number", "pair": "integer", "depth": "integer",
+         "relative_depth": "number", "base_entropy": "number", "entropy": "number", "flip": "number",
+         "own_probability": "number", "confidence": "number", "right": "number",
+         "effect": "number"}),
     "choose": ("choose", PROVENANCE, CHOICE | PAIRS,
         {"method": "string", "size": "integer", "depth": "integer", "relative_depth": "number",
          "layer?": "integer", "set": "string", "effect": "number", "*": "number?"}),
