@@ -28,7 +28,7 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report real real-figures findings notebooks docs pair test test-real test-real-tl4 fuzz test-tl4 lint types format bench train wheel clean
+.PHONY: help report real real-figures findings notebooks docs pair test test-real test-real-tl4 fuzz test-tl4 lint types format bench train wheel sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -114,8 +114,16 @@ wheel: .venv/.installed ## build the wheel that users install into out/wheel
 	@rm -rf out/wheel
 	@.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir out/wheel .
 
+sbom: .venv/.installed ## write out/sbom.json, a bill of materials, and look up known faults of what is installed
+	@"$(PYTHON)" -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom pip-audit
+	@mkdir -p out
+	@.venv-audit/bin/cyclonedx-py environment .venv/bin/python --output-file out/sbom.json
+	@.venv/bin/python -m pip freeze --exclude-editable > out/requirements.txt
+	-@.venv-audit/bin/pip-audit --requirement out/requirements.txt --no-deps --disable-pip
+
 clean: ## remove environments, caches and reports
-	rm -rf .venv .venv-tl4 .venv-nnsight .venv-pyvene out build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tl4 .venv-nnsight .venv-pyvene .venv-audit out build dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/%: TL := $(TL3)
 .venv-tl4/%: TL := $(TL4)

@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/bench/real.json"))
     options = parser.parse_args()
     pythons = dict(entry.split("=", 1) for entry in options.python)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"date": str(date.today()), "model": options.model}
     if not options.skip_commands:
         result["commands"] = [
@@ -169,7 +170,6 @@ def main() -> None:
     if not options.skip_peers:
         result |= peers(options.model, options.task, pythons)
         chart(result["ways"]).write_image(options.out.with_suffix(".png"), scale=2)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -24,6 +24,7 @@ from lensdepth.patching import PatchProfile, WindowProfile
 from lensdepth.patching.profile import MAIN, WHOLE
 from lensdepth.steering import SteeringProfile
 from lensdepth.storage import load_result, save_result
+from lensdepth.subspaces.profile import SubspaceProfile
 from lensdepth.telling.depths import depth_columns
 
 COORDS = {"edit": ("full", "norm"), "depth": (0, 2, 5), "position": ("input", "-1")}
@@ -197,6 +198,12 @@ PROFILES: dict[Any, dict[str, tuple[Any, ...]]] = {
     SteeringProfile: {
         "edit": ("full", "random"),
         "scope": ("local", "suffix"),
+        "depth": DEPTHS,
+        "position": POSITIONS,
+    },
+    SubspaceProfile: {
+        "basis": ("pca", "random"),
+        "dim": (1, 2),
         "depth": DEPTHS,
         "position": POSITIONS,
     },
