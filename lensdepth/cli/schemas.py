@@ -84,14 +84,15 @@ BY_FACTOR = {"norm": [CURVE], "turn": [CURVE]}
 NORM_JUDGED = {"depth": "integer", "verdict": "string", "reason": "string",
                "per_doubling": NUMBER, "moved": NUMBER, "lead": NUMBER, "flips": NUMBER,
                "flips_lead": NUMBER}  # fmt: skip
-CALIBRATED = {"base": "number"} | BY_FACTOR
+CALIBRATED = {"base": NUMBER} | BY_FACTOR
 CONFIDENCE = {"verdict": "string", "reason": "string", "judged": [NORM_JUDGED],
               "depths": ["integer"], "factors": ["number"], "entropy": BY_FACTOR,
               "own_probability": BY_FACTOR, "flip": BY_FACTOR,
               "calibration": ({"brier": CALIBRATED, "overconfidence": CALIBRATED},),
               "calibration_note": "string",
-              "null_space": ({"dim": "integer", "tolerance": "number", "expected": "number",
-                              "share": CURVE, "low": CURVE, "high": CURVE},),
+              "null_space": ({"dim": "integer", "gain": "number?", "expected": "number",
+                              "share": CURVE, "entropy": CURVE, "direct": CURVE,
+                              "neurons": (["integer"],)},),
               "n_pairs": "integer", "floor": FLOOR, "control_pairs": "integer"}  # fmt: skip
 STEERED = {"*": {"*": {"*": CURVES}}}
 STEER = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
@@ -236,8 +237,8 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "subspaces": ("subspaces", PROVENANCE, SUBSPACES | PAIRS, EDITED),
     "confidence": ("confidence", PROVENANCE, CONFIDENCE | PAIRS,
         {"edit": "string", "factor": "number", "pair": "integer", "depth": "integer",
-         "relative_depth": "number", "base_entropy": "number", "entropy": "number", "flip": "number",
-         "own_probability": "number", "confidence": "number", "right": "number",
+         "relative_depth": "number", "base_entropy": "number", "entropy": "number",
+         "flip": "number", "own_probability": "number", "confidence": "number", "right": "number",
          "effect": "number"}),
     "choose": ("choose", PROVENANCE, CHOICE | PAIRS,
         {"method": "string", "size": "integer", "depth": "integer", "relative_depth": "number",

@@ -1,14 +1,15 @@
-"""How much of what MLPs write lies where the unembedding does not look.
+"""Directions that the unembedding reads least: a write there lengthens the state, and little else.
 
-A write into the null space of the unembedding changes no logit by itself; it makes the state
-longer, so that the final norm divides all logits by more. Neurons that do so were named entropy
-neurons. A null space is seldom exact: directions are taken to be in it whose singular value is a
-small share of the others'.
+A write there changes hardly any logit by itself; it makes the state longer, so that the final norm
+divides all logits by more. Neurons that do so were named entropy neurons.
 
 Source: Stolfo et al. 2024, "Confidence Regulation Neurons in Language Models", arXiv 2406.16254,
-    where single neurons are looked at and a fixed number of least singular directions is taken.
+    where the effective null space is that of a fixed number of least singular directions (40 of
+    4096 in LLaMA2 7B). Here it is as large a share of any model's directions, and how little it is
+    read is a number of its own (`gain`): a null space in earnest is seldom there.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,25 +18,25 @@ from torch import Tensor
 
 from lensdepth.circuit.frozen import final_norm
 from lensdepth.model import DepthModel
-from lensdepth.site import site_hook
-from lensdepth.sweep.states import states_at
-from lensdepth.tokens import TokenBatch
 
-NULL_TOLERANCE = 0.05
-"""Singular value, as a share of their root mean square, below which a direction is not read."""
+SHARE_OF_DIRECTIONS = 0.01
+"""Least singular directions that are taken, as a share of d_model, rounded up."""
 ROWS = 8192
 """Rows of the unembedding that are widened at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NullSpace:
-    """Directions of a last state that no logit depends on, but for the norm."""
+    """Directions of a last state that probabilities depend on least, but for the norm."""
 
     basis: Float[Tensor, "d_model null"]
-    """Orthonormal columns, float64."""
+    """Orthonormal columns, float64, least read first."""
     centred: bool
     """Whether the final norm subtracts the mean first: the direction of that is no part of a state
     as the norm sees it, and neither in the null space nor outside."""
+    gain: float
+    """Root mean square singular value of these directions over that of all: 0 where they are not
+    read at all, 1 where they are read as any."""
 
     @property
     def dim(self) -> int:
@@ -45,6 +46,10 @@ class NullSpace:
     def expected(self) -> float:
         """Share of a random vector's squared length that lies in it, on average."""
         return self.dim / (self.basis.shape[0] - self.centred)
+
+    def part(self, writes: Float[Tensor, "*shape d_model"]) -> Float[Tensor, "*shape d_model"]:
+        """What of each write lies in it, float64."""
+        return (writes.double() @ self.basis) @ self.basis.T
 
     def share(self, writes: Float[Tensor, "*shape d_model"]) -> Float[Tensor, "*shape"]:
         """Share of the squared length of each write that lies in it; NaN where nothing is written.
@@ -58,50 +63,69 @@ class NullSpace:
         return torch.where(whole > 0, inside / whole, torch.nan).float()
 
 
+def default_dims(d_model: int) -> int:
+    """Directions that are taken where nobody says how many."""
+    return math.ceil(SHARE_OF_DIRECTIONS * d_model)
+
+
 def null_space_of(
     unembedding: Float[Tensor, "d_vocab d_model"],
     weight: Float[Tensor, " d_model"],
+    n_dims: int,
     *,
     centred: bool = False,
-    tolerance: float = NULL_TOLERANCE,
+    capped: bool = False,
 ) -> NullSpace:
-    """The null space of an unembedding behind a norm's weight.
+    """The least read directions of an unembedding behind a norm's weight.
+
+    What shifts all logits alike changes no probability, so that the mean row is subtracted from
+    all; but for logits that are capped, where it does.
 
     Args:
         unembedding: a row a token.
         weight: of the final norm.
+        n_dims: how many directions.
         centred: whether that norm subtracts the mean.
-        tolerance: singular value, as a share of their root mean square, below which a direction
-            counts as unread.
+        capped: whether logits are bent before the softmax.
     """
-    d_model = unembedding.shape[1]
+    d_vocab, d_model = unembedding.shape
     # Singular values by the Gram matrix: the widened unembedding of a large vocabulary is large.
     gram = torch.zeros(d_model, d_model, dtype=torch.float64)
+    total = torch.zeros(d_model, dtype=torch.float64)
     for rows in unembedding.detach().split(ROWS):
         seen = rows.cpu().double() * weight
         seen = seen - seen.mean(-1, keepdim=True) if centred else seen
         gram += seen.T @ seen
-    mean_square = gram.trace() / (d_model - centred)
+        total += seen.sum(0)
+    if not capped:
+        gram -= torch.outer(total, total) / d_vocab
+    mean_square = float(gram.trace()) / (d_model - centred)
     if centred:
-        gram += mean_square / d_model  # so that the mean's own direction is not taken for unread
+        # Rather the most read than the least: the mean's own direction is not to be taken.
+        gram += float(gram.trace()) / d_model
     squares, vectors = torch.linalg.eigh(gram)
-    unread = squares < tolerance**2 * mean_square
-    return NullSpace(basis=vectors[:, unread], centred=centred)
+    least = squares[:n_dims].clamp(min=0).mean()
+    return NullSpace(
+        basis=vectors[:, :n_dims],
+        centred=centred,
+        gain=math.sqrt(float(least) / mean_square) if mean_square else math.nan,
+    )
 
 
-def null_space(model: DepthModel, tolerance: float = NULL_TOLERANCE) -> NullSpace | None:
+def null_space(model: DepthModel, n_dims: int | None = None) -> NullSpace | None:
     """That of a model; None where its logits come from no plain matrix."""
     if not model.passes.unembeds_by_matrix:
         return None
     norm = final_norm(model, torch.eye(model.d_model, dtype=torch.float64)[:1])
     matrix, _ = model.unembedding()
-    return null_space_of(matrix, norm.weight, centred=norm.centred, tolerance=tolerance)
+    n_dims = default_dims(model.d_model) if n_dims is None else n_dims
+    return null_space_of(
+        matrix, norm.weight, n_dims, centred=norm.centred, capped=_is_capped(model, len(matrix))
+    )
 
 
-def null_shares(
-    model: DepthModel, prompts: TokenBatch, space: NullSpace
-) -> Float[Tensor, "pair layer"]:
-    """Share of each MLP's write at the last token that lies in the null space."""
-    hooks = [site_hook("mlp_out", layer) for layer in range(model.n_layers)]
-    writes = states_at(model, prompts, hooks, [prompts.last[:, None]]).states[:, :, 0]
-    return space.share(writes).T.contiguous()
+def _is_capped(model: DepthModel, d_vocab: int) -> bool:
+    """Whether logits that are shifted alike are not, after all, shifted alike."""
+    logits = torch.linspace(-20, 20, d_vocab, device=model.device, dtype=torch.float32)[None]
+    shift = model.passes.after_unembedding(logits + 20) - model.passes.after_unembedding(logits)
+    return bool(shift.max() - shift.min() > 1e-3 * shift.abs().max())

@@ -1,14 +1,17 @@
 """What a scaled norm and an equal turn do to a prediction, by factor, depth and pair."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked
 from lensdepth.confidence.verdict import Judged, Overall, judge, overall
+from lensdepth.confidence.writes import NullWrites
 from lensdepth.mistakes.compare import FEWEST
 from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-EDITS = ("norm", "turn")
 Edit = Literal["norm", "turn"]
+EDITS: tuple[Edit, ...] = ("norm", "turn")
 OF_NO_SOURCE = ("transferred", "source_entropy")
 """Columns of edited runs that say nothing here: no run gives a state, and there is no way to it."""
 
@@ -42,13 +45,9 @@ class ConfidenceProfile(SweepResult):
     1 where the first choice is not the unedited run's; `own_probability` of that one's first
     choice; `confidence`, the probability of the run's own first choice; `right`, 1 where that is
     the target."""
-    null_dim: int | None
-    """Dimensions of the unembedding's null space, see `null_space`; None where logits come from no
-    plain matrix."""
-    null_expected: float | None
-    """Share of a random vector's squared length that lies in it, on average."""
-    null_share: Float[Tensor, "pair layer"] | None
-    """Share of the squared length of each MLP's write at the last token that lies in it."""
+    null: NullWrites | None
+    """What MLPs write where the unembedding hardly looks; None where logits come from no plain
+    matrix."""
 
     @property
     def depths(self) -> Int[Tensor, " depth"]:
@@ -74,7 +73,7 @@ class ConfidenceProfile(SweepResult):
         """By depth what the norm decides there."""
         at = self.depths.tolist()
 
-        def here(metric: str, edit: Edit, depth: int) -> Tensor:
+        def here(metric: str, edit: Edit, depth: int) -> Any:
             return self.change(metric, edit)[:, :, at.index(depth)].T.double().numpy()
 
         return {
@@ -109,41 +108,58 @@ class ConfidenceProfile(SweepResult):
     @property
     def calibration_note(self) -> str:
         """Why calibration is not told, or nothing where it is."""
-        right = self.outcome.unedited("base", "right")
-        n_right = int(right.sum())
-        short = min(n_right, len(right) - n_right)
+        answered = dict(
+            zip(
+                self.provenance.prompts,
+                self.outcome.unedited("base", "right").tolist(),
+                strict=True,
+            )
+        )
+        n_right = int(sum(answered.values()))
+        short = min(n_right, len(answered) - n_right)
         if short >= FEWEST:
             return ""
         which = "right" if n_right == short else "wrong"
         verb = "is" if short == 1 else "are"
         return (
-            f"Calibration is not told: there {verb} {counted(short, f'{which} answer')}, and "
-            f"{FEWEST} of each kind are needed"
+            f"Calibration is not told: there {verb} {counted(short, 'prompt')} answered {which}, "
+            f"and {FEWEST} of each kind are needed"
         )
 
     def brier(self, edit: Edit | None = None) -> Tensor:
         """Squared distance of a run's confidence from whether its first choice is right, by pair:
-        0 is best. `[factor, pair, depth]`, of the unedited run `[pair]`."""
-        confidence, right = self._calibration(edit)
-        return (confidence - right).square()
+        0 is best. `[factor, pair, depth]`, of the unedited run `[pair]`.
+
+        It tells how sure and how right the model is in one; where first choices stay, all of its
+        change is confidence's.
+        """
+        return self._off(edit).square()
 
     def overconfidence(self, edit: Edit | None = None) -> Tensor:
         """Confidence less whether the first choice is right, likewise: its mean over pairs is how
         much surer the model is than it should be."""
-        confidence, right = self._calibration(edit)
-        return confidence - right
+        return self._off(edit)
 
-    def _calibration(self, edit: Edit | None) -> tuple[Tensor, Tensor]:
+    def calibration_at(self, depth: int) -> dict[str, Interval]:
+        """What edits at one depth do to calibration, as intervals over units.
+
+        `overconfidence` gained by a doubling of the norm (the slope as for entropy), and the change
+        of the Brier score, mean over factors, by `norm` and by `turn`.
+        """
+        at, units = self.depths.tolist().index(depth), self.provenance.units
+        logs = torch.tensor(self.factors, dtype=torch.float64).log()
+        over = self.overconfidence("norm")[:, :, at] - self.overconfidence()
+        found = {"overconfidence": math.log(2) * (logs @ over.double()) / (logs @ logs)}
+        for edit in EDITS:
+            found[edit] = (self.brier(edit)[:, :, at] - self.brier()).mean(0).double()
+        return {name: estimate(values, units, share=False) for name, values in found.items()}
+
+    def _off(self, edit: Edit | None) -> Tensor:
         if edit is None:
-            return tuple(self.outcome.unedited("base", m) for m in ("confidence", "right"))  # type: ignore[return-value]
-        return self.of("confidence", edit=edit), self.of("right", edit=edit)
-
-    def null_by_layer(self) -> list[Interval]:
-        """By block, mean share of an MLP's write that lies in the null space, with its interval."""
-        if self.null_share is None:
-            return []
-        units = self.provenance.units
-        return [estimate(share, units, share=False) for share in self.null_share.T]
+            confidence, right = (self.outcome.unedited("base", x) for x in ("confidence", "right"))
+        else:
+            confidence, right = (self.of(x, edit=edit) for x in ("confidence", "right"))
+        return confidence - right
 
     def to_frame(self) -> "pd.DataFrame":
         """One row an edit, factor, depth and pair."""

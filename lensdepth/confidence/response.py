@@ -1,7 +1,7 @@
 """Norms scaled depth by depth, beside turns that move the state as far: what becomes of confidence?
 
 Beside them stands how much of what MLPs write lies in the null space of the unembedding, where all
-that a write can do is lengthen the state.
+that a write can do is lengthen the state, and what entropy owes to that.
 """
 
 import math
@@ -16,8 +16,8 @@ from torch import Tensor
 from lensdepth import metrics, polar
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
-from lensdepth.confidence.null_space import NULL_TOLERANCE, null_shares, null_space
 from lensdepth.confidence.profile import EDITS, ConfidenceProfile
+from lensdepth.confidence.writes import AT_A_TIME, null_writes
 from lensdepth.model import DepthModel
 from lensdepth.patching.found import settled_depths
 from lensdepth.replay.plan import Engine
@@ -36,8 +36,6 @@ from lensdepth.tokens import TokenBatch
 FACTORS = (0.5, 0.8, 1.25, 2.0)
 FARTHEST = 3.0
 """Factor beyond which no turn moves a state as far: the whole way round is twice its length."""
-AT_A_TIME = 32
-"""Prompts whose logits over the whole vocabulary are held at a time."""
 
 
 @checked
@@ -48,7 +46,7 @@ def confidence_response(
     *,
     factors: Sequence[float] = FACTORS,
     depths: Depths = None,
-    null_tolerance: float = NULL_TOLERANCE,
+    null_dims: int | None = None,
     control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     engine: Engine = "auto",
@@ -68,8 +66,8 @@ def confidence_response(
         depths: residual depths 0 ... n_layers, some of them or `"all"`; `"auto"`, which is the
             default in models of more than 16 blocks, those at which patching a few of the pairs
             moves (`lensdepth.sweep.adaptive`), and a coarse grid.
-        null_tolerance: singular value of the unembedding behind the final norm's weight, as a share
-            of their root mean square, below which a direction is in the null space.
+        null_dims: directions that the unembedding reads least, which are taken for its null space;
+            None takes 1 % of them, rounded up.
         control_pairs: pairs that turns are run on, drawn at random; `"all"` of them.
         seed: of the random directions; all factors turn a pair in the same one.
         engine: see `lensdepth.replay.replay`.
@@ -79,16 +77,17 @@ def confidence_response(
         ConfidenceProfile. Depth 0, which is the token's own embedding, and L, where the final norm
         divides every factor out, decide nothing.
     Raises:
-        ValueError: before any forward pass: a task without pairs, factors or a tolerance out of
+        ValueError: before any forward pass: a task without pairs, factors or `null_dims` out of
             range, or a depth that is not there.
-    Source: the null space as in Stolfo et al. 2024, arXiv 2406.16254.
+    Source: the null space after Stolfo et al. 2024, arXiv 2406.16254; that norms tell how sure a
+        model is, Zhang et al. 2026, "The Tell-Tale Norm", arXiv 2606.06188, of reasoning.
     Example:
         >>> confidence_response(model, load_task("months", model)).verdict
     """
     caller = "confidence_response"
     found = finds_depths(depths, model.n_layers, whole=True, caller=caller)
     asked = check_depths(None if found else depths, model.n_layers, caller=caller)
-    _check(factors, null_tolerance, caller)
+    _check(factors, null_dims, model.d_model, caller)
     roles = assign_roles(task, "noise", positions=("prediction",), caller=caller)
     options = Options(
         caller=caller,
@@ -102,7 +101,7 @@ def confidence_response(
             "factors": list(factors),
             "depths": asked,
             "depths_found": found,
-            "null_tolerance": null_tolerance,
+            "null_dims": null_dims,
             "control_pairs": control_pairs,
         },
     )
@@ -153,13 +152,10 @@ def confidence_response(
         {"edit": EDITS, "factor": [float(x) for x in factors], "depth": asked},
         n_numbers=(2 + len(factors)) * len(hooks) * model.d_model, description="scaling norms",
     )  # fmt: skip
-    space = null_space(model, null_tolerance)
     return ConfidenceProfile(
         provenance=sweep_provenance(model, task, options),
         outcome=read.effects,
-        null_dim=None if space is None else space.dim,
-        null_expected=None if space is None else space.expected,
-        null_share=None if space is None else null_shares(model, roles.base, space),
+        null=null_writes(model, roles.base, n_dims=null_dims),
     )
 
 
@@ -179,7 +175,7 @@ def _first_choices(model: DepthModel, prompts: TokenBatch) -> Int[Tensor, " pair
     return torch.cat([metrics.first_choice(model.logits(prompts[part])[:, 0]) for part in parts])
 
 
-def _check(factors: object, null_tolerance: float, caller: str) -> None:
+def _check(factors: object, null_dims: int | None, d_model: int, caller: str) -> None:
     if not isinstance(factors, Sequence) or isinstance(factors, str) or not factors:
         raise ValueError(f"{caller}: factors must be a list of numbers, got {factors!r}.")
     wrong = [x for x in factors if not 0 < x <= FARTHEST or x == 1]
@@ -190,5 +186,5 @@ def _check(factors: object, null_tolerance: float, caller: str) -> None:
         )
     if len(set(factors)) < len(factors):
         raise ValueError(f"{caller}: each factor is given once, got {list(factors)}.")
-    if not 0 < null_tolerance < 1:
-        raise ValueError(f"{caller}: null_tolerance lies between 0 and 1, got {null_tolerance}.")
+    if null_dims is not None and not 1 <= null_dims < d_model:
+        raise ValueError(f"{caller}: null_dims lies between 1 and {d_model - 1}, got {null_dims}.")

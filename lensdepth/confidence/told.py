@@ -2,8 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from jaxtyping import Float
+from torch import Tensor
+
 from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.estimate import estimate as claims_estimate
+from lensdepth.confidence.profile import EDITS
 from lensdepth.confidence.verdict import FLIPS, FOUND, NATS, Judged
+from lensdepth.stats import ALPHA
 from lensdepth.telling.curves import Curve, estimate, mean_curve
 from lensdepth.telling.depths import at_depth, block
 from lensdepth.telling.numbers import Interval, change, counted, number, percent
@@ -11,6 +17,7 @@ from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
     from lensdepth.confidence.profile import ConfidenceProfile
+    from lensdepth.confidence.writes import NullWrites
 
 PANELS = {
     "entropy": "change of entropy, nats",
@@ -19,6 +26,15 @@ PANELS = {
 }
 """What is shown by depth, and in what."""
 UNITS = {"entropy": "nats", "own_probability": "probability", "flip": "share of pairs"}
+UNREAD = 0.2
+"""How much directions are read, beside all, from which on they are no null space."""
+MOST = 0.5
+"""Share of a neuron's output, in squared length, beyond which it is called an entropy neuron."""
+FOUND_WORDS = {
+    "tells confidence": "The norm tells confidence",
+    "as any move": "The norm moves confidence as any move of that length does",
+    "decides": "The norm decides: it changes first choices",
+}
 ROLES = ("input", "norm", "prediction", "direction", "entropy", "full")
 EDIT_WORDS = {"norm": "norm ×{}", "turn": "turn as far as ×{}"}
 
@@ -60,7 +76,7 @@ def summary(profile: "ConfidenceProfile") -> Json:
     def by_edit(metric: str) -> Json:
         return {
             edit: [mean_curve(x) for x in profile.change(metric, edit)]  # type: ignore[arg-type]
-            for edit in EDIT_WORDS
+            for edit in EDITS
         }
 
     return to_json(
@@ -84,10 +100,7 @@ def summary(profile: "ConfidenceProfile") -> Json:
 
 def _numbers(one: Judged) -> Json:
     names = ("per_doubling", "moved", "lead", "flips", "flips_lead")
-    found = {name: interval(getattr(one, name)) for name in names}
-    return {
-        name: {"value": x.value, "low": x.low, "high": x.high} for name, x in found.items()
-    }
+    return {name: _with_bounds(getattr(one, name)) for name in names}
 
 
 def _calibration(profile: "ConfidenceProfile") -> Json | None:
@@ -95,24 +108,34 @@ def _calibration(profile: "ConfidenceProfile") -> Json | None:
         return None
     made = {"brier": profile.brier, "overconfidence": profile.overconfidence}
     return {
-        name: {"base": float(of().mean())}
-        | {edit: [mean_curve(x) for x in of(edit)] for edit in EDIT_WORDS}  # type: ignore[arg-type]
+        name: {"base": _with_bounds(estimate(of(), profile.provenance.units))}
+        | {edit: [mean_curve(x) for x in of(edit)] for edit in EDITS}  # type: ignore[arg-type]
         for name, of in made.items()
     }
 
 
 def _null(profile: "ConfidenceProfile") -> Json | None:
-    if profile.null_dim is None:
+    null = profile.null
+    if null is None:
         return None
-    layers = profile.null_by_layer()
     return {
-        "dim": profile.null_dim,
-        "tolerance": profile.provenance.settings["null_tolerance"],
-        "expected": profile.null_expected,
-        "share": [one.value for one in layers],
-        "low": [one.low for one in layers],
-        "high": [one.high for one in layers],
+        "dim": null.dim,
+        "gain": null.gain,
+        "expected": null.expected,
+        "share": mean_curve(null.share),  # type: ignore[arg-type]
+        "entropy": mean_curve(null.entropy.abs()),  # type: ignore[arg-type]
+        "direct": mean_curve(null.direct.abs()),  # type: ignore[arg-type]
+        "neurons": None if null.neurons is None else entropy_neurons(null.neurons),
     }
+
+
+def entropy_neurons(neurons: Float[Tensor, "layer neuron"]) -> list[int]:
+    """By block, neurons more than half of whose output weights' squared length lies there."""
+    return (neurons > MOST).sum(1).tolist()
+
+
+def _with_bounds(one: Interval | Estimate) -> Json:
+    return {"value": one.value, "low": one.low, "high": one.high}
 
 
 def interval(found: Estimate, floor: float = 0.0) -> Interval:
@@ -125,31 +148,25 @@ def sentences(profile: "ConfidenceProfile") -> list[str]:
     said = [*_verdict(profile), *_calibrated(profile), *_null_told(profile)]
     last = profile.n_layers
     if last in profile.depths.tolist() and profile.provenance.model.normalization != "none":
-        said.append(
-            f"Depth {last} decides nothing: there the final norm divides every factor out."
-        )
+        said.append(f"Depth {last} decides nothing: there the final norm divides every factor out.")
     return said
 
 
 def _verdict(profile: "ConfidenceProfile") -> list[str]:
     verdict, n = profile.verdict, profile.n_layers
     if verdict in ("too few", "cannot tell"):
-        return [f"What the norm decides cannot be told: {profile.reason}."] + _nearest(profile)
+        return [f"What the norm decides cannot be told: {profile.reason}.", *_nearest(profile)]
     if verdict == "nothing":
-        deepest = profile.judged_depths[-1]
         return [
             f"The norm does nothing at any depth between the first and the last: entropy moves by "
             f"less than {number(NATS)} nats and first choices change in fewer than "
             f"{percent(FLIPS)} of the pairs.",
-            _at(profile, deepest),
+            _at(profile, profile.judged_depths[-1]),
         ]
     said = []
     for name in FOUND:
-        where = profile.at(name)
-        if not where:
-            continue
-        what = "decides: it changes first choices" if name == "decides" else "tells confidence"
-        said += [f"The norm {what} at {_listed(where)} of {n}.", _at(profile, where[-1])]
+        if where := profile.at(name):
+            said += [f"{FOUND_WORDS[name]} at {_listed(where)} of {n}.", _at(profile, where[-1])]
     return said + _others(profile)
 
 
@@ -160,26 +177,28 @@ def _nearest(profile: "ConfidenceProfile") -> list[str]:
 
 
 def _others(profile: "ConfidenceProfile") -> list[str]:
-    rest = {name: profile.at(name) for name in ("nothing", "cannot tell")}
     words = {"nothing": "does nothing", "cannot tell": "cannot be told"}
-    found = [f"{words[name]} at {_listed(where)}" for name, where in rest.items() if where]
+    found = [
+        f"{said} at {_listed(where)}" for name, said in words.items() if (where := profile.at(name))
+    ]
     return [f"Elsewhere it {' and '.join(found)}."] if found else []
 
 
 def _listed(depths: list[int]) -> str:
-    return f"depth {', '.join(map(str, depths))}"
+    return f"depth{'s' * (len(depths) > 1)} {', '.join(map(str, depths))}"
 
 
 def _at(profile: "ConfidenceProfile", depth: int) -> str:
     """The numbers of one depth."""
     one, floor = profile.judged[depth], profile.outcome.floor_of("entropy")
-    per_doubling = one.per_doubling.value
-    way = "longer is surer" if per_doubling < 0 else "longer is less sure"
+    slope = interval(one.per_doubling, floor)
+    way = ""
+    if slope.known and not slope.is_rounding and slope.low * slope.high > 0:
+        way = " (longer is surer)" if slope.value < 0 else " (longer is less sure)"
     return (
         f"At {at_depth(depth, profile.n_layers)} a doubling of the norm changes entropy by "
-        f"{interval(one.per_doubling, floor)} nats ({way}); its size is "
-        f"{interval(one.moved, floor)} nats over the factors, {change(one.lead.value)} "
-        f"{_bounds(one.lead)} against turns of equal length; "
+        f"{slope} nats{way}; its size is {interval(one.moved, floor)} nats over the factors, "
+        f"{change(one.lead.value)} {_bounds(one.lead)} against turns of equal length; "
         f"{interval(one.flips).percent} of first choices change, "
         f"{change(one.flips_lead.value)} {_bounds(one.flips_lead)} of the pairs against such turns"
         f"{_like_a_turn(one)}."
@@ -202,34 +221,68 @@ def _calibrated(profile: "ConfidenceProfile") -> list[str]:
         return [f"{profile.calibration_note}."]
     units = profile.provenance.units
     base, over = (estimate(x(), units) for x in (profile.brier, profile.overconfidence))
-    return [
+    said = [
         f"Unedited, the Brier score of the first choice is {base}, and its probability exceeds the "
         f"share of right answers by {over}."
     ]
+    if where := profile.at("tells confidence") or profile.judged_depths:
+        found = profile.calibration_at(where[-1])
+        said.append(
+            f"At depth {where[-1]} a doubling of the norm changes that excess by "
+            f"{found['overconfidence']}; the Brier score changes by {found['norm']} over the "
+            f"factors, under turns of equal length by {found['turn']}."
+        )
+    return said
 
 
 def _null_told(profile: "ConfidenceProfile") -> list[str]:
-    if profile.null_dim is None or profile.null_expected is None:
-        return [
-            "The model's logits come from no plain matrix, so its null space cannot be looked at."
-        ]
-    tolerance = percent(profile.provenance.settings["null_tolerance"])
-    start = (
-        f"The unembedding behind the final norm's weight leaves "
-        f"{counted(profile.null_dim, 'dimension')} unread (singular values below {tolerance} of "
-        f"their root mean square)"
+    null = profile.null
+    if null is None:
+        return ["The model's logits come from no plain matrix, which has no null space."]
+    said = (
+        f"The {counted(null.dim, 'direction')} that the unembedding reads least, behind the final "
+        f"norm's weight, {'is' if null.dim == 1 else 'are'} read {percent(null.gain)} as much as "
+        f"all are on average"
     )
-    if not profile.null_dim:
-        return [f"{start}, so no MLP can write where no logit looks."]
-    layers = profile.null_by_layer()
-    most = max(range(len(layers)), key=lambda i: (layers[i].value == layers[i].value, layers[i].value))
-    share, expected = layers[most], profile.null_expected
-    told = "no more than a random vector has there, as far as can be told"
-    if share.known and share.low > expected:
-        told = "more than a random vector has there"
-    elif share.known and share.high < expected:
-        told = "less than a random vector has there"
+    if not null.gain < UNREAD:
+        return [f"{said}: no null space to speak of, so that entropy neurons cannot be told."]
+    return [f"{said}.", *_neurons_told(null), _owed(profile, null)]
+
+
+def _neurons_told(null: "NullWrites") -> list[str]:
+    if null.neurons is None or not (known := null.neurons.isfinite()).any():
+        return []
+    n, shares = sum(entropy_neurons(null.neurons)), null.neurons.nan_to_num(-1.0)
+    most = int(shares.max(1).values.argmax())
     return [
-        f"{start}, which hold {percent(expected)} of a random vector's squared length. Of all MLPs "
-        f"that of {block(most)} writes most of its own into them: {share.percent}, {told}."
+        f"{counted(n, 'neuron')} of {int(known.sum()):,} {'has' if n == 1 else 'have'} more "
+        f"than half of {'its' if n == 1 else 'their'} output there; the largest share is "
+        f"{percent(float(shares.max()))}, in {block(most)}, and a random vector's "
+        f"{percent(null.expected)}."
     ]
+
+
+def _owed(profile: "ConfidenceProfile", null: "NullWrites") -> str:
+    """What entropy owes to the writes there; of the block for which it is most, among all."""
+    units, n = profile.provenance.units, profile.n_layers
+    least = max(profile.outcome.floor_of("entropy"), 1e-6)
+
+    def size(values: Tensor) -> Estimate:
+        return claims_estimate(values.double().numpy(), units, floor=least)
+
+    sizes = [size(x.abs()) for x in null.entropy.T]
+    if any(one.value != one.value for one in sizes):
+        return "What entropy owes to it is not told of so few units."
+    most = max(range(n), key=lambda layer: sizes[layer].value)
+    direct = null.direct[:, most].abs()
+    through, sure = size(null.entropy[:, most].abs() - direct), ALPHA / (2 * n)
+    told = "whether that is something is open"
+    if max(one.p_below(NATS) for one in sizes) < sure:
+        told = f"less than {number(NATS)} nats, as for every block"
+    elif through.p_above(NATS) < sure:
+        told = "the norm's doing"
+    return (
+        f"With the mean over prompts in place of what MLPs wrote there, the last state's entropy "
+        f"changes most for {block(most)}, by {interval(sizes[most])} nats in size, and by "
+        f"{interval(size(direct))} with the norm's scale held: {told}."
+    )

@@ -22,11 +22,15 @@ NATS = 0.1
 FLIPS = 0.1
 """Share of first choices below which they are called as they were."""
 
-NormVerdict = Literal["tells confidence", "nothing", "decides", "cannot tell", "too few"]
-Overall = Literal[
-    "tells confidence", "nothing", "decides", "differs by depth", "cannot tell", "too few"
+NormVerdict = Literal[
+    "tells confidence", "as any move", "nothing", "decides", "cannot tell", "too few"
 ]
-FOUND: tuple[NormVerdict, ...] = ("tells confidence", "decides")
+Overall = Literal[
+    "tells confidence", "as any move", "nothing", "decides", "differs by depth", "cannot tell",
+    "too few",
+]  # fmt: skip
+FOUND: tuple[NormVerdict, ...] = ("tells confidence", "as any move", "decides")
+"""What may be found at a depth at which the norm does something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +80,11 @@ def judge(
         floor: change of entropy that is rounding.
     Returns:
         Judged. "too few" below five units. "decides": first choices change in more than FLIPS of
-        the pairs. "tells confidence": entropy moves with the factor by more than NATS a doubling,
-        more than by turns of equal length, and first choices change in fewer than FLIPS.
-        "nothing": entropy moves by less than NATS and first choices change in fewer than FLIPS.
+        the pairs. In all others they change in fewer: "nothing": entropy moves by less than NATS.
+        "tells confidence": entropy moves with the factor by more than NATS a doubling, and turns of
+        equal length do not do that: they move it less, or change first choices in more than FLIPS
+        of the pairs besides. "as any move": it moves so, but turns fall behind by less than NATS
+        and change as few first choices.
     """
     logs = np.log(np.asarray(factors, dtype=float))
     slope = np.log(2) * (entropy @ logs) / (logs @ logs)
@@ -107,15 +113,20 @@ def _decided(
     if flips.p_above(FLIPS) < sure:
         return "decides", ""
     if not flips.p_below(FLIPS) < sure:
-        return "cannot tell", "whether first choices stay is open"
+        return "cannot tell", f"whether fewer than {FLIPS:.0%} of first choices change is open"
     if found["moved"].p_below(nats) < sure:
         return "nothing", ""
     if not min(slope.p_above(nats), slope.p_below(-nats)) < sure:
         return "cannot tell", "entropy moves in no order of the factors that is large enough"
-    lead = found["lead"]
-    if np.isnan(lead.value) or not lead.p_above(floor) < sure:
-        return "cannot tell", "entropy moves, but turns of equal length may move it as much"
-    return "tells confidence", ""
+    lead, others = found["lead"], found["flips_lead"]
+    if np.isnan(lead.value):
+        return "cannot tell", "entropy moves, but too few pairs were turned as well"
+    # Either is enough, so that each has half of the error.
+    if min(lead.p_above(floor), others.p_below(-FLIPS)) < sure / 2:
+        return "tells confidence", ""
+    if max(lead.p_below(nats), others.p_above(-FLIPS)) < sure:
+        return "as any move", ""
+    return "cannot tell", "entropy moves, but turns of equal length may do the same"
 
 
 def overall(judged: Sequence[Judged]) -> tuple[Overall, str]:
@@ -125,8 +136,8 @@ def overall(judged: Sequence[Judged]) -> tuple[Overall, str]:
         return "cannot tell", "no depth between the first and the last was measured"
     if "too few" in verdicts:
         return "too few", judged[verdicts.index("too few")].reason
-    there = [one for one in FOUND if one in verdicts]
-    if len(there) == 2:
+    there: list[Overall] = [one for one in FOUND if one in verdicts]
+    if len(there) > 1:
         return "differs by depth", ""
     if there:
         return there[0], ""
