@@ -140,7 +140,7 @@ def test_a_planted_norm_tells_confidence_where_it_does_and_nowhere_else(
     said = " ".join(analysis("confidence").sentences(found))
     assert "The norm tells confidence at depths 2, 3 of 5." in said
     assert "(longer is surer)" in said
-    assert "Elsewhere it does nothing at depths 1, 4." in said
+    assert "It does nothing at depths 1, 4." in said
 
 
 def test_a_planted_norm_decides_and_no_turn_as_far_does_as_much(
@@ -202,12 +202,24 @@ def test_a_planted_entropy_neuron_is_found_with_what_entropy_owes_to_it(
     assert "with the norm's scale held: the norm's doing." in said
 
 
-def test_an_untrained_model_shows_nothing_of_it() -> None:
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_untrained_model_shows_nothing_of_it(seed: int) -> None:
     model = load_model("calendar")
+    twin = untrained(model, seed=seed)
     task = load_task("months", model, n=60, keep="all")
-    twin = untrained(model, seed=0)
-    found = confidence_response(twin, own_task(twin, task, seed=0, fewest=8))
-    assert not {"tells confidence", "decides"} & {one.verdict for one in found.judged.values()}
+    found = confidence_response(twin, own_task(twin, task, seed=seed, fewest=8))
+    verdicts = {one.verdict for one in found.judged.values()}
+    assert not {"tells confidence", "decides"} & verdicts
+    # Its first choices do change, for nothing holds them: turns as far change as many.
+    assert max(one.flips.low for one in found.judged.values()) > 0.1
+
+
+def test_a_twin_stands_beside_it(trained: DepthModel) -> None:
+    task = load_task("months", trained, n=40)
+    found = confidence_response(trained, task, depths=[1, 2], factors=(2.0,), twin=True)
+    assert [depth for depth, _ in found.twin] == [1, 2], found.twin_note
+    said = " ".join(analysis("confidence").sentences(found))
+    assert "In an untrained twin, on its own answers:" in said
 
 
 def test_the_null_space_is_what_no_probability_depends_on() -> None:
@@ -301,6 +313,8 @@ def judged(entropy: Any, turned: Any, flips: Any, turned_flips: Any) -> str:
         (([0.6, -0.6], [0.9, 0.9], 0.0, 0.0), "as any move"),
         (([0.6, 0.6], [0.1, 0.1], 0.0, 0.0), "cannot tell"),  # in no order of the factors
         (([0.6, -0.6], [0.1, 0.1], 0.5, 0.0), "decides"),
+        (([0.6, -0.6], [0.1, 0.1], 0.5, 0.5), "as any move"),
+        (([0.6, -0.6], [0.1, 0.1], 0.5, np.nan), "cannot tell"),
         (([0.6, -0.6], [np.nan, np.nan], 0.0, np.nan), "cannot tell"),
     ],
 )

@@ -27,6 +27,14 @@ class ConfidenceOptions(DepthOptions):
             rich_help_panel=PANEL,
         ),
     ] = None
+    twin: Annotated[
+        bool,
+        typer.Option(
+            "--twin",
+            help="Measure an untrained twin of the model besides.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     control_pairs: Annotated[
         Any,
         typer.Option(
@@ -65,7 +73,7 @@ def confidence(
 
         profile = confidence_response(
             depth_model, pairs, factors=options.factor or FACTORS, depths=options.depths,
-            control_pairs=options.control_pairs,
+            twin=options.twin, control_pairs=options.control_pairs,
             seed=task.seed, **model.bounds,
         )  # fmt: skip
         told = analysis("confidence")

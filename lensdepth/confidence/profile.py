@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensdepth.arguments import checked
-from lensdepth.confidence.verdict import Judged, Overall, judge, overall
+from lensdepth.confidence.verdict import Judged, NormVerdict, Overall, judge, overall
 from lensdepth.confidence.writes import NullWrites
 from lensdepth.mistakes.compare import FEWEST
 from lensdepth.outcome import Effects
@@ -45,6 +45,10 @@ class ConfidenceProfile(SweepResult):
     1 where the first choice is not the unedited run's; `own_probability` of that one's first
     choice; `confidence`, the probability of the run's own first choice; `right`, 1 where that is
     the target."""
+    twin: tuple[tuple[int, NormVerdict], ...]
+    """By depth, the verdict in an untrained twin on its own answers; () where none was asked."""
+    twin_note: str
+    """Why there is no twin, where one was asked for."""
     null: NullWrites | None
     """What MLPs write where the unembedding hardly looks; None where logits come from no plain
     matrix."""

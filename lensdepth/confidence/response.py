@@ -16,7 +16,9 @@ from torch import Tensor
 from lensdepth import metrics, polar
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
+from lensdepth.claims.twins import in_a_twin
 from lensdepth.confidence.profile import EDITS, ConfidenceProfile
+from lensdepth.confidence.verdict import NormVerdict
 from lensdepth.confidence.writes import AT_A_TIME, null_writes
 from lensdepth.model import DepthModel
 from lensdepth.patching.found import settled_depths
@@ -47,6 +49,7 @@ def confidence_response(
     factors: Sequence[float] = FACTORS,
     depths: Depths = None,
     null_dims: int | None = None,
+    twin: bool = False,
     control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     engine: Engine = "auto",
@@ -68,8 +71,9 @@ def confidence_response(
             moves (`lensdepth.sweep.adaptive`), and a coarse grid.
         null_dims: directions that the unembedding reads least, which are taken for its null space;
             None takes 1 % of them, rounded up.
+        twin: measure an untrained twin of the model as well, on its own answers to these prompts.
         control_pairs: pairs that turns are run on, drawn at random; `"all"` of them.
-        seed: of the random directions; all factors turn a pair in the same one.
+        seed: of the random directions, and of the twin; all factors turn a pair in the same one.
         engine: see `lensdepth.replay.replay`.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -102,6 +106,7 @@ def confidence_response(
             "depths": asked,
             "depths_found": found,
             "null_dims": null_dims,
+            "twin": twin,
             "control_pairs": control_pairs,
         },
     )
@@ -152,9 +157,25 @@ def confidence_response(
         {"edit": EDITS, "factor": [float(x) for x in factors], "depth": asked},
         n_numbers=(2 + len(factors)) * len(hooks) * model.d_model, description="scaling norms",
     )  # fmt: skip
+    in_twin: tuple[tuple[int, NormVerdict], ...] = ()
+    note = ""
+    if twin:
+
+        def again(other: DepthModel, own: Task) -> ConfidenceProfile:
+            return confidence_response(
+                other, own, factors=factors, depths=asked, null_dims=null_dims,
+                control_pairs=control_pairs, seed=seed, engine=engine, batch_size=batch_size,
+                max_memory=max_memory,
+            )  # fmt: skip
+
+        found_there, note = in_a_twin(model, task, again, seed=seed)
+        if found_there is not None:
+            in_twin = tuple((d, one.verdict) for d, one in found_there.judged.items())
     return ConfidenceProfile(
         provenance=sweep_provenance(model, task, options),
         outcome=read.effects,
+        twin=in_twin,
+        twin_note=note,
         null=null_writes(model, roles.base, n_dims=null_dims),
     )
 

@@ -32,9 +32,11 @@ MOST = 0.5
 """Share of a neuron's output, in squared length, beyond which it is called an entropy neuron."""
 FOUND_WORDS = {
     "tells confidence": "The norm tells confidence",
-    "as any move": "The norm moves confidence as any move of that length does",
-    "decides": "The norm decides: it changes first choices",
+    "as any move": "The norm does what any move of that length does, turns included,",
+    "decides": "The norm decides: it changes first choices, more than turns of equal length do,",
 }
+SHOWN = 0.005
+"""Least change of entropy that is written as more than 0.00."""
 ROLES = ("input", "norm", "prediction", "direction", "entropy", "full")
 EDIT_WORDS = {"norm": "norm ×{}", "turn": "turn as far as ×{}"}
 
@@ -90,6 +92,8 @@ def summary(profile: "ConfidenceProfile") -> Json:
             "depths": profile.depths.tolist(),
             "factors": list(profile.factors),
             **{metric: by_edit(metric) for metric in PANELS},
+            "twin": {str(depth): verdict for depth, verdict in profile.twin},
+            "twin_note": profile.twin_note,
             "calibration": _calibration(profile),
             "calibration_note": profile.calibration_note,
             "null_space": _null(profile),
@@ -145,7 +149,7 @@ def interval(found: Estimate, floor: float = 0.0) -> Interval:
 
 def sentences(profile: "ConfidenceProfile") -> list[str]:
     """What the norm decides and where; calibration; the null space; what decides nothing."""
-    said = [*_verdict(profile), *_calibrated(profile), *_null_told(profile)]
+    said = [*_verdict(profile), *_twin(profile), *_calibrated(profile), *_null_told(profile)]
     last = profile.n_layers
     if last in profile.depths.tolist() and profile.provenance.model.normalization != "none":
         said.append(f"Depth {last} decides nothing: there the final norm divides every factor out.")
@@ -155,7 +159,8 @@ def sentences(profile: "ConfidenceProfile") -> list[str]:
 def _verdict(profile: "ConfidenceProfile") -> list[str]:
     verdict, n = profile.verdict, profile.n_layers
     if verdict in ("too few", "cannot tell"):
-        return [f"What the norm decides cannot be told: {profile.reason}.", *_nearest(profile)]
+        said = [f"What the norm decides cannot be told: {profile.reason}.", *_nearest(profile)]
+        return said + _others(profile) * bool(profile.at("nothing"))
     if verdict == "nothing":
         return [
             f"The norm does nothing at any depth between the first and the last: entropy moves by "
@@ -170,6 +175,23 @@ def _verdict(profile: "ConfidenceProfile") -> list[str]:
     return said + _others(profile)
 
 
+def _twin(profile: "ConfidenceProfile") -> list[str]:
+    """What is found in an untrained twin as well, and so is no finding."""
+    if not profile.twin:
+        return [profile.twin_note] if profile.twin_note else []
+    mine = {depth: one.verdict for depth, one in profile.judged.items()}
+    as_well = [depth for depth, verdict in profile.twin if mine[depth] == verdict in FOUND]
+    there = dict.fromkeys(verdict for _, verdict in profile.twin)
+    listed = "; ".join(
+        f"{verdict} at {_listed([d for d, one in profile.twin if one == verdict])}"
+        for verdict in there
+    )
+    said = [f"In an untrained twin, on its own answers: {listed}."]
+    if as_well:
+        said.append(f"So what is found at {_listed(as_well)} is the architecture's, not learned.")
+    return said
+
+
 def _nearest(profile: "ConfidenceProfile") -> list[str]:
     """The numbers of the depth at which entropy moves most, where nothing is decided."""
     known = {d: one.moved.value for d, one in profile.judged.items() if one.moved.value >= 0}
@@ -177,11 +199,13 @@ def _nearest(profile: "ConfidenceProfile") -> list[str]:
 
 
 def _others(profile: "ConfidenceProfile") -> list[str]:
-    words = {"nothing": "does nothing", "cannot tell": "cannot be told"}
-    found = [
-        f"{said} at {_listed(where)}" for name, said in words.items() if (where := profile.at(name))
-    ]
-    return [f"Elsewhere it {' and '.join(found)}."] if found else []
+    parts = []
+    if still := profile.at("nothing"):
+        parts.append(f"it does nothing at {_listed(still)}")
+    if unclear := profile.at("cannot tell"):
+        parts.append(f"what it does at {_listed(unclear)} is open")
+    said = "; ".join(parts)
+    return [f"{said[0].upper()}{said[1:]}."] if said else []
 
 
 def _listed(depths: list[int]) -> str:
@@ -193,23 +217,16 @@ def _at(profile: "ConfidenceProfile", depth: int) -> str:
     one, floor = profile.judged[depth], profile.outcome.floor_of("entropy")
     slope = interval(one.per_doubling, floor)
     way = ""
-    if slope.known and not slope.is_rounding and slope.low * slope.high > 0:
+    shown = slope.known and not slope.is_rounding and abs(slope.value) >= SHOWN
+    if shown and slope.low * slope.high > 0:
         way = " (longer is surer)" if slope.value < 0 else " (longer is less sure)"
     return (
         f"At {at_depth(depth, profile.n_layers)} a doubling of the norm changes entropy by "
         f"{slope} nats{way}; its size is {interval(one.moved, floor)} nats over the factors, "
         f"{change(one.lead.value)} {_bounds(one.lead)} against turns of equal length; "
         f"{interval(one.flips).percent} of first choices change, "
-        f"{change(one.flips_lead.value)} {_bounds(one.flips_lead)} of the pairs against such turns"
-        f"{_like_a_turn(one)}."
+        f"{change(one.flips_lead.value)} {_bounds(one.flips_lead)} of the pairs against such turns."
     )
-
-
-def _like_a_turn(one: Judged) -> str:
-    """Whether a change of first choices is the norm's own, where there is one."""
-    if one.verdict != "decides" or one.flips_lead.low > 0:
-        return ""
-    return ": not more, as far as can be told, so that any move of that length may do it"
 
 
 def _bounds(found: Estimate) -> str:

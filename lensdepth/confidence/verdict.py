@@ -79,12 +79,15 @@ def judge(
         n_depths: depths that are judged.
         floor: change of entropy that is rounding.
     Returns:
-        Judged. "too few" below five units. "decides": first choices change in more than FLIPS of
-        the pairs. In all others they change in fewer: "nothing": entropy moves by less than NATS.
-        "tells confidence": entropy moves with the factor by more than NATS a doubling, and turns of
-        equal length do not do that: they move it less, or change first choices in more than FLIPS
-        of the pairs besides. "as any move": it moves so, but turns fall behind by less than NATS
-        and change as few first choices.
+        Judged. "too few" below five units.
+
+        Where first choices change in more than FLIPS of the pairs: "decides", if turns of equal
+        length change fewer; "as any move", if they fall behind by less than FLIPS.
+
+        Where first choices change in fewer: "nothing", if entropy moves by less than NATS. If it
+        moves with the factor, by more than NATS a doubling: "tells confidence", if turns of equal
+        length do not do that (they move it less, or change first choices in more than FLIPS of the
+        pairs besides); "as any move", if they fall behind by less than NATS and change as few.
     """
     logs = np.log(np.asarray(factors, dtype=float))
     slope = np.log(2) * (entropy @ logs) / (logs @ logs)
@@ -110,15 +113,21 @@ def _decided(
         return "too few", f"there are {n} independent units, and {FEWEST_UNITS} are needed"
     sure, nats = stats.ALPHA / (2 * n_depths), max(NATS, floor)
     flips, slope = found["flips"], found["per_doubling"]
+    lead, others = found["lead"], found["flips_lead"]
     if flips.p_above(FLIPS) < sure:
-        return "decides", ""
+        if np.isnan(others.value):
+            return "cannot tell", "first choices change, but too few pairs were turned as well"
+        if others.p_above(0) < sure:
+            return "decides", ""
+        if others.p_below(FLIPS) < sure:
+            return "as any move", ""
+        return "cannot tell", "first choices change, but turns of equal length may change as many"
     if not flips.p_below(FLIPS) < sure:
         return "cannot tell", f"whether fewer than {FLIPS:.0%} of first choices change is open"
     if found["moved"].p_below(nats) < sure:
         return "nothing", ""
     if not min(slope.p_above(nats), slope.p_below(-nats)) < sure:
         return "cannot tell", "entropy moves in no order of the factors that is large enough"
-    lead, others = found["lead"], found["flips_lead"]
     if np.isnan(lead.value):
         return "cannot tell", "entropy moves, but too few pairs were turned as well"
     # Either is enough, so that each has half of the error.
