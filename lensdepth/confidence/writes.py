@@ -52,10 +52,10 @@ def null_writes(model: DepthModel, prompts: TokenBatch, *, n_dims: int | None) -
     inside = space.part(writes)
     moves = inside.mean(1, keepdim=True) - inside
     norm = final_norm(model, last)
-    changes = [
-        torch.stack([read(model, last + move, norm) - read(model, last, norm) for move in moves], 1)
-        for read in (_entropy, _entropy_held)
-    ]
+    changes = []
+    for read in (_entropy, _entropy_held):
+        unmoved = read(model, last, norm)
+        changes.append(torch.stack([read(model, last + x, norm) - unmoved for x in moves], dim=1))
     return NullWrites(
         dim=space.dim,
         gain=space.gain,
