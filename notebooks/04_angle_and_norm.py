@@ -221,7 +221,7 @@ say(
 # the state exactly as far as the factor does.
 
 # %%
-sure = confidence_response(model, few, factors=(0.5, 2.0), depths="all", control_pairs="all")
+sure = confidence_response(model, task, factors=(0.5, 2.0), depths="all", control_pairs="all")
 entropy = {edit: sure.change("entropy", edit) for edit in ("norm", "turn")}
 show(
     depth_lines(
@@ -237,7 +237,7 @@ show(
 )
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
-say("**What to see.**", *sentences(sure)[:3])
+say("**What to see.**", *sentences(sure)[:2])
 
 # %% [markdown]
 # ## Between a direction and everything: how many dimensions?
