@@ -31,11 +31,13 @@ from .circuit import (
 from .claims import (
     ClaimTable as ClaimTable,
     Condition as Condition,
+    DepthComparison as DepthComparison,
     Evidence as Evidence,
     Hypothesis as Hypothesis,
     HypothesisTable as HypothesisTable,
     Readiness as Readiness,
     check_readiness as check_readiness,
+    compare_depths as compare_depths,
     compare_models as compare_models,
     complete_evidence as complete_evidence,
     evaluate_claims as evaluate_claims,

@@ -304,6 +304,7 @@ SWEEPS = {
 RECKONING = [
     *sorted((PACKAGE / "transition").glob("*.py")),
     *(PACKAGE / "claims" / f"{name}.py" for name in ("statements", "verdict", "estimate")),
+    *(PACKAGE / "claims" / f"{name}.py" for name in ("place", "places", "models")),
     *(PACKAGE / "claims" / f"{name}.py" for name in ("states", "zones", "coupling", "norms")),
 ]
 

@@ -48,6 +48,7 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.locate_crossing(trained, task),
         lensdepth.find_change_point(lens.mean_by_depth(lens.kl), n_resamples=20),
         lensdepth.find_commitment(lens),
+        lensdepth.compare_depths({"a": lensdepth.find_crossing(patch, n_resamples=20)}),
         lensdepth.compare_mistakes(trained, task),
         lensdepth.compare_runs(trained, trained, task),
         lensdepth.subspace_sweep(trained, task, dims=[1], n_folds=2),

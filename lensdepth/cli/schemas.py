@@ -175,6 +175,12 @@ CLAIM = {"claim": "string", "title": "string", "verdict": "string", "effect": "n
          "n_twins": "integer", "twin_median": "number?", "twin_low": "number?",
          "twin_high": "number?", "twin_passing": "number?", "by_architecture": "boolean",
          "reason": "string"}  # fmt: skip
+PLACE = {"model": "string", "n_layers": "integer", "verdict": "string", "relative_depth": "number?",
+         "low": "number?", "high": "number?", "se": "number?", "n_units": "integer",
+         "n_twins": "integer", "twins_placed": "integer"}  # fmt: skip
+DEPTHS = {"verdict": "string", "spread": "number?", "p_closer": "number?",
+          "p_different": "number?", "twin_share": "number?", "n_twin_sets": "integer",
+          "by_architecture": "boolean", "places": [PLACE]}  # fmt: skip
 CLAIMS = {"claims": [CLAIM], "accuracy": "number", "n_pairs": "integer", "n_prompts": "integer",
           "located": "number?", "handover": ["number?"], "n_twins": "integer",
           "twins_note": "string", "control_pairs": "integer"}  # fmt: skip
@@ -272,7 +278,8 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "claims-hypotheses": ("claims --hypotheses FILE", PROVENANCE,
         {"hypotheses": [TESTED]} | PAIRS, {"hypothesis": "string", "*": "any"}),
     "claims-models": ("claims --against NAME", PROVENANCE,
-        {"models": [{"model": "string"} | CLAIMS], "mixed_numerics": "string?"},
+        {"models": [{"model": "string"} | CLAIMS], "mixed_numerics": "string?",
+         "depths": (DEPTHS,)},
         {"model": "string", "n_layers": "integer", "claim": "string", "verdict": "string",
          "*": "any"}),
     "check": ("check", PROVENANCE,
