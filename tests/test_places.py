@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,14 @@ from lensdepth.transition.crossing_result import Crossing
 LAYERS = (8, 12, 18, 24, 32, 40)
 
 
-def place(depth: float, se: float, *, n_units: int = 30, step: float = 0.0) -> Place:
+def place(
+    depth: float, se: float, n_layers: int = 9, *, n_units: int = 30, step: float = 0.0
+) -> Place:
     """One whose units leave so large a standard error."""
     reach = float(distributions.t.ppf(0.975, n_units - 2))
     return Place(
         verdict="crossing", depth=depth, low=depth - reach * se, high=depth + reach * se, step=step,
-        n_units=n_units,
+        start=0.0, end=n_layers - 1.0, n_units=n_units,
     )  # fmt: skip
 
 
@@ -41,7 +44,7 @@ def asked(
         theirs = tuple(
             place(x * n, 1.0) if x == x else replace(place(1.0, 1.0), verdict="none") for x in own
         )
-        models[f"m{i}"] = (n, place(fraction * n, se * n, **options), theirs)
+        models[f"m{i}"] = (n, place(fraction * n, se * n, n, **options), theirs)
     return compared(models)
 
 
@@ -115,15 +118,20 @@ def test_closeness_that_untrained_twins_show_is_not_counted() -> None:
 def test_turned_places_are_the_null_that_counting_gives() -> None:
     depths, layers = np.array([2.5, 3.5, 4.25, 1.5]), np.array([5.0, 6.0, 8.0, 4.0])
     gaps = layers - 1
+    places = [place(d, 1.0, int(n)) for d, n in zip(depths, layers, strict=True)]
     every = [
         np.std(((depths + move) % gaps) / layers)
         for move in product(*(range(int(gap)) for gap in gaps))
     ]
     observed = float(np.std(depths / layers))
     exact = float(np.mean(np.array(every) <= observed + 1e-12))
-    drawn = turned_spreads(depths, layers, seed=0)
+    drawn = turned_spreads(places, layers, seed=0)
     assert permutation_p(-observed, -drawn) == pytest.approx(exact, abs=0.015)
     assert np.mean(drawn) == pytest.approx(np.mean(every), abs=0.005)
+    # Where only depths 1 to 3 were measured, a place can lie in two ways.
+    narrow = [replace(one, start=1.0, end=3.0, depth=1.5) for one in places]
+    two = turned_spreads(narrow, np.ones(4), seed=0)
+    assert set(two.round(6)) <= {round(float(np.std(x)), 6) for x in product((1.5, 2.5), repeat=4)}
 
 
 def test_welch_s_test_of_two_is_his_t_test() -> None:
@@ -142,7 +150,7 @@ def test_each_test_is_wrong_as_seldom_as_it_says() -> None:
         models = {}
         for i, size in enumerate(layers.tolist()):
             at = rng.uniform(0, size - 1)
-            models[str(i)] = (size, place(at, 1.0), ())
+            models[str(i)] = (size, place(at, 1.0, size), ())
         wrong[0] += compared(models).p_closer < 0.05
         # Fifteen units each, whose own places stray by a tenth of the depth, measured at every
         # other depth: it is known between which two, and taken to be midway.
@@ -150,7 +158,7 @@ def test_each_test_is_wrong_as_seldom_as_it_says() -> None:
             own = size * (0.5 + 0.1 * rng.normal(size=15))
             at, se = own.mean(), own.std(ddof=1) / np.sqrt(15)
             midway = 2 * (at // 2) + 1
-            models[str(i)] = (size, place(midway, se, n_units=15, step=2.0), ())
+            models[str(i)] = (size, place(midway, se, size, n_units=15, step=2.0), ())
         wrong[1] += compared(models).p_different < 0.05
     # Were it 5 %, more than 9 % would come once in a hundred times.
     assert (wrong / n <= 0.09).all()
@@ -191,13 +199,17 @@ def table(i: int, *, at: float, twins: tuple[Place, ...] = ()) -> ClaimTable:
     return replace(made, provenance=known, place=here, twin_places=twins)
 
 
-def test_tables_of_claims_bring_their_places_and_twins() -> None:
-    tables = [table(i, at=0.5) for i in range(5)]
+def test_tables_of_claims_bring_their_places_and_twins(tmp_path: Path) -> None:
+    tables = [table(i, at=0.5, twins=(place(2.0, 1.0),)) for i in range(5)]
+    tables[0].save(tmp_path / "c.safetensors")
+    again = ClaimTable.load(tmp_path / "c.safetensors")
+    assert (again.place, again.twin_places) == (tables[0].place, tables[0].twin_places)
     frame = compare_models(tables)
     assert frame.passes_at.unique().tolist() == [0.5]
     found = compare_depths(tables)
     assert found.models == tuple(f"toy {i}" for i in range(5))
     assert found.p_different == pytest.approx(1.0)
+    assert (found.twin_share, found.n_twin_sets) == (1.0, 1)
     # A model that stands in the table twice is one model.
     together = ModelsTable(tables=(*tables[:3], tables[0]))
     assert together.depths is not None

@@ -13,9 +13,8 @@ from scipy import stats as distributions
 from lensdepth import DepthModel, Task, evaluate_claims, load_model, load_task
 from lensdepth.claims.architecture import Beside, Draws, chance, passes
 from lensdepth.claims.complete import complete_evidence
-from lensdepth.claims.drawn_twins import draw_twins
 from lensdepth.claims.estimate import Estimate
-from lensdepth.claims.evaluate import judge_claims, numbers_of
+from lensdepth.claims.evaluate import draw_twins, judge_claims, numbers_of
 from lensdepth.claims.evidence import OF_CLAIM, PROFILES, Evidence
 from lensdepth.claims.grounds import lay_grounds
 from lensdepth.claims.result import ClaimTable, Finding, make_finding

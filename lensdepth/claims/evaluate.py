@@ -1,6 +1,7 @@
 """Each of the study's claims, tested on one model and one task."""
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -11,21 +12,27 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS, Draws
 from lensdepth.claims.complete import complete_evidence
+from lensdepth.claims.coupling import coupling_numbers
 from lensdepth.claims.deals import Number
-from lensdepth.claims.drawn_twins import draw_twins
-from lensdepth.claims.evidence import Evidence, check_evidence, check_pairs
+from lensdepth.claims.evidence import OF_CLAIM, Evidence, check_evidence, check_pairs
 from lensdepth.claims.gradual import shown_handover
-from lensdepth.claims.grounds import Grounds, lay_grounds
-from lensdepth.claims.measures import Unmeasured, measure
-from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
-from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
-from lensdepth.claims.testable import cannot_test, is_right, kept_share
-from lensdepth.claims.verdict import Judged, all_of, decide
+from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
+from lensdepth.claims.judged import judge_claims
+from lensdepth.claims.measures import Nothing, Unmeasured, measure
+from lensdepth.claims.place import Place
+from lensdepth.claims.result import ClaimTable, Finding, make_finding
+from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, of_claim
+from lensdepth.claims.testable import FEWEST_PAIRS, cannot_test, is_right, kept_share
+from lensdepth.claims.twins import own_task, unheard
+from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
+from lensdepth.outside import reason
+from lensdepth.progress import counted
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.sweep.adaptive import Depths, as_setting
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.tasks.task import Task
+from lensdepth.untrained import untrained
 
 TwinsOf = Literal["supported", "all"]
 Numbers = Mapping[str, tuple[Number | None, str]]
@@ -126,6 +133,109 @@ def evaluate_claims(
         model.info, kept, grounds, accuracy=accuracy, n=len(kept), seed=seed, twins=twins,
         draws=draws, numbers=numbers, options=options,
     )  # fmt: skip
+
+
+MOST_TRIES = 2
+"""Twins drawn for each one wanted, at most."""
+TWIN_DEALS = 4
+"""Deals of a twin's prompts into groups: its numbers are not told more exactly than its draw."""
+
+
+def draw_twins(
+    model: DepthModel,
+    task: Task,
+    n: int,
+    *,
+    claims: Collection[str] = tuple(TITLES),
+    depths: Depths = None,
+    seed: int,
+    batch_size: int | None = None,
+) -> Draws:
+    """The statements' numbers on untrained twins of a model, on the same prompts.
+
+    A twin that answers too few of these pairs in two ways is left out, and another one drawn in its
+    place; where there are too few all the same, or none can be made, the note says why.
+
+    Args:
+        model: it is left as it is.
+        task: pairs that it answers rightly.
+        n: twins to draw; the k-th has the weights of seed + k.
+        claims: those whose statements are measured; all by default.
+        depths: as of the model; each twin finds its own.
+        seed: of the weights, the groups and the controls.
+        batch_size: prompts in one forward pass; None bounds the tokens in it.
+    """
+    numbers: list[dict[str, float | None]] = []
+    places: list[Place] = []
+    notes: dict[str, None] = {}
+    with counted(n, "untrained twins") as update:
+        for k in range(MOST_TRIES * n):
+            if len(numbers) == n:
+                break
+            try:
+                twin = untrained(model, seed=seed + k)
+            except ValueError as refusal:  # the next one would fare no better
+                notes[reason(refusal)] = None
+                break
+            try:
+                found, place = _measured(
+                    twin, task, claims, depths=depths, seed=seed, batch_size=batch_size
+                )
+                numbers.append(found)
+                places.append(place)
+                update(1)
+            except ValueError as refusal:
+                notes[reason(refusal)] = None
+            # A model of TransformerLens is a circle of references: there would be several.
+            del twin
+            gc.collect()
+    note = ""
+    if len(numbers) < n:
+        which = "no untrained twin" if not numbers else f"{len(numbers)} of {n} untrained twins"
+        note = f"{which} could be measured: {'; '.join(notes)}"
+    return Draws(numbers=tuple(numbers), places=tuple(places), note=note)
+
+
+def _measured(
+    twin: DepthModel,
+    task: Task,
+    claims: Collection[str],
+    *,
+    depths: Depths,
+    seed: int,
+    batch_size: int | None,
+) -> tuple[dict[str, float | None], Place]:
+    """By key of a statement, None for one that has nothing to be about; and where control passes.
+
+    Raises:
+        ValueError: the twin cannot be measured on these prompts.
+    """
+    own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
+    with unheard():
+        whole = complete_evidence(
+            twin, own, depths=depths, seed=seed, batch_size=batch_size, lean=True,
+            profiles={name for claim in claims for name in OF_CLAIM[claim[:2]]},
+        )  # fmt: skip
+    grounds = lay_grounds(own, whole, seed=seed, n_deals=TWIN_DEALS)
+    if grounds.zones is None:
+        raise ValueError(grounds.absent["zones"])
+    values: dict[str, float | None] = {}
+    for one in STATEMENTS:
+        try:
+            if one.claim in claims:
+                values[one.key] = measure(one.key, grounds).found.value
+        except Nothing:  # which passes nothing
+            values[one.key] = None
+        except Unmeasured:  # which says nothing of it
+            continue
+    if "C4" in claims:
+        # Angles against predictions need no answers: of all prompts, more than the twin has pairs.
+        geometry = geometry_of(read_states(twin, task, batch_size=batch_size))
+        early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5
+        coupled = coupling_numbers(task.clean, geometry, early, late) or {}
+        values |= {f"C4 {word}": value for word, value in coupled.items()}
+    assert grounds.place is not None
+    return values, grounds.place
 
 
 def judge(
@@ -246,50 +356,3 @@ def _beside(on: Grounds | str) -> list[Finding]:
         found, why = _number(key, on)
         rows.append(make_finding(key, found, says=says, unit=unit, reason=why))
     return rows
-
-
-BY_ARCHITECTURE = (
-    "by architecture: of untrained twins of the model more than one in twenty would pass each "
-    "statement of it, and no number of the model's lies beyond theirs"
-)
-
-
-def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
-    """A verdict for each claim, from the findings of its statements."""
-    by_claim = {claim: [one for one in findings if claim_of(one.key) == claim] for claim in TITLES}
-    judged, testable = {}, []
-    for claim, parts in by_claim.items():
-        # A part that could not be measured leaves a claim open, unless another speaks against it.
-        judged[claim] = all_of([Judged(p_for=p.p_for, p_against=p.p_against) for p in parts])
-        if any(part.effect is not None for part in parts):
-            testable.append(claim)
-    decided = dict(zip(testable, decide([judged[c] for c in testable]), strict=True))
-    verdicts = []
-    for claim, parts in by_claim.items():
-        assert len(parts) == len(of_claim(claim))
-        verdict, p = decided.get(claim, ("cannot tell", None))
-        open_parts = [part for part in parts if part.effect is None]
-        if verdict == "contradicted":
-            decisive = min(parts, key=lambda part: part.p_against)
-        elif open_parts and len(open_parts) == len(parts):
-            decisive = open_parts[0]
-        else:
-            decisive = max(
-                (part for part in parts if part.effect is not None), key=lambda part: part.p_for
-            )
-        reasons = dict.fromkeys(
-            part.reason for part in (open_parts if verdict == "cannot tell" else []) or parts
-        )
-        if verdict == "supported" and all(part.twin.says_nothing for part in parts):
-            verdict, reasons = "cannot tell", {BY_ARCHITECTURE: None} | reasons
-        verdicts.append(
-            ClaimVerdict(
-                claim=claim,
-                title=TITLES[claim],
-                verdict=verdict,
-                p=p,
-                decisive=decisive.key,
-                reason="; ".join(why for why in reasons if why),
-            )
-        )
-    return verdicts

@@ -23,6 +23,9 @@ class Place:
     high: float
     step: float
     """Distance of the two measured depths that it lies between."""
+    start: float
+    """The first and the last measured depth that are judged: a place lies between them."""
+    end: float
     n_units: int
 
     @property
@@ -45,5 +48,7 @@ def place_of(found: Crossing) -> Place:
         low=found.low,
         high=found.high,
         step=high - low,
+        start=float(found.depths[0]),
+        end=float(found.depths[-1]),
         n_units=found.n_units,
     )

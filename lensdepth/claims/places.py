@@ -5,9 +5,10 @@ all thresholds were set before any result.
 
 *Closer together than chance.* The spread (standard deviation) of the relative depths is held
 against that of the same places each turned round its own model's depths by a random number of
-them, over and over. Untrained twins of the models have places too: where more than one in twenty
-sets of twins, one of each model, is as close together, it is by architecture and no finding; a set
-in which some twin has no place is not as close.
+them, over and over: from the first that was measured to the last, for no place is found beyond.
+Untrained twins of the models have places too: where more than one in twenty sets of twins, one of
+each model, is as close together, it is by architecture and no finding; a set in which some twin has
+no place is not as close.
 
 *Different beyond noise.* Welch's test of equal means, with each place's own standard error: that of
 its units, and that of a place which is known to lie between two measured depths alone, which is
@@ -141,19 +142,18 @@ def compared(
         seed: of the draws.
     """
     rows = [row for row in models.values() if row[1].placed]
+    placed = [place for _, place, _ in rows]
     layers = np.array([n for n, _, _ in rows], dtype=float)
-    depths = np.array([place.depth for _, place, _ in rows])
+    depths = np.array([place.depth for place in placed])
     enough = len(rows) >= FEWEST_MODELS
     spread = float(np.std(depths / layers)) if len(rows) > 1 else np.nan
     closer = different = share = np.nan
     n_sets = 0
     if enough:
-        drawn = turned_spreads(depths, layers, seed=seed)
+        drawn = turned_spreads(placed, layers, seed=seed)
         closer = stats.permutation_p(-spread, -drawn)
-        errors = np.array([place.se for _, place, _ in rows]) / layers
-        different = welch(
-            depths / layers, errors, np.array([place.n_units for _, place, _ in rows])
-        )
+        errors = np.array([place.se for place in placed]) / layers
+        different = welch(depths / layers, errors, np.array([place.n_units for place in placed]))
         share, n_sets = _twins_as_close(rows, spread, seed)
     return DepthComparison(
         verdict=_verdict(closer, different, share) if enough else "too few",
@@ -179,12 +179,13 @@ def _verdict(closer: float, different: float, twin_share: float) -> DepthVerdict
 
 
 def turned_spreads(
-    depths: Float[Array, " model"], n_layers: Float[Array, " model"], *, seed: int
+    places: Sequence[Place], n_layers: Float[Array, " model"], *, seed: int
 ) -> Float[Array, " draw"]:
-    """Spreads of the places each turned round the depths 0 ... L - 1 between which it may lie."""
-    rng, gaps = np.random.default_rng(seed), n_layers - 1
-    moved = rng.integers(0, np.maximum(gaps, 1), size=(N_DRAWS, len(depths)))
-    return (((depths + moved) % gaps) / n_layers).std(1)
+    """Spreads of the places, each turned round the depths between which it may lie."""
+    depth, start, end = np.array([[one.depth, one.start, one.end] for one in places]).T
+    reach = np.maximum(end - start, 1.0)
+    moved = np.random.default_rng(seed).integers(0, reach, size=(N_DRAWS, len(places)))
+    return ((start + (depth - start + moved) % reach) / n_layers).std(1)
 
 
 def welch(

@@ -20,8 +20,7 @@ from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.complete import complete_evidence
-from lensdepth.claims.drawn_twins import MOST_TRIES
-from lensdepth.claims.evaluate import TwinsOf
+from lensdepth.claims.evaluate import MOST_TRIES, TwinsOf
 from lensdepth.claims.evidence import PROFILES, Evidence
 from lensdepth.claims.testable import FEWEST_PAIRS
 from lensdepth.claims.twins import own_task, unheard
