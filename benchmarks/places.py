@@ -51,15 +51,16 @@ def planted(
 
 
 def simulated(kind: str, n_models: int, n_words: int, step: int, n_draws: int) -> dict[str, float]:
-    """Share of draws in which either test rejects at 5 %, and with each verdict."""
+    """Share of draws in which either test rejects at 5 %, and with each verdict; of draws in which
+    enough models have a place, for near the ends of the depth none is found."""
     told: Counter[str] = Counter()
     for seed in range(n_draws):
         rng = np.random.default_rng([seed, n_models, n_words, step])
         layers = rng.permutation(LAYERS)[:n_models].tolist()
-        # Well within, or anywhere between the first depth and the last that is judged.
+        # Anywhere between the first depth and the last that is judged, or well within.
         middle = rng.uniform(0.35, 0.65)
         at = (
-            [rng.uniform(0.5, n - 1.5) / n for n in layers]
+            [rng.uniform(0, n - 1) / n for n in layers]
             if kind == "anywhere"
             else np.clip(rng.normal(middle, STRAYS[kind], len(layers)), 0.1, 0.9)
         )
@@ -73,7 +74,9 @@ def simulated(kind: str, n_models: int, n_words: int, step: int, n_draws: int) -
         told[found.verdict] += 1
         told["p closer < 0.05"] += found.p_closer < 0.05
         told["p different < 0.05"] += found.p_different < 0.05
-    return {name: n / n_draws for name, n in sorted(told.items())}
+    judged = n_draws - told["too few"]
+    shares = {name: round(n / judged, 3) for name, n in sorted(told.items()) if name != "too few"}
+    return shares | {"draws with enough places": judged}
 
 
 def measured(names: Sequence[str], task_name: str, n: int, n_twins: int) -> None:

@@ -260,10 +260,11 @@ ANALYSES = (
         note=(
             "The last token's state is made longer or shorter at one depth, its direction kept. "
             "The dashed lines move it as far, but turn it in a random direction. Where entropy "
-            "follows the factor, more than a turn moves it, and first choices stay, the norm tells "
-            "how sure the model is; where first choices change, it decides; where nothing happens, "
-            "it does nothing there. At the last depth a norm does nothing by construction, for the "
-            "final norm divides every length out, and depth 0 is the token's own embedding."
+            "follows the factor and first choices stay, and turns do not do the same, the norm "
+            "tells how sure the model is; where more first choices change than under turns, it "
+            "decides; where turns do as much, any move of that length does it. At the last depth a "
+            "norm does nothing by construction, for the final norm divides every length out, and "
+            "depth 0 is the token's own embedding."
         ),
         result="lensdepth.confidence.profile:ConfidenceProfile",
         told="lensdepth.confidence.told",
