@@ -12,7 +12,7 @@ import results
 import torch
 from scipy import stats as distributions
 
-from lensdepth import ClaimTable, compare_depths, compare_models, find_crossing
+from lensdepth import ClaimTable, compare_depths, compare_models, find_crossing, find_transition
 from lensdepth.claims import places_told
 from lensdepth.claims.models import ModelsTable
 from lensdepth.claims.place import Place, place_of
@@ -174,15 +174,21 @@ def test_crossings_of_several_models_are_compared_and_nonsense_is_refused() -> N
     frame = alike.to_frame().set_index("model")
     assert frame.relative_depth["m24"] == pytest.approx(found["m24"].depth / 24)
     assert np.isnan(frame.relative_depth["flat"])
-    assert "In flat it passes nowhere" in " ".join(places_told.sentences(alike))
+    assert "In flat there is no such place" in " ".join(places_told.sentences(alike))
     bare = replace(found["m8"], provenance=None)
     for wrong, says in (
         ({}, "no model with a place"),
-        ({"a": bare}, "'a' is a crossing of bare curves"),
+        ({"a": bare}, "'a' is of bare curves"),
         ({"a": found["m8"], "b": found["m8"]}, "'a' is there twice"),
     ):
         with pytest.raises(ValueError, match=says):
             compare_depths(wrong)
+    lens = find_transition(results.lens(), n_resamples=20)
+    one = compare_depths({"toy": lens})
+    assert (one.verdict, one.places[0].depth) == ("too few", lens.location)
+    assert f"Whether “{lens.name}” switches at one relative depth" in places_told.sentences(one)[0]
+    with pytest.raises(ValueError, match=r"places of other kinds: where “.*” switches and control"):
+        compare_depths({"toy": lens, "m8": found["m8"]})
     other = replace(found["m8"], provenance=results.provenance(task="others"))
     with pytest.raises(ValueError, match="asked other tasks: toys, others"):
         compare_depths({"a": found["m12"], "b": other})

@@ -11,11 +11,10 @@ from numpy import ndarray as Array
 
 from lensdepth.arguments import checked
 from lensdepth.claims.estimate import rise_width, rises_to
-from lensdepth.claims.place import Place, place_of
+from lensdepth.claims.place import PASSES, Place, Switched, place_of, what_switches
 from lensdepth.claims.places import DepthComparison, compared
 from lensdepth.claims.result import ClaimTable
 from lensdepth.provenance import Provenance
-from lensdepth.transition.crossing_result import Crossing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,25 +73,27 @@ def compare_models(tables: Sequence[ClaimTable], *, allow_mixed: bool = False) -
 
 @checked
 def compare_depths(
-    found: Mapping[str, Crossing] | Sequence[ClaimTable],
+    found: Mapping[str, Switched] | Sequence[ClaimTable],
     *,
-    twins: Mapping[str, Sequence[Crossing]] | None = None,
+    twins: Mapping[str, Sequence[Switched]] | None = None,
     seed: int = 0,
 ) -> DepthComparison:
-    """Whether control passes at one relative depth in several models.
+    """Whether control passes, or a profile switches, at one relative depth in several models.
 
     `lensdepth.claims.places` gives both tests and their nulls.
 
     Args:
-        found: what `evaluate_claims` gave for each model; or crossings by a model's name,
-            `find_crossing(patch_sweep(model, task))`. All of one task.
-        twins: of crossings, those of untrained twins of some or all of the models, on their own
-            answers (`lensdepth.claims.twins.in_a_twin`); tables bring their own.
+        found: what `evaluate_claims` gave for each model; or by a model's name crossings, such as
+            `find_crossing(patch_sweep(model, task))`, or transitions of one kind of profile, such
+            as `find_transition(logit_lens(model, task))`. All of one task.
+        twins: of crossings or transitions, those of untrained twins of some or all of the models,
+            on their own answers (`lensdepth.claims.twins.in_a_twin`); tables bring their own.
         seed: of the draws.
     Returns:
         DepthComparison. "too few" where fewer than four models have a place.
     Raises:
-        ValueError: none, bare curves, other tasks, one model twice, or twins that belong to none.
+        ValueError: none, bare curves, other tasks, other kinds of places, one model twice, or twins
+            that belong to none.
     Example:
         >>> compare_depths({name: find_crossing(patch_sweep(m, task)) for name, m in ms.items()})
     """
@@ -101,7 +102,14 @@ def compare_depths(
         known = {name: one.provenance for name, one in found.items()}
         rows = {name: (one.n_layers, place_of(one)) for name, one in found.items()}
         given = {} if twins is None else twins
+        kinds = list(dict.fromkeys(map(what_switches, found.values())))
+        if len(kinds) > 1:
+            raise ValueError(
+                f"{caller}: these are places of other kinds: where {' and '.join(kinds)}."
+            )
+        what = kinds[0] if kinds else PASSES
     else:
+        what = PASSES
         if twins is not None:
             raise ValueError(f"{caller}: tables bring their twins; leave out `twins`.")
         tables = [one for one in found if one.place is not None]
@@ -114,17 +122,12 @@ def compare_depths(
         }
         given = {name: one.twin_places for name, one in zip(names, tables, strict=True)}
     _check_places(known, given, caller)
-    return compared(
-        {
-            name: (
-                n,
-                place,
-                tuple(x if isinstance(x, Place) else place_of(x) for x in given.get(name, ())),
-            )
-            for name, (n, place) in rows.items()
-        },
-        seed=seed,
-    )
+    theirs = {
+        name: tuple(one if isinstance(one, Place) else place_of(one) for one in given.get(name, ()))
+        for name in rows
+    }
+    whole = {name: (n, place, theirs[name]) for name, (n, place) in rows.items()}
+    return compared(whole, what=what, seed=seed)
 
 
 def _check_places(
@@ -137,8 +140,8 @@ def _check_places(
     bare = [name for name in known if name not in infos]
     if bare:
         raise ValueError(
-            f"{caller}: {bare[0]!r} is a crossing of bare curves; give one of a profile, which "
-            f"knows its model."
+            f"{caller}: {bare[0]!r} is of bare curves; give a crossing or transition of a profile, "
+            f"which knows its model."
         )
     tasks = list(dict.fromkeys(one.task for one in infos.values()))
     if len(tasks) > 1:

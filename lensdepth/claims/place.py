@@ -1,4 +1,4 @@
-"""Where control passes in one model, in short: what is kept of a crossing beside its claims."""
+"""Where control passes, or a profile switches, in one model: what is kept beside its claims."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,18 @@ from scipy import stats as distributions
 
 from lensdepth import stats
 from lensdepth.transition.crossing_result import Crossing, CrossingVerdict
+from lensdepth.transition.result import Switch, Transition
 
-PLACED = ("crossing", "gap")
-"""Verdicts of a crossing that has a depth."""
+Switched = Crossing | Transition
+PLACED = ("crossing", "gap", "transition", "rise")
+"""Verdicts that have a depth."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where control passes in one model: a `Crossing` in short."""
+    """A `Crossing`, or a `Transition`, in short."""
 
-    verdict: CrossingVerdict
+    verdict: CrossingVerdict | Switch
     depth: float
     """NaN unless the verdict is one of PLACED, likewise the bounds."""
     low: float
@@ -39,16 +41,28 @@ class Place:
         return float(np.hypot((self.high - self.low) / 2 / reach, self.step / np.sqrt(12)))
 
 
-def place_of(found: Crossing) -> Place:
-    """A crossing in short."""
-    low, high = found.between
+def place_of(found: Switched) -> Place:
+    """A crossing or a transition in short."""
+    names = ("depth", "low", "high")
+    if isinstance(found, Transition):
+        names = ("location", "location_low", "location_high")
+    depth, low, high = (float(getattr(found, name)) for name in names)
+    before, after = found.between
     return Place(
         verdict=found.verdict,
-        depth=found.depth,
-        low=found.low,
-        high=found.high,
-        step=high - low,
+        depth=depth,
+        low=low,
+        high=high,
+        step=after - before,
         start=float(found.depths[0]),
         end=float(found.depths[-1]),
         n_units=found.n_units,
     )
+
+
+def what_switches(found: Switched) -> str:
+    """Of what it is the place, in words."""
+    return f"“{found.name}” switches" if isinstance(found, Transition) else PASSES
+
+
+PASSES = "control passes"

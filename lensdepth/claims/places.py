@@ -35,7 +35,7 @@ from scipy import stats as distributions
 from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import OFTEN
-from lensdepth.claims.place import Place
+from lensdepth.claims.place import PASSES, Place
 from lensdepth.storage import Result
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class DepthComparison(Result):
     """The call that makes one."""
 
     verdict: DepthVerdict
+    what: str
+    """Of what the places are, in words."""
     models: tuple[str, ...]
     n_layers: tuple[int, ...]
     places: tuple[Place, ...]
@@ -127,18 +129,22 @@ class DepthComparison(Result):
         }
         return interval_figure(
             found,
-            title=f"Where control passes: {self.verdict}",
+            title=f"Where {self.what}: {self.verdict}",
             x_title="fraction of the depth",
         )
 
 
 def compared(
-    models: Mapping[str, tuple[int, Place, tuple[Place, ...]]], *, seed: int = 0
+    models: Mapping[str, tuple[int, Place, tuple[Place, ...]]],
+    *,
+    what: str = PASSES,
+    seed: int = 0,
 ) -> DepthComparison:
     """Whether places are one: see `compare_depths`.
 
     Args:
         models: blocks, place and twins' places, by name.
+        what: of what the places are, in words.
         seed: of the draws.
     """
     rows = [row for row in models.values() if row[1].placed]
@@ -157,6 +163,7 @@ def compared(
         share, n_sets = _twins_as_close(rows, spread, seed)
     return DepthComparison(
         verdict=_verdict(closer, different, share) if enough else "too few",
+        what=what,
         models=tuple(models),
         n_layers=tuple(n for n, _, _ in models.values()),
         places=tuple(place for _, place, _ in models.values()),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def summary(found: "DepthComparison") -> Json:
     """The verdict with the numbers of both tests, and each model's place."""
     names = (
-        "verdict", "spread", "p_closer", "p_different", "twin_share", "n_twin_sets",
+        "verdict", "what", "spread", "p_closer", "p_different", "twin_share", "n_twin_sets",
         "by_architecture",
     )  # fmt: skip
     rows = {name: getattr(found, name) for name in names}
@@ -28,20 +28,19 @@ def sentences(found: "DepthComparison") -> list[str]:
     said = [_verdict(found)]
     if placed:
         where = "; ".join(f"{row['model']} {_place(row)}" for row in placed)
-        said.append(f"Control passes, as a fraction of the depth, at: {where}.")
+        said.append(f"As a fraction of the depth, {found.what} at: {where}.")
     if found.without:
         said.append(
-            f"In {' and '.join(found.without)} it passes nowhere, so that no place is the same in "
-            f"all models asked."
+            f"In {' and '.join(found.without)} there is no such place, so that none is the same "
+            f"in all models asked."
         )
     if found.verdict == "too few":
         return said
     return [
         *said,
         f"Their standard deviation is {number(found.spread)}. Places turned at random round each "
-        f"model's own depths are as close together in {percent(found.p_closer)} of the draws "
-        f"({p_value(found.p_closer)}); that all are one and the same has "
-        f"{p_value(found.p_different)}. Each is tested at 2.5 %.",
+        f"model's own depths are as close together with {p_value(found.p_closer)}; that "
+        f"all are one and the same has {p_value(found.p_different)}. Each is tested at 2.5 %.",
         _twins(found),
     ]
 
@@ -55,7 +54,7 @@ def _verdict(found: "DepthComparison") -> str:
     if found.verdict == "too few":
         verb = "has" if len(found.placed) == 1 else "have"
         return (
-            f"Whether control passes at one relative depth in all models cannot be told: {n} "
+            f"Whether {found.what} at one relative depth in all models cannot be told: {n} "
             f"{verb} a place, and {FEWEST_MODELS} are needed."
         )
     words = {
@@ -69,7 +68,7 @@ def _verdict(found: "DepthComparison") -> str:
     why = ""
     if found.by_architecture:
         why = " (closeness that untrained twins show as often is not counted)"
-    return f"The relative depths at which control passes in {n} are {words[found.verdict]}{why}."
+    return f"The relative depths at which {found.what} in {n} are {words[found.verdict]}{why}."
 
 
 def _twins(found: "DepthComparison") -> str:

@@ -178,7 +178,7 @@ CLAIM = {"claim": "string", "title": "string", "verdict": "string", "effect": "n
 PLACE = {"model": "string", "n_layers": "integer", "verdict": "string", "relative_depth": "number?",
          "low": "number?", "high": "number?", "se": "number?", "n_units": "integer",
          "n_twins": "integer", "twins_placed": "integer"}  # fmt: skip
-DEPTHS = {"verdict": "string", "spread": "number?", "p_closer": "number?",
+DEPTHS = {"verdict": "string", "what": "string", "spread": "number?", "p_closer": "number?",
           "p_different": "number?", "twin_share": "number?", "n_twin_sets": "integer",
           "by_architecture": "boolean", "places": [PLACE]}  # fmt: skip
 CLAIMS = {"claims": [CLAIM], "accuracy": "number", "n_pairs": "integer", "n_prompts": "integer",
