@@ -31,17 +31,23 @@ from .circuit import (
 from .claims import (
     ClaimTable as ClaimTable,
     Condition as Condition,
+    DepthComparison as DepthComparison,
     Evidence as Evidence,
     Hypothesis as Hypothesis,
     HypothesisTable as HypothesisTable,
     Readiness as Readiness,
     check_readiness as check_readiness,
+    compare_depths as compare_depths,
     compare_models as compare_models,
     complete_evidence as complete_evidence,
     evaluate_claims as evaluate_claims,
     evaluate_hypotheses as evaluate_hypotheses,
     load_hypotheses as load_hypotheses,
     prompts_needed as prompts_needed,
+)
+from .confidence import (
+    ConfidenceProfile as ConfidenceProfile,
+    confidence_response as confidence_response,
 )
 from .continuation import (
     GenerationProfile as GenerationProfile,

@@ -253,6 +253,23 @@ ANALYSES = (
         told="lensdepth.subspaces.told",
     ),
     Analysis(
+        key="confidence",
+        name="confidence",
+        title="What the norm decides",
+        question="Does the length of the last token's state say how sure the model is?",
+        note=(
+            "The last token's state is made longer or shorter at one depth, its direction kept. "
+            "The dashed lines move it as far, but turn it in a random direction. Where entropy "
+            "follows the factor and first choices stay, and turns do not do the same, the norm "
+            "tells how sure the model is; where more first choices change than under turns, it "
+            "decides; where turns do as much, any move of that length does it. At the last depth a "
+            "norm does nothing by construction, for the final norm divides every length out, and "
+            "depth 0 is the token's own embedding."
+        ),
+        result="lensdepth.confidence.profile:ConfidenceProfile",
+        told="lensdepth.confidence.told",
+    ),
+    Analysis(
         key="choice",
         name="choice",
         title="Which depths together",
@@ -311,7 +328,7 @@ ANALYSES = (
         by_depth=False,
     ),
 )
-"""In the order in which a report has them; the last nine are not in it."""
+"""In the order in which a report has them; the last ten are not in it."""
 
 
 def analysis(key: str) -> Analysis:

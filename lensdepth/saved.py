@@ -12,6 +12,7 @@ from lensdepth.storage import saved_kind
 OTHERS = (
     "lensdepth.circuit.patterns:AttentionPatterns",
     "lensdepth.claims.experiment:HypothesisTable",
+    "lensdepth.claims.places:DepthComparison",
     "lensdepth.claims.readiness:Readiness",
     "lensdepth.intervention.result:Intervention",
     "lensdepth.lens.compare:LensComparison",

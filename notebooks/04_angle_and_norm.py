@@ -44,7 +44,15 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth import ablation_sweep, dose_response, load_model, polar, subspace_sweep
+from lensdepth import (
+    ablation_sweep,
+    confidence_response,
+    dose_response,
+    load_model,
+    polar,
+    subspace_sweep,
+)
+from lensdepth.confidence.told import sentences
 from lensdepth.teaching import check, depth_lines, pick_task, planted_case, say, show
 
 model = load_model(MODEL)
@@ -204,6 +212,32 @@ say(
     "So mind the wording: that exchanging norms *between prompts* moves no answers is not the same as",
     "that norms do nothing.",
 )
+
+# %% [markdown]
+# ## Does the norm tell how sure the model is?
+#
+# A norm that changes no answer may still do something: it may set how sure the model is. Stretch and
+# shrink again, and watch the entropy. Each dashed line is a turn in a random direction that moves
+# the state exactly as far as the factor does.
+
+# %%
+sure = confidence_response(model, task, factors=(0.5, 2.0), depths="all", control_pairs="all")
+entropy = {edit: sure.change("entropy", edit) for edit in ("norm", "turn")}
+show(
+    depth_lines(
+        {
+            "norm halved": entropy["norm"][0],
+            "norm doubled": entropy["norm"][1],
+            "control: turned as far as halved": entropy["turn"][0],
+            "control: turned as far as doubled": entropy["turn"][1],
+        },
+        title="How much surer, or less sure, after an edit at one depth?",
+        y_title="change of entropy, nats",
+    )
+)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+say("**What to see.**", *sentences(sure)[:2])
 
 # %% [markdown]
 # ## Between a direction and everything: how many dimensions?

@@ -17,7 +17,7 @@ from lensdepth.ablation import (
 )
 from lensdepth.claims import ClaimTable
 from lensdepth.claims.estimate import Estimate
-from lensdepth.claims.evaluate import judge_claims
+from lensdepth.claims.judged import judge_claims
 from lensdepth.claims.result import make_finding
 from lensdepth.claims.statements import STATEMENTS
 from lensdepth.geometry import GeometryProfile

@@ -145,6 +145,8 @@ def test_models_side_by_side(sharp: ClaimTable, tiny_table: ClaimTable) -> None:
     frame = compare_models([sharp, sharp])
     assert len(frame) == 2 * len(TITLES)
     assert frame.handover_at.iloc[0] == pytest.approx(0.5)
+    assert frame.passes_at.iloc[0] == pytest.approx(0.5)
+    assert len(sharp.twin_places) == sharp.n_twins
     with pytest.raises(ValueError, match="of other tasks"):
         compare_models([sharp, tiny_table])
     from dataclasses import replace

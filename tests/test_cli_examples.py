@@ -217,6 +217,7 @@ PRINTED = {
         "subspaces --n 12 --dim 2 --dim 32 --twin",
         "subspaces --n 12 --basis das --dim 1 --depth 2 --folds 2",
     ],
+    "confidence": ["confidence --n 12", "confidence --task drinks --n 20 --keep all"],
     "choose": ["choose --n 12 --sites 2", "choose --n 12 --stream resid_pre --position input"],
     "patch": [
         "patch --n 12",

@@ -112,6 +112,7 @@ LEVELS = (
         "continuation",
         "claims",
         "subspaces",
+        "confidence",
         "dynamics",
         "analysis",
         "analyses",
@@ -297,12 +298,13 @@ def test_no_file_is_long(path: Path) -> None:
 
 SWEEPS = {
     "patching", "circuit", "locality", "ablation", "steering", "intervention", "replay",
-    "subspaces",
+    "subspaces", "confidence",
 }  # fmt: skip
 """Rooms that run models; what only reckons with their results imports none of them."""
 RECKONING = [
     *sorted((PACKAGE / "transition").glob("*.py")),
     *(PACKAGE / "claims" / f"{name}.py" for name in ("statements", "verdict", "estimate")),
+    *(PACKAGE / "claims" / f"{name}.py" for name in ("place", "places", "models")),
     *(PACKAGE / "claims" / f"{name}.py" for name in ("states", "zones", "coupling", "norms")),
 ]
 

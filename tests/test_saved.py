@@ -23,8 +23,8 @@ NO_FILE = {"Report", "Sweep", "Task"}
 """A report is a page with its tables, a task a prompt file, a sweep a folder."""
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
-    "ChangePoint", "CircuitGraph", "OrderComparison", "Readiness", "ReportPlan", "Transition",
-    "TunedLens",
+    "ChangePoint", "CircuitGraph", "DepthComparison", "OrderComparison", "Readiness",
+    "ReportPlan", "Transition", "TunedLens",
 }  # fmt: skip
 """Results whose rows are statements, runs or one place."""
 PROMPT = "Two months from January is"
@@ -48,9 +48,11 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.locate_crossing(trained, task),
         lensdepth.find_change_point(lens.mean_by_depth(lens.kl), n_resamples=20),
         lensdepth.find_commitment(lens),
+        lensdepth.compare_depths({"a": lensdepth.find_crossing(patch, n_resamples=20)}),
         lensdepth.compare_mistakes(trained, task),
         lensdepth.compare_runs(trained, trained, task),
         lensdepth.subspace_sweep(trained, task, dims=[1], n_folds=2),
+        lensdepth.confidence_response(trained, task),
         lensdepth.training_dynamics({1: trained, 2: trained}, task),
         lensdepth.check_readiness(trained, task, twins=0),
         lensdepth.plan_report(trained, task, sections=()),

@@ -51,6 +51,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "attribute_logits": {},
     "circuit_graph": {"top": 2, "edges": 2},
     "check_readiness": {"probe": False},
+    "confidence_response": {"depths": [1, 2], "factors": (2.0,)},
     "decode_parts": {"depths": [1, 2], "n_folds": 2, "n_permutations": 10},
     "fit_tuned_lens": {"n_steps": 2},
     "geometry_profile": {"n_permutations": 10, "n_resamples": 10},
@@ -90,7 +91,7 @@ BY_PLACE = {
     "folder",
 }
 """What may go without its name behind model and task, where it is what the call is about."""
-OWN_DEFAULTS = {"positions", "scopes", "also", "n_folds"}
+OWN_DEFAULTS = {"positions", "scopes", "also", "n_folds", "factors"}
 """Words that mean the same everywhere, and of which each analysis has what suits it."""
 
 

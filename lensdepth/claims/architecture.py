@@ -26,6 +26,7 @@ import numpy as np
 from scipy import stats as distributions
 
 from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.place import Place
 from lensdepth.claims.verdict import Expectation
 
 N_TWINS = 5
@@ -42,6 +43,8 @@ class Draws:
     numbers: tuple[Mapping[str, float | None], ...] = ()
     """One a twin: key of a statement -> its number; None where there is nothing that it could be
     about, such as no handover to time; a statement that could not be measured is not in it."""
+    places: tuple[Place, ...] = ()
+    """Where control passes in each of them."""
     note: str = ""
     """Why there are none, or fewer than asked for."""
 

@@ -17,12 +17,13 @@ from lensdepth.claims.deals import Number
 from lensdepth.claims.evidence import OF_CLAIM, Evidence, check_evidence, check_pairs
 from lensdepth.claims.gradual import shown_handover
 from lensdepth.claims.grounds import Grounds, geometry_of, lay_grounds
+from lensdepth.claims.judged import judge_claims
 from lensdepth.claims.measures import Nothing, Unmeasured, measure
-from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
-from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, claim_of, of_claim
+from lensdepth.claims.place import Place
+from lensdepth.claims.result import ClaimTable, Finding, make_finding
+from lensdepth.claims.statements import BESIDE, STATEMENTS, TITLES, Statement, of_claim
 from lensdepth.claims.testable import FEWEST_PAIRS, cannot_test, is_right, kept_share
 from lensdepth.claims.twins import own_task, unheard
-from lensdepth.claims.verdict import Judged, all_of, decide
 from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
@@ -165,6 +166,7 @@ def draw_twins(
         batch_size: prompts in one forward pass; None bounds the tokens in it.
     """
     numbers: list[dict[str, float | None]] = []
+    places: list[Place] = []
     notes: dict[str, None] = {}
     with counted(n, "untrained twins") as update:
         for k in range(MOST_TRIES * n):
@@ -176,10 +178,11 @@ def draw_twins(
                 notes[reason(refusal)] = None
                 break
             try:
-                found = _numbers_of_twin(
+                found, place = _measured(
                     twin, task, claims, depths=depths, seed=seed, batch_size=batch_size
                 )
                 numbers.append(found)
+                places.append(place)
                 update(1)
             except ValueError as refusal:
                 notes[reason(refusal)] = None
@@ -190,10 +193,10 @@ def draw_twins(
     if len(numbers) < n:
         which = "no untrained twin" if not numbers else f"{len(numbers)} of {n} untrained twins"
         note = f"{which} could be measured: {'; '.join(notes)}"
-    return Draws(numbers=tuple(numbers), note=note)
+    return Draws(numbers=tuple(numbers), places=tuple(places), note=note)
 
 
-def _numbers_of_twin(
+def _measured(
     twin: DepthModel,
     task: Task,
     claims: Collection[str],
@@ -201,8 +204,8 @@ def _numbers_of_twin(
     depths: Depths,
     seed: int,
     batch_size: int | None,
-) -> dict[str, float | None]:
-    """By key of a statement; None for one that has nothing to be about.
+) -> tuple[dict[str, float | None], Place]:
+    """By key of a statement, None for one that has nothing to be about; and where control passes.
 
     Raises:
         ValueError: the twin cannot be measured on these prompts.
@@ -231,7 +234,8 @@ def _numbers_of_twin(
         early, late = grounds.zones.early.mean(0) > 0.5, grounds.zones.late.mean(0) > 0.5
         coupled = coupling_numbers(task.clean, geometry, early, late) or {}
         values |= {f"C4 {word}": value for word, value in coupled.items()}
-    return values
+    assert grounds.place is not None
+    return values, grounds.place
 
 
 def judge(
@@ -280,6 +284,8 @@ def judge(
         n_pairs=n,
         n_prompts=0 if isinstance(on, str) else on.n_prompts,
         located=located,
+        place=None if isinstance(on, str) else on.place,
+        twin_places=draws.places,
         handover=torch.from_numpy(curve[0]).float(),
         handover_low=torch.from_numpy(curve[1]).float(),
         handover_high=torch.from_numpy(curve[2]).float(),
@@ -350,50 +356,3 @@ def _beside(on: Grounds | str) -> list[Finding]:
         found, why = _number(key, on)
         rows.append(make_finding(key, found, says=says, unit=unit, reason=why))
     return rows
-
-
-BY_ARCHITECTURE = (
-    "by architecture: of untrained twins of the model more than one in twenty would pass each "
-    "statement of it, and no number of the model's lies beyond theirs"
-)
-
-
-def judge_claims(findings: list[Finding]) -> list[ClaimVerdict]:
-    """A verdict for each claim, from the findings of its statements."""
-    by_claim = {claim: [one for one in findings if claim_of(one.key) == claim] for claim in TITLES}
-    judged, testable = {}, []
-    for claim, parts in by_claim.items():
-        # A part that could not be measured leaves a claim open, unless another speaks against it.
-        judged[claim] = all_of([Judged(p_for=p.p_for, p_against=p.p_against) for p in parts])
-        if any(part.effect is not None for part in parts):
-            testable.append(claim)
-    decided = dict(zip(testable, decide([judged[c] for c in testable]), strict=True))
-    verdicts = []
-    for claim, parts in by_claim.items():
-        assert len(parts) == len(of_claim(claim))
-        verdict, p = decided.get(claim, ("cannot tell", None))
-        open_parts = [part for part in parts if part.effect is None]
-        if verdict == "contradicted":
-            decisive = min(parts, key=lambda part: part.p_against)
-        elif open_parts and len(open_parts) == len(parts):
-            decisive = open_parts[0]
-        else:
-            decisive = max(
-                (part for part in parts if part.effect is not None), key=lambda part: part.p_for
-            )
-        reasons = dict.fromkeys(
-            part.reason for part in (open_parts if verdict == "cannot tell" else []) or parts
-        )
-        if verdict == "supported" and all(part.twin.says_nothing for part in parts):
-            verdict, reasons = "cannot tell", {BY_ARCHITECTURE: None} | reasons
-        verdicts.append(
-            ClaimVerdict(
-                claim=claim,
-                title=TITLES[claim],
-                verdict=verdict,
-                p=p,
-                decisive=decisive.key,
-                reason="; ".join(why for why in reasons if why),
-            )
-        )
-    return verdicts

@@ -10,6 +10,7 @@ from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.contrasts import Contrasts
 from lensdepth.claims.coupling import Coupled, late_couplings
 from lensdepth.claims.evidence import FACTORS, Evidence, deal_zones, norm_doses
+from lensdepth.claims.place import Place, place_of
 from lensdepth.claims.states import Geometry, mean_cosine
 from lensdepth.claims.zones import Zones, at_all_depths
 from lensdepth.geometry.reading import Reading
@@ -17,6 +18,7 @@ from lensdepth.locality.profile import LocalityProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.steering.profile import SteeringProfile
 from lensdepth.tasks.task import Task
+from lensdepth.transition.crossing import find_crossing
 from lensdepth.units import Units
 
 
@@ -45,6 +47,11 @@ class Grounds:
     """Of the deals, and of the random projections that the norm is held against."""
     absent: dict[str, str]
     """Name of a field -> why it is None."""
+
+    @cached_property
+    def place(self) -> Place | None:
+        """Where control passes in the pairs, in short; None without patches."""
+        return None if self.patch is None else place_of(find_crossing(self.patch, seed=self.seed))
 
     @cached_property
     def couplings(self) -> list[Coupled | None]:

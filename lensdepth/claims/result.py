@@ -11,6 +11,7 @@ from lensdepth.arguments import checked
 from lensdepth.claims.architecture import Beside
 from lensdepth.claims.deals import Number
 from lensdepth.claims.estimate import Estimate
+from lensdepth.claims.place import Place
 from lensdepth.claims.statements import ORIGINS, Origin, claim_of
 from lensdepth.claims.verdict import Expectation, Judged, Verdict, judge
 from lensdepth.provenance import Provenance
@@ -155,6 +156,10 @@ class ClaimTable(ModelResult):
     """Mean of half of 1 + patching success at the prediction position - that at the input."""
     handover_low: Float[Tensor, " depth"]
     handover_high: Float[Tensor, " depth"]
+    place: Place | None = None
+    """Where control passes, by `find_crossing` of the patches; None where it was not asked."""
+    twin_places: tuple[Place, ...] = ()
+    """The same of each untrained twin."""
     n_twins: int = 0
     """Untrained twins that stand beside statements."""
     twins_note: str = ""

@@ -2,11 +2,11 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from lensdepth.claims.context import context_labels
 from lensdepth.model import DepthModel
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import TokenBatch, pad_tokens
+from lensdepth.untrained import untrained
 
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
+FEWEST = 8
+"""Pairs that a twin is measured on by `in_a_twin`, at least."""
 MOST_PAIRS = 60
 """Pairs that a twin is measured on, where the model itself has as many: its numbers need no more,
 and cost as the model's own."""
@@ -72,6 +76,26 @@ class _Prompt:
     def frame(self) -> str:
         """What is left without the input."""
         return self.text.replace(self.input, "\0")
+
+
+def in_a_twin(
+    model: DepthModel, task: Task, again: Callable[[DepthModel, Task], T], *, seed: int
+) -> tuple[T | None, str]:
+    """An analysis of an untrained twin on its own answers; or None, and why there is none.
+
+    Args:
+        model: whose twin it is.
+        task: whose prompts the twin answers in its own way.
+        again: the analysis of a model and a task.
+        seed: of the twin's weights and of its pairs.
+    """
+    if task.inputs is None:
+        return None, "There is no untrained twin: the task names no input to pair its answers by."
+    try:
+        twin = untrained(model, seed=seed)
+        return again(twin, own_task(twin, task, seed=seed, fewest=FEWEST)), ""
+    except ValueError as error:
+        return None, f"There is no untrained twin: {error}."
 
 
 def own_task(twin: DepthModel, task: Task, *, seed: int, fewest: int) -> Task:

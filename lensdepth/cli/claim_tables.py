@@ -8,7 +8,7 @@ from rich.text import Text
 
 from lensdepth.claims import told
 from lensdepth.outside import visible
-from lensdepth.telling.numbers import UNKNOWN, duration, number, p_text, percent
+from lensdepth.telling.numbers import UNKNOWN, Interval, duration, number, p_text, percent
 
 if TYPE_CHECKING:
     from lensdepth.claims import ClaimTable, HypothesisTable
@@ -111,13 +111,10 @@ def models_table(together: "ModelsTable") -> Table:
         words = [Text(SHORT[v], style=STYLES[v]) for v in rows.verdict]
         shown.add_row(
             Text(str(name)), str(first.n_layers), percent(first.accuracy),
-            _fraction(first.handover_at), _fraction(first.handover_width), *words,
+            str(Interval(value=first.passes_at, low=first.passes_low, high=first.passes_high)),
+            number(first.handover_width), *words,
         )  # fmt: skip
     return shown
-
-
-def _fraction(value: float) -> str:
-    return number(value)
 
 
 def plan_table(plan: "Workload") -> Table:

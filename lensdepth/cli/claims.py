@@ -268,7 +268,7 @@ def _models(
     output: OutputOptions,
 ) -> None:
     from lensdepth.analyses import analysis
-    from lensdepth.claims import evaluate_claims
+    from lensdepth.claims import evaluate_claims, places_told
     from lensdepth.claims.figures import handovers
     from lensdepth.claims.models import ModelsTable, check_alike
 
@@ -293,13 +293,15 @@ def _models(
             for name, one in zip(together.names, tables_of, strict=True)
         ],
         "mixed_numerics": mixed or None,
+        "depths": None if together.depths is None else places_told.summary(together.depths),
     }
 
     def show() -> None:
         from lensdepth.cli import claim_tables, tables
 
         title = session.title("Claims on several models, from the first", model, pairs.name)
-        tables.show(title, claim_tables.models_table(together), "",
+        places = [] if together.depths is None else places_told.sentences(together.depths)
+        tables.show(title, claim_tables.models_table(together), "", *places,
                     *([f"Mixed numerics: {mixed}."] if mixed else []))  # fmt: skip
 
     session.deliver(together, summary, output, show, lambda: handovers(tables_of, together.names))

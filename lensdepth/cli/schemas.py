@@ -79,6 +79,22 @@ SUBSPACES = {"position": "string", "depths": ["integer"], "dims": ["integer"], "
              "n_fits": "integer", "n_fitted": "integer", "loss": (BY_DIM,), "twin": (BY_DIM,),
              "twin_note": "string", "mode": "string", "self_patch_error": "number?",
              "floor": FLOOR, "control_pairs": "integer"}  # fmt: skip
+NUMBER = {"value": "number?", "low": "number?", "high": "number?"}
+BY_FACTOR = {"norm": [CURVE], "turn": [CURVE]}
+NORM_JUDGED = {"depth": "integer", "verdict": "string", "reason": "string",
+               "per_doubling": NUMBER, "moved": NUMBER, "lead": NUMBER, "flips": NUMBER,
+               "flips_lead": NUMBER}  # fmt: skip
+CALIBRATED = {"base": NUMBER} | BY_FACTOR
+CONFIDENCE = {"verdict": "string", "reason": "string", "judged": [NORM_JUDGED],
+              "depths": ["integer"], "factors": ["number"], "entropy": BY_FACTOR,
+              "own_probability": BY_FACTOR, "flip": BY_FACTOR, "twin": {"*": "string"},
+              "twin_note": "string",
+              "calibration": ({"brier": CALIBRATED, "overconfidence": CALIBRATED},),
+              "calibration_note": "string",
+              "null_space": ({"dim": "integer", "gain": "number?", "expected": "number",
+                              "share": CURVE, "entropy": CURVE, "direct": CURVE,
+                              "neurons": (["integer"],)},),
+              "n_pairs": "integer", "floor": FLOOR, "control_pairs": "integer"}  # fmt: skip
 STEERED = {"*": {"*": {"*": CURVES}}}
 STEER = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
          "sustained_crossing": (CROSSING,), "sustained_verdict": "string?", "scopes": STEERED,
@@ -159,6 +175,12 @@ CLAIM = {"claim": "string", "title": "string", "verdict": "string", "effect": "n
          "n_twins": "integer", "twin_median": "number?", "twin_low": "number?",
          "twin_high": "number?", "twin_passing": "number?", "by_architecture": "boolean",
          "reason": "string"}  # fmt: skip
+PLACE = {"model": "string", "n_layers": "integer", "verdict": "string", "relative_depth": "number?",
+         "low": "number?", "high": "number?", "se": "number?", "n_units": "integer",
+         "n_twins": "integer", "twins_placed": "integer"}  # fmt: skip
+DEPTHS = {"verdict": "string", "what": "string", "spread": "number?", "p_closer": "number?",
+          "p_different": "number?", "twin_share": "number?", "n_twin_sets": "integer",
+          "by_architecture": "boolean", "places": [PLACE]}  # fmt: skip
 CLAIMS = {"claims": [CLAIM], "accuracy": "number", "n_pairs": "integer", "n_prompts": "integer",
           "located": "number?", "handover": ["number?"], "n_twins": "integer",
           "twins_note": "string", "control_pairs": "integer"}  # fmt: skip
@@ -220,6 +242,11 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
         {"position": "any", "label": "string", "kind": "string", "part": "string",
          "depth": "integer", "relative_depth": "number", "*": "number?"}),
     "subspaces": ("subspaces", PROVENANCE, SUBSPACES | PAIRS, EDITED),
+    "confidence": ("confidence", PROVENANCE, CONFIDENCE | PAIRS,
+        {"edit": "string", "factor": "number", "pair": "integer", "depth": "integer",
+         "relative_depth": "number", "base_entropy": "number", "entropy": "number",
+         "flip": "number", "own_probability": "number", "confidence": "number", "right": "number",
+         "effect": "number"}),
     "choose": ("choose", PROVENANCE, CHOICE | PAIRS,
         {"method": "string", "size": "integer", "depth": "integer", "relative_depth": "number",
          "layer?": "integer", "set": "string", "effect": "number", "*": "number?"}),
@@ -251,7 +278,8 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "claims-hypotheses": ("claims --hypotheses FILE", PROVENANCE,
         {"hypotheses": [TESTED]} | PAIRS, {"hypothesis": "string", "*": "any"}),
     "claims-models": ("claims --against NAME", PROVENANCE,
-        {"models": [{"model": "string"} | CLAIMS], "mixed_numerics": "string?"},
+        {"models": [{"model": "string"} | CLAIMS], "mixed_numerics": "string?",
+         "depths": (DEPTHS,)},
         {"model": "string", "n_layers": "integer", "claim": "string", "verdict": "string",
          "*": "any"}),
     "check": ("check", PROVENANCE,

@@ -11,7 +11,7 @@ benchmarks hold the toolkit against them.
 from lensdepth.teaching.planted.blank import D_MODEL, Architecture
 from lensdepth.teaching.planted.language import INPUTS, OUTPUTS, WORDINGS, N, prompt_file
 from lensdepth.teaching.planted.mechanisms import FRAMED, Mechanism, planted_way
-from lensdepth.teaching.planted.models import backup, deaf, gate, gradual, switch
+from lensdepth.teaching.planted.models import backup, deaf, dimmer, gate, gradual, hedge, switch
 
 __all__ = [
     "D_MODEL",
@@ -24,8 +24,10 @@ __all__ = [
     "N",
     "backup",
     "deaf",
+    "dimmer",
     "gate",
     "gradual",
+    "hedge",
     "planted_way",
     "prompt_file",
     "switch",

@@ -35,6 +35,8 @@ LOOKS = (7, 15)
 """Places in each head that words look by: rotary positions turn them least, or not at all."""
 SHARP = 3.0
 """Weight of a look; its scores are beyond all doubt."""
+NEURON = 10.0
+"""What a neuron is fed, so large that its activation function bends nothing."""
 SOFTCAP = 8.0
 """Of the logits of Gemma 2, whose largest are a little smaller."""
 
@@ -121,6 +123,21 @@ class Blank:
             mlp.down_proj.weight.data.copy_(out)
         if self.architecture == "gemma2":
             block.post_feedforward_layernorm.weight.data.fill_(size / UNIT - 1)
+
+    def neuron(self, layer: int, reads: Tensor, writes: Tensor) -> None:
+        """Let the first neuron of a block's MLP write a vector, as often as it reads of another.
+
+        At a normed state of which `reads` gives 1, about `writes` is added; nothing where it gives
+        0 (Llama and GPT-2).
+        """
+        mlp = self._block(layer).mlp
+        if self.architecture == "gpt2":
+            mlp.c_fc.weight.data[:, 0] = NEURON * reads
+            mlp.c_proj.weight.data[0] = writes / NEURON  # gelu is the identity of what is large
+        else:
+            mlp.gate_proj.weight.data[0] = NEURON * reads
+            mlp.up_proj.weight.data[0] = NEURON * reads
+            mlp.down_proj.weight.data[:, 0] = writes / NEURON**2
 
     def _block(self, layer: int) -> Any:
         if self.architecture == "gpt2":

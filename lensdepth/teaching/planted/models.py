@@ -5,8 +5,13 @@ from pathlib import Path
 
 import torch
 
-from lensdepth.teaching.planted.blank import D_MODEL, LENGTH, Architecture, Blank
+from lensdepth.teaching.planted.blank import D_MODEL, LENGTH, UNIT, Architecture, Blank
 from lensdepth.teaching.planted.language import INPUTS, OUTPUTS, N
+
+DIMMED = 12.0
+"""Length of what nothing reads, in lengths of an embedding."""
+LOUD = 6.0
+"""Weight of the answers that have to be heard above it."""
 
 
 def switch(
@@ -104,6 +109,56 @@ def gate(
     blank.attend(weigh, 2 * LENGTH * torch.outer(unit["spare"], unit["<bos>"]))
     blank.read("out0", unit["is"])
     blank.read("out1", unit["spare"])
+    return blank.save(folder)
+
+
+def dimmer(
+    folder: Path,
+    *,
+    n_layers: int,
+    layer: int,
+    weigh: int,
+    architecture: Architecture = "llama",
+) -> Path:
+    """The norm tells confidence and decides nothing, between the two blocks and nowhere else.
+
+    Block `layer` moves the input to the end, whose answer is read off loudly. Block `weigh` adds
+    the same long vector to every state, which nothing reads: the final norm then divides all logits
+    by much the same, and the shorter the state was, the less is left of it. Before `layer` there is
+    little to make longer, after `weigh` the final norm divides every length out.
+    """
+    blank = Blank(architecture, n_layers)
+    unit = blank.unit
+    moved = sum(torch.outer(unit[word], unit[word]) for word in INPUTS)
+    blank.attend(layer, 2 * LENGTH * moved)  # type: ignore[arg-type]
+    blank.attend(weigh, DIMMED * LENGTH * torch.outer(unit["spare"], unit["<bos>"]))
+    for given, answer in zip(INPUTS, OUTPUTS, strict=True):
+        blank.read(answer, LOUD * unit[given])
+    return blank.save(folder)
+
+
+def hedge(
+    folder: Path,
+    *,
+    n_layers: int,
+    layer: int,
+    neuron: int,
+    architecture: Architecture = "llama",
+) -> Path:
+    """One entropy neuron: it makes the model less sure of inputs of the first kind.
+
+    Block `layer` moves the input to the end; the first neuron of block `neuron` writes a vector,
+    which nothing reads, where it sees an input of the first kind there. Input i answers output i.
+    """
+    blank = Blank(architecture, n_layers)
+    unit = blank.unit
+    moved = sum(torch.outer(unit[word], unit[word]) for word in INPUTS)
+    blank.attend(layer, 2 * LENGTH * moved)  # type: ignore[arg-type]
+    share = 2 / 5**0.5  # of the end's state, L of its own and 2 L of the input
+    first_kind = torch.stack([unit[word] for word in INPUTS[:N]]).sum(0) / (share * UNIT)
+    blank.neuron(neuron, first_kind, DIMMED * LENGTH * unit["spare"])
+    for given, answer in zip(INPUTS, OUTPUTS, strict=True):
+        blank.read(answer, LOUD * unit[given])
     return blank.save(folder)
 
 
