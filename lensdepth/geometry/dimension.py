@@ -123,8 +123,9 @@ def _two_nn(distance: Float[Array, "*set prompt prompt"], radius: float) -> Floa
     again = np.tril(same, -1).any(-1)
     gone = again[..., None, :] | np.eye(distance.shape[-1], dtype=bool)
     nearest = np.partition(np.where(gone, np.inf, distance), 1, axis=-1)[..., :2]
-    n = np.array((~again).sum(-1))
-    asked = ~again & np.array(n >= 3)[..., None]
+    n = (~again).sum(-1, keepdims=True)
+    asked = ~again & (n >= 3)
     ratio = np.divide(nearest[..., 1], nearest[..., 0], out=np.ones(again.shape), where=asked)
-    total = np.log(ratio).sum(-1)
-    return np.divide(n - 1, total, out=np.full(n.shape, np.nan), where=total > 1e-9)
+    total = np.log(ratio).sum(-1, keepdims=True)
+    found = np.divide(n - 1, total, out=np.full(n.shape, np.nan), where=total > 1e-9)
+    return found[..., 0]
