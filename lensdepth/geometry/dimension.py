@@ -120,7 +120,7 @@ def _spectral(centred: Float[Tensor, "*set prompt d_model"]) -> Float[Array, "*s
 def _two_nn(distance: Float[Array, "*set prompt prompt"], radius: float) -> Float[Array, "*set"]:
     """The estimate from distances; states nearer than rounding, beside the radius, are the same."""
     same = distance <= polar.UNDEFINED * radius
-    again = np.tril(same, -1).any(-1)
+    again = np.array(np.tril(same, -1).any(-1))
     gone = again[..., None, :] | np.eye(distance.shape[-1], dtype=bool)
     nearest = np.partition(np.where(gone, np.inf, distance), 1, axis=-1)[..., :2]
     n = (~again).sum(-1, keepdims=True)
