@@ -27,6 +27,7 @@ from lensdepth.claims.twins import own_task, unheard
 from lensdepth.geometry.reading import read_states
 from lensdepth.model import DepthModel
 from lensdepth.outside import reason
+from lensdepth.plain_runs import apart
 from lensdepth.progress import counted
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.sweep.adaptive import Depths, as_setting
@@ -178,9 +179,10 @@ def draw_twins(
                 notes[reason(refusal)] = None
                 break
             try:
-                found, place = _measured(
-                    twin, task, claims, depths=depths, seed=seed, batch_size=batch_size
-                )
+                with apart():  # plain runs that are kept go with their twin
+                    found, place = _measured(
+                        twin, task, claims, depths=depths, seed=seed, batch_size=batch_size
+                    )
                 numbers.append(found)
                 places.append(place)
                 update(1)

@@ -234,8 +234,11 @@ def _first_choices(twin: DepthModel, prompts: Sequence[_Prompt]) -> list[int]:
     """Of so many at a time, so that all of them need not have one length."""
     found: list[int] = []
     for start in range(0, len(prompts), AT_ONCE):
-        batch = _batch(prompts[start : start + AT_ONCE])
-        found += twin.logits(batch)[:, -1].argmax(-1).cpu().tolist()
+        some = prompts[start : start + AT_ONCE]
+        batch = _batch(some)
+        # The input's states are asked for next, and are read in the same passes.
+        at = torch.stack([torch.tensor([one.position for one in some]), batch.last], dim=1)
+        found += twin.logits(batch, at)[:, -1].argmax(-1).tolist()
     return found
 
 
