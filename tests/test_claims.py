@@ -358,8 +358,8 @@ def test_the_plan_counts_the_sweeps_that_are_run(tmp_path: Path) -> None:
     with watch(heard):
         evaluate_claims(model, task, twins=0)
     planned = dict(claim_sweeps(model.n_layers, len(task)))
-    names = ("patch at", "ablate", "halve", "steer", "attention alone", "stretch")
-    told = ("patching", "ablating", "dosing", "steering", "local and global", "contrasting")
+    names = ("patch at", "ablate", "steer", "attention alone", "stretch")
+    told = ("patching", "ablating", "steering", "local and global", "contrasting")
     assert set(run) == {"claims", *told}  # the profiles, one after the other, and each of them
     for name, what in zip(names, told, strict=True):
         expected = next(n for key, n in planned.items() if key.startswith(name))
