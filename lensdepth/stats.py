@@ -35,7 +35,7 @@ def mean_interval(
     Student's t with the clustered standard error; for outcomes that are 0 or 1 Wilson's interval
     (1927) with as many independent outcomes as that standard error tells, so that it stays within
     [0, 1] and has a width at 0 and 1. Entries that are NaN are left out. Fewer than `FEWEST_UNITS`
-    units have a mean but no interval: low and high are then NaN.
+    units have a mean but no interval: low and high are then NaN; no pairs have neither.
 
     Args:
         values: one row a pair.
@@ -43,6 +43,9 @@ def mean_interval(
         share: whether these are outcomes, 0 or 1, or shares of a way between; None: where there
             are both and nothing else.
     """
+    if not len(values):
+        nothing = np.full(values.shape[1:], np.nan)
+        return nothing, nothing.copy(), nothing.copy()
     flat = values.reshape(len(values), -1).astype(float)
     mean, influence, present = influence_of(flat)
     low, high = np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)

@@ -418,3 +418,13 @@ def test_four_pairs_are_no_two_groups() -> None:
     assert find_modes(np.repeat([20.5, 23.5], 5), steps).p < 0.05
     words = (Grouping(name="word", values=tuple("aaabbccddd")),)
     assert find_modes(np.repeat([20.5, 23.5], 5), steps, units=words).p == 1
+
+
+def test_an_order_of_pairs_that_switch_nowhere_is_too_few() -> None:
+    flat = torch.full((6, 8), 0.5)
+    found = find_crossing(flat, flat, n_resamples=20)
+    order = compare_order(
+        found, find_crossing(*(x[:, :8] for x in curves(4.2, n=6)), n_resamples=20)
+    )
+    assert (order.verdict, order.n_pairs) == ("too few", 0)
+    assert math.isnan(order.lead)
