@@ -117,7 +117,7 @@ def _decided(
     if flips.p_above(FLIPS) < sure:
         if np.isnan(others.value):
             return "cannot tell", "first choices change, but too few pairs were turned as well"
-        if others.p_above(0) < sure:
+        if others.p_above(0.0) < sure:
             return "decides", ""
         if others.p_below(FLIPS) < sure:
             return "as any move", ""
