@@ -58,7 +58,7 @@ pair: .venv/.notebooks ## write every notebook's .ipynb from its .py
 test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest --ignore=$(PAGE) -m "not real and not long"
 	.venv/bin/python -m pytest --jaxtyping-packages= -m long
-	.venv/bin/python -m pytest -n 0 $(PAGE)
+	.venv/bin/python -m pytest --dist load $(PAGE)
 
 fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
 	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
