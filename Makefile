@@ -73,7 +73,7 @@ test-tl4: .venv-tl4/.installed ## run the tests that a TransformerLens has a par
 
 # Fetched beforehand, so that two workers do not download it both; where that fails the tests are
 # skipped, and say why. Types are checked by `make test`.
-REAL_TESTS = -m pytest --jaxtyping-packages= -m real tests/real
+REAL_TESTS = -m pytest --jaxtyping-packages= --dist load -m real tests/real
 
 test-real: .venv/.installed ## run the tests on a real model, SmolLM2, which is fetched once (93 MB)
 	-@.venv/bin/lensdepth fetch smollm2
