@@ -18,6 +18,7 @@ import lensdepth
 from lensdepth import metrics
 from lensdepth.ablation import AblationProfile, DoseProfile
 from lensdepth.circuit import CircuitGraph, CircuitResult
+from lensdepth.confidence.profile import ConfidenceProfile
 from lensdepth.locality import TransferProfile
 from lensdepth.outcome import Effects, axes_in_order
 from lensdepth.patching import PatchProfile, WindowProfile
@@ -201,6 +202,7 @@ PROFILES: dict[Any, dict[str, tuple[Any, ...]]] = {
         "depth": DEPTHS,
         "position": POSITIONS,
     },
+    ConfidenceProfile: {"edit": ("norm", "turn"), "factor": (0.5, 2.0), "depth": DEPTHS},
     SubspaceProfile: {
         "basis": ("pca", "random"),
         "dim": (1, 2),
