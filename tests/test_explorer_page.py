@@ -38,7 +38,7 @@ from lensdepth.explorer import shelf as shelf_module
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.jobs import MOST_WAITING, Jobs
 from lensdepth.explorer.notes import VIEWS
-from lensdepth.explorer.server import free_port, guard
+from lensdepth.explorer.server import guard
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.progress import watch
 from lensdepth.replay import memory
@@ -84,11 +84,11 @@ def address(trained: DepthModel, jobs: Jobs) -> Iterator[str]:
     shelf = Shelf(offers, load)
     app = create_app(offers, shelf=shelf, jobs=jobs)
     guard(app.server, host="127.0.0.1", token=None)
-    port = free_port("127.0.0.1", None)
-    server = make_server("127.0.0.1", port, app.server, threaded=True)
+    # The system gives each worker a port of its own.
+    server = make_server("127.0.0.1", 0, app.server, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{port}/"
+    yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     thread.join(10)
     server.server_close()
