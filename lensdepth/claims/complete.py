@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from lensdepth.ablation.sweep import ablation_sweep
@@ -76,6 +77,7 @@ def complete_evidence(
         """Depths of all sweeps after the patch, which is the first."""
         return found_depths(replace(known, **found)) or "all"
 
+    @cache
     def late() -> list[int] | None:
         """Of these, the late ones, where alone C5 and C6 look."""
         return late_depths(replace(known, **found), task, seed=seed)

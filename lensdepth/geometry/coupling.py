@@ -120,22 +120,18 @@ class PairTable:
 
         Pairs of one prompt that stands in two places have no distance and no say.
         """
-        i, j = np.triu_indices(orders.shape[1], 1)
-        whole = [rearrange(x, "depth distance pair -> pair (depth distance)")
-                 for x in (self.x, self.x_centred)]  # fmt: skip
+        rows = [
+            (RANK, self.t, rearrange(self.x, "depth distance pair -> pair (depth distance)")),
+            (CENTRED, self.t_centred,
+             rearrange(self.x_centred, "depth distance pair -> pair (depth distance)")),
+        ]  # fmt: skip
         found = np.full((len(orders), len(COUPLINGS), len(self.t), len(self.x)), np.nan)
         for start in range(0, len(orders), ORDERS_AT_ONCE):
-            some = orders[start : start + ORDERS_AT_ONCE]
-            pairs = self.index[some[:, i], some[:, j]]
-            there = pairs >= 0
-
-            def moved(rows: Float[Array, "target pair"]) -> Float[Array, "draw target pair"]:
-                found = rearrange(rows[:, pairs], "target draw pair -> draw target pair")  # noqa: B023
-                return found if there.all() else unit(found * there[:, None])  # noqa: B023
-
-            for x, t, rows in zip(whole, (self.t, self.t_centred), (RANK, CENTRED), strict=True):
-                found[start : start + len(some), rows] = rearrange(
-                    moved(t) @ x,
+            some = slice(start, start + ORDERS_AT_ONCE)
+            pairs = pairs_of(self.index, orders[some])
+            for which, t, x in rows:
+                found[some, which] = rearrange(
+                    _moved(t, pairs) @ x,
                     "draw target (depth distance) -> draw distance target depth",
                     distance=self.x.shape[1],
                 )
@@ -198,6 +194,15 @@ def couple(
 def coupling_names(target: str) -> list[str]:
     """What the couplings to a target are called, in their order."""
     return [name.format(target) for name in COUPLINGS]
+
+
+def _moved(
+    rows: Float[Array, "target pair"], pairs: Int[Array, "draw pair"]
+) -> Float[Array, "draw target pair"]:
+    """Rows with other pairs in their places, 0 where there is none."""
+    found = rearrange(rows[:, pairs], "target draw pair -> draw target pair")
+    there = pairs >= 0
+    return found if there.all() else unit(found * there[:, None])
 
 
 def _couplings(

@@ -30,11 +30,11 @@ def pair_index(n: int) -> Int[Array, "prompt prompt"]:
 
 
 def pairs_of(
-    index: Int[Array, "prompt prompt"], prompts: Int[Array, " chosen"]
-) -> Int[Array, " pair"]:
+    index: Int[Array, "prompt prompt"], prompts: Int[Array, "*draw chosen"]
+) -> Int[Array, "*draw pair"]:
     """The pairs of some prompts in their order, as places in a row."""
-    i, j = np.triu_indices(len(prompts), 1)
-    return index[prompts[i], prompts[j]]
+    i, j = np.triu_indices(prompts.shape[-1], 1)
+    return index[prompts[..., i], prompts[..., j]]
 
 
 def upper(square: Float[Array, "*row prompt prompt"]) -> Float[Array, "*row pair"]:
