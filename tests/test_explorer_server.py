@@ -17,6 +17,7 @@ from lensdepth.cli import main
 from lensdepth.cli.explore_offers import make_offers
 from lensdepth.explorer import Offers, create_app, server
 from lensdepth.explorer.jobs import MOST_WAITING, Jobs
+from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.server import COOKIE, GOODBYE, free_port, guard, is_loopback
 from lensdepth.explorer.shelf import Shelf
 
@@ -208,6 +209,47 @@ def test_an_act_whose_answer_the_page_dropped_is_done_with_the_next_one(
     assert "run=1" in again["screen"]["data"]["query"]
     both = answered(there | {"run": 1, "cancel": 2}, "run.n_clicks")
     assert "run=1" in both["screen"]["data"]["query"]
+
+
+WALK = (
+    ("view", "poke"), ("depth", 2), ("edit", "scale"), ("strength", 0.5), ("stream", "z"),
+    ("head", 1), ("prompt", "The capital of France is Paris and so"), ("position", 3),
+    ("against", "prompt"), ("view", "keep"), ("task", "ioi"), ("edit", "direction"),
+    ("stream", "resid_pre"), ("view", "compare"),
+)  # fmt: skip
+"""Controls as one may set them, one after the other."""
+
+
+def test_a_page_that_is_sent_what_is_new_shows_what_one_opened_at_its_address_shows(
+    trained: DepthModel,
+) -> None:
+    browser = client(shelf=Shelf(OFFERS, lambda name_or_path: trained))
+    (sync,) = [d for d in browser.get("/_dash-dependencies").json if d["inputs"][0]["id"] == "url"]
+    read = {part["id"]: part["property"] for part in (*sync["inputs"], *sync["state"])}
+
+    def answered(page: dict[str, Any], **given: Any) -> tuple[dict[str, Any], int]:
+        """The page with an answer put in, and how many properties were sent."""
+        now = {name: page.get(name, {}).get(prop) for name, prop in read.items()} | given
+        changed = [f"{name}.{read[name]}" for name in given]
+        answer = asked(browser, sync, now, *changed).json["response"]
+        shown = {name: dict(parts) for name, parts in page.items()}
+        for name, value in given.items():
+            shown.setdefault(name, {})[read[name]] = value
+        for name, parts in answer.items():
+            shown.setdefault(name, {}).update(parts)
+        return shown, sum(map(len, answer.values()))
+
+    def shown_of(page: dict[str, Any]) -> Any:
+        """Without what tells apart how one came there."""
+        ways = {"url", "banner", "seen", *(f"ask-{view}" for view in VIEWS)}
+        return {name: parts for name, parts in page.items() if name not in ways}
+
+    page, everything = answered({}, url="")
+    for name, value in WALK:
+        page, sent = answered(page, **{name: value})
+        address = page["url"]["search"]
+        assert shown_of(page) == shown_of(answered({}, url=address)[0]), (name, value)
+        assert sent < everything / 2, (name, value)
 
 
 def test_sweeps_that_pages_ask_for_and_cancel_leave_nothing(trained: DepthModel) -> None:

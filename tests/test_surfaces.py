@@ -16,8 +16,8 @@ import results
 from lensdepth import find_crossing, load_task, logit_lens, patch_sweep
 from lensdepth.cli import main
 from lensdepth.explorer import Offers, cards
-from lensdepth.explorer.callbacks_screen import _options
 from lensdepth.explorer.filling import Filled, fill
+from lensdepth.explorer.menus import menus
 from lensdepth.explorer.settle import Setting, settle
 from lensdepth.explorer.shelf import Shelf
 from lensdepth.explorer.state import Screen
@@ -231,7 +231,7 @@ def test_the_explorer_says_one_number_for_one_state(
     """The state after block 1 is depth 2, whichever of the two was chosen."""
     start = Screen(model="tiny", task="months", depth=chosen, position=4, to=4)
     setting, filled = shown(replace(start, stream=stream), shelf)
-    menu = {option["value"]: option["label"] for option in _options(setting)["depth"]}
+    menu = {option["value"]: option["label"] for option in menus(setting)["depth"]}
     if stream == "resid_pre":
         assert menu == {d: f"{d}: {explained(d, 3)}" for d in range(4)}
     else:

@@ -44,7 +44,7 @@ def register(app: Dash, shelf: Shelf, background: Background) -> None:
         },
         inputs=[Input("ask-circuit", "data"), Input("done", "data"), State("job", "data"),
                 State("tab", "data")],
-        prevent_initial_call="initial_duplicate",
+        prevent_initial_call=True,
     )  # fmt: skip
     def graph(query: object, done: object, job: object, tab: object) -> Json:
         still: Json = {

@@ -234,9 +234,9 @@ def _register_page(app: Dash) -> None:
         Output({"type": "graph", "name": MATCH}, "figure"),
         Output({"type": "graph", "name": MATCH}, "style"),
         Input({"type": "figure", "name": MATCH}, "data"),
-        Input("page", "data"),
         State("dark", "data"),
         State({"type": "figure", "name": MATCH}, "id"),
+        prevent_initial_call=True,
     )
     app.clientside_callback(
         ClientsideFunction("lensdepth", "noted"),
@@ -249,6 +249,7 @@ def _register_page(app: Dash) -> None:
         Output({"type": "numbers", "name": MATCH}, "className"),
         Input({"type": "rows", "name": MATCH}, "data"),
         State({"type": "rows", "name": MATCH}, "id"),
+        prevent_initial_call=True,
     )
     app.clientside_callback(
         ClientsideFunction("lensdepth", "click"),

@@ -26,7 +26,7 @@ def register(app: Dash, shelf: Shelf) -> None:
             "outcome": Output("outcome", "data", allow_duplicate=True),
         },
         inputs=[Input("ask-move", "data")],
-        prevent_initial_call="initial_duplicate",
+        prevent_initial_call=True,
     )
     def move(query: object) -> Json:
         if query is None:

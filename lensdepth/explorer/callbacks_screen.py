@@ -1,8 +1,9 @@
 """One callback keeps controls, address and screen in step: whatever changed, the rest follows."""
 
-from collections import Counter
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, no_update
@@ -11,18 +12,16 @@ from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.clicks import BUTTONS, STARTS, acted
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.links import OPTIONAL, changed, parse
+from lensdepth.explorer.menus import MENUS, menus, task_menu
 from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.panels import message
 from lensdepth.explorer.session import with_note
 from lensdepth.explorer.settle import Setting, describe, held_text, settle
 from lensdepth.explorer.shelf import Shelf
-from lensdepth.explorer.state import DROPPED, Screen, task_name
+from lensdepth.explorer.state import Offers, Screen
 from lensdepth.outside import visible
-from lensdepth.telling.depths import block, block_at, in_menu
-from lensdepth.telling.names import has_blocks, stream_name
+from lensdepth.telling.names import has_blocks
 from lensdepth.telling.plain import Json
-from lensdepth.telling.tokens import signed
-from lensdepth.tokens import told_apart
 
 CONTROLS = {
     name: name.replace("-", "_")
@@ -38,10 +37,11 @@ CONTROLS = {
 LINE_END = "⏎"
 """Stands for the end of a line in a field that has one line."""
 TEXTS = ("prompt", "source", "other-prompt")
-MENUS = ("task", "depth", "last", "position", "to", "stream", "head", "layer", "looked",
-         "components", "upstream", "downstream", "from-depth", "from-position", "into-depth",
-         "into-position")  # fmt: skip
-"""Menus whose options depend on the model and the prompt."""
+FROM_ELSEWHERE = ("upstream", "downstream")
+"""Menus whose options the graph brings as well."""
+FOLLOWS = ("hidden", "options", "strength", "unit", "does", "held", "unknown", "labels",
+           "other_prompt_hidden", "other_model_hidden", "note_hidden")  # fmt: skip
+"""Parts of an answer that nobody but this callback changes, the options above excepted."""
 ENDS = ("from-depth", "from-position", "into-depth", "into-position")
 """Of a move; open until there is one."""
 
@@ -121,8 +121,48 @@ def register(app: Dash, shelf: Shelf) -> None:
         except Exception as error:
             return _unchanged([message(readable(error))], before is None) | {"seen": seen}
         shown = _shown(setting, search, notice)
-        shown["options"]["task"] = task_options(setting.screen, files, shelf)
-        return shown | {"seen": seen}
+        shown["options"]["task"] = task_menu(setting.screen, files, shelf)
+        return _news(shown, values, example, seen)
+
+
+def start(page: Any, offers: Offers) -> Any:
+    """The page with what its controls show before anything is asked: what stands there already
+    need not be sent."""
+    for name, value in _values(Screen(model=offers.model, task=offers.task)).items():
+        if name not in MENUS and value is not no_update:
+            page[name].value = value
+    return page
+
+
+def _news(shown: Json, values: Mapping[str, Any], example: object, seen: Json) -> Json:
+    """Of an answer what the page does not show yet, and what it will have been sent.
+
+    Dash goes through all its callbacks once more for every property that it is given, changed or
+    not, which took longer than drawing.
+    """
+    sent: dict[str, str] = {}
+
+    def new(name: str, value: Any) -> Any:
+        text = json.dumps(value, sort_keys=True)
+        sent[name] = blake2b(text.encode(), digest_size=8).hexdigest()
+        return no_update if seen["sent"].get(name) == sent[name] else value
+
+    for part in FOLLOWS:
+        value = shown[part]
+        if isinstance(value, Mapping):
+            shown[part] = {
+                name: one if part == "options" and name in FROM_ELSEWHERE else
+                new(f"{part} {name}", one)
+                for name, one in value.items()
+            }  # fmt: skip
+        else:
+            shown[part] = new(part, value)
+    shown["values"] = {
+        name: no_update if values.get(name) == value else value
+        for name, value in shown["values"].items()
+    }
+    shown["example"] = no_update if example is None else None
+    return shown | {"seen": {**seen, "sent": sent}}
 
 
 def _acts(
@@ -133,8 +173,9 @@ def _acts(
     What merely set off this request would not do: Dash drops the answer to a request when the next
     one follows before it, and a Cancel pressed just before another click would be lost.
     """
-    now = {"clicks": dict(clicks), "site": site}
     then = seen if isinstance(seen, Mapping) else {}
+    sent = then.get("sent")
+    now = {"clicks": dict(clicks), "site": site, "sent": sent if isinstance(sent, Mapping) else {}}
     counted = then.get("clicks")
     counted = counted if isinstance(counted, Mapping) else {}
     acts = {name for name, count in clicks.items() if count != counted.get(name)}
@@ -245,13 +286,6 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     screen = setting.screen
     query = screen.query()
     kind = STRONG_EDITS[screen.edit]
-    values = {name: getattr(screen, field) for name, field in CONTROLS.items()}
-    values |= {"strength": screen.dose, "components": list(screen.components)}
-    values |= {"other-model": screen.other_model or None}
-    values |= {name: getattr(screen, name) or None for name in ("upstream", "downstream")}
-    values |= {name: _one_line(values[name]) for name in TEXTS}
-    # A menu drops what it does not have, and says so.
-    values |= {name: no_update for name in ENDS if values[name] in (None, -1)}
     return {
         "search": no_update if query == search else query,
         "screen": {
@@ -263,9 +297,9 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
         "banner": notice,
         "ask": {view: query if view == screen.view else no_update for view in VIEWS},
         "hidden": {view: view != screen.view for view in VIEWS},
-        "values": values,
+        "values": _values(screen),
         "example": None,
-        "options": _options(setting),
+        "options": menus(setting),
         "strength": {
             "min": kind.low,
             "max": kind.high,
@@ -283,6 +317,17 @@ def _shown(setting: Setting, search: object, notice: list[Any]) -> dict[str, Any
     }
 
 
+def _values(screen: Screen) -> dict[str, Any]:
+    """What the controls show of a screen."""
+    values = {name: getattr(screen, field) for name, field in CONTROLS.items()}
+    values |= {"strength": screen.dose, "components": list(screen.components)}
+    values |= {"other-model": screen.other_model or None}
+    values |= {name: getattr(screen, name) or None for name in FROM_ELSEWHERE}
+    values |= {name: _one_line(values[name]) for name in TEXTS}
+    # A menu drops what it does not have, and says so.
+    return values | {name: no_update for name in ENDS if values[name] in (None, -1)}
+
+
 def _unknown(setting: Setting) -> str:
     """What is read of the prompts is not what stands there."""
     if not setting.unknown:
@@ -298,60 +343,3 @@ def _labels(screen: Screen) -> dict[str, str]:
     """What the menus of places count."""
     counted = "block" if has_blocks(screen.stream) else "depth"
     return {"depth": f"From {counted}", "last": f"Window to {counted}"}
-
-
-def _options(setting: Setting) -> dict[str, list[dict[str, Any]]]:
-    """Menus of this model and prompt."""
-    n, residual = setting.n_layers, not has_blocks(setting.screen.stream)
-    depths = states = [(depth, in_menu(depth, n)) for depth in range(n + 1)]
-    if not residual:
-        depths = [(layer, block_at(layer)) for layer in range(n)]
-    tokens, theirs = (
-        [(i, f"{i}: {signed(text)}") for i, text in enumerate(texts)]
-        for texts in (setting.tokens, setting.source_tokens)
-    )
-    heads = [(head, f"head {head}") for head in range(setting.n_heads)]
-    parts = [f"L{layer}H{head}" for layer in range(n) for head in range(setting.n_heads)]
-    parts += [f"MLP{layer}" for layer in range(n)]
-    placed = [name for name in setting.screen.components if "@" in name]
-    pairs = [(i, _pair_name(*pair)) for i, pair in enumerate(setting.examples)]
-    found = {
-        "depth": depths, "last": depths, "position": tokens, "to": tokens,
-        "from-depth": states, "into-depth": states,
-        "from-position": theirs if setting.screen.giver == "source" else tokens,
-        "into-position": theirs if setting.screen.taker == "source" else tokens,
-        "stream": [(s, stream_name(s)) for s in setting.streams],
-        "head": heads if setting.screen.stream == "z" else [],
-        "layer": [(layer, block(layer)) for layer in range(n)],
-        "looked": heads,
-        # What is pinned at tokens of its own (MLP0@2) comes from the address alone.
-        "components": [(part, part) for part in [*parts, *placed]],
-        "example": pairs,
-        # A value without its option would be dropped; the graph brings the others.
-        **{name: [(one, one) for one in (getattr(setting.screen, name),) if one]
-           for name in ("upstream", "downstream")},
-    }  # fmt: skip
-    return {
-        name: [{"label": label, "value": value} for value, label in choices]
-        for name, choices in found.items()
-    }
-
-
-def task_options(screen: Screen, files: object, shelf: Shelf) -> list[dict[str, Any]]:
-    """The tasks that a page may choose: those offered, and the files that were dropped into it."""
-    own = [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
-    there = shelf.offers.tasks
-    names = [name for name in there if not DROPPED.fullmatch(name)]
-    names += [name for name in dict.fromkeys([*own, screen.task]) if DROPPED.fullmatch(name)]
-    called = Counter(map(task_name, names))
-    return [
-        # Two files of one name are told apart by their bytes.
-        {"label": task_name(name) if called[task_name(name)] == 1 else name, "value": name}
-        for name in names
-        if name in there
-    ]
-
-
-def _pair_name(base: str, source: str, foil: str, target: str) -> str:
-    foil, target = map(visible, told_apart([foil, target]))
-    return base if not source else f"{base} → {foil}  |  {source} → {target}"

@@ -67,7 +67,7 @@ def _register_read(app: Dash, shelf: Shelf, background: Background) -> None:
         },
         inputs=[Input("ask-read", "data"), Input("zone", "data"), Input("done", "data"),
                 State("job", "data"), State("tab", "data")],
-        prevent_initial_call="initial_duplicate",
+        prevent_initial_call=True,
     )  # fmt: skip
     def read(query: object, zone: object, done: object, job: object, tab: object) -> Json:
         if query is None:
@@ -176,7 +176,7 @@ def _register_asked(app: Dash, shelf: Shelf, background: Background, view: str) 
         },
         inputs=[Input(f"ask-{view}", "data"), Input("done", "data"), State("job", "data"),
                 State("tab", "data")],
-        prevent_initial_call="initial_duplicate",
+        prevent_initial_call=True,
     )  # fmt: skip
     def show(query: object, done: object, job: object, tab: object) -> Json:
         still = dict.fromkeys(("said", "job", "outcome"), no_update)
@@ -268,7 +268,9 @@ def _register_table(app: Dash, shelf: Shelf) -> None:
 def _register_plain(app: Dash, shelf: Shelf, view: str) -> None:
     """A view that is nothing but its cards."""
 
-    @app.callback(output=card_outputs(view), inputs=[Input(f"ask-{view}", "data")])
+    @app.callback(
+        output=card_outputs(view), inputs=[Input(f"ask-{view}", "data")], prevent_initial_call=True
+    )
     def show(query: object) -> Json:
         if query is None:
             return no_cards(view)

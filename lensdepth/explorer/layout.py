@@ -91,7 +91,6 @@ def stores() -> list[Any]:
         dcc.Store(id="noted", storage_type="session"),
         dcc.Store(id="dropped"),
         dcc.Store(id="files", storage_type="session"),
-        dcc.Store(id="page", data={"theme": "light", "width": 1280}),
         dcc.Store(id="dark", data=dark_colours()),
         dcc.Interval(id="tick", interval=250, max_intervals=0),
         dcc.Download(id="download"),

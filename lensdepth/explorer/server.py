@@ -79,7 +79,7 @@ def create_app(offers: Offers, *, shelf: Shelf | None = None, jobs: Jobs | None 
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     app.index_string = INDEX
-    app.layout = lambda: page(offers)
+    app.layout = lambda: callbacks_screen.start(page(offers), offers)
     callbacks_screen.register(app, kept)
     callbacks_views.register(app, kept, work)
     callbacks_keep.register(app, kept)

@@ -2,7 +2,7 @@
 // What the browser does by itself: it paints figures in the page's colours, turns clicks into
 // sites, remembers this tab's experiments, and saves figures.
 (() => {
-  const figures = {};  // as they came from the server, in light colours, by card
+  const drawn = {};  // data as they came from the server, in light colours, and how to draw, by card
   let shift = false;
   const slider = { waits: null, asked: null, at: 0 };  // what a slider that is held asked last
   let held = false;
@@ -154,11 +154,11 @@
 
   window.dash_clientside = window.dash_clientside ?? {};
   window.dash_clientside.lensdepth = {
-    draw(data, page, dark, id) {
+    draw(data, dark, id) {
       const { no_update: still } = window.dash_clientside;
       if (!data?.figure) return [still, still];
-      figures[id.name] = data.figure;
-      const figure = coloured(data.figure, page.theme === "dark", dark);
+      drawn[id.name] = { data, dark, id };
+      const figure = coloured(data.figure, theme() === "dark", dark);
       const layout = figure.layout;
       const width = Math.max(widthOf(id), 300);
       const least = layout.width ?? 0;
@@ -380,8 +380,10 @@
     document.documentElement.dataset.theme = now;
     const button = document.getElementById("theme");
     if (button) button.textContent = now === "dark" ? "Light" : "Dark";
-    if (button) window.dash_clientside.set_props?.(
-      "page", { data: { theme: now, width: window.innerWidth } });
+    for (const { data, dark, id } of Object.values(drawn)) {
+      const [figure, style] = window.dash_clientside.lensdepth.draw(data, dark, id);
+      window.dash_clientside.set_props({ type: "graph", name: id.name }, { figure, style });
+    }
     return Boolean(button);
   };
   document.documentElement.dataset.theme = theme();
@@ -417,7 +419,7 @@
       navigator.clipboard.writeText(text).then(() => say("Copied"),
         () => say("It is in the address bar"));
     } else if (button.dataset.figure !== undefined) {
-      const figure = structuredClone(figures[button.dataset.figure]);
+      const figure = structuredClone(drawn[button.dataset.figure]?.data.figure);
       if (!figure) return;
       withNote(figure.layout, document.getElementById("note-text")?.value ?? "");
       Plotly.downloadImage(figure, {
