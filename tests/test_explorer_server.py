@@ -240,9 +240,15 @@ def test_a_page_that_is_sent_what_is_new_shows_what_one_opened_at_its_address_sh
         return shown, sum(map(len, answer.values()))
 
     def shown_of(page: dict[str, Any]) -> Any:
-        """Without what tells apart how one came there."""
+        """Without what tells apart how one came there, and what is not set."""
         ways = {"url", "banner", "seen", *(f"ask-{view}" for view in VIEWS)}
-        return {name: parts for name, parts in page.items() if name not in ways}
+        return {
+            (name, prop): value
+            for name, parts in page.items()
+            if name not in ways
+            for prop, value in parts.items()
+            if value is not None
+        }
 
     page, everything = answered({}, url="")
     for name, value in WALK:
