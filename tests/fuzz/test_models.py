@@ -126,7 +126,9 @@ def outcome(saved: Saved, changed: dict[str, bytes | None], backend: BackendChoi
     info, logits = found
     if info != saved.info[backend]:
         return "shown"
-    return "same" if torch.equal(logits, saved.logits[backend]) else "silent"
+    # Weights that begin elsewhere in memory, after a longer header, are rounded in another order.
+    rounding = {"rtol": 1e-5, "atol": 1e-5}
+    return "same" if torch.allclose(logits, saved.logits[backend], **rounding) else "silent"
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES[:2])
