@@ -26,6 +26,8 @@ from lensdepth.tasks.task import Task
 from lensdepth.teaching import planted
 from lensdepth.units import Grouping
 
+pytestmark = pytest.mark.long
+
 DIFFERENT = [(a, (a + 1 + a % 3) % len(planted.INPUTS)) for a in range(len(planted.INPUTS))]
 STEPS = [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120]
 N_LAYERS = 6

@@ -31,6 +31,8 @@ from lensdepth.telling.numbers import number
 from lensdepth.transition import find_crossing, find_transition
 from lensdepth.unfinished import whole_name
 
+pytestmark = pytest.mark.long
+
 HOSTILE = "<script>alert(1)</script><|endoftext|>&\"'"
 
 

@@ -25,6 +25,8 @@ from lensdepth.teaching import planted
 from lensdepth.transition import find_crossing
 from lensdepth.units import Grouping
 
+pytestmark = pytest.mark.long
+
 DIFFERENT = [(a, (a + 1 + a % 3) % len(planted.INPUTS)) for a in range(len(planted.INPUTS))]
 
 

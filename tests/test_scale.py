@@ -27,6 +27,8 @@ from lensdepth.scale.prompts import make_task, prompt_faults
 from lensdepth.scale.shards import slices
 from lensdepth.unfinished import alone_in
 
+pytestmark = pytest.mark.long
+
 TASK = {"task": "months", "template": "all", "n": 13, "keep": "correct"}
 CONFIG: dict[str, Any] = {
     "pairs_per_shard": 5,

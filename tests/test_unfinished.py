@@ -13,6 +13,8 @@ import strikes
 from lensdepth.unfinished import complete, hidden, sweep, whole_name
 from lensdepth.writing import check_writable, whole_files, write_text
 
+pytestmark = pytest.mark.long
+
 NAME, SECOND, LINK = (f".x.0123456789abcde{end}.lensdepth" for end in "def")
 
 
