@@ -53,6 +53,8 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.compare_runs(trained, trained, task),
         lensdepth.subspace_sweep(trained, task, dims=[1], n_folds=2),
         lensdepth.confidence_response(trained, task),
+        (landmarks := lensdepth.find_landmarks(trained, task, n_halves=20)),
+        lensdepth.compare_landmarks([landmarks]),
         lensdepth.training_dynamics({1: trained, 2: trained}, task),
         lensdepth.check_readiness(trained, task, twins=0),
         lensdepth.plan_report(trained, task, sections=()),

@@ -65,7 +65,7 @@ def find_landmarks(
     - `turn`: the block that turns the last token's state most;
     - `readability`: where the lens's contrast of the answers has risen half of its way;
     - `alignment`: where the share of squared distances between states that lies in the leading
-      directions of the unembedding has risen half of its way.
+      directions of the unembedding has risen, or fallen, half of its way.
 
     Args:
         model: any wrapped model.

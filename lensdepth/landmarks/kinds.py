@@ -24,25 +24,25 @@ KINDS = (
     # arXiv 2405.15471 has its peak, and a dip late; TwoNN after Facco et al. 2017.
     Kind(
         key="dimension", name="lowest intrinsic dimension", shape="dip",
-        curve="intrinsic dimension (two nearest neighbours)", unit="dimensions", role="input",
+        curve="intrinsic dimension", unit="dimensions", role="input",
     ),
     # Hosseini & Fedorenko 2023, arXiv 2311.04930.
     Kind(
         key="curvature", name="highest curvature", shape="peak",
-        curve="curvature from token to token", unit="rad", role="direction",
+        curve="curvature", unit="rad", role="direction",
     ),
     Kind(
         key="turn", name="sharpest turn", shape="peak",
-        curve="turn of the last token's state in the block before", unit="rad", role="entropy",
+        curve="turn in the block before", unit="rad", role="entropy",
     ),
     Kind(
         key="readability", name="readability half risen", shape="rise",
-        curve="contrast of the answers in the logit lens", unit="probability", role="lens",
+        curve="lens contrast", unit="p", role="lens",
     ),
-    # After arXiv 2605.17084.
+    # After arXiv 2605.17084, by which small models lose late what large ones keep: either way.
     Kind(
-        key="alignment", name="alignment with the unembedding half risen", shape="rise",
-        curve="share of squared distances in the directions read most", unit="share", role="full",
+        key="alignment", name="alignment with the unembedding half changed", shape="step",
+        curve="aligned share", unit="share", role="full",
     ),
 )  # fmt: skip
 KEYS = tuple(one.key for one in KINDS)

@@ -1,5 +1,6 @@
 """What landmarks say: curves, summary, sentences and figures."""
 
+import math
 from typing import TYPE_CHECKING
 
 from lensdepth.landmarks.kinds import BY_KEY, KINDS, Kind
@@ -14,17 +15,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from lensdepth.landmarks.profile import Landmarks
-
-WORDS = {
-    "before": "comes before the switch",
-    "at the same depth": "lies at the switch, to the grid of depths",
-    "after": "comes after the switch",
-    "no switch": "has no switch to stand beside",
-    "not settled": "is in no settled order with the switch",
-    "none": "is not there",
-    "too few": "is in no known order with the switch",
-}
-"""Verdict -> what is said of the landmark."""
 
 
 def curves(found: "Landmarks") -> list[Curve]:
@@ -47,9 +37,25 @@ def summary(found: "Landmarks") -> Json:
             "landmarks": {
                 one.name: {
                     key: getattr(one, key)
-                    for key in ("verdict", "reason", "depth", "low", "high", "share", "p_flat")
+                    for key in (
+                        "verdict",
+                        "reason",
+                        "depth",
+                        "low",
+                        "high",
+                        "stands_out",
+                        "share",
+                        "p_flat",
+                    )
                 }
-                | {"difference": vars(_difference(one)), "shape": BY_KEY[one.name].shape}
+                | {
+                    "difference": {
+                        "value": one.difference,
+                        "low": one.difference_low,
+                        "high": one.difference_high,
+                    },
+                    "shape": BY_KEY[one.name].shape,
+                }
                 for one in found.landmarks
             },
             "curves": {
@@ -95,15 +101,24 @@ def _landmark(found: "Landmarks", one: Landmark) -> str:
     place = Interval(value=one.depth, low=one.low, high=one.high)
     if one.depth == one.depth:
         text += f"; at depth {place}, {fraction(one.depth, found.n_layers)} of the way"
+        text += f", where it {_stands_out(one)}"
     if one.verdict in (*ORDERED, "not settled") and one.difference == one.difference:
         text += f", {_lag(one)}"
     return f"{text} ({one.reason})." if one.reason else f"{text}."
 
 
+def _stands_out(one: Landmark) -> str:
+    """By how much, in words."""
+    kind = BY_KEY[one.name]
+    if kind.key == "dimension":  # whose curve is a logarithm
+        return f"is {number(math.exp(one.stands_out))} times as low as on either side"
+    verb = {"peak": "stands out by", "rise": "rises by", "step": "changes by"}[kind.shape]
+    return f"{verb} {number(one.stands_out)} ({kind.unit})"
+
+
 def _lag(one: Landmark) -> str:
     """How far it lies from the switch, in words."""
-    apart = _difference(one)
-    return f"less the switch {apart} depths"
+    return f"less the switch {_difference(one)} depths"
 
 
 def _difference(one: Landmark) -> Interval:
@@ -155,8 +170,3 @@ def order_figure(found: "Landmarks") -> "Figure":
         title="Landmarks: before (left) or after the switch",
         x_title="depth of the landmark less depth of the switch",
     )
-
-
-def number_of(one: Landmark) -> str:
-    """The place of a landmark as it is written in tables."""
-    return number(one.depth)

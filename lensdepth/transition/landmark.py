@@ -1,11 +1,11 @@
-"""A landmark of a curve over depth (its dip, its peak, its rise) beside the place of a switch.
+"""A landmark of a curve over depth (its dip, peak, rise or step) beside the place of a switch.
 
 A landmark comes with three ways of not being there: the extremum lies at an end of the curve, it
 does not stand out from a flat curve that strays as this one does, or drawn units put it elsewhere
 too often. Only what is left is put in order with the switch, and no finer than the grid of depths:
 "before" and "after" mean by more than one depth, "at the same depth" within one.
 
-Rules and thresholds were set before any result.
+Thresholds were set before any result.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from lensdepth import stats
 from lensdepth.covariance import EXACT
 from lensdepth.telling.numbers import p_value, percent
 
-Shape = Literal["dip", "peak", "rise"]
+Shape = Literal["dip", "peak", "rise", "step"]
 Order = Literal[
     "before", "at the same depth", "after", "not settled", "none", "no switch", "too few"
 ]
@@ -44,6 +44,8 @@ class Landmark:
     """NaN where there is none."""
     low: float
     high: float
+    stands_out: float
+    """By how much, in the curve's unit; see `located`."""
     share: float
     """Share of the draws in which there is one; NaN of too few units."""
     p_flat: float
@@ -63,8 +65,12 @@ def located(
     A peak is the highest value, unless that is the first or the last; it stands out by what it has
     above the higher one of the lowest values on either side. A dip is the same upside down. A rise
     is the last passing upwards, on straight lines, of the level midway between the highest value
-    and the lowest before, of those two that lie furthest apart.
+    and the lowest before, of those two that lie furthest apart. A step is a rise, or the same
+    upside down, whichever is larger.
     """
+    if shape == "step":
+        (up, rise), (down, fall) = _rises(curves, at), _rises(-curves, at)
+        return np.where(rise >= fall, up, down), np.maximum(rise, fall)
     if shape == "rise":
         return _rises(curves, at)
     upright = curves if shape == "peak" else -curves
@@ -127,7 +133,7 @@ def put_in_order(
     often = np.isnan(strayed).mean(0) > stats.ALPHA if len(strayed) else np.zeros(len(at), bool)
     defined = ~np.isnan(curve) & ~often
     nowhere = dict.fromkeys(
-        ("depth", "low", "high", "share", "p_flat", "difference", "difference_low",
+        ("depth", "low", "high", "stands_out", "share", "p_flat", "difference", "difference_low",
          "difference_high"), np.nan,
     )  # fmt: skip
     if defined.sum() < FEWEST_DEPTHS:
@@ -151,11 +157,11 @@ def put_in_order(
     if verdict == "none":
         return Landmark(
             name=name, verdict=verdict, reason=reason,
-            **nowhere | {"share": share, "p_flat": p_flat},
+            **nowhere | {"stands_out": float(stands_out), "share": share, "p_flat": p_flat},
         )  # fmt: skip
     return Landmark(
         name=name, verdict=verdict, reason=reason, depth=float(place), low=low, high=high,
-        share=share, p_flat=p_flat, difference=apart, difference_low=first, difference_high=last,
+        stands_out=float(stands_out), share=share, p_flat=p_flat, difference=apart, difference_low=first, difference_high=last,
     )  # fmt: skip
 
 
@@ -173,8 +179,8 @@ def _judge(
 ) -> tuple[Order, str]:
     sure = stats.LEVEL
     if np.isnan(place):
-        where = "it does not rise"
-        if shape != "rise":
+        where = "it does not rise" if shape == "rise" else "it does not change"
+        if shape in ("dip", "peak"):
             end = at[(y if shape == "peak" else -y).argmax()]
             where = f"its {'highest' if shape == 'peak' else 'lowest'} value is an end, "
             where += named_end(float(end))
