@@ -54,7 +54,9 @@ def planted(
     place = SWITCH + 0.5 + 0.7 * (rng.normal(size=n_words)[word] + rng.normal(size=n)) / 2**0.5
     late = (depth[None, :-1] > place[:, None]).astype(float)
     at = np.nan if apart is None else SWITCH + 0.5 + apart
-    bump = np.zeros(L + 1) if apart is None else np.exp(-(((depth - at) / WIDTHS[width]) ** 2))
+    # As high at the two depths on either side of the place.
+    gap = np.maximum(np.abs(depth - at) - 0.5, 0) / WIDTHS[width]
+    bump = np.zeros(L + 1) if apart is None else np.exp(-(gap**2))
     rise = np.zeros(L + 1) if apart is None else 1 / (1 + np.exp(-(depth - at) / 0.5))
     pairs = {
         "input": 1 - late,
@@ -65,7 +67,7 @@ def planted(
         "readability": rise + own(noise, L + 1),
     }
     # Coordinates beyond the first two shrink where the dimension dips; words share a part.
-    shrunk = 1 - 0.9 * bump
+    shrunk = 1 - 0.95 * bump
     points = rng.normal(size=(n_words, D_MODEL))[word] + 2 * rng.normal(size=(n, D_MODEL))
     turned = 0.3 * noise * rng.normal(size=(L + 1, n, D_MODEL))
     scale = np.ones((L + 1, 1, D_MODEL))

@@ -161,7 +161,8 @@ def put_in_order(
         )  # fmt: skip
     return Landmark(
         name=name, verdict=verdict, reason=reason, depth=float(place), low=low, high=high,
-        stands_out=float(stands_out), share=share, p_flat=p_flat, difference=apart, difference_low=first, difference_high=last,
+        stands_out=float(stands_out), share=share, p_flat=p_flat, difference=apart,
+        difference_low=first, difference_high=last,
     )  # fmt: skip
 
 
