@@ -161,8 +161,10 @@ def test_where_one_block_moves_and_is_read_readability_is_at_the_switch(
     assert told.sentences(again) == told.sentences(switched)
     frame = switched.to_frame().set_index("landmark")
     assert frame.difference["readability"] == pytest.approx(one.depth - switched.crossing.depth)
-    assert len(switched.plot().data) > 0
-    assert len(switched.plot_order().data) == 1
+    drawn: Any = switched.plot_order()
+    assert list(drawn.data[0].x) == pytest.approx(frame.difference.tolist(), nan_ok=True)
+    curves: Any = switched.plot()
+    assert {"lens contrast"} <= {trace.name for trace in curves.data}
     with pytest.raises(ValueError, match="there is no landmark 'x'"):
         switched.of("x")
 
@@ -184,7 +186,8 @@ def test_landmarks_without_a_switch_or_units_are_in_no_order(trained: DepthModel
         "x", "rise", curve, strayed, at, switch=1.6, switch_draws=np.linspace(0, 3.2, 100)
     )
     assert wide.verdict == "not settled"
-    for options in ({"carried": 0.0}, {"n_halves": 3}, {"sample": 2}):
+    wrong: list[dict[str, Any]] = [{"carried": 0.0}, {"n_halves": 3}, {"sample": 2}]
+    for options in wrong:
         with pytest.raises(ValueError, match="find_landmarks"):
             find_landmarks(trained, load_task("months", trained, n=6), **options)
 

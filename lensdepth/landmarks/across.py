@@ -13,6 +13,7 @@ says so then.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -107,8 +108,7 @@ class LandmarkComparison(Result):
             raise ValueError(
                 f"LandmarkComparison: there is no landmark {landmark!r}; there are {known}."
             )
-        found = {verdict: own.count(verdict) for verdict in dict.fromkeys(own)}
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
+        return dict(Counter(own).most_common())
 
     def of(self, landmark: str, over: Over) -> Correlation:
         """One correlation."""

@@ -23,7 +23,7 @@ from lensdepth.units import FEWEST_UNITS
 Located = Transition | ChangePoint | Crossing | Commitment | Landmark
 Apart = tuple[float, float, float, Order | str]
 """Difference in depths, its 95 % interval, and the order; "" where none is asked."""
-NOWHERE = (float("nan"),) * 3
+NOWHERE = (float("nan"), float("nan"), float("nan"))
 HALF = 0.5
 
 
