@@ -286,7 +286,7 @@ def test_definitions_are_held_against_the_crossing_of_the_same_pairs() -> None:
     assert one["difference_high"] - one["difference_low"] < (lens.location_high - one["low"]) * 0.8
     assert rows["settled"]["order"] == "after"
     assert rows["patching"]["order"] == ""
-    assert (rows["others"]["order"], rows["flat"]["order"]) == ("other pairs", "none")
+    assert (rows["others"]["order"], rows["flat"]["order"]) == ("not paired", "none")
     assert math.isnan(rows["others"]["difference_low"])
     assert (rows["turn"]["kind"], rows["turn"]["order"]) == ("landmark", "before")
     alone = compare_definitions({"lens": lens}).to_dict("records")[0]

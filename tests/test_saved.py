@@ -23,8 +23,8 @@ NO_FILE = {"Report", "Sweep", "Task"}
 """A report is a page with its tables, a task a prompt file, a sweep a folder."""
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
-    "ChangePoint", "CircuitGraph", "DepthComparison", "OrderComparison", "Readiness",
-    "ReportPlan", "Transition", "TunedLens",
+    "ChangePoint", "CircuitGraph", "DepthComparison", "LandmarkComparison", "OrderComparison",
+    "Readiness", "ReportPlan", "Transition", "TunedLens",
 }  # fmt: skip
 """Results whose rows are statements, runs or one place."""
 PROMPT = "Two months from January is"

@@ -63,7 +63,7 @@ def landmarks(
         # Read before anything is measured: a file that is none is refused at once.
         others = [Landmarks.load(path) for path in options.beside or ()]
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="all", edited=True, asked=model)
+        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
         from lensdepth.analyses import analysis
         from lensdepth.landmarks import across_told, compare_landmarks, find_landmarks
 

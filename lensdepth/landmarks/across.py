@@ -120,7 +120,8 @@ class LandmarkComparison(Result):
         """One row a run and landmark."""
         import pandas as pd
 
-        return pd.DataFrame([vars(one) for one in self.runs])
+        names = {"place": "relative_depth", "switch": "relative_switch"}
+        return pd.DataFrame([vars(one) for one in self.runs]).rename(columns=names)
 
     def plot(self) -> "Figure":
         """Relative depth of each landmark against that of the switch."""

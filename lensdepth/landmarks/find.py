@@ -102,6 +102,11 @@ def find_landmarks(
     if not task.has_pairs or task.no_handover:
         why = task.no_handover or "its prompts have no pairs"
         raise ValueError(f"{CALLER}: control passes from no input to no answer here: {why}.")
+    if bool((task.clean_tokens.last == 0).any()):
+        raise ValueError(
+            f"{CALLER}: some prompts are one token long, whose state is an attention sink; use "
+            f"longer ones."
+        )
     chosen = draw_sample(task.clean_tokens, task.clean_tokens.last, sample, seed, caller=CALLER)
     patch = patch_sweep(
         model, task, depths=depths, positions=ENDS, controls=(), seed=seed, engine=engine,

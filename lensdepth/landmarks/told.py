@@ -103,7 +103,7 @@ def _landmark(found: "Landmarks", one: Landmark) -> str:
         text += f"; at depth {place}, {fraction(one.depth, found.n_layers)} of the way"
         text += f", where it {_stands_out(one)}"
     if one.verdict in (*ORDERED, "not settled") and one.difference == one.difference:
-        text += f", {_lag(one)}"
+        text += f"; {_lag(one)}"
     return f"{text} ({one.reason})." if one.reason else f"{text}."
 
 
@@ -118,7 +118,7 @@ def _stands_out(one: Landmark) -> str:
 
 def _lag(one: Landmark) -> str:
     """How far it lies from the switch, in words."""
-    return f"less the switch {_difference(one)} depths"
+    return f"{_difference(one)} depths from the switch"
 
 
 def _difference(one: Landmark) -> Interval:

@@ -245,8 +245,8 @@ def compare_definitions(
 
     Args:
         found: transitions, change points, crossings, commitments and landmarks, by name; all of
-            the same pairs, in the same order. Of other prompts, or another number of pairs, there
-            is a difference, and no interval of it.
+            the same pairs, in the same order. Of other prompts, of another number of pairs, and of
+            one cut through several curves there is a difference, and no interval of it.
         against: which of them is the causal switch; by default the first crossing.
         n_resamples: draws of the means.
         seed: of the draws.
@@ -254,7 +254,7 @@ def compare_definitions(
         Columns: definition, kind, verdict, depth, low, high (NaN where there is none), agrees_with,
         and less the causal switch `difference`, `difference_low`, `difference_high` and `order`:
         "before" and "after" by more than a depth, "at the same depth" within one, "not settled",
-        "none" (it has no place), "no switch", "other pairs", "too few"; "" for the switch itself.
+        "none" (it has no place), "no switch", "not paired", "too few"; "" for the switch itself.
     Raises:
         ValueError: `against` is no crossing among them.
     """

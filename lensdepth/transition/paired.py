@@ -65,7 +65,7 @@ def _apart(one: Located, place: float, switch: Crossing, n_resamples: int, seed:
     value, (before, after) = place - switch.depth, switch.between
     curve = _curve(one)
     if curve is None or len(curve) != switch.n_pairs or not _same_prompts(one, switch):
-        return value, np.nan, np.nan, "other pairs"
+        return value, np.nan, np.nan, "not paired"
     if switch.n_units < FEWEST_UNITS:
         return value, np.nan, np.nan, "too few"
     ahead = np.nan_to_num((switch.first - switch.second).double().numpy())
