@@ -205,8 +205,9 @@ def test_what_is_left_over_is_free_of_each_model_s_own_depth() -> None:
         *(run("b", t, x, y) for t, x, y in (("s", 0.7, 0.1), ("t", 0.9, 0.2), ("u", 0.8, 0.3))),
         run("c", "s", 0.5, 0.5),  # of one task alone: nothing is left
     ]
-    found = left_over(runs, "tasks")
+    found, asked = left_over(runs, "tasks")
     assert found == pytest.approx(np.array([[-0.1, 0.1, 0.0], [-0.1, 0.05, 0.1]]))
+    assert asked == [("a", "b"), ("a", "b"), ("b",)]
 
 
 def several(switched: Landmarks, places: list[float], switches: list[float]) -> list[Landmarks]:
@@ -251,7 +252,15 @@ def test_landmarks_go_with_the_switch_over_tasks_or_do_not(switched: Landmarks) 
     )
     few = compare_landmarks(several(switched, mixed[:4], switches[:4]))
     assert few.of("turn", "tasks").verdict == "too few"
-    assert "too few (4, and 5 are needed)" in " ".join(across_told.sentences(few))
+    assert "too few (4 that have places in the same models" in " ".join(across_told.sentences(few))
+    # Two of them on another model too: only tasks of the same models change places, in 24 ways.
+    other = replace(switched.provenance.model, name="other")
+    more = [
+        replace(one, provenance=replace(one.provenance, model=other))
+        for one in several(switched, mixed, switches)[:2]
+    ]
+    parted = compare_landmarks([*several(switched, mixed, switches), *more])
+    assert (parted.of("turn", "tasks").verdict, parted.of("turn", "tasks").n) == ("too few", 6)
     with pytest.raises(ValueError, match="is there twice"):
         compare_landmarks([switched, switched])
     with pytest.raises(ValueError, match="no landmarks to compare"):

@@ -4,9 +4,11 @@ That a landmark lies at the switch in one run may be chance. Two questions are a
 runs, of each landmark: how often it has which order; and whether its relative depth is greater
 where the switch's is. Depths of one model share its architecture and those of one task its prompts,
 so that runs are not independent: over tasks each model's own mean is taken off both places, what is
-left is averaged over models, and tasks are what changes places under the null; over models the same
-the other way round. The correlation is Spearman's; p is two-sided, of all orders where these are
-few and of draws else, corrected over landmarks (Holm). Below five tasks, or models, there is none.
+left is averaged over models, and tasks change places under the null, those with others that have
+places in the same models: places of one model spread more than of another. Over models the same the
+other way round. The correlation is Spearman's; p is two-sided, of all orders where these are few
+and of draws else, corrected over landmarks (Holm). There is none where tasks, or models, can be put
+in fewer orders than five of one kind can.
 
 What this cannot tell: places that are one in all tasks and models correlate with nothing. The order
 says so then.
@@ -16,7 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import chain, permutations, product
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 N_DRAWS = 10_000
-ALL_ORDERS = 7
-"""So many or fewer are put in every order there is: 5,040."""
+ALL_ORDERS = 5040
+"""Where there are so many orders or fewer, all are taken."""
 Over = Literal["tasks", "models"]
 CorrelationVerdict = Literal["follows the switch", "runs against it", "not told", "too few"]
 
@@ -69,9 +71,9 @@ class Correlation:
     over: Over
     verdict: CorrelationVerdict
     n: int
-    """Tasks, or models, that have both places in runs that can be held against one another."""
+    """Tasks (models) that have both places in the same models (tasks) as another one has."""
     rho: float
-    """Spearman's; NaN below five."""
+    """Spearman's; NaN of too few."""
     p: float
     """Two-sided, of permuted tasks or models; corrected over landmarks."""
 
@@ -96,7 +98,7 @@ class LandmarkComparison(Result):
     def tasks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(one.task for one in self.runs))
 
-    def counts(self, landmark: str) -> dict[Order, int]:
+    def counts(self, landmark: str) -> dict[str, int]:
         """In how many runs the landmark has which verdict, the most frequent first.
 
         Raises:
@@ -138,8 +140,9 @@ def compare_landmarks(found: Sequence[Landmarks], *, seed: int = 0) -> LandmarkC
         found: of several models, tasks, or both; each model and task once.
         seed: of the permutations.
     Returns:
-        LandmarkComparison. A correlation is "too few" below five tasks (models) that have both
-        places in runs that leave something once each model's (task's) own mean is taken off.
+        LandmarkComparison. A correlation is "too few" where the tasks (models) that have both
+        places can change places in fewer ways than five can that were all asked of the same models
+        (on the same tasks).
     Raises:
         ValueError: there is nothing to compare, or a model and task is there twice.
     Example:
@@ -198,8 +201,11 @@ def _names(known: Sequence[Provenance]) -> list[tuple[str, str]]:
     ]
 
 
-def left_over(runs: Sequence[Run], over: Over) -> Float[Array, "2 unit"]:
-    """Place and switch by task (or model), each model's (task's) own mean taken off.
+def left_over(
+    runs: Sequence[Run], over: Over
+) -> tuple[Float[Array, "2 unit"], list[tuple[str, ...]]]:
+    """Place and switch by task (or model), each model's (task's) own mean taken off; and in which
+    models (tasks) each has them.
 
     Args:
         runs: of one landmark, those with both places.
@@ -209,14 +215,15 @@ def left_over(runs: Sequence[Run], over: Over) -> Float[Array, "2 unit"]:
     by_inner: dict[str, list[Run]] = {}
     for one in runs:
         by_inner.setdefault(getattr(one, inner), []).append(one)
-    rows: dict[str, list[Array]] = {}
-    for some in by_inner.values():
+    rows: dict[str, dict[str, Array]] = {}
+    for name, some in by_inner.items():
         if len(some) < 2:  # nothing is left of one run
             continue
         places = np.array([[one.place, one.switch] for one in some])
         for one, row in zip(some, places - places.mean(0), strict=True):
-            rows.setdefault(getattr(one, outer), []).append(row)
-    return np.array([np.mean(some, axis=0) for some in rows.values()]).reshape(-1, 2).T
+            rows.setdefault(getattr(one, outer), {})[name] = row
+    means = [np.mean([*some.values()], axis=0) for some in rows.values()]
+    return np.array(means).reshape(-1, 2).T, [tuple(sorted(some)) for some in rows.values()]
 
 
 def _correlated(runs: Sequence[Run], landmark: str, over: Over, seed: int) -> Correlation:
@@ -225,30 +232,47 @@ def _correlated(runs: Sequence[Run], landmark: str, over: Over, seed: int) -> Co
         for one in runs
         if one.landmark == landmark and not math.isnan(one.place) and not math.isnan(one.switch)
     ]
-    place, switch = left_over(own, over)
+    (place, switch), asked = left_over(own, over)
+    kept = np.array([asked.count(some) > 1 for some in asked], dtype=bool)
+    strata = [some for some, keep in zip(asked, kept, strict=True) if keep]
+    place, switch = place[kept], switch[kept]
     n, rho, p = len(place), math.nan, math.nan
-    if n >= FEWEST_UNITS and np.ptp(place) > 0 and np.ptp(switch) > 0:
+    ways = math.prod(math.factorial(k) for k in Counter(strata).values())
+    enough = ways >= math.factorial(FEWEST_UNITS)
+    if enough and np.ptp(place) > 0 and np.ptp(switch) > 0:
         x, y = (distributions.rankdata(values) for values in (place, switch))
         x, y = ((ranks - ranks.mean()) / ranks.std() for ranks in (x, y))
         rho = float((x * y).mean())
-        p = _permuted(x, y, seed)
+        p = _permuted(x, y, strata, ways, seed)
     return Correlation(
-        landmark=landmark, over=over, verdict="too few" if n < FEWEST_UNITS else "not told",
+        landmark=landmark, over=over, verdict="not told" if enough else "too few",
         n=n, rho=rho, p=p,
     )  # fmt: skip
 
 
-def _permuted(x: Float[Array, " unit"], y: Float[Array, " unit"], seed: int) -> float:
-    """Two-sided p of the correlation of standardised ranks."""
-    n = len(x)
-    if n <= ALL_ORDERS:
+def _permuted(
+    x: Float[Array, " unit"],
+    y: Float[Array, " unit"],
+    strata: Sequence[tuple[str, ...]],
+    ways: int,
+    seed: int,
+) -> float:
+    """Two-sided p of the correlation of standardised ranks, exchanged within strata."""
+    groups = [np.flatnonzero([one == some for one in strata]) for some in dict.fromkeys(strata)]
+    found = abs(float((x * y).mean()))
+    if ways <= ALL_ORDERS:
         # Every order, the observed one among them.
-        orders = np.array(list(permutations(range(n))))
-        null = np.abs((x[orders] * y).mean(1))
-        return float((null >= abs((x * y).mean()) - 1e-12).mean())
-    rng = np.random.default_rng(seed)
-    orders = np.array([rng.permutation(n) for _ in range(N_DRAWS)])
-    return stats.permutation_p(abs(float((x * y).mean())), np.abs((x[orders] * y).mean(1)))
+        parts = [[list(order) for order in permutations(group.tolist())] for group in groups]
+        orders = np.array([[*chain(*some)] for some in product(*parts)])
+    else:
+        rng = np.random.default_rng(seed)
+        orders = np.array(
+            [np.concatenate([rng.permutation(group) for group in groups]) for _ in range(N_DRAWS)]
+        )
+    null = np.abs((x[orders] * y[np.concatenate(groups)]).mean(1))
+    if ways <= ALL_ORDERS:
+        return float((null >= found - 1e-12).mean())
+    return stats.permutation_p(found, null)
 
 
 def _corrected(found: Sequence[Correlation]) -> list[Correlation]:

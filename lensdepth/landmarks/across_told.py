@@ -53,7 +53,11 @@ def sentences(found: "LandmarkComparison") -> list[str]:
 def _told(one: "Correlation") -> str:
     over = f"Over {one.over}"
     if one.verdict == "too few":
-        return f"{over}: too few ({one.n}, and {FEWEST_UNITS} are needed)."
+        other = "models" if one.over == "tasks" else "tasks"
+        return (
+            f"{over}: too few ({one.n} that have places in the same {other} as another one, and "
+            f"{FEWEST_UNITS} in all the same are needed)."
+        )
     if one.rho != one.rho:
         return f"{over}: one of both places is the same in all {one.n}."
     words = {
