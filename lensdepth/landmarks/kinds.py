@@ -24,7 +24,7 @@ KINDS = (
     # arXiv 2405.15471 has its peak, and a dip late; TwoNN after Facco et al. 2017.
     Kind(
         key="dimension", name="lowest intrinsic dimension", shape="dip",
-        curve="intrinsic dimension", unit="dimensions", role="input",
+        curve="intrinsic dimension", unit="", role="norm",
     ),
     # Hosseini & Fedorenko 2023, arXiv 2311.04930.
     Kind(
@@ -37,12 +37,12 @@ KINDS = (
     ),
     Kind(
         key="readability", name="readability half risen", shape="rise",
-        curve="lens contrast", unit="p", role="lens",
+        curve="lens contrast", unit="probability", role="lens",
     ),
     # After arXiv 2605.17084, by which small models lose late what large ones keep: either way.
     Kind(
         key="alignment", name="alignment with the unembedding half changed", shape="step",
-        curve="aligned share", unit="share", role="full",
+        curve="alignment", unit="share", role="full",
     ),
 )  # fmt: skip
 KEYS = tuple(one.key for one in KINDS)

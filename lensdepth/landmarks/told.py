@@ -148,7 +148,7 @@ def curve_panels(found: "Landmarks") -> "Figure":
     from lensdepth.plotting import Panel, Zone, depth_story
 
     panels = [
-        Panel(title=f"{curve.name}, {curve.unit}", curves=[curve])
+        Panel(title=curve.heading, curves=[curve])
         for curve in curves(found)
         if not all(x != x for x in curve.mean)
     ]
