@@ -101,6 +101,12 @@ def test_halves_stray_as_the_clustered_means_do() -> None:
         lambda sets: {"x": means_in(values, sets)}, 240, units=few, n_halves=50, seed=0
     )
     assert none.strayed["x"].shape == (0, 3)
+    # Of two roles the one with too few values is taken as it is.
+    one_role = (replace(few[0], other=tuple(map(str, other))),)
+    some = drawn_curves(
+        lambda sets: {"x": means_in(values, sets)}, 240, units=one_role, n_halves=50, seed=0
+    )
+    assert some.strayed["x"].shape == (50, 3)
 
 
 def test_aligned_shares_are_those_of_all_pairs_of_states() -> None:
@@ -186,6 +192,9 @@ def test_landmarks_without_a_switch_or_units_are_in_no_order(trained: DepthModel
         "x", "rise", curve, strayed, at, switch=1.6, switch_draws=np.linspace(0, 3.2, 100)
     )
     assert wide.verdict == "not settled"
+    six = find_landmarks(trained, load_task("months", trained, n=6), n_halves=20)
+    assert {one.verdict for one in six.landmarks} <= {"too few", "none"}
+    assert six.of("readability").reason == "6 pairs; halves are drawn from 8 on"
     wrong: list[dict[str, Any]] = [{"carried": 0.0}, {"n_halves": 3}, {"sample": 2}]
     for options in wrong:
         with pytest.raises(ValueError, match="find_landmarks"):

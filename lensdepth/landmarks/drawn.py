@@ -23,7 +23,7 @@ from torch import Tensor
 from lensdepth.geometry.dimension import two_nn_in
 from lensdepth.geometry.halves import halve_units, strayed_about_median
 from lensdepth.landmarks.read_space import ReadSpace, shares_read
-from lensdepth.units import Grouping, Units
+from lensdepth.units import CORRUPTED, FEWEST_UNITS, Grouping, Units, count
 
 Sets = Sequence[Int[Array, "_"]]
 Curves = dict[str, Float[Array, "set depth"]]
@@ -65,13 +65,20 @@ def drawn_curves(
     return Drawn(curves={name: values[0] for name, values in found.items()}, strayed=strayed)
 
 
+def halved_units(units: Units, n: int) -> int:
+    """How many units the halves are of, at least."""
+    return count(_by_role(units), n)
+
+
 def _by_role(units: Units) -> Units:
-    """Each role of a grouping as one of its own."""
+    """Each role of a grouping as one of its own; one of two roles that has too few values to be
+    halved is taken as it is."""
     found = []
     for one in units:
-        found.append(Grouping(name=one.name, values=one.values))
+        roles = [Grouping(name=one.name, values=one.values)]
         if one.other and one.other != one.values:
-            found.append(Grouping(name=f"corrupted {one.name}", values=one.other))
+            roles.append(Grouping(name=f"{CORRUPTED}{one.name}", values=one.other))
+        found += [role for role in roles if role.n >= FEWEST_UNITS] or roles[:1]
     return tuple(found)
 
 

@@ -12,9 +12,18 @@ from lensdepth import stats
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.twins import in_a_twin
+from lensdepth.geometry.halves import FEWEST
 from lensdepth.geometry.measure import draw_sample
 from lensdepth.geometry.reading import Reading, read_states
-from lensdepth.landmarks.drawn import Curves, Drawn, Sets, cloud_in, drawn_curves, means_in
+from lensdepth.landmarks.drawn import (
+    Curves,
+    Drawn,
+    Sets,
+    cloud_in,
+    drawn_curves,
+    halved_units,
+    means_in,
+)
 from lensdepth.landmarks.kinds import KINDS, Kind
 from lensdepth.landmarks.profile import Landmarks
 from lensdepth.landmarks.read_space import CARRIED, ReadSpace, read_space
@@ -243,7 +252,9 @@ def ordered(drawn: Drawn, crossing: Crossing, n_layers: int) -> tuple[Landmark, 
     before, after = crossing.between
     no_switch = "" if is_there else f"control passes at no one depth: {crossing.reason}"
     if not len(switch_draws):
-        no_switch = too_few(crossing.n_units, crossing.units)
+        no_switch = f"{crossing.n_pairs} pairs; halves are drawn from {FEWEST} on"
+        if crossing.n_pairs >= FEWEST:
+            no_switch = too_few(halved_units(crossing.units, crossing.n_pairs), crossing.units)
     return tuple(
         put_in_order(
             one.key,
