@@ -67,6 +67,12 @@ from .intervention import (
     intervene as intervene,
     map_positions as map_positions,
 )
+from .landmarks import (
+    LandmarkComparison as LandmarkComparison,
+    Landmarks as Landmarks,
+    compare_landmarks as compare_landmarks,
+    find_landmarks as find_landmarks,
+)
 from .lens import (
     LensComparison as LensComparison,
     LensProfile as LensProfile,

@@ -270,6 +270,23 @@ ANALYSES = (
         told="lensdepth.confidence.told",
     ),
     Analysis(
+        key="landmarks",
+        name="landmarks",
+        title="Landmarks beside the switch",
+        question="Does geometry change before, at or after the depth where control passes?",
+        note=(
+            "Each panel is a curve that is said to mark where a model turns from its context to "
+            "its prediction: the dimension of the cloud of prompts, curvature, the sharpest turn, "
+            "what the lens reads, what the unembedding looks at. The strip is where control "
+            "passes, by patching of the same pairs. A landmark is the lowest or the highest place, "
+            "if it is no end of the curve and stands out from one that is flat, or half of a rise. "
+            "Both places are found in the same halves of the words, so that their difference has "
+            "an interval of its own; two places within a depth are one."
+        ),
+        result="lensdepth.landmarks.profile:Landmarks",
+        told="lensdepth.landmarks.told",
+    ),
+    Analysis(
         key="choice",
         name="choice",
         title="Which depths together",
@@ -328,7 +345,7 @@ ANALYSES = (
         by_depth=False,
     ),
 )
-"""In the order in which a report has them; the last ten are not in it."""
+"""In the order in which a report has them; the last eleven are not in it."""
 
 
 def analysis(key: str) -> Analysis:

@@ -15,6 +15,7 @@ OTHERS = (
     "lensdepth.claims.places:DepthComparison",
     "lensdepth.claims.readiness:Readiness",
     "lensdepth.intervention.result:Intervention",
+    "lensdepth.landmarks.across:LandmarkComparison",
     "lensdepth.lens.compare:LensComparison",
     "lensdepth.lens.tuned:TunedLens",
     "lensdepth.locality.shapley:ShapleyProfile",

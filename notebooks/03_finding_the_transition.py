@@ -49,11 +49,13 @@ from lensdepth import (
     find_change_point,
     find_commitment,
     find_crossing,
+    find_landmarks,
     find_transition,
     load_model,
     logit_lens,
     patch_sweep,
 )
+from lensdepth.analyses import analysis
 from lensdepth.teaching import check, depth_lines, pick_task, planted_case, say, show
 
 model = load_model(MODEL)
@@ -132,6 +134,30 @@ show(compare_definitions(found).round(2))
 # thirds of the depth" has to say which. (A depth with a fraction lies between two states: *in* a
 # block. How far in, nobody has measured.)
 #
+# The last columns ask for more than whether two intervals meet: `difference` is each depth less that
+# of the crossing, with an interval in which the *same* units are drawn for both, and `order` says
+# what that settles, no finer than a depth.
+#
+# ## Does geometry predict it?
+#
+# Patching takes a run for every depth and pair. Geometry takes one. It would be good to know from
+# the shape of states alone where control passes, and some have looked for landmarks there: where
+# the cloud of prompts has its lowest **intrinsic dimension**, where the path of states from token to
+# token is most **curved**, where a block **turns** the last state most, where the lens comes to
+# **read** the answer, where states come to lie in the directions that the unembedding reads most.
+# Which of them do you expect before the crossing, which at it?
+
+# %%
+landmarks = find_landmarks(model, task)
+show(landmarks.plot_order())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+say("**What to see.** A mark left of zero lies before the crossing, one right of it after.")
+for told in analysis("landmarks").sentences(landmarks)[1:6]:
+    say(f"- {told}")
+say('"None" is an answer: the lowest value is an end, or a flat curve would show as much.')
+
+# %% [markdown]
 # ## How surely? Pairs and units
 #
 # Another hundred pairs would give another number. How different? As different as pairs are from one

@@ -574,7 +574,7 @@ def options_of_commands() -> dict[str, dict[str, Any]]:
     ("name", "commands"),
     [
         ("mode", {"ablate", "choose", "circuit", "graph", "patch", "steer", "subspaces"}),
-        ("depths", {"ablate", "claims", "confidence", "report", "steer", "subspaces"}),
+        ("depths", {"ablate", "claims", "confidence", "landmarks", "report", "steer", "subspaces"}),
         ("twins", {"check", "claims", "report"}),
     ],
 )

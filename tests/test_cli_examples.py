@@ -210,6 +210,7 @@ PRINTED = {
     "lens": ["lens May", "lens --n 30", "lens --task graded --n 8"],
     "lens-fit": ["lens --fit --steps 2 --task months --n 30 --out {}/t.safetensors"],
     "geometry": ["geometry --n 20"],
+    "landmarks": ["landmarks --n 12", "landmarks --n 24 --twin --beside {}/months.safetensors"],
     "ablate": ["ablate --n 8 --scope local --scope prefix --to mean", "ablate --n 6 --keep all"],
     "ablate-dose": ["ablate --dose --n 12"],
     "ablate-decode": ["ablate --decode --n 24 --task capitals"],
@@ -273,6 +274,10 @@ def test_what_is_printed_is_what_its_schema_says(
     (tmp_path / "one.toml").write_text(ONE_SHARD)
     if name == "write":
         june(lensdepth.load_model("tiny")).save(tmp_path / "june.safetensors")
+    if name == "landmarks":
+        saved = f"{tmp_path}/months.safetensors"
+        assert main(f"landmarks --n 12 --model calendar --out {saved}".split()) == 0
+        capsys.readouterr()
     if name == "sweep-collect":
         assert main(f"sweep {tmp_path}/one.toml --out {tmp_path}/done".split()) == 0
         capsys.readouterr()

@@ -113,6 +113,7 @@ LEVELS = (
         "claims",
         "subspaces",
         "confidence",
+        "landmarks",
         "dynamics",
         "analysis",
         "analyses",

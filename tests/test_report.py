@@ -208,9 +208,13 @@ def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
     assert "the direction moves more, by 0.8" in text
     assert "this is arithmetic, not a finding" in text
     row = text[text.index("patching, crossing") :]
-    assert [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)[:4]] == [
-        "4.00", "4.00 to 4.00", "crossing", "steering, crossing",
+    assert [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)[:5]] == [
+        "4.00", "4.00 to 4.00", "crossing", "", "steering, crossing",
     ]  # fmt: skip
+    # Both curves were planted at one place.
+    row = text[text.index(">steering, crossing<") :]
+    cells = [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)[:4]]
+    assert cells[3] == "0.00, at the same depth"
 
 
 def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:

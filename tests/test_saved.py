@@ -23,8 +23,8 @@ NO_FILE = {"Report", "Sweep", "Task"}
 """A report is a page with its tables, a task a prompt file, a sweep a folder."""
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
-    "ChangePoint", "CircuitGraph", "DepthComparison", "OrderComparison", "Readiness",
-    "ReportPlan", "Transition", "TunedLens",
+    "ChangePoint", "CircuitGraph", "DepthComparison", "LandmarkComparison", "OrderComparison",
+    "Readiness", "ReportPlan", "Transition", "TunedLens",
 }  # fmt: skip
 """Results whose rows are statements, runs or one place."""
 PROMPT = "Two months from January is"
@@ -53,6 +53,8 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.compare_runs(trained, trained, task),
         lensdepth.subspace_sweep(trained, task, dims=[1], n_folds=2),
         lensdepth.confidence_response(trained, task),
+        (landmarks := lensdepth.find_landmarks(trained, task, n_halves=20)),
+        lensdepth.compare_landmarks([landmarks]),
         lensdepth.training_dynamics({1: trained, 2: trained}, task),
         lensdepth.check_readiness(trained, task, twins=0),
         lensdepth.plan_report(trained, task, sections=()),

@@ -55,6 +55,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "decode_parts": {"depths": [1, 2], "n_folds": 2, "n_permutations": 10},
     "fit_tuned_lens": {"n_steps": 2},
     "geometry_profile": {"n_permutations": 10, "n_resamples": 10},
+    "find_landmarks": {"depths": [1, 2], "n_halves": 20},
     "compare_mistakes": {"n_permutations": 20},
     "logit_lens": {},
     "patch_edge": {"upstream": "L0H0@prediction", "downstream": "MLP1@prediction"},

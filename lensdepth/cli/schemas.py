@@ -95,6 +95,19 @@ CONFIDENCE = {"verdict": "string", "reason": "string", "judged": [NORM_JUDGED],
                               "share": CURVE, "entropy": CURVE, "direct": CURVE,
                               "neurons": (["integer"],)},),
               "n_pairs": "integer", "floor": FLOOR, "control_pairs": "integer"}  # fmt: skip
+LANDMARK = {"verdict": "string", "reason": "string", "depth": "number?", "low": "number?",
+            "high": "number?", "stands_out": "number?", "share": "number?",
+            "p_flat": "number?", "difference": NUMBER,
+            "shape": "string"}  # fmt: skip
+GOES_ALONG = {"verdict": "string", "n": "integer", "rho": "number?", "p": "number?"}
+LANDMARKS = {"switch": {"verdict": "string", "reason": "string", "depth": "number?",
+                        "low": "number?", "high": "number?", "n_pairs": "integer",
+                        "n_units": "integer"},
+             "landmarks": {"*": LANDMARK}, "curves": {"*": SPREAD}, "read_dims": "integer",
+             "read_share": "number?", "twin": {"*": "string"}, "twin_note": "string",
+             "beside?": {"models": ["string"], "tasks": ["string"],
+                         "landmarks": {"*": {"counts": {"*": "integer"}, "tasks": GOES_ALONG,
+                                             "models": GOES_ALONG}}}}  # fmt: skip
 STEERED = {"*": {"*": {"*": CURVES}}}
 STEER = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
          "sustained_crossing": (CROSSING,), "sustained_verdict": "string?", "scopes": STEERED,
@@ -236,6 +249,10 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "geometry": ("geometry", PROVENANCE, {"pairs": COUNTS, "*": BY_DEPTH},
         {"depth": "integer", "relative_depth": "number", "measure": "string", "value": "number?",
          "low": "number?", "high": "number?", "p": "number?"}),
+    "landmarks": ("landmarks", PROVENANCE, LANDMARKS | PAIRS,
+        {"landmark": "string", "verdict": "string", "reason": "string", "depth": "number?",
+         "relative_depth": "number?", "n_pairs": "integer", "n_units": "integer",
+         "*": "number?"}),
     "ablate": ("ablate", PROVENANCE, ABLATE | PAIRS, EDITED),
     "ablate-dose": ("ablate --dose", PROVENANCE, DOSE | PAIRS, EDITED),
     "ablate-decode": ("ablate --decode", PROVENANCE, DECODE | PAIRS,

@@ -88,17 +88,8 @@ def null_space_of(
         centred: whether that norm subtracts the mean.
         capped: whether logits are bent before the softmax.
     """
-    d_vocab, d_model = unembedding.shape
-    # Singular values by the Gram matrix: the widened unembedding of a large vocabulary is large.
-    gram = torch.zeros(d_model, d_model, dtype=torch.float64)
-    total = torch.zeros(d_model, dtype=torch.float64)
-    for rows in unembedding.detach().split(ROWS):
-        seen = rows.cpu().double() * weight
-        seen = seen - seen.mean(-1, keepdim=True) if centred else seen
-        gram += seen.T @ seen
-        total += seen.sum(0)
-    if not capped:
-        gram -= torch.outer(total, total) / d_vocab
+    d_model = unembedding.shape[1]
+    gram = read_gram(unembedding, weight, centred=centred, capped=capped)
     mean_square = float(gram.trace()) / (d_model - centred)
     if centred:
         # Rather the most read than the least: the mean's own direction is not to be taken.
@@ -112,6 +103,29 @@ def null_space_of(
     )
 
 
+def read_gram(
+    unembedding: Float[Tensor, "d_vocab d_model"],
+    weight: Float[Tensor, " d_model"],
+    *,
+    centred: bool,
+    capped: bool,
+) -> Float[Tensor, "d_model d_model"]:
+    """Inner products of the columns that read a state: the mean row off, but for capped logits.
+
+    Its eigenvectors are the right singular directions, its eigenvalues their squared singular
+    values. By this matrix, since the widened unembedding of a large vocabulary is large.
+    """
+    d_vocab, d_model = unembedding.shape
+    gram = torch.zeros(d_model, d_model, dtype=torch.float64)
+    total = torch.zeros(d_model, dtype=torch.float64)
+    for rows in unembedding.detach().split(ROWS):
+        seen = rows.cpu().double() * weight
+        seen = seen - seen.mean(-1, keepdim=True) if centred else seen
+        gram += seen.T @ seen
+        total += seen.sum(0)
+    return gram if capped else gram - torch.outer(total, total) / d_vocab
+
+
 def null_space(model: DepthModel, n_dims: int | None = None) -> NullSpace | None:
     """That of a model; None where its logits come from no plain matrix."""
     if not model.passes.unembeds_by_matrix:
@@ -120,11 +134,11 @@ def null_space(model: DepthModel, n_dims: int | None = None) -> NullSpace | None
     matrix, _ = model.unembedding()
     n_dims = default_dims(model.d_model) if n_dims is None else n_dims
     return null_space_of(
-        matrix, norm.weight, n_dims, centred=norm.centred, capped=_is_capped(model, len(matrix))
+        matrix, norm.weight, n_dims, centred=norm.centred, capped=is_capped(model, len(matrix))
     )
 
 
-def _is_capped(model: DepthModel, d_vocab: int) -> bool:
+def is_capped(model: DepthModel, d_vocab: int) -> bool:
     """Whether logits that are shifted alike are not, after all, shifted alike."""
     logits = torch.linspace(-20, 20, d_vocab, device=model.device, dtype=torch.float32)[None]
     shift = model.passes.after_unembedding(logits + 20) - model.passes.after_unembedding(logits)

@@ -77,17 +77,35 @@ def measure_dimension(
     if len(cloud) < cloud.shape[1]:  # in axes of their own, which changes no angle and no distance
         cloud = torch.linalg.qr(cloud.T).R.T
     sets = [np.arange(len(states)), *halves]
-    spectral, neighbours = np.empty((len(sets), 2)), np.empty(len(sets))
+    spectral = np.empty((len(sets), 2))
     for some in _together(sets):
         members = np.stack([sets[i] for i in some])
         spectral[some] = _spectral(centred_cloud(cloud[torch.from_numpy(members)]))
-        neighbours[some] = _two_nn(distance[members[:, :, None], members[:, None]], radius)
     columns = {
         "effective_rank": spectral[:, 0],
         "participation_ratio": spectral[:, 1],
-        "two_nn": neighbours,
+        "two_nn": _two_nn_in(distance, radius, sets),
     }
     return {name: (float(values[0]), values[1:]) for name, values in columns.items()}
+
+
+def two_nn_in(
+    states: Float[Tensor, "sample d_model"], sets: Sequence[Int[Array, "_"]]
+) -> Float[Array, " set"]:
+    """`two_nn` of some of the states, for each set of them."""
+    cloud = centred_cloud(states)
+    return _two_nn_in(pairwise_distance(cloud), float(cloud.norm(dim=-1).amax()), sets)
+
+
+def _two_nn_in(
+    distance: Float[Array, "sample sample"], radius: float, sets: Sequence[Int[Array, "_"]]
+) -> Float[Array, " set"]:
+    found = np.full(len(sets), np.nan)
+    for some in _together(sets):
+        members = np.stack([sets[i] for i in some])
+        if members.shape[1] > 2:
+            found[some] = _two_nn(distance[members[:, :, None], members[:, None]], radius)
+    return found
 
 
 def pairwise_distance(cloud: Float[Tensor, "prompt d_model"]) -> Float[Array, "prompt prompt"]:

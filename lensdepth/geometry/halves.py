@@ -100,16 +100,18 @@ def half_interval(
     if not len(drawn):
         return np.full(value.shape, np.nan), np.full(value.shape, np.nan)
     if halves is None:
-        return _about(value, _strayed(drawn))
+        return _about(value, strayed_about_median(drawn))
     ends = np.cumsum([len(some) for some in halves.by_grouping])[:-1]
     parts = [
-        scale * _strayed(part)
+        scale * strayed_about_median(part)
         for scale, part in zip(halves.scales, np.split(drawn, ends), strict=True)
     ]
     return _about(value, parts[0] if len(parts) == 1 else together(parts))
 
 
-def _strayed(drawn: Float[Array, "resample *shape"]) -> Float[Array, "resample *shape"]:
+def strayed_about_median(
+    drawn: Float[Array, "resample *shape"],
+) -> Float[Array, "resample *shape"]:
     """About their median; a measure that a half does not define is left out."""
     known = ~np.isnan(drawn).all(0)
     middle = np.full(drawn.shape[1:], np.nan)

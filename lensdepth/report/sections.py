@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,7 @@ class Section:
     examples: list[dict[str, Any]] = field(default_factory=list)
     exhibits: list[Exhibit] = field(default_factory=list)
     switches: list[tuple[str, ...]] = field(default_factory=list)
-    """Definition, depth, interval, verdict, what it agrees with."""
+    """Definition, depth, interval, verdict, difference to the crossing, what it agrees with."""
 
     @property
     def figure_json(self) -> Markup:
@@ -195,10 +195,19 @@ def _switches(findings: Measured) -> list[tuple[str, ...]]:
                 number(at.value),
                 f"{number(at.low)} to {number(at.high)}" if known else "",
                 row["verdict"],
+                _from_crossing(row),
                 row["agrees_with"] or "none",
             )
         )
     return rows
+
+
+def _from_crossing(row: Mapping[Any, Any]) -> str:
+    """How far a definition lies from the crossing of patching, and what that settles."""
+    apart = Interval(
+        value=row["difference"], low=row["difference_low"], high=row["difference_high"]
+    )
+    return f"{apart}, {row['order']}" if apart.known else ""
 
 
 def _section(findings: Measured, one: Analysis) -> Section:

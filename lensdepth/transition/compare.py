@@ -15,6 +15,8 @@ from lensdepth.telling.numbers import Interval, p_value
 from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
 from lensdepth.transition.crossing_result import Crossing
+from lensdepth.transition.landmark import Landmark
+from lensdepth.transition.paired import Located, differences
 from lensdepth.transition.pairs import best_cuts
 from lensdepth.transition.result import Transition
 from lensdepth.transition.sigmoid import fit_sigmoids
@@ -23,8 +25,6 @@ from lensdepth.units import FEWEST_UNITS, count, take
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
-
-Located = Transition | ChangePoint | Crossing | Commitment
 
 
 @checked
@@ -229,19 +229,44 @@ def correct_many(found: Sequence[Transition]) -> list[Transition]:
 
 
 @checked
-def compare_definitions(found: Mapping[str, Located]) -> "pd.DataFrame":
-    """One row a definition: where it puts the switch, and which others it agrees with.
+def compare_definitions(
+    found: Mapping[str, Located],
+    *,
+    against: str | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> "pd.DataFrame":
+    """One row a definition: where it puts the switch, how far from the causal one, and which others
+    it agrees with.
 
     Definitions agree where their 95 % intervals meet. They answer different questions, so that
-    they differ is a finding and no fault.
+    they differ is a finding and no fault. The difference to the causal switch is paired: both are
+    found in the same draws of units.
 
     Args:
-        found: transitions, change points, crossings and commitments, by name.
+        found: transitions, change points, crossings, commitments and landmarks, by name; all of
+            the same pairs, in the same order. Of other prompts, of another number of pairs, and of
+            one cut through several curves there is a difference, and no interval of it.
+        against: which of them is the causal switch; by default the first crossing.
+        n_resamples: draws of the means.
+        seed: of the draws.
     Returns:
-        Columns: definition, kind, verdict, depth, low, high (NaN where there is none), agrees_with.
+        Columns: definition, kind, verdict, depth, low, high (NaN where there is none), agrees_with,
+        and less the causal switch `difference`, `difference_low`, `difference_high` and `order`:
+        "before" and "after" by more than a depth, "at the same depth" within one, "not settled",
+        "none" (it has no place), "no switch", "not paired", "too few"; "" for the switch itself.
+    Raises:
+        ValueError: `against` is no crossing among them.
     """
     import pandas as pd
 
+    crossings = [name for name, one in found.items() if isinstance(one, Crossing)]
+    if against is not None and against not in crossings:
+        raise ValueError(
+            f"compare_definitions: against must name a crossing among what was found; got "
+            f"{against!r}, and there are {', '.join(crossings) or 'none'}."
+        )
+    switch = against or next(iter(crossings), "")
     rows = {name: _located(one) for name, one in found.items()}
     frame = pd.DataFrame(
         [
@@ -259,6 +284,10 @@ def compare_definitions(found: Mapping[str, Located]) -> "pd.DataFrame":
         )
         for name, (*_, low, high) in rows.items()
     ]
+    places = {name: depth for name, (_, _, depth, _, _) in rows.items()}
+    apart = differences(found, places, switch, n_resamples=n_resamples, seed=seed)
+    for i, column in enumerate(("difference", "difference_low", "difference_high", "order")):
+        frame[column] = [apart[name][i] for name in rows]
     return frame
 
 
@@ -266,6 +295,8 @@ def _located(one: Located) -> tuple[str, str, float, float, float]:
     """Kind, verdict, and the depth with its interval, NaN where there is no such place."""
     if isinstance(one, Commitment):
         return "commitment", "commitment", one.location, one.low, one.high
+    if isinstance(one, Landmark):
+        return "landmark", one.verdict, one.depth, one.low, one.high
     if isinstance(one, Transition):
         kind, found = "sigmoid", one.verdict if one.verdict == "rise" else "transition"
         place = (one.location_low, one.location_high)
