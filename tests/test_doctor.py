@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blocks import ROOT
 
 from lensdepth import converted
 from lensdepth.cli import doctor, installed, main, trying
@@ -35,6 +37,19 @@ def test_a_package_is_held_against_what_is_needed(monkeypatch: pytest.MonkeyPatc
     assert package(lines, "peft").mend == 'pip install "lensdepth[peft]"'
     assert package(lines, "kaleido").mend == 'pip install "lensdepth[figures]"'
     assert package(lines, "ray").mend == "pip install ray"  # no extra of ours has it
+
+
+def test_every_package_that_one_can_do_without_has_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    lines = [f"{line}; extra == '{extra}'" for extra, some in extras.items() for line in some]
+    monkeypatch.setattr(installed, "installed", {}.get)
+    for one in installed.packages(lines):
+        assert one.extra in extras, one.name
+        assert one.mend == f'pip install "lensdepth[{one.extra}]"'
 
 
 def test_what_is_missing_is_said_with_what_mends_it() -> None:

@@ -21,6 +21,7 @@ from lensdepth.telling.plain import Json
 
 OPTIONAL = {
     "dash": "lensdepth explore, in the browser",
+    "datasets": "data sets of the hub, and the first rows of long prompt files",
     "gguf": "GGUF files, ollama:NAME and lensdepth fetch",
     "peft": "adapters that stand beside a model's weights",
     "bitsandbytes": "--quantize int8 and nf4",
