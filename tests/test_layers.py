@@ -328,6 +328,10 @@ BEHIND_EXTRAS = ("explorer", "scale/engines/ray.py", "scale/engines/slurm.py")
 """Rooms and files that only those open who have their extra."""
 
 
+# Some packages are not called what they are imported as: scikit-learn is sklearn.
+PACKAGES = packages_distributions()  # a second, so once
+
+
 def declared(lines: list[str]) -> set[str]:
     """Names of packages, as modules are written."""
     names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines)
@@ -337,10 +341,8 @@ def declared(lines: list[str]) -> set[str]:
 def packages_of(sources: list[ast.Module]) -> dict[str, set[str]]:
     """Every module of others that is imported, with the packages that have it."""
     tops = {name.partition(".")[0] for source in sources for name in imported(source)}
-    # Some packages are not called what they are imported as: scikit-learn is sklearn.
-    packages = packages_distributions()
     return {
-        top: {name.lower().replace("-", "_") for name in packages.get(top, [top])}
+        top: {name.lower().replace("-", "_") for name in PACKAGES.get(top, [top])}
         for top in tops - sys.stdlib_module_names - {"lensdepth"}
     }
 
