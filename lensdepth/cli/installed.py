@@ -36,7 +36,7 @@ OPTIONAL = {
     "pyvene": "benchmarks beside pyvene",
 }
 """Packages that one can do without, and what one then does without."""
-FOR_MAKING = ("test", "dev")
+FOR_MAKING = ("bench", "dev", "test")
 """Extras that only those need who work on lensdepth itself."""
 
 
