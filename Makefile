@@ -18,7 +18,10 @@ REAL ?= smollm2
 DESIGN ?= calendar
 SEED ?= 0
 PAGE := tests/test_explorer_page.py
+# Loading, reading, editing, judging, files, figures: one of each that another library has a part in.
+LOWEST := $(patsubst %,tests/test_%.py,adapters gguf lens loading plotting prompt_files saved stats storage tasks_memory transition)
 
+LACKS := lensdepth needs Python 3.11 or newer with venv (on Debian: apt install python3-venv).
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	"$$python" -c '$(FITS)' 2>/dev/null && { command -v "$$python"; break; }; done)
@@ -32,7 +35,7 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report real real-figures findings notebooks docs pair test test-real test-real-tl4 fuzz test-tl4 lint types format bench train dist wheel sbom clean
+.PHONY: help report real real-figures findings notebooks docs pair test test-lowest test-real test-real-tl4 fuzz test-tl4 lint types format bench train dist wheel sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -63,6 +66,9 @@ test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest --ignore=$(PAGE) -m "not real and not long"
 	.venv/bin/python -m pytest --jaxtyping-packages= -m long
 	.venv/bin/python -m pytest --dist load $(PAGE)
+
+test-lowest: .venv-lowest/.installed ## run the basic tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest --jaxtyping-packages= -m "not real and not long" $(LOWEST)
 
 fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
 	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
@@ -137,7 +143,7 @@ sbom: .venv/.installed ## write out/sbom.json, a bill of materials, and look up 
 	-@.venv-audit/bin/pip-audit --requirement out/requirements.txt --no-deps --disable-pip
 
 clean: ## remove environments, caches and reports
-	rm -rf .venv .venv-tl4 .venv-nnsight .venv-pyvene .venv-audit out build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tl4 .venv-lowest .venv-nnsight .venv-pyvene .venv-audit out build dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/%: TL := $(TL3)
 .venv-tl4/%: TL := $(TL4)
@@ -150,13 +156,23 @@ clean: ## remove environments, caches and reports
 .venv-pyvene/%: EXTRA := bench-pyvene
 
 .venv/.installed .venv-tl4/.installed .venv-nnsight/.installed .venv-pyvene/.installed: pyproject.toml constraints.txt
-	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
-		echo "lensdepth needs Python 3.11 or newer with venv (on Debian: apt install python3-venv)." >&2; \
-		exit 1; }
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "$(LACKS)" >&2; exit 1; }
 	@echo "Installing into $(@D), a few minutes the first time."
 	@"$(PYTHON)" -m venv $(@D)
 	@$(CPU_TORCH)
 	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[$(EXTRA)]"
+	@touch $@
+
+.venv-lowest/.installed: pyproject.toml constraints.txt
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "$(LACKS)" >&2; exit 1; }
+	@echo "Installing into $(@D), a few minutes the first time."
+	@"$(PYTHON)" -m venv $(@D)
+	@$(CPU_TORCH)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check packaging
+	@$(@D)/bin/python tools/lowest.py > $(@D)/lowest.txt
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/lowest.txt \
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") --editable ".[test]"
+	@echo "torch stays at the version of constraints.txt; all other direct dependencies are at their lowest."
 	@touch $@
 
 .venv/.notebooks: .venv/.installed

@@ -47,7 +47,6 @@ def test_every_package_that_one_can_do_without_has_its_extra(
         "optional-dependencies"
     ]
 
-
     def brought(extra: str) -> list[str]:  # as metadata has them: extras within extras are resolved
         named = [re.match(r"lensdepth\[(.*)\]", line) for line in extras[extra]]
         inner = [one for found in named if found for one in found[1].split(",")]

@@ -1,33 +1,36 @@
-"""The lowest versions that pyproject.toml allows, as requirements: `python tools/lowest.py EXTRA ...`
+"""What `make test-lowest` installs: direct dependencies at the lowest version that is allowed.
 
-Without torch: old CPU builds of it are on PyTorch's own index alone, so `make test-lowest` takes the
-one that is pinned. Without TransformerLens, whose two lines are asked for by name.
+    python tools/lowest.py > constraints
+
+Tools of the tests keep their pins. So does torch: CPU builds of old ones are not in pip's own index.
 """
 
-import sys
 import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-ELSEWHERE = ("torch", "transformer-lens")
 ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = ("datasets", "explorer", "gguf", "peft")
+"""Those that the tests bring along."""
+PINNED = ("torch",)
 
 
-def lowest(extras: list[str]) -> list[str]:
-    """`name==version` of every direct dependency of lensdepth and of these extras."""
+def lowest() -> list[str]:
+    """A line `name==version` each."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"]]
-    for extra in extras:
-        lines += project["optional-dependencies"][extra]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for extra in EXTRAS for line in extras[extra])]
     found = []
     for wanted in map(Requirement, lines):
-        bounds = [one.version for one in wanted.specifier if one.operator in (">=", "==", "~=")]
-        if wanted.name not in ELSEWHERE:
-            (bound,) = bounds
+        if wanted.name not in PINNED:
+            (bound,) = (one.version for one in wanted.specifier if one.operator == ">=")
             found.append(f"{wanted.name}=={bound}")
-    return found
+    tools = {canonicalize_name(Requirement(line).name) for line in (*PINNED, *extras["test"])}
+    pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    return found + [pin for pin in pins if canonicalize_name(pin.partition("==")[0]) in tools]
 
 
 if __name__ == "__main__":
-    print("\n".join(lowest(sys.argv[1:])))
+    print("\n".join(lowest()))
