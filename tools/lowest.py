@@ -2,7 +2,7 @@
 
     python tools/lowest.py > constraints
 
-Tools of the tests keep their pins. So does torch: CPU builds of old ones are not in pip's own index.
+Tools of the tests keep their pins, and so does torch, whose old CPU builds pip's own index lacks.
 """
 
 import tomllib
