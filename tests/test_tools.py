@@ -97,8 +97,8 @@ def test_pins_and_lowest_versions_lie_within_the_ranges() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
-    ranges = {canonicalize_name(one.name): one.specifier for one in map(Requirement, lines)}
-    pins = {canonicalize_name(name): version for name, version in PINS.items()}
+    ranges = {str(canonicalize_name(one.name)): one.specifier for one in map(Requirement, lines)}
+    pins = {str(canonicalize_name(name)): version for name, version in PINS.items()}
     done = subprocess.run(
         [sys.executable, "tools/lowest.py"], cwd=ROOT, capture_output=True, text=True, check=True
     )
