@@ -1,12 +1,14 @@
 # `make help` lists the targets. Each sets up what it needs, in .venv and .venv-tl4.
 #
-# Of torch the CPU build is enough. On Linux, pip's own index gives the CUDA build of the same
-# version, several gigabytes; `make report TORCH_INDEX=URL` with the address of PyTorch's CPU index
-# takes the small one. PYTHON=/path/to/python chooses another interpreter.
+# Of torch the CPU build is taken, unless there is an NVIDIA GPU: where pip finds it, else from
+# PyTorch's CPU index (tools/cpu_torch.sh). `make report TORCH_INDEX=URL` takes what is at an index
+# beside pip's own, CUDA=1 whatever pip takes by itself, on Linux several gigabytes.
+# PYTHON=/path/to/python chooses another interpreter.
 
 TL3 := 3.9.0
 TL4 := 4.3.0
 TORCH_INDEX ?=
+CUDA ?=
 MODEL ?= calendar
 TASK ?= months
 REPORT := out/report.html
@@ -16,19 +18,25 @@ REAL ?= smollm2
 DESIGN ?= calendar
 SEED ?= 0
 PAGE := tests/test_explorer_page.py
+# Reading, judging, files, figures. Not adapters, GGUF files and damaged tokenizers, which fail with
+# transformers 5.9: for these no lowest version is known but the pinned ones.
+LOWEST := $(patsubst %,tests/test_%.py,lens plotting prompt_files saved stats storage tasks_memory transition)
 
+LACKS := lensdepth needs Python 3.11 or newer with venv (on Debian: apt install python3-venv).
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	"$$python" -c '$(FITS)' 2>/dev/null && { command -v "$$python"; break; }; done)
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") "transformer-lens==$(TL)"
 
+CPU_TORCH = $(if $(TORCH_INDEX)$(CUDA),:,sh tools/cpu_torch.sh $(@D)/bin/python)
+
 PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/python \
 	--python tl4=.venv-tl4/bin/python --python nnsight=.venv-nnsight/bin/python \
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report real real-figures findings notebooks docs pair test test-real test-real-tl4 fuzz test-tl4 lint types format bench train wheel sbom clean
+.PHONY: help report real real-figures findings notebooks docs pair test test-lowest test-real test-real-tl4 fuzz test-tl4 lint types format bench train dist wheel sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -59,6 +67,9 @@ test: .venv/.installed ## run the tests on TransformerLens 3.9
 	.venv/bin/python -m pytest --ignore=$(PAGE) -m "not real and not long"
 	.venv/bin/python -m pytest --jaxtyping-packages= -m long
 	.venv/bin/python -m pytest --dist load $(PAGE)
+
+test-lowest: .venv-lowest/.installed ## run the basic tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest --jaxtyping-packages= -m "not real and not long" $(LOWEST)
 
 fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
 	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
@@ -112,6 +123,14 @@ bench: .venv/.installed .venv-tl4/.installed .venv-nnsight/.installed .venv-pyve
 train: .venv/.installed ## train a bundled model anew, 20 checkpoints on the way (DESIGN=calendar, an hour on two cores; tiny, 6 minutes; SEED=0)
 	.venv/bin/python -m lensdepth.bundled.train --design $(DESIGN) --seed $(SEED) --out out/$(DESIGN)-$(SEED)
 
+# Without a build environment of its own: hatchling is in .venv, at its pinned version.
+dist: .venv/.tools ## build sdist and wheel into out/dist, and hold them against what a release needs
+	@rm -rf out/dist
+	@.venv/bin/python -m build --no-isolation --outdir out/dist . > /dev/null
+	@.venv/bin/python -m build --no-isolation --wheel --outdir out/dist/tree . > /dev/null
+	@.venv/bin/python -m twine check --strict out/dist/*.whl out/dist/*.tar.gz
+	@.venv/bin/python tools/dist.py out/dist
+
 wheel: .venv/.installed ## build the wheel that users install into out/wheel
 	@rm -rf out/wheel
 	@.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir out/wheel .
@@ -125,7 +144,7 @@ sbom: .venv/.installed ## write out/sbom.json, a bill of materials, and look up 
 	-@.venv-audit/bin/pip-audit --requirement out/requirements.txt --no-deps --disable-pip
 
 clean: ## remove environments, caches and reports
-	rm -rf .venv .venv-tl4 .venv-nnsight .venv-pyvene .venv-audit out build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tl4 .venv-lowest .venv-nnsight .venv-pyvene .venv-audit out build dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/%: TL := $(TL3)
 .venv-tl4/%: TL := $(TL4)
@@ -138,12 +157,23 @@ clean: ## remove environments, caches and reports
 .venv-pyvene/%: EXTRA := bench-pyvene
 
 .venv/.installed .venv-tl4/.installed .venv-nnsight/.installed .venv-pyvene/.installed: pyproject.toml constraints.txt
-	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
-		echo "lensdepth needs Python 3.11 or newer with venv (on Debian: apt install python3-venv)." >&2; \
-		exit 1; }
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "$(LACKS)" >&2; exit 1; }
 	@echo "Installing into $(@D), a few minutes the first time."
 	@"$(PYTHON)" -m venv $(@D)
+	@$(CPU_TORCH)
 	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[$(EXTRA)]"
+	@touch $@
+
+.venv-lowest/.installed: pyproject.toml constraints.txt
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "$(LACKS)" >&2; exit 1; }
+	@echo "Installing into $(@D), a few minutes the first time."
+	@"$(PYTHON)" -m venv $(@D)
+	@$(CPU_TORCH)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check packaging
+	@$(@D)/bin/python tools/lowest.py > $(@D)/lowest.txt
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/lowest.txt \
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") --editable ".[test]"
+	@echo "torch stays at the version of constraints.txt; all other direct dependencies are at their lowest."
 	@touch $@
 
 .venv/.notebooks: .venv/.installed

@@ -93,8 +93,8 @@ def check_peft(name: str) -> None:
     """
     with outside(
         f"load_model: {shown(name)} holds an adapter beside its weights, and merging it needs peft",
-        hint="pip install peft; or merge it elsewhere; or take the adapter's files out of the "
-        "folder to measure the base model.",
+        hint="pip install 'lensdepth[peft]'; or merge it elsewhere; or take the adapter's files "
+        "out of the folder to measure the base model.",
     ):
         import peft  # noqa: F401  # pyright: ignore[reportMissingImports]
 

@@ -88,7 +88,7 @@ def test_without_peft_it_is_refused_before_weights_are_read(
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", None)
     said = complaint(base)
     assert "'mine' holds an adapter beside its weights, and merging it needs peft" in said
-    assert "pip install peft" in said
+    assert "pip install 'lensdepth[peft]'" in said
     assert "take the adapter's files out" in said
 
 

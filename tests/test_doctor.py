@@ -1,12 +1,15 @@
 """`lensdepth doctor`, and what a model is told that fails a task."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blocks import ROOT
 
 from lensdepth import converted
 from lensdepth.cli import doctor, installed, main, trying
@@ -35,6 +38,26 @@ def test_a_package_is_held_against_what_is_needed(monkeypatch: pytest.MonkeyPatc
     assert package(lines, "peft").mend == 'pip install "lensdepth[peft]"'
     assert package(lines, "kaleido").mend == 'pip install "lensdepth[figures]"'
     assert package(lines, "ray").mend == "pip install ray"  # no extra of ours has it
+
+
+def test_every_package_that_one_can_do_without_has_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+
+    def brought(extra: str) -> list[str]:  # as metadata has them: extras within extras are resolved
+        named = [re.match(r"lensdepth\[(.*)\]", line) for line in extras[extra]]
+        inner = [one for found in named if found for one in found[1].split(",")]
+        own = [line for line, found in zip(extras[extra], named, strict=True) if not found]
+        return own + [line for one in inner for line in brought(one)]
+
+    lines = [f"{line}; extra == '{extra}'" for extra in sorted(extras) for line in brought(extra)]
+    monkeypatch.setattr(installed, "installed", {}.get)
+    for one in installed.packages(lines):
+        assert one.extra in set(extras) - set(installed.FOR_MAKING), one.name
+        assert one.mend == f'pip install "lensdepth[{one.extra}]"'
 
 
 def test_what_is_missing_is_said_with_what_mends_it() -> None:

@@ -322,24 +322,50 @@ def test_annotations_are_checked_at_run_time(path: Path) -> None:
     assert "from __future__ import annotations" not in path.read_text()
 
 
-def test_every_import_is_a_declared_dependency() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = project["optional-dependencies"]
-    lines = [*project["dependencies"], *optional["explorer"], *optional["peft"], *optional["gguf"]]
-    lines += [*optional["ray"], *optional["slurm"], *optional["figures"]]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = ("datasets", "explorer", "figures", "gguf", "peft", "ray", "slurm")
+"""Those whose packages are imported by name; bitsandbytes is imported by transformers."""
+BEHIND_EXTRAS = ("explorer", "scale/engines/ray.py", "scale/engines/slurm.py")
+"""Rooms and files that only those open who have their extra."""
+
+
+# Some packages are not called what they are imported as: scikit-learn is sklearn.
+PACKAGES = packages_distributions()  # a second, so once
+
+
+def declared(lines: list[str]) -> set[str]:
+    """Names of packages, as modules are written."""
     names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines)
-    declared = {name.lower().replace("-", "_") for name in names}
-    tops = {
-        name.partition(".")[0] for path in SOURCES for name in imported(ast.parse(path.read_text()))
-    }
-    # Some packages are not called what they are imported as: scikit-learn is sklearn.
-    packages = packages_distributions()
-    undeclared = {
-        top
+    return {name.lower().replace("-", "_") for name in names}
+
+
+def packages_of(sources: list[ast.Module]) -> dict[str, set[str]]:
+    """Every module of others that is imported, with the packages that have it."""
+    tops = {name.partition(".")[0] for source in sources for name in imported(source)}
+    return {
+        top: {name.lower().replace("-", "_") for name in PACKAGES.get(top, [top])}
         for top in tops - sys.stdlib_module_names - {"lensdepth"}
-        if not declared & {name.lower().replace("-", "_") for name in packages.get(top, [top])}
     }
-    assert undeclared == set()
+
+
+def test_every_import_is_a_declared_dependency_and_every_dependency_is_imported() -> None:
+    base = declared(PROJECT["dependencies"])
+    extras = [line for extra in EXTRAS for line in PROJECT["optional-dependencies"][extra]]
+    found = packages_of([ast.parse(path.read_text()) for path in SOURCES])
+    known = base | declared(extras)
+    assert {top for top, names in found.items() if not names & known} == set()
+    assert base - set().union(*found.values()) == set()
+
+
+def test_what_an_extra_brings_is_imported_where_it_is_needed_alone() -> None:
+    base = declared(PROJECT["dependencies"])
+    for path in SOURCES:
+        place = path.relative_to(PACKAGE).as_posix()
+        if not place.startswith(BEHIND_EXTRAS):
+            body = ast.parse(path.read_text()).body
+            first = [one for one in body if isinstance(one, ast.Import | ast.ImportFrom)]
+            found = packages_of([ast.Module(first, [])])
+            assert {top for top, names in found.items() if not names & base} == set(), place
 
 
 @pytest.mark.parametrize(

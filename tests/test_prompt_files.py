@@ -281,6 +281,7 @@ def test_data_sets_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "could not be read as a Hugging Face data set: the Hub" in message("owner/set")
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert "needs the package 'datasets'" in message("owner/set")
+    assert message("owner/set").endswith("pip install 'lensdepth[datasets]'.")
 
 
 def test_odd_files_are_refused_and_do_not_hang(tmp_path: Path) -> None:

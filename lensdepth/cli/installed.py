@@ -21,6 +21,7 @@ from lensdepth.telling.plain import Json
 
 OPTIONAL = {
     "dash": "lensdepth explore, in the browser",
+    "datasets": "data sets of the hub, and the first rows of long prompt files",
     "gguf": "GGUF files, ollama:NAME and lensdepth fetch",
     "peft": "adapters that stand beside a model's weights",
     "bitsandbytes": "--quantize int8 and nf4",
@@ -35,7 +36,7 @@ OPTIONAL = {
     "pyvene": "benchmarks beside pyvene",
 }
 """Packages that one can do without, and what one then does without."""
-FOR_MAKING = ("test", "dev")
+FOR_MAKING = ("bench", "dev", "test")
 """Extras that only those need who work on lensdepth itself."""
 
 

@@ -16,7 +16,7 @@ from lensdepth.outside import outside, shown
 from lensdepth.scale.config import AnalysisSpec, TaskSpec
 from lensdepth.scale.kinds import KINDS
 from lensdepth.tasks import Task, load_task
-from lensdepth.tasks.files import LINES, PARQUET, TABLES, read_rows
+from lensdepth.tasks.files import LINES, NEEDS_DATASETS, PARQUET, TABLES, read_rows
 from lensdepth.tasks.records import Faults, rows_of
 from lensdepth.tasks.rows import Row
 
@@ -102,9 +102,11 @@ def _first(spec: TaskSpec) -> list[dict[str, Any]]:
     """The first rows of a file, a folder or a data set, streamed."""
     path, _, split = spec.source.partition(":")
     builder = BUILDERS.get(Path(path).suffix.lower()) if os.path.isfile(path) else None
-    with outside(f"{shown(spec.source)} cannot be streamed as a data set"):
+    with outside(
+        f"streaming {shown(spec.source)} needs the package 'datasets'", hint=f"{NEEDS_DATASETS}."
+    ):
         import datasets
-
+    with outside(f"{shown(spec.source)} cannot be streamed as a data set"):
         if builder is not None:
             read: Any = datasets.load_dataset(builder, data_files=path, streaming=True)
         else:

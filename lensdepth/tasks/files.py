@@ -40,6 +40,8 @@ TABLES = (".csv", ".tsv")
 PARQUET = (".parquet", ".pq")
 SUFFIXES = LINES + TABLES + PARQUET
 
+NEEDS_DATASETS = "pip install 'lensdepth[datasets]'"
+"""What brings the package that reads data sets."""
 MOST_ENTRIES = 1000
 """Entries of a folder among which a mistyped name is looked for."""
 BATCH = 16
@@ -342,7 +344,7 @@ def _dataset_records(given: str) -> Records:
     with outside(
         f"{name} is not a file here, and reading it as a Hugging Face data set needs the "
         f"package 'datasets'",
-        hint="pip install datasets.",
+        hint=f"{NEEDS_DATASETS}.",
     ):
         import datasets
     path, _, split = given.partition(":")
