@@ -363,7 +363,9 @@ def test_what_an_extra_brings_is_imported_where_it_is_needed_alone() -> None:
         place = path.relative_to(PACKAGE).as_posix()
         if not place.startswith(BEHIND_EXTRAS):
             body = ast.parse(path.read_text()).body
-            first = [one for one in body if isinstance(one, ast.Import | ast.ImportFrom)]
+            first: list[ast.stmt] = [
+                one for one in body if isinstance(one, ast.Import | ast.ImportFrom)
+            ]
             found = packages_of([ast.Module(first, [])])
             assert {top for top, names in found.items() if not names & base} == set(), place
 
