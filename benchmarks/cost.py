@@ -8,7 +8,6 @@ loading and one forward pass is taken off.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from benchmarks.memory import memory_gib
 
 CASES = (
     *({"n_layers": n} for n in (6, 12, 24)),
@@ -83,7 +84,7 @@ def one(case: dict[str, int], shape: str, backend: str) -> dict[str, Any]:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return 2**10 * memory_gib("VmHWM")
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.memory import memory_gib
+
 HOMES = {"transformer_lens": "tl4", "lensdepth_bridge": "tl4", "lensdepth_hooked": "tl3"}
 """Way -> the environment that it runs in."""
 NAMES = {
@@ -32,12 +34,6 @@ NAMES = {
     "lensdepth_bridge": "**lensdepth, bridge**",
     "lensdepth_hooked": "**lensdepth, HookedTransformer**",
 }
-
-
-def _status(key: str) -> float:
-    """A figure of this process in GiB: VmRSS now, or VmHWM, the most since it was reset."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 2**20
 
 
 def _reader(way: str, folder: Path) -> Callable[[torch.Tensor], tuple[Any, Any]]:
@@ -77,14 +73,14 @@ def serve(way: str, options: argparse.Namespace) -> None:
         read = _reader(way, folder(options.shape, Path(root)))
         read(tokens[:1, :2])  # checks of the model, and weights that lie untouched in their file
     gc.collect()
-    loaded = _status("VmRSS")
+    loaded = memory_gib("VmRSS")
     print(json.dumps({"ready": way}), flush=True)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
     for _ in sys.stdin:
         start = time.perf_counter()
         top, entropy = read(tokens)
         seconds = time.perf_counter() - start
-        peak = _status("VmHWM")
+        peak = memory_gib("VmHWM")
         answer = {"seconds": seconds, "peak_gib": peak, "loaded_gib": loaded}
         sums = {"top": int(top.sum()), "entropy": float(entropy.double().mean())}
         print(json.dumps({**answer, **sums}), flush=True)

@@ -11,7 +11,6 @@ parent can take turns between environments that do not go together:
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.memory import memory_gib
 from benchmarks.shapes import ANSWERS, folder, pair
 
 Sweep = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
@@ -286,7 +286,7 @@ def serve() -> None:
         start = time.perf_counter()
         effects = sweeps[name](clean, corrupted, range(0, options.seq, options.every)).cpu()
         seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = memory_gib("VmHWM")
         answer = {"way": name, "seconds": seconds, "effects": effects.tolist(), "peak_gib": peak}
         print(json.dumps(answer), flush=True)
 

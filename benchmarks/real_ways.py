@@ -10,7 +10,6 @@ script that we could write with each. As a program it runs one way and prints on
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from benchmarks.memory import memory_gib
 
 KINDS = ("input", "prediction", "direction", "norm", "control")
 
@@ -209,7 +210,7 @@ def main() -> None:
         start = time.process_time()
         read = [ask(pair).tolist() for pair in pairs[: options.n[0]]]
         found = {"seconds": (time.process_time() - start) / options.n[0], "read": read}
-    found["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    found["peak_gib"] = memory_gib("VmHWM")
     print(json.dumps(found), flush=True)
 
 

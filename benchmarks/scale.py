@@ -11,7 +11,6 @@ alone, since other analyses take more of the same for each pair; its peak reside
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import memory_gib
 from lensdepth import run_sweep
 
 PROMPTS = (100, 1000, 10_000)
@@ -114,7 +114,7 @@ def memory_of(n: int) -> float:
         }
         made = run_sweep(config, place / "out")
         made.write_table(place / "t.parquet")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return 2**10 * memory_gib("VmHWM")
 
 
 def of_memory() -> dict[str, float]:
