@@ -144,8 +144,11 @@ def chart(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
         )
     layout = layout_of(figure)
     layout.xaxis.update(type="log", title="CPU seconds, one thread")
-    layout.yaxis.update(title="width of the crossing's 95% interval, in depths", rangemode="tozero")
-    layout.update(template="simple_white", width=760, height=420, legend={"x": 1.02, "y": 1})
+    layout.yaxis.update(title="width of the 95% interval, in depths", rangemode="tozero")
+    layout.update(
+        template="simple_white", width=760, height=340, legend={"x": 1.02, "y": 1},
+        margin={"l": 60, "r": 10, "t": 10, "b": 50}, font={"size": 13},
+    )  # fmt: skip
     return figure
 
 
@@ -169,7 +172,7 @@ def main() -> None:
         ]
     if not options.skip_peers:
         result |= peers(options.model, options.task, pythons)
-        chart(result["ways"]).write_image(options.out.with_suffix(".png"), scale=2)
+        chart(result["ways"]).write_image(options.out.with_suffix(".svg"))
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -86,7 +86,7 @@ def lessons() -> list[str]:
 
 
 def linked(text: str, page: str, pages: set[str]) -> str:
-    """Links to files of the project, as links between pages.
+    """Links to files of the project as links between pages; pictures stay those of docs/.
 
     Args:
         text: Markdown of a page.
@@ -100,11 +100,13 @@ def linked(text: str, page: str, pages: set[str]) -> str:
     names[ROOT / "README.md"] = "index.md"
 
     def changed(found: re.Match[str]) -> str:
-        words, target = found[1], found[2]
+        mark, words, target = found.groups()
         path, _, anchor = target.partition("#")
         file = Path(os.path.normpath(source.parent / path))
         if not path or ":" in path:
             return found[0]
+        if mark:
+            return f"![{words}]({os.path.relpath(file, (ROOT / 'docs' / page).parent)})"
         if file in names:
             place = os.path.relpath(names[file], Path(page).parent)
             # The readme's headings are none of the first page.
@@ -113,7 +115,7 @@ def linked(text: str, page: str, pages: set[str]) -> str:
         outside = ROOT / "docs" not in file.parents or file.is_dir()
         return words if outside and file.exists() else found[0]
 
-    return re.sub(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)", changed, text)
+    return re.sub(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)", changed, text)
 
 
 def on_config(config: "MkDocsConfig") -> None:
