@@ -478,3 +478,21 @@ def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
     assert len([record for record in caplog.records if "hook by hook" in record.message]) == 1
     with pytest.raises(RuntimeError, match="cannot be replayed: the replayed logits differ"):
         patch_sweep(model, task, engine="replay")
+
+
+@pytest.mark.parametrize("name", ["months", "ioi"])  # counted columns, and named ones
+def test_a_map_has_the_curves_at_its_ends(trained: DepthModel, name: str) -> None:
+    task = load_task(name, trained, n=12)
+    options: dict[str, Any] = {"also": ("success",), "controls": ()}
+    whole = patch_sweep(trained, task, positions="all", **options)
+    curves = patch_sweep(trained, task, **options)
+    found = whole.at_ends(task)
+    assert found is not None
+    assert found.positions == curves.positions == ("input", "prediction")
+    assert found.is_curves
+    torch.testing.assert_close(found.values, curves.values)
+    ours, theirs = find_crossing(found), find_crossing(curves)
+    assert (ours.verdict, ours.reason) == (theirs.verdict, theirs.reason)
+    bare = patch_sweep(trained, task, positions="all", also=(), controls=())
+    assert bare.at_ends(task) is None
+    assert patch_sweep(trained, task, positions=[0], **options).at_ends(task) is None

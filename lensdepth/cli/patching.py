@@ -235,7 +235,8 @@ def patch(
         curves, both = profile, {"input", "prediction"}
         plain = options.stream == "resid_pre" and options.edit == "full"
         if not (plain and profile.is_curves) and pairs.input_positions is not None:
-            curves = patch_sweep(
+            exact = plain and not options.attribution
+            curves = (profile.at_ends(pairs) if exact else None) or patch_sweep(
                 depth_model,
                 pairs,
                 controls=(),

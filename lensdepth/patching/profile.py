@@ -1,9 +1,10 @@
 """What a patch sweep found, by pair, depth, position and head."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,6 +14,7 @@ from lensdepth.outcome import Effects, Label
 from lensdepth.provenance import Provenance
 from lensdepth.sweep.result import SweepResult
 from lensdepth.sweep.roles import Mode
+from lensdepth.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,6 +189,41 @@ class PatchProfile(SweepResult):
     def is_curves(self) -> bool:
         """Whether there are few enough positions to show as curves: efficacy at one or two."""
         return not self.heads and "success" in self.metrics and len(self.positions) <= 2
+
+    def at_ends(self, task: Task) -> "PatchProfile | None":
+        """The curves at the input and the prediction position, out of a map that has both.
+
+        Args:
+            task: the one that was patched.
+        Returns:
+            None where these are no columns of the map, or it is not of whole streams with success.
+        """
+        if self.heads or "success" not in self.metrics:
+            return None
+        ends = {"input": "input", "prediction": "prediction"}
+        if not {*ends} <= {*self.positions}:
+            # Columns that are counted are the same token of both prompts of all pairs.
+            places = {
+                "input": (task.input_positions, task.corrupted_input_positions),
+                "prediction": (task.prediction_positions, task.corrupted_prediction_positions),
+            }
+            for name, both in places.items():
+                there = {int(at) for one in both if one is not None for at in one}
+                ends[name] = str(*there) if len(there) == 1 else ""
+        if not {*ends.values()} <= {*self.positions}:
+            return None
+        at = torch.tensor([self.index(name) for name in ends.values()])
+        outcome = self.outcome
+        return replace(
+            self,
+            labels=tuple(self.labels[i] for i in at),
+            outcome=replace(
+                outcome,
+                coords={**outcome.coords, "position": tuple(ends)},
+                values=outcome.values.index_select(outcome.dims.index("position"), at),
+            ),
+            exact_values=None if self.exact_values is None else self.exact_values[:, :, at],
+        )
 
     def plot(self) -> "Figure":
         """Efficacy by depth with 95 % bands where one or two positions were patched, else a map."""
