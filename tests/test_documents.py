@@ -17,7 +17,7 @@ from transformers import LlamaConfig
 
 import lensdepth
 from lensdepth import load_hypotheses
-from lensdepth.scale.config import read_config
+from lensdepth.scale.config import ConfigError, read_config
 from notebooks.tools.figures import drawn
 
 PAGES = {name: blocks.blocks_of(path.read_text()) for name, path in blocks.documents().items()}
@@ -198,4 +198,8 @@ def test_tables_and_configurations_are_read(tmp_path: Path) -> None:
                 assert load_hypotheses(file)
             else:
                 file.write_text(one.code if "models" in one.code else ONE + one.code)
-                assert read_config(file)
+                try:
+                    assert read_config(file)
+                except ConfigError as error:
+                    # A real model that was not fetched is all that may be missing.
+                    assert all("'lensdepth fetch " in fault for fault in error.faults), error
