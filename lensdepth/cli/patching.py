@@ -235,8 +235,9 @@ def patch(
         curves, both = profile, {"input", "prediction"}
         plain = options.stream == "resid_pre" and options.edit == "full"
         if not (plain and profile.is_curves) and pairs.input_positions is not None:
-            exact = plain and not options.attribution
-            curves = (profile.at_ends(pairs) if exact else None) or patch_sweep(
+            # What was asked for may be other depths, or another metric, than control is read off.
+            alike = options.is_plain and options.places is None and not options.attribution
+            curves = (profile.at_ends(pairs) if alike else None) or patch_sweep(
                 depth_model,
                 pairs,
                 controls=(),

@@ -22,6 +22,7 @@ from lensdepth.explorer.filling import (
     screen_of,
 )
 from lensdepth.explorer.links import kept
+from lensdepth.explorer.menus import FROM_GRAPH
 from lensdepth.explorer.panels import message
 from lensdepth.explorer.settle import opened
 from lensdepth.explorer.shelf import Shelf
@@ -34,7 +35,7 @@ ON_ITS_WAY = "The graph is on its way. You can go on working meanwhile."
 
 def register(app: Dash, shelf: Shelf, background: Background) -> None:
     """Attach the callbacks."""
-    ends = ("upstream", "downstream")
+    ends = FROM_GRAPH
 
     @app.callback(
         output={

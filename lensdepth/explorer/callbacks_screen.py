@@ -12,7 +12,7 @@ from lensdepth.edits import STRONG_EDITS
 from lensdepth.explorer.clicks import BUTTONS, STARTS, acted
 from lensdepth.explorer.errors import readable
 from lensdepth.explorer.links import OPTIONAL, changed, parse
-from lensdepth.explorer.menus import MENUS, menus, task_menu
+from lensdepth.explorer.menus import FROM_GRAPH, MENUS, menus, task_menu
 from lensdepth.explorer.notes import VIEWS
 from lensdepth.explorer.panels import message
 from lensdepth.explorer.session import with_note
@@ -37,8 +37,6 @@ CONTROLS = {
 LINE_END = "⏎"
 """Stands for the end of a line in a field that has one line."""
 TEXTS = ("prompt", "source", "other-prompt")
-FROM_ELSEWHERE = ("upstream", "downstream")
-"""Menus whose options the graph brings as well."""
 FOLLOWS = ("hidden", "options", "strength", "unit", "does", "held", "unknown", "labels",
            "other_prompt_hidden", "other_model_hidden", "note_hidden")  # fmt: skip
 """Parts of an answer that nobody but this callback changes, the options above excepted."""
@@ -151,7 +149,7 @@ def _news(shown: Json, values: Mapping[str, Any], example: object, seen: Json) -
         value = shown[part]
         if isinstance(value, Mapping):
             shown[part] = {
-                name: one if part == "options" and name in FROM_ELSEWHERE else
+                name: one if part == "options" and name in FROM_GRAPH else
                 new(f"{part} {name}", one)
                 for name, one in value.items()
             }  # fmt: skip
@@ -322,7 +320,7 @@ def _values(screen: Screen) -> dict[str, Any]:
     values = {name: getattr(screen, field) for name, field in CONTROLS.items()}
     values |= {"strength": screen.dose, "components": list(screen.components)}
     values |= {"other-model": screen.other_model or None}
-    values |= {name: getattr(screen, name) or None for name in FROM_ELSEWHERE}
+    values |= {name: getattr(screen, name) or None for name in FROM_GRAPH}
     values |= {name: _one_line(values[name]) for name in TEXTS}
     # A menu drops what it does not have, and says so.
     return values | {name: no_update for name in ENDS if values[name] in (None, -1)}

@@ -15,6 +15,8 @@ from lensdepth.tokens import told_apart
 MENUS = ("task", "depth", "last", "position", "to", "stream", "head", "layer", "looked",
          "components", "upstream", "downstream", "from-depth", "from-position", "into-depth",
          "into-position")  # fmt: skip
+FROM_GRAPH = ("upstream", "downstream")
+"""Of these, the ends of an edge, whose options the graph brings as well."""
 
 
 def menus(setting: Setting) -> dict[str, list[dict[str, Any]]]:
@@ -46,7 +48,7 @@ def menus(setting: Setting) -> dict[str, list[dict[str, Any]]]:
         "example": pairs,
         # A value without its option would be dropped; the graph brings the others.
         **{name: [(one, one) for one in (getattr(setting.screen, name),) if one]
-           for name in ("upstream", "downstream")},
+           for name in FROM_GRAPH},
     }  # fmt: skip
     return {
         name: [{"label": label, "value": value} for value, label in choices]
