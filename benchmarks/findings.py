@@ -82,7 +82,7 @@ def measure(model: DepthModel, name: str, *, twins: int) -> Json:
     found["example"] = [task.clean[0], (task.target or ("",))[0]]
     found["units"] = {"n": count(task.units, len(task)), "of": named(task.units)}
     lens = logit_lens(model, task)
-    evidence = complete_evidence(model, task, lean=True)
+    evidence = complete_evidence(model, task)
     geometry = geometry_profile(model, task, reading=evidence.reading)
     transition = find_transition(lens)
     switches: dict[str, Any] = {"lens": transition}

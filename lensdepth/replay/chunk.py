@@ -10,6 +10,7 @@ from torch import Tensor
 from lensdepth.replay.attention import AttentionRule, Group, attend
 from lensdepth.replay.base import BaseRun
 from lensdepth.replay.blocks import Blocks
+from lensdepth.replay.fused import Spans, attend_fused, fits, spans_of
 from lensdepth.replay.runs import PackedEdit, Runs, apply_packed, group_runs
 from lensdepth.sending import sent
 from lensdepth.site import site_hook
@@ -91,7 +92,8 @@ class Chunk:
         last = max(depths)
         states = {d: self._read_of_base(d, 0) for d in depths}
         x = self._token_states(int(self._runs.depths[0]), 0, 0)
-        n_joined, groups, read_states = 0, _Groups(()), None
+        n_joined, read_states = 0, None
+        groups = _Groups(self._runs[:0], None, ragged=False)
         for depth in range(int(self._runs.depths[0]), last):
             x = x.to(self._blocks.device_at(depth))
             n_now = int(torch.searchsorted(self._runs.depths, depth, right=True))
@@ -115,7 +117,7 @@ class Chunk:
         there = self._blocks.device_at(0).type in RAGGED and not torch.is_grad_enabled()
         runs = self._runs[:n_runs]
         fit = there and int(runs.stops.max()) <= RAGGED_TOKENS
-        return _Groups(group_runs(runs, asked, ragged=fit))
+        return _Groups(runs, asked, ragged=fit)
 
     def _read_of_base(self, depth: int, first: int) -> Float[Tensor, "run pos d_model"]:
         """What is read of the base run, for each run from the first one on."""
@@ -144,7 +146,10 @@ class Chunk:
     def _block(self, layer: int, x: Tensor, groups: "_Groups") -> Tensor:
         def attention(_: int, q: Tensor, k: Tensor, v: Tensor, __: AttentionRule) -> Tensor:
             past = self._base.keys[layer], self._base.values[layer]
-            return attend(q, k, v, *past, groups.on(q.device), self._base.rules[layer])
+            rule = self._base.rules[layer]
+            if fits(q, v, rule):
+                return attend_fused(q, k, v, *past, groups.spans_on(q.device), rule.scale)
+            return attend(q, k, v, *past, groups.on(q.device), rule)
 
         self._blocks.attend = attention
         positions = self._places(x).positions[: len(x)]
@@ -227,17 +232,25 @@ class _Places:
 
 
 class _Groups:
-    """Groups of runs that attend alike, on whichever devices they are asked for."""
+    """Runs that have joined, as they attend, on whichever devices they are asked for."""
 
-    def __init__(self, groups: Sequence[Group]) -> None:
-        self._groups = groups
+    def __init__(self, runs: Runs, asked: Int[Tensor, "run pos"] | None, *, ragged: bool) -> None:
+        self._runs, self._asked, self._ragged = runs, asked, ragged
         self._sent: dict[torch.device, Sequence[Group]] = {}
+        self._spans: dict[torch.device, Spans] = {}
 
     def on(self, device: torch.device) -> Sequence[Group]:
-        """The same on a device."""
+        """Like runs together, on a device."""
         if device not in self._sent:
-            self._sent[device] = [group.on(device) for group in self._groups]
+            groups = group_runs(self._runs, self._asked, ragged=self._ragged)
+            self._sent[device] = [group.on(device) for group in groups]
         return self._sent[device]
+
+    def spans_on(self, device: torch.device) -> Spans:
+        """One run behind the other, on a device."""
+        if device not in self._spans:
+            self._spans[device] = spans_of(self._runs).on(device)
+        return self._spans[device]
 
 
 def _give_keys_and_values(

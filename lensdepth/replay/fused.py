@@ -1,0 +1,165 @@
+"""Attention of packed runs by torch's flash kernel: on a GPU, in half precision, plainly causal.
+
+The kernel knows no past that several runs share. So it is asked twice: each run's queries for its
+own keys, and the queries of all runs of a prompt that start alike for the base run's keys before
+that start. Each answer comes with the logarithm of what its softmax was divided by, and by these
+the two are weighed together: exactly what one softmax over both would have given. Scores are never
+written down, which is what attention over long prompts spends its time and memory on.
+
+Source: Dao, FlashAttention-2, arXiv 2307.08691; a shared prefix apart from what follows it as in
+Juravsky et al., Hydragen, arXiv 2402.05099.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensdepth.replay.attention import AttentionRule
+from lensdepth.replay.runs import Runs
+from lensdepth.sending import sent
+
+KERNEL = "_flash_attention_forward"
+ASKED = (
+    "query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p", "is_causal",
+    "return_debug_mask",
+)  # fmt: skip
+"""How torch's kernel is asked; where it is asked otherwise, it is not used."""
+LARGEST_HEAD = 256
+"""Widest head that the kernel takes."""
+OLDEST_CARD = (8, 0)
+"""Least compute capability that has it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spans:
+    """Packed runs as the kernel takes them: where one sequence ends and the next one begins."""
+
+    own: Int[Tensor, " end"]
+    """Of the runs in the packed sequence; 0 stands in front."""
+    longest_own: int
+    queries: Int[Tensor, " query"]
+    """Tokens of the runs that have a past, those of one past together."""
+    asking: Int[Tensor, " past_end"]
+    """Where in these each past's queries end."""
+    longest_asking: int
+    prompts: Int[Tensor, " key"]
+    """Rows of the base run, of each key of each past."""
+    positions: Int[Tensor, " key"]
+    """And their positions."""
+    given: Int[Tensor, " past_end"]
+    """Where in these each past ends."""
+    longest_given: int
+
+    def on(self, device: torch.device) -> "Spans":
+        """The same with its indices on a device."""
+        values = vars(self).items()
+        return Spans(
+            **{name: sent(x, device) if isinstance(x, Tensor) else x for name, x in values}
+        )
+
+
+def spans_of(runs: Runs) -> Spans:
+    """How runs lie in the packed sequence, and what each has behind it; on the CPU."""
+    behind = (runs.starts > 0).nonzero()[:, 0]
+    far = int(runs.starts.max()) + 1
+    pasts, which = torch.unique(
+        runs.prompts[behind] * far + runs.starts[behind], return_inverse=True
+    )
+    ordered = behind[which.argsort(stable=True)]
+    lengths = runs.lengths[ordered]
+    begins = (runs.offsets[ordered] - (lengths.cumsum(0) - lengths)).repeat_interleave(lengths)
+    asking = torch.zeros(len(pasts), dtype=torch.int64)
+    asking = asking.index_add(0, which, runs.lengths[behind])
+    given = pasts % far
+    firsts = (given.cumsum(0) - given).repeat_interleave(given)
+    return Spans(
+        own=_ends(runs.lengths),
+        longest_own=int(runs.lengths.max()),
+        queries=begins + torch.arange(len(begins)),
+        asking=_ends(asking),
+        longest_asking=int(asking.max()) if len(asking) else 0,
+        prompts=(pasts // far).repeat_interleave(given),
+        positions=torch.arange(len(firsts)) - firsts,
+        given=_ends(given),
+        longest_given=int(given.max()) if len(given) else 0,
+    )
+
+
+def fits(q: Tensor, v: Tensor, rule: AttentionRule) -> bool:
+    """Whether the kernel computes this layer's attention, where these queries are."""
+    plain = rule.bias is None and rule.softcap is None and rule.sinks is None
+    half = q.dtype in (torch.bfloat16, torch.float16) and not torch.is_grad_enabled()
+    heads = q.shape[-1] == v.shape[-1] <= LARGEST_HEAD and q.shape[-1] % 8 == 0
+    return plain and half and heads and q.is_cuda and _has_kernel(q.device)
+
+
+def attend_fused(
+    q: Float[Tensor, "token head d_head"],
+    k: Float[Tensor, "token kv_head d_head"],
+    v: Float[Tensor, "token kv_head d_head"],
+    past_k: Float[Tensor, "prompt pos kv_head d_head"] | None,
+    past_v: Float[Tensor, "prompt pos kv_head d_head"] | None,
+    spans: Spans,
+    scale: float,
+) -> Float[Tensor, "token head d_head"]:
+    """What `attention.attend` gives for whole runs, where `fits`.
+
+    Args:
+        q: queries of the packed tokens.
+        k: keys of the same tokens; grouped heads as the model has them.
+        v: their values.
+        past_k: the base run's keys; None where every run starts at position 0.
+        past_v: the base run's values.
+        spans: of these runs, where `q` is.
+        scale: factor on the dot products.
+    """
+    z, weight = _kernel(
+        q, k, v, spans.own, spans.own, spans.longest_own, spans.longest_own, True, scale
+    )
+    if past_k is None or past_v is None or not spans.longest_given:
+        return z
+    keys, values = (past[spans.prompts, spans.positions] for past in (past_k, past_v))
+    behind, weight_behind = _kernel(
+        q[spans.queries], keys, values,
+        spans.asking, spans.given, spans.longest_asking, spans.longest_given, False, scale,
+    )  # fmt: skip
+    # Of two softmaxes, each divided by its own sum, the sums say how much each weighs.
+    share = torch.sigmoid(weight_behind - weight[spans.queries])[..., None]
+    mine = z[spans.queries]
+    mixed = mine + share * (behind.float() - mine.float())
+    return z.index_copy(0, spans.queries, mixed.to(z.dtype))
+
+
+def _kernel(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    ends_q: Tensor,
+    ends_k: Tensor,
+    longest_q: int,
+    longest_k: int,
+    causal: bool,
+    scale: float,
+) -> tuple[Float[Tensor, "token head d_head"], Float[Tensor, "token head"]]:
+    """Attention of sequences that lie one behind the other, and the logarithm of its divisor."""
+    z, divisor, *_ = getattr(torch.ops.aten, KERNEL)(
+        q, k, v, ends_q, ends_k, longest_q, longest_k, 0.0, causal, False, scale=scale
+    )
+    return z, divisor.T
+
+
+def _ends(lengths: Int[Tensor, " sequence"]) -> Int[Tensor, " end"]:
+    return torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+
+
+@cache
+def _has_kernel(device: torch.device) -> bool:
+    kernel = getattr(torch.ops.aten, KERNEL, None)
+    if kernel is None or not torch.backends.cuda.is_flash_attention_available():
+        return False
+    names = tuple(argument.name for argument in kernel.default._schema.arguments)
+    asked = names[: len(ASKED)] == ASKED and "scale" in names
+    return asked and torch.cuda.get_device_capability(device) >= OLDEST_CARD
