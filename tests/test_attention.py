@@ -100,19 +100,19 @@ def kernel(
     """What torch's kernel computes on a GPU, sequence by sequence; the lengths must be true."""
     lengths = [ends.diff() for ends in (ends_q, ends_k)]
     assert [int(n.max()) for n in lengths] == [longest_q, longest_k]
-    out, divisors = torch.zeros_like(q), torch.zeros(q.shape[:2])
-    for own, keys in zip(
-        zip(ends_q[:-1], ends_q[1:], strict=True), zip(ends_k[:-1], ends_k[1:], strict=True),
-        strict=True,
-    ):  # fmt: skip
-        mine, theirs = slice(*map(int, own)), slice(*map(int, keys))
-        wide = [x[theirs].repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v)]
-        scores = torch.einsum("qhd,khd->hqk", q[mine], wide[0]) * scale
+    parts = [
+        x.float().split(n.tolist())
+        for x, n in zip((q, k, v), (lengths[0], lengths[1], lengths[1]), strict=True)
+    ]
+    out, divisors = [], []
+    for mine, *theirs in zip(*parts, strict=True):
+        keys, values = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in theirs)
+        scores = torch.einsum("qhd,khd->hqk", mine, keys) * scale
         if causal:
             scores = scores + torch.full(scores.shape[1:], -torch.inf).triu(1)
-        out[mine] = torch.einsum("hqk,khd->qhd", scores.softmax(-1), wide[1])
-        divisors[mine] = scores.logsumexp(-1).T
-    return out, divisors
+        out.append(torch.einsum("hqk,khd->qhd", scores.softmax(-1), values))
+        divisors.append(scores.logsumexp(-1).T)
+    return torch.cat(out).to(q.dtype), torch.cat(divisors)
 
 
 def test_own_keys_and_past_are_weighed_together(
@@ -122,7 +122,9 @@ def test_own_keys_and_past_are_weighed_together(
     n_own, rule = int(runs.lengths.sum()), RULES["plain"]
     q, k, v = (drawn(n_own, h, WIDTH, seed=i) for i, h in enumerate((HEADS, KV_HEADS, KV_HEADS)))
     past = drawn(3, N_POS, KV_HEADS, WIDTH, seed=8), drawn(3, N_POS, KV_HEADS, WIDTH, seed=9)
-    found = fused.attend_fused(q, k, v, *past, fused.spans_of(runs), rule.scale)
+    found = fused.attend_fused(
+        q, k, v, *past, fused.spans_of(runs.prompts, runs.starts, runs.stops), rule.scale
+    )
     torch.testing.assert_close(found, one_by_one(q, k, v, past, runs, rule, None))
 
 
@@ -142,18 +144,39 @@ def test_the_kernel_is_for_plain_attention_in_half_precision(
         assert not fused.fits(half, half, plain)
 
 
+def test_a_kernel_that_does_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_divisor(*args: Any) -> tuple[Tensor, Tensor]:
+        z, divisors = kernel(*args)
+        return z, torch.zeros_like(divisors)
+
+    def asked_otherwise(*args: Any) -> tuple[Tensor, Tensor]:
+        raise TypeError("unexpected keyword argument 'scale'")
+
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    for computes, used in ((kernel, True), (without_divisor, False), (asked_otherwise, False)):
+        monkeypatch.setattr(fused, "_kernel", computes)
+        fused._has_kernel.cache_clear()
+        assert fused._has_kernel(torch.device("cpu")) is used
+    fused._has_kernel.cache_clear()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_torchs_kernel_does_what_is_asked_of_it(runs: Runs) -> None:
     n_own, rule, device = int(runs.lengths.sum()), RULES["plain"], torch.device("cuda")
     shapes = [(n_own, HEADS), (n_own, KV_HEADS), (n_own, KV_HEADS), *[(3, N_POS, KV_HEADS)] * 2]
-    given = [drawn(*shape, 8, seed=i).bfloat16() for i, shape in enumerate(shapes)]
-    q, k, v, *past = (x.float() for x in given)
-    spans = fused.spans_of(runs).on(device)
-    there = [x.to(device) for x in given]
+    q, k, v, past_k, past_v = (
+        drawn(*shape, 8, seed=i).bfloat16() for i, shape in enumerate(shapes)
+    )
+    expected = one_by_one(
+        q.float(), k.float(), v.float(), (past_k.float(), past_v.float()), runs, rule, None
+    )
     with torch.no_grad():
-        assert fused.fits(there[0], there[2], rule)
-        found = fused.attend_fused(*there, spans, rule.scale)
-    expected = one_by_one(q, k, v, (past[0], past[1]), runs, rule, None)
+        assert fused.fits(q.to(device), v.to(device), rule)
+        found = fused.attend_fused(
+            q.to(device), k.to(device), v.to(device), past_k.to(device), past_v.to(device),
+            fused.spans_of(runs.prompts, runs.starts, runs.stops).on(device), rule.scale,
+        )  # fmt: skip
     torch.testing.assert_close(found.float().cpu(), expected, atol=0.02, rtol=0.02)
 
 

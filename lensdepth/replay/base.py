@@ -12,7 +12,6 @@ from torch import Tensor
 from lensdepth.replay.attention import AttentionRule, Group, attend
 from lensdepth.replay.blocks import Blocks
 from lensdepth.replay.fused import Spans, attend_fused, fits, spans_of
-from lensdepth.replay.runs import Runs
 
 
 @dataclass(kw_only=True, eq=False)
@@ -76,7 +75,9 @@ def record(
             base.values[layer] = rearrange(v, "(p t) h d -> p t h d", p=n_prompts)
         if fits(q, v, rule):
             if q.device not in spans:
-                spans[q.device] = spans_of(_whole(n_prompts, n_pos)).on(q.device)
+                starts = torch.zeros_like(whole.prompts)
+                ends = torch.full_like(starts, n_pos)
+                spans[q.device] = spans_of(whole.prompts, starts, ends).on(q.device)
             return attend_fused(q, k, v, None, None, spans[q.device], rule.scale)
         if q.device not in groups:
             groups[q.device] = [whole.on(q.device)]
@@ -89,11 +90,3 @@ def record(
     blocks.attend = attention
     base.recorded = blocks.record(tokens, seen)
     return base
-
-
-def _whole(n_prompts: int, n_pos: int) -> Runs:
-    """Whole prompts as runs, behind which nothing is."""
-    prompts = torch.arange(n_prompts)
-    nothing = torch.zeros_like(prompts)
-    stops = torch.full_like(prompts, n_pos)
-    return Runs(sets=nothing, prompts=prompts, starts=nothing, stops=stops, depths=nothing)

@@ -249,7 +249,8 @@ class _Groups:
     def spans_on(self, device: torch.device) -> Spans:
         """One run behind the other, on a device."""
         if device not in self._spans:
-            self._spans[device] = spans_of(self._runs).on(device)
+            runs = self._runs
+            self._spans[device] = spans_of(runs.prompts, runs.starts, runs.stops).on(device)
         return self._spans[device]
 
 
