@@ -8,6 +8,7 @@ from pathlib import Path
 import architectures
 import pytest
 import torch
+import typechecked  # noqa: F401  before the package
 from hypothesis import settings
 
 from lensdepth.conversion import has_hooked_transformer

@@ -10,8 +10,8 @@ from lensdepth.cli.app import PANEL, app, examples, is_index
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
-from lensdepth.cli.sweep_options import ControlOptions
-from lensdepth.cli.task_options import TaskOptions, check_task
+from lensdepth.cli.sweep_options import ControlOptions, Folds
+from lensdepth.cli.task_options import TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +45,7 @@ class ChooseOptions:
             rich_help_panel=PANEL,
         ),
     ] = "prompts"
-    folds: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Parts of these; each pair is judged without its own.",
-            min=2,
-            rich_help_panel=PANEL,
-        ),
-    ] = 5
+    folds: Folds = 5
     permutations: Annotated[
         int | None,
         typer.Option(
@@ -96,9 +88,9 @@ def choose(
     """Which blocks or depths to edit together, and which of them do the same work again."""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task, pairs=True)
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
+        depth_model, pairs = session.open_pairs(
+            task, model, keep="correct", edited=True, debug=output.debug
+        )
         from lensdepth.analyses import analysis
         from lensdepth.locality import choose_depths
 

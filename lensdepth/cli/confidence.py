@@ -10,8 +10,8 @@ from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
-from lensdepth.cli.sweep_options import CONTROL_PAIRS, DepthOptions, how_many
-from lensdepth.cli.task_options import TaskOptions, check_task
+from lensdepth.cli.sweep_options import CONTROL_PAIRS, DepthOptions, Twin, control_option
+from lensdepth.cli.task_options import TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +27,8 @@ class ConfidenceOptions(DepthOptions):
             rich_help_panel=PANEL,
         ),
     ] = None
-    twin: Annotated[
-        bool,
-        typer.Option(
-            "--twin",
-            help="Measure an untrained twin of the model besides.",
-            rich_help_panel=PANEL,
-        ),
-    ] = False
-    control_pairs: Annotated[
-        Any,
-        typer.Option(
-            metavar="N|all",
-            parser=how_many,
-            help="Pairs that turns of equal length are run on, drawn at random; or all of them.",
-            rich_help_panel=PANEL,
-        ),
-    ] = CONTROL_PAIRS
+    twin: Twin = False
+    control_pairs: Annotated[Any, control_option("turns of equal length")] = CONTROL_PAIRS
 
 
 @app.command(
@@ -64,9 +49,9 @@ def confidence(
     """Scale the last state's norm: does it tell how sure the model is, decide, or do nothing?"""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task, pairs=True)
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="all", edited=True, asked=model)
+        depth_model, pairs = session.open_pairs(
+            task, model, keep="all", edited=True, debug=output.debug
+        )
         from lensdepth.analyses import analysis
         from lensdepth.confidence import confidence_response
         from lensdepth.confidence.response import FACTORS

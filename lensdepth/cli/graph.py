@@ -12,7 +12,7 @@ from lensdepth.cli.console import note, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.sweep_options import EditOptions
-from lensdepth.cli.task_options import TaskOptions, check_task
+from lensdepth.cli.task_options import TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +109,12 @@ def graph(
     check_out(output.out, force=output.force)
     check_out(options.neuronpedia, force=output.force, suffixes=(".json",), option="--neuronpedia")
     with quiet(debug=output.debug):
-        check_task(task, pairs=True)
-        depth_model = session.open_model(model, debug=output.debug)
+        depth_model, pairs = session.open_pairs(
+            task, model, keep="correct", edited=True, debug=output.debug
+        )
         from lensdepth.analyses import analysis
         from lensdepth.circuit import circuit_graph, graph_faithfulness
 
-        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
         if options.neuronpedia is not None and len(pairs) > 1:
             raise ValueError(
                 f"--neuronpedia: the viewers show one prompt, and there are {len(pairs)} pairs; "

@@ -11,22 +11,15 @@ from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
-from lensdepth.cli.sweep_options import DepthOptions
-from lensdepth.cli.task_options import TaskOptions, check_task
+from lensdepth.cli.sweep_options import DepthOptions, Twin
+from lensdepth.cli.task_options import TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class LandmarkOptions(DepthOptions):
     """What stands beside this model's own landmarks."""
 
-    twin: Annotated[
-        bool,
-        typer.Option(
-            "--twin",
-            help="Measure an untrained twin of the model besides.",
-            rich_help_panel=PANEL,
-        ),
-    ] = False
+    twin: Twin = False
     beside: Annotated[
         list[Path] | None,
         typer.Option(
@@ -57,13 +50,13 @@ def landmarks(
     """Do geometry's landmarks and the lens come before, at or after the depth control passes at?"""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task, pairs=True)
         from lensdepth.landmarks import Landmarks
 
         # Read before anything is measured: a file that is none is refused at once.
         others = [Landmarks.load(path) for path in options.beside or ()]
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
+        depth_model, pairs = session.open_pairs(
+            task, model, keep="correct", edited=True, debug=output.debug
+        )
         from lensdepth.analyses import analysis
         from lensdepth.landmarks import across_told, compare_landmarks, find_landmarks
 

@@ -9,7 +9,7 @@ from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
-from lensdepth.cli.task_options import TaskOptions, check_task
+from lensdepth.cli.task_options import TaskOptions
 
 
 @app.command(
@@ -37,9 +37,9 @@ def mistakes(
     """Whether the model's wrong answers form at other depths than its right ones."""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task, pairs=True)
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="all", edited=False, asked=model)
+        depth_model, pairs = session.open_pairs(
+            task, model, keep="all", edited=False, debug=output.debug
+        )
         from lensdepth.analyses import analysis
         from lensdepth.mistakes import compare_mistakes
 

@@ -12,7 +12,7 @@ from lensdepth.cli.console import note, quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.sweep_options import ControlOptions
-from lensdepth.cli.task_options import TaskOptions, check_task
+from lensdepth.cli.task_options import TaskOptions
 from lensdepth.outside import shown
 from lensdepth.telling.names import METRICS, STREAMS
 
@@ -189,10 +189,8 @@ def patch(
             raise ValueError(
                 f"--edit must be one of {', '.join(SWEPT)}, got {shown(options.edit)}."
             )
-        check_task(task, pairs=True)
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(
-            task, depth_model, keep="correct", edited=not options.in_batches, asked=model
+        depth_model, pairs = session.open_pairs(
+            task, model, keep="correct", edited=not options.in_batches, debug=output.debug
         )
         from lensdepth.analyses import analysis
         from lensdepth.gap import find_holder

@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lensdepth.cli.console import hush_transformers, note, one_line, working
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import LensOptions, OutputOptions
-from lensdepth.cli.task_options import PAIRS, TaskOptions, only_labels
+from lensdepth.cli.task_options import PAIRS, TaskOptions, check_task, only_labels
 from lensdepth.cli.trying import which_tasks
 from lensdepth.outside import LONGEST_REASON, cut, shown, visible
 from lensdepth.telling.plain import Json
@@ -61,6 +61,25 @@ def suit_threads(model: "DepthModel") -> None:
 
     if model.device.type == "cpu" and model.d_model <= NARROW:
         torch.set_num_threads(1)
+
+
+def open_pairs(
+    task: TaskOptions,
+    loading: ModelOptions,
+    *,
+    keep: str,
+    edited: bool,
+    debug: bool,
+    labels: Sequence[str] = (),
+) -> "tuple[DepthModel, Task]":
+    """The model, and the pairs that it is asked; see `open_task`.
+
+    Raises:
+        ValueError: as `check_task`, before the model is read, and as `open_model` and `open_task`.
+    """
+    check_task(task, pairs=True, labels=labels)
+    model = open_model(loading, debug=debug)
+    return model, open_task(task, model, keep=keep, edited=edited, asked=loading)
 
 
 def open_task(

@@ -11,7 +11,7 @@ from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.sweep_options import SweepOptions
-from lensdepth.cli.task_options import TaskOptions, check_task
+from lensdepth.cli.task_options import TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +99,10 @@ def steer(
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
         named = [name for name in (options.input_label, options.output_label) if name]
-        check_task(task, pairs=True, labels=[c for n in named for c in (n, f"corrupted_{n}")])
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
+        depth_model, pairs = session.open_pairs(
+            task, model, keep="correct", edited=True, debug=output.debug,
+            labels=[column for name in named for column in (name, f"corrupted_{name}")],
+        )  # fmt: skip
         from lensdepth.analyses import analysis
         from lensdepth.gap import find_holder
         from lensdepth.steering import steering_sweep

@@ -10,8 +10,8 @@ from lensdepth.cli.app import PANEL, app, examples
 from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
-from lensdepth.cli.sweep_options import SweepOptions
-from lensdepth.cli.task_options import TaskOptions, check_task
+from lensdepth.cli.sweep_options import Folds, SweepOptions, Twin
+from lensdepth.cli.task_options import TaskOptions
 
 BASES = ("pca", "unembedding", "das")
 
@@ -61,23 +61,8 @@ class SubspaceOptions:
             rich_help_panel=PANEL,
         ),
     ] = "prompts"
-    folds: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Parts of these; each pair is judged without its own.",
-            min=2,
-            rich_help_panel=PANEL,
-        ),
-    ] = 5
-    twin: Annotated[
-        bool,
-        typer.Option(
-            "--twin",
-            help="Measure an untrained twin of the model besides.",
-            rich_help_panel=PANEL,
-        ),
-    ] = False
+    folds: Folds = 5
+    twin: Twin = False
     sweep: SweepOptions = field(default_factory=SweepOptions)
 
     def __post_init__(self) -> None:
@@ -107,9 +92,9 @@ def subspaces(
     """Put in the source's part within k dimensions: how many carry the answer at each depth?"""
     check_out(output.out, force=output.force)
     with quiet(debug=output.debug):
-        check_task(task, pairs=True)
-        depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
+        depth_model, pairs = session.open_pairs(
+            task, model, keep="correct", edited=True, debug=output.debug
+        )
         from lensdepth.analyses import analysis
         from lensdepth.subspaces import subspace_sweep
 

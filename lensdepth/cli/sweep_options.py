@@ -61,19 +61,41 @@ def how_many(given: str | int) -> Any:
     raise typer.BadParameter(f"a number of pairs or all, got {shown(text)}.")
 
 
+def control_option(what: str) -> Any:
+    """`--control-pairs`, where one says what is run on them."""
+    return typer.Option(
+        metavar="N|all",
+        parser=how_many,
+        help=f"Pairs that {what} are run on, drawn at random; or all of them.",
+        rich_help_panel=PANEL,
+    )
+
+
+Twin = Annotated[
+    bool,
+    typer.Option(
+        "--twin",
+        help="Measure an untrained twin of the model besides.",
+        rich_help_panel=PANEL,
+    ),
+]
+Folds = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Parts of these; each pair is judged without its own.",
+        min=2,
+        rich_help_panel=PANEL,
+    ),
+]
+"""Below `--apart`, which says what the parts are of."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ControlOptions(EditOptions):
     """Of commands that run controls beside every edit: patch and those of SweepOptions."""
 
-    control_pairs: Annotated[
-        Any,
-        typer.Option(
-            metavar="N|all",
-            parser=how_many,
-            help="Pairs that controls are run on, drawn at random; or all of them.",
-            rich_help_panel=PANEL,
-        ),
-    ] = CONTROL_PAIRS
+    control_pairs: Annotated[Any, control_option("controls")] = CONTROL_PAIRS
 
 
 @dataclass(frozen=True, kw_only=True)
