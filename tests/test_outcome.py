@@ -96,22 +96,23 @@ def test_what_moved_is_towards_the_source_over_the_mean_way_by_hand() -> None:
 def test_effects_below_the_floor_are_rounding() -> None:
     ways = torch.tensor([0.4, -0.6, 2.0, -4.0, 0.5])
     found = Effects(
-        metrics=("logit_diff", "target_logit", "kl"),
+        metrics=("logit_diff", "target_logit", "foil_logit", "kl"),
         coords={},
-        values=(ways / 2).repeat(3, 1),
-        base=torch.zeros(3, 5),
-        source=ways.repeat(3, 1),
-        floor=(0.5, 0.25, 3.0),
+        values=(ways / 2).repeat(4, 1),
+        base=torch.zeros(4, 5),
+        source=ways.repeat(4, 1),
+        floor=(0.5, 0.25, 0.75, 3.0),
     )
     assert found.has_way.tolist() == [False, True, True, True, False]
-    assert found.transferred().isnan().tolist() == [True, False, False, False, True]
+    for fraction in (found.transferred(), found.target_gain, found.foil_loss):
+        assert fraction.isnan().tolist() == [True, False, False, False, True]
     # What is read beside the main metric has a way of its own.
     assert found.transferred("kl").tolist() == pytest.approx([0.5] * 5)
     asked = ("logit_diff", "target_logit", "kl", "js")
     assert [found.floor_of(name) for name in asked] == [0.5, 0.25, 3.0, 0.0]
     # In fractions of the median way, which is 0.6.
     fractions = [found.floor_of(name) for name in ("transferred", "target_gain", "foil_loss")]
-    assert fractions == pytest.approx([0.5 / 0.6, 0.25 / 0.6, 0.0])
+    assert fractions == pytest.approx([0.5 / 0.6, 0.25 / 0.6, 0.75 / 0.6])
     nowhere = replace(found, source=found.base)
     assert [nowhere.floor_of(name) for name in ("transferred", "kl")] == [0.0, 3.0]
     assert [replace(found, floor=()).floor_of(name) for name in asked] == [0.0] * 4

@@ -44,7 +44,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "polar": (("polar.py",), ()),
     "stats": (("stats.py", "covariance.py"), ()),
     "outcome": (("outcome.py",), ("told",)),
-    "transition": (("transition/*.py",), ("gap", "until", "told")),
+    "transition": (("transition/*.py",), ("gap", "landmarks", "told")),
     "claims": (
         ("claims/*.py",),
         ("contrasts", "estimates", "evidence", "hypotheses", "places", "readiness", "twins"),
@@ -119,7 +119,7 @@ def files_of_tests(part: str, path: Path | None) -> list[str]:
     names = list(texts)
     if path:
         names = [
-            name for name in names if name == part or re.search(rf"\b{path.stem}", texts[name])
+            name for name in names if name == part or re.search(rf"\b{path.stem}\b", texts[name])
         ]
         names.sort(key=lambda name: _module(path) not in texts[name])
     return [f"tests/test_{name}.py" for name in names]
@@ -174,25 +174,20 @@ def measure(part: str, *, n: int, seed: int, again: bool) -> list[Mutant]:
     file = OUT / f"{part}.json"
     old = [Mutant(**one) for one in json.loads(file.read_text())["mutants"]] if again else []
     wanted = {one.key for one in old if not one.by}
-    found: dict[Key, Mutant] = {}
+    found, done = dict[Key, Mutant](), old
+    OUT.mkdir(parents=True, exist_ok=True)
     paths = sorted(path for pattern in PARTS[part][0] for path in PACKAGE.glob(pattern))
     for one, path, source in mutants(paths, seed, wanted) if wanted or not again else ():
         by, _ = trial(files_of_tests(part, path), _Hook(path, source), 30 + SLOWER * whole, took)
         found[one.key] = replace(one, by=by)
         if not by:
             print(f"{one.module}:{one.line} {one.operator}\n  - {one.was}\n  + {one.became}")
+        done = [found.get(one.key, one) for one in old] or list(found.values())
+        told = {"part": part, "seed": seed, "mutants": [vars(m) for m in done]}
+        file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         sys.stdout.flush()
         if len(found) == n and not again:
             break
-    done = [found.get(one.key, one) for one in old] or list(found.values())
-    OUT.mkdir(parents=True, exist_ok=True)
-    told = {
-        "part": part,
-        "seed": seed,
-        "tests": files_of_tests(part, None),
-        "mutants": [vars(m) for m in done],
-    }
-    file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     return done
 
 
