@@ -110,7 +110,7 @@ def test_of_a_batch_with_several_axes_each_row_stands_for_itself() -> None:
     p, q = torch.randn(2, 2, 3, 5, generator=generator, dtype=torch.float64)
     some = torch.where(torch.arange(5) == 1, -math.inf, p)  # p leaves out what q allows
     token = torch.randint(5, (2, 3), generator=generator)
-    for function, *given in (
+    for function, *args in (
         (metrics.logit_diff, p, token, (token + 1) % 5),
         (metrics.answer_logit, p, token, (token + 1) % 5),
         (metrics.token_log_prob, p, token),
@@ -124,9 +124,9 @@ def test_of_a_batch_with_several_axes_each_row_stands_for_itself() -> None:
         (metrics.kl_divergence, some, some),
         (metrics.js_divergence, p, q),
     ):
-        found = function(*given)
+        found = function(*args)
         for at in itertools.product(range(2), range(3)):
-            alone = function(*(x[at] for x in given))
+            alone = function(*(x[at] for x in args))
             torch.testing.assert_close(found[at], alone, msg=function.__name__)
 
 

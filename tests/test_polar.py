@@ -209,7 +209,7 @@ def test_of_a_batch_with_several_axes_each_state_stands_for_itself() -> None:
     x, y = torch.randn(2, 2, 4, 5, generator=generator, dtype=torch.float64)
     x[0, 1], y[1, 0], y[1, 1], y[1, 2] = 0.0, 0.0, -2 * x[1, 1], 3 * x[1, 2]
     theta = torch.rand(2, 4, generator=generator, dtype=torch.float64)
-    for function, *given in (
+    for function, *args in (
         (polar.norm, x),
         (polar.direction, x),
         (polar.recombine, theta, y),
@@ -223,9 +223,9 @@ def test_of_a_batch_with_several_axes_each_state_stands_for_itself() -> None:
         (polar.rotate_part(0.3), x, y),
         (polar.swap_within(torch.eye(5, 2, dtype=torch.float64)), x, y),
     ):
-        found = function(*given)
+        found = function(*args)
         for at in itertools.product(range(2), range(4)):
-            alone = function(*(part[at] for part in given))
+            alone = function(*(part[at] for part in args))
             torch.testing.assert_close(found[at], alone, equal_nan=True)
 
 
