@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lensdepth.transition import compare_order, find_crossing, find_transition
+from lensdepth.transition import compare_order, find_change_point, find_crossing, find_transition
 from lensdepth.transition.find import comes_back
 from lensdepth.transition.handover import (
     PREDICTION_NEVER,
@@ -23,7 +23,7 @@ from lensdepth.transition.handover import (
     most_held,
     why_none,
 )
-from lensdepth.transition.modes import _effective, _one_peak, _valley
+from lensdepth.transition.modes import _effective, _one_peak, _valley, find_modes
 from lensdepth.transition.pairs import best_cuts, switch_of_pairs
 from lensdepth.transition.sigmoid import fit_sigmoids, unit_sigmoids
 from lensdepth.units import Grouping
@@ -166,6 +166,13 @@ def test_the_likeliest_histogram_of_one_peak_by_hand(counts: list[int], peak: li
     assert _one_peak(np.array(counts)).tolist() == pytest.approx(peak)
 
 
+def test_a_histogram_of_one_peak_is_told_from_one_with_a_dip_of_chance() -> None:
+    steps = np.arange(5) + 0.5
+    rising, dipped = np.repeat(steps[1:4], [2, 3, 3]), np.repeat(steps[1:4], [3, 2, 3])
+    assert find_modes(rising, steps).p == 1.0
+    assert 0.05 < find_modes(dipped, steps).p < 1.0
+
+
 @given(arrays(np.int64, 6, elements=st.integers(0, 4)))
 def test_the_valley_leaves_least_spread_on_both_sides(counts: np.ndarray) -> None:
     steps = np.array([0.5, 1.5, 2.5, 4.0, 6.0, 7.5])
@@ -250,3 +257,23 @@ def test_a_crossing_knows_what_is_held_and_where_its_gap_lies() -> None:
     assert math.isnan(gap.held_by_share)
     whole = find_crossing(first.flip(1), first, depths=[0, 1, 2, 4, 5, 6], n_resamples=20)
     assert whole.verdict == "none"
+
+
+def test_a_small_change_that_is_sure_counts_beside_large_noise() -> None:
+    rng, at = np.random.default_rng(0), np.arange(13)
+    sure = (at > 6) + 0.1 * rng.normal(size=(40, 13))
+    noise = 1000 * rng.normal(size=(40, 13))
+    profiles = {"sure": torch.from_numpy(sure), "noise": torch.from_numpy(noise)}
+    found = find_change_point(profiles, n_resamples=99)
+    assert (found.p, found.location) == (0.01, 6.5)
+
+
+def test_curves_that_cross_in_some_of_the_draws_settle_nothing() -> None:
+    """At the end the second has 8 of 12 pairs, and the first half of each."""
+    first = torch.tensor([[1.0, 1.0, 0.5]] * 12)
+    second = torch.tensor([[0.0, 0.0, float(i < 8)] for i in range(12)])
+    found = find_crossing(first, second, n_resamples=400)
+    assert found.verdict == "cannot tell"
+    assert 0.6 < found.share < 0.95
+    assert "the curves cross in" in found.reason
+    assert found.depth == pytest.approx(1 + 1 / (1 + 1 / 6))
