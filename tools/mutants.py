@@ -111,18 +111,14 @@ def _module(path: Path) -> str:
 
 
 def files_of_tests(part: str, path: Path | None) -> list[str]:
-    """The files of tests of a part; of one module of it those that name that, and the part's own.
-
-    Those that import it by its whole name are in front.
-    """
-    texts = {name: (ROOT / f"tests/test_{name}.py").read_text() for name in (part, *PARTS[part][1])}
-    names = list(texts)
+    """The files of tests of a part; of one module those that import it, and the part's own."""
+    names = (part, *PARTS[part][1])
     if path:
-        names = [
-            name for name in names if name == part or re.search(rf"\b{path.stem}\b", texts[name])
-        ]
-        names.sort(key=lambda name: _module(path) not in texts[name])
-    return [f"tests/test_{name}.py" for name in names]
+        package, _, name = _module(path).rpartition(".")
+        imported = re.compile(rf"{package}\.{name}\b|from {package} import [^\n]*\b{name}\b")
+        texts = {one: (ROOT / f"tests/test_{one}.py").read_text() for one in names}
+        names = [one for one in names if imported.search(texts[one])] + [part]
+    return [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
 
 
 def trial(
