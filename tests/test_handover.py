@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lensdepth.transition import compare_order, find_change_point, find_crossing, find_transition
+from lensdepth.transition import (
+    Crossing,
+    compare_order,
+    find_change_point,
+    find_crossing,
+    find_transition,
+)
+from lensdepth.transition import told as switches
+from lensdepth.transition.crossing import _crossing
 from lensdepth.transition.find import comes_back
 from lensdepth.transition.handover import (
     PREDICTION_NEVER,
@@ -277,3 +285,54 @@ def test_curves_that_cross_in_some_of_the_draws_settle_nothing() -> None:
     assert 0.6 < found.share < 0.95
     assert "the curves cross in" in found.reason
     assert found.depth == pytest.approx(1 + 1 / (1 + 1 / 6))
+
+
+DIRECT, APART = [1, 1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0]
+"""Success at the input position; at the prediction position it is that turned round."""
+
+
+def mixed(n_apart: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of 20 pairs those that hand over between depths 2 and 4 and those that take three steps."""
+    first = np.array([DIRECT] * (20 - n_apart) + [APART] * n_apart, dtype=float)
+    return first, np.array([[0, 0, 0, 1, 1, 1, 1]] * (20 - n_apart) + [APART[::-1]] * n_apart)
+
+
+def crossing_of(n_apart: int, moved: np.ndarray | None = None) -> Crossing:
+    first, second = mixed(n_apart)
+    return _crossing(
+        first, second.astype(float), np.arange(7.0), moved=moved, units=(), n_resamples=50,
+        level=0.95, seed=0,
+    )  # fmt: skip
+
+
+def test_pairs_that_take_several_steps_are_told_of_where_they_are_more_than_a_tenth() -> None:
+    for n_apart, told in ((2, False), (3, True)):
+        found = crossing_of(n_apart)
+        assert (found.verdict, found.pairs.n_gap) == ("crossing", n_apart)
+        said = switches.patching_verdict(found, 6)
+        assert (f"In {n_apart} of 20 pairs neither position decides" in said) == told
+        assert "decide together for several" not in said
+    # Where both together move half or more, these pairs share the decision.
+    moved = np.full((2, 20, 7), 0.5)
+    for n_apart, told in ((2, False), (3, True)):
+        found = crossing_of(n_apart, moved)
+        assert (found.pairs.n_gap, found.pairs.n_shared) == (0, n_apart)
+        said = switches.patching_verdict(found, 6)
+        assert (f"In {n_apart} of 20 pairs both positions decide together" in said) == told
+        assert "neither position decides" not in said
+
+
+def test_what_both_move_is_told_beside_the_success_of_both() -> None:
+    """Success falls to nothing over depths 2 to 6, and between both move 0.8 together at least."""
+    depths = np.arange(9.0)
+    first, second = (np.tile(x, (8, 1)).astype(float) for x in (depths < 2, depths > 6))
+    own = np.array([1, 0.9, 0.8, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    moved = np.stack([np.tile(own, (8, 1)), np.tile(own[::-1], (8, 1))])
+    found = _crossing(
+        first, second, depths, moved=moved, units=(), n_resamples=50, level=0.95, seed=0
+    )
+    assert (found.verdict, found.held) == ("crossing", 0.0)
+    assert found.moved == pytest.approx(0.8)
+    assert "both together bring the answer about in 0% of the pairs, and move 80%" in (
+        switches.patching_verdict(found, 8)
+    )

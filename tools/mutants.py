@@ -44,12 +44,21 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "polar": (("polar.py",), ()),
     "stats": (("stats.py", "covariance.py"), ()),
     "outcome": (("outcome.py",), ("told",)),
-    "transition": (("transition/*.py",), ("gap", "landmarks", "told")),
+    "transition": (("transition/*.py",), ("handover", "gap", "landmarks", "told")),
     "claims": (
         ("claims/*.py",),
-        ("contrasts", "estimates", "evidence", "hypotheses", "places", "readiness", "twins"),
+        (
+            "judging",
+            "contrasts",
+            "estimates",
+            "evidence",
+            "hypotheses",
+            "places",
+            "readiness",
+            "twins",
+        ),
     ),
-    "replay": (("replay/*.py",), ("ragged", "standing", "threads")),
+    "replay": (("replay/*.py",), ("replay_plan", "ragged", "standing", "threads")),
 }
 """Its files, and the tests that belong to it beside tests/test_PART.py."""
 SLOWER = 4
