@@ -336,3 +336,12 @@ def test_what_both_move_is_told_beside_the_success_of_both() -> None:
     assert "both together bring the answer about in 0% of the pairs, and move 80%" in (
         switches.patching_verdict(found, 8)
     )
+
+
+def test_a_change_from_one_depth_to_the_next_is_the_sharpest_one_can_see() -> None:
+    at = np.arange(13.0)
+    for width, said in ((0.1, "happens from one depth to the next"), (2.0, "takes 2.0")):
+        y = np.tile(unit_sigmoids(at, np.array([6.5]), np.array([width])), (9, 1))
+        found = find_transition(torch.from_numpy(y), n_resamples=99)
+        assert found.verdict == "transition"
+        assert said in switches.lens_verdict(found, 12)

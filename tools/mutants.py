@@ -120,11 +120,11 @@ def _module(path: Path) -> str:
 
 
 def files_of_tests(part: str, path: Path | None) -> list[str]:
-    """The files of tests of a part; of one module those that import it, and the part's own."""
+    """The files of tests of a part; of one module those that import it or its room, and PART's."""
     names = (part, *PARTS[part][1])
     if path:
-        package, _, name = _module(path).rpartition(".")
-        imported = re.compile(rf"{package}\.{name}\b|from {package} import [^\n]*\b{name}\b")
+        module = _module(path)
+        imported = re.compile(rf"{module}\b|from {module.rpartition('.')[0]} import ")
         texts = {one: (ROOT / f"tests/test_{one}.py").read_text() for one in names}
         names = [one for one in names if imported.search(texts[one])] + [part]
     return [f"tests/test_{name}.py" for name in dict.fromkeys(names)]

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cosmic_ray.plugins
-from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
+# In no environment but that of `make mutants`.
+import cosmic_ray.plugins  # type: ignore[import-not-found]
+from cosmic_ray.ast import ast_nodes, get_ast  # type: ignore[import-not-found]
+from cosmic_ray.mutating import mutate_code  # type: ignore[import-not-found]
 from parso.tree import NodeOrLeaf
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,17 +73,18 @@ def _fits(name: str) -> bool:
 def _no_matter(node: NodeOrLeaf) -> bool:
     """Whether it is of an annotation, an alias of types, an error or what dataclasses are told."""
     child, parent = None, node
-    if node.get_code().strip() == "|" and not node.search_ancestor("funcdef"):
+    if getattr(node, "value", "") == "|" and not node.search_ancestor("funcdef"):
         return True
     while parent is not None:
-        kind, children = parent.type, getattr(parent, "children", ())
+        kind = parent.type
+        children: list[NodeOrLeaf] = list(getattr(parent, "children", ()))
         if kind in ("raise_stmt", "decorator") and child is not None:
             return True
         if kind in ("annassign", "tfpdef") and child is children[1 if kind == "annassign" else 2]:
             return True
         if kind == "funcdef" and child is not None and child is getattr(parent, "annotation", None):
             return True
-        if kind == "if_stmt" and children[1].get_code().strip() == "TYPE_CHECKING":
+        if kind == "if_stmt" and getattr(children[1], "value", "") == "TYPE_CHECKING":
             return True
         child, parent = parent, parent.parent
     return False
@@ -112,8 +114,9 @@ def mutants(
             changed = mutate_code(source, cosmic_ray.plugins.get_operator(name)(), occurrence)
             if changed is None or not _compiles(changed):
                 continue
-            pairs = zip(source.splitlines(), changed.splitlines(), strict=False)
-            was, became = next((a.strip(), b.strip()) for a, b in pairs if a != b)
+            before, after = source.splitlines(), changed.splitlines()
+            became = next(b for a, b in zip(before, after, strict=False) if a != b).strip()
+            was = before[line - 1].strip()
             one = Mutant(module=module, line=line, operator=operator, was=was, became=became)
             if not wanted or one.key in wanted:
                 yield one, path, changed
