@@ -13,12 +13,14 @@ from lensdepth.claims.contrasts import rotated
 from lensdepth.claims.deals import over_deals
 from lensdepth.claims.estimate import LEAST_P, Estimate, estimate, rises_to
 from lensdepth.claims.gradual import handed_over, middles, widths
+from lensdepth.claims.judged import judge_claims
 from lensdepth.claims.medians import median
 from lensdepth.claims.norms import _left_out_share, projections
 from lensdepth.claims.place import Place
 from lensdepth.claims.places import _twins_as_close, _verdict, turned_spreads
 from lensdepth.claims.power import prompts_needed
-from lensdepth.claims.result import Finding
+from lensdepth.claims.result import ClaimVerdict, Finding, make_finding
+from lensdepth.claims.statements import STATEMENTS
 from lensdepth.claims.states import mean_cosine
 from lensdepth.claims.verdict import Expectation, Judged, all_of, decide, judge
 from lensdepth.claims.zones import (
@@ -349,3 +351,48 @@ def test_projections_are_on_the_same_unit_directions_at_every_depth() -> None:
     assert found.shape == (4, 2, 100)
     assert (found[:, 0] ** 2).sum(0) == pytest.approx(np.ones(100))
     assert found[:, 1] == pytest.approx(2 * found[:, 0])
+
+
+def test_what_a_statement_s_number_can_be_follows_from_its_unit() -> None:
+    """Shares and fractions lie between 0 and 1, and differences as far on either side of 0."""
+    most = {"share of pairs": 1, "fraction of the depth": 1, "correlation": 1}
+    most |= {"difference of correlations": 2}
+    alone = {"C1 width", *(one.key for one in STATEMENTS if "mean of both" in one.says)}
+    for one in STATEMENTS:
+        high = most.get(one.unit)
+        low = 0 if one.key in alone else high and -high
+        assert one.bounds == (high and (low, high)), one.key
+
+
+def judged_with(measured: dict[str, tuple[float, str]]) -> dict[str, ClaimVerdict]:
+    """Claims by name; the statements named have such a number, sure to 0.01, and reason."""
+    findings = []
+    for i, one in enumerate(STATEMENTS):
+        value, reason = measured.get(one.key, (NAN, f"open {i % 2}"))
+        found = None if math.isnan(value) else Estimate(value=value, se=0.01, n=100)
+        findings.append(
+            make_finding(
+                one.key, found, says=one.says, unit=one.unit, expect=one.expect,
+                threshold=one.threshold, reason=reason,
+            )
+        )  # fmt: skip
+    return {one.claim: one for one in judge_claims(findings)}
+
+
+def test_what_decides_a_claim_and_why_it_is_open() -> None:
+    crossing = [one for one in STATEMENTS if one.claim == "C2"]
+    nothing = judged_with({})["C2"]
+    assert (nothing.verdict, nothing.p) == ("cannot tell", None)
+    assert nothing.decisive == crossing[0].key
+    assert {*nothing.reason.split("; ")} == {"open 0", "open 1"}  # each once
+    keys = [one.key for one in crossing]
+    some = judged_with({keys[1]: (0.9, "sure"), keys[3]: (0.21, "hardly")})["C2"]
+    # What is open leaves it open, and of what is measured the weaker one is named.
+    assert (some.verdict, some.decisive) == ("cannot tell", keys[3])
+    assert "open" in some.reason
+    assert "sure" not in some.reason
+    against = judged_with({keys[1]: (0.9, "sure"), keys[2]: (-0.9, ""), keys[3]: (0.19, "near")})
+    assert (against["C2"].verdict, against["C2"].decisive) == ("contradicted", keys[2])
+    assert "open 0" in against["C2"].reason
+    whole = judged_with(dict.fromkeys(keys, (0.9, "sure")))["C2"]
+    assert (whole.verdict, whole.reason, whole.decisive in keys) == ("supported", "sure", True)
