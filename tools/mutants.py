@@ -15,17 +15,16 @@ import importlib
 import importlib.util
 import json
 import os
-import re
 import resource
 import select
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 
 import pytest
 from mutations import Key, Mutant, mutants
@@ -39,26 +38,17 @@ LIBRARIES = (
     *("transformers", "typer"),
 )
 """What takes long to import; lensdepth is not among them, so that each fork reads the mutant."""
-PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "metrics": (("metrics.py",), ()),
-    "polar": (("polar.py",), ()),
-    "stats": (("stats.py", "covariance.py"), ()),
-    "outcome": (("outcome.py",), ("told",)),
-    "transition": (("transition/*.py",), ("handover", "gap", "landmarks", "told")),
+PARTS = {
+    "metrics": ("metrics.py", ""),
+    "polar": ("polar.py", ""),
+    "stats": ("stats.py covariance.py", ""),
+    "outcome": ("outcome.py", "told"),
+    "transition": ("transition/*.py", "handover gap landmarks told"),
     "claims": (
-        ("claims/*.py",),
-        (
-            "judging",
-            "contrasts",
-            "estimates",
-            "evidence",
-            "hypotheses",
-            "places",
-            "readiness",
-            "twins",
-        ),
+        "claims/*.py",
+        "judging contrasts estimates evidence hypotheses places readiness twins",
     ),
-    "replay": (("replay/*.py",), ("replay_plan", "ragged", "standing", "threads")),
+    "replay": ("replay/*.py", "replay_plan ragged standing tally threads"),
 }
 """Its files, and the tests that belong to it beside tests/test_PART.py."""
 SLOWER = 4
@@ -96,8 +86,23 @@ class _Watch:
     Quick tests of a file run first, so that most mutants are killed at once.
     """
 
-    def __init__(self, took: Mapping[str, float]) -> None:
+    def __init__(self, took: Mapping[str, float], met: set[tuple[str, str]] | None) -> None:
         self.failed, self.before, self.took = "", took, dict[str, float]()
+        self.met, self.file = met, ""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        self.file = f"tests/{item.path.name}"
+        if self.met is not None:
+            sys.setprofile(self._note)
+        try:
+            return (yield)
+        finally:
+            sys.setprofile(None)
+
+    def _note(self, frame: FrameType, event: str, arg: object) -> None:
+        if event == "call" and self.met is not None:
+            self.met.add((self.file, frame.f_code.co_filename))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -119,21 +124,20 @@ def _module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def files_of_tests(part: str, path: Path | None) -> list[str]:
-    """The files of tests of a part; of one module those that import it or its room, and PART's."""
-    names = (part, *PARTS[part][1])
-    if path:
-        module = _module(path)
-        imported = re.compile(rf"{module}\b|from {module.rpartition('.')[0]} import ")
-        texts = {one: (ROOT / f"tests/test_{one}.py").read_text() for one in names}
-        names = [one for one in names if imported.search(texts[one])] + [part]
-    return [f"tests/test_{name}.py" for name in dict.fromkeys(names)]
+def files_of_tests(part: str) -> list[str]:
+    """The files of tests that belong to a part, its own first."""
+    return [f"tests/test_{name}.py" for name in (part, *PARTS[part][1].split())]
 
 
 def trial(
     tests: Sequence[str], hook: _Hook | None, limit: float, took: Mapping[str, float]
-) -> tuple[str, dict[str, float]]:
-    """What failed in a fork of this process ("" where nothing did), and how long each test took."""
+) -> tuple[str, dict[str, float], dict[str, list[str]]]:
+    """Run tests in a fork of this process.
+
+    Returns:
+        What failed ("" where nothing did), how long each test took, and, without a hook, which
+        files of tests call into which file of the package.
+    """
     ours, theirs = os.pipe()
     pid = os.fork()
     if not pid:
@@ -145,24 +149,29 @@ def trial(
             resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
             if hook:
                 sys.meta_path.insert(0, hook)  # type: ignore[arg-type]
-            watch = _Watch(took)
+            met: set[tuple[str, str]] = set()
+            watch = _Watch(took, None if hook else met)
             code = int(pytest.main([*WORDS, *tests], plugins=[watch]))
             failed = (watch.failed or f"exit code {code}") if code else ""
+            calling: dict[str, list[str]] = {}
+            for test, file in sorted(met):
+                if file.startswith(str(PACKAGE)):
+                    calling.setdefault(file, []).append(test)
             with os.fdopen(theirs, "w") as pipe:
-                json.dump((failed, watch.took), pipe)
+                json.dump((failed, watch.took, calling), pipe)
         finally:
             os._exit(0)
     os.close(theirs)
-    failed, end, told = "time", time.monotonic() + limit, b""
+    answer, end, told = ("time", {}, {}), time.monotonic() + limit, b""
     while select.select([ours], [], [], max(0.0, end - time.monotonic()))[0]:
         if not (more := os.read(ours, 2**16)):
-            failed, took = json.loads(told or '["the end of the process", {}]')
+            answer = tuple(json.loads(told or '["the end of the process", {}, {}]'))
             break
         told += more
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(ours)
-    return failed, dict(took)
+    return answer
 
 
 def measure(part: str, *, n: int, seed: int, again: bool) -> list[Mutant]:
@@ -171,7 +180,7 @@ def measure(part: str, *, n: int, seed: int, again: bool) -> list[Mutant]:
     Raises:
         SystemExit: its tests fail as they are.
     """
-    failed, took = trial(files_of_tests(part, None), None, 1800, {})
+    failed, took, calling = trial(files_of_tests(part), None, 1800, {})
     if failed:
         sys.exit(f"{part}: the tests fail on the unchanged source: {failed}")
     whole = sum(took.values())
@@ -181,9 +190,10 @@ def measure(part: str, *, n: int, seed: int, again: bool) -> list[Mutant]:
     wanted = {one.key for one in old if not one.by}
     found, done = dict[Key, Mutant](), old
     OUT.mkdir(parents=True, exist_ok=True)
-    paths = sorted(path for pattern in PARTS[part][0] for path in PACKAGE.glob(pattern))
+    paths = sorted(path for pattern in PARTS[part][0].split() for path in PACKAGE.glob(pattern))
     for one, path, source in mutants(paths, seed, wanted) if wanted or not again else ():
-        by, _ = trial(files_of_tests(part, path), _Hook(path, source), 30 + SLOWER * whole, took)
+        tests = [x for x in files_of_tests(part) if x in calling.get(str(path), [x])]
+        by, *_ = trial(tests, _Hook(path, source), 30 + SLOWER * whole, took)
         found[one.key] = replace(one, by=by)
         if not by:
             print(f"{one.module}:{one.line} {one.operator}\n  - {one.was}\n  + {one.became}")
