@@ -13,8 +13,9 @@ from lensdepth import polar
 from lensdepth.bounds import within
 from lensdepth.hooks import SiteEdit
 from lensdepth.replay import memory
+from lensdepth.replay.chunk import Chunk
 from lensdepth.replay.plan import _distinct
-from lensdepth.replay.runs import Runs, plan_runs, rows_of
+from lensdepth.replay.runs import Runs, pack_edits, plan_runs, rows_of
 from lensdepth.site import site_hook
 
 
@@ -157,3 +158,23 @@ def test_work_is_halved_with_its_first_half_on_top() -> None:
         with pytest.raises(RuntimeError) as raised:
             memory.halves(torch.arange(1 if error is full else 4), error)
         assert raised.value is error
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3)])
+def test_edits_reach_their_tokens_whether_or_not_a_block_has_flattened_its_batch(
+    shape: tuple[int, ...],
+) -> None:
+    hook = site_hook("mlp_out", 1)
+    away = SiteEdit(hook=hook, positions=torch.tensor([1, 4]), edit=lambda x, _: -x, source=None)
+    runs, _ = plan_runs([[away]], torch.tensor([[2], [5]]), torch.ones(1, 2, dtype=torch.bool), 2)
+    one = object.__new__(Chunk)
+    one._edits = pack_edits([[away]], runs, lambda depth: torch.device("cpu"))
+    one._rows, one.fired = None, set()
+    # Positions 1 and 2 of the first prompt, 4 and 5 of the second: the first of each is edited.
+    x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    expected = x * torch.tensor([-1.0, 1, -1, 1]).view(4, *(1 for _ in shape))
+    assert torch.equal(one.change(hook, x[None]), expected[None])
+    if len(shape) == 1:
+        assert torch.equal(one.change(hook, x), expected)
+    assert one.fired == {hook}
+    assert one.change("another", x) is x
