@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from lensdepth.claims.estimate import LEAST_P, Estimate, estimate, rises_to
 from lensdepth.claims.gradual import handed_over, middles, widths
 from lensdepth.claims.judged import judge_claims
 from lensdepth.claims.medians import median
+from lensdepth.claims.models import _everywhere, _passes
 from lensdepth.claims.norms import _left_out_share, projections
 from lensdepth.claims.place import Place
 from lensdepth.claims.places import _twins_as_close, _verdict, turned_spreads
@@ -396,3 +399,18 @@ def test_what_decides_a_claim_and_why_it_is_open() -> None:
     assert "open 0" in against["C2"].reason
     whole = judged_with(dict.fromkeys(keys, (0.9, "sure")))["C2"]
     assert (whole.verdict, whole.reason, whole.decisive in keys) == ("supported", "sure", True)
+
+
+def test_where_control_passes_is_told_as_a_fraction_where_it_does() -> None:
+    def table(there: Place | None) -> Any:
+        return SimpleNamespace(place=there, n_layers=8)
+
+    assert _passes(table(place(4.0))) == {"at": 0.5, "low": 0.375, "high": 0.625}
+    for nowhere in (None, place(4.0, verdict="none"), place(4.0, low=NAN)):
+        assert all(map(math.isnan, _passes(table(nowhere)).values()))
+
+
+def test_depths_that_were_not_measured_lie_on_a_line() -> None:
+    curve = np.array([NAN, 0.0, NAN, 1.0, NAN])
+    assert _everywhere(curve).tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert np.isnan(_everywhere(np.full(3, NAN))).all()

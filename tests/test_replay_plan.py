@@ -8,12 +8,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from lensdepth import polar
 from lensdepth.bounds import within
 from lensdepth.hooks import SiteEdit
 from lensdepth.replay import memory
+from lensdepth.replay.attention import AttentionRule
 from lensdepth.replay.chunk import Chunk
+from lensdepth.replay.copies import Unreplayable
+from lensdepth.replay.hugging_face import _hugging_face_attention
 from lensdepth.replay.plan import _distinct
 from lensdepth.replay.runs import Runs, pack_edits, plan_runs, rows_of
 from lensdepth.site import site_hook
@@ -178,3 +182,22 @@ def test_edits_reach_their_tokens_whether_or_not_a_block_has_flattened_its_batch
         assert torch.equal(one.change(hook, x), expected)
     assert one.fired == {hook}
     assert one.change("another", x) is x
+
+
+def test_attention_takes_what_it_is_told_and_refuses_what_it_does_not_know() -> None:
+    rules: list[AttentionRule] = []
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
+        rules.append(rule)
+        return q
+
+    module: Any = SimpleNamespace(lensdepth_biases={}, lensdepth_attend=attend)
+    q = torch.randn(2, 3, 4, 16, generator=torch.Generator().manual_seed(0))
+    out, _ = _hugging_face_attention(module, q, q, q, None)
+    assert torch.equal(out, q.transpose(1, 2))
+    _hugging_face_attention(module, q, q, q, None, scaling=0.5, softcap=3.0, dropout=0.1)
+    assert [(rule.scale, rule.softcap) for rule in rules] == [(0.25, None), (0.5, 3.0)]
+    for slope in (1.0, "yes", torch.ones(3)):
+        with pytest.raises(Unreplayable, match="its attention takes slope, which is not known"):
+            _hugging_face_attention(module, q, q, q, None, slope=slope)
+    _hugging_face_attention(module, q, q, q, None, slope=None, tilt=False)
