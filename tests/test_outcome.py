@@ -20,7 +20,7 @@ from lensdepth.ablation import AblationProfile, DoseProfile
 from lensdepth.circuit import CircuitGraph, CircuitResult
 from lensdepth.confidence.profile import ConfidenceProfile
 from lensdepth.locality import TransferProfile
-from lensdepth.outcome import Effects, axes_in_order, joined
+from lensdepth.outcome import Effects, axes_in_order, joined, one_of
 from lensdepth.patching import PatchProfile, WindowProfile
 from lensdepth.patching.profile import MAIN, WHOLE
 from lensdepth.steering import SteeringProfile
@@ -386,3 +386,16 @@ def test_the_old_form_of_asking_gives_the_same_with_a_warning() -> None:
     with pytest.warns(DeprecationWarning, match=r"DecodingProfile.of: name what is wanted"):
         old = decoding.of("beta", "norm", decoding.p)
     assert torch.equal(old, decoding.of("p", label="beta", part="norm"))
+
+
+def test_numbers_of_several_axes_are_asked_alike(effects: Effects) -> None:
+    numbers = {"p": ("pair depth", effects.values[0, 0, :, :, 0]), "n": ("depth", torch.arange(3))}
+    coords = {"depth": (0, 2, 5)}
+    assert one_of(numbers, coords, owner="X", depth=2).tolist() == [2.0, 8.0, 14.0, 20.0]
+    assert one_of(numbers, coords, "n", owner="X").tolist() == [0, 1, 2]
+    assert one_of(numbers, coords, "n", owner="X", depth=None).item() == 0
+    with pytest.raises(ValueError, match="X: quantity 'q' was not measured; there are p, n"):
+        one_of(numbers, coords, "q", owner="X")
+    with pytest.raises(ValueError, match="X: effect must be one of .*logit_diff, kl, got 'js'"):
+        effects.effect("js", owner="X")
+    assert effects.effect("kl").tolist() == effects.change("kl").tolist()

@@ -238,3 +238,12 @@ def test_within_a_subspace_the_source_stands_and_outside_it_the_base() -> None:
     slanted = torch.tensor([[0.6], [0.8], [0.0]])
     close(polar.swap_within(slanted)(base, source), torch.tensor([[12.88, 17.84, 3.0]]))
     assert polar.swap_within(axes)(base.half(), source).dtype == torch.float16
+
+
+def test_a_turn_of_so_many_radians_is_towards_the_source_and_the_base_is_its_own_control() -> None:
+    base, source = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 7.0]])
+    half = polar.rotate(math.pi / 6)(base, source)
+    close(half, torch.tensor([[math.sqrt(3), 1.0]]))
+    with pytest.raises(ValueError, match="rotate: this edit needs a source"):
+        polar.rotate(0.1)(base, None)
+    assert torch.equal(polar.self_swap(base, source), base)

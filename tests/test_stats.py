@@ -371,3 +371,11 @@ def test_default_units_are_words_in_both_roles_and_labels_that_repeat() -> None:
 def test_units_that_do_not_fit_are_refused(units: list, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         given_units(units, 6, caller="x")
+
+
+def test_no_pairs_have_neither_mean_nor_draws() -> None:
+    for ends in stats.mean_interval(np.zeros((0, 2, 3))):
+        assert ends.shape == (2, 3)
+        assert np.isnan(ends).all()
+    with pytest.raises(ValueError, match="at least 2 of them, got 1"):
+        stats.drawn_means(np.zeros((1, 3)))
