@@ -396,6 +396,6 @@ def test_numbers_of_several_axes_are_asked_alike(effects: Effects) -> None:
     assert one_of(numbers, coords, "n", owner="X", depth=None).item() == 0
     with pytest.raises(ValueError, match="X: quantity 'q' was not measured; there are p, n"):
         one_of(numbers, coords, "q", owner="X")
-    with pytest.raises(ValueError, match="X: effect must be one of .*logit_diff, kl, got 'js'"):
+    with pytest.raises(ValueError, match=r"X: effect must be one of .*logit_diff, kl, got 'js'"):
         effects.effect("js", owner="X")
     assert effects.effect("kl").tolist() == effects.change("kl").tolist()

@@ -379,3 +379,20 @@ def test_no_pairs_have_neither_mean_nor_draws() -> None:
         assert np.isnan(ends).all()
     with pytest.raises(ValueError, match="at least 2 of them, got 1"):
         stats.drawn_means(np.zeros((1, 3)))
+
+
+def test_the_interval_of_a_length_is_the_wider_of_draws_and_jackknife_by_hand() -> None:
+    values = np.array([1.0, 2.0, 4.0, 8.0, 3.0, 6.0])
+    without = np.log([np.delete(values, i).mean() for i in range(6)])
+    reach = 2.5706 * np.sqrt(5 / 6 * ((without - without.mean()) ** 2).sum())
+
+    def mean(means: np.ndarray) -> np.ndarray:
+        return means[:, 0]
+
+    still = stats.scale_interval(mean, values[:, None], np.full(99, 4.0))
+    assert still == pytest.approx((4 * np.exp(-reach), 4 * np.exp(reach)), rel=1e-4)
+    low, high = stats.scale_interval(mean, values[:, None], np.append([0.1], np.full(98, 4.0)))
+    assert (low, high) == pytest.approx(still)
+    wide = np.linspace(-20.0, 28.0, 999)
+    found = stats.scale_interval(mean, values[:, None], wide)
+    assert found == pytest.approx(stats.corrected_interval(wide, 4.0))
