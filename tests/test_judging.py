@@ -414,3 +414,11 @@ def test_depths_that_were_not_measured_lie_on_a_line() -> None:
     curve = np.array([NAN, 0.0, NAN, 1.0, NAN])
     assert _everywhere(curve).tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
     assert np.isnan(_everywhere(np.full(3, NAN))).all()
+
+
+def test_where_two_are_parallel_there_is_no_plane_whatever_stands_beside_them() -> None:
+    x, first, second = torch.randn(3, 8, 6, generator=torch.Generator().manual_seed(2))
+    second[:4] = 3 * first[:4]
+    found = rotated(x, first, second)
+    assert torch.equal(found[:4], x[:4])
+    assert (found[4:] != x[4:]).any(-1).all()

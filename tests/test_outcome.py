@@ -98,9 +98,9 @@ def test_effects_below_the_floor_are_rounding() -> None:
     found = Effects(
         metrics=("logit_diff", "target_logit", "foil_logit", "kl"),
         coords={},
-        values=(ways / 2).repeat(4, 1),
+        values=torch.stack([ways / 2, ways / 4, ways / 4, ways]),
         base=torch.zeros(4, 5),
-        source=ways.repeat(4, 1),
+        source=torch.stack([ways, 3 * ways, 3 * ways, 2 * ways]),
         floor=(0.5, 0.25, 0.75, 3.0),
     )
     assert found.has_way.tolist() == [False, True, True, True, False]
