@@ -145,6 +145,9 @@ def test_parts_at_several_depths_are_one_ascending(effects: Effects) -> None:
     whole = joined([high, low], "depth")
     assert whole.coords == COORDS | {"depth": (0, 1, 2, 4, 5, 7)}
     assert whole.floor == (0.2, 0.4)
+    alone = joined([high], "depth")
+    assert alone.coords["depth"] == (1, 4, 7)
+    assert torch.equal(alone.of("kl", depth=1), high.of("kl", depth=1))
     for part in (low, high):
         for depth in part.coords["depth"]:
             found, there = whole.of(depth=depth), part.of(depth=depth)
