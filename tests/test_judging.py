@@ -3,7 +3,6 @@
 import itertools
 import math
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from lensdepth.claims.norms import _left_out_share, projections
 from lensdepth.claims.place import Place
 from lensdepth.claims.places import _twins_as_close, _verdict, turned_spreads
 from lensdepth.claims.power import prompts_needed
-from lensdepth.claims.result import ClaimVerdict, Finding, make_finding
+from lensdepth.claims.result import ClaimTable, ClaimVerdict, Finding, make_finding
 from lensdepth.claims.statements import STATEMENTS
 from lensdepth.claims.states import mean_cosine
 from lensdepth.claims.verdict import Expectation, Judged, all_of, decide, judge
@@ -146,7 +145,7 @@ def test_so_many_prompts_and_not_one_less(
     reach = float(distributions.t.ppf(0.975, 24))
     pilot = Finding(
         key="H", says="", unit="", expect=expect, threshold=threshold, effect=0.5,
-        low=0.5 - 0.2 * reach, high=0.5 + 0.1 * reach, p_for=1, p_against=1, n=25, reason="",
+        low=0.5 - 0.2 * reach, high=0.5 + 0.1 * reach, p_for=1.0, p_against=1.0, n=25, reason="",
     )  # fmt: skip
 
     def power(n: int) -> float:
@@ -402,8 +401,10 @@ def test_what_decides_a_claim_and_why_it_is_open() -> None:
 
 
 def test_where_control_passes_is_told_as_a_fraction_where_it_does() -> None:
-    def table(there: Place | None) -> Any:
-        return SimpleNamespace(place=there, n_layers=8)
+    def table(there: Place | None) -> ClaimTable:
+        found, model = object.__new__(ClaimTable), SimpleNamespace(n_layers=8)
+        found.__dict__.update(place=there, provenance=SimpleNamespace(model=model))
+        return found
 
     assert _passes(table(place(4.0))) == {"at": 0.5, "low": 0.375, "high": 0.625}
     for nowhere in (None, place(4.0, verdict="none"), place(4.0, low=NAN)):

@@ -110,7 +110,12 @@ def test_positions_are_read_once_and_in_order() -> None:
 
 def model(n_bytes: int) -> Any:
     """Three blocks of two heads of five over a stream of seven, in four bytes."""
+    unasked = (
+        *("ending", "tokenizer", "n_ctx", "known", "info", "tokenize", "logits", "readout"),
+        *("check_weights", "warn_once"),
+    )
     return SimpleNamespace(
+        **dict.fromkeys(unasked, len),
         dtype=torch.float32,
         passes=SimpleNamespace(
             device=torch.device("cpu"), n_bytes=n_bytes, n_layers=3, n_heads=2, d_head=5,
@@ -191,7 +196,8 @@ def test_attention_takes_what_it_is_told_and_refuses_what_it_does_not_know() -> 
         rules.append(rule)
         return q
 
-    module: Any = SimpleNamespace(lensdepth_biases={}, lensdepth_attend=attend)
+    module: Any = torch.nn.Module()
+    module.lensdepth_biases, module.lensdepth_attend = {}, attend
     q = torch.randn(2, 3, 4, 16, generator=torch.Generator().manual_seed(0))
     out, _ = _hugging_face_attention(module, q, q, q, None)
     assert torch.equal(out, q.transpose(1, 2))
