@@ -76,7 +76,7 @@ fuzz: .venv/.installed ## damage 20,000 files and see that none loads as somethi
 	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
 
 # On one core: forks of a process whose libraries have started threads are not safe.
-mutants: .venv/.mutants ## change single things of the code and see that the tests notice (PARTS="metrics polar", N=60; minutes to an hour a part)
+mutants: .venv/.mutants ## change single things of the code and see that the tests notice (PARTS="metrics polar", N=60; minutes to hours a part)
 	OMP_NUM_THREADS=1 .venv/bin/python tools/mutants.py $(PARTS) --n $(N) --seed $(SEED)
 
 # Types and shapes of arguments are ours and not TransformerLens's, and so are files, words and what is
