@@ -16,6 +16,8 @@ JOBS ?= 2
 FUZZ ?= 20000
 REAL ?= smollm2
 DESIGN ?= calendar
+PARTS ?= metrics polar stats outcome transition claims replay
+N ?= 60
 SEED ?= 0
 PAGE := tests/test_explorer_page.py
 # Loading, reading, judging, files, figures.
@@ -35,7 +37,7 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report real real-figures findings notebooks docs pair test test-lowest test-real test-real-tl4 fuzz test-tl4 lint types format bench train dist wheel sbom clean
+.PHONY: help report real real-figures findings notebooks docs pair test test-lowest test-real test-real-tl4 fuzz mutants test-tl4 lint types format bench train dist wheel sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -72,6 +74,10 @@ test-lowest: .venv-lowest/.installed ## run the basic tests with the lowest vers
 
 fuzz: .venv/.installed ## damage 20,000 files and see that none loads as something else (FUZZ=20000)
 	LENSDEPTH_FUZZ=$(FUZZ) .venv/bin/python -m pytest tests/fuzz
+
+# On one core: forks of a process whose libraries have started threads are not safe.
+mutants: .venv/.mutants ## change single things of the code and see that the tests notice (PARTS="metrics polar", N=60; minutes to hours a part)
+	OMP_NUM_THREADS=1 .venv/bin/python tools/mutants.py $(PARTS) --n $(N) --seed $(SEED)
 
 # Types and shapes of arguments are ours and not TransformerLens's, and so are files, words and what is
 # made of numbers: checked once, by `make test`, they need not be checked again. So these are the
@@ -181,6 +187,10 @@ clean: ## remove environments, caches and reports
 
 .venv/.docs: .venv/.installed
 	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[docs]"
+	@touch $@
+
+.venv/.mutants: .venv/.installed
+	@$(@D)/bin/python $(PIP_INSTALL) --editable ".[mutants]"
 	@touch $@
 
 .venv/.tools: .venv/.installed

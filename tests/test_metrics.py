@@ -1,5 +1,6 @@
 """Metrics against hand-computed values, scipy, and their own bounds."""
 
+import itertools
 import math
 
 import numpy as np
@@ -35,6 +36,7 @@ def test_logit_diff_rank_and_top1() -> None:
     assert metrics.logit_diff(logits, target, foil).tolist() == [2.0, 5.0]
     assert metrics.token_rank(logits, torch.tensor([1, 2])).tolist() == [2, 0]
     assert metrics.is_top1(logits, torch.tensor([0, 0])).tolist() == [True, False]
+    assert metrics.is_top1(logits, torch.tensor([2, 2])).tolist() == [False, False]  # a tie's first
     expected = logits.log_softmax(-1)[[0, 1], [0, 2]]
     torch.testing.assert_close(metrics.token_log_prob(logits, target), expected)
 
@@ -89,3 +91,49 @@ def test_a_logit_difference_is_the_difference_of_its_halves(
     torch.testing.assert_close(halves[0] - halves[1], metrics.logit_diff(x, target, foil))
     moved = metrics.answer_logit(x + shift, target, foil)
     torch.testing.assert_close(moved, halves[0], atol=1e-9, rtol=0)
+
+
+def test_where_there_are_no_other_tokens_an_answer_is_beside_nothing() -> None:
+    logits = torch.tensor([[3.0, -1.0]])
+    assert metrics.answer_logit(logits, torch.tensor([0]), torch.tensor([1])).tolist() == [3.0]
+
+
+def test_a_way_of_rounding_is_none() -> None:
+    way = torch.tensor([0.0, 5e-7, -5e-7, 2e-6, -2e-6, 0.5])
+    share = metrics.share_of_way(way / 2, way)
+    assert share.isnan().tolist() == [True, True, True, False, False, False]
+    assert share[3:].tolist() == pytest.approx([0.5] * 3)
+
+
+def test_of_a_batch_with_several_axes_each_row_stands_for_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    p, q = torch.randn(2, 2, 3, 5, generator=generator, dtype=torch.float64)
+    some = torch.where(torch.arange(5) == 1, -math.inf, p)  # p leaves out what q allows
+    token = torch.randint(5, (2, 3), generator=generator)
+    for function, *args in (
+        (metrics.logit_diff, p, token, (token + 1) % 5),
+        (metrics.answer_logit, p, token, (token + 1) % 5),
+        (metrics.token_log_prob, p, token),
+        (metrics.token_prob, p, token),
+        (metrics.token_rank, p, token),
+        (metrics.first_choice, p),
+        (metrics.is_top1, p, token),
+        (metrics.entropy, p),
+        (metrics.kl_divergence, p, q),
+        (metrics.kl_divergence, some, q),
+        (metrics.kl_divergence, some, some),
+        (metrics.js_divergence, p, q),
+    ):
+        found = function(*args)
+        for at in itertools.product(range(2), range(3)):
+            alone = function(*(x[at] for x in args))
+            torch.testing.assert_close(found[at], alone, msg=function.__name__)
+
+
+@pytest.mark.parametrize("asked", ["token_rank", "first_choice"])
+def test_an_order_refuses_nan_and_says_where_the_first_is(asked: str) -> None:
+    logits = torch.zeros(2, 3, 4)
+    logits[0, 1, 2] = logits[1, 2, 0] = math.nan
+    given = (logits, torch.zeros(2, 3, dtype=torch.long))[: 2 if asked == "token_rank" else 1]
+    with pytest.raises(ValueError, match=rf"{asked}: the logits at \[0, 1\] hold NaN"):
+        getattr(metrics, asked)(*given)

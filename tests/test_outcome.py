@@ -3,7 +3,7 @@
 import inspect
 import itertools
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from lensdepth.ablation import AblationProfile, DoseProfile
 from lensdepth.circuit import CircuitGraph, CircuitResult
 from lensdepth.confidence.profile import ConfidenceProfile
 from lensdepth.locality import TransferProfile
-from lensdepth.outcome import Effects, axes_in_order
+from lensdepth.outcome import Effects, axes_in_order, joined, one_of
 from lensdepth.patching import PatchProfile, WindowProfile
 from lensdepth.patching.profile import MAIN, WHOLE
 from lensdepth.steering import SteeringProfile
@@ -61,6 +61,9 @@ def test_labels_choose_numbers(effects: Effects) -> None:
         effects.of(edit="half")
     with pytest.raises(ValueError, match="metric 'js' was not read; there are logit_diff, kl"):
         effects.of("js")
+    for ask in (lambda: effects.of(block=3), lambda: effects.index("block", 3)):
+        with pytest.raises(ValueError, match=r"no axis 'block' to .*; there are edit, depth, posi"):
+            ask()
 
 
 def test_changes_and_fractions_are_by_pair(effects: Effects) -> None:
@@ -70,6 +73,85 @@ def test_changes_and_fractions_are_by_pair(effects: Effects) -> None:
     assert effects.transferred()[0, pair].tolist() == ((found - 3.0) / 2.0).tolist()
     assert effects.transferred()[:, 3].isnan().all()  # its runs are alike
     assert torch.equal(effects.change("kl"), effects.values[1])
+
+
+def test_runs_are_asked_by_name(effects: Effects) -> None:
+    assert effects.unedited("base", "logit_diff").tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert effects.unedited("source", "kl").tolist() == [1.0] * 4
+
+
+def test_what_moved_is_towards_the_source_over_the_mean_way_by_hand() -> None:
+    """Ways of 2, -4 and 0, of 2 in the mean: the second pair moves down, the third has no way."""
+    found = Effects(
+        metrics=("logit_diff", "kl"),
+        coords={"depth": (0, 1)},
+        values=torch.tensor([[[3.0, 4.0], [4.0, 7.0], [6.0, 5.0]], [[1.0, 2.0]] * 3]),
+        base=torch.tensor([[2.0, 5.0, 5.0], [0.5, 0.5, 0.5]]),
+        source=torch.tensor([[4.0, 1.0, 5.0], [0.5, 0.5, 0.5]]),
+    )
+    assert found.moved().tolist() == [[0.5, 1.0], [0.5, -1.0], [0.0, 0.0]]
+    assert found.moved("kl").isnan().all()  # no pair has any
+
+
+def test_effects_below_the_floor_are_rounding() -> None:
+    ways = torch.tensor([0.4, -0.6, 2.0, -4.0, 0.5])
+    found = Effects(
+        metrics=("logit_diff", "target_logit", "foil_logit", "kl"),
+        coords={},
+        values=torch.stack([ways / 2, ways / 4, ways / 4, ways]),
+        base=torch.zeros(4, 5),
+        source=torch.stack([ways, 3 * ways, 3 * ways, 2 * ways]),
+        floor=(0.5, 0.25, 0.75, 3.0),
+    )
+    assert found.has_way.tolist() == [False, True, True, True, False]
+    for fraction in (found.transferred(), found.target_gain, found.foil_loss):
+        assert fraction.isnan().tolist() == [True, False, False, False, True]
+    # What is read beside the main metric has a way of its own.
+    assert found.transferred("kl").tolist() == pytest.approx([0.5] * 5)
+    asked = ("logit_diff", "target_logit", "kl", "js")
+    assert [found.floor_of(name) for name in asked] == [0.5, 0.25, 3.0, 0.0]
+    # In fractions of the median way, which is 0.6.
+    fractions = [found.floor_of(name) for name in ("transferred", "target_gain", "foil_loss")]
+    assert fractions == pytest.approx([0.5 / 0.6, 0.25 / 0.6, 0.75 / 0.6])
+    nowhere = replace(found, source=found.base)
+    assert [nowhere.floor_of(name) for name in ("transferred", "kl")] == [0.0, 3.0]
+    assert [replace(found, floor=()).floor_of(name) for name in asked] == [0.0] * 4
+    assert not replace(nowhere, floor=()).has_way.any()
+    with pytest.raises(ValueError, match="floor must have a number for each of logit_diff"):
+        replace(found, floor=(0.5,))
+
+
+def test_labels_that_stand_several_times_are_averaged(effects: Effects) -> None:
+    doubled = replace(effects, coords=COORDS | {"position": ("input", "input")})
+    once = doubled.averaged("position")
+    assert once.coords == COORDS | {"position": ("input",)}
+    assert torch.equal(
+        once.values[..., 0].nan_to_num(-1), effects.values.nanmean(-1).nan_to_num(-1)
+    )
+    # Of the entry that is NaN the other one is all there is.
+    assert once.values[0, 1, 3, 2, 0] == effects.values[0, 1, 3, 2, 0]
+    thrice = replace(effects, coords=COORDS | {"depth": (5, 0, 5)}).averaged("depth")
+    assert thrice.coords["depth"] == (5, 0)
+    assert thrice.of("kl", depth=5).tolist() == effects.values[1, :, :, [0, 2]].mean(2).tolist()
+    assert thrice.of("kl", depth=0).tolist() == effects.values[1, :, :, 1].tolist()
+    assert effects.averaged("depth") is effects
+
+
+def test_parts_at_several_depths_are_one_ascending(effects: Effects) -> None:
+    low, high = (
+        replace(effects, coords=COORDS | {"depth": depths}, floor=floor)
+        for depths, floor in (((0, 2, 5), (0.1, 0.4)), ((4, 7, 1), (0.2, 0.3)))
+    )
+    whole = joined([high, low], "depth")
+    assert whole.coords == COORDS | {"depth": (0, 1, 2, 4, 5, 7)}
+    assert whole.floor == (0.2, 0.4)
+    alone = joined([high], "depth")
+    assert alone.coords["depth"] == (1, 4, 7)
+    assert torch.equal(alone.of("kl", depth=1), high.of("kl", depth=1))
+    for part in (low, high):
+        for depth in part.coords["depth"]:
+            found, there = whole.of(depth=depth), part.of(depth=depth)
+            torch.testing.assert_close(found, there, equal_nan=True, rtol=0, atol=0)
 
 
 def test_a_frame_has_a_row_a_number(effects: Effects) -> None:
@@ -84,6 +166,11 @@ def test_a_frame_has_a_row_a_number(effects: Effects) -> None:
     assert row["relative_depth"].item() == 1.0
     assert (row["base_logit_diff"].item(), row["source_logit_diff"].item()) == (2.0, 4.0)
     assert row["effect"].item() == row["logit_diff"].item() - 2.0
+    assert list(frame) == [
+        *("edit", "pair", "depth", "relative_depth", "position"),
+        *("base_logit_diff", "source_logit_diff", "logit_diff", "kl"),
+        *("effect", "transferred", "angle"),
+    ]
     inside = effects.to_frame("attn_out", 6)
     assert set(zip(inside["layer"], inside["depth"], strict=True)) == {(0, 1), (2, 3), (5, 6)}
 
@@ -302,3 +389,16 @@ def test_the_old_form_of_asking_gives_the_same_with_a_warning() -> None:
     with pytest.warns(DeprecationWarning, match=r"DecodingProfile.of: name what is wanted"):
         old = decoding.of("beta", "norm", decoding.p)
     assert torch.equal(old, decoding.of("p", label="beta", part="norm"))
+
+
+def test_numbers_of_several_axes_are_asked_alike(effects: Effects) -> None:
+    numbers = {"p": ("pair depth", effects.values[0, 0, :, :, 0]), "n": ("depth", torch.arange(3))}
+    coords = {"depth": (0, 2, 5)}
+    assert one_of(numbers, coords, owner="X", depth=2).tolist() == [2.0, 8.0, 14.0, 20.0]
+    assert one_of(numbers, coords, "n", owner="X").tolist() == [0, 1, 2]
+    assert one_of(numbers, coords, "n", owner="X", depth=None).item() == 0
+    with pytest.raises(ValueError, match="X: quantity 'q' was not measured; there are p, n"):
+        one_of(numbers, coords, "q", owner="X")
+    with pytest.raises(ValueError, match=r"X: effect must be one of .*logit_diff, kl, got 'js'"):
+        effects.effect("js", owner="X")
+    assert effects.effect("kl").tolist() == effects.change("kl").tolist()

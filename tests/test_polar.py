@@ -1,5 +1,6 @@
 """Polar form: what each edit keeps, what it changes, and where it is undefined."""
 
+import itertools
 import math
 
 import numpy as np
@@ -44,6 +45,9 @@ def test_zero_vectors_are_defined() -> None:
     assert polar.direction_swap(x, zero).tolist() == x.tolist()
     assert polar.norm_swap(x, zero).tolist() == zero.tolist()
     assert polar.norm_swap(zero, x).tolist() == zero.tolist()
+    for turn in (polar.rotate_part(0.3), polar.random_direction_swap(torch.Generator())):
+        assert polar.angle(turn(x, zero), x).item() == 0.0
+        assert turn(zero, x).tolist() == zero.tolist()
 
 
 @pytest.mark.parametrize("theta", [1e-6, 1e-3, 1.0, math.pi / 2, math.pi - 1e-3, math.pi])
@@ -182,6 +186,7 @@ def test_scaling_and_adding() -> None:
     base, vector = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 1.0]])
     assert polar.scale(0.25)(base, None).tolist() == [[0.25, 0.5]]
     assert polar.add(2.0)(base, vector).tolist() == [[1.0, 4.0]]
+    assert polar.add()(base, vector).tolist() == [[1.0, 3.0]]
     for wrong in (-1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="must be 0 or more and finite"):
             polar.scale(wrong)
@@ -197,3 +202,48 @@ def test_half_precision_is_computed_in_float32() -> None:
         assert put.dtype == torch.float16
         torch.testing.assert_close(put, edit(base.float(), source.float()).half())
     assert polar.angle(base, source).dtype == torch.float32
+
+
+def test_of_a_batch_with_several_axes_each_state_stands_for_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 2, 4, 5, generator=generator, dtype=torch.float64)
+    x[0, 1], y[1, 0], y[1, 1], y[1, 2] = 0.0, 0.0, -2 * x[1, 1], 3 * x[1, 2]
+    theta = torch.rand(2, 4, generator=generator, dtype=torch.float64)
+    for function, *args in (
+        (polar.norm, x),
+        (polar.direction, x),
+        (polar.recombine, theta, y),
+        (polar.angle, x, y),
+        (polar.project_on, x, y),
+        (polar.project_off, x, y),
+        (polar.rotate_by, x, y, theta),
+        (polar.full_swap, x, y),
+        (polar.direction_swap, x, y),
+        (polar.norm_swap, x, y),
+        (polar.rotate_part(0.3), x, y),
+        (polar.swap_within(torch.eye(5, 2, dtype=torch.float64)), x, y),
+    ):
+        found = function(*args)
+        for at in itertools.product(range(2), range(4)):
+            alone = function(*(part[at] for part in args))
+            torch.testing.assert_close(found[at], alone, equal_nan=True)
+
+
+def test_within_a_subspace_the_source_stands_and_outside_it_the_base() -> None:
+    base, source = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[10.0, 20.0, 30.0]])
+    axes = torch.eye(3)
+    assert polar.swap_within(axes[:, [2, 0]])(base, source).tolist() == [[10.0, 2.0, 30.0]]
+    assert polar.swap_within(axes[:, :0])(base, source).tolist() == base.tolist()
+    # Along (3, 4, 0) / 5 the base is 2.2 long and the source 22: 19.8 of it are put in.
+    slanted = torch.tensor([[0.6], [0.8], [0.0]])
+    close(polar.swap_within(slanted)(base, source), torch.tensor([[12.88, 17.84, 3.0]]))
+    assert polar.swap_within(axes)(base.half(), source).dtype == torch.float16
+
+
+def test_a_turn_of_so_many_radians_is_towards_the_source_and_the_base_is_its_own_control() -> None:
+    base, source = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 7.0]])
+    half = polar.rotate(math.pi / 6)(base, source)
+    close(half, torch.tensor([[math.sqrt(3), 1.0]]))
+    with pytest.raises(ValueError, match="rotate: this edit needs a source"):
+        polar.rotate(0.1)(base, None)
+    assert torch.equal(polar.self_swap(base, source), base)

@@ -202,7 +202,8 @@ def _hugging_face_attention(
     silent = ("dropout", "sliding_window", "is_causal", "position_ids", "cache_position")
     silent += ("use_cache", "output_attentions", "scaling", "softcap", "s_aux")
     for name, given in options.items():
-        if name not in silent and given not in (None, False):
+        # A tensor cannot be asked whether it is one of two.
+        if name not in silent and (isinstance(given, Tensor) or given not in (None, False)):
             raise Unreplayable(f"its attention takes {name}, which is not known here")
     scale = options.get("scaling")
     rule = AttentionRule(
