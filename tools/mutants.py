@@ -48,7 +48,7 @@ PARTS = {
         "claims/*.py",
         "judging contrasts estimates evidence hypotheses places readiness twins",
     ),
-    "replay": ("replay/*.py", "replay_plan ragged standing tally threads"),
+    "replay": ("replay/*.py", "replay_plan attention standing tally threads"),
 }
 """Its files, and the tests that belong to it beside tests/test_PART.py."""
 SLOWER = 4
