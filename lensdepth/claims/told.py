@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lensdepth.claims.architecture import FEWEST_DRAWS
 from lensdepth.claims.statements import ORIGINS, claim_of
 from lensdepth.telling.names import VERDICTS
-from lensdepth.telling.numbers import UNKNOWN, Interval, number
+from lensdepth.telling.numbers import UNKNOWN, Interval, counted, number
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
@@ -175,8 +175,9 @@ def by_architecture(table: "ClaimTable") -> list[str]:
             named.setdefault(claim_of(one.key), []).append(one.key.split(" ", 1)[1])
         listed = "; ".join(f"{claim} {', '.join(words)}" for claim, words in named.items())
         lines.append(
-            f"By architecture, as {table.n_twins} untrained twins of the model pass them too, on "
-            f"these prompts with their own answers, and so of no weight by themselves: {listed}."
+            f"By architecture, and so of no weight by themselves, since of "
+            f"{counted(table.n_twins, 'untrained twin')} of the model, on these prompts with their "
+            f"own answers, one passes, or more than one in twenty would: {listed}."
         )
     return lines
 

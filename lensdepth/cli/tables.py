@@ -363,10 +363,9 @@ def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 def report_table(report: "Report") -> Table:
     """The key numbers of a report."""
-    from lensdepth.report.story import key_numbers, together
+    from lensdepth.report.story import headline
 
-    numbers = key_numbers(n_layers=report.lens.n_layers, **together(report))
     return plain_table(
         ("finding", "value", "detail"),
-        [(number.label, number.value, number.detail) for number in numbers],
+        [(number.label, number.value, number.detail) for number in headline(report)],
     )

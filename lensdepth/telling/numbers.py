@@ -26,8 +26,9 @@ def change(x: float | int) -> str:
 
 
 def percent(share: float | int) -> str:
-    """A share of one in whole per cent: `52%`."""
-    text = _written(100 * share, lambda size: f"{size:.0f}")
+    """A share of one in whole per cent: `52%`; rounded as `number` rounds it, so that 0.085 is not
+    9 hundredths in a table and 8 % in a sentence."""
+    text = _written(share, lambda size: f"{100 * float(f'{size:.2f}'):.0f}")
     return text if text == UNKNOWN else f"{text}%"
 
 
