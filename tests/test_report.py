@@ -209,7 +209,7 @@ def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
     assert "this is arithmetic, not a finding" in text
     row = text[text.index("patching, crossing") :]
     assert [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)[:5]] == [
-        "4.00", "4.00 to 4.00", "crossing", "", "steering, crossing",
+        "4.00", "resampling the units does not move it", "crossing", "", "steering, crossing",
     ]  # fmt: skip
     # Both curves were planted at one place.
     row = text[text.index(">steering, crossing<") :]
@@ -222,8 +222,8 @@ def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:
     findings = results.report(task, claims=claims)
     written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
-    said = "C2, C3, C4, C5, C6, C7a and C7b are supported; C1 is contradicted; C7c stays open."
-    assert said in text
+    assert "and C7b (global: through other layers) are supported; C1 (sharp causal transi" in text
+    assert "is contradicted, by its statement \u201cwidth\u201d; C7c stays open." in text
     first = text[text.index('<section id="overview"') : text.index('<section id="claims"')]
     verdicts = re.findall(r"<b>(C\w+)</b></a> .*?</i> ([a-z ]+)</b></td><td>(\S*?)<", first)
     assert [claim for claim, *_ in verdicts] == [one.claim for one in claims.claims]

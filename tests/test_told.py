@@ -51,7 +51,7 @@ def test_depths_are_named_by_the_block_whose_output_they_are() -> None:
     assert at_depth(3, 8) == "depth 3 (after block 2)"
     assert place(4.8, 4.2, 5.1, (4.0, 5.0), 10) == (
         "between depth 4 and 5 of 10, 48% of the way, nearest depth 5 (after block 4) "
-        "(interpolated 4.80, 95% interval 4.20 to 5.10)"
+        "(interpolated 4.80, 95% interval 4.20 to 5.10, which reaches beyond these two depths)"
     )
     assert place(4.5, 4.5, 4.5, (4.0, 5.0), 10) == (
         "between depth 4 and 5 of 10, 45% of the way, nearest depth 4 (after block 3) "
@@ -462,7 +462,7 @@ def test_an_erased_foil_is_no_answer_brought_along() -> None:
     assert "[target gain 0.50, foil loss 0.40, success 100%]" in said
     assert "A random direction at the same angle moves 0.45" in said
     assert "[target gain 0.05, foil loss 0.40" in said
-    assert "most of it foil loss: the base's answer is erased and the other not put in" in said
+    assert "most of it foil loss: the base's answer falls by more than the other rises" in said
     assert "leads by 0.45" in said
     put_in = " ".join(analysis("ablation").sentences(with_halves(gain=0.4, loss=0.1,
                                                                  random=(0.3, 0.1))))  # fmt: skip

@@ -183,10 +183,15 @@ def by_architecture(table: "ClaimTable") -> list[str]:
 
 
 def verdict(table: "ClaimTable") -> str:
-    """One sentence on all claims."""
+    """One sentence on all claims: those that are settled with what they say, and, since one
+    statement is enough to contradict a claim of several, which it is."""
     by_verdict: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for one in table.claims:
-        by_verdict[one.verdict].append(one.claim)
+        told = one.claim if one.verdict == "cannot tell" else f"{one.claim} ({one.title})"
+        by_verdict[one.verdict].append(told)
+    against = [one for one in table.claims if one.verdict == "contradicted"]
+    by = _listed([f"\u201c{settled_by(table, one)}\u201d" for one in against]) if against else ""
+    statements = "its statement" if len(against) == 1 else "their statements"
     words = {
         "supported": ("is supported", "are supported"),
         "contradicted": ("is contradicted", "are contradicted"),
@@ -194,6 +199,7 @@ def verdict(table: "ClaimTable") -> str:
     }
     parts = [
         f"{_listed(claims)} {words[verdict][len(claims) > 1]}"
+        + (f", by {statements} {by}" if verdict == "contradicted" else "")
         for verdict, claims in by_verdict.items()
         if claims
     ]

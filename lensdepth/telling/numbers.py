@@ -131,7 +131,8 @@ def _joined(value: str, bounds: str) -> str:
 def _written(x: float | int, write: Callable[[float], str]) -> str:
     if math.isnan(x):
         return UNKNOWN
-    text = "∞" if math.isinf(x) else write(abs(x))
+    # A mean in float32 and the same one in float64 are written alike, where they end in a 5.
+    text = "∞" if math.isinf(x) else write(round(abs(x), 6))
     return MINUS + text if x < 0 and _has_digits(text) else text
 
 
