@@ -24,6 +24,7 @@ from lensdepth.report import Report, build, build_report, facts
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
 from lensdepth.report.captions import caption, steepest
 from lensdepth.report.measured import PENDING, STOPPED, UNASKED, Measured
+from lensdepth.report.overview import overview
 from lensdepth.report.sections import sections
 from lensdepth.tasks import Task, load_task
 from lensdepth.telling.curves import Curve
@@ -499,6 +500,9 @@ def test_no_handover_is_sought_where_the_input_is_the_last_token(
     assert made.crossing is None
     said = "in 8 of 8 pairs the input is the prompt's own last token"
     assert said in made.absent["crossing"]
+    row, *_ = overview(made).keys
+    assert (row.label, row.value) == ("Control passes to the last token", "not sought")
+    assert row.detail == made.absent["crossing"]
     assert f"No crossing was sought: {said}" in unescape(made.path.read_text())
     half = replace(same, input_positions=task.input_positions[:8] * 0)  # type: ignore[index]
     assert not half.hands_over.any()  # the corrupted prompt's is still its last

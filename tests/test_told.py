@@ -12,7 +12,10 @@ import torch
 from lensdepth.ablation import AblationProfile
 from lensdepth.ablation import told as ablated
 from lensdepth.analyses import analysis
+from lensdepth.claims import told as claimed
+from lensdepth.claims.architecture import Beside
 from lensdepth.geometry import told as shaped
+from lensdepth.lens.told import on_right
 from lensdepth.outcome import Effects
 from lensdepth.plotting import depth_figure, layout_of
 from lensdepth.report.story import key_numbers, opening
@@ -152,6 +155,25 @@ def test_depth_l_is_called_arithmetic_and_controls_are_given() -> None:
     assert "does not beat this control" in beaten
 
 
+def test_twins_that_would_pass_too_often_are_not_said_to_pass() -> None:
+    table = results.claims()
+    first = replace(
+        table.findings[0], twin=Beside(n=5, values=(-0.14, 0.12, 0.17), by_architecture=True)
+    )
+    table = replace(table, findings=(first, *table.findings[1:]), n_twins=5)
+    (line,) = [one for one in claimed.by_architecture(table) if one.startswith("By arch")]
+    assert "since of 5 untrained twins of the model" in line
+    assert f"one passes, or more than one in twenty would: {first.key}" in line
+
+
+def test_a_share_has_one_interval_in_table_and_sentence() -> None:
+    profile = results.steering(4.0)
+    cells = [curve.intervals[0].percent for curve in analysis("steering").curves(profile)[:1]]
+    assert f"(depth 0) the whole difference works in {cells[0]} of the pairs" in " ".join(
+        analysis("steering").sentences(profile)
+    )
+
+
 def test_a_state_that_moves_nothing_gives_no_comparison() -> None:
     profile = results.ablation(direction=0.5, norm=0.0)
     still = torch.full_like(profile.outcome.values, -1.0)
@@ -168,6 +190,12 @@ def test_coupling_is_claimed_only_beyond_chance() -> None:
     assert "more similar predictions" in shaped.coupling_verdict(results.geometry(rho=-0.8))
     chance = shaped.coupling_verdict(results.geometry(rho=0.1, p=0.03))
     assert chance.startswith("At no depth do angles")
+    # p below 0.05 after correction, and yet no correlation is told: the sentence says why.
+    small = shaped.coupling_verdict(results.geometry(rho=0.03, p=0.001))
+    assert small.startswith("At no depth do angles")
+    assert "by which alone it would be beyond chance" in small
+    assert "and the interval over units holds 0" in small
+    assert "by which alone" not in chance
     undefined = results.geometry(rho=float("nan"))
     assert "is not defined here" in shaped.coupling_verdict(undefined)
 
@@ -194,6 +222,8 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
     assert "Steering puts it between depth 3 and 4" in everything[1]
     assert "on 30 pairs of the task 'toys'" in everything[0]
     assert "most likely answer to 100% (88 to 100%) of the clean prompts" in everything[0]
+    kept = replace(lens, provenance=replace(lens.provenance, pairs={"keep": "correct"}))
+    assert on_right(kept) == "100% of the clean prompts (pairs were kept for that)"
     numbers = key_numbers(
         n_layers=8,
         transition=transition,
