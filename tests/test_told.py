@@ -19,6 +19,7 @@ from lensdepth.lens.told import on_right
 from lensdepth.outcome import Effects
 from lensdepth.plotting import depth_figure, layout_of
 from lensdepth.report.story import key_numbers, opening
+from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import at_depth, explained, place
 from lensdepth.telling.numbers import Interval, below, counted, number, p_value
 from lensdepth.telling.plain import to_json
@@ -31,6 +32,7 @@ from lensdepth.transition import (
     find_transition,
 )
 from lensdepth.transition import told as switches
+from lensdepth.units import Grouping
 
 
 def test_numbers_are_written_short_and_without_false_signs() -> None:
@@ -167,11 +169,17 @@ def test_twins_that_would_pass_too_often_are_not_said_to_pass() -> None:
 
 
 def test_a_share_has_one_interval_in_table_and_sentence() -> None:
+    """At depth 0 all pairs succeed: how they go together is learned from the depths beside it."""
     profile = results.steering(4.0)
-    cells = [curve.intervals[0].percent for curve in analysis("steering").curves(profile)[:1]]
-    assert f"(depth 0) the whole difference works in {cells[0]} of the pairs" in " ".join(
-        analysis("steering").sentences(profile)
-    )
+    n = len(profile.provenance.prompts)
+    words = Grouping(name="word", values=tuple(str(i % 6) for i in range(n)))
+    profile = replace(profile, provenance=replace(profile.provenance, units=(words,)))
+    efficacy = profile.efficacy("input")
+    alone = estimate(efficacy[:, 0], (words,), share=True)
+    (curve, *_) = analysis("steering").curves(profile)
+    assert curve.intervals[0].low > alone.low + 0.02
+    said = " ".join(analysis("steering").sentences(profile))
+    assert f"(depth 0) the whole difference works in {curve.intervals[0].percent} of the" in said
 
 
 def test_a_state_that_moves_nothing_gives_no_comparison() -> None:
