@@ -231,11 +231,11 @@ UNSOUGHT = {
 
 
 def headline(findings: "Measured") -> list[KeyNumber]:
-    """The key numbers of a report, and which places were not looked for, and why."""
+    """The key numbers of a report, and which places were not looked for in pairs, and why."""
     unsought = [
         KeyNumber(label=label, value="not sought", detail=findings.absent[name], about="where")
         for name, label in UNSOUGHT.items()
-        if name in findings.absent
+        if name in findings.absent and findings.task.has_pairs
     ]
     return unsought + key_numbers(n_layers=findings.n_layers, **together(findings))
 
