@@ -118,7 +118,8 @@ def definitions(findings: "Measured") -> list[str]:
         if isinstance(one, Transition):
             places[name] = BY_READING[one.name]
     if isinstance(cut, ChangePoint):
-        places[CUT] = f"the one cut that best parts the curves of {' and of '.join(cut.names)}"
+        curves = ", ".join("\u201c" + name + "\u201d" for name in cut.names)
+        places[CUT] = f"the one cut that best parts all of these curves: {curves}"
     said = [
         "They are places of different things: "
         + "; ".join(f"{name}: {places[name]}" for name in found if name in places)
