@@ -125,6 +125,12 @@ def definitions(findings: "Measured") -> list[str]:
         + "; ".join(f"{name}: {places[name]}" for name in found if name in places)
         + "."
     ]
+    if getattr(crossing, "verdict", None) == "crossing" and len(found) > 1:
+        said.append(
+            "\u201cBefore\u201d and \u201cafter\u201d the crossing are by more than one depth, "
+            "\u201cat the same depth\u201d is within one, by the whole interval; what is neither "
+            "is not settled."
+        )
     if not isinstance(lens, Transition) or crossing is None:
         return said
     by_lens, by_control = (getattr(one, "verdict", None) in FOUND for one in (lens, crossing))

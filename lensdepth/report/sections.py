@@ -20,7 +20,7 @@ from lensdepth.report.measured import Measured
 from lensdepth.report.reconciled import additivity, carrying, definitions, passing
 from lensdepth.report.story import NOTES, switches_of
 from lensdepth.telling.curves import DepthTable
-from lensdepth.telling.depths import UNMOVED, between, spread
+from lensdepth.telling.depths import between, spread
 from lensdepth.telling.numbers import Interval, number
 from lensdepth.telling.tokens import signed
 from lensdepth.transition.compare import compare_definitions
@@ -188,9 +188,7 @@ def _switches(findings: Measured) -> list[tuple[str, ...]]:
     rows = []
     for row in compare_definitions(findings.switches).to_dict("records"):
         at = Interval(value=row["depth"], low=row["low"], high=row["high"])
-        ends = f"{number(at.low)} to {number(at.high)}"
-        if spread(at.value, at.low, at.high) == UNMOVED:
-            ends = UNMOVED
+        ends = spread(at.value, at.low, at.high).removeprefix("95% interval ")
         rows.append(
             (
                 row["definition"],
