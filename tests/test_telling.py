@@ -59,9 +59,9 @@ def test_a_place_says_where_its_interval_is_none_or_leaves_the_step() -> None:
         "depth 1.50 of 3, resampling the units does not move it"
     )
     assert depths.between(7.07, 6.84, 7.24, 10) == "depth 7.07 of 10, 95% interval 6.84 to 7.24"
-    wide = depths.place(7.07, 6.84, 7.24, (7, 8), 10)
+    wide = depths.place(7.07, 6.84, 7.24, (7.0, 8.0), 10)
     assert wide.endswith("95% interval 6.84 to 7.24, which reaches beyond these two depths)")
-    assert depths.place(7.5, 7.3, 7.9, (7, 8), 10).endswith("95% interval 7.30 to 7.90)")
+    assert depths.place(7.5, 7.3, 7.9, (7.0, 8.0), 10).endswith("95% interval 7.30 to 7.90)")
 
 
 @pytest.mark.parametrize(
