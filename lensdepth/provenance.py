@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from lensdepth import __version__
 from lensdepth.units import Units
 
 Backend = Literal["hooked", "bridge"]
@@ -108,7 +109,9 @@ def text_fingerprint(texts: Sequence[str]) -> str:
 def installed_versions() -> dict[str, str]:
     """Versions of what numbers depend on."""
     found = {"python": platform.python_version()}
-    for package in ("lensdepth", "transformer-lens", "transformers", "torch"):
+    # Of lensdepth itself what runs, not what some installation says: a source tree is ahead of it.
+    found["lensdepth"] = __version__
+    for package in ("transformer-lens", "transformers", "torch"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

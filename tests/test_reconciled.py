@@ -100,6 +100,8 @@ def test_definitions_that_disagree_say_why() -> None:
         found = {"logit lens, sigmoid": transition, "patching, crossing": crossing}
         return " ".join(reconciled.definitions(measured(switches=found)))
 
+    assert "within one, by the whole interval; what is neither is not settled" in said(there, patch)
+    assert "not settled" not in said(there, none)
     assert "Patching finds a place and the lens none" in said(nowhere, patch)
     assert "The lens finds a place and patching none" in said(there, none)
     for pair in ((there, patch), (nowhere, none)):

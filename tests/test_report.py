@@ -24,6 +24,7 @@ from lensdepth.report import Report, build, build_report, facts
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
 from lensdepth.report.captions import caption, steepest
 from lensdepth.report.measured import PENDING, STOPPED, UNASKED, Measured
+from lensdepth.report.overview import overview
 from lensdepth.report.sections import sections
 from lensdepth.tasks import Task, load_task
 from lensdepth.telling.curves import Curve
@@ -209,7 +210,7 @@ def test_planted_numbers_are_said(task: Task, tmp_path: Path) -> None:
     assert "this is arithmetic, not a finding" in text
     row = text[text.index("patching, crossing") :]
     assert [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)[:5]] == [
-        "4.00", "4.00 to 4.00", "crossing", "", "steering, crossing",
+        "4.00", "resampling the units does not move it", "crossing", "", "steering, crossing",
     ]  # fmt: skip
     # Both curves were planted at one place.
     row = text[text.index(">steering, crossing<") :]
@@ -222,8 +223,8 @@ def test_the_page_opens_with_the_verdicts(task: Task, tmp_path: Path) -> None:
     findings = results.report(task, claims=claims)
     written = write_report(findings, tmp_path / "r.html", tmp_path / "r_tables")
     text = unescape(without_plotly(written.path.read_text(encoding="utf-8")))
-    said = "C2, C3, C4, C5, C6, C7a and C7b are supported; C1 is contradicted; C7c stays open."
-    assert said in text
+    assert "and C7b (global: through other layers) are supported; C1 (sharp causal transi" in text
+    assert "is contradicted, by its statement \u201cwidth\u201d; C7c stays open." in text
     first = text[text.index('<section id="overview"') : text.index('<section id="claims"')]
     verdicts = re.findall(r"<b>(C\w+)</b></a> .*?</i> ([a-z ]+)</b></td><td>(\S*?)<", first)
     assert [claim for claim, *_ in verdicts] == [one.claim for one in claims.claims]
@@ -499,6 +500,9 @@ def test_no_handover_is_sought_where_the_input_is_the_last_token(
     assert made.crossing is None
     said = "in 8 of 8 pairs the input is the prompt's own last token"
     assert said in made.absent["crossing"]
+    row, *_ = overview(made).keys
+    assert (row.label, row.value) == ("Control passes to the last token", "not sought")
+    assert row.detail == made.absent["crossing"]
     assert f"No crossing was sought: {said}" in unescape(made.path.read_text())
     half = replace(same, input_positions=task.input_positions[:8] * 0)  # type: ignore[index]
     assert not half.hands_over.any()  # the corrupted prompt's is still its last

@@ -24,7 +24,7 @@ from lensdepth.explorer.state import Screen
 from lensdepth.model import DepthModel
 from lensdepth.report.build import Report, write_report
 from lensdepth.report.measured import Measured
-from lensdepth.telling.depths import explained, place
+from lensdepth.telling.depths import explained, place, spread
 from lensdepth.telling.numbers import number
 from lensdepth.transition import find_transition
 
@@ -181,7 +181,7 @@ def test_a_switch_lies_where_every_surface_puts_it(report: Report, text: str) ->
     assert place(at, low, high, (before, after), report.n_layers) in plain
     row = plain[plain.index("patching, crossing") :]
     assert re.findall(r"<td[^>]*>(.*?)</td>", row)[:2] == [
-        number(at), f"{number(low)} to {number(high)}",
+        number(at), spread(at, low, high).removeprefix("95% interval "),
     ]  # fmt: skip
     assert report.summary["patch"]["crossing"]["depth"] == pytest.approx(at)
     shapes = figures_of(text)["patch"]["layout"]["shapes"]

@@ -12,10 +12,14 @@ import torch
 from lensdepth.ablation import AblationProfile
 from lensdepth.ablation import told as ablated
 from lensdepth.analyses import analysis
+from lensdepth.claims import told as claimed
+from lensdepth.claims.architecture import Beside
 from lensdepth.geometry import told as shaped
+from lensdepth.lens.told import on_right
 from lensdepth.outcome import Effects
 from lensdepth.plotting import depth_figure, layout_of
 from lensdepth.report.story import key_numbers, opening
+from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import at_depth, explained, place
 from lensdepth.telling.numbers import Interval, below, counted, number, p_value
 from lensdepth.telling.plain import to_json
@@ -28,6 +32,7 @@ from lensdepth.transition import (
     find_transition,
 )
 from lensdepth.transition import told as switches
+from lensdepth.units import Grouping
 
 
 def test_numbers_are_written_short_and_without_false_signs() -> None:
@@ -51,7 +56,7 @@ def test_depths_are_named_by_the_block_whose_output_they_are() -> None:
     assert at_depth(3, 8) == "depth 3 (after block 2)"
     assert place(4.8, 4.2, 5.1, (4.0, 5.0), 10) == (
         "between depth 4 and 5 of 10, 48% of the way, nearest depth 5 (after block 4) "
-        "(interpolated 4.80, 95% interval 4.20 to 5.10)"
+        "(interpolated 4.80, 95% interval 4.20 to 5.10, which reaches beyond these two depths)"
     )
     assert place(4.5, 4.5, 4.5, (4.0, 5.0), 10) == (
         "between depth 4 and 5 of 10, 45% of the way, nearest depth 4 (after block 3) "
@@ -152,6 +157,31 @@ def test_depth_l_is_called_arithmetic_and_controls_are_given() -> None:
     assert "does not beat this control" in beaten
 
 
+def test_twins_that_would_pass_too_often_are_not_said_to_pass() -> None:
+    table = results.claims()
+    first = replace(
+        table.findings[0], twin=Beside(n=5, values=(-0.14, 0.12, 0.17), by_architecture=True)
+    )
+    table = replace(table, findings=(first, *table.findings[1:]), n_twins=5)
+    (line,) = [one for one in claimed.by_architecture(table) if one.startswith("By arch")]
+    assert "since of 5 untrained twins of the model" in line
+    assert f"one passes, or more than one in twenty would: {first.key}" in line
+
+
+def test_a_share_has_one_interval_in_table_and_sentence() -> None:
+    """At depth 0 all pairs succeed: how they go together is learned from the depths beside it."""
+    profile = results.steering(4.0)
+    n = len(profile.provenance.prompts)
+    words = Grouping(name="word", values=tuple(str(i % 6) for i in range(n)))
+    profile = replace(profile, provenance=replace(profile.provenance, units=(words,)))
+    efficacy = profile.efficacy("input")
+    alone = estimate(efficacy[:, 0], (words,), share=True)
+    (curve, *_) = analysis("steering").curves(profile)
+    assert curve.intervals[0].low > alone.low + 0.02
+    said = " ".join(analysis("steering").sentences(profile))
+    assert f"(depth 0) the whole difference works in {curve.intervals[0].percent} of the" in said
+
+
 def test_a_state_that_moves_nothing_gives_no_comparison() -> None:
     profile = results.ablation(direction=0.5, norm=0.0)
     still = torch.full_like(profile.outcome.values, -1.0)
@@ -168,6 +198,12 @@ def test_coupling_is_claimed_only_beyond_chance() -> None:
     assert "more similar predictions" in shaped.coupling_verdict(results.geometry(rho=-0.8))
     chance = shaped.coupling_verdict(results.geometry(rho=0.1, p=0.03))
     assert chance.startswith("At no depth do angles")
+    # p below 0.05 after correction, and yet no correlation is told: the sentence says why.
+    small = shaped.coupling_verdict(results.geometry(rho=0.03, p=0.001))
+    assert small.startswith("At no depth do angles")
+    assert "by which alone it would be beyond chance" in small
+    assert "and the interval over units holds 0" in small
+    assert "by which alone" not in chance
     undefined = results.geometry(rho=float("nan"))
     assert "is not defined here" in shaped.coupling_verdict(undefined)
 
@@ -194,6 +230,8 @@ def test_the_opening_and_key_numbers_follow_what_was_measured() -> None:
     assert "Steering puts it between depth 3 and 4" in everything[1]
     assert "on 30 pairs of the task 'toys'" in everything[0]
     assert "most likely answer to 100% (88 to 100%) of the clean prompts" in everything[0]
+    kept = replace(lens, provenance=replace(lens.provenance, pairs={"keep": "correct"}))
+    assert on_right(kept) == "100% of the clean prompts (pairs were kept for that)"
     numbers = key_numbers(
         n_layers=8,
         transition=transition,
@@ -462,7 +500,7 @@ def test_an_erased_foil_is_no_answer_brought_along() -> None:
     assert "[target gain 0.50, foil loss 0.40, success 100%]" in said
     assert "A random direction at the same angle moves 0.45" in said
     assert "[target gain 0.05, foil loss 0.40" in said
-    assert "most of it foil loss: the base's answer is erased and the other not put in" in said
+    assert "most of it foil loss: the base's answer falls by more than the other rises" in said
     assert "leads by 0.45" in said
     put_in = " ".join(analysis("ablation").sentences(with_halves(gain=0.4, loss=0.1,
                                                                  random=(0.3, 0.1))))  # fmt: skip

@@ -122,7 +122,7 @@ def _whole_turn(profile: "DoseProfile", depth: int) -> str:
             continue
         one = profile.outcome.at(dose=profile.outcome.coords["dose"][at[0]], depth=depth)
         text = f"{name} moves {effect_of(one, units)}{in_brackets(one)}"
-        erased = "; that is mostly the base's answer erased" if mostly_erased(one, units) else ""
+        erased = "; that is mostly the base's answer falling" if mostly_erased(one, units) else ""
         said.append(text + erased)
     return f"; {', '.join(said)}" if said else ""
 

@@ -300,14 +300,16 @@ def _controls(profile: "AblationProfile", index: int) -> list[str]:
         )
         if mostly_erased(random, units):
             gain, loss = (effect_name(name, random.intended) for name in FRACTIONS[1:])
-            text += f", most of it {loss}: the base's answer is erased and the other not put in"
+            text += f", most of it {loss}: the base's answer falls by more than the other rises"
             ahead = estimate(direction.target_gain - random.target_gain, units)
             text += f" (the source's direction leads by {ahead} in {gain})"
         text += "; "
         if lead.known and lead.low > 0:
             text += f"the source's direction beats this control by {lead}."
-        elif lead.known:
+        elif lead.known and lead.high < 0:
             text += f"the source's direction does not beat this control ({lead})."
+        elif lead.known:
+            text += f"that the source's direction beats this control cannot be told ({lead})."
         else:
             text += "with so few units there is no interval of the difference."
         said.append(text)

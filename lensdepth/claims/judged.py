@@ -6,7 +6,8 @@ from lensdepth.claims.verdict import Judged, all_of, decide
 
 BY_ARCHITECTURE = (
     "by architecture: of untrained twins of the model more than one in twenty would pass each "
-    "statement of it, and no number of the model's lies beyond theirs"
+    "statement of it, and no number of the model's lies so far beyond theirs that a further twin "
+    "would hardly come as far"
 )
 
 

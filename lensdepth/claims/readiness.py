@@ -52,8 +52,10 @@ class Lack:
     @property
     def told(self) -> str:
         """In a sentence."""
-        which = "All claims" if self.claims == CLAIMS else ", ".join(self.claims)
-        return f"{which} {'lack' if len(self.claims) > 1 else 'lacks'} {self.missing}."
+        if self.claims == CLAIMS:
+            return f"No claim can be judged: what is lacking is {self.missing}."
+        lack = "lack" if len(self.claims) > 1 else "lacks"
+        return f"{', '.join(self.claims)} {lack} {self.missing}."
 
 
 @checked

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lensdepth.claims.architecture import FEWEST_DRAWS
 from lensdepth.claims.statements import ORIGINS, claim_of
 from lensdepth.telling.names import VERDICTS
-from lensdepth.telling.numbers import UNKNOWN, Interval, number
+from lensdepth.telling.numbers import UNKNOWN, Interval, counted, number
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
@@ -175,17 +175,23 @@ def by_architecture(table: "ClaimTable") -> list[str]:
             named.setdefault(claim_of(one.key), []).append(one.key.split(" ", 1)[1])
         listed = "; ".join(f"{claim} {', '.join(words)}" for claim, words in named.items())
         lines.append(
-            f"By architecture, as {table.n_twins} untrained twins of the model pass them too, on "
-            f"these prompts with their own answers, and so of no weight by themselves: {listed}."
+            f"By architecture, and so of no weight by themselves, since of "
+            f"{counted(table.n_twins, 'untrained twin')} of the model, on these prompts with their "
+            f"own answers, one passes, or more than one in twenty would: {listed}."
         )
     return lines
 
 
 def verdict(table: "ClaimTable") -> str:
-    """One sentence on all claims."""
+    """One sentence on all claims: those that are settled with what they say, and, since one
+    statement is enough to contradict a claim of several, which it is."""
     by_verdict: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for one in table.claims:
-        by_verdict[one.verdict].append(one.claim)
+        told = one.claim if one.verdict == "cannot tell" else f"{one.claim} ({one.title})"
+        by_verdict[one.verdict].append(told)
+    against = [one for one in table.claims if one.verdict == "contradicted"]
+    by = _listed([f"\u201c{settled_by(table, one)}\u201d" for one in against]) if against else ""
+    statements = "its statement" if len(against) == 1 else "their statements"
     words = {
         "supported": ("is supported", "are supported"),
         "contradicted": ("is contradicted", "are contradicted"),
@@ -193,6 +199,7 @@ def verdict(table: "ClaimTable") -> str:
     }
     parts = [
         f"{_listed(claims)} {words[verdict][len(claims) > 1]}"
+        + (f", by {statements} {by}" if verdict == "contradicted" else "")
         for verdict, claims in by_verdict.items()
         if claims
     ]

@@ -107,7 +107,8 @@ def _report(error: Exception, *, debug: bool) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "lensdepth"
         text = one_line(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
-        note(f"{text.rstrip('.')}. See {path} --help.")
+        text = text.rstrip(".")
+        note(f"{text}{'' if text.endswith('?') else '.'} See {path} --help.")
         return 2
     if debug:
         lines = "".join(traceback.format_exception(error)).splitlines()

@@ -10,7 +10,7 @@ from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import DebugOption, JsonOption, spread
 from lensdepth.cli.sweep_options import TwinOptions
 from lensdepth.cli.task_options import TaskOptions, check_task
-from lensdepth.telling.numbers import UNKNOWN, counted, duration, percent
+from lensdepth.telling.numbers import UNKNOWN, counted, duration, number, percent
 from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _costs(found: "Readiness") -> list[str]:
     at = f", at the {plan.pace.n_depths} depths that a few pairs led to" * plan.pace.found
     return [
         f"Time for the claims on these pairs: about {duration(seconds)} ({plan.edited_runs:,} "
-        f"edited runs, {1000 * plan.pace.edited:.1f} ms each as tried{at}): {parts}.",
+        f"edited runs, {number(1000 * plan.pace.edited)} ms each as tried{at}): {parts}.",
         f"Memory: weights {size(plan.weights_bytes)}, states kept at most "
         f"{size(plan.states_bytes)}.",
     ]

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from lensdepth.cli.tables import Parts, depth_tables, fitted, of_row, token_cell, with_interval
 from lensdepth.telling.fractions import FRACTIONS, fraction_name
-from lensdepth.telling.names import has_blocks, position_name
+from lensdepth.telling.names import has_blocks, metric_words, position_name
 from lensdepth.telling.numbers import Interval
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 12
 """Positions or heads that are shown side by side; of more, the largest effects are listed."""
+DIFFERS = "differs"
+"""In place of a token where the prompts have different ones."""
 MOST_BESIDE = 5
 """Largest effects that are listed below such a map."""
 
@@ -50,13 +52,17 @@ def largest_effects(profile: "PatchProfile", most: int) -> Parts:
             for name in FRACTIONS
         }
     table = Table(box=None, pad_edge=False)
-    names = [by, "position", "token", *(["head"] if profile.heads else []), "mean effect"]
+    names = [by, "position", "token", *(["head"] if profile.heads else [])]
+    scale = metric_words(profile.metric).scale
+    names.append(f"mean effect, {scale}" if scale else "mean effect")
     for name in (*names, *beside):
         table.add_column(Text(name), justify="right", no_wrap=True)
     # Rows of the frame are sites in their order.
     order = frame.effect.abs().sort_values(ascending=False, kind="stable").index[:most]
     for at, row in zip(order, frame.loc[order].to_dict("records"), strict=True):
-        cells = [str(row[by]), row["position"], token_cell(row["token"])]
+        # Where the prompts differ, the name of the position stands in place of a token.
+        token = DIFFERS if row["token"] == row["position"] else token_cell(row["token"])
+        cells = [str(row[by]), row["position"], token]
         cells += [str(row["head"])] if profile.heads else []
         shares = [
             str(_alone(float(values.flatten()[at]), outcome.floor_of(name)))

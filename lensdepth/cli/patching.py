@@ -282,9 +282,9 @@ def patch(
         if crossing is not None:
             said = [patching_verdict(crossing, profile.n_layers)]
             said += [] if located is None else [located.told]
-        elif as_curves:
-            said = told.sentences(profile)[:1]
-            if pairs.input_positions is not None:
+        else:
+            said = told.sentences(profile)[:1] if as_curves else []
+            if pairs.no_handover and not (as_curves and pairs.input_positions is None):
                 said.insert(0, f"No crossing was sought: {pairs.no_handover}.")
         if profile.rank_correlation is not None:
             said.append(

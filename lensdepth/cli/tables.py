@@ -202,7 +202,9 @@ def lens_table(profile: "LensProfile", *, top: int) -> Parts:
     for rank in range(top):
         probs = profile.top_log_probs[:, 0, -1, rank].exp().tolist()
         tokens = [profile.text(token) for token in profile.top_tokens[:, 0, -1, rank].tolist()]
-        columns[f"top {rank + 1}"] = shaded(tokens, probs, [f"{number(prob)} " for prob in probs])
+        columns[_stacked(f"top {rank + 1}, probability")] = shaded(
+            tokens, probs, [f"{number(prob)} " for prob in probs]
+        )
     for curve in analysis("lens").curves(profile):
         if curve.key in ("kl", "entropy"):
             columns[_stacked(curve.heading)] = [
@@ -241,7 +243,7 @@ def attribution_table(profile: "AttributionProfile", most: int) -> Parts:
     frame = profile.mean_frame()
     table = Table(box=None, pad_edge=False)
     table.add_column("component", no_wrap=True, style="bold")
-    for name in ("mean part", "share"):
+    for name in ("mean part, nats", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     whole = float(profile.logit_diff.mean())
     for row in frame.head(most).to_dict("records"):
@@ -363,10 +365,9 @@ def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 def report_table(report: "Report") -> Table:
     """The key numbers of a report."""
-    from lensdepth.report.story import key_numbers, together
+    from lensdepth.report.story import headline
 
-    numbers = key_numbers(n_layers=report.lens.n_layers, **together(report))
     return plain_table(
         ("finding", "value", "detail"),
-        [(number.label, number.value, number.detail) for number in numbers],
+        [(number.label, number.value, number.detail) for number in headline(report)],
     )

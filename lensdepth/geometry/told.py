@@ -142,7 +142,7 @@ def coupling_verdict(profile: "GeometryProfile") -> str:
         text = (
             f"At no depth do angles between states follow the differences between predictions "
             f"beyond chance, the last left aside; the strongest rank correlation is {coupling} at "
-            f"{where} ({corrected})."
+            f"{where} ({corrected}{_two_questions(p, coupling)})."
         )
     elif rho[peak] > 0:
         text = (
@@ -158,6 +158,17 @@ def coupling_verdict(profile: "GeometryProfile") -> str:
         norms = value_at(profile, "norm_js", peak)
         text += f" Differences of norm correlate with them by {norms} there."
     return text
+
+
+def _two_questions(p: float, found: Interval) -> str:
+    """Why a small p by itself tells no correlation: the interval has to say so too."""
+    if p >= stats.ALPHA:
+        return ""
+    why = "the interval over units holds 0" if found.known else "there are too few units for one"
+    return (
+        f", by which alone it would be beyond chance; an interval without 0 is asked for as well, "
+        f"and {why}"
+    )
 
 
 def _held(profile: "GeometryProfile") -> list[str]:
@@ -216,7 +227,7 @@ def _context(profile: "GeometryProfile") -> list[str]:
 def beyond_chance(p: float, found: Interval) -> bool:
     """Whether a correlation is told as one: permutations of units say so, and the interval over
     units, which knows that prompts of one word go together."""
-    return p < 0.05 and found.known and not found.low <= 0 <= found.high
+    return p < stats.ALPHA and found.known and not found.low <= 0 <= found.high
 
 
 def peak_of(rho: Float[Tensor, " depth"], n_layers: int) -> int:

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensdepth.provenance import Provenance
-from lensdepth.telling.curves import Curve, estimate, mean_curve
+from lensdepth.telling.curves import Curve, estimate, mean_curve, share_at
 from lensdepth.telling.depths import at_depth
-from lensdepth.telling.numbers import Interval
+from lensdepth.telling.numbers import Interval, percent
 from lensdepth.telling.plain import Json
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def sentences(profile: "LensProfile", *verdicts: str) -> list[str]:
     """
     n_layers = profile.n_layers
     agreement = profile.reading("top1_agreement")
-    first = estimate(agreement[:, 0], units=profile.provenance.units, share=True)
+    first = share_at(agreement, 0, profile.provenance.units)
     majority = _first_at_least(agreement, 0.5)
     text = f"At the embedding the lens's most likely token is the final one for {first.percent}"
     if majority == 0:
@@ -124,7 +124,7 @@ def sentences(profile: "LensProfile", *verdicts: str) -> list[str]:
     elif majority == n_layers:
         text += " of the prompts; at no depth before the last is it so for half of them."
     else:
-        then = estimate(agreement[:, majority], units=profile.provenance.units, share=True)
+        then = share_at(agreement, majority, profile.provenance.units)
         text += (
             f" of the prompts; {at_depth(majority, n_layers)} is the first depth where it is for "
             f"half of them or more, {then.percent}."
@@ -139,6 +139,17 @@ def accuracy(profile: "LensProfile") -> Interval | None:
     return estimate(
         (profile.target_rank[-1] == 0).float().mean(-1), units=profile.provenance.units, share=True
     )
+
+
+def on_right(profile: "LensProfile") -> str | None:
+    """Of how many clean prompts the target is the first choice: a finding where pairs were not kept
+    for it, and else no estimate of anything."""
+    right = accuracy(profile)
+    if right is None:
+        return None
+    if profile.provenance.pairs.get("keep") == "correct":
+        return f"{percent(right.value)} of the clean prompts (pairs were kept for that)"
+    return f"{right.percent} of the clean prompts"
 
 
 def _first_at_least(values: Float[Tensor, "unit depth"], level: float) -> int:

@@ -54,6 +54,6 @@ def sentences(table: "PairTable") -> list[str]:
     far = int((table.distance > FAR).sum())
     return [
         f"{said}. Norm ratio and effect are of the last token's state at depth {table.depth}.",
-        f"{counted(far, 'pair')} {'lies' if far == 1 else 'lie'} farther than {number(FAR)} from "
-        f"the median. {DISTANCE}",
+        f"{counted(far, 'pair')} {'lies' if far == 1 else 'lie'} farther than {number(FAR)} robust "
+        f"standard deviations from the median. {DISTANCE}",
     ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lensdepth import stats
 from lensdepth.colours import PALETTE
-from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
+from lensdepth.telling.curves import Curve, edited_curve, mean_curve, share_at
 from lensdepth.telling.depths import before_last
 from lensdepth.telling.fractions import FRACTIONS, fraction_name
 from lensdepth.telling.names import at_position, has_blocks, position_name
@@ -112,8 +112,7 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
     for position in profile.positions:
         efficacy = profile.efficacy(position)
         early, late = (
-            estimate(efficacy[:, i], units=profile.provenance.units, share=True).percent
-            for i in (at[0], at[-1])
+            share_at(efficacy, i, profile.provenance.units).percent for i in (at[0], at[-1])
         )
         ends.append(
             f"{at_position(position)} in {early} of the pairs at depth {depths[at[0]]} and "
@@ -127,8 +126,8 @@ def sentences(profile: "PatchProfile", *verdicts: str) -> list[str]:
         mean = profile.control_success[:, at].nanmean(0)
         row, column = divmod(int(mean.nan_to_num(-1.0).argmax()), mean.shape[1])
         row, units = at[row], profile.provenance.units
-        most = estimate(profile.control_success[:, row, column], units, share=True)
-        own = estimate(profile.efficacy(profile.positions[column])[:, row], units, share=True)
+        most = share_at(profile.control_success[:, :, column], row, units)
+        own = share_at(profile.efficacy(profile.positions[column]), row, units)
         said.append(
             f"Control: another pair's state brings it about in {most.percent} of the pairs at most "
             f"({position_name(profile.positions[column])}, depth {depths[row]}; the source's own "

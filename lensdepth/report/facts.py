@@ -81,7 +81,7 @@ def settings(findings: Measured) -> list[dict[str, str]]:
         {
             "analysis": result.provenance.analysis,
             "settings": ", ".join(
-                f"{k} = {' and '.join(map(str, v)) if isinstance(v, list) else v}"
+                f"{k} = {(' and '.join(map(str, v)) or 'none') if isinstance(v, list) else v}"
                 for k, v in result.provenance.settings.items()
             ),
             "seed": str(result.provenance.seed),

@@ -5,9 +5,9 @@ from typing import Any
 
 from lensdepth.analyses import ANALYSES, analysis
 from lensdepth.claims import told
-from lensdepth.lens.told import accuracy
+from lensdepth.lens.told import on_right
 from lensdepth.report.measured import Measured
-from lensdepth.report.story import KeyNumber, key_numbers, together
+from lensdepth.report.story import KeyNumber, headline
 from lensdepth.sweep.told import control_pairs
 from lensdepth.tasks.told import drawn, noun
 from lensdepth.telling.numbers import counted, duration, tiny
@@ -42,7 +42,7 @@ def overview(findings: Measured) -> Overview:
     table = findings.claims
     return Overview(
         asked=_asked(findings),
-        keys=key_numbers(n_layers=findings.n_layers, **together(findings)),
+        keys=headline(findings),
         verdicts=[]
         if table is None
         else [
@@ -97,9 +97,9 @@ def _sure(findings: Measured) -> list[str]:
         f"{drawn(findings.task)}; {counted(n_units, 'independent unit')} ({named(units)}), "
         f"{intervals}."
     ]
-    right = accuracy(findings.lens)
+    right = on_right(findings.lens)
     if right is not None:
-        said.append(f"Target is the first choice on {right.percent} of the clean prompts.")
+        said.append(f"Target is the first choice on {right}.")
     patch = findings.patch
     if patch is not None:
         n_control = control_pairs(patch).get("control_pairs")
@@ -114,8 +114,7 @@ def _sure(findings: Measured) -> list[str]:
 
 def _missing(findings: Measured) -> str:
     """Sections without a result, depths that were left out, and what no single report can say."""
-    without = [one.title for one in ANALYSES if findings.absent.get(one.key)]
-    said = [", ".join(without)] if without else []
+    said = [one.title for one in ANALYSES if findings.absent.get(one.key)]
     if findings.patch is not None:
         n, whole = len(findings.patch.depths), findings.n_layers + 1
         if n < whole:

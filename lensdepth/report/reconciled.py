@@ -118,12 +118,19 @@ def definitions(findings: "Measured") -> list[str]:
         if isinstance(one, Transition):
             places[name] = BY_READING[one.name]
     if isinstance(cut, ChangePoint):
-        places[CUT] = f"the one cut that best parts the curves of {' and of '.join(cut.names)}"
+        curves = ", ".join("\u201c" + name + "\u201d" for name in cut.names)
+        places[CUT] = f"the one cut that best parts all of these curves: {curves}"
     said = [
         "They are places of different things: "
         + "; ".join(f"{name}: {places[name]}" for name in found if name in places)
         + "."
     ]
+    if getattr(crossing, "verdict", None) == "crossing" and len(found) > 1:
+        said.append(
+            "\u201cBefore\u201d and \u201cafter\u201d the crossing are by more than one depth, "
+            "\u201cat the same depth\u201d is within one, by the whole interval; what is neither "
+            "is not settled."
+        )
     if not isinstance(lens, Transition) or crossing is None:
         return said
     by_lens, by_control = (getattr(one, "verdict", None) in FOUND for one in (lens, crossing))

@@ -20,7 +20,7 @@ from lensdepth.report.measured import Measured
 from lensdepth.report.reconciled import additivity, carrying, definitions, passing
 from lensdepth.report.story import NOTES, switches_of
 from lensdepth.telling.curves import DepthTable
-from lensdepth.telling.depths import between
+from lensdepth.telling.depths import between, spread
 from lensdepth.telling.numbers import Interval, number
 from lensdepth.telling.tokens import signed
 from lensdepth.transition.compare import compare_definitions
@@ -188,12 +188,12 @@ def _switches(findings: Measured) -> list[tuple[str, ...]]:
     rows = []
     for row in compare_definitions(findings.switches).to_dict("records"):
         at = Interval(value=row["depth"], low=row["low"], high=row["high"])
-        known = at.known and not math.isnan(at.value)
+        ends = spread(at.value, at.low, at.high).removeprefix("95% interval ")
         rows.append(
             (
                 row["definition"],
                 number(at.value),
-                f"{number(at.low)} to {number(at.high)}" if known else "",
+                ends if at.known and not math.isnan(at.value) else "",
                 row["verdict"],
                 _from_crossing(row),
                 row["agrees_with"] or "none",

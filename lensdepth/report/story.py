@@ -8,7 +8,7 @@ from lensdepth.ablation.profile import FIRST, WEAK, AblationProfile
 from lensdepth.geometry import told as shaped
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
-from lensdepth.lens.told import accuracy, lens_name
+from lensdepth.lens.told import lens_name, on_right
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.telling.curves import estimate
 from lensdepth.telling.depths import measured_step
@@ -128,12 +128,9 @@ def opening(
             else "can first be read and how the residual states lie to one another."
         )
     )
-    right = accuracy(lens)
+    right = on_right(lens)
     if right is not None:
-        what += (
-            f" The target is the model's most likely answer to {right.percent} of the clean "
-            f"prompts."
-        )
+        what += f" The target is the model's most likely answer to {right}."
     where = [] if crossing is None else [switches.patching_verdict(crossing, n_layers)]
     if steering is not None and steering.verdict == "crossing":
         where.append(f"Steering puts it {measured_step(steering.between)}.")
@@ -224,6 +221,23 @@ def key_numbers(
             )
         )
     return numbers
+
+
+UNSOUGHT = {
+    "crossing": "Control passes to the last token",
+    "transition": "Logit lens switches",
+}
+"""Field of the findings -> the key number that stands for it."""
+
+
+def headline(findings: "Measured") -> list[KeyNumber]:
+    """The key numbers of a report, and which places were not looked for in pairs, and why."""
+    unsought = [
+        KeyNumber(label=label, value="not sought", detail=findings.absent[name], about="where")
+        for name, label in UNSOUGHT.items()
+        if name in findings.absent and findings.task.has_pairs
+    ]
+    return unsought + key_numbers(n_layers=findings.n_layers, **together(findings))
 
 
 def _place(label: str, found: Transition | Crossing, n_layers: int) -> KeyNumber:

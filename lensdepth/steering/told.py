@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lensdepth.telling.curves import Curve, edited_curve, estimate, mean_curve
+from lensdepth.telling.curves import Curve, edited_curve, mean_curve, share_at
 from lensdepth.telling.depths import before_last
 from lensdepth.telling.fractions import fraction_name
 from lensdepth.telling.names import CONTROLS, at_position, position_name
@@ -141,7 +141,7 @@ def alone(profile: "SteeringProfile") -> str:
     name = "output-centric" if position == "prediction" else "input-centric"
     best = profile.efficacy(position)
     depth = best_depth(profile, position)
-    most = estimate(best[:, depth], profile.provenance.units, share=True)
+    most = share_at(best, depth, profile.provenance.units)
     return (
         f"Steering is {name} alone here; it works best at depth {int(profile.depths[depth])}, "
         f"in {most.percent} of the pairs."
@@ -162,11 +162,8 @@ def sentences(profile: "SteeringProfile", *verdicts: str) -> list[str]:
         depth = best_depth(profile, name)
 
         def works(edit: str, name: str = name, depth: int = depth) -> str:
-            return estimate(
-                profile.efficacy(name, edit=edit)[:, depth],
-                units=profile.provenance.units,
-                share=True,
-            ).percent
+            efficacy = profile.efficacy(name, edit=edit)
+            return share_at(efficacy, depth, profile.provenance.units).percent
 
         parts.append(
             f"{at_position(name)} (depth {int(profile.depths[depth])}) the whole difference "

@@ -196,6 +196,15 @@ def estimate(
     return Interval(value=float(mean), low=float(low), high=float(high), floor=floor)
 
 
+def share_at(values: Float[Tensor, "unit depth"], index: int, units: Units) -> Interval:
+    """One depth of a curve of outcomes, 0 or 1, with the interval that the whole curve has there.
+
+    Where all outcomes are one, how pairs go together is learned from the other depths: of one depth
+    by itself the same number would have another interval in a sentence than in the table.
+    """
+    return Curve.of("", values, role="", units=units, unit="efficacy").intervals[index]
+
+
 def mean_curve(values: Float[Tensor, "unit depth"]) -> list[float | None]:
     """Means over units by depth as JSON has them; null where every unit is NaN."""
     return to_json(stats.mean_interval(values.detach().cpu().numpy())[0].tolist())

@@ -14,6 +14,8 @@ from lensdepth.telling.numbers import number, percent
 
 AXIS = "depth · fraction of the depth"
 """Title of an axis whose ticks are `tick`."""
+UNMOVED = "resampling the units does not move it"
+"""In place of an interval without width: a place known no better than the depths measured."""
 MEANING = (
     "Depth 0 is the embedding, depth d the state after block d − 1; blocks are numbered from 0."
 )
@@ -112,7 +114,13 @@ def edited_at(first: int, last: int, *, stream: str = "resid_pre") -> str:
 
 def between(at: float | int, low: float | int, high: float | int, n_layers: int) -> str:
     """Where along the depth, with its interval, short."""
-    return f"depth {number(at)} of {n_layers}, 95% interval {number(low)} to {number(high)}"
+    return f"depth {number(at)} of {n_layers}, {spread(at, low, high)}"
+
+
+def spread(at: float | int, low: float | int, high: float | int) -> str:
+    """`95% interval 4.38 to 4.46`; one without width is said to be none."""
+    ends = number(low), number(high)
+    return UNMOVED if ends == (number(at), number(at)) else f"95% interval {' to '.join(ends)}"
 
 
 def measured_step(around: tuple[float, float]) -> str:
@@ -124,15 +132,12 @@ def place(at: float, low: float, high: float, around: tuple[float, float], n_lay
     """For a sentence: the two measured depths, the fraction, and what is interpolated.
 
     `between depth 4 and 5 of 10, 44% of the way, nearest depth 4 (after block 3) (interpolated
-    4.42, 95% interval 4.38 to 4.46)`; an interval without width is said to be none.
+    4.42, 95% interval 4.38 to 4.46)`. An interval that reaches beyond the two depths says so.
     """
-    ends = number(low), number(high)
-    spread = (
-        "resampling the units does not move it"
-        if ends == (number(at), number(at))
-        else f"95% interval {ends[0]} to {ends[1]}"
-    )
+    wide = low < around[0] or high > around[1]
+    beyond = ", which reaches beyond these two depths" if wide else ""
     return (
         f"{measured_step(around)} of {n_layers}, {percent(at / n_layers)} of the way, nearest "
-        f"{at_depth(round(at), n_layers)} (interpolated {number(at)}, {spread})"
+        f"{at_depth(round(at), n_layers)} (interpolated {number(at)}, {spread(at, low, high)}"
+        f"{beyond})"
     )

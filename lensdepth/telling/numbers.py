@@ -26,8 +26,9 @@ def change(x: float | int) -> str:
 
 
 def percent(share: float | int) -> str:
-    """A share of one in whole per cent: `52%`."""
-    text = _written(100 * share, lambda size: f"{size:.0f}")
+    """A share of one in whole per cent: `52%`; rounded as `number` rounds it, so that 0.085 is not
+    9 hundredths in a table and 8 % in a sentence."""
+    text = _written(share, lambda size: f"{100 * float(f'{size:.2f}'):.0f}")
     return text if text == UNKNOWN else f"{text}%"
 
 
@@ -130,7 +131,8 @@ def _joined(value: str, bounds: str) -> str:
 def _written(x: float | int, write: Callable[[float], str]) -> str:
     if math.isnan(x):
         return UNKNOWN
-    text = "∞" if math.isinf(x) else write(abs(x))
+    # A mean in float32 and the same one in float64 are written alike, where they end in a 5.
+    text = "∞" if math.isinf(x) else write(round(abs(x), 6))
     return MINUS + text if x < 0 and _has_digits(text) else text
 
 
