@@ -20,6 +20,7 @@ PARTS ?= metrics polar stats outcome transition claims replay
 N ?= 60
 SEED ?= 0
 PAGE := tests/test_explorer_page.py
+LONG := $(shell grep -lE "mark\.long" tests/*.py tests/*/*.py)
 # Loading, reading, judging, files, figures.
 LOWEST := $(patsubst %,tests/test_%.py,adapters gguf lens loading plotting prompt_files saved stats storage tasks_memory transition)
 
@@ -37,7 +38,7 @@ PEERS = .venv-tl4/bin/python -m benchmarks.sweep_peers --python tl3=.venv/bin/py
 	--python pyvene=.venv-pyvene/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report real real-figures findings notebooks docs pair test test-lowest test-real test-real-tl4 fuzz mutants test-tl4 lint types format bench train dist wheel sbom clean
+.PHONY: help report real real-figures findings notebooks docs pair test test-typed test-long test-page test-lowest test-real test-real-tl4 fuzz mutants test-tl4 lint types format bench train dist wheel sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -64,9 +65,15 @@ docs: notebooks .venv/.docs ## build the documentation's site, the executed cour
 pair: .venv/.notebooks ## write every notebook's .ipynb from its .py
 	@.venv/bin/python -m notebooks.tools.pair
 
-test: .venv/.installed ## run the tests on TransformerLens 3.9
+test: test-typed test-long test-page ## run the tests on TransformerLens 3.9
+
+test-typed: .venv/.installed ## of these, those that check types and shapes while they run
 	.venv/bin/python -m pytest --ignore=$(PAGE) -m "not real and not long"
-	.venv/bin/python -m pytest --jaxtyping-packages= -m long
+
+test-long: .venv/.installed ## of these, whole claims, reports and sweeps, without that check
+	.venv/bin/python -m pytest --jaxtyping-packages= -m long $(LONG)
+
+test-page: .venv/.installed ## of these, the explorer in a browser
 	.venv/bin/python -m pytest --dist load $(PAGE)
 
 test-lowest: .venv-lowest/.installed ## run the basic tests with the lowest versions that pyproject.toml allows
