@@ -37,8 +37,8 @@ ANALYSES = (
             "answer follows, that state decided it. Early on the input token's state decides; once "
             "the information has moved on, only the last token's does. The ends hold by "
             "construction: at the last depth the prediction position is all that the readout sees, "
-            "and the input position is not read any more. What can be found out is what happens "
-            "between."
+            "and an input position that is another one is not read any more. What can be found out "
+            "is what happens between."
         ),
         result="lensdepth.patching.profile:PatchProfile",
         told="lensdepth.patching.told",
@@ -54,9 +54,9 @@ ANALYSES = (
             "difference leads from the one to the other. Added at the input token it should make "
             "the model read another input; added at the last token, give another answer. Early on "
             "only the first can work, late only the second: where the curves cross, control passes "
-            "over. The means never include the prompts that are steered. At the last depth the "
-            "input token is not read any more, and what is added to the last token goes straight "
-            "into the readout: there the curves end as they must."
+            "over. The means never include the prompts that are steered. At the last depth an "
+            "input token that is another one is not read any more, and what is added to the last "
+            "token goes straight into the readout: there the curves end as they must."
         ),
         result="lensdepth.steering.profile:SteeringProfile",
         told="lensdepth.steering.told",

@@ -72,7 +72,7 @@ def notes(table: "ClaimTable") -> list[str]:
         "p: two-sided against the aim, corrected over the claims (Holm). Intervals: 95 %, over "
         "units (what is independent: input words, templates, prompts), uncorrected. twins: median "
         "and range of the number on untrained models of the same architecture. All statements: "
-        "--json, --out FILE.csv; reasons: docs/claims.md.",
+        "--json, --out FILE.csv; reasons: the documentation's page on claims.",
     ]
 
 
