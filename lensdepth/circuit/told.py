@@ -128,9 +128,7 @@ def _shares(answer: Answer) -> str:
     """How much, and how much of it at tokens that both prompts share."""
     if answer.shared is None:
         return str(answer.share)
-    return (
-        f"{answer.share}, but {number(answer.shared.value)} at the tokens that both prompts share,"
-    )
+    return f"{answer.share} ({number(answer.shared.value)} at the tokens that both prompts share)"
 
 
 def _what(result: "CircuitResult") -> str:

@@ -20,7 +20,7 @@ from lensdepth.outside import visible
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import fraction
 from lensdepth.telling.names import part_names
-from lensdepth.telling.numbers import UNKNOWN, Interval, number, percent
+from lensdepth.telling.numbers import UNKNOWN, Interval, counted, number, percent
 from lensdepth.telling.tokens import signed
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ PALE, DARK = (247, 251, 255), (8, 69, 148)
 """Ends of the scale on which probabilities are coloured."""
 Parts = list[Table | Text | str]
 """What is printed one below the other."""
+LEAST_OF_THE_WAY = 0.02
+"""Share of the way between the runs from which on a graph's edge has a row."""
 
 
 def stdout_console() -> Console:
@@ -311,13 +313,20 @@ def graph_table(graph: "CircuitGraph") -> Parts:
     for name in ("effect, nats", "of the way", "estimate"):
         edges.add_column(name, justify="right", no_wrap=True)
     frame = graph.to_frame()
-    for row in frame[frame["measured"]].to_dict("records"):
+    measured = frame[frame["measured"]]
+    large = measured[measured["share"].abs() >= LEAST_OF_THE_WAY]
+    for row in large.to_dict("records"):
         edges.add_row(
             Text(f"{row['upstream']} → {row['downstream']}"),
             with_interval(of_row(row, "effect", graph.floor)), number(row["share"]),
             number(row["estimate"]),
         )  # fmt: skip
-    return [nodes, "", edges, "", *analysis("graph").sentences(graph)]
+    small = len(measured) - len(large)
+    rest = (
+        f"{counted(small, 'smaller edge')}, under {number(LEAST_OF_THE_WAY)} of the way, "
+        f"{'is' if small == 1 else 'are'} in --json and --out FILE.csv."
+    )
+    return [nodes, "", edges, *([rest] if small else []), "", *analysis("graph").sentences(graph)]
 
 
 def written_table(profile: "GenerationProfile") -> Parts:
