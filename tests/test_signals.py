@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -41,17 +43,33 @@ def test_being_told_to_end_counts_more_than_ctrl_c() -> None:
     assert left.value.code == 143
 
 
+@contextmanager
+def set_to(number: int, action: signal.Handlers) -> Iterator[None]:
+    """A signal's action, whatever the tests were started with: nohup ignores SIGHUP."""
+    before = signal.signal(number, action)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_orderly_end_tidies_up_undisturbed(number: int, code: int) -> None:
-    before, tidied = signal.getsignal(number), []
-    with pytest.raises(SystemExit) as left, orderly_end():
-        try:
-            send(number)
-        finally:
-            send(number)
-            tidied.append(True)
-    assert (left.value.code, tidied) == (code, [True])
-    assert signal.getsignal(number) == before
+    tidied: list[bool] = []
+    with set_to(number, signal.SIG_DFL):
+        with pytest.raises(SystemExit) as left, orderly_end():
+            try:
+                send(number)
+            finally:
+                send(number)
+                tidied.append(True)
+        assert (left.value.code, tidied) == (code, [True])
+        assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_what_was_ignored_from_the_start_stays_ignored() -> None:
+    with set_to(signal.SIGHUP, signal.SIG_IGN), orderly_end():
+        send(signal.SIGHUP)
 
 
 def test_an_end_is_no_fault_of_code_that_comes_with_a_model(
