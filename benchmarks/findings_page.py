@@ -170,7 +170,7 @@ def _claims(measured: Sequence[Record]) -> list[str]:
 
 
 ON_TWINS = re.compile(
-    r"No untrained twin|\d+ of \d+ untrained|By architecture, as|That these are not by architecture"
+    r"No untrained twin|\d+ of \d+ untrained|By architecture, |That these are not by architecture"
 )
 """How sentences on twins begin, which the tables tell instead."""
 A_NUMBER = re.compile(r"\d+(?:\.\d+)?")
