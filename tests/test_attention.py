@@ -11,7 +11,7 @@ from torch import Tensor
 from lensdepth import polar
 from lensdepth.hooks import SiteEdit
 from lensdepth.model import DepthModel
-from lensdepth.replay import base, chunk, fused, replay_measure
+from lensdepth.replay import chunk, fused, replay_measure
 from lensdepth.replay.attention import AttentionRule, attend
 from lensdepth.replay.plan import Engine
 from lensdepth.replay.runs import Runs, group_runs
@@ -241,8 +241,7 @@ def test_sweeps_by_the_kernel_are_the_same(
         asked.append(len(args[0]))
         return kernel(*args)
 
-    for module in (base, chunk):
-        monkeypatch.setattr(module, "fits", lambda q, v, rule: rule.bias is None)
+    monkeypatch.setattr(fused, "fits", lambda q, v, rule: rule.bias is None)
     monkeypatch.setattr(fused, "_kernel", counting)
     found = sweep(model, "replay")
     assert 27 in asked  # the base run's tokens

@@ -3,7 +3,7 @@
 jaxtyping has each function that it decorates remember the shapes of a call, which takes far longer
 than the check of the types. Imported before the package, this has it decorate those alone that name
 a shape. Functions inside others are left alone: they are made anew at each call, and their checks
-with them. Without this the tests would take half as long again.
+with them.
 """
 
 from collections.abc import Callable

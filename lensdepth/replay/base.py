@@ -9,9 +9,9 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensdepth.replay.attention import AttentionRule, Group, attend
+from lensdepth.replay.attention import AttentionRule, Group
 from lensdepth.replay.blocks import Blocks
-from lensdepth.replay.fused import Spans, attend_fused, fits, spans_of
+from lensdepth.replay.fused import Attending, spans_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -64,24 +64,16 @@ def record(
         queries=everything,
         positions=None,
     )
+    starts = torch.zeros_like(whole.prompts)
+    attending = Attending(lambda: [whole], lambda: spans_of(whole.prompts, starts, starts + n_pos))
     base = BaseRun(first_layer=first_layer)
-    groups: dict[torch.device, list[Group]] = {}
-    spans: dict[torch.device, Spans] = {}
 
     def attention(layer: int, q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
         base.rules[layer] = rule
         if layer >= first_layer:
             base.keys[layer] = rearrange(k, "(p t) h d -> p t h d", p=n_prompts)
             base.values[layer] = rearrange(v, "(p t) h d -> p t h d", p=n_prompts)
-        if fits(q, v, rule):
-            if q.device not in spans:
-                starts = torch.zeros_like(whole.prompts)
-                ends = torch.full_like(starts, n_pos)
-                spans[q.device] = spans_of(whole.prompts, starts, ends).on(q.device)
-            return attend_fused(q, k, v, None, None, spans[q.device], rule.scale)
-        if q.device not in groups:
-            groups[q.device] = [whole.on(q.device)]
-        return attend(q, k, v, None, None, groups[q.device], rule)
+        return attending.attend(q, k, v, None, None, rule)
 
     def seen(depth: int, x: Tensor) -> None:
         if depth in depths:

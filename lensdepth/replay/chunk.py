@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lensdepth.replay.attention import AttentionRule, Group, attend
+from lensdepth.replay.attention import AttentionRule, Group
 from lensdepth.replay.base import BaseRun
 from lensdepth.replay.blocks import Blocks
-from lensdepth.replay.fused import Spans, attend_fused, fits, spans_of
+from lensdepth.replay.fused import Attending, Spans, spans_of
 from lensdepth.replay.runs import PackedEdit, Runs, apply_packed, group_runs
 from lensdepth.sending import sent
 from lensdepth.site import site_hook
@@ -93,31 +93,38 @@ class Chunk:
         states = {d: self._read_of_base(d, 0) for d in depths}
         x = self._token_states(int(self._runs.depths[0]), 0, 0)
         n_joined, read_states = 0, None
-        groups = _Groups(self._runs[:0], None, ragged=False)
+        attending = self._attending(0, None)
         for depth in range(int(self._runs.depths[0]), last):
             x = x.to(self._blocks.device_at(depth))
             n_now = int(torch.searchsorted(self._runs.depths, depth, right=True))
             if n_now > n_joined:
                 x = torch.cat([x, self._token_states(depth, n_joined, n_now)])
-                n_joined, groups = n_now, self._groups(n_now, None)
+                n_joined, attending = n_now, self._attending(n_now, None)
             x = self._between_blocks(depth, x)
             if depth in states:
                 self._put(states[depth], x[self._places(x).asked_tokens[:n_now]])
             if depth == last - 1:
-                read_states = self._last_block(depth, x, n_now, groups)
+                read_states = self._last_block(depth, x, n_now, attending)
             else:
-                x = self._block(depth, x, groups)
+                x = self._block(depth, x, attending)
         self._put(states[last], self._at_the_end(last, n_joined, read_states))
         where = states[last].device
         return torch.stack([states[depth].to(where) for depth in depths], dim=1)
 
-    def _groups(self, n_runs: int, asked: Int[Tensor, "run pos"] | None) -> "_Groups":
+    def _attending(self, n_runs: int, asked: Int[Tensor, "run pos"] | None) -> Attending:
         """The runs that have joined, as they attend."""
         # What stands for nothing may be NaN, of which gradients would know.
         there = self._blocks.device_at(0).type in RAGGED and not torch.is_grad_enabled()
         runs = self._runs[:n_runs]
-        fit = there and int(runs.stops.max()) <= RAGGED_TOKENS
-        return _Groups(runs, asked, ragged=fit)
+
+        def groups() -> list[Group]:
+            ragged = there and int(runs.stops.max()) <= RAGGED_TOKENS
+            return group_runs(runs, asked, ragged=ragged)
+
+        def spans() -> Spans:
+            return spans_of(runs.prompts, runs.starts, runs.stops)
+
+        return Attending(groups, spans if asked is None else None)
 
     def _read_of_base(self, depth: int, first: int) -> Float[Tensor, "run pos d_model"]:
         """What is read of the base run, for each run from the first one on."""
@@ -143,31 +150,28 @@ class Chunk:
         n = len(replayed)
         states[:n] = torch.where(self._places(states).held[:n], replayed, states[:n])
 
-    def _block(self, layer: int, x: Tensor, groups: "_Groups") -> Tensor:
+    def _block(self, layer: int, x: Tensor, attending: Attending) -> Tensor:
         def attention(_: int, q: Tensor, k: Tensor, v: Tensor, __: AttentionRule) -> Tensor:
             past = self._base.keys[layer], self._base.values[layer]
-            rule = self._base.rules[layer]
-            if fits(q, v, rule):
-                return attend_fused(q, k, v, *past, groups.spans_on(q.device), rule.scale)
-            return attend(q, k, v, *past, groups.on(q.device), rule)
+            return attending.attend(q, k, v, *past, self._base.rules[layer])
 
         self._blocks.attend = attention
         positions = self._places(x).positions[: len(x)]
         return self._blocks.run(layer, x, positions, self._base.recorded)
 
     def _last_block(
-        self, layer: int, x: Tensor, n_runs: int, groups: "_Groups"
+        self, layer: int, x: Tensor, n_runs: int, attending: Attending
     ) -> Float[Tensor, "run pos d_model"]:
         """The states of the tokens that are read, after the last block that matters."""
         asked = self._places(x).asked_tokens[:n_runs]
         if asked.numel() > WHOLE_BLOCK_SHARE * len(x):
-            return self._block(layer, x, groups)[asked]
+            return self._block(layer, x, attending)[asked]
         own_k, own_v = self._keys_and_values(layer, x)
-        groups = self._groups(n_runs, self._asked[:n_runs])
+        attending = self._attending(n_runs, self._asked[:n_runs])
 
         def attention(_: int, q: Tensor, k: Tensor, v: Tensor, __: AttentionRule) -> Tensor:
             past = self._base.keys[layer], self._base.values[layer]
-            return attend(q, own_k, own_v, *past, groups.on(q.device), self._base.rules[layer])
+            return attending.attend(q, own_k, own_v, *past, self._base.rules[layer])
 
         self._blocks.attend = attention
         self._rows = self._rows_of_asked(n_runs)
@@ -229,29 +233,6 @@ class _Places:
     def on(self, device: torch.device) -> "_Places":
         """The same on a device."""
         return _Places(**{name: sent(value, device) for name, value in vars(self).items()})
-
-
-class _Groups:
-    """Runs that have joined, as they attend, on whichever devices they are asked for."""
-
-    def __init__(self, runs: Runs, asked: Int[Tensor, "run pos"] | None, *, ragged: bool) -> None:
-        self._runs, self._asked, self._ragged = runs, asked, ragged
-        self._sent: dict[torch.device, Sequence[Group]] = {}
-        self._spans: dict[torch.device, Spans] = {}
-
-    def on(self, device: torch.device) -> Sequence[Group]:
-        """Like runs together, on a device."""
-        if device not in self._sent:
-            groups = group_runs(self._runs, self._asked, ragged=self._ragged)
-            self._sent[device] = [group.on(device) for group in groups]
-        return self._sent[device]
-
-    def spans_on(self, device: torch.device) -> Spans:
-        """One run behind the other, on a device."""
-        if device not in self._spans:
-            runs = self._runs
-            self._spans[device] = spans_of(runs.prompts, runs.starts, runs.stops).on(device)
-        return self._spans[device]
 
 
 def _give_keys_and_values(

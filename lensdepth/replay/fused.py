@@ -11,6 +11,7 @@ Juravsky et al., Hydragen, arXiv 2402.05099.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -139,6 +140,40 @@ def attend_fused(
     return z.index_copy(0, spans.queries, mixed.to(z.dtype))
 
 
+class Attending:
+    """Runs as they attend, on whichever devices they are asked for: by the kernel where it fits.
+
+    Args:
+        groups: makes the groups of these runs, when they are first needed.
+        spans: likewise; None where not all that the runs hold ask, which is not for the kernel.
+    """
+
+    def __init__(
+        self, groups: Callable[[], Sequence[Group]], spans: Callable[[], Spans] | None
+    ) -> None:
+        self._groups, self._spans = groups, spans
+        self._sent_groups: dict[torch.device, Sequence[Group]] = {}
+        self._sent_spans: dict[torch.device, Spans] = {}
+
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        past_k: Tensor | None,
+        past_v: Tensor | None,
+        rule: AttentionRule,
+    ) -> Tensor:
+        """See `attention.attend`."""
+        if self._spans is not None and fits(q, v, rule):
+            if q.device not in self._sent_spans:
+                self._sent_spans[q.device] = self._spans().on(q.device)
+            return attend_fused(q, k, v, past_k, past_v, self._sent_spans[q.device], rule.scale)
+        if q.device not in self._sent_groups:
+            self._sent_groups[q.device] = [group.on(q.device) for group in self._groups()]
+        return attend(q, k, v, past_k, past_v, self._sent_groups[q.device], rule)
+
+
 def _kernel(
     q: Tensor,
     k: Tensor,
@@ -169,7 +204,7 @@ def _within(begins: Int[Tensor, " span"], lengths: Int[Tensor, " span"]) -> Int[
 
 @cache
 def _has_kernel(device: torch.device) -> bool:
-    """Whether a device has the kernel, and computes by it what two runs are written out to give."""
+    """Whether a device has the kernel, and it gives for a few runs what they give in groups."""
     if not torch.backends.cuda.is_flash_attention_available():
         return False
     if torch.cuda.get_device_capability(device) < OLDEST_CARD:
