@@ -20,7 +20,7 @@ from lensdepth.report.measured import Measured
 from lensdepth.report.reconciled import additivity, carrying, definitions, passing
 from lensdepth.report.story import NOTES, switches_of
 from lensdepth.telling.curves import DepthTable
-from lensdepth.telling.depths import between, spread
+from lensdepth.telling.depths import between, ends
 from lensdepth.telling.numbers import Interval, number
 from lensdepth.telling.tokens import signed
 from lensdepth.transition.compare import compare_definitions
@@ -188,12 +188,12 @@ def _switches(findings: Measured) -> list[tuple[str, ...]]:
     rows = []
     for row in compare_definitions(findings.switches).to_dict("records"):
         at = Interval(value=row["depth"], low=row["low"], high=row["high"])
-        ends = spread(at.value, at.low, at.high).removeprefix("95% interval ")
+        known = at.known and not math.isnan(at.value)
         rows.append(
             (
                 row["definition"],
                 number(at.value),
-                ends if at.known and not math.isnan(at.value) else "",
+                ends(at.value, at.low, at.high) if known else "",
                 row["verdict"],
                 _from_crossing(row),
                 row["agrees_with"] or "none",

@@ -119,8 +119,14 @@ def between(at: float | int, low: float | int, high: float | int, n_layers: int)
 
 def spread(at: float | int, low: float | int, high: float | int) -> str:
     """`95% interval 4.38 to 4.46`; one without width is said to be none."""
-    ends = number(low), number(high)
-    return UNMOVED if ends == (number(at), number(at)) else f"95% interval {' to '.join(ends)}"
+    text = ends(at, low, high)
+    return text if text == UNMOVED else f"95% interval {text}"
+
+
+def ends(at: float | int, low: float | int, high: float | int) -> str:
+    """The same in a column of intervals: `4.38 to 4.46`."""
+    numbers = number(low), number(high)
+    return UNMOVED if numbers == (number(at), number(at)) else " to ".join(numbers)
 
 
 def measured_step(around: tuple[float, float]) -> str:
