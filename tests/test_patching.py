@@ -468,8 +468,12 @@ def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
     )
     task = load_task("months", model, n=6, keep="all")
     expected = patch_sweep(model, task, engine="hooks")
-    attend = chunk.attend
-    monkeypatch.setattr(chunk, "attend", lambda *parts: 1.1 * attend(*parts))
+
+    class Louder(chunk.Attending):
+        def attend(self, *parts: Any) -> torch.Tensor:
+            return 1.1 * super().attend(*parts)
+
+    monkeypatch.setattr(chunk, "Attending", Louder)
     monkeypatch.setattr(blocks, "STATE_BYTES", 1)  # a block a pair
     model.known.replay_checked.clear()
     found = patch_sweep(model, task)

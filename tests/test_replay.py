@@ -21,7 +21,7 @@ from lensdepth.model import DepthModel
 from lensdepth.passes import Passes
 from lensdepth.provenance import Backend
 from lensdepth.reading import edited_states
-from lensdepth.replay import Part, attention, chunk, replay, replay_measure
+from lensdepth.replay import Part, chunk, fused, replay, replay_measure
 from lensdepth.replay.chunk import Chunk
 from lensdepth.site import Stream, depth_hook, site_hook
 from lensdepth.teaching import planted
@@ -443,15 +443,16 @@ def test_where_memory_runs_out_the_work_is_halved(
             raise error
         return resid(self, depths)
 
-    def limited_base(*args: Any) -> Tensor:
-        if len(args[0]) > most["prompts"] * max(LENGTHS):
-            raise error
-        return attention.attend(*args)
+    class LimitedBase(fused.Attending):
+        def attend(self, *args: Any) -> Tensor:
+            if len(args[0]) > most["prompts"] * max(LENGTHS):
+                raise error
+            return super().attend(*args)
 
     monkeypatch.setattr(chunk.Chunk, "resid", limited)
     assert_same(logits(tiny_llama, sets), expected, 1e-5)
     assert max(sizes) > 3 >= min(sizes)
-    monkeypatch.setattr("lensdepth.replay.base.attend", limited_base)
+    monkeypatch.setattr("lensdepth.replay.base.Attending", LimitedBase)
     most["prompts"] = 1
     assert_same(logits(tiny_llama, sets), expected, 1e-5)
     for nothing_left in ({"runs": 0}, {"runs": 9, "prompts": 0}):
@@ -476,10 +477,10 @@ def test_other_errors_pass(tiny_llama: DepthModel, monkeypatch: pytest.MonkeyPat
 # Trust.
 
 
-def skewed(*args: Any) -> Tensor:
-    q, k, v, past_k, past_v, groups, rule = args
-    sharper = replace(rule, scale=1.2 * rule.scale)
-    return attention.attend(q, k, v, past_k, past_v, groups, sharper)
+class Skewed(fused.Attending):
+    def attend(self, *args: Any) -> Tensor:
+        *given, rule = args
+        return super().attend(*given, replace(rule, scale=1.2 * rule.scale))
 
 
 @pytest.mark.parametrize(("architecture", "place"), [("llama", "chunk"), ("gpt_neox", "base")])
@@ -493,7 +494,7 @@ def test_blocks_that_replay_wrongly_are_not_trusted(
 ) -> None:
     model = anew(load_tiny(architecture, backend))
     sets = one_of_each(architecture, BASE.lengths // 2)
-    monkeypatch.setattr(f"lensdepth.replay.{place}.attend", skewed)
+    monkeypatch.setattr(f"lensdepth.replay.{place}.Attending", Skewed)
     with pytest.raises(RuntimeError, match=r"cannot be replayed: .* differ from .* by \d"):
         logits(model, sets)
     assert not caplog.records
