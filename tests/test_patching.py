@@ -470,8 +470,8 @@ def test_a_model_that_the_engine_gets_wrong_is_patched_by_hooks(
     expected = patch_sweep(model, task, engine="hooks")
 
     class Louder(chunk.Attending):
-        def attend(self, *parts: Any) -> torch.Tensor:
-            return 1.1 * super().attend(*parts)
+        def attend(self, q: Any, k: Any, v: Any, past_k: Any, past_v: Any, rule: Any) -> Any:
+            return 1.1 * super().attend(q, k, v, past_k, past_v, rule)
 
     monkeypatch.setattr(chunk, "Attending", Louder)
     monkeypatch.setattr(blocks, "STATE_BYTES", 1)  # a block a pair

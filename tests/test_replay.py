@@ -444,10 +444,12 @@ def test_where_memory_runs_out_the_work_is_halved(
         return resid(self, depths)
 
     class LimitedBase(fused.Attending):
-        def attend(self, *args: Any) -> Tensor:
-            if len(args[0]) > most["prompts"] * max(LENGTHS):
+        def attend(
+            self, q: Tensor, k: Tensor, v: Tensor, past_k: Any, past_v: Any, rule: Any
+        ) -> Tensor:
+            if len(q) > most["prompts"] * max(LENGTHS):
                 raise error
-            return super().attend(*args)
+            return super().attend(q, k, v, past_k, past_v, rule)
 
     monkeypatch.setattr(chunk.Chunk, "resid", limited)
     assert_same(logits(tiny_llama, sets), expected, 1e-5)
@@ -478,9 +480,10 @@ def test_other_errors_pass(tiny_llama: DepthModel, monkeypatch: pytest.MonkeyPat
 
 
 class Skewed(fused.Attending):
-    def attend(self, *args: Any) -> Tensor:
-        *given, rule = args
-        return super().attend(*given, replace(rule, scale=1.2 * rule.scale))
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, past_k: Any, past_v: Any, rule: Any
+    ) -> Tensor:
+        return super().attend(q, k, v, past_k, past_v, replace(rule, scale=1.2 * rule.scale))
 
 
 @pytest.mark.parametrize(("architecture", "place"), [("llama", "chunk"), ("gpt_neox", "base")])
