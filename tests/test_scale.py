@@ -16,7 +16,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lensdepth import Sweep, ablation_sweep, load_model, load_task, logit_lens, run_sweep, stats
+from lensdepth import (
+    Sweep,
+    ablation_sweep,
+    confidence_response,
+    find_landmarks,
+    load_model,
+    load_task,
+    logit_lens,
+    run_sweep,
+    stats,
+    subspace_sweep,
+)
 from lensdepth.bundled import bundled_path
 from lensdepth.cli import main
 from lensdepth.model import DepthModel
@@ -213,6 +224,40 @@ def test_what_reads_all_prompts_together_is_one_shard_and_keeps_the_pairs_number
     inputs = lens.loc[steer.index, "unit_input_word"]
     assert steer["unit_input_word"].tolist() == inputs.tolist()
     assert frame[frame["analysis"] == "geometry"]["pair"].isna().all()
+
+
+def test_questions_beyond_the_study_are_swept_as_they_are_asked(
+    trained: DepthModel, tmp_path: Path
+) -> None:
+    """Their rows are those of the functions, and so are their means."""
+    asked = {
+        "confidence": {"factors": [0.5, 2.0]},
+        "subspaces": {"dims": [1, 4], "bases": ["pca"]},
+        "landmarks": {"n_halves": 20},
+    }
+    analyses = [{"analysis": name, "settings": settings} for name, settings in asked.items()]
+    made = run_sweep(with_(tasks=[TASK | {"n": 24}], analyses=analyses), tmp_path / "out")
+    assert [one.n_pairs for one in made.shards] == [24, 24, 24]
+    task, frame = load_task("months", trained, template="all", n=24), made.to_frame()
+    rows = {name: frame[frame["analysis"] == name].reset_index(drop=True) for name in asked}
+    confidence = confidence_response(trained, task, factors=(0.5, 2.0))
+    scaled = confidence.to_frame()
+    subspaces = subspace_sweep(trained, task, dims=(1, 4), bases=("pca",)).to_frame()
+    landmarks = find_landmarks(trained, task, n_halves=20).to_frame()
+    for name, own, column in (
+        ("confidence", scaled, "entropy"),
+        ("subspaces", subspaces, "transferred"),
+        ("landmarks", landmarks, "difference"),
+    ):
+        assert rows[name][column].to_numpy() == pytest.approx(own[column], nan_ok=True), name
+    assert rows["landmarks"]["verdict"].tolist() == landmarks["verdict"].tolist()
+    means = made.means()
+    halved = means.query("quantity == 'entropy' and edit == 'norm' and factor == 0.5")
+    own = confidence.of("entropy", edit="norm", factor=0.5).nanmean(0)
+    assert halved["mean"].to_numpy() == pytest.approx(own.numpy())
+    placed = means[means["analysis"] == "landmarks"].set_index("landmark")
+    own = landmarks.set_index("landmark")[["depth", "low", "high"]].to_numpy()
+    assert placed[["mean", "low", "high"]].to_numpy() == pytest.approx(own, nan_ok=True)
 
 
 # ---------------------------------------------------------------- files

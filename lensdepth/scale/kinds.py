@@ -128,5 +128,23 @@ KINDS = {
             "control_angle_from_base",
         ),
     ),
+    "subspaces": Kind(
+        function="lensdepth.subspaces:subspace_sweep",
+        sliced=False,
+        lines=("basis", "dim", "position"),
+        means=("success", "effect", *_FRACTIONS),
+    ),
+    "confidence": Kind(
+        function="lensdepth.confidence:confidence_response",
+        sliced=False,
+        lines=("edit", "factor"),
+        means=("entropy", "own_probability", "flip", "confidence"),
+    ),
+    "landmarks": Kind(
+        function="lensdepth.landmarks:find_landmarks",
+        sliced=False,
+        lines=("landmark", "verdict"),
+        value="depth",
+    ),
 }  # fmt: skip
 """By the name that a configuration has for them."""
