@@ -144,7 +144,7 @@ def sweep(client: Client, screen: Screen, on: str) -> float:
     started = client.call("sweep-said.children", {"ask-sweep.data": query})
     job = started["response"]["job"]["data"]
     while True:
-        found = client.call("job-strip.hidden", {"job.data": job, "tick.n_intervals": 1})
+        found = client.call("job-text.children", {"job.data": job, "poll.data": 1})
         done = found["response"].get("done")
         if done is not None:
             break

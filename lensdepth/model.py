@@ -35,6 +35,7 @@ from lensdepth.interface import ReadModel
 from lensdepth.known import Knowledge, Known, check_decoder
 from lensdepth.moving import is_in
 from lensdepth.passes import Passes
+from lensdepth.plain_runs import once
 from lensdepth.polar import Edit
 from lensdepth.provenance import Backend, ModelInfo
 from lensdepth.readout import Readout
@@ -139,8 +140,13 @@ class DepthModel(ReadModel):
         return self
 
     def check_weights(self) -> None:
-        """Refuse weights that became NaN or infinite, by one pass over them and no forward pass."""
-        check_still_finite(dict(self.model.named_parameters()), self.passes.name)
+        """Refuse weights that became NaN or infinite, by one pass over them and no forward pass;
+        once in an analysis, however many sweeps it is made of."""
+        once(
+            self.passes,
+            "weights are finite",
+            lambda: check_still_finite(dict(self.model.named_parameters()), self.passes.name),
+        )
 
     def warn_once(self, topic: str, message: str) -> None:
         """Log a warning about this model, the first time that its topic comes up."""

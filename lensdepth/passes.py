@@ -58,6 +58,7 @@ class Passes:
         self.n_ctx: int = model.cfg.n_ctx
         self.depth_hooks = [depth_hook(depth, self.n_layers) for depth in range(self.n_layers + 1)]
         """Where the residual state of each depth is."""
+        self._n_bytes: tuple[moving.State | None, int] = None, 0
 
     @property
     def device(self) -> torch.device:
@@ -105,7 +106,11 @@ class Passes:
     @property
     def n_bytes(self) -> int:
         """What the weights take."""
-        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+        state, n_bytes = self._n_bytes
+        if state != self.state:
+            n_bytes = sum(p.numel() * p.element_size() for p in self.model.parameters())
+            self._n_bytes = self.state, n_bytes
+        return n_bytes
 
     @property
     def is_causal(self) -> bool:

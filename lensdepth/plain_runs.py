@@ -51,6 +51,8 @@ class _OfModel:
     """By tokens: the runs that a prompt was in, and which of theirs it was."""
     made: dict[Any, tuple[Any, int]] = field(default_factory=dict)
     """What was made of whole runs, by what it was made of, and its bytes."""
+    done: set[str] = field(default_factory=set)
+    """What was done about the model as it is; see `once`."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -168,6 +170,22 @@ def made_once(
     if size + sum(bytes_ for _, bytes_ in mine.made.values()) <= most:
         mine.made[key] = made, size
     return made
+
+
+def once(passes: Any, what: str, do: Callable[[], None]) -> None:
+    """Do something about a model once in the work at hand; whenever it is asked for where nothing
+    is kept, and again once the model was moved, cast or hooked, or where it raised.
+
+    Args:
+        passes: of the model.
+        what: is done.
+        do: does it.
+    """
+    store = _STORE.get()
+    done = set[str]() if store is None else _of_model(store, passes).done
+    if what not in done:
+        do()
+        done.add(what)
 
 
 def _of_model(store: Store, passes: Any) -> _OfModel:

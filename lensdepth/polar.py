@@ -113,9 +113,14 @@ def project_off(
     x: Float[Tensor, "*batch d_model"], along: Float[Tensor, "*batch d_model"]
 ) -> Float[Tensor, "*batch d_model"]:
     """x without its part along a direction; x itself where that is the zero vector."""
-    once = widen(x) - project_on(x, along)
+    return _off(widen(x), direction(along))
+
+
+def _off(x: Tensor, u: Tensor) -> Tensor:
+    """x without its part along a unit vector, or along none where u is zero."""
+    once = x - (x * u).sum(-1, keepdim=True) * u
     # One more projection: the first leaves a remainder when x is nearly parallel to the direction.
-    return once - project_on(once, along)
+    return once - (once * u).sum(-1, keepdim=True) * u
 
 
 def rotate_by(
@@ -129,11 +134,11 @@ def rotate_by(
     are opposite there are many: the one through the axis that x has least of is taken.
     """
     u, t = direction(x), direction(towards)
-    across = project_off(t, u)
+    across = _off(t, u)
     unclear = across.norm(dim=-1, keepdim=True) <= UNDEFINED
     opposite = unclear & ((u * t).sum(-1, keepdim=True) < 0)
     least = torch.zeros_like(u).scatter(-1, u.abs().argmin(-1, keepdim=True), 1.0)
-    across = torch.where(opposite, project_off(least, u), across)
+    across = torch.where(opposite, _off(least, u), across)
     w = direction(across)
     turn = torch.as_tensor(theta, dtype=u.dtype, device=u.device).unsqueeze(-1)
     turned = norm(x).unsqueeze(-1) * (turn.cos() * u + turn.sin() * w)

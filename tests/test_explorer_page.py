@@ -218,6 +218,29 @@ def test_it_opens_and_reads(page: Page, address: str, apart: DepthModel) -> None
     assert "value=entropy" in page.url
 
 
+def test_the_map_does_not_wait_for_the_tasks_switch(
+    page: Page, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The switch, which takes many prompts, comes later and is then drawn into the map. The small
+    model has no depths to show one at; the other bundled model's stands in."""
+    other, go = load_model("calendar"), threading.Event()
+    task = load_task("capitals", other, n=60, keep="all")
+    found = lensdepth.find_transition(logit_lens(other, task))
+
+    def late(*_: Any, **__: Any) -> Any:
+        assert go.wait(WAIT / 1000)
+        return found
+
+    monkeypatch.setattr(lensdepth, "find_transition", late)
+    try:
+        opened(page, address, "?view=read&task=capitals&prompt=The+capital+of+Italy+is")
+        expect(drawn(page, "map")).to_contain_text("Italy")
+        assert page.locator(".zone-note").count() == 0
+    finally:
+        go.set()
+    expect(page.locator(".zone-note")).to_contain_text("The lens switches", timeout=WAIT)
+
+
 def test_pointing_at_a_cell_shows_the_likeliest_tokens(page: Page, address: str) -> None:
     opened(page, address, f"?view=read{PAIR}")
     plot = drawn(page, "map")

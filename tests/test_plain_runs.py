@@ -13,11 +13,13 @@ from lensdepth import (
     DepthModel,
     Task,
     ablation_sweep,
+    load_model,
     load_task,
     logit_lens,
     patch_sweep,
     polar,
 )
+from lensdepth import model as model_module
 from lensdepth import plain_runs as kept
 from lensdepth.passes import Passes
 from lensdepth.plain_runs import anew, shared
@@ -144,3 +146,38 @@ def test_what_is_kept_is_bounded_and_let_go(
         del twin
         gc.collect()
         assert alive() is None
+
+
+def test_weights_are_read_once_in_an_analysis_and_again_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A weight that becomes NaN between two analyses is refused, and is refused again."""
+    read: list[int] = []
+    check = model_module.check_still_finite
+    monkeypatch.setattr(
+        model_module, "check_still_finite", lambda *given: (read.append(1), check(*given))
+    )
+    model = load_model("tiny")
+    task = load_task("months", model, n=4)
+    patch_sweep(model, task, depths=[0, 1])
+    assert len(read) == 1
+    with shared():
+        patch_sweep(model, task, depths=[0])
+        ablation_sweep(model, task, depths=[1])
+        assert len(read) == 2
+        model.to("float64")
+        patch_sweep(model, task, depths=[0])
+        assert len(read) == 3
+    with torch.no_grad():
+        next(model.model.parameters())[0] = torch.nan
+    with shared():
+        for _ in range(2):
+            with pytest.raises(ValueError, match="holds NaN"):
+                patch_sweep(model, task, depths=[0])
+
+
+def test_what_weights_take_follows_a_cast() -> None:
+    model = load_model("tiny")
+    before = model.passes.n_bytes
+    assert before == sum(4 * p.numel() for p in model.model.parameters())
+    assert model.to("float64").passes.n_bytes == 2 * before

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update, set_props
 
 from lensdepth.analyses import analysis
 from lensdepth.explorer import callbacks_graph, questions
@@ -284,23 +284,27 @@ def _register_plain(app: Dash, shelf: Shelf, view: str) -> None:
 
 
 def _register_zone(app: Dash, shelf: Shelf) -> None:
-    @app.callback(Output("zone", "data"), Input("screen", "data"), State("zone", "data"))
-    def zone(page: object, before: object) -> Any:
-        """The task's switch comes after the map, which need not wait for it."""
+    # Without an output: the page makes a map wait for every callback whose output it reads.
+    @app.callback(Input("screen", "data"), State("zone", "data"))
+    def zone(page: object, before: object) -> None:
+        """The task's switch comes after the map, which need not wait for it or share the machine
+        with it."""
         if not page:
-            return no_update
+            return
         screen = opened(kept(page, shelf.offers), shelf)
         if screen.view not in ("read", "poke"):
-            return no_update
+            return
         question = questions.zone_of(screen)
         try:
             key = questions.key_of(question, shelf)
             if key == before:
-                return no_update
+                return
+            if screen.lens == "logit":
+                questions.answer(questions.lens_of(screen), shelf)
             questions.answer(question, shelf, lambda *_: None)
         except EXPECTED:
-            return no_update  # the map does without; a short or wide profile has no switch
-        return key
+            return  # the map does without; a short or wide profile has no switch
+        set_props("zone", {"data": key})
 
 
 def _register_progress(app: Dash, jobs: Jobs) -> None:
