@@ -142,11 +142,8 @@ class DepthModel(ReadModel):
     def check_weights(self) -> None:
         """Refuse weights that became NaN or infinite, by one pass over them and no forward pass;
         once in an analysis, however many sweeps it is made of."""
-        once(
-            self.passes,
-            "weights are finite",
-            lambda: check_still_finite(dict(self.model.named_parameters()), self.passes.name),
-        )
+        passes, named = self.passes, self.model.named_parameters
+        once(passes, "weights are finite", lambda: check_still_finite(dict(named()), passes.name))
 
     def warn_once(self, topic: str, message: str) -> None:
         """Log a warning about this model, the first time that its topic comes up."""

@@ -23,6 +23,7 @@ from lensdepth.backends import backend_of
 from lensdepth.bounds import bounds
 from lensdepth.fingerprints import configuration_fingerprint, settings_fingerprint
 from lensdepth.hooks import Hook, SiteEdit, StopPass, acting_numbers, capture, hooked
+from lensdepth.progress import let_in
 from lensdepth.provenance import Backend, Weights
 from lensdepth.site import depth_hook
 from lensdepth.tally import clock, counting, drawn_states
@@ -217,7 +218,9 @@ class Passes:
             fits = most if memory is None else min(most, memory // self.token_bytes(longest))
             return size or max(1, fits // longest)
 
-        yield from of_like_lengths(batch.lengths, at_once, free=most // FREE)
+        for rows in of_like_lengths(batch.lengths, at_once, free=most // FREE):
+            yield rows
+            let_in()
 
     def forward(self, tokens: Int[Tensor, "batch pos"], cache: Any = None) -> Any:
         """The model's own logits; with a cache, of tokens that go on where it ends."""

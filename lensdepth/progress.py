@@ -19,6 +19,7 @@ Watcher = Callable[[str, int, int], None]
 """(what is done, how many of its parts are done, how many there are)."""
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+_told: ContextVar[tuple[str, int, int]] = ContextVar("told")
 
 
 class Cancelled(Exception):
@@ -28,11 +29,12 @@ class Cancelled(Exception):
 @contextmanager
 def watch(watcher: Watcher) -> Iterator[None]:
     """Let a function know of every part that an analysis of this thread finishes."""
-    token = _watcher.set(watcher)
+    token, told = _watcher.set(watcher), _told.set(("reading", 0, 0))
     try:
         yield
     finally:
         _watcher.reset(token)
+        _told.reset(told)
 
 
 @contextmanager
@@ -53,19 +55,30 @@ def counted(total: int, description: str) -> Iterator[Callable[[int], None]]:
         total: how many there are.
         description: shown with the bar.
     """
-    watcher, done = _watcher.get(), 0
-    if watcher is not None:
-        watcher(description, 0, total)
+    done = 0
+    _tell(description, 0, total)
     with tqdm(total=total, desc=description, disable=None, leave=False) as bar:
 
         def update(n: int) -> None:
             nonlocal done
             done += n
             bar.update(n)
-            if watcher is not None:
-                watcher(description, done, total)
+            _tell(description, done, total)
 
         yield update
+
+
+def let_in() -> None:
+    """Between two passes of one part: who watches hears the same again, and may end the work."""
+    if _watcher.get() is not None:
+        _tell(*_told.get())
+
+
+def _tell(what: str, done: int, total: int) -> None:
+    watcher = _watcher.get()
+    if watcher is not None:
+        _told.set((what, done, total))
+        watcher(what, done, total)
 
 
 def one_by_one(things: Sequence[T], description: str) -> Iterator[T]:

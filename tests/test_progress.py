@@ -17,6 +17,17 @@ def test_every_part_is_told() -> None:
     assert len(seen) == 3
 
 
+def test_plain_passes_let_in_who_watches(trained: DepthModel, capitals: Task) -> None:
+    """They say nothing of their own: what was told last is told again."""
+    seen = []
+    with watch(lambda *state: seen.append(state)):
+        trained.logits(capitals.clean[:6], batch_size=2)
+        with counted(2, "work") as update:
+            update(1)
+            trained.logits(capitals.clean[:2], batch_size=1)
+    assert seen == [("reading", 0, 0)] * 3 + [("work", 0, 2)] + [("work", 1, 2)] * 3
+
+
 def test_a_sweep_can_be_cancelled_and_leaves_nothing_behind(
     trained: DepthModel, capitals: Task
 ) -> None:

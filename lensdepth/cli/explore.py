@@ -1,5 +1,6 @@
 """The explorer in a browser."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -108,4 +109,5 @@ def explore(
             hush_transformers()
         from lensdepth.explorer import serve
 
-        serve(offers, host=host, port=port, browser=browser, said=note, loaded=suit_threads)
+        suit = partial(suit_threads, beside_browser=True)
+        serve(offers, host=host, port=port, browser=browser, said=note, loaded=suit)

@@ -1,6 +1,7 @@
 """From options to a loaded model and task, and from a result to what was asked for."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,17 +51,20 @@ def open_model(options: ModelOptions, *, debug: bool) -> "DepthModel":
     return model
 
 
-def suit_threads(model: "DepthModel") -> None:
-    """One thread for a narrow model on the CPU.
+def suit_threads(model: "DepthModel", *, beside_browser: bool = False) -> None:
+    """One thread for a narrow model on the CPU, and for any model one core fewer beside a browser.
 
     Matrices this small gain little from a second thread (a forward pass of the bundled model takes
     45 ms instead of 63), and where the other core is busy the two wait for each other: the report
-    then took 102 s instead of 24.
+    then took 102 s instead of 24. A browser that draws keeps a core busy: a poke at SmolLM2 was
+    seen after 1.5 s with one thread on two cores, after 2.5 s with two.
     """
     import torch
 
     if model.device.type == "cpu" and model.d_model <= NARROW:
         torch.set_num_threads(1)
+    elif model.device.type == "cpu" and beside_browser:
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1)))
 
 
 def open_pairs(

@@ -59,8 +59,7 @@ def _told(screen: Screen, shelf: Shelf) -> Json:
     answer = questions.answer(questions.moved_of(screen), shelf)
     found, model = answer.value, shelf.model(screen.model)
     texts = {"base": screen.prompt, "source": screen.source}
-    with shelf.turn(screen.model).first():
-        giving, taking = (model.str_tokens(texts[name]) for name in (screen.giver, screen.taker))
+    giving, taking = (model.str_tokens(texts[name]) for name in (screen.giver, screen.taker))
     table, *_ = scope_table(found, LOCAL)
     remarks = remarks_of(found, screen, len(taking))
     return {

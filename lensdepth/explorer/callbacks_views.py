@@ -7,6 +7,7 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update, set_props
 
 from lensdepth.analyses import analysis
+from lensdepth.bounds import within
 from lensdepth.explorer import callbacks_graph, questions
 from lensdepth.explorer.background import Background, end_of, ticket_of
 from lensdepth.explorer.cards import Card, cards_of, crossing_of, token_map
@@ -42,6 +43,10 @@ ASKED = {
               "The pairs are being measured."),
 }  # fmt: skip
 """Views that wait to be asked, and what stands there before and meanwhile."""
+
+
+ZONE_PASS = 8
+"""Prompts that go through together where the task's switch is looked for."""
 
 
 def register(app: Dash, shelf: Shelf, jobs: Jobs) -> None:
@@ -143,8 +148,7 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
         if query is None:
             return {"pick": dict.fromkeys(PARTS, no_update)}
         screen = screen_of(query, "poke", shelf)
-        card = replace(token_map(screen), title=f"Where to intervene: {screen.site}")
-        return {"pick": fill(card, screen, shelf).outputs()}
+        return {"pick": fill(_site_map(screen), screen, shelf).outputs()}
 
     figures = ("predictions", "trajectory")
 
@@ -161,6 +165,10 @@ def _register_poke(app: Dash, shelf: Shelf) -> None:
             # The numbers' place says what is wrong; there is nothing to draw.
             return {name: Filled(hidden=True).outputs() for name in figures}
         return {e.name: fill(e, screen, shelf).outputs() for e in cards_of(screen)}
+
+
+def _site_map(screen: Screen) -> Card:
+    return replace(token_map(screen), title=f"Where to intervene: {screen.site}")
 
 
 def _register_asked(app: Dash, shelf: Shelf, background: Background, view: str) -> None:
@@ -300,8 +308,11 @@ def _register_zone(app: Dash, shelf: Shelf) -> None:
             if key == before:
                 return
             if screen.lens == "logit":
-                questions.answer(questions.lens_of(screen), shelf)
-            questions.answer(question, shelf, lambda *_: None)
+                for card in cards_of(screen) if screen.view == "read" else [_site_map(screen)]:
+                    fill(card, screen, shelf)
+            # In small passes, between which clicks have their turn.
+            with within(ZONE_PASS, None):
+                questions.answer(question, shelf, lambda *_: None)
         except EXPECTED:
             return  # the map does without; a short or wide profile has no switch
         set_props("zone", {"data": key})

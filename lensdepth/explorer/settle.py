@@ -53,12 +53,12 @@ def settle(screen: Screen, shelf: Shelf) -> Setting:
         target, foil = _answers(screen, table, model)
     screen = replace(screen, target=target, foil=foil)
     theirs: tuple[str, ...] = ()
-    with shelf.turn(screen.model).first():
-        tokens = tuple(model.str_tokens(screen.prompt))
-        lacking = [*model.unknown_words(screen.prompt).values()]
-        if screen.source.strip():
-            theirs = tuple(model.str_tokens(screen.source))
-            lacking += model.unknown_words(screen.source).values()
+    # Tokens need no run of the model: who reads them waits for nobody's turn.
+    tokens = tuple(model.str_tokens(screen.prompt))
+    lacking = [*model.unknown_words(screen.prompt).values()]
+    if screen.source.strip():
+        theirs = tuple(model.str_tokens(screen.source))
+        lacking += model.unknown_words(screen.source).values()
     if screen.view == "compare":
         screen = _with_other(screen, shelf, examples)
     return Setting(
@@ -140,8 +140,7 @@ def _with_other(
     """What Compare compares with, where that is open."""
     if screen.against == "prompt":
         other = screen.other_prompt or screen.source or examples[-1][0]
-        with shelf.turn(screen.model).first():
-            shelf.model(screen.model).tokenize(other)
+        shelf.model(screen.model).tokenize(other)
         return replace(screen, other_prompt=other)
     names = [name for name in shelf.offers.models if name != screen.model]
     other = screen.other_model or (names or [screen.model])[0]

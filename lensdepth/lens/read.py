@@ -27,6 +27,7 @@ from lensdepth.lens.tuned import TunedLens
 from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
 from lensdepth.outside import shown
+from lensdepth.progress import one_by_one
 from lensdepth.prompts import gather_prompts, origin_of
 from lensdepth.provenance import ModelInfo, make_provenance
 from lensdepth.tasks.locate import token_ids
@@ -277,9 +278,8 @@ def _read_rows(
     prompt_of = torch.arange(len(batch)).unsqueeze(1).expand_as(position)[real]
     at_once = positions_at_once(source.info)
     parts = []
-    for some, prompt in zip(
-        resid[:, real].split(at_once, dim=1), prompt_of.split(at_once), strict=True
-    ):
+    split = zip(resid[:, real].split(at_once, dim=1), prompt_of.split(at_once), strict=True)
+    for some, prompt in one_by_one([*split], "logit lens"):
         # To the model's device first, so that logits are measured where they are made.
         states = some.to(source.device)
         if translators is not None:
