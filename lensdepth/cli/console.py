@@ -74,7 +74,9 @@ class _Minutes:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        begun = self.open.get(what, (now, 0, 0))[0] if done else now
+        begun, before, _ = self.open.get(what, (now, 0, 0))
+        if done < before:  # the same kind of work, begun anew
+            begun = now
         if done >= total:
             self.open.pop(what, None)
             return
