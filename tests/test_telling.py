@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lensdepth.telling import depths, names, numbers
 from lensdepth.telling.curves import Curve, depth_table, edited_curve
-from lensdepth.telling.numbers import Interval, change, number, p_text, percent
+from lensdepth.telling.numbers import Interval, change, listed, number, p_text, percent
 from lensdepth.telling.plain import to_json
 from lensdepth.telling.tokens import signed
 
@@ -183,3 +183,8 @@ def test_plain_values_are_json() -> None:
         {"a": (np.float32(0.5), math.inf), 2: Interval(value=1.0, low=math.nan, high=2.0)}
     )
     assert found == {"a": [0.5, None], "2": {"value": 1.0, "low": None, "high": 2.0}}
+
+
+def test_things_are_listed_as_one_says_them() -> None:
+    said = [listed(given) for given in ([], [3], ["a", "b"], [3, 4, 7])]
+    assert said == ["", "3", "a and b", "3, 4 and 7"]

@@ -22,6 +22,7 @@ from lensdepth.loading import load_model
 from lensdepth.patching import patch_sweep
 from lensdepth.tasks import load_task
 from lensdepth.telling.curves import mean_curve
+from lensdepth.telling.numbers import listed
 from lensdepth.transition import find_crossing, find_transition
 from lensdepth.transition.told import read_by
 from lensdepth.writing import write_text
@@ -64,7 +65,7 @@ def introduction(folder: Path) -> str:
     facts = json.loads((folder / "training.json").read_text())
     config = json.loads((folder / "config.json").read_text())
     design, steps = facts["design"], checkpoint_steps(folder.name)
-    told = f"{', '.join(map(str, steps[:-1]))} and {steps[-1]}" if steps else ""
+    told = listed(steps)
     return INTRODUCTION.format(
         name=folder.name,
         d_vocab=config["vocab_size"],

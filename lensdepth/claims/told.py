@@ -1,13 +1,12 @@
 """Verdicts in words: the cells of their tables, and what to bear in mind."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lensdepth.claims.architecture import FEWEST_DRAWS
 from lensdepth.claims.statements import ORIGINS, claim_of
 from lensdepth.telling.names import VERDICTS
-from lensdepth.telling.numbers import UNKNOWN, Interval, counted, number
+from lensdepth.telling.numbers import UNKNOWN, Interval, counted, listed, number
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
@@ -173,11 +172,11 @@ def by_architecture(table: "ClaimTable") -> list[str]:
         named: dict[str, list[str]] = {}
         for one in flat:
             named.setdefault(claim_of(one.key), []).append(one.key.split(" ", 1)[1])
-        listed = "; ".join(f"{claim} {', '.join(words)}" for claim, words in named.items())
+        each = "; ".join(f"{claim} {', '.join(words)}" for claim, words in named.items())
         lines.append(
             f"By architecture, and so of no weight by themselves, since of "
             f"{counted(table.n_twins, 'untrained twin')} of the model, on these prompts with their "
-            f"own answers, one passes, or more than one in twenty would: {listed}."
+            f"own answers, one passes, or more than one in twenty would: {each}."
         )
     return lines
 
@@ -190,7 +189,7 @@ def verdict(table: "ClaimTable") -> str:
         told = one.claim if one.verdict == "cannot tell" else f"{one.claim} ({one.title})"
         by_verdict[one.verdict].append(told)
     against = [one for one in table.claims if one.verdict == "contradicted"]
-    by = _listed([f"\u201c{settled_by(table, one)}\u201d" for one in against]) if against else ""
+    by = listed([f"\u201c{settled_by(table, one)}\u201d" for one in against])
     statements = "its statement" if len(against) == 1 else "their statements"
     words = {
         "supported": ("is supported", "are supported"),
@@ -198,7 +197,7 @@ def verdict(table: "ClaimTable") -> str:
         "cannot tell": ("stays open", "stay open"),
     }
     parts = [
-        f"{_listed(claims)} {words[verdict][len(claims) > 1]}"
+        f"{listed(claims)} {words[verdict][len(claims) > 1]}"
         + (f", by {statements} {by}" if verdict == "contradicted" else "")
         for verdict, claims in by_verdict.items()
         if claims
@@ -209,7 +208,3 @@ def verdict(table: "ClaimTable") -> str:
 def sentences(table: "ClaimTable") -> list[str]:
     """The verdict on all, then why claims stay open, and what is by architecture."""
     return [verdict(table), *reasons(table), *by_architecture(table)]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -6,7 +6,7 @@ from lensdepth.locality.choice_profile import METHODS
 from lensdepth.locality.choice_verdicts import member_shares
 from lensdepth.telling.curves import Curve, estimate
 from lensdepth.telling.names import at_position, has_blocks, in_unit, moved_name, stream_name
-from lensdepth.telling.numbers import Interval, counted
+from lensdepth.telling.numbers import Interval, counted, listed
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def redundancy_sentence(choice: "DepthChoice") -> str:
             f"No two {places} each do half of what all do together, in every choice: none is "
             f"redundant in that sense."
         )
-    named = f"{places} {_join(choice.group.tolist())}"
+    named = f"{places} {listed(choice.group.tolist())}"
     if found == "too few":
         return f"Of {named} each does half alone; so few units give no interval."
     shares = member_shares(choice)
@@ -198,12 +198,7 @@ def _place(choice: "DepthChoice") -> str:
 def _listed(choice: "DepthChoice", method: int) -> str:
     places = choice.chosen[method].tolist()
     word = _place(choice) + ("" if len(places) == 1 else "s")
-    return f"{word} {_join(places)}"
-
-
-def _join(places: list[int]) -> str:
-    *most, last = map(str, places)
-    return f"{', '.join(most)} and {last}" if most else last
+    return f"{word} {listed(places)}"
 
 
 def bars(choice: "DepthChoice") -> "Figure":
@@ -215,7 +210,7 @@ def bars(choice: "DepthChoice") -> "Figure":
     rows: dict[str, Interval] = {}
     for m, method in enumerate(METHODS):
         for size in choice.sizes:
-            places = _join(choice.chosen[m, :size].tolist())
+            places = listed(choice.chosen[m, :size].tolist())
             rows[f"{NAMES[method]}, {size}: {places}"] = choice.effect(method, size)
     for size, row in zip(choice.sizes, choice.random, strict=True):
         rows[f"random sets of {size}"] = estimate(row, units, floor=floor)

@@ -1,7 +1,7 @@
 """The one way in which a number is written, whoever shows it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 MINUS = "−"
@@ -70,6 +70,12 @@ def p_value(p: float | int) -> str:
 def counted(n: int, noun: str) -> str:
     """`1 pair`, `1,200 pairs`."""
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def listed(parts: Sequence[object]) -> str:
+    """`3`, `3 and 4`, `3, 4 and 7`; nothing of none."""
+    *most, last = map(str, parts) if parts else ("",)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 @dataclass(frozen=True, kw_only=True)
