@@ -45,7 +45,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad  # the last depth is 0 by definition
 
-from lensdepth import fit_tuned_lens, load_model, load_task, logit_lens, patch_sweep
+from lensdepth import (
+    fit_tuned_lens,
+    generation_profile,
+    load_model,
+    load_task,
+    logit_lens,
+    patch_sweep,
+)
+from lensdepth.analyses import analysis
 from lensdepth.teaching import check, depth_lines, pick_task, planted_case, say, show
 
 model = load_model(MODEL)
@@ -146,6 +154,22 @@ show(logit_lens(model, [prompt], positions="all").plot_tokens(0))
 # predictions too: a model predicts the next token at every position, and at most of them several
 # continuations are possible. Hover over a cell for the five most likely tokens.
 #
+# ## While it writes
+#
+# Let the model go on from here by itself. Each token that it writes was predicted at one place: from
+# which depth on is it the lens's first choice there, and stays so? And how sure is the model of it?
+
+# %%
+written = generation_profile(model, prompt, n_tokens=8)
+show(written.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+say(
+    f"**What to see.** After “{prompt}” it writes “{written.texts[0]}”.",
+    *analysis("generation").sentences(written),
+)
+
+# %% [markdown]
 # ## The tuned lens
 #
 # The logit lens takes for granted that early states are written in the language of the last one.

@@ -40,10 +40,23 @@ if find_spec("lensdepth") is None:
 # %%
 MODEL = "calendar"  # or "gpt2", "Qwen/Qwen2.5-0.5B", ..., or a folder
 
+import tempfile
+from pathlib import Path
+
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lensdepth import find_crossing, load_model, patch_sweep, polar, steering_sweep
+from lensdepth import (
+    apply_vector,
+    difference_vector,
+    find_crossing,
+    load,
+    load_model,
+    patch_sweep,
+    polar,
+    steering_sweep,
+)
 from lensdepth.teaching import check, depth_lines, pick_task, say, show
 
 model = load_model(MODEL)
@@ -145,8 +158,8 @@ flips = profile.of("flip", position="prediction", edit="shuffled", scope=None)
 elsewhere = flips.nanmean(0)[peak]
 say(
     f"**What to see.** At depth {peak} the right vector brings the intended answer in",
-    f"{at['full'].mean(0)[peak]:.0%} of the pairs, a random one in {at['random'].mean(0)[peak]:.0%},",
-    f"another pair's in {at['shuffled'].nan_to_num().mean(0)[peak]:.0%}, although that one changes the",
+    f"{at['full'].mean(0)[peak]:.0%} of the pairs, a random one in {at['random'].nanmean(0)[peak]:.0%},",
+    f"another pair's in {at['shuffled'].nanmean(0)[peak]:.0%}, although that one changes the",
     f"answer in {elsewhere:.0%} of them: it leads somewhere else. The smallest centroid stands on",
     f"{profile.smallest_centroid} prompts.",
 )
@@ -211,10 +224,30 @@ show(
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 say(
-    f"**What to see.** At depth {peak}: whole {halves['whole vector'].mean(0)[peak]:.0%}, turn",
-    f"{halves['its turn alone'].mean(0)[peak]:.0%}, stretch",
-    f"{halves['its stretch alone'].mean(0)[peak]:.0%}. Compare with notebook 4.",
+    f"**What to see.** At depth {peak}: whole {halves['whole vector'].nanmean(0)[peak]:.0%}, turn",
+    f"{halves['its turn alone'].nanmean(0)[peak]:.0%}, stretch",
+    f"{halves['its stretch alone'].nanmean(0)[peak]:.0%}. Compare with notebook 4.",
 )
+
+# %% [markdown]
+# ## A vector to take along
+#
+# A vector that was found here acts elsewhere as it did here if it says where it belongs: its edit,
+# depth, tokens, units and model. `save` writes all of it into one file, and another model refuses it.
+
+# %%
+answered = list(zip(task.clean, task.target, strict=True))
+asked = {a: [p for p, t in answered if t == a] for a in (away, to)}
+found = difference_vector(model, asked[away], asked[to], depths=[depth])
+file = Path(tempfile.mkdtemp()) / "vector.safetensors"
+found.save(file)
+rows = [{"strength": 0.0, "it writes": plainly}]
+for strength in (0.5, 1.0, 2.0):
+    with apply_vector(model, load(file), strength=strength) as steered:
+        written = steered.generate(prompt, max_new_tokens=1)
+    rows.append({"strength": strength, "it writes": written})
+say(f"With the vector from the file added to every token at depth {depth}:")
+show(pd.DataFrame(rows))
 
 # %% [markdown]
 # ## Exercises

@@ -54,6 +54,7 @@ from lensdepth import (
     Evidence,
     ablation_sweep,
     check_readiness,
+    compare_mistakes,
     compare_order,
     dose_response,
     evaluate_claims,
@@ -66,6 +67,7 @@ from lensdepth import (
     patch_sweep,
     stats,
 )
+from lensdepth.analyses import analysis
 from lensdepth.claims.evidence import FACTORS
 from lensdepth.teaching import check, depth_lines, pick_task, say, show
 
@@ -394,6 +396,23 @@ say(
     f"\n\nThe patching is all that C1, *{c1.title}*, needs: **{c1.verdict}**. It asks how sharply each pair hands",
     "over by itself, not whether pairs do so at one depth: both may be true of one model.",
 )  # fmt: skip
+
+# %% [markdown]
+# ## Do its wrong answers form elsewhere?
+#
+# So far only pairs that the model answers as it should were looked at. A real model is often wrong. Does a
+# wrong answer settle at other depths than a right one? Both kinds are asked alike, from which depth on the
+# model's *own* answer is the lens's first choice; "other depths" counts only if right and wrong, dealt at
+# random within words and templates, would seldom lie as far apart.
+
+# %%
+both = load_task(able[0], model, n=48, on_multi_token="drop", keep="all")
+mistakes = compare_mistakes(model, both)
+lap("right and wrong")
+show(mistakes.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+say("**What to see.**", *analysis("mistakes").sentences(mistakes))
 
 # %% [markdown]
 # ## Beside the bundled model

@@ -40,13 +40,23 @@ if find_spec("lensdepth") is None:
 
 # %%
 MODEL = "tiny"  # a bundled model with checkpoints; your own: their folder below
+BESIDE = "calendar"  # another model, to compare its depth with
 
 import numpy as np
 import pandas as pd
 import torch
 
-from lensdepth import load_model, load_task, training_dynamics
+from lensdepth import (
+    compare_depths,
+    compare_runs,
+    find_crossing,
+    load_model,
+    load_task,
+    patch_sweep,
+    training_dynamics,
+)
 from lensdepth.analyses import analysis
+from lensdepth.claims.places_told import sentences
 from lensdepth.dynamics import null
 from lensdepth.dynamics.course import course
 from lensdepth.teaching import check, say, show
@@ -167,6 +177,39 @@ say(
     "One training of one seed is one case. What others of the same design did stands in",
     "`docs/training.md`.",
 )
+
+# %% [markdown]
+# ## What changed between two checkpoints
+#
+# Two checkpoints are two models of one architecture. Where do their runs part: which block writes
+# something else from the *same* input, and how much of the difference does it only carry on? And
+# which write, put into the other model, brings the other's prediction along?
+
+# %%
+earlier = load_model(f"{MODEL}@{trained.to_frame()['step'].iloc[-2]}")
+parted = compare_runs(earlier, load_model(MODEL), task.select(slice(0, 12)))
+show(parted.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+say("**What to see.**", *analysis("compare").sentences(parted))
+
+# %% [markdown]
+# ## One depth in several models?
+#
+# "Control passes at two thirds of the depth, in all models": a sentence like that needs more than a
+# few numbers that look alike. They must lie closer together than depths at random would, and closer
+# than those of untrained models of the same shapes. Two models cannot show it, whatever they give.
+
+# %%
+passes = {}
+for name in (MODEL, BESIDE):
+    other = load_model(name)
+    passes[name] = find_crossing(patch_sweep(other, load_task("months", other, n=24)))
+shared = compare_depths(passes)
+show(shared.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+say("**What to see.**", *sentences(shared))
 
 # %% [markdown]
 # ## Exercises

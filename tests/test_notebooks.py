@@ -251,7 +251,7 @@ def test_a_model_that_cannot_be_had_is_said_aloud(
 
 def test_no_value_of_a_cell_is_lost_to_a_script(source: Path) -> None:
     """A bare last value shows itself in a notebook alone; `show` and `say` do so everywhere."""
-    quiet = ("pd.set_option(", "result.insert(", "figure.")
+    quiet = ("pd.set_option(", "result.insert(", "figure.", "found.save(")
     for cell in course.read(source).cells:
         if cell.cell_type == "code":
             for line in ast.parse(cell.source).body:
