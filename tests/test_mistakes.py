@@ -1,7 +1,9 @@
 """Right against wrong answers: planted differences, none, and what cannot be told apart."""
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,17 @@ def test_answers_are_the_models_own(trained: DepthModel, half_wrong: Path, by: A
     assert summary["right"]["n"] + summary["wrong"]["n"] == int((~profile.depths.isnan()).sum())
     said = " ".join(analysis("mistakes").sentences(profile))
     assert profile.verdict == "too few" or f"{summary['wrong']['n']} wrong answer" in said
+
+
+def test_a_small_p_beside_an_interval_that_holds_0_is_explained(
+    trained: DepthModel, half_wrong: Path
+) -> None:
+    """Deals within these units are one question, other units another."""
+    profile = compare_mistakes(trained, load_task(half_wrong, trained), n_permutations=200)
+    told = {"verdict": "earlier", "difference": -1.0, "low": -2.0, "p": 0.004}
+    for high, explained in ((0.5, True), (-0.2, False), (math.nan, False)):
+        said = analysis("mistakes").sentences(replace(profile, **told, high=high))
+        assert ("The interval over units holds 0" in " ".join(said)) is explained
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,11 @@ def sentences(profile: "MistakeProfile") -> list[str]:
         text = f"By {by}, wrong answers stand {means}: no difference beyond chance."
     else:
         text = f"By {by}, wrong answers form {profile.verdict} than right ones: {means}."
+        if profile.gap.known and profile.low <= 0 <= profile.high:
+            text += (
+                " The interval over units holds 0: that is said of these words and wordings, and "
+                "not of others."
+            )
     units = ", ".join(f"{n:,} by {name}" for name, n in profile.units.items())
     at_end = float((wrong == profile.n_layers).float().mean())
     said = [text]
