@@ -56,8 +56,7 @@ def suit_threads(model: "DepthModel", *, beside_browser: bool = False) -> None:
 
     Matrices this small gain little from a second thread (a forward pass of the bundled model takes
     45 ms instead of 63), and where the other core is busy the two wait for each other: the report
-    then took 102 s instead of 24. A browser that draws keeps a core busy: a poke at SmolLM2 was
-    seen after 1.5 s with one thread on two cores, after 2.5 s with two.
+    then took 102 s instead of 24. A browser that draws keeps another core busy just as much.
     """
     import torch
 
