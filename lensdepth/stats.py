@@ -93,10 +93,16 @@ def share_below_median(values: Float[Array, " pair"], units: Units) -> tuple[flo
     middle = np.median(values)
     below = (values < middle) + (values == middle) / 2
     variance, df = variance_of_sum(influence_of(below[:, None])[1], units)
-    least = 0.25 / len(values)
-    # Which is no estimate of a spread, whose degrees of freedom were those of its units.
-    told = float(df[0]) if variance[0] > least else count(units, len(values)) - 1.0
-    return float(np.sqrt(max(float(variance[0]), least))), max(told, 1.0)
+    return _at_least(float(variance[0]), float(df[0]), 0.25 / len(values), units, len(values))
+
+
+def _at_least(
+    variance: float, df: float, least: float, units: Units, n: int
+) -> tuple[float, float]:
+    """Standard error and degrees of freedom, where no variance is believed that is less than
+    `least`: which is no estimate of a spread, and has the degrees of freedom of all units."""
+    told = df if variance > least else count(units, n) - 1.0
+    return float(np.sqrt(max(variance, least))), max(told, 1.0)
 
 
 def p_positive(values: Float[Array, " pair"], *, units: Units = (), least: float = 0.0) -> float:
@@ -109,10 +115,10 @@ def p_positive(values: Float[Array, " pair"], *, units: Units = (), least: float
     """
     mean, influence, _ = influence_of(values[:, None].astype(float))
     variance, df = variance_of_sum(influence, units)
-    se = np.sqrt(max(float(variance[0]), least))
+    se, told = _at_least(float(variance[0]), float(df[0]), least, units, len(values))
     if se == 0:
         return 0.0 if mean[0] > 0 else 1.0
-    return float(distributions.t.sf(float(mean[0]) / se, df[0]))
+    return float(distributions.t.sf(float(mean[0]) / se, told))
 
 
 def statistic_interval(

@@ -228,6 +228,10 @@ def test_a_one_sided_p_is_that_of_a_t_test() -> None:
     # Of a mean that is known to two thirds of itself at best, t is 1.5.
     least = (values.mean() / 1.5) ** 2
     assert stats.p_positive(values, least=least) == pytest.approx(float(student.sf(1.5, 6)))
+    # Where the six words are less spread than that, it has the degrees of freedom of six.
+    words = (Grouping(name="word", values=texts(np.arange(6).repeat(10))),)
+    of_words = stats.p_positive(np.tile(values[:5], 12), units=words, least=(0.26 / 1.5) ** 2)
+    assert of_words == pytest.approx(float(student.sf(1.5, 5)))
     alike = [stats.p_positive(np.full(6, x)) for x in (1.0, 0.0, -1.0)]
     assert alike == [0.0, 1.0, 1.0]
 
