@@ -292,10 +292,12 @@ ANALYSES = (
         title="Which depths together",
         question="With so many places to edit, which set of them moves the prediction most?",
         note=(
-            "From left to right one more place is edited at a time, each chosen for what it adds "
-            "to those before. Chosen and judged were different pairs. Where the line rises no "
-            "further than its first dot, one place does it all; where several places do it each "
-            "alone and none is missed, they are redundant."
+            "Each row is a set of places that are edited at once: of one place, of two, and so on, "
+            "chosen in one of three ways. Greedy choice takes each for what it adds to those "
+            "before. Chosen and judged were different pairs. Where a set does no more than its "
+            "first place, that one does it all; where several places do it each alone and none is "
+            "missed, they are redundant. Random sets of as many, and the chosen one with another "
+            "pair's source, say what any exchange would do."
         ),
         result="lensdepth.locality.choice_profile:DepthChoice",
         told="lensdepth.locality.choice_told",

@@ -192,7 +192,7 @@ def _bridge(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         return TransformerBridge.boot_transformers(
             checkpoint.source,
             hf_model=checkpoint.hf_model,
-            tokenizer=_lent(checkpoint.tokenizer),
+            tokenizer=_lent(checkpoint.tokenizer, checkpoint.name),
             device=str(checkpoint.hf_model.device),
             dtype=dtype,
         )
@@ -228,7 +228,7 @@ def _hooked(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            model = hooked(cfg, tokenizer=_lent(checkpoint.tokenizer))
+            model = hooked(cfg, tokenizer=_lent(checkpoint.tokenizer, checkpoint.name))
         _take_over(model, model.fill_missing_keys(weights))
     return model.eval()
 
@@ -251,18 +251,26 @@ def _take_over(model: Any, weights: dict[str, Tensor]) -> None:
     model.load_state_dict(held, strict=False, assign=True)
 
 
-def _lent(tokenizer: Any) -> Any:
+def _lent(tokenizer: Any, name: str) -> Any:
     """A tokenizer that TransformerLens may change.
 
     It names the side to pad, adds special tokens that are lacking, and reads the tokenizer anew
     from its files unless that says that it puts a BOS token in front. Where none of this leaves a
     trace, the two share the vocabulary, which for a large one takes as much memory as a third of a
     small model, and half a minute.
+
+    Raises:
+        ValueError: it cannot be copied, its file being damaged.
     """
     special = ("bos_token_id", "eos_token_id", "pad_token_id")
     whole = all(getattr(tokenizer, name, None) is not None for name in special)
     if not whole or tokenizer.encode("")[:1] != [tokenizer.bos_token_id]:
-        return copy.deepcopy(tokenizer)
+        # A copy is read anew from what the original says that it is.
+        with outside(
+            f"load_model: the tokenizer of {shown(name)} cannot be copied",
+            hint="Its tokenizer.json does not fit together: get the file again.",
+        ):
+            return copy.deepcopy(tokenizer)
     lent = copy.copy(tokenizer)
     lent.init_kwargs = {**tokenizer.init_kwargs, "add_bos_token": True}
     return lent

@@ -12,7 +12,7 @@ import architectures
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from lensdepth import checkpoint, conversion, fingerprints, sources
 from lensdepth.conversion import has_hooked_transformer
@@ -492,6 +492,21 @@ def test_a_lent_tokenizer_leaves_the_model_s_own_as_it_is(
             assert model.tokenize(text).row(0) == own(text)["input_ids"]
         assert model.tokenizer.padding_side == "right"
         assert model.tokenizer.pad_token is None
+
+
+def test_a_tokenizer_that_cannot_be_copied_is_refused(
+    model_folder: Folder, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two tokens with one id it is left to chance which a tokenizer keeps, and with the other
+    one it is not read again."""
+
+    def refuse(self: object, memo: dict[int, object]) -> None:
+        raise Exception("Error while attempting to unpickle Tokenizer")  # which is what it raises
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "__deepcopy__", refuse, raising=False)
+    folder = model_folder("gpt2")
+    with pytest.raises(ValueError, match="tokenizer of 'gpt2.*' cannot be copied: .*get the file"):
+        load_model(folder, backend=backend)  # type: ignore[arg-type]
 
 
 def test_a_revision_or_subfolder_is_another_model(

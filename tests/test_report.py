@@ -23,7 +23,7 @@ from lensdepth.plotting import layout_of
 from lensdepth.report import Report, build, build_report, facts
 from lensdepth.report.build import check_output, report_place, tables_of, write_report
 from lensdepth.report.captions import caption, steepest
-from lensdepth.report.measured import PENDING, STOPPED, UNASKED, Measured
+from lensdepth.report.measured import ON_REQUEST, PENDING, STOPPED, UNASKED, Measured
 from lensdepth.report.overview import overview
 from lensdepth.report.sections import sections
 from lensdepth.tasks import Task, load_task
@@ -487,6 +487,36 @@ def test_sections_that_were_not_asked_for_say_so(
     assert all(getattr(made, name) is None for name in left)
     with pytest.raises(ValueError, match=r"sections must be some of lens, patch, .* got 'dosis'"):
         build_report(model, task, out=tmp_path / "s.html", sections=("dosis",))  # type: ignore[arg-type]
+
+
+def test_sections_on_request_are_on_the_page_and_beside_it(
+    model: DepthModel, task: Task, tmp_path: Path
+) -> None:
+    few = task.select(range(16))
+    made = build_report(
+        model, few, out=tmp_path / "r.html", sections=ON_REQUEST, depths=[1, 2], seed=3
+    )
+    found = sections(made)
+    assert [one.key for one in found[-4:]] == [*ON_REQUEST]
+    for one in found[-4:]:
+        assert one.absent is None
+        assert one.figure is not None
+        assert one.caption.endswith(".")
+        frame = pd.read_parquet(made.tables / f"{one.key}.parquet")
+        pd.testing.assert_frame_equal(frame, getattr(made, one.key).to_frame())
+        assert one.key in made.summary
+    assert made.subspaces is not None
+    assert made.subspaces.provenance.seed == 3
+    assert made.subspaces.depths.tolist() == [1, 2]
+    assert set(ON_REQUEST).isdisjoint(made.absent)
+
+    words = ("March", "May", "June")
+    plain = load_task([{"prompt": f"Two months from {w} is"} for w in words], model)
+    asked = build_report(model, plain, out=tmp_path / "p.html", sections=("landmarks",))
+    (said,) = (one for one in sections(asked) if one.key == "landmarks")
+    assert said.absent is not None
+    assert "plain prompts alone" in said.absent
+    assert "subspaces" not in [one.key for one in sections(asked)]
 
 
 def test_no_handover_is_sought_where_the_input_is_the_last_token(

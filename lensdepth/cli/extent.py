@@ -21,9 +21,10 @@ class ExtentOptions:
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Of steering, locality, ablation, dose, decoding, geometry and claims, what is "
-            "measured beside the lens and patching.",
-            show_default="all",
+            help="What is measured beside the lens and patching: of steering, locality, ablation, "
+            "dose, decoding, geometry and claims, and, where they are named, of subspaces, "
+            "confidence, landmarks and choice. usual stands for the first seven.",
+            show_default="usual",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -59,18 +60,21 @@ class ExtentOptions:
         Raises:
             ValueError: a section that there is not, or options that do not go together.
         """
-        from lensdepth.report.measured import QUICK, SECTIONS
+        from lensdepth.report.measured import QUICK, SECTIONS, USUAL
 
         if self.quick and (self.thorough or self.sections is not None):
             raise ValueError("--quick goes with neither --thorough nor --sections.")
         sections = QUICK if self.quick else None
         if self.sections is not None:
-            sections = tuple(name.strip() for name in self.sections.split(","))
+            named = [name.strip() for name in self.sections.split(",")]
+            sections = tuple(
+                one for name in named for one in (USUAL if name == "usual" else (name,))
+            )
             for name in sections:
                 if name not in SECTIONS:
                     raise ValueError(
                         f"--sections: there is no section {shown(name)}; there is "
-                        f"{', '.join(SECTIONS)}."
+                        f"{', '.join(SECTIONS)}, and usual."
                     )
         twins = self.twins if self.twins is not None else MANY_TWINS if self.thorough else N_TWINS
         depths = self.edited.depths or ("all" if self.thorough else None)

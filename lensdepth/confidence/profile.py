@@ -12,7 +12,7 @@ from torch import Tensor
 from lensdepth.arguments import checked
 from lensdepth.confidence.verdict import Judged, NormVerdict, Overall, judge, overall
 from lensdepth.confidence.writes import NullWrites
-from lensdepth.mistakes.compare import FEWEST
+from lensdepth.mistakes.profile import FEWEST
 from lensdepth.outcome import Effects
 from lensdepth.provenance import Provenance
 from lensdepth.sweep.result import SweepResult

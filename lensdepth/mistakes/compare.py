@@ -17,7 +17,7 @@ from lensdepth.bounds import bounded
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
 from lensdepth.mistakes import null
-from lensdepth.mistakes.profile import By, MistakeProfile, MistakeVerdict
+from lensdepth.mistakes.profile import FEWEST, By, MistakeProfile, MistakeVerdict
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.provenance import make_provenance
@@ -27,8 +27,6 @@ from lensdepth.tokens import told_apart
 from lensdepth.transition.commitment import find_commitment
 from lensdepth.units import CORRUPTED, Grouping, Units, given_units, take
 
-FEWEST = 8
-"""Answers of each kind below which nothing is compared."""
 FEWEST_DEALS = 40
 """Ways of dealing right and wrong out anew; of fewer, none could be found at the 5 % level on both
 sides."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 By = Literal["lens", "patch"]
 MistakeVerdict = Literal["later", "earlier", "cannot tell", "too few"]
 KINDS = ("right", "wrong")
+FEWEST = 8
+"""Answers of each kind below which nothing is compared."""
 
 
 @checked

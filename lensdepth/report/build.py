@@ -23,7 +23,7 @@ from lensdepth.outside import reason, shown
 from lensdepth.report import figures
 from lensdepth.report.compare import compare_reports
 from lensdepth.report.measure import stages, summarize
-from lensdepth.report.measured import PENDING, SECTIONS, STOPPED, Measured, Section
+from lensdepth.report.measured import PENDING, STOPPED, USUAL, Measured, Section
 from lensdepth.report.page import render
 from lensdepth.signals import put_off
 from lensdepth.sweep.adaptive import Depths
@@ -110,7 +110,8 @@ def build_report(
         out: the page, `NAME.html`; the tables go to the folder `NAME_tables` beside it. Both
             appear, or replace old ones, as one, whatever ends the run.
         sections: what is measured beside the lens and patching, of `steering`, `locality`,
-            `ablation`, `dose`, `decoding`, `geometry` and `claims`; all by default.
+            `ablation`, `dose`, `decoding`, `geometry` and `claims`, which is all of them by
+            default, and of `subspaces`, `confidence`, `landmarks` and `choice`.
         translators: a lens fitted on this model (`fit_tuned_lens`, `load_tuned_lens`): what it
             reads, and where that switches, stands beside the logit lens's.
         compare: another model or checkpoint, or the same one, and what of its pairs: a report of
@@ -137,7 +138,7 @@ def build_report(
     if translators is not None:
         translators.check_model(model, caller="build_report")
     settings: dict[str, Any] = {
-        "sections": SECTIONS if sections is None else sections, "twins": twins,
+        "sections": USUAL if sections is None else sections, "twins": twins,
         "twins_of": twins_of, "depths": depths, "control_pairs": control_pairs, "seed": seed,
         "batch_size": batch_size,
     }  # fmt: skip

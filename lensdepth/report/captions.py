@@ -14,11 +14,12 @@ from lensdepth.claims.result import ClaimTable
 from lensdepth.geometry import told as shaped
 from lensdepth.geometry.profile import GeometryProfile
 from lensdepth.lens.profile import LensProfile
+from lensdepth.subspaces.parts import NAMES
 from lensdepth.tasks.meanings import label_name
 from lensdepth.telling.curves import Curve, estimate
 from lensdepth.telling.depths import before_last, measured_step
-from lensdepth.telling.names import part_names
-from lensdepth.telling.numbers import counted, number, percent
+from lensdepth.telling.names import in_unit, part_names
+from lensdepth.telling.numbers import change, counted, listed, number, percent
 from lensdepth.transition.told import located
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def caption(findings: "Measured", key: str) -> str:
         "coupling": lambda: _coupling(_there(findings.geometry)),
         "claims": lambda: _claims(_there(findings.claims)),
         "mistakes": lambda: _mistakes(_there(findings.mistakes)),
+        "subspaces": lambda: _subspaces(_there(findings.subspaces)),
+        "confidence": lambda: _confidence(_there(findings.confidence)),
+        "landmarks": lambda: _landmarks(_there(findings.landmarks)),
+        "choice": lambda: _choice(_there(findings.choice)),
     }
     return of[key]()
 
@@ -253,3 +258,49 @@ def _mistakes(profile: Any) -> str:
             at = estimate(depths, profile.units_of(kind))
             said.append(f"{kind} answers stand from depth {number(at.value)} on, in the mean")
     return _sentence(said)
+
+
+def _subspaces(profile: Any) -> str:
+    """From the fewest dimensions to the most, at the last depth that is judged."""
+    at = before_last(profile.depths.tolist(), profile.n_layers)[-1]
+    few, many = (int(profile.dims[i]) for i in (0, -1))
+    said = []
+    for basis in profile.bases:
+        low, high = (
+            number(float(profile.moved(basis, dim=k)[:, at].nanmean())) for k in (few, many)
+        )
+        said.append(f"{NAMES[basis]} move {low} with k = {few} and {high} with k = {many}")
+    return _sentence([f"at depth {int(profile.depths[at])} {', '.join(said)}"])
+
+
+def _confidence(profile: Any) -> str:
+    """The factor and depth at which a norm does most, beside the turn of that length."""
+    at = before_last(profile.depths.tolist(), profile.n_layers)
+    norm, turn = (profile.change("entropy", edit).nanmean(1)[:, at] for edit in ("norm", "turn"))
+    if norm.isnan().all():
+        return NOTHING
+    factor, column = divmod(int(norm.abs().nan_to_num(-1).argmax()), norm.shape[1])
+    moved, turned = (change(float(x[factor, column])) for x in (norm, turn))
+    return (
+        f"A norm changes entropy most at depth {int(profile.depths[at[column]])}, times "
+        f"{profile.factors[factor]:g}: by {moved} nats, and a turn of that length by {turned}."
+    )
+
+
+def _landmarks(found: Any) -> str:
+    verdicts = [one.verdict for one in found.landmarks]
+    placed = [v for v in ("before", "at the same depth", "after") if v in verdicts]
+    n = counted(len(verdicts), "landmark")
+    if not placed:
+        return f"None of {n} is told to lie before, at or after the depth where control passes."
+    said = listed([f"{verdicts.count(verdict)} {verdict}" for verdict in placed])
+    return f"Of {n} beside the depth where control passes, as far as can be told: {said}."
+
+
+def _choice(choice: Any) -> str:
+    one, most = choice.effect("single", 1), choice.effect("greedy")
+    whole = choice.whole.nanmean()
+    return (
+        f"The best single block moves {number(one.value)}, {choice.n_sites} together "
+        f"{number(most.value)}, all {number(float(whole))}{in_unit(choice.metric)}."
+    )

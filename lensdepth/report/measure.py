@@ -14,13 +14,16 @@ from lensdepth.claims import evidence
 from lensdepth.claims.architecture import N_TWINS
 from lensdepth.claims.evaluate import TwinsOf, evaluate_claims
 from lensdepth.claims.evidence import PROFILES, Evidence, reason_of
+from lensdepth.confidence.response import confidence_response
 from lensdepth.gap import find_holder
 from lensdepth.geometry.measure import geometry_profile
 from lensdepth.geometry.reading import Reading, read_states
+from lensdepth.landmarks.find import find_landmarks
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
 from lensdepth.lens.told import MEASURES
 from lensdepth.lens.tuned import TunedLens
+from lensdepth.locality.choice import choose_depths
 from lensdepth.locality.compare import compare_local_global
 from lensdepth.mistakes.compare import mistakes_in
 from lensdepth.mistakes.profile import MistakeProfile
@@ -31,15 +34,18 @@ from lensdepth.progress import counted
 from lensdepth.report.measured import (
     ALWAYS,
     MAY_REFUSE,
+    ON_REQUEST,
     PENDING,
     RESULTS,
     SECTIONS,
     UNASKED,
+    USUAL,
     Measured,
     Section,
 )
 from lensdepth.report.story import switches_of
 from lensdepth.steering.sweep import steering_sweep
+from lensdepth.subspaces.sweep import subspace_sweep
 from lensdepth.sweep.adaptive import Depths
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.sweep.spans import named_positions
@@ -58,7 +64,7 @@ TOKENS_SHOWN = 32
 """Most tokens of the first prompt that are mapped."""
 
 
-def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
+def why_absent(task: Task, sections: Collection[str]) -> dict[str, str]:
     """Which analyses this task cannot have, known before anything is run."""
     absent = {}
     if not task.has_pairs:
@@ -67,7 +73,8 @@ def why_absent(model: DepthModel, task: Task) -> dict[str, str]:
             "columns clean, corrupted, target and foil"
         )
         causal = ("patch", "steering", "locality", "ablation", "dose", "crossing", "claims")
-        absent |= dict.fromkeys(causal, reason)
+        asked = (name for name in ON_REQUEST if name in sections)
+        absent |= dict.fromkeys((*causal, *asked), reason)
     elif task.no_handover:
         absent["crossing"] = task.no_handover
     batch = task.clean_tokens
@@ -93,7 +100,7 @@ def stages(
     model: DepthModel,
     task: Task,
     *,
-    sections: Collection[Section] = SECTIONS,
+    sections: Collection[Section] = USUAL,
     translators: TunedLens | None = None,
     twins: int = N_TWINS,
     twins_of: TwinsOf = "supported",
@@ -108,11 +115,12 @@ def stages(
     Nothing is run twice: what the claims are judged on is handed to them. Of a task with pairs that
     the model answers wrongly the claims are on the others, and measure those by themselves.
     """
-    absent = why_absent(model, task)
-    for name in SECTIONS:
-        if name not in (*ALWAYS, *sections):
+    asked = {*ALWAYS, *sections}
+    absent = why_absent(task, asked)
+    for name in USUAL:
+        if name not in asked:
             absent.setdefault(name, UNASKED)
-    pending = [name for name in SECTIONS if name not in absent]
+    pending = [name for name in SECTIONS if name in asked and name not in absent]
     drawn: dict[str, Any] = {"control_pairs": control_pairs, "seed": seed}
     found: dict[str, Any] = {}
     seconds: dict[str, float] = {}
@@ -160,23 +168,24 @@ def stages(
                 "crossing",
                 lambda: find_holder(model, task, find_crossing(patch, seed=seed), seed=seed),
             )
-        if transition is not None and len(transition.depths) > FEWEST_DEPTHS:  # but for the last
+        if transition is not None:
             run("change_point", lambda: cut_together(lens, patch, seed))
         if "patch" in pending:
             yield so_far("patch")
 
-        where = evidence.found_depths(Evidence(patch=patch))
+        where = edited_at(depths, patch)
         reading = None
         if "geometry" in pending and task.has_pairs:  # the claims are on these states too
             reading = read_states(model, task, batch_size=batch_size)
         rest = analyses_at(model, task, where, reading, **drawn, batch_size=batch_size)
-        has_input = "input" in named_positions(task, "all")
+        # Of a task without an input position no claim is tested; where depths are named, claims
+        # measure what they need by themselves.
+        known = "input" in named_positions(task, "all") and not _are_named(depths)
         rest |= {
             "claims": lambda: evaluate_claims(
                 model,
                 task,
-                # Without an input position no claim is tested.
-                evidence=_evidence(found, absent, reading) if has_input else None,
+                evidence=_evidence(found, absent, reading) if known else None,
                 twins=twins,
                 twins_of=twins_of,
                 depths=depths,
@@ -208,6 +217,17 @@ def patch_of(
     )
 
 
+def edited_at(depths: Depths, patch: PatchProfile | None) -> list[int] | None:
+    """The depths of all further edits: those that were named, or that patching found; None: all."""
+    if _are_named(depths):
+        return list(map(int, depths or ()))
+    return evidence.found_depths(Evidence(patch=patch))
+
+
+def _are_named(depths: Depths) -> bool:
+    return depths is not None and not isinstance(depths, str)
+
+
 def analyses_at(
     model: DepthModel,
     task: Task,
@@ -218,7 +238,7 @@ def analyses_at(
     seed: int,
     batch_size: int | None = None,
 ) -> dict[str, Callable[[], Any]]:
-    """What a report measures once patching has found the depths; None: it measured all."""
+    """What a report measures once the depths are known; None: all."""
     positions: Any = named_positions(task, "all")
     at: dict[str, Any] = {"depths": where or "all", "control_pairs": control_pairs, "seed": seed}
     factors = tuple(sorted({*FACTORS, *evidence.FACTORS}))
@@ -232,6 +252,14 @@ def analyses_at(
         ),
         "geometry": lambda: geometry_profile(
             model, task, reading=reading, seed=seed, batch_size=batch_size
+        ),
+        "subspaces": lambda: subspace_sweep(model, task, **at),
+        "confidence": lambda: confidence_response(model, task, **at),
+        "landmarks": lambda: find_landmarks(
+            model, task, depths=at["depths"], seed=seed, batch_size=batch_size
+        ),
+        "choice": lambda: choose_depths(
+            model, task, stream="attn_out", control_pairs=control_pairs, seed=seed
         ),
     }
 
@@ -281,9 +309,9 @@ def _mistakes(
     return None
 
 
-def cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint:
+def cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> ChangePoint | None:
     """One change point of what the lens's switch is looked for in, and of patching at each
-    position, before depth L, where patching ends as it must."""
+    position, before depth L, where patching ends as it must; None of too few depths."""
     values, places = lens.to_locate()
     profiles = {f"lens, {MEASURES[lens.located_by].name}": values}
     depths = list(map(int, places))
@@ -294,6 +322,8 @@ def cut_together(lens: LensProfile, patch: PatchProfile | None, seed: int) -> Ch
         there = [measured.index(depth) for depth in depths]
         profiles = {name: lens_values[:, here] for name, lens_values in profiles.items()}
         profiles |= {name: patch.efficacy(name)[:, there] for name in patch.positions}
+    if len(depths) <= FEWEST_DEPTHS:  # but for the last
+        return None
     profiles = {name: values[:, :-1] for name, values in profiles.items()}
     return find_change_point(
         profiles, depths=depths[:-1], units=lens.provenance.units, n_layers=lens.n_layers,

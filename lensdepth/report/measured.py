@@ -7,14 +7,18 @@ from lensdepth.ablation.decoded import DecodingProfile
 from lensdepth.ablation.dose_profile import DoseProfile
 from lensdepth.ablation.profile import AblationProfile
 from lensdepth.claims.result import ClaimTable
+from lensdepth.confidence.profile import ConfidenceProfile
 from lensdepth.geometry.profile import GeometryProfile
+from lensdepth.landmarks.profile import Landmarks
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.told import lens_name
+from lensdepth.locality.choice_profile import DepthChoice
 from lensdepth.locality.profile import LocalityProfile
 from lensdepth.mistakes.profile import MistakeProfile
 from lensdepth.patching.profile import PatchProfile
 from lensdepth.report.comparison import ReportComparison
 from lensdepth.steering.profile import SteeringProfile
+from lensdepth.subspaces.profile import SubspaceProfile
 from lensdepth.tasks.task import Task
 from lensdepth.transition.change_point import ChangePoint
 from lensdepth.transition.commitment import Commitment
@@ -23,15 +27,19 @@ from lensdepth.transition.crossing_result import Crossing
 from lensdepth.transition.result import Transition
 
 Section = Literal[
-    "lens", "patch", "steering", "locality", "ablation", "dose", "decoding", "geometry", "claims"
-]
+    "lens", "patch", "steering", "locality", "ablation", "dose", "decoding", "geometry", "claims",
+    "subspaces", "confidence", "landmarks", "choice",
+]  # fmt: skip
 SECTIONS: tuple[Section, ...] = get_args(Section)
 """What takes its time, in order."""
+ON_REQUEST: tuple[Section, ...] = ("subspaces", "confidence", "landmarks", "choice")
+"""Those that a page has only where they were asked for by name."""
+USUAL: tuple[Section, ...] = tuple(name for name in SECTIONS if name not in ON_REQUEST)
 ALWAYS = ("lens", "patch")
 """What every report has: the others are at the depths that patching finds."""
 QUICK: tuple[Section, ...] = ("lens", "patch", "ablation")
 """Where the prediction is formed, where control passes, and which part of the state it is."""
-MAY_REFUSE = ("steering", "locality", "decoding")
+MAY_REFUSE = ("steering", "locality", "decoding", *ON_REQUEST)
 """Sections that may refuse some prompts, which is then what the page says."""
 PENDING = "it is still being measured; this page is replaced when more is there"
 STOPPED = "the report was stopped before this was measured"
@@ -68,6 +76,11 @@ class Measured:
     """The study's claims, with verdicts."""
     mistakes: MistakeProfile | None = None
     """Right against wrong answers, where there are enough of both kinds."""
+    subspaces: SubspaceProfile | None = None
+    confidence: ConfidenceProfile | None = None
+    landmarks: Landmarks | None = None
+    choice: DepthChoice | None = None
+    """Of blocks' attention, which together move the prediction most."""
     tuned: LensProfile | None = None
     """The same prompts by a lens with maps in front of the readout, where one was given."""
     tuned_transition: Transition | None = None

@@ -32,8 +32,8 @@ from lensdepth.patching.sweep import patch_sweep
 from lensdepth.plain_runs import anew
 from lensdepth.progress import unwatched
 from lensdepth.provenance import Provenance, make_provenance
-from lensdepth.report.measure import analyses_at, patch_of, why_absent
-from lensdepth.report.measured import ALWAYS, SECTIONS, Section
+from lensdepth.report.measure import analyses_at, edited_at, patch_of, why_absent
+from lensdepth.report.measured import ALWAYS, SECTIONS, USUAL, Section
 from lensdepth.storage import ModelResult
 from lensdepth.sweep.adaptive import Depths, as_setting
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
@@ -171,8 +171,8 @@ def plan_report(
     Example:
         >>> plan_report(model, load_task("months", model)).told
     """
-    absent = why_absent(model, task)
-    asked = SECTIONS if sections is None else sections
+    asked = USUAL if sections is None else sections
+    absent = why_absent(task, asked)
     wanted = [n for n in SECTIONS if n in (*ALWAYS, *asked) and n not in absent]
     options: dict[str, Any] = {
         "control_pairs": control_pairs, "seed": seed, "batch_size": batch_size
@@ -328,7 +328,7 @@ def _rates(model: DepthModel, task: Task, depths: Depths) -> tuple[Rates, list[i
         row=tally.row_seconds / max(tally.rows, 1),
         read=tally.read_seconds / max(tally.reads, 1),
     )
-    return rates, at if found.depths_found else None
+    return rates, edited_at(depths, found)
 
 
 def _geometry_seconds(

@@ -175,11 +175,11 @@ def _of_basis(profile: "SubspaceProfile", basis: str) -> list[str]:
     judged = [found[i] for i in before_last(profile.depths.tolist(), profile.n_layers)]
     where = at_position(profile.positions[0])
     if all(row["verdict"] == "too few" for row in judged):
-        return [f"{NAMES[basis]}: so few units give no interval, so nothing can be told."]
+        return [f"{_headed(basis)}: so few units give no interval, so nothing can be told."]
     usable = [row for row in judged if row["verdict"] != "no effect"]
     if not usable:
         return [
-            f"{NAMES[basis]}: {where} the whole state brings along no more than another pair's at "
+            f"{_headed(basis)}: {where} the whole state brings along no more than another pair's at "
             f"any depth before the last, so there is nothing to divide among dimensions."
         ]
     told = [row for row in usable if row["verdict"] in ("reached", "as its control")]
@@ -192,7 +192,7 @@ def _of_basis(profile: "SubspaceProfile", basis: str) -> list[str]:
         )
         share = Interval(value=row["share"], low=row["share_low"], high=row["share_high"])
         return [
-            f"{NAMES[basis]}: at {at_depth(row['depth'], profile.n_layers)} {least} "
+            f"{_headed(basis)}: at {at_depth(row['depth'], profile.n_layers)} {least} "
             f"{percent(SHARE)} of what the whole state does; "
             f"{counted(int(row['dim']), 'dimension')} do {share.percent}."
         ]
@@ -201,6 +201,11 @@ def _of_basis(profile: "SubspaceProfile", basis: str) -> list[str]:
     if others:
         said.append(f"Elsewhere it takes {', '.join(others)}.")
     return said
+
+
+def _headed(basis: str) -> str:
+    name = NAMES[basis]
+    return f"{name[:1].upper()}{name[1:]}"
 
 
 def _at_depth(profile: "SubspaceProfile", basis: str, row: dict[Any, Any]) -> str:
@@ -219,7 +224,7 @@ def _at_depth(profile: "SubspaceProfile", basis: str, row: dict[Any, Any]) -> st
     ends = (row["k_low"], row["k_high"])
     spread = "" if ends == (k, k) else f" ({_end(ends[0])} to {_end(ends[1])})"
     text = (
-        f"{NAMES[basis]}: at {at_depth(row['depth'], profile.n_layers)} the whole state moves "
+        f"{_headed(basis)}: at {at_depth(row['depth'], profile.n_layers)} the whole state moves "
         f"{full} of {moved_name(profile.metrics[0])} {at_position(profile.positions[0])}; "
         f"{counted(k, 'dimension')}{spread} do {share.percent} of that"
         f"{f' [{made}]' if made else ''}. Controls of that dimension move {', '.join(rivals)}"
