@@ -134,6 +134,7 @@ def test_every_surface_reads_what_the_switch_is_looked_for_in(
     model, task = outshone
     found, patch = logit_lens(model, task), patch_sweep(model, task, also=["success"])
     cut = cut_together(found, patch, seed=0)
+    assert cut is not None
     assert cut.names == ("lens, contrast of the answers", "input", "prediction")
     # All three curves are steps there; the divergence falls in the last block alone.
     assert (cut.verdict, cut.location) == ("change", 3.5)
@@ -145,6 +146,7 @@ def test_every_surface_reads_what_the_switch_is_looked_for_in(
     assert lens_number.detail.endswith(" (contrast of the answers)")
     unpaired = logit_lens(model, task.clean)
     alone = cut_together(unpaired, None, seed=0)
+    assert alone is not None
     assert alone.names == ("lens, KL(final ‖ lens)",)
     # Depth 0 reads its own token back, and depth 8 is the model itself.
     assert alone.depths.tolist() == [*map(float, range(1, 8))]

@@ -505,7 +505,7 @@ def test_a_tokenizer_that_cannot_be_copied_is_refused(
 
     monkeypatch.setattr(PreTrainedTokenizerFast, "__deepcopy__", refuse, raising=False)
     folder = model_folder("gpt2")
-    with pytest.raises(ValueError, match="tokenizer of 'gpt2.*' cannot be copied: .*get the file"):
+    with pytest.raises(ValueError, match=r"tokenizer of 'gpt2.*' cannot be copied: .*get the"):
         load_model(folder, backend=backend)  # type: ignore[arg-type]
 
 

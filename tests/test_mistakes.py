@@ -15,8 +15,8 @@ from numpy import ndarray as Array
 import lensdepth
 from lensdepth.analyses import analysis
 from lensdepth.mistakes import compare_mistakes, null
-from lensdepth.mistakes.profile import FEWEST
 from lensdepth.mistakes.compare import compared as found_in
+from lensdepth.mistakes.profile import FEWEST
 from lensdepth.model import DepthModel
 from lensdepth.tasks import load_task
 from lensdepth.units import Grouping

@@ -169,11 +169,11 @@ def y_title(figure: Figure) -> str:
 def height(figure: Figure) -> int:
     """Pixels on the page."""
     left_out = TITLE_HEIGHT + (Y_TITLE_HEIGHT if y_title(figure) else 0)
-    return (
-        layout_of(figure).height
-        - left_out
-        - plotting.LEGEND_HEIGHT * bool(layout_of(figure).showlegend)
-    )
+    return layout_of(figure).height - left_out - _legend_height(figure)
+
+
+def _legend_height(figure: Figure) -> int:
+    return plotting.LEGEND_HEIGHT if layout_of(figure).showlegend else 0
 
 
 def for_page(figure: Figure) -> str:
@@ -184,7 +184,7 @@ def for_page(figure: Figure) -> str:
     bare = _with_meta(figure)
     margin = layout_of(bare).margin
     top = margin.t - TITLE_HEIGHT - (Y_TITLE_HEIGHT if y_title(figure) else 0)
-    bottom = margin.b - plotting.LEGEND_HEIGHT * bool(layout_of(bare).showlegend)
+    bottom = margin.b - _legend_height(bare)
     bare.update_layout(title=None, showlegend=False, dragmode=False)
     bare.update_layout(margin_t=top, margin_b=bottom, height=height(figure))
     bare.for_each_annotation(lambda a: a.update(visible=False), {"name": "y_title"})

@@ -179,8 +179,8 @@ def _of_basis(profile: "SubspaceProfile", basis: str) -> list[str]:
     usable = [row for row in judged if row["verdict"] != "no effect"]
     if not usable:
         return [
-            f"{_headed(basis)}: {where} the whole state brings along no more than another pair's at "
-            f"any depth before the last, so there is nothing to divide among dimensions."
+            f"{_headed(basis)}: {where} the whole state brings along no more than another pair's "
+            f"at any depth before the last, so there is nothing to divide among dimensions."
         ]
     told = [row for row in usable if row["verdict"] in ("reached", "as its control")]
     if not told:
