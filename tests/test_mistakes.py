@@ -129,6 +129,49 @@ def test_answers_are_the_models_own(trained: DepthModel, half_wrong: Path, by: A
     assert profile.verdict == "too few" or f"{summary['wrong']['n']} wrong answer" in said
 
 
+def test_almost_right_answers_are_a_group_of_their_own(
+    trained: DepthModel, half_wrong: Path
+) -> None:
+    task = load_task(half_wrong, trained)
+    profile = compare_mistakes(trained, task, n_permutations=200)
+    ranked = trained.logits(task.clean_tokens)[:, 0].argsort(-1, descending=True)
+    assert profile.almost is not None
+    assert profile.almost.tolist() == (ranked[:, 1] == task.target_ids).tolist()
+    assert 0 < profile.almost.sum() <= profile.wrong.sum()
+    assert len(profile.of("almost")) + len(profile.of("off")) == len(profile.of("wrong"))
+    assert profile.to_frame()["almost"].tolist() == profile.almost.tolist()
+    to_right, to_others = profile.differences
+    assert (to_right.kind, to_right.than, to_others.than) == ("almost", "right", "off")
+    means = [float(profile.of(kind).mean()) for kind in ("almost", "right")]
+    assert to_right.difference == pytest.approx(means[0] - means[1])
+    for one in profile.differences:
+        smaller = min(len(profile.of("almost")), len(profile.of(one.than)))
+        assert (one.verdict == "too few") == (smaller < FEWEST)
+    said = " ".join(analysis("mistakes").sentences(profile))
+    assert f"{int(profile.almost.sum())} are almost right, the target being the second" in said
+    told = replace(to_right, verdict="later", reason="", difference=1.0, low=0.4, high=1.5, p=0.01)
+    later = replace(profile, differences=(told,))
+    said = " ".join(analysis("mistakes").sentences(later))
+    assert "They form later than right ones (difference 1.00 (0.40 to 1.50), p = 0.01" in said
+    none = replace(profile, almost=torch.zeros_like(profile.wrong), differences=())
+    assert "almost" not in " ".join(analysis("mistakes").sentences(none))
+    assert not len(none.of("almost"))
+
+
+def test_a_planted_difference_of_almost_right_answers_is_found() -> None:
+    rng = np.random.default_rng(2)
+    almost = np.arange(60) % 3 == 0
+    depth, words = 10 + 2.0 * almost + rng.normal(0, 1, 60), np.arange(60) // 5
+    units = (Grouping(name="input", values=tuple(map(str, words))),)
+    asked: dict[str, Any] = {"n_permutations": 199, "seed": 0, "names": ("off", "almost right")}
+    assert found_in(depth, almost, units, units, **asked)[0] == "later"
+    few = found_in(depth[:21], almost[:21], (), (), **asked)
+    assert few[:2] == (
+        "too few",
+        f"there are 7 almost right answers, and {FEWEST} of each kind are needed",
+    )
+
+
 def test_a_small_p_beside_an_interval_that_holds_0_is_explained(
     trained: DepthModel, half_wrong: Path
 ) -> None:

@@ -143,7 +143,11 @@ ATTRIBUTE = {"logit_diff": MEAN, "against": "string", "targets": ["string"],
 SETTLED = {"n": "integer", "mean_depth": "number?", "median_depth": "number?", "settled": CURVE}
 MISTAKES = {"verdict": "string", "reason": "string", "difference": "number?", "low": "number?",
             "high": "number?", "p": "number?", "by": "string", "n_pairs": "integer",
-            "n_units": {"*": "integer"}, "right": SETTLED, "wrong": SETTLED}  # fmt: skip
+            "n_units": {"*": "integer"}, "right": SETTLED, "wrong": SETTLED, "almost": SETTLED,
+            "off": SETTLED,
+            "differences": [{"kind": "string", "than": "string", "verdict": "string",
+                             "reason": "string", "difference": "number?", "low": "number?",
+                             "high": "number?", "p": "number?"}]}  # fmt: skip
 COMPONENT = {"part": "string", "layer": "integer?", "distance": "number"}
 FOUND = {"value": "number", "low": "number?", "high": "number?"}
 MEANS = {"value": "number?", "low": "number?", "high": "number?"}

@@ -17,7 +17,14 @@ from lensdepth.bounds import bounded
 from lensdepth.lens.profile import LensProfile
 from lensdepth.lens.read import logit_lens
 from lensdepth.mistakes import null
-from lensdepth.mistakes.profile import FEWEST, By, MistakeProfile, MistakeVerdict
+from lensdepth.mistakes.profile import (
+    FEWEST,
+    KINDS,
+    By,
+    Difference,
+    MistakeProfile,
+    MistakeVerdict,
+)
 from lensdepth.model import DepthModel
 from lensdepth.patching.sweep import patch_sweep
 from lensdepth.provenance import make_provenance
@@ -50,7 +57,9 @@ def compare_mistakes(
 
     Every clean prompt has an answer, the model's own first choice, right if it is the target. The
     depth from which on that answer stands is found in the same way for both kinds: nothing is
-    compared with the target, which a wrong answer never becomes.
+    compared with the target, which a wrong answer never becomes. Of the wrong answers those are
+    almost right beside which the target is the second choice: they are held against the right ones
+    and against those further off, in the same way.
 
     Args:
         model: any wrapped model.
@@ -132,6 +141,23 @@ def mistakes_in(
         n_permutations=n_permutations, seed=seed,
     )  # fmt: skip
     verdict, reason, difference, low, high, p = found
+    almost = wrong & (lens.top_tokens[-1, :, -1, 1] == task.target_ids)
+
+    def told(than: str) -> Difference:
+        """Almost right answers against those of another kind."""
+        both = (almost | (~wrong if than == "right" else wrong)).numpy()
+        names = KINDS[than], KINDS["almost"]
+        found = compared(
+            depths.double().numpy()[both], almost.numpy()[both],
+            take(tuple(groupings.values()), both), take(origin["units"], both),
+            n_permutations=n_permutations, seed=seed, names=names,
+        )  # fmt: skip
+        verdict, reason, difference, low, high, p = found
+        return Difference(
+            kind="almost", than=than, verdict=verdict, reason=reason, difference=difference,
+            low=low, high=high, p=p,
+        )  # fmt: skip
+
     return MistakeProfile(
         provenance=make_provenance(
             caller,
@@ -158,6 +184,8 @@ def mistakes_in(
         high=high,
         p=p,
         units={one.name: len(set(one.values)) for one in groupings.values()},
+        almost=almost,
+        differences=tuple(map(told, ("right", "off"))) if almost.any() else (),
     )
 
 
@@ -213,6 +241,7 @@ def compared(
     *,
     n_permutations: int,
     seed: int,
+    names: tuple[str, str] = (KINDS["right"], KINDS["wrong"]),
 ) -> tuple[MistakeVerdict, str, float, float, float, float]:
     """Verdict, reason, difference, its interval, and p: see `compare_mistakes`.
 
@@ -223,6 +252,7 @@ def compared(
         units: which pairs go together, for the interval.
         n_permutations: deals of right and wrong.
         seed: of these, and of the draws behind the interval.
+        names: what the two kinds are called, the one that is not `wrong` first.
     """
     seen = ~np.isnan(depths)
     depth, kind = depths[seen], wrong[seen]
@@ -231,7 +261,7 @@ def compared(
     found = float(null.difference(depth, kind)) if both else unknown
     short = min(n_wrong, len(kind) - n_wrong)
     if short < FEWEST:
-        which = "wrong" if n_wrong == short else "right"
+        which = names[n_wrong == short]
         verb = "is" if short == 1 else "are"
         reason = (
             f"there {verb} {counted(short, f'{which} answer')}, and {FEWEST} of each kind are "
@@ -243,9 +273,9 @@ def compared(
         n_deals = null.n_deals(kind, unit)
         if n_deals < FEWEST_DEALS:
             reason = (
-                f"by {name} there are {int(unit.max()) + 1} units, and right and wrong answers can "
-                f"be dealt among them in {n_deals} ways only, so that the two cannot be told apart "
-                f"from {name}"
+                f"by {name} there are {int(unit.max()) + 1} units, and {' and '.join(names)} "
+                f"answers can be dealt among them in {n_deals} ways only, so that the two cannot "
+                f"be told apart from {name}"
             )
             return "too few", reason, found, unknown, unknown, unknown
     worst = 0.0

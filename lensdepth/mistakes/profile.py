@@ -19,9 +19,40 @@ if TYPE_CHECKING:
 
 By = Literal["lens", "patch"]
 MistakeVerdict = Literal["later", "earlier", "cannot tell", "too few"]
-KINDS = ("right", "wrong")
+KINDS = {
+    "right": "right",
+    "wrong": "wrong",
+    "almost": "almost right",
+    "off": "further off",
+}
+"""Kind of an answer -> its words; the wrong ones are the almost right and those further off."""
 FEWEST = 8
 """Answers of each kind below which nothing is compared."""
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Whether answers of one kind stand at other depths than those of another."""
+
+    kind: str
+    than: str
+    verdict: MistakeVerdict
+    """Of the one kind, at the 5 % level."""
+    reason: str
+    """Why nothing can be told, if so."""
+    difference: float
+    """Mean depth of the one less that of the other; NaN where one kind is not there."""
+    low: float
+    high: float
+    """Its 95 % interval over units, all groupings crossed; NaN with too few."""
+    p: float
+    """Two-sided, against deals of both kinds within units; the largest over groupings."""
+
+    @property
+    def gap(self) -> Interval:
+        """The difference with its interval."""
+        return Interval(value=self.difference, low=self.low, high=self.high)
 
 
 @checked
@@ -57,6 +88,10 @@ class MistakeProfile(ModelResult):
     """Two-sided, against deals of right and wrong within units; the largest over groupings."""
     units: dict[str, int]
     """What right and wrong are dealt out within, and how many units that makes."""
+    almost: Bool[Tensor, " pair"] | None = None
+    """Of the wrong answers those beside which the target is the model's second choice."""
+    differences: tuple[Difference, ...] = ()
+    """Of the almost right answers to the right ones, and to those further off."""
 
     @property
     def gap(self) -> Interval:
@@ -64,13 +99,15 @@ class MistakeProfile(ModelResult):
         return Interval(value=self.difference, low=self.low, high=self.high)
 
     def of(self, kind: str) -> Float[Tensor, " answer"]:
-        """The depths of right or of wrong answers, those that could be seen.
+        """The depths of one kind of answers (see KINDS), those that could be seen.
 
         Raises:
             ValueError: another word.
         """
         if kind not in KINDS:
-            raise ValueError(f"MistakeProfile: kind must be right or wrong, got {kind!r}.")
+            raise ValueError(
+                f"MistakeProfile: kind must be one of {', '.join(KINDS)}, got {kind!r}."
+            )
         return self.depths[self._seen(kind)]
 
     def units_of(self, kind: str) -> Units:
@@ -78,7 +115,14 @@ class MistakeProfile(ModelResult):
         return take(self.provenance.units, self._seen(kind).numpy())
 
     def _seen(self, kind: str) -> Bool[Tensor, " pair"]:
-        return (self.wrong == (kind == "wrong")) & ~self.depths.isnan()
+        almost = torch.zeros_like(self.wrong) if self.almost is None else self.almost
+        of = {
+            "right": ~self.wrong,
+            "wrong": self.wrong,
+            "almost": almost,
+            "off": self.wrong & ~almost,
+        }
+        return of[kind] & ~self.depths.isnan()
 
     def settled(self, kind: str) -> Float[Tensor, "answer depth"]:
         """1 from the depth on at which an answer stands."""
@@ -95,13 +139,14 @@ class MistakeProfile(ModelResult):
                 "answer": self.answers,
                 "target": self.targets,
                 "wrong": self.wrong.numpy(),
+                "almost": None if self.almost is None else self.almost.numpy(),
                 "depth": self.depths.numpy(),
                 "relative_depth": (self.depths / self.n_layers).numpy(),
             }
         )
 
     def plot(self) -> "Figure":
-        """Share of right and of wrong answers that stand, by depth, with 95 % bands."""
+        """Share of each kind of answers that stand, by depth, with 95 % bands."""
         from lensdepth import plotting
         from lensdepth.mistakes.told import curves, seen_by
 

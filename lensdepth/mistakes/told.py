@@ -1,15 +1,17 @@
 """What right and wrong answers say of their depths: curves, summary and sentences."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from lensdepth.mistakes.profile import KINDS
 from lensdepth.telling.curves import Curve, mean_curve
 from lensdepth.telling.numbers import counted, number, p_value
 from lensdepth.telling.plain import Json, to_json
 
 if TYPE_CHECKING:
-    from lensdepth.mistakes.profile import MistakeProfile
+    from lensdepth.mistakes.profile import Difference, MistakeProfile
 
-ROLES = {"right": "prediction", "wrong": "input"}
+ROLES = {"right": "prediction", "wrong": "input", "almost": "direction", "off": "norm"}
 
 
 def seen_by(by: str) -> str:
@@ -18,17 +20,20 @@ def seen_by(by: str) -> str:
 
 
 def curves(profile: "MistakeProfile") -> list[Curve]:
-    """Share of right and of wrong answers that stand by each depth; of kinds that are there."""
+    """Share of answers of each kind that stand by each depth; of kinds that are there."""
+    kinds = dict(ROLES)
+    if not len(profile.of("almost")):
+        del kinds["off"]  # which are then all the wrong ones
     return [
         Curve.of(
-            f"{kind} answers",
+            f"{KINDS[kind]} answers",
             profile.settled(kind),
             key=kind,
             role=role,
             units=profile.units_of(kind),
             unit="share",
         )
-        for kind, role in ROLES.items()
+        for kind, role in kinds.items()
         if len(profile.of(kind))
     ]
 
@@ -55,6 +60,7 @@ def summary(profile: "MistakeProfile") -> Json:
             "by": profile.by,
             "n_pairs": len(profile.depths),
             "n_units": dict(profile.units),
+            "differences": list(map(asdict, profile.differences)),
             **kinds,
         }
     )
@@ -66,7 +72,7 @@ def sentences(profile: "MistakeProfile") -> list[str]:
     counts = f"{counted(len(wrong), 'wrong answer')} and {len(right):,} right"
     if profile.verdict == "too few":
         said = f"Whether wrong answers form at other depths cannot be told: {profile.reason}."
-        return [said, *_unseen(profile)]
+        return [said, *_almost(profile), *_unseen(profile)]
     means = (
         f"at depth {number(float(wrong.mean()))} on average, right ones at "
         f"{number(float(right.mean()))} (difference {profile.gap}, {p_value(profile.p)}, {counts})"
@@ -93,7 +99,30 @@ def sentences(profile: "MistakeProfile") -> list[str]:
         f"Chance is right and wrong dealt out anew within units ({units}), since pairs of one unit "
         f"go together; the largest p counts."
     )
-    return [*said, *_unseen(profile)]
+    return [*said, *_almost(profile), *_unseen(profile)]
+
+
+def _almost(profile: "MistakeProfile") -> list[str]:
+    """Where wrong answers form beside which the target is the second choice."""
+    n, n_wrong = len(profile.of("almost")), len(profile.of("wrong"))
+    if not n:
+        return []
+    said = [_than(one) for one in profile.differences]
+    return [
+        f"Of {counted(n_wrong, 'wrong answer')} {n:,} "
+        f"{'is' if n == 1 else 'are'} almost right, the target being the second choice. "
+        f"{' '.join(said)}"
+    ]
+
+
+def _than(one: "Difference") -> str:
+    whom = {"right": "right ones", "off": "those further off"}[one.than]
+    if one.verdict == "too few":
+        return f"Whether these form at other depths than {whom} cannot be told: {one.reason}."
+    numbers = f"(difference {one.gap}, {p_value(one.p)})"
+    if one.verdict == "cannot tell":
+        return f"Beside {whom} there is no difference beyond chance {numbers}."
+    return f"They form {one.verdict} than {whom} {numbers}."
 
 
 def _unseen(profile: "MistakeProfile") -> list[str]:
