@@ -262,3 +262,61 @@ def test_what_does_not_fit_is_refused(load_tiny: Load, options: dict[str, Any], 
     with pytest.raises(ValueError, match=said) as error:
         generation_profile(load_tiny("llama", "bridge"), BASE, **options)
     assert str(error.value).startswith("generation_profile: ")
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_tokens_are_settled_by_patching_where_plain_hooks_bring_them_along(
+    load_tiny: Load, backend: Backend
+) -> None:
+    model = load_tiny("gpt2", backend)
+    found = generation_profile(model, BASE, n_tokens=5, counterfactual=SOURCE)
+    new, depths = found.tokens[0].tolist(), found.settled_by_patching
+    assert depths is not None
+    others = model.tokenize(SOURCE).row(0)
+    shows = 0
+    for i, token in enumerate(new):
+        there = [*others, *new[:i]]
+        if int(model.logits([there])[0, 0].argmax()) == token:
+            assert depths[i].isnan()
+            continue
+        shows += 1
+        base = model.tokenize([prefixes(found)[i]])
+        comes = []
+        for depth in range(model.n_layers + 1):
+            hook = depth_hook(depth, model.n_layers)
+            state = model.activations(base, [hook], base.last[:, None])[0, 0]
+
+            def put(resid: torch.Tensor, hook: Any, state: torch.Tensor = state) -> torch.Tensor:
+                resid[:, -1] = state
+                return resid
+
+            with torch.no_grad():
+                logits = model.model.run_with_hooks(
+                    torch.tensor([there]), fwd_hooks=[(hook, put)], return_type="logits"
+                )
+            comes.append(int(logits[0, -1].argmax()) == token)
+        first = int(depths[i])
+        assert all(comes[first:])
+        assert first == 0 or not comes[first - 1]
+    assert shows
+    told = analysis("write")
+    assert told.summary(found)["settled_by_patching"] == [
+        None if x != x else x for x in depths.tolist()
+    ]
+    assert "not come first by" in " ".join(told.sentences(found))
+    frame = found.to_frame()
+    torch.testing.assert_close(
+        torch.tensor(frame["depth_by_patching"].to_numpy()), depths, equal_nan=True
+    )
+
+
+def test_a_planted_switch_settles_its_token_by_patching(tmp_path: Path) -> None:
+    model = load_model(planted.switch(tmp_path / "m", n_layers=6, layer=3))
+    prompts = [wording.format(word) for wording in planted.WORDINGS[:1] for word in ("in0", "in1")]
+    found = generation_profile(model, prompts[0], n_tokens=1, counterfactual=prompts[1])
+    assert found.settled_by_patching is not None
+    assert found.settled_by_patching.tolist() == [4.0]  # the state that block 3 leaves
+    alike = generation_profile(model, prompts[0], n_tokens=1, counterfactual=f"{prompts[0]} is")
+    assert alike.counterfactual == f"{prompts[0]} is"
+    with pytest.raises(ValueError, match="counterfactual is the prompt itself"):
+        generation_profile(model, prompts[0], n_tokens=1, counterfactual=prompts[0])

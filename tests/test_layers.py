@@ -107,6 +107,7 @@ LEVELS = (
         "transition",
         "gap",
         "until",
+        "settled",
         "mistakes",
         "pairs",
         "continuation",

@@ -194,6 +194,7 @@ def applied(held: HeldOptions, model: "DepthModel") -> "SteeringVector":
         'write "Two months from January is"',
         'write "Two months from January is" --edit full --source "Two months from June is" '
         "--depth 8",
+        'write "Two months from January is" --counterfactual "Two months from June is"',
         'write "Two months from January is" --apply june.safetensors',
         'write "Two months from January is" --apply june.safetensors --strength 2 --json',
         'write "Two months from January is" --n-tokens 3 --out text.html',
@@ -217,6 +218,16 @@ def write(
             rich_help_panel=PANEL,
         ),
     ] = 0.0,
+    counterfactual: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Another prompt: from which depth on does the last token's state, put into the "
+            "run behind it, bring each token along?",
+            show_default="none",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -236,7 +247,8 @@ def write(
     check_prompt(prompt, TaskOptions())
     with quiet(debug=output.debug):
         depth_model = session.open_model(model, debug=output.debug)
-        session.as_given(prompt, TaskOptions(), depth_model)
+        for text in (prompt, counterfactual):
+            session.as_given(text, TaskOptions(), depth_model)
         from lensdepth.analyses import analysis
         from lensdepth.continuation import generation_profile
 
@@ -245,6 +257,7 @@ def write(
             prompt,
             n_tokens=n_tokens,
             temperature=temperature,
+            counterfactual=counterfactual,
             seed=seed,
             **held.options(depth_model),
             **model.bounds,

@@ -141,13 +141,11 @@ ATTRIBUTE = {"logit_diff": MEAN, "against": "string", "targets": ["string"],
              "components": [{"component": "string", "value": "number", "low": "number?",
                              "high": "number?"}]}  # fmt: skip
 SETTLED = {"n": "integer", "mean_depth": "number?", "median_depth": "number?", "settled": CURVE}
-MISTAKES = {"verdict": "string", "reason": "string", "difference": "number?", "low": "number?",
-            "high": "number?", "p": "number?", "by": "string", "n_pairs": "integer",
-            "n_units": {"*": "integer"}, "right": SETTLED, "wrong": SETTLED, "almost": SETTLED,
-            "off": SETTLED,
-            "differences": [{"kind": "string", "than": "string", "verdict": "string",
-                             "reason": "string", "difference": "number?", "low": "number?",
-                             "high": "number?", "p": "number?"}]}  # fmt: skip
+APART = {"verdict": "string", "reason": "string", "difference": "number?", "low": "number?",
+         "high": "number?", "p": "number?"}  # fmt: skip
+MISTAKES = APART | {"by": "string", "n_pairs": "integer", "n_units": {"*": "integer"},
+            **dict.fromkeys(("right", "wrong", "almost", "off"), SETTLED),
+            "differences": [APART | {"kind": "string", "than": "string"}]}  # fmt: skip
 COMPONENT = {"part": "string", "layer": "integer?", "distance": "number"}
 FOUND = {"value": "number", "low": "number?", "high": "number?"}
 MEANS = {"value": "number?", "low": "number?", "high": "number?"}
@@ -185,7 +183,8 @@ DYNAMICS = {"appears": APPEARS, "course": COURSE, "n_checkpoints": "integer",
 WRITTEN = {"text": "string", "tokens": ["string"], "settled": CURVE, "median_settled": "number?",
            "log_prob": CURVE, "rank": CURVE, "entropy": CURVE, "forced_kl": CURVE}  # fmt: skip
 WRITE = {"runs": {"*": WRITTEN}, "n_tokens": "integer", "edit": "string?",
-         "first_difference": "integer?", "unsettled": "integer"}  # fmt: skip
+         "first_difference": "integer?", "unsettled": "integer", "counterfactual": "string?",
+         "settled_by_patching": "any"}  # fmt: skip
 CLAIM = {"claim": "string", "title": "string", "verdict": "string", "effect": "number?",
          "low": "number?", "high": "number?", "p": "number?", "decisive": "string",
          "unit": "string", "threshold": "number?", "n": "integer", "origin": "string?",
@@ -283,7 +282,7 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "steer": ("steer", PROVENANCE, STEER | PAIRS, EDITED),
     "mistakes": ("mistakes", PROVENANCE, MISTAKES | PAIRS,
         {"pair": "integer", "prompt": "string", "answer": "string", "target": "string",
-         "wrong": "boolean", "depth": "number", "relative_depth": "number"}),
+         "wrong": "boolean", "almost": "boolean?", "depth": "number", "relative_depth": "number"}),
     "compare": ("compare", PROVENANCE, COMPARE | {"pairs?": COUNTS},
         {"prompt": "integer", "depth": "integer", "relative_depth": "number", "*": "number?"}),
     "dynamics": ("dynamics", PROVENANCE, DYNAMICS | PAIRS,
@@ -292,7 +291,8 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
     "write": ("write", PROVENANCE, WRITE,
         {"run": "string", "token": "integer", "position": "integer", "text": "string",
          "depth": "number?", "relative_depth": "number?", "log_prob": "number", "rank": "number",
-         "entropy": "number", "forced_kl": "number?", "forced_log_prob": "number?"}),
+         "entropy": "number", "forced_kl": "number?", "forced_log_prob": "number?",
+         "depth_by_patching": "number?"}),
     "claims": ("claims", PROVENANCE, CLAIMS | PAIRS,
         {"claim": "string", "title": "string", "verdict": "string", "statement": "string",
          "decisive": "boolean", "says": "string", "unit": "string", "n": "integer", "*": "any"}),

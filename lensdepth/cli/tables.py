@@ -338,6 +338,9 @@ def written_table(profile: "GenerationProfile") -> Parts:
         table.add_column(run, no_wrap=True)
         for head in ("stands from", "p"):
             table.add_column(head, justify="right", no_wrap=True)
+    patched = profile.settled_by_patching
+    if patched is not None:
+        table.add_column("by patching", justify="right", no_wrap=True)
     forced = {"KL, nats": profile.runs[1]} if len(names) > 1 else {}
     if profile.control is not None:
         forced["at random"] = profile.control
@@ -350,15 +353,20 @@ def written_table(profile: "GenerationProfile") -> Parts:
             if i >= len(written):
                 cells += [""] * 3
                 continue
-            at = float(profile.settled[run, i])
-            where = UNKNOWN if at != at else f"{at:.0f}"
+            where = _depth(float(profile.settled[run, i]))
             prob = number(float(profile.log_prob[run, -1, i].exp()))
             cells += [Text(visible(signed(written[i]))), where, prob]
+        if patched is not None:
+            cells.append(_depth(float(patched[i])) if i < len(patched) else "")
         for run in forced.values():
             kl = float(profile.forced_kl[profile.index(run), i])
             cells.append("" if kl != kl else number(kl))
         table.add_row(*cells)
     return [table]
+
+
+def _depth(at: float) -> str:
+    return UNKNOWN if at != at else f"{at:.0f}"
 
 
 def plain_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

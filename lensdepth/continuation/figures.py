@@ -42,6 +42,8 @@ def along_the_text(profile: "GenerationProfile") -> go.Figure:
     )
     for row, (title, by_run) in enumerate(zip(titles, values, strict=True), start=1):
         forced = by_run is profile.forced_kl
+        if row == 1 and profile.settled_by_patching is not None:
+            _add_patched(figure, profile, profile.settled_by_patching)
         for run in profile.runs:
             if forced and run == BASE:  # nothing, by construction
                 continue
@@ -83,7 +85,7 @@ def _add_run(
         y=numbers,
         name=name,
         legendgroup=name,
-        showlegend=len(profile.runs) > 1 and (row == 1),
+        showlegend=row == 1 and (len(profile.runs) > 1 or profile.counterfactual is not None),
         mode="lines+markers",
         line={"color": colour, "width": 2, "dash": "4px,3px" if control else "solid"},
         marker={"size": 5 if control else 7, "color": colour},
@@ -94,6 +96,30 @@ def _add_run(
         hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
         connectgaps=False,
         row=row,
+        col=1,
+    )
+
+
+def _add_patched(
+    figure: go.Figure, profile: "GenerationProfile", values: Float[Tensor, " token"]
+) -> None:
+    """Where the base's tokens are settled by patching; gaps where that shows nothing."""
+    numbers = values.tolist()
+    figure.add_scatter(
+        x=list(range(len(numbers))),
+        y=numbers,
+        name="by patching",
+        mode="lines+markers",
+        line={"color": PALETTE["full"], "width": 2, "dash": "2px,2px"},
+        marker={"size": 8, "symbol": "diamond-open", "color": PALETTE["full"]},
+        customdata=[
+            f"token {i}: <b>{shown(text)}</b><br>"
+            + (described(x, profile.n_layers) if x == x else "shows nothing")
+            for i, (text, x) in enumerate(zip(profile.str_tokens(BASE), numbers, strict=True))
+        ],
+        hovertemplate="%{customdata}<extra>by patching</extra>",
+        connectgaps=False,
+        row=1,
         col=1,
     )
 

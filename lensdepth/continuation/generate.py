@@ -15,6 +15,7 @@ from torch import Tensor
 from lensdepth import generation, metrics, reading
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
+from lensdepth.continuation.counterfactual import settled_beside
 from lensdepth.continuation.held import HeldEdit, Standing, held, hold, hold_vector
 from lensdepth.continuation.profile import BASE, EDITED, GenerationProfile
 from lensdepth.edits import CONTROL
@@ -58,6 +59,7 @@ def generation_profile(
     head: int | None = None,
     reference: Task | Prompts | None = None,
     vector: SteeringVector | None = None,
+    counterfactual: str | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     max_memory: int | None = None,
@@ -94,6 +96,9 @@ def generation_profile(
         head: at `z`, the one head to edit.
         reference: for `"mean"`: prompts whose states at the corresponding tokens are averaged.
         vector: in place of an edit: a steering vector, held on where it says itself.
+        counterfactual: another prompt, behind which the base's text is put as well. Each token is
+            then settled by patching too: from the depth on at which the last token's state, put
+            into that run, brings it along.
         seed: of the drawing and of the random directions.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
@@ -152,6 +157,11 @@ def generation_profile(
             f"{caller}: the model writes nothing behind this prompt: it ends its text at once, "
             f"or its {model.n_ctx} tokens of context are full. Take another prompt."
         )
+    if counterfactual is not None and counterfactual == prompt:
+        raise ValueError(
+            f"{caller}: counterfactual is the prompt itself, beside which nothing can be told; "
+            f"name one that the model continues in another way."
+        )
     runs = _runs(holds)
     written, parts = {}, {}
     forced: dict[str, tuple[Tensor, Tensor]] = {}
@@ -171,6 +181,12 @@ def generation_profile(
         for field in READ.values()
     }
     kl, log_prob = (_padded([forced[name][i] for name in runs], longest) for i in (0, 1))
+    patched = None
+    if counterfactual is not None:
+        patched = settled_beside(
+            model, prompt, counterfactual, base, first_choice=parts[BASE]["rank"][-1] == 0,
+            seed=seed, batch_size=batch_size, max_memory=max_memory,
+        )  # fmt: skip
     every = torch.cat([torch.tensor(ids), tokens.flatten(), fields["top_tokens"].flatten()])
     return GenerationProfile(
         provenance=make_provenance(
@@ -192,6 +208,7 @@ def generation_profile(
                 "head": head,
                 "reference": None if reference is None else "given",
                 "vector": None if vector is None else vector.described(),
+                "counterfactual": counterfactual,
                 "batch_size": batch_size,
                 "max_memory": max_memory,
             },
@@ -205,6 +222,8 @@ def generation_profile(
         pieces=tuple(_pieces(model, ids, new) for new in written.values()),
         forced_kl=kl,
         forced_log_prob=log_prob,
+        counterfactual=counterfactual,
+        settled_by_patching=patched,
         vocabulary={
             str(token): model.token_text(token) for token in every.unique().tolist() if token >= 0
         },

@@ -67,6 +67,12 @@ class GenerationProfile(ModelResult):
     base. Rounding may leave a tiny negative number."""
     forced_log_prob: Float[Tensor, "run token"]
     """Each run's log-probability of the base's own tokens, in nats."""
+    counterfactual: str | None = None
+    """The prompt that the base's text is held against; None without one."""
+    settled_by_patching: Float[Tensor, " token"] | None = None
+    """First depth from which on the last token's state of the base run, put into the run behind
+    that prompt and the same text, makes the token come first there. NaN where it does so anyway,
+    or where the token was drawn against the model's first choice."""
     vocabulary: dict[str, str]
     """Text of every token id that occurs."""
 
@@ -151,8 +157,19 @@ class GenerationProfile(ModelResult):
                 },
                 "forced_kl": self.forced_kl[run, token].numpy(),
                 "forced_log_prob": self.forced_log_prob[run, token].numpy(),
+                "depth_by_patching": self._patched(run, token).numpy(),
             }
         )
+
+    def _patched(
+        self, run: Int[Tensor, " row"], token: Int[Tensor, " row"]
+    ) -> Float[Tensor, " row"]:
+        """Where tokens are settled by patching, of the base run alone."""
+        found = torch.full(run.shape, torch.nan, dtype=torch.float32)
+        if self.settled_by_patching is not None:
+            of_base = run == self.index(BASE)
+            found[of_base] = self.settled_by_patching[token[of_base]]
+        return found
 
     def depth_frame(self) -> "pd.DataFrame":
         """One row a run, token and depth: what the lens reads of the token written."""

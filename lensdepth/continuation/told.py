@@ -9,7 +9,7 @@ from lensdepth.edits import CONTROL
 from lensdepth.telling.curves import Curve
 from lensdepth.telling.depths import of_depths
 from lensdepth.telling.names import edit_name
-from lensdepth.telling.numbers import counted, number, percent
+from lensdepth.telling.numbers import counted, listed, number, percent
 from lensdepth.telling.plain import Json, to_json
 from lensdepth.telling.tokens import signed
 
@@ -74,12 +74,15 @@ def summary(profile: "GenerationProfile") -> Json:
             "entropy": profile.entropy[i, -1, :n].tolist(),
             "forced_kl": profile.forced_kl[i, :n_base].tolist(),
         }
+    patched = profile.settled_by_patching
     return to_json(
         {
             "runs": runs,
             "n_tokens": n_base,
             "edit": profile.edit,
             "first_difference": profile.first_difference,
+            "counterfactual": profile.counterfactual,
+            "settled_by_patching": None if patched is None else patched.tolist(),
             "unsettled": int(profile.settled[base, :n_base].isnan().sum()),
         }
     )
@@ -113,7 +116,38 @@ def sentences(profile: "GenerationProfile") -> list[str]:
     said.append(
         "The tokens of one text go together: these numbers are of this text, and have no interval."
     )
-    return said[:-1] + _changed(profile) + said[-1:]
+    return said[:-1] + _patched(profile) + _changed(profile) + said[-1:]
+
+
+def _patched(profile: "GenerationProfile") -> list[str]:
+    """Where the base's tokens are settled by patching, beside where the lens has them."""
+    patched = profile.settled_by_patching
+    if patched is None:
+        return []
+    known = patched[~patched.isnan()]
+    where = f"Behind {signed(profile.counterfactual or '')} and the same text"
+    if not len(known):
+        return [
+            f"{where} each of these tokens comes first by itself, so that patching shows nothing."
+        ]
+    at_end = int((known == profile.n_layers).sum())
+    median = of_depths(float(known.median()), profile.n_layers)
+    text = f"{where} {counted(len(known), 'token')} of {len(patched):,} "
+    if len(known) == 1:
+        text += "does not come first by itself; put in there, the last token's state brings it "
+        text += f"along from {median} on"
+    else:
+        text += "do not come first by themselves; put in there, the last token's state brings half "
+        text += f"of them along by {median} or before"
+    if at_end:
+        text += f", {at_end:,} at depth {profile.n_layers} alone, by construction"
+    lens = profile.settled[profile.index(BASE), : len(patched)][~patched.isnan()]
+    parts = [
+        ("before the lens settles on the token", int((known < lens).sum())),
+        ("at the depth at which the lens does", int((known == lens).sum())),
+        ("after the lens does", int((known > lens).sum())),
+    ]
+    return [f"{text}: {listed([f'{words} for {n:,}' for words, n in parts if n])}."]
 
 
 def _changed(profile: "GenerationProfile") -> list[str]:

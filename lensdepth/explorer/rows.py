@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from dash import html
 
-from lensdepth.continuation import GenerationProfile
+from lensdepth.continuation.profile import GenerationProfile
 from lensdepth.continuation.told import run_name
 from lensdepth.explorer.notes import COLUMNS
 from lensdepth.explorer.panels import numbers

@@ -1,15 +1,12 @@
 """Right against wrong answers: where each stands, and whether that differs beyond chance."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray as Array
-from torch import Tensor
 
 from lensdepth import stats
 from lensdepth.arguments import checked
@@ -26,8 +23,8 @@ from lensdepth.mistakes.profile import (
     MistakeVerdict,
 )
 from lensdepth.model import DepthModel
-from lensdepth.patching.sweep import patch_sweep
 from lensdepth.provenance import make_provenance
+from lensdepth.settled import settled_by_patching
 from lensdepth.tasks.task import Task
 from lensdepth.telling.numbers import counted
 from lensdepth.tokens import told_apart
@@ -135,7 +132,11 @@ def mistakes_in(
     groupings = {one.name: one for one in asked} or _groupings(task)
     own = lens.top_tokens[-1, :, -1, 0]
     wrong = own != task.target_ids
-    depths = find_commitment(lens).depths if by == "lens" else _by_patching(model, task, own, seed)
+    depths = (
+        find_commitment(lens).depths
+        if by == "lens"
+        else settled_by_patching(model, task, own, seed=seed)
+    )
     found = compared(
         depths.double().numpy(), wrong.numpy(), groupings.values(), origin["units"],
         n_permutations=n_permutations, seed=seed,
@@ -207,30 +208,6 @@ def _groupings(task: Task) -> dict[str, Grouping]:
 def _codes(one: Grouping) -> Array:
     """Unit of each pair as a number, in the order in which they come."""
     return pd.factorize(np.array(one.values, dtype=object))[0]
-
-
-def _by_patching(model: DepthModel, task: Task, own: Tensor, seed: int) -> Float[Tensor, " pair"]:
-    """From which depth on the last token's state brings the clean prompt's own answer along."""
-    assert task.corrupted_tokens is not None
-    # In parts, so that the logits of all prompts over a large vocabulary never exist at once.
-    parts = [slice(i, i + 32) for i in range(0, len(task), 32)]
-    other = torch.cat(
-        [model.logits(task.corrupted_tokens[part])[:, 0].argmax(-1) for part in parts]
-    )
-    depths = torch.full((len(task),), torch.nan, dtype=torch.float32)
-    differ = own != other
-    if not differ.any():
-        return depths
-    answered = replace(task, target_ids=own, foil_ids=other, keep="all").select(differ)
-    profile = patch_sweep(
-        model, answered, depths="all", positions=("prediction",), also=("success",), controls=(),
-        seed=seed,
-    )  # fmt: skip
-    stands = profile.efficacy("prediction")
-    # At depth L the state is all that is read.
-    stands[:, -1] = 1.0
-    depths[differ] = find_commitment(stands).depths
-    return depths
 
 
 def compared(
