@@ -1,10 +1,12 @@
 """Texts by the strength of a held edit: against one strength alone, and against known answers."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from conftest import Load
@@ -20,6 +22,7 @@ from lensdepth import (
     polar,
 )
 from lensdepth.analyses import analysis
+from lensdepth.cli import main
 from lensdepth.continuation import dose_profile, doses
 from lensdepth.continuation.held import hold
 
@@ -319,3 +322,24 @@ def test_a_vector_refuses_a_strength_that_is_none_of_its_edit(tiny_llama: DepthM
         continuation_dose(tiny_llama, MAY, vector=vector, strengths=[1e9])
     with pytest.raises(ValueError, match="a vector brings its own edit and site"):
         continuation_dose(tiny_llama, MAY, vector=vector, strengths=[1], depths=1)
+
+
+def test_the_command_writes_every_format(
+    trained: DepthModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["write", JANUARY, "--model", "tiny", "--n-tokens", "3", "--edit", "full",
+             "--source", JUNE, "--depth", "2", "--dose", "1", "--dose", "0.25"]  # fmt: skip
+    assert main(words) == 0
+    table = capsys.readouterr().out
+    assert (
+        f"without the edit: {trained.generate(JANUARY, max_new_tokens=3)[len(JANUARY) :]}" in table
+    )
+    assert table.index("0.25") < table.index("to the source")
+    for ending in ("csv", "parquet", "html", "json", "safetensors"):
+        assert main([*words, "--out", str(tmp_path / f"d.{ending}")]) == 0
+    found = load(tmp_path / "d.safetensors")
+    assert found.strengths == (0.25, 1.0)
+    assert len(pd.read_parquet(tmp_path / "d.parquet")) == 2 * 4 * len(found.base_tokens)
+    assert len(pd.read_csv(tmp_path / "d.csv")) == len(found.to_frame())
+    whole = json.loads((tmp_path / "d.json").read_text())
+    assert whole["summary"] == TELL.summary(found)

@@ -265,7 +265,7 @@ def write(
         from lensdepth.continuation import continuation_dose, generation_profile
 
         measure = generation_profile if held.doses is None else continuation_dose
-        result = measure(
+        result: Any = measure(
             depth_model,
             prompt,
             n_tokens=n_tokens,
