@@ -33,7 +33,7 @@ def by_strength(result: "ContinuationDose") -> go.Figure:
         _add(figure, result, run, 1, kl, [nats(one) for one in kl])
         parted = points[:, run].tolist()
         named = ["the same text" if p != p else f"from token {p:.0f} on" for p in parted]
-        _add(figure, result, run, 2, [n_tokens if p != p else p for p in parted], named)
+        _add(figure, result, run, 2, [float(n_tokens) if p != p else p for p in parted], named)
     for row, title in enumerate(PANELS, start=1):
         top = next(figure.select_yaxes(row=row, col=1)).domain[1]
         figure.add_annotation(**house_note(f"<b>{title}</b>", y=top), yshift=7, align="left")
