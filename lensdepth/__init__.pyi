@@ -50,7 +50,9 @@ from .confidence import (
     confidence_response as confidence_response,
 )
 from .continuation import (
+    ContinuationDose as ContinuationDose,
     GenerationProfile as GenerationProfile,
+    continuation_dose as continuation_dose,
     generation_profile as generation_profile,
 )
 from .dynamics import TrainingDynamics as TrainingDynamics, training_dynamics as training_dynamics

@@ -239,6 +239,22 @@ ANALYSES = (
         told="lensdepth.continuation.told",
     ),
     Analysis(
+        key="continuation_dose",
+        name="write-dose",
+        title="Dose and response of a text",
+        question="How strong must an edit be that is held on before the model writes another text?",
+        note=(
+            "Above, how far the predictions move along the base's own tokens, which all runs are "
+            "given; below, the first token in which the text that is written differs from the "
+            "base's, a ring above where it does not. The dashed lines turn each state as far as "
+            "the edit does at that strength, in random directions: where they do as much, any "
+            "turn does."
+        ),
+        result="lensdepth.continuation.dose_profile:ContinuationDose",
+        told="lensdepth.continuation.dose_told",
+        by_depth=False,
+    ),
+    Analysis(
         key="subspaces",
         name="subspaces",
         title="Subspaces",
@@ -347,7 +363,7 @@ ANALYSES = (
         by_depth=False,
     ),
 )
-"""In the order in which a report has them; the last eleven are not in it."""
+"""In the order in which a report has them; the last twelve are not in it."""
 
 
 def analysis(key: str) -> Analysis:

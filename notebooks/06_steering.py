@@ -49,6 +49,7 @@ from torch import Tensor
 
 from lensdepth import (
     apply_vector,
+    continuation_dose,
     difference_vector,
     find_crossing,
     load,
@@ -248,6 +249,31 @@ for strength in (0.5, 1.0, 2.0):
     rows.append({"strength": strength, "it writes": written})
 say(f"With the vector from the file added to every token at depth {depth}:")
 show(pd.DataFrame(rows))
+
+# %% [markdown]
+# How strong must it be before the text is another one, and would any turn of the states do as much?
+# The text without the vector is written once. At each strength the model then writes with the vector
+# held on, and with every state turned as far in random directions. The base's own tokens are put
+# before all of them, so that their predictions are compared along one and the same text.
+
+# %%
+dosed = continuation_dose(
+    model, prompt, vector=found, strengths=[0.125, 0.25, 0.5, 0.75, 1.0], n_tokens=6
+)
+show(dosed.plot())
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+doses = dosed.dose_frame().set_index("strength")
+texts = "; ".join(f"{s:g}: “{text.strip()}”" for s, text in doses["text"].items())
+judged = doses.loc[dosed.judged]
+say(
+    f"**What to see.** Without the vector it writes “{dosed.base_text.strip()}”; with it, by strength,",
+    f"{texts}. At strength {dosed.judged:g}, which is judged, the vector moves the predictions by",
+    f"{judged['kl']:.2f} nats, {dosed.n_random} random turns by {judged['control_kl_low']:.2f} to",
+    f"{judged['control_kl_high']:.2f}: {dosed.verdict}. That is said of this one text. At the largest",
+    f"strength the turns move them by {doses['control_kl'].iloc[-1]:.2f} on average, the vector by",
+    f"{doses['kl'].iloc[-1]:.2f}: how far the predictions move does not say whereto.",
+)
 
 # %% [markdown]
 # ## Exercises

@@ -24,7 +24,7 @@ from lensdepth import fetched, loading, report
 from lensdepth.bundled import bundled_path
 from lensdepth.cli import main
 from lensdepth.cli.app import EXIT_CODES, app
-from lensdepth.cli.schemas import command_of, schema_names, schema_of
+from lensdepth.cli.json_schema import command_of, schema_names, schema_of
 from lensdepth.fetchable import FETCHABLE
 from lensdepth.model import DepthModel
 
@@ -242,6 +242,11 @@ PRINTED = {
         "write January --edit full --source June --depth 1 --depth 2 --onward",
         "write January --apply {}/june.safetensors --strength 2",
     ],
+    "write-dose": [
+        "write January --edit full --source June --depth 1 --dose 1 --dose 0.5",
+        "write January --edit scale --depth 1 --dose 2",
+        "write January --apply {}/june.safetensors --dose -1 --dose 2",
+    ],
     "claims": ["claims --n 40 --twins 0"],
     "claims-hypotheses": ["claims --hypotheses {}/mine.toml --n 12"],
     "claims-models": ["claims --against tiny --n 12 --twins 0"],
@@ -272,7 +277,7 @@ def test_what_is_printed_is_what_its_schema_says(
     monkeypatch.setenv("LENSDEPTH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "mine.toml").write_text(HYPOTHESES)
     (tmp_path / "one.toml").write_text(ONE_SHARD)
-    if name == "write":
+    if name in ("write", "write-dose"):
         june(lensdepth.load_model("tiny")).save(tmp_path / "june.safetensors")
     if name == "landmarks":
         saved = f"{tmp_path}/months.safetensors"

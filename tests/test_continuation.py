@@ -19,7 +19,7 @@ from lensdepth import (
     polar,
 )
 from lensdepth.analyses import analysis
-from lensdepth.continuation import generate
+from lensdepth.continuation import generate, texts
 from lensdepth.edits import at_random, strong_edit, with_noise
 from lensdepth.hooks import SiteEdit
 from lensdepth.provenance import Backend
@@ -84,7 +84,7 @@ def test_logits_are_read_in_parts(
     sizes = []
     readout = model.readout
     monkeypatch.setattr("lensdepth.lens.read.LOGITS_AT_ONCE", 2 * 3 * model.d_vocab)
-    monkeypatch.setattr(generate, "LOGITS_AT_ONCE", 2 * model.d_vocab)
+    monkeypatch.setattr(texts, "LOGITS_AT_ONCE", 2 * model.d_vocab)
     monkeypatch.setattr(generate, "STATES_AT_ONCE", 4 * 3 * model.d_model)
 
     def watched(states: torch.Tensor) -> torch.Tensor:

@@ -23,10 +23,10 @@ NO_FILE = {"Report", "Sweep", "Task"}
 """A report is a page with its tables, a task a prompt file, a sweep a folder."""
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
-    "ChangePoint", "CircuitGraph", "DepthComparison", "LandmarkComparison", "OrderComparison",
-    "Readiness", "ReportPlan", "Transition", "TunedLens",
+    "ChangePoint", "CircuitGraph", "ContinuationDose", "DepthComparison", "LandmarkComparison",
+    "OrderComparison", "Readiness", "ReportPlan", "Transition", "TunedLens",
 }  # fmt: skip
-"""Results whose rows are statements, runs or one place."""
+"""Results whose rows are statements, runs, tokens or one place."""
 PROMPT = "Two months from January is"
 
 
@@ -72,6 +72,9 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.intervene(trained, PROMPT, "Two months from May is", depth=1),
         lensdepth.pair_table(trained, task),
         lensdepth.generation_profile(trained, PROMPT, n_tokens=3),
+        lensdepth.continuation_dose(
+            trained, PROMPT, edit="scale", depths=1, strengths=[0.5, 2], n_tokens=3
+        ),
         lensdepth.difference_vector(trained, PROMPT, "Two months from May is", depths=[1, 3]),
         _hypothesis(trained, task),
         trained.residual_stream(list(task.clean)),

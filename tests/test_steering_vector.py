@@ -414,6 +414,10 @@ def test_the_command_line_says_what_does_not_go_together(
     for options, said in (
         (["--apply", path, "--depth", "1"], "--apply brings its own edit and site"),
         (["--apply", path, "--stream", "z"], "--apply brings its own edit and site"),
+        (["--apply", path, "--head", "0"], "--apply brings its own edit and site"),
+        (["--strength", "0"], "go with --edit"),
+        (["--dose", "0"], "go with --edit"),
+        (["--apply", path, "--dose", "1", "--strength", "1"], "--strength is one and --dose"),
         (["--depth-map", "1:2"], "go with --apply"),
         (["--apply", path, "--depth-map", "1-2"], "--depth-map must be D:E"),
         (["--apply", path, "--depth-map", "1:9"], "within 0...3 of 'tiny', got [9]"),

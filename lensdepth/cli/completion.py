@@ -130,6 +130,6 @@ def _n_layers(model: str) -> int | None:
 
 def complete_schemas(incomplete: str) -> Offered:
     """Outputs that have a schema."""
-    from lensdepth.cli.schemas import command_of, schema_names
+    from lensdepth.cli.json_schema import command_of, schema_names
 
     return _beginning(((name, command_of(name)) for name in schema_names()), incomplete)

@@ -16,6 +16,8 @@ from lensdepth.cli.task_options import TaskOptions, check_prompt
 from lensdepth.provenance import LARGEST_SEED
 
 if TYPE_CHECKING:
+    from lensdepth.cli.tables import Parts
+    from lensdepth.continuation import ContinuationDose
     from lensdepth.model import DepthModel
     from lensdepth.steering import SteeringVector
 
@@ -45,6 +47,17 @@ class HeldOptions:
             metavar="X",
             help="Of the edit, in its own unit.",
             show_default="the edit's own",
+            rich_help_panel=HELD,
+        ),
+    ] = None
+    doses: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--dose",
+            metavar="X",
+            help="In place of --strength, several times: how the text changes by the strength, "
+            "beside three random turns each.",
+            show_default=False,
             rich_help_panel=HELD,
         ),
     ] = None
@@ -125,19 +138,27 @@ class HeldOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        given = {name for name, value in asdict(self).items() if value not in (None, False)}
+        # 0 is a strength and a head, and equals False.
+        given = {
+            name for name, value in asdict(self).items() if value is not None and value is not False
+        }
         if self.stream == "resid_pre":
             given.remove("stream")
+        if {"strength", "doses"} <= given:
+            raise ValueError(
+                "--strength is one and --dose several strengths; leave out one of both."
+            )
         if self.apply is None and given & {"depth_map", "allow_other_model"}:
             raise ValueError("--depth-map and --allow-other-model go with --apply.")
-        if self.apply is not None and given - {"strength", *OF_VECTORS}:
+        if self.apply is not None and given - {"strength", "doses", *OF_VECTORS}:
             raise ValueError(
-                "--apply brings its own edit and site; only --strength, --depth-map and "
+                "--apply brings its own edit and site; only --strength, --dose, --depth-map and "
                 "--allow-other-model go with it."
             )
         if self.apply is None and self.edit is None and given - {"stream"}:
             raise ValueError(
-                "--strength, --source, --depth, --position, --onward and --head go with --edit."
+                "--strength, --dose, --source, --depth, --position, --onward and --head go with "
+                "--edit; name one, or leave them out."
             )
 
     @property
@@ -159,15 +180,16 @@ class HeldOptions:
         return found
 
     def options(self, model: "DepthModel") -> dict[str, Any]:
-        """What `generation_profile` is told.
+        """What `generation_profile` is told, or `continuation_dose`.
 
         Raises:
             ValueError: there is no such vector, or it does not fit the model.
         """
+        doses = {} if self.doses is None else {"strengths": self.doses}
         if self.apply is None:
             told = {name: value for name, value in asdict(self).items() if value is not None}
-            return {name: told[name] for name in told if name not in OF_VECTORS}
-        return {"vector": applied(self, model)}
+            return {n: told[n] for n in told if n not in ("doses", *OF_VECTORS)} | doses
+        return {"vector": applied(self, model)} | doses
 
 
 def applied(held: HeldOptions, model: "DepthModel") -> "SteeringVector":
@@ -195,6 +217,8 @@ def applied(held: HeldOptions, model: "DepthModel") -> "SteeringVector":
         'write "Two months from January is" --edit full --source "Two months from June is" '
         "--depth 8",
         'write "Two months from January is" --counterfactual "Two months from June is"',
+        'write "Two months from January is" --edit full --source "Two months from June is" '
+        "--depth 8 --dose 0.25 --dose 0.5 --dose 1",
         'write "Two months from January is" --apply june.safetensors',
         'write "Two months from January is" --apply june.safetensors --strength 2 --json',
         'write "Two months from January is" --n-tokens 3 --out text.html',
@@ -245,30 +269,65 @@ def write(
     """Let the model write, and say from which depth on each of its tokens stands."""
     check_out(output.out, force=output.force)
     check_prompt(prompt, TaskOptions())
+    beside: dict[str, str] = {}
+    if counterfactual is not None:
+        if held.doses is not None:
+            raise ValueError("--counterfactual goes without --dose.")
+        check_prompt(counterfactual, TaskOptions())
+        beside = {"counterfactual": counterfactual}
     with quiet(debug=output.debug):
         depth_model = session.open_model(model, debug=output.debug)
         for text in (prompt, counterfactual):
             session.as_given(text, TaskOptions(), depth_model)
         from lensdepth.analyses import analysis
-        from lensdepth.continuation import generation_profile
+        from lensdepth.continuation import continuation_dose, generation_profile
 
-        profile = generation_profile(
+        measure = generation_profile if held.doses is None else continuation_dose
+        result: Any = measure(
             depth_model,
             prompt,
             n_tokens=n_tokens,
             temperature=temperature,
-            counterfactual=counterfactual,
+            **beside,
             seed=seed,
             **held.options(depth_model),
             **model.bounds,
         )
-        told = analysis("write")
-        summary = told.summary(profile)
+        told = analysis("write" if held.doses is None else "write-dose")
+        summary = told.summary(result)
 
     def show() -> None:
         from lensdepth.cli import tables
 
         title = session.title("What is written", depth_model, repr(prompt))
-        tables.show(title, *tables.written_table(profile), "", *told.sentences(profile))
+        table = tables.written_table if held.doses is None else dose_table
+        tables.show(title, *table(result), "", *told.sentences(result))
 
-    session.deliver(profile, summary, output, show)
+    session.deliver(result, summary, output, show)
+
+
+def dose_table(result: "ContinuationDose") -> "Parts":
+    """One row a strength: KL and divergence point of the edit and of its turns, and the text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from lensdepth.continuation.dose_told import token_name
+    from lensdepth.outside import visible
+    from lensdepth.telling.numbers import number
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("strength", justify="right", style="bold")
+    heads = ("KL, nats", "differs from token")
+    turns = ("at random", "low to high", "differ from tokens") if result.n_random else ()
+    for head in (*heads, *turns):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("it writes", overflow="fold")
+    points = result.divergence.tolist()
+    for row, point in zip(result.dose_frame().to_dict("records"), points, strict=True):
+        cells = [f"{row['strength']:g}", number(row["kl"]), token_name(point[0])]
+        if turns:
+            low, high = (number(row[f"control_kl_{end}"]) for end in ("low", "high"))
+            cells += [number(row["control_kl"]), f"{low} to {high}"]
+            cells.append(", ".join(map(token_name, point[1:])))
+        table.add_row(*cells, Text(visible(row["text"])))
+    return [f"without the edit: {visible(result.base_text)}", table]

@@ -8,7 +8,7 @@ import typer
 
 from lensdepth.cli.app import app, examples
 from lensdepth.cli.completion import complete_schemas
-from lensdepth.cli.schemas import command_of, schema_names, schema_of
+from lensdepth.cli.json_schema import command_of, schema_names, schema_of
 
 
 @app.command(epilog=examples("schema", "schema patch", "schema ablate-dose > ablate-dose.json"))

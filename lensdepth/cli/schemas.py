@@ -7,9 +7,6 @@ those that end in "?" may be left out, and "*" stands for names that are not kno
 
 from typing import Any
 
-from lensdepth.telling.plain import Json
-
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
 ANY = {"*": "any"}
 CURVE = ["number?"]
 """One number a depth."""
@@ -185,6 +182,11 @@ WRITTEN = {"text": "string", "tokens": ["string"], "settled": CURVE, "median_set
 WRITE = {"runs": {"*": WRITTEN}, "n_tokens": "integer", "edit": "string?",
          "first_difference": "integer?", "unsettled": "integer", "counterfactual": "string?",
          "settled_by_patching": "any"}  # fmt: skip
+DOSED = {"text": "string", "divergence": "number?", "kl": "number", "forced_kl": ["number"]}
+WRITE_DOSE = {"verdict": "string", "judged": "number", "edit": "string", "unit": "string",
+              "base_text": "string", "n_tokens": "integer", "n_random": "integer",
+              "floor": "number",
+              "doses": [{"strength": "number", "runs": {"*": DOSED}}]}  # fmt: skip
 CLAIM = {"claim": "string", "title": "string", "verdict": "string", "effect": "number?",
          "low": "number?", "high": "number?", "p": "number?", "decisive": "string",
          "unit": "string", "threshold": "number?", "n": "integer", "origin": "string?",
@@ -293,6 +295,9 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
          "depth": "number?", "relative_depth": "number?", "log_prob": "number", "rank": "number",
          "entropy": "number", "forced_kl": "number?", "forced_log_prob": "number?",
          "depth_by_patching": "number?"}),
+    "write-dose": ("write --dose X", PROVENANCE, WRITE_DOSE,
+        {"strength": "number", "run": "string", "token": "integer", "position": "integer",
+         "text": "string", "written": "string", "same": "boolean", "kl": "number"}),
     "claims": ("claims", PROVENANCE, CLAIMS | PAIRS,
         {"claim": "string", "title": "string", "verdict": "string", "statement": "string",
          "decisive": "boolean", "says": "string", "unit": "string", "n": "integer", "*": "any"}),
@@ -352,50 +357,3 @@ PLAN = {"sweeps": [{"name": "string", "edited_runs": "integer"}], "edited_runs":
         "weights_bytes": "integer", "states_bytes": "integer"}  # fmt: skip
 OTHERS = {"claims-plan": ("claims --dry-run", {"plan": PLAN, "pairs": COUNTS})}
 """What is no provenance, summary and rows."""
-
-
-def schema_names() -> tuple[str, ...]:
-    """Names of all outputs: a command's, with what makes its output another one behind it."""
-    return (*OUTPUTS, *OTHERS)
-
-
-def command_of(name: str) -> str:
-    """The command that prints it."""
-    return OUTPUTS[name][0] if name in OUTPUTS else OTHERS[name][0]
-
-
-def schema_of(name: str) -> Json:
-    """The JSON Schema of one output.
-
-    Raises:
-        ValueError: there is no such output.
-    """
-    if name not in schema_names():
-        raise ValueError(f"there is no schema {name!r}; there is {', '.join(schema_names())}.")
-    if name in OUTPUTS:
-        _, provenance, summary, row = OUTPUTS[name]
-        kind: Any = {"provenance": provenance, "summary": summary, "rows": [row]}
-    else:
-        kind = OTHERS[name][1]
-    title = f"lensdepth {command_of(name)} --json"
-    return {"$schema": DRAFT, "title": title, **_schema(kind)}
-
-
-def _schema(kind: Any) -> Json:
-    """A kind, as the module's docstring writes it; a tuple of one is that or null."""
-    if isinstance(kind, tuple):
-        return {"anyOf": [_schema(kind[0]), {"type": "null"}]}
-    if isinstance(kind, list):
-        return {"type": "array", "items": _schema(kind[0])}
-    if isinstance(kind, dict):
-        named = {key.removesuffix("?"): _schema(of) for key, of in kind.items() if key != "*"}
-        return {
-            "type": "object",
-            "properties": named,
-            "required": [key for key in kind if key != "*" and not key.endswith("?")],
-            "additionalProperties": _schema(kind["*"]) if "*" in kind else False,
-        }
-    word = kind.removesuffix("?")
-    if word == "any":
-        return {}
-    return {"type": [word, "null"] if kind.endswith("?") else word}

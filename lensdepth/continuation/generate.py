@@ -9,21 +9,21 @@ of them the asked numbers alone are kept.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from lensdepth import generation, metrics, reading
+from lensdepth import generation
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.continuation.counterfactual import settled_beside
-from lensdepth.continuation.held import HeldEdit, Standing, held, hold, hold_vector
+from lensdepth.continuation.held import HeldEdit, Standing, held
 from lensdepth.continuation.profile import BASE, EDITED, GenerationProfile
+from lensdepth.continuation.texts import Asked, base_text, last_states, padded, vocabulary_of
 from lensdepth.edits import CONTROL
 from lensdepth.finite import NotFinite
-from lensdepth.lens.read import LOGITS_AT_ONCE, positions_at_once, read_logits
+from lensdepth.lens.read import positions_at_once, read_logits
 from lensdepth.model import DepthModel
 from lensdepth.not_finite import not_finite
-from lensdepth.progress import counted
 from lensdepth.provenance import make_provenance
 from lensdepth.site import Stream
 from lensdepth.steering.vector import SteeringVector
@@ -107,75 +107,41 @@ def generation_profile(
     Raises:
         ValueError: fewer than one token, a temperature that is none, options of an edit without
             one, an edit that does not fit (as for `intervene`), a vector of another model (as for
-            `apply_vector`), or a model that ends its text at once.
+            `apply_vector`), a counterfactual that is the prompt itself, or a model that ends its
+            text at once.
     Source: the lens by nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru.
     Example:
         >>> generation_profile(model, "Two months from January is", n_tokens=3).settled
     """
-    caller = "generation_profile"
-    if n_tokens < 1:
-        raise ValueError(f"{caller}: n_tokens must be 1 or more, got {n_tokens}.")
-    if not 0 <= temperature < float("inf"):
-        raise ValueError(f"{caller}: temperature must be 0 or more, got {temperature}.")
-    holds, others = None, (strength, source, depths, head, reference)
-    if vector is not None:
-        if edit is not None or onward or any(one is not None for one in others):
-            raise ValueError(
-                f"{caller}: a vector brings its own edit, strength and site; leave out edit, "
-                f"strength, source, depths, onward, head and reference, or the vector."
-            )
-        holds = hold_vector(model, vector, seed, caller=caller)
-        edit, stream, head = vector.edit, vector.stream, vector.head
-    elif edit is not None:
-        holds = hold(
-            model, prompt, edit, strength, source, depths, positions, onward, stream, head,
-            reference, seed, caller=caller,
-        )  # fmt: skip
-    elif any(one is not None for one in others) or onward:
+    asked = Asked(
+        caller="generation_profile", prompt=prompt, n_tokens=n_tokens, temperature=temperature,
+        edit=edit, source=source, depths=depths, positions=positions, onward=onward, stream=stream,
+        head=head, reference=reference, vector=vector, seed=seed,
+    )  # fmt: skip
+    if vector is not None and strength is not None:
         raise ValueError(
-            f"{caller}: strength, source, depths, onward, head and reference go with an edit; "
-            f"name one, or leave them out."
-        )
-    model.ending.check()  # of the model as it is
-
-    def write(run: str) -> tuple[list[int], list[int]]:
-        with counted(n_tokens, f"writing, {run}") as update:
-            return generation.continued_ids(
-                model,
-                prompt,
-                reading.cached_step(model),
-                n_tokens,
-                temperature,
-                seed,
-                caller,
-                each=lambda: update(1),
-            )
-
-    ids, base = write(BASE)
-    if not base:
-        raise ValueError(
-            f"{caller}: the model writes nothing behind this prompt: it ends its text at once, "
-            f"or its {model.n_ctx} tokens of context are full. Take another prompt."
+            f"{asked.caller}: a vector brings its own edit and strength; leave out strength, got "
+            f"{strength}, or give the vector another one (dataclasses.replace)."
         )
     if counterfactual is not None and counterfactual == prompt:
         raise ValueError(
-            f"{caller}: counterfactual is the prompt itself, beside which nothing can be told; "
-            f"name one that the model continues in another way."
+            f"{asked.caller}: counterfactual is the prompt itself, beside which nothing can be "
+            f"told; name one that the model continues in another way."
         )
+    holds = next(iter(asked.held(model, [strength])), None)
+    text = base_text(model, asked)
+    ids, base = text.ids, text.new
     runs = _runs(holds)
     written, parts = {}, {}
     forced: dict[str, tuple[Tensor, Tensor]] = {}
-    own = _last_states(model, ids, base)
     for name, edits in runs.items():
         with held(model, edits):
-            written[name] = base if name == BASE else write(name)[1]
+            written[name] = base if name == BASE else asked.write(model, name)[1]
             parts[name] = _read(model, ids, written[name])
-            theirs = own if name == BASE else _last_states(model, ids, base)
-            forced[name] = _diverge(model, own, theirs, base)
+            theirs = text.states if name == BASE else last_states(model, ids, base)
+            forced[name] = text.diverge(model, theirs)
     longest = max(map(len, written.values()))
-    tokens = torch.full((len(runs), longest), -1)
-    for row, new in enumerate(written.values()):
-        tokens[row, : len(new)] = torch.tensor(new, dtype=torch.long)
+    tokens = padded(list(written.values()), longest)
     fields = {
         field: _side_by_side([part.get(field) for part in parts.values()], longest)
         for field in READ.values()
@@ -187,34 +153,23 @@ def generation_profile(
             model, prompt, counterfactual, base, first_choice=parts[BASE]["rank"][-1] == 0,
             seed=seed, batch_size=batch_size, max_memory=max_memory,
         )  # fmt: skip
-    every = torch.cat([torch.tensor(ids), tokens.flatten(), fields["top_tokens"].flatten()])
     return GenerationProfile(
         provenance=make_provenance(
-            caller,
+            asked.caller,
             model.info,
             task="prompts",
             prompts=[prompt],
             corrupted=[] if source is None else [str(source)],
             settings={
-                "n_tokens": n_tokens,
-                "temperature": temperature,
-                "edit": edit,
+                **asked.settings(holds),
                 "strength": None if holds is None else holds.strength,
-                "source": None if source is None else str(source),
-                "depths": None if holds is None else list(holds.depths),
-                "positions": None if holds is None else list(holds.places),
-                "onward": onward,
-                "stream": stream,
-                "head": head,
-                "reference": None if reference is None else "given",
-                "vector": None if vector is None else vector.described(),
                 "counterfactual": counterfactual,
                 "batch_size": batch_size,
                 "max_memory": max_memory,
             },
             seed=seed,
         ),
-        edit=edit,
+        edit=asked.name,
         runs=tuple(runs),
         prompt_tokens=torch.tensor(ids),
         tokens=tokens,
@@ -224,11 +179,19 @@ def generation_profile(
         forced_log_prob=log_prob,
         counterfactual=counterfactual,
         settled_by_patching=patched,
-        vocabulary={
-            str(token): model.token_text(token) for token in every.unique().tolist() if token >= 0
-        },
+        vocabulary=vocabulary_of(model, torch.tensor(ids), tokens, fields["top_tokens"]),
         **fields,
     )
+
+
+def _runs(holds: HeldEdit | None) -> dict[str, Standing]:
+    """The runs by name, and what is held on in each."""
+    found: dict[str, Standing] = {BASE: ()}
+    if holds is not None:
+        found[EDITED] = holds.edited
+        for control in holds.controls:
+            found[EDITED + CONTROL] = control
+    return found
 
 
 def _pieces(model: DepthModel, ids: list[int], new: list[int]) -> tuple[str, ...]:
@@ -241,16 +204,6 @@ def _pieces(model: DepthModel, ids: list[int], new: list[int]) -> tuple[str, ...
         pieces.append(text[len(whole) :])
         whole = text if len(text) > len(whole) else whole
     return tuple(pieces)
-
-
-def _runs(holds: HeldEdit | None) -> dict[str, Standing]:
-    """The runs by name, and what is held on in each."""
-    found: dict[str, Standing] = {BASE: ()}
-    if holds is not None:
-        found[EDITED] = holds.edited
-        if holds.control is not None:
-            found[EDITED + CONTROL] = holds.control
-    return found
 
 
 def _read(model: DepthModel, ids: list[int], new: list[int]) -> dict[str, Tensor]:
@@ -276,35 +229,6 @@ def _read(model: DepthModel, ids: list[int], new: list[int]) -> dict[str, Tensor
         field: torch.cat([part[name] for part in parts], dim=1).cpu()
         for name, field in READ.items()
     }
-
-
-def _last_states(
-    model: DepthModel, ids: list[int], new: list[int]
-) -> Float[Tensor, "token d_model"]:
-    """What the readout takes where each new token is due, in a pass over all of them."""
-    places = torch.arange(len(ids) - 1, len(ids) - 1 + len(new))
-    last = model.passes.depth_hooks[-1]
-    return model.activations([[*ids, *new[:-1]]], [last], places[None])[0, 0]
-
-
-def _diverge(
-    model: DepthModel,
-    own: Float[Tensor, "token d_model"],
-    theirs: Float[Tensor, "token d_model"],
-    tokens: list[int],
-) -> tuple[Float[Tensor, " token"], Float[Tensor, " token"]]:
-    """KL(base || run) in nats at each token, and the run's log-probability of it."""
-    kl, log_prob = [], []
-    size = max(1, LOGITS_AT_ONCE // model.d_vocab)
-    some: Int[Tensor, " part"]
-    for mine, other, some in zip(
-        own.split(size), theirs.split(size), torch.tensor(tokens).split(size), strict=True
-    ):
-        logits, others = (model.readout(states.to(model.device)) for states in (mine, other))
-        kl.append(metrics.kl_divergence(logits, others).cpu())
-        found = metrics.log_probs(others).cpu()
-        log_prob.append(found.gather(-1, some[:, None])[:, 0])
-    return torch.cat(kl), torch.cat(log_prob)
 
 
 def _padded(rows: list[Tensor], longest: int) -> Float[Tensor, "run token"]:

@@ -20,7 +20,7 @@ from lensdepth.polar import Edit
 from lensdepth.prompts import gather_prompts
 from lensdepth.site import Site, Stream, last_place
 from lensdepth.standing import StandingEdit, steered
-from lensdepth.steering.vector import SteeringVector, moved
+from lensdepth.steering.vector import SteeringVector, moved, vector_edit
 from lensdepth.sweep.choices import check_heads, check_stream
 from lensdepth.tasks.task import Task
 from lensdepth.tokens import Prompts, resolve_positions
@@ -38,15 +38,16 @@ class HeldEdit:
     places: tuple[int, ...]
     """The edited tokens of the prompt; () for all of them."""
     edited: Standing
-    control: Standing | None
-    """Each state turned as far in a random direction; None where the edit turns nothing."""
+    controls: tuple[Standing, ...]
+    """Each state turned as far in a random direction, once a seed; () where the edit turns
+    nothing."""
 
 
 def hold(
     model: DepthModel,
     prompt: str,
     edit: str,
-    strength: float | None,
+    strengths: Sequence[float | None],
     source: str | Sequence[int] | None,
     depths: int | slice | Sequence[int] | None,
     positions: Sequence[int],
@@ -54,11 +55,12 @@ def hold(
     stream: Stream,
     head: int | None,
     reference: Task | Prompts | None,
-    seed: int,
+    seeds: Sequence[int],
     *,
     caller: str,
-) -> HeldEdit:
-    """An edit to hold on; the arguments are those of `generation_profile`.
+) -> list[HeldEdit]:
+    """An edit to hold on at each strength, its states found once; the other arguments are those of
+    `generation_profile`, and there is a control for each seed.
 
     Raises:
         ValueError: see there; before any pass.
@@ -66,7 +68,7 @@ def hold(
     check_stream(model, stream, caller=caller)
     if head is not None:
         check_heads(model, stream, [head], caller=caller)
-    value, function = strong_edit(edit, strength, caller=caller)
+    strong = [strong_edit(edit, strength, caller=caller) for strength in strengths]
     kind = EDITS[edit]
     for name, given in (("source", source), ("reference", reference)):
         if given is not None and kind.needs != name:
@@ -92,7 +94,7 @@ def hold(
         )[1]  # fmt: skip
     if states is not None and head is not None:
         states = rearrange(states, "hook place (h d) -> h hook place d", h=model.info.n_heads)[head]
-    noisy = None if states is None else with_noise(states, torch.Generator().manual_seed(seed))
+    noisy = [] if states is None else [with_noise(states, drawing(seed)) for seed in seeds]
     reach = [frozenset({place}) for place in places]
     if onward:
         reach[-1] |= frozenset(range(int(batch.lengths[0]), model.n_ctx))
@@ -112,33 +114,61 @@ def hold(
             for j in range(len(places))
         )
 
-    return HeldEdit(
-        strength=value,
-        depths=asked,
-        places=tuple(places),
-        edited=standing(function, noisy if edit == "random" else states),
-        control=standing(at_random(function), noisy) if kind.turns else None,
-    )
+    return [
+        HeldEdit(
+            strength=value,
+            depths=asked,
+            places=tuple(places),
+            edited=standing(function, noisy[0] if edit == "random" else states),
+            controls=tuple(standing(at_random(function), one) for one in noisy if kind.turns),
+        )
+        for value, function in strong
+    ]
 
 
-def hold_vector(model: DepthModel, vector: SteeringVector, seed: int, *, caller: str) -> HeldEdit:
-    """A steering vector to hold on, where it says itself.
+def hold_vector(
+    model: DepthModel,
+    vector: SteeringVector,
+    strengths: Sequence[float | None],
+    seeds: Sequence[int],
+    *,
+    caller: str,
+) -> list[HeldEdit]:
+    """A steering vector to hold on at each strength (None: its own), where it says itself.
 
     Raises:
-        ValueError: it belongs to another model, or does not fit this one.
+        ValueError: a strength is out of range, or it belongs to another model, or does not fit
+            this one.
     """
-    edits = moved(vector, model, None, False, caller=caller).standing(model)
-    noisy = with_noise(vector.vector, torch.Generator().manual_seed(seed))
-    turned = at_random(vector.function)
-    control = [replace(one, edit=turned, source=noisy[i]) for i, one in enumerate(edits)]
+    own = vector.strength
+    values = [
+        vector_edit(vector.edit, own if one is None else one, caller=caller)[0] for one in strengths
+    ]
+    there = moved(vector, model, None, False, caller=caller)
+    noisy = [with_noise(vector.vector, drawing(seed)) for seed in seeds]
     everywhere = vector.positions == "all"
-    return HeldEdit(
-        strength=vector.strength,
-        depths=vector.depths,
-        places=() if everywhere else tuple(vector.positions),  # type: ignore[arg-type]
-        edited=(tuple(edits),),
-        control=None if vector.edit == "norm" else (tuple(control),),
-    )
+
+    def at(strength: float) -> HeldEdit:
+        strong = replace(there, strength=strength)
+        edits, turned = strong.standing(model), at_random(strong.function)
+        return HeldEdit(
+            strength=strength,
+            depths=vector.depths,
+            places=() if everywhere else tuple(vector.positions),  # type: ignore[arg-type]
+            edited=(tuple(edits),),
+            controls=tuple(
+                (tuple(replace(edit, edit=turned, source=one[i]) for i, edit in enumerate(edits)),)
+                for one in noisy
+                if vector.edit != "norm"
+            ),
+        )
+
+    return [at(value) for value in values]
+
+
+def drawing(seed: int) -> torch.Generator:
+    """What the random directions of a seed are drawn by."""
+    return torch.Generator().manual_seed(seed)
 
 
 def _depths(

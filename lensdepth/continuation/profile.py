@@ -127,8 +127,7 @@ class GenerationProfile(ModelResult):
         of both is at its end; None where they are the same, or nothing was edited."""
         if EDITED not in self.runs:
             return None
-        differ = self.tokens[self.index(EDITED)] != self.tokens[self.index(BASE)]
-        return int(differ.nonzero()[0, 0]) if differ.any() else None
+        return first_difference(self.tokens[self.index(BASE)], self.tokens[self.index(EDITED)])
 
     @property
     def control(self) -> str | None:
@@ -213,3 +212,10 @@ class GenerationProfile(ModelResult):
         from lensdepth.continuation.figures import written_map
 
         return written_map(self, run, value)
+
+
+def first_difference(base: Int[Tensor, " token"], other: Int[Tensor, " token"]) -> int | None:
+    """The first token in which two texts differ, or from which on one of both is at its end; None
+    where they are the same."""
+    differ = other != base
+    return int(differ.nonzero()[0, 0]) if differ.any() else None
