@@ -158,9 +158,12 @@ show(logit_lens(model, [prompt], positions="all").plot_tokens(0))
 #
 # Let the model go on from here by itself. Each token that it writes was predicted at one place: from
 # which depth on is it the lens's first choice there, and stays so? And how sure is the model of it?
+# The lens shows what can be read. Whether it decides is asked by *patching*: the same text is put
+# behind another prompt, and the last token's state taken there. From which depth on does that state
+# bring the token along? (Notebook 5 is about patching.)
 
 # %%
-written = generation_profile(model, prompt, n_tokens=8)
+written = generation_profile(model, prompt, n_tokens=8, counterfactual=task.corrupted[0])
 show(written.plot())
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}

@@ -42,12 +42,12 @@ def along_the_text(profile: "GenerationProfile") -> go.Figure:
     )
     for row, (title, by_run) in enumerate(zip(titles, values, strict=True), start=1):
         forced = by_run is profile.forced_kl
-        if row == 1 and profile.settled_by_patching is not None:
-            _add_patched(figure, profile, profile.settled_by_patching)
         for run in profile.runs:
             if forced and run == BASE:  # nothing, by construction
                 continue
             _add_run(figure, profile, run, by_run[profile.index(run)], row, forced=forced)
+        if row == 1 and profile.settled_by_patching is not None:
+            _add_patched(figure, profile, profile.settled_by_patching)
         top = next(figure.select_yaxes(row=row, col=1)).domain[1]
         note = house_note(f"<b>{inert(title)}</b>", y=top)
         figure.add_annotation(**note, name="heading", xshift=-34, yshift=7, align="left")
@@ -108,7 +108,7 @@ def _add_patched(
     figure.add_scatter(
         x=list(range(len(numbers))),
         y=numbers,
-        name="by patching",
+        name="base, by patching",
         mode="lines+markers",
         line={"color": PALETTE["full"], "width": 2, "dash": "2px,2px"},
         marker={"size": 8, "symbol": "diamond-open", "color": PALETTE["full"]},
@@ -117,7 +117,7 @@ def _add_patched(
             + (described(x, profile.n_layers) if x == x else "shows nothing")
             for i, (text, x) in enumerate(zip(profile.str_tokens(BASE), numbers, strict=True))
         ],
-        hovertemplate="%{customdata}<extra>by patching</extra>",
+        hovertemplate="%{customdata}<extra>base, by patching</extra>",
         connectgaps=False,
         row=1,
         col=1,

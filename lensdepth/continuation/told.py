@@ -144,10 +144,11 @@ def _patched(profile: "GenerationProfile") -> list[str]:
     lens = profile.settled[profile.index(BASE), : len(patched)][~patched.isnan()]
     parts = [
         ("before the lens settles on the token", int((known < lens).sum())),
-        ("at the depth at which the lens does", int((known == lens).sum())),
-        ("after the lens does", int((known > lens).sum())),
+        ("at the depth at which the lens settles on it", int((known == lens).sum())),
+        ("after the lens has settled on it", int((known > lens).sum())),
     ]
-    return [f"{text}: {listed([f'{words} for {n:,}' for words, n in parts if n])}."]
+    apart = [words if len(known) == 1 else f"{words} for {n:,}" for words, n in parts if n]
+    return [f"{text}: {listed(apart)}."]
 
 
 def _changed(profile: "GenerationProfile") -> list[str]:
