@@ -363,7 +363,7 @@ ANALYSES = (
         by_depth=False,
     ),
 )
-"""In the order in which a report has them; the last twelve are not in it."""
+"""In the order of the page; a report has those that `report.measured` names."""
 
 
 def analysis(key: str) -> Analysis:
