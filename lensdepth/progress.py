@@ -28,8 +28,9 @@ class Cancelled(Exception):
 
 @contextmanager
 def watch(watcher: Watcher) -> Iterator[None]:
-    """Let a function know of every part that an analysis of this thread finishes."""
-    token, told = _watcher.set(watcher), _told.set(("reading", 0, 0))
+    """Let a function know of every part that an analysis of this thread finishes; before the first
+    it hears of "reading", one part, between plain passes."""
+    token, told = _watcher.set(watcher), _told.set(("reading", 0, 1))
     try:
         yield
     finally:

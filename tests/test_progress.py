@@ -25,7 +25,7 @@ def test_plain_passes_let_in_who_watches(trained: DepthModel, capitals: Task) ->
         with counted(2, "work") as update:
             update(1)
             trained.logits(capitals.clean[:2], batch_size=1)
-    assert seen == [("reading", 0, 0)] * 3 + [("work", 0, 2)] + [("work", 1, 2)] * 3
+    assert seen == [("reading", 0, 1)] * 3 + [("work", 0, 2)] + [("work", 1, 2)] * 3
 
 
 def test_a_sweep_can_be_cancelled_and_leaves_nothing_behind(
