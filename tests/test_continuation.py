@@ -264,7 +264,6 @@ def test_what_does_not_fit_is_refused(load_tiny: Load, options: dict[str, Any], 
     assert str(error.value).startswith("generation_profile: ")
 
 
-@pytest.mark.parametrize("backend", ["hooked", "bridge"])
 def test_tokens_are_settled_by_patching_where_plain_hooks_bring_them_along(
     load_tiny: Load, backend: Backend
 ) -> None:
