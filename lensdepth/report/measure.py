@@ -46,7 +46,7 @@ from lensdepth.report.measured import (
 from lensdepth.report.story import switches_of
 from lensdepth.steering.sweep import steering_sweep
 from lensdepth.subspaces.sweep import subspace_sweep
-from lensdepth.sweep.adaptive import Depths
+from lensdepth.sweep.adaptive import Depths, as_setting
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.sweep.spans import named_positions
 from lensdepth.tally import tallied
@@ -180,7 +180,7 @@ def stages(
         rest = analyses_at(model, task, where, reading, **drawn, batch_size=batch_size)
         # Of a task without an input position no claim is tested; where depths are named, claims
         # measure what they need by themselves.
-        known = "input" in named_positions(task, "all") and not _are_named(depths)
+        known = "input" in named_positions(task, "all") and not isinstance(as_setting(depths), list)
         rest |= {
             "claims": lambda: evaluate_claims(
                 model,
@@ -219,13 +219,8 @@ def patch_of(
 
 def edited_at(depths: Depths, patch: PatchProfile | None) -> list[int] | None:
     """The depths of all further edits: those that were named, or that patching found; None: all."""
-    if _are_named(depths):
-        return list(map(int, depths or ()))
-    return evidence.found_depths(Evidence(patch=patch))
-
-
-def _are_named(depths: Depths) -> bool:
-    return depths is not None and not isinstance(depths, str)
+    named = as_setting(depths)
+    return named if isinstance(named, list) else evidence.found_depths(Evidence(patch=patch))
 
 
 def analyses_at(

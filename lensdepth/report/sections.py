@@ -16,7 +16,7 @@ from lensdepth.lens.told import lens_name
 from lensdepth.plotting import Zone, layout_of
 from lensdepth.report import figures
 from lensdepth.report.captions import caption
-from lensdepth.report.measured import ON_REQUEST, Measured
+from lensdepth.report.measured import Measured
 from lensdepth.report.reconciled import additivity, carrying, definitions, passing
 from lensdepth.report.story import NOTES, switches_of
 from lensdepth.telling.curves import DepthTable
@@ -159,9 +159,8 @@ def sections(findings: Measured) -> list[Section]:
 
 def _is_shown(findings: Measured, key: str) -> bool:
     """Whether an analysis has a section: with its result, or with the reason why there is none."""
-    if getattr(findings, key) is not None:
-        return True
-    return key in findings.absent if key in ON_REQUEST else key not in IF_THERE
+    has_reason = key in findings.absent and key not in IF_THERE
+    return getattr(findings, key) is not None or has_reason
 
 
 def _story(findings: Measured) -> Section:
