@@ -12,6 +12,7 @@ from .ablation import (
     decode_parts as decode_parts,
     dose_response as dose_response,
 )
+from .applied import VectorResponse as VectorResponse, vector_response as vector_response
 from .captures import Capture as Capture, capture as capture
 from .chat import as_chat as as_chat
 from .circuit import (

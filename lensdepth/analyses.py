@@ -255,6 +255,21 @@ ANALYSES = (
         by_depth=False,
     ),
     Analysis(
+        key="vector_response",
+        name="steer-apply",
+        title="A vector applied",
+        question="What does a saved vector do to the answers, more than random turns as far?",
+        note=(
+            "The vector is held on in one run of every pair. Above, in how many the first choice "
+            "changes, and in how many the other prompt's answer then comes first; below, how far "
+            "the prediction moves. The dashed lines turn each state as far in random directions, "
+            "other ones for every pair: where they do as much, any turn does."
+        ),
+        result="lensdepth.applied.profile:VectorResponse",
+        told="lensdepth.applied.told",
+        by_depth=False,
+    ),
+    Analysis(
         key="subspaces",
         name="subspaces",
         title="Subspaces",

@@ -57,6 +57,7 @@ from lensdepth import (
     patch_sweep,
     polar,
     steering_sweep,
+    vector_response,
 )
 from lensdepth.teaching import check, depth_lines, pick_task, say, show
 
@@ -273,6 +274,26 @@ say(
     f"{judged['control_kl_high']:.2f}: {dosed.verdict}. That is said of this one text. At the largest",
     f"strength the turns move them by {doses['control_kl'].iloc[-1]:.2f} on average, the vector by",
     f"{doses['kl'].iloc[-1]:.2f}: how far the predictions move does not say whereto.",
+)
+
+# %% [markdown]
+# And what does the vector do to the whole task? It is held on in the run of every pair that it could
+# lead elsewhere, beside random turns as far, other ones for every pair.
+
+# %%
+applied = vector_response(model, task, found, strengths=[0.5, 1.0, 2.0])
+show(
+    applied.verdict_frame()[["strength", "flips", "flips_lead", "verdict", "gain_lead", "whereto"]]
+)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
+changed = applied.judged[applied.chief]
+instead = ", ".join(f"{text.strip()} ({n})" for text, n in applied.said(applied.chief)[:3])
+say(
+    "**What to see.** `flips` is the share of first choices that change, `flips_lead` that share less",
+    "the turns', `gain_lead` how much more the other prompt's answer gains than under turns. At",
+    f"strength {applied.chief:g} {changed.flips.value:.0%} change; first instead come {instead or 'none'}.",
+    "A vector that changes many answers need not lead to the one that it was made for.",
 )
 
 # %% [markdown]

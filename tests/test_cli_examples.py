@@ -233,6 +233,10 @@ PRINTED = {
     ],
     "graph": ["graph --n 1 --random 0", "graph --n 6 --top 3 --edges 2", "graph --n 3 --top 1"],
     "steer": ["steer --n 60", "steer --n 60 --position prediction"],
+    "steer-apply": [
+        "steer --n 12 --apply {}/june.safetensors",
+        "steer --n 12 --apply {}/june.safetensors --dose 1 --dose 20 --mode noise",
+    ],
     "mistakes": ["mistakes --task drinks --n 20", "mistakes --n 9"],
     "compare": ["compare --n 6", "compare tiny --n 4 --positions last --other-dtype bfloat16"],
     "dynamics": ["dynamics tiny@0 tiny@8000 --n 12"],
@@ -277,7 +281,7 @@ def test_what_is_printed_is_what_its_schema_says(
     monkeypatch.setenv("LENSDEPTH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "mine.toml").write_text(HYPOTHESES)
     (tmp_path / "one.toml").write_text(ONE_SHARD)
-    if name in ("write", "write-dose"):
+    if name in ("write", "write-dose", "steer-apply"):
         june(lensdepth.load_model("tiny")).save(tmp_path / "june.safetensors")
     if name == "landmarks":
         saved = f"{tmp_path}/months.safetensors"

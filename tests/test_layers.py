@@ -114,6 +114,7 @@ LEVELS = (
         "claims",
         "subspaces",
         "confidence",
+        "applied",
         "landmarks",
         "dynamics",
         "analysis",
@@ -300,7 +301,7 @@ def test_no_file_is_long(path: Path) -> None:
 
 SWEEPS = {
     "patching", "circuit", "locality", "ablation", "steering", "intervention", "replay",
-    "subspaces", "confidence",
+    "subspaces", "confidence", "applied",
 }  # fmt: skip
 """Rooms that run models; what only reckons with their results imports none of them."""
 RECKONING = [

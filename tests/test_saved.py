@@ -24,7 +24,7 @@ NO_FILE = {"Report", "Sweep", "Task"}
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
     "ChangePoint", "CircuitGraph", "ContinuationDose", "DepthComparison", "LandmarkComparison",
-    "OrderComparison", "Readiness", "ReportPlan", "Transition", "TunedLens",
+    "OrderComparison", "Readiness", "ReportPlan", "Transition", "TunedLens", "VectorResponse",
 }  # fmt: skip
 """Results whose rows are statements, runs, tokens or one place."""
 PROMPT = "Two months from January is"
@@ -75,7 +75,10 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.continuation_dose(
             trained, PROMPT, edit="scale", depths=1, strengths=[0.5, 2], n_tokens=3
         ),
-        lensdepth.difference_vector(trained, PROMPT, "Two months from May is", depths=[1, 3]),
+        (vector := lensdepth.difference_vector(
+            trained, PROMPT, "Two months from May is", depths=[1, 3]
+        )),
+        lensdepth.vector_response(trained, task, vector, n_random=1),
         _hypothesis(trained, task),
         trained.residual_stream(list(task.clean)),
     ]  # fmt: skip

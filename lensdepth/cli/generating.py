@@ -1,8 +1,6 @@
 """Watch a model write: where each token of its text is settled, with an edit held on or without."""
 
-import re
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -13,16 +11,14 @@ from lensdepth.cli.console import quiet
 from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.task_options import TaskOptions, check_prompt
+from lensdepth.cli.vector_options import VectorOptions
 from lensdepth.provenance import LARGEST_SEED
 
 if TYPE_CHECKING:
     from lensdepth.cli.tables import Parts
     from lensdepth.continuation import ContinuationDose
     from lensdepth.model import DepthModel
-    from lensdepth.steering import SteeringVector
 
-PAIR = re.compile(r"(\d{1,6}):(\d{1,6})")
-OF_VECTORS = ("apply", "depth_map", "allow_other_model")
 HELD = "Held edit"
 """Panel of the help."""
 
@@ -108,76 +104,29 @@ class HeldOptions:
         ),
     ] = None
 
-    apply: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="In place of --edit: a saved steering vector, or a control vector of repeng "
-            "(.gguf).",
-            show_default="none",
-            rich_help_panel=HELD,
-        ),
-    ] = None
-    depth_map: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="D:E",
-            help="With --apply, the vector's depth (or block) D goes to E; may be given several "
-            "times.",
-            show_default="its own",
-            rich_help_panel=HELD,
-        ),
-    ] = None
-    allow_other_model: Annotated[
-        bool,
-        typer.Option(
-            "--allow-other-model",
-            help="With --apply, take the vector to a model that it was not made on.",
-            rich_help_panel=HELD,
-        ),
-    ] = False
+    saved: VectorOptions = field(default_factory=VectorOptions)
 
     def __post_init__(self) -> None:
         # 0 is a strength and a head, and equals False.
-        given = {
-            name for name, value in asdict(self).items() if value is not None and value is not False
-        }
+        own = {name: value for name, value in asdict(self).items() if name != "saved"}
+        given = {name for name, value in own.items() if value is not None and value is not False}
         if self.stream == "resid_pre":
             given.remove("stream")
         if {"strength", "doses"} <= given:
             raise ValueError(
                 "--strength is one and --dose several strengths; leave out one of both."
             )
-        if self.apply is None and given & {"depth_map", "allow_other_model"}:
-            raise ValueError("--depth-map and --allow-other-model go with --apply.")
-        if self.apply is not None and given - {"strength", "doses", *OF_VECTORS}:
+        applied = self.saved.apply is not None
+        if applied and given - {"strength", "doses"}:
             raise ValueError(
                 "--apply brings its own edit and site; only --strength, --dose, --depth-map and "
                 "--allow-other-model go with it."
             )
-        if self.apply is None and self.edit is None and given - {"stream"}:
+        if not applied and self.edit is None and given - {"stream"}:
             raise ValueError(
                 "--strength, --dose, --source, --depth, --position, --onward and --head go with "
                 "--edit; name one, or leave them out."
             )
-
-    @property
-    def mapped(self) -> dict[int, int] | None:
-        """`depth_map` of `apply_vector`.
-
-        Raises:
-            ValueError: an entry is no D:E.
-        """
-        if self.depth_map is None:
-            return None
-        pairs = [PAIR.fullmatch(one) for one in self.depth_map]
-        found = {int(pair[1]): int(pair[2]) for pair in pairs if pair}
-        if len(found) < len(self.depth_map):
-            raise ValueError(
-                f"--depth-map must be D:E, two depths (or blocks), each D once; got "
-                f"{' '.join(self.depth_map)}."
-            )
-        return found
 
     def options(self, model: "DepthModel") -> dict[str, Any]:
         """What `generation_profile` is told, or `continuation_dose`.
@@ -186,29 +135,10 @@ class HeldOptions:
             ValueError: there is no such vector, or it does not fit the model.
         """
         doses = {} if self.doses is None else {"strengths": self.doses}
-        if self.apply is None:
+        if self.saved.apply is None:
             told = {name: value for name, value in asdict(self).items() if value is not None}
-            return {n: told[n] for n in told if n not in ("doses", *OF_VECTORS)} | doses
-        return {"vector": applied(self, model)} | doses
-
-
-def applied(held: HeldOptions, model: "DepthModel") -> "SteeringVector":
-    """The vector of --apply, for this model.
-
-    Raises:
-        FileNotFoundError, ValueError: there is none, it is damaged, or it does not fit the model.
-    """
-    from lensdepth.gguf import is_gguf
-    from lensdepth.steering import SteeringVector, load_repeng_vector
-
-    assert held.apply is not None
-    if is_gguf(held.apply):
-        vector = load_repeng_vector(held.apply, model, allow_other_model=held.allow_other_model)
-    else:
-        vector = SteeringVector.load(held.apply)
-    if held.strength is not None:
-        vector = replace(vector, strength=held.strength)
-    return vector.moved_to(model, depth_map=held.mapped, allow_other_model=held.allow_other_model)
+            return {n: told[n] for n in told if n not in ("doses", "saved")} | doses
+        return {"vector": self.saved.vector(model, self.strength)} | doses
 
 
 @app.command(

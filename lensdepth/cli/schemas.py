@@ -105,6 +105,14 @@ LANDMARKS = {"switch": {"verdict": "string", "reason": "string", "depth": "numbe
              "beside?": {"models": ["string"], "tasks": ["string"],
                          "landmarks": {"*": {"counts": {"*": "integer"}, "tasks": GOES_ALONG,
                                              "models": GOES_ALONG}}}}  # fmt: skip
+APPLIED = {"strength": "number", "verdict": "string", "reason": "string", "whereto": "string",
+           "flips_lead": NUMBER, "gain": NUMBER, "gain_lead": NUMBER, "loss": NUMBER,
+           "flip": {"vector": NUMBER, "turn?": NUMBER}, "kl": {"vector": NUMBER, "turn?": NUMBER},
+           "success": {"vector": NUMBER, "turn?": NUMBER},
+           "said": [{"text": "string", "pairs": "integer"}]}  # fmt: skip
+STEER_APPLY = {"edit": "string", "unit": "string", "doses": [APPLIED], "base_success": "number",
+               "n_random": "integer", "n_pairs": "integer", "n_seen": "integer", "floor": FLOOR,
+               "control_pairs": "integer"}  # fmt: skip
 STEERED = {"*": {"*": {"*": CURVES}}}
 STEER = {"crossing": (CROSSING,), "crossing_verdict": "string?", "crossing_reason": "string?",
          "sustained_crossing": (CROSSING,), "sustained_verdict": "string?", "scopes": STEERED,
@@ -282,6 +290,11 @@ OUTPUTS: dict[str, tuple[str, Any, Any, Any]] = {
         {"patched": "string", "draw": "integer?", "pair": "integer", "*": "number?"}),
     "graph": ("graph", PROVENANCE, GRAPH | PAIRS, EDGE),
     "steer": ("steer", PROVENANCE, STEER | PAIRS, EDITED),
+    "steer-apply": ("steer --apply FILE", PROVENANCE, STEER_APPLY | PAIRS,
+        {"edit": "string", "strength": "number", "pair": "integer", "base_logit_diff": "number",
+         "logit_diff": "number", "kl": "number", "flip": "number", "success": "number",
+         "answer_probability": "number", "effect": "number", "first_choice": "string",
+         "base_choice": "string", "*": "number?"}),
     "mistakes": ("mistakes", PROVENANCE, MISTAKES | PAIRS,
         {"pair": "integer", "prompt": "string", "answer": "string", "target": "string",
          "wrong": "boolean", "almost": "boolean?", "depth": "number", "relative_depth": "number"}),

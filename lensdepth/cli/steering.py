@@ -1,7 +1,7 @@
 """Steering at the input against steering at the output."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,14 @@ from lensdepth.cli.model_options import ModelOptions
 from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.sweep_options import SweepOptions
 from lensdepth.cli.task_options import TaskOptions
+from lensdepth.cli.vector_options import SAVED, VectorOptions
+
+if TYPE_CHECKING:
+    from lensdepth.applied import VectorResponse
+    from lensdepth.cli.tables import Parts
+
+N_FOLDS = 10
+"""As of `steering_sweep`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +36,14 @@ class SteerOptions:
         ),
     ] = None
     strength: Annotated[
-        float, typer.Option(help="Factor of the vectors.", rich_help_panel=PANEL)
-    ] = 1.0
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Factor of the vectors; with --apply, in the unit of its edit.",
+            show_default="1; with --apply, the vector's own",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     budget: Annotated[
         float | None,
         typer.Option(
@@ -40,14 +54,15 @@ class SteerOptions:
         ),
     ] = None
     folds: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             help="Parts of the prompts; centroids come from other parts than the steered prompts.",
             min=3,
+            show_default=str(N_FOLDS),
             rich_help_panel=PANEL,
         ),
-    ] = 10
+    ] = None
     input_label: Annotated[
         str | None,
         typer.Option(
@@ -67,8 +82,24 @@ class SteerOptions:
         ),
     ] = None
     sweep: SweepOptions = field(default_factory=SweepOptions)
+    doses: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--dose",
+            metavar="X",
+            help="With --apply, in place of --strength, several times: what the vector does by its "
+            "strength.",
+            show_default=False,
+            rich_help_panel=SAVED,
+        ),
+    ] = None
+    saved: VectorOptions = field(default_factory=VectorOptions)
 
     def __post_init__(self) -> None:
+        if self.saved.apply is not None:
+            self._check_applied()
+        elif self.doses is not None:
+            raise ValueError("--dose goes with --apply.")
         for name in self.position or ():
             if name not in ("input", "prediction"):
                 raise ValueError(f"--position must be input or prediction, got {name!r}.")
@@ -78,6 +109,26 @@ class SteerOptions:
                 option = "--input-label" if name == "input" else "--output-label"
                 raise ValueError(f"{option} goes with --position {name}.")
 
+    def _check_applied(self) -> None:
+        """A vector has its own edit and site, and no centroids are taken."""
+        given = {
+            "--position": self.position,
+            "--budget": self.budget,
+            "--folds": self.folds,
+            "--input-label": self.input_label,
+            "--output-label": self.output_label,
+            "--depths": self.sweep.depths,
+        }
+        odd = [option for option, value in given.items() if value is not None]
+        if odd:
+            raise ValueError(
+                f"--apply brings its own edit and site; leave out {' and '.join(odd)}."
+            )
+        if self.doses is not None and self.strength is not None:
+            raise ValueError(
+                "--strength is one and --dose several strengths; leave out one of both."
+            )
+
 
 @app.command(
     epilog=examples(
@@ -85,6 +136,8 @@ class SteerOptions:
         "steer --task ioi --budget 0.5",
         "steer --out steering.html",
         "steer --json | jq .summary.crossing",
+        "steer --apply june.safetensors",
+        "steer --apply june.safetensors --dose 0.5 --dose 1 --json",
     )
 )
 @spread
@@ -95,8 +148,13 @@ def steer(
     model: ModelOptions,
     output: OutputOptions,
 ) -> None:
-    """Add differences of centroids at the input and at the last token: where does either work?"""
+    """Add differences of centroids at the input and at the last token: where does either work?
+
+    With --apply, hold a saved vector on instead: what does it do to these pairs?
+    """
     check_out(output.out, force=output.force)
+    if options.saved.apply is not None:
+        return _apply(options, task, model, output)
     with quiet(debug=output.debug):
         named = [name for name in (options.input_label, options.output_label) if name]
         depth_model, pairs = session.open_pairs(
@@ -112,9 +170,9 @@ def steer(
             depth_model,
             pairs,
             positions=options.position,  # type: ignore[arg-type]
-            strength=options.strength,
+            strength=1.0 if options.strength is None else options.strength,
             budget=options.budget,
-            n_folds=options.folds,
+            n_folds=options.folds or N_FOLDS,
             input_label=options.input_label,
             output_label=options.output_label,
             **asdict(options.sweep),
@@ -161,3 +219,59 @@ def steer(
         return figures.with_zone(profile.plot(), figures.crossing_zone(crossing))
 
     session.deliver(profile, summary, output, show, figure, pairs=pairs)
+
+
+def _apply(
+    options: SteerOptions, task: TaskOptions, model: ModelOptions, output: OutputOptions
+) -> None:
+    """What a saved vector does to the pairs."""
+    with quiet(debug=output.debug):
+        session.check_task(task, pairs=True)
+        depth_model = session.open_model(model, debug=output.debug)
+        vector = options.saved.vector(depth_model, options.strength)
+        pairs = session.open_task(task, depth_model, keep="correct", edited=True, asked=model)
+        from lensdepth.analyses import analysis
+        from lensdepth.applied import vector_response
+
+        result = vector_response(
+            depth_model,
+            pairs,
+            vector,
+            strengths=options.doses,
+            mode=options.sweep.mode,
+            control_pairs=options.sweep.control_pairs,
+            seed=task.seed,
+            **model.bounds,
+        )
+        told = analysis("steer-apply")
+        summary = told.summary(result)
+
+    def show() -> None:
+        from lensdepth.cli import tables
+
+        title = session.title(
+            f"Effect of {options.saved.apply} ({options.sweep.mode})", depth_model, pairs
+        )
+        tables.show(title, *response_table(result), "", *told.sentences(result))
+
+    session.deliver(result, summary, output, show, pairs=pairs)
+
+
+def response_table(result: "VectorResponse") -> "Parts":
+    """One row a strength: what the vector does, and what random turns as far do."""
+    from rich.table import Table
+
+    from lensdepth.applied.told import MEASURES, measured
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("strength", justify="right", style="bold")
+    edits = ("vector", "turn") if result.n_random else ("vector",)
+    for name in MEASURES.values():
+        table.add_column(name, justify="right")
+        if "turn" in edits:
+            table.add_column("under turns", justify="right")
+    found = {(m, e): measured(result, m, e) for m in MEASURES for e in edits}
+    for i, strength in enumerate(result.strengths):
+        cells = [str(of[i]) if m == "kl" else of[i].percent for (m, _), of in found.items()]
+        table.add_row(f"{strength:g}", *cells)
+    return [table]
