@@ -59,6 +59,43 @@ def test_the_last_change_of_sign_by_hand(difference: list[float], depth: float) 
     assert last_crossing(np.array(difference), AT) == pytest.approx(depth, nan_ok=True)
 
 
+def walked(difference: np.ndarray) -> float:
+    """The same by walking back from the end: from the last clear trail to a clear lead before it,
+    and on to where the sign changes."""
+    clear = [i for i, d in enumerate(difference) if d < -0.05]
+    behind = clear[-1] if clear else -1
+    while behind >= 0 and not difference[behind] > 0.05:
+        behind -= 1
+    if behind < 0:
+        return NAN
+    after = behind
+    while not difference[after] < 0:
+        after += 1
+    before = after - 1
+    while not difference[before] > 0:
+        before -= 1
+    if after - before > 1:
+        return (AT[before] + AT[after]) / 2
+    return float(np.interp(0, [difference[after], difference[before]], [AT[after], AT[before]]))
+
+
+LEVELS = st.sampled_from([-1.0, -0.5, -0.05, -0.02, 0.0, 0.02, 0.05, 0.06, 0.5, 1.0])
+
+
+@given(arrays(float, (3, 5, 4), elements=LEVELS))
+def test_many_draws_are_read_as_each_by_itself(curves: np.ndarray) -> None:
+    first, second, moved = curves
+    ahead = first - second
+    places = last_crossing(ahead, AT)
+    assert places == pytest.approx([walked(one) for one in ahead], nan_ok=True)
+    held = [held_between(a, b, AT, a + b)[0] for a, b in zip(first, second, strict=True)]
+    assert most_held((first, second), AT) == pytest.approx(held, nan_ok=True)
+    rows = zip(first, second, moved, strict=True)
+    other = [held_between(a, b, AT, total)[0] for a, b, total in rows]
+    most = np.maximum(held, other)
+    assert most_held((first, second, moved), AT) == pytest.approx(most, nan_ok=True)
+
+
 def test_who_leads_first_and_who_never() -> None:
     for difference, before in (
         ([-1.0, 1.0, -1.0], True), ([1.0, -1.0, 1.0], True), ([1.0, -0.05, 1.0], False),

@@ -244,10 +244,7 @@ def ordered(drawn: Drawn, crossing: Crossing, n_layers: int) -> tuple[Landmark, 
     at = crossing.depths.double().numpy()
     control = [drawn.curves[name] + drawn.strayed[name] for name in PATCHED]
     # Nothing that is moved decides nothing.
-    switch_draws = np.array([
-        last_crossing(lead(*(np.nan_to_num(curve) for curve in curves)), at)
-        for curves in zip(*control, strict=True)
-    ])  # fmt: skip
+    switch_draws = last_crossing(lead(*map(np.nan_to_num, control)), at)
     is_there = crossing.verdict == "crossing"
     before, after = crossing.between
     no_switch = "" if is_there else f"control passes at no one depth: {crossing.reason}"

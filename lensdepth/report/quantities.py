@@ -54,8 +54,7 @@ def _crossing(found: Any, profile: Any, n_layers: int) -> Read | str | None:
         values, ahead = [*values, *moved], lead
 
     def place(*means: Float[Array, "row depth"]) -> Float[Array, " row"]:
-        found_there = [last_crossing(ahead(*row), at) for row in zip(*means, strict=True)]
-        return np.array(found_there) / n_layers
+        return last_crossing(ahead(*means), at) / n_layers
 
     return Read(
         values=tuple(values),

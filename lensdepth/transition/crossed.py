@@ -148,9 +148,9 @@ def _judge(
         if most < HELD:
             return "none", f"the {name} position is never in control: it reaches {percent(most)}"
     # Where neither brings the answer about, both may move a part of it.
-    found = np.array([most_held(curves, at) for curves in zip(*draws, strict=True)])
+    found = most_held(draws, at)
     apart = (found[~np.isnan(found)] >= HELD).mean()
-    held = most_held(means, at)
+    held = float(most_held(means, at))
     tail = (1 - level) / 2
     if held >= HELD and apart > tail:
         return "crossing", f"the curves cross in {percent(share)} of the draws"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 from torch import Tensor
 
@@ -37,27 +37,42 @@ def leads_before(difference: Float[Array, " depth"]) -> bool:
     return bool(len(leads) and len(trails) and trails[0] < leads[-1])
 
 
-def last_crossing(difference: Float[Array, " depth"], at: Float[Array, " depth"]) -> float:
+def last_crossing(
+    difference: Float[Array, "*draw depth"], at: Float[Array, " depth"]
+) -> Float[Array, "*draw"]:
     """Depth of the last change from positive to negative; NaN where there is none."""
-    leads, trails = np.flatnonzero(difference > MARGIN), np.flatnonzero(difference < -MARGIN)
-    if not len(leads) or not len(trails) or trails[-1] < leads[0]:
-        return float("nan")
-    before = leads[leads < trails[-1]][-1]
+    depths = np.arange(len(at))
+    leads, last_trail = difference > MARGIN, _last(difference < -MARGIN)
+    before = _last(leads & (depths < last_trail[..., None]))
     # From the last clear lead, the sign may change within the margin: find where it does.
-    after = before + 1 + np.flatnonzero(difference[before + 1 :] < 0)[0]
-    positive = np.flatnonzero(difference[:after] > 0)[-1]
-    if after - positive > 1:
-        return float((at[positive] + at[after]) / 2)
-    step = difference[positive] / (difference[positive] - difference[after])
-    return float(at[positive] + step * (at[after] - at[positive]))
+    after = _first((difference < 0) & (depths > before[..., None]))
+    positive = _last((difference > 0) & (depths < after[..., None]))
+    there = before >= 0
+    low, high = (np.where(there, index, 0)[..., None] for index in (positive, after))
+    over, under = (np.take_along_axis(difference, i, -1)[..., 0] for i in (low, high))
+    start, end = at[low[..., 0]], at[high[..., 0]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = np.where((high - low)[..., 0] > 1, 0.5, over / (over - under))
+        return np.where(there, start + step * (end - start), np.nan)
+
+
+def _last(there: Bool[Array, "*draw depth"]) -> Int[Array, "*draw"]:
+    """Index of the last depth that is there; -1 where none is."""
+    n = there.shape[-1]
+    return np.where(there.any(-1), n - 1 - there[..., ::-1].argmax(-1), -1)
+
+
+def _first(there: Bool[Array, "*draw depth"]) -> Int[Array, "*draw"]:
+    """Index of the first depth that is there; behind the last where none is."""
+    return np.where(there.any(-1), there.argmax(-1), there.shape[-1])
 
 
 def lead(
-    first: Float[Array, " depth"],
-    second: Float[Array, " depth"],
-    moved_first: Float[Array, " depth"],
-    moved_second: Float[Array, " depth"],
-) -> Float[Array, " depth"]:
+    first: Float[Array, "*draw depth"],
+    second: Float[Array, "*draw depth"],
+    moved_first: Float[Array, "*draw depth"],
+    moved_second: Float[Array, "*draw depth"],
+) -> Float[Array, "*draw depth"]:
     """How far the first is ahead; where neither is, and the answer changes hands nowhere, that
     which moves more is, by less than the margin."""
     ahead = np.clip(np.nan_to_num(moved_first - moved_second), -1, 1)
@@ -65,7 +80,7 @@ def lead(
 
 
 def placed(
-    ahead: Callable[..., Float[Array, " depth"]],
+    ahead: Callable[..., Float[Array, "*draw depth"]],
     means: Sequence[Float[Array, " depth"]],
     draws: Sequence[Float[Array, "draw depth"]],
     at: Float[Array, " depth"],
@@ -84,7 +99,7 @@ def placed(
     depth = float(last_crossing(ahead(*means), at))
     if not draws:
         return depth, math.nan, math.nan, math.nan
-    found = np.array([last_crossing(ahead(*curves), at) for curves in zip(*draws, strict=True)])
+    found = last_crossing(ahead(*draws), at)
     return depth, *stats.corrected_interval(found, depth, level), float((~np.isnan(found)).mean())
 
 
@@ -103,17 +118,30 @@ def held_between(
         at: their depths.
         together: what both hold.
     """
-    depth = last_crossing(first - second, at)
+    depth = float(last_crossing(first - second, at))
     if np.isnan(depth):
         return depth, depth, depth
-    holds, held = first >= HELD, second >= HELD
-    before = np.flatnonzero(holds & (at < depth))
-    after = np.flatnonzero(held & (at > depth))
-    start = before[-1] if len(before) else np.flatnonzero(at < depth)[-1]
-    end = after[0] if len(after) else np.flatnonzero(at > depth)[0]
-    leaves = _passes(first, at, int(start)) if len(before) else float("nan")
-    arrives = _passes(second, at, int(end) - 1) if len(after) else float("nan")
+    start, end = (int(index) for index in _way(first, second, at))
+    leaves = _passes(first, at, start) if first[start] >= HELD else float("nan")
+    arrives = _passes(second, at, end - 1) if second[end] >= HELD else float("nan")
     return float(together[start : end + 1].min()), leaves, arrives
+
+
+def _way(
+    first: Float[Array, "*draw depth"],
+    second: Float[Array, "*draw depth"],
+    at: Float[Array, " depth"],
+) -> tuple[Int[Array, "*draw"], Int[Array, "*draw"]]:
+    """Indices of the depths between which curves change hands: the last before they change places
+    that the first controls, and the first behind it that the second does; the next to it where
+    there is none. Without a meaning where they do not change places."""
+    depth = last_crossing(first - second, at)[..., None]
+    before, behind = at < depth, at > depth
+    holds, held = _last((first >= HELD) & before), _first((second >= HELD) & behind)
+    return (
+        np.where(holds >= 0, holds, _last(before)),
+        np.where(held < len(at), held, _first(behind)),
+    )
 
 
 def held_to_end(
@@ -152,10 +180,17 @@ def arrives_last(
     return bool(rests([mean[None] for mean in means]).all() and rests(draws).mean() >= level)
 
 
-def most_held(curves: Sequence[Float[Array, " depth"]], at: Float[Array, " depth"]) -> float:
-    """Least that is controlled on the way, by success of both or by what both move."""
+def most_held(
+    curves: Sequence[Float[Array, "*draw depth"]], at: Float[Array, " depth"]
+) -> Float[Array, "*draw"]:
+    """Least that is controlled on the way, by success of both or by what both move; NaN where they
+    do not change places."""
     first, second, *moved = curves
-    return max(held_between(first, second, at, total)[0] for total in (first + second, *moved))
+    start, end = _way(first, second, at)
+    depths = np.arange(len(at))
+    on_the_way = (depths >= start[..., None]) & (depths <= end[..., None])
+    least = [np.where(on_the_way, total, np.inf).min(-1) for total in (first + second, *moved)]
+    return np.where(np.isnan(last_crossing(first - second, at)), np.nan, np.max(least, axis=0))
 
 
 def _passes(curve: Float[Array, " depth"], at: Float[Array, " depth"], step: int) -> float:

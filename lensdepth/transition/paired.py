@@ -73,7 +73,7 @@ def _apart(one: Located, place: float, switch: Crossing, n_resamples: int, seed:
         curve, ahead, units=switch.units, n_resamples=n_resamples, seed=seed
     )
     at = switch.depths.double().numpy()
-    switches = np.array([last_crossing(curves, at) for curves in control])
+    switches = last_crossing(control, at)
     low, high = stats.corrected_interval(_placed(one, drawn) - switches, value)
     return value, low, high, order_of(low, high, max(PRECISION, after - before))[0]
 
@@ -96,7 +96,7 @@ def _placed(one: Located, means: Float[Array, "draw depth"]) -> Float[Array, " d
         return fit_sigmoids(means, one.depths.double().numpy())["location"]
     if isinstance(one, Crossing):
         at = one.depths.double().numpy()
-        return np.array([last_crossing(curve, at) for curve in means])
+        return last_crossing(means, at)
     # The median: the first depth by which half are settled.
     return (means >= HALF).argmax(1).astype(float)
 
