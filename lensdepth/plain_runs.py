@@ -49,6 +49,8 @@ class _OfModel:
     state: object
     by_prompt: dict[tuple[int, ...], list[tuple[_Kept, int]]] = field(default_factory=dict)
     """By tokens: the runs that a prompt was in, and which of theirs it was."""
+    n_bytes: int = 0
+    """Of these runs."""
     made: dict[Any, tuple[Any, int]] = field(default_factory=dict)
     """What was made of whole runs, by what it was made of, and its bytes."""
     done: set[str] = field(default_factory=set)
@@ -60,7 +62,11 @@ class Store:
     """What is kept of some models; for one thread at a time."""
 
     models: "WeakKeyDictionary[Any, _OfModel]" = field(default_factory=WeakKeyDictionary)
-    n_bytes: int = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the runs of all models that are still there."""
+        return sum(mine.n_bytes for mine in self.models.values())
 
 
 _STORE: ContextVar[Store | None] = ContextVar("plain_runs", default=None)
@@ -132,7 +138,7 @@ def read_once(
     read = run(_with_depths(hooks, passes.depth_hooks), there)
     n_bytes = sum(states.numel() * states.element_size() for states in read.values())
     if store.n_bytes + n_bytes <= KEPT_BYTES:
-        store.n_bytes += n_bytes
+        mine.n_bytes += n_bytes
         kept = _Kept(positions=there.tolist(), states=read)
         for row, prompt in enumerate(prompts):
             mine.by_prompt.setdefault(prompt, []).append((kept, row))

@@ -20,7 +20,7 @@ from lensdepth import (
     load_task,
 )
 from lensdepth.claims.architecture import Beside, Draws, chance, passes
-from lensdepth.claims.complete import LEAN_CONTROLS, complete_evidence
+from lensdepth.claims.complete import complete_evidence
 from lensdepth.claims.contrasts import contrast_sweep
 from lensdepth.claims.estimate import Estimate
 from lensdepth.claims.evaluate import draw_twins, judge_claims, numbers_of
@@ -289,7 +289,7 @@ def test_late_depths_and_contrasts_alone_give_the_same_numbers(
     assert lean.ablation.depths.min() > 0
     every = Evidence(
         patch=lean.patch,
-        ablation=ablation_sweep(model, task, control_pairs=LEAN_CONTROLS),
+        ablation=ablation_sweep(model, task),
         dose=dose_response(model, task, depths="all", angles=(), factors=FACTORS),
         contrasts=contrast_sweep(model, task),
         refused=dict.fromkeys(("reading", "steering", "locality", "trajectory"), "left out"),

@@ -45,7 +45,7 @@ from lensdepth.patching.found import settled_depths
 from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.sweep.adaptive import Depths, finds_depths
-from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
+from lensdepth.sweep.choices import Scope, check_depths, check_edits, check_scopes, scope_depths
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled
 from lensdepth.sweep.loop import (
     Planned,
@@ -78,6 +78,7 @@ def ablation_sweep(
     metric: str | Metric = "logit_diff",
     also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
+    edits: Sequence[str] | None = None,
     control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     engine: Engine = "auto",
@@ -109,6 +110,7 @@ def ablation_sweep(
             that they belong to; transferred fractions are of this one.
         also: further metrics that are read off the same runs.
         mode: "denoise" edits the corrupted run with clean states, "noise" the reverse.
+        edits: those that are run, edits and controls; the others have no numbers (NaN). None: all.
         control_pairs: pairs that controls are run on, drawn at random; `"all"` of them.
         seed: of the random directions and of the shuffling.
         engine: see `lensdepth.replay.replay`.
@@ -142,6 +144,7 @@ def ablation_sweep(
     roles = assign_roles(task, mode, positions=named_positions(task, positions), caller=caller)
     spans = comparable_spans(roles, positions, caller=caller)
     check_others(to, spans, caller)
+    wanted = check_edits(edits, edit_names(to, len(task)), caller=caller)
     takes_means = to == "mean" or coordinates == "centred"
     options = Options(
         caller=caller,
@@ -160,6 +163,7 @@ def ablation_sweep(
             "scopes": list(chosen),
             "coordinates": coordinates,
             "reference": reference_settings(reference or task) if takes_means else None,
+            "edits": list(wanted),
             "control_pairs": control_pairs,
         },
     )
@@ -175,7 +179,7 @@ def ablation_sweep(
     error = check_self_patch(model, roles, hooks, [span.base for span in spans], options)
     parts = _Parts(
         model=model, roles=roles, places=places, asked=asked, swept=swept, scopes=chosen, to=to,
-        seed=seed, controlled=controlled(len(task), control_pairs, seed),
+        wanted=wanted, seed=seed, controlled=controlled(len(task), control_pairs, seed),
     )  # fmt: skip
     read = run_sweep(
         model, roles, options, parts.plan, parts.coords,
@@ -218,6 +222,8 @@ class _Parts:
     """The asked depths, and those that global scopes reach besides."""
     scopes: tuple[Scope, ...]
     to: Reference
+    wanted: tuple[str, ...]
+    """The edits that are run."""
     seed: int
     controlled: Bool[Tensor, " pair"]
     """The pairs that controls are run on."""
@@ -296,6 +302,8 @@ class _Parts:
         for p, (place, part) in enumerate(zip(self.places, parts, strict=True)):
             span = place.span.of(block)
             for e, name in enumerate(self.edits):
+                if name not in self.wanted:
+                    continue
                 edit, states = part.edits[name]
                 inside = [place.coordinates[i].edit(edit) for i in range(len(self.swept))]
                 changed = (states != part.base).flatten(2).any(-1)

@@ -29,8 +29,13 @@ from lensdepth.sweep.adaptive import Depths
 from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs
 from lensdepth.tasks.task import Task
 
-LEAN_CONTROLS = 24
-"""Pairs that controls are run on where the numbers are one draw among several, as a twin's are."""
+TWIN_CONTROLS = 24
+"""Pairs that a twin's controls are run on: its numbers are one draw among several."""
+READ_EDITS = {
+    "ablation": ("direction", "norm", "random_direction"),
+    "steering": ("full", "shuffled"),
+}
+"""By sweep, the edits and controls that statements read (`measures`)."""
 
 
 @checked
@@ -62,15 +67,19 @@ def complete_evidence(
         seed: of the sweeps' controls.
         batch_size: prompts in one forward pass; None bounds the tokens in it.
         max_memory: bytes to plan with; None takes a sensible share of what there is.
-        lean: run what statements need alone: no controls of patches, the others on fewer pairs,
-            ablations at late depths, no trajectory. What comes out serves no other purpose.
+        lean: run what statements need alone: success and the logit difference, no controls of
+            patches, of ablations and steering the edits and controls that they read, ablations at
+            late depths. What comes out serves no other purpose.
         profiles: which of them; all by default.
     """
     known = Evidence() if evidence is None else evidence
     positions = ("input", "prediction")
     also: dict[str, Any] = {"also": ("success",)} if lean else {}
-    bare: dict[str, Any] = {**also, "controls": ()} if lean else {"control_pairs": control_pairs}
-    fewer: dict[str, Any] = {**also, "control_pairs": LEAN_CONTROLS if lean else control_pairs}
+    read: dict[str, dict[str, Any]] = {
+        name: {**also, "control_pairs": control_pairs, "edits": edits if lean else None}
+        for name, edits in READ_EDITS.items()
+    }
+    read["patch"] = {**also, "controls": ()} if lean else {"control_pairs": control_pairs}
     found: dict[str, Any] = {}
 
     def at() -> Depths:
@@ -84,21 +93,27 @@ def complete_evidence(
 
     runs: dict[str, Callable[[], Any]] = {
         "patch": lambda: patch_sweep(
-            model, task, depths=depths, positions=positions, seed=seed, **bare
+            model, task, depths=depths, positions=positions, seed=seed, **read["patch"]
         ),
         "reading": lambda: read_states(model, task, batch_size=batch_size),
         "ablation": lambda: ablation_sweep(
-            model, task, depths=(lean and late()) or at(), seed=seed, **fewer
+            model, task, depths=(lean and late()) or at(), seed=seed, **read["ablation"]
         ),
         "steering": lambda: steering_sweep(
-            model, task, depths=at(), scopes=("local",), n_folds=N_FOLDS, seed=seed, **fewer
+            model,
+            task,
+            depths=at(),
+            scopes=("local",),
+            n_folds=N_FOLDS,
+            seed=seed,
+            **read["steering"],
         ),
         "locality": lambda: compare_local_global(model, task, stream=STREAM),
         "trajectory": lambda: trajectory_response(model, task, stream=STREAM, seed=seed),
         "contrasts": lambda: contrast_sweep(model, task, depths=late(), seed=seed),
     }
     # The contrasts have what the claims read of doses.
-    unasked = {*PROFILES} - {*profiles} | {"dose"} | ({"trajectory"} if lean else set())
+    unasked = ({*PROFILES} - {*profiles}) | {"dose"}
     refused = dict.fromkeys(sorted(unasked), "it is not asked for") | {**known.refused}
     if "locality" in refused:
         refused.setdefault("trajectory", refused["locality"])

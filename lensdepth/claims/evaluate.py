@@ -11,7 +11,7 @@ from lensdepth.ablation.profile import WEAK
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS, Draws
-from lensdepth.claims.complete import complete_evidence
+from lensdepth.claims.complete import TWIN_CONTROLS, complete_evidence
 from lensdepth.claims.coupling import coupling_numbers
 from lensdepth.claims.deals import Number
 from lensdepth.claims.evidence import OF_CLAIM, Evidence, check_evidence, check_pairs
@@ -119,7 +119,7 @@ def evaluate_claims(
     kept, known = (task, evidence) if right.all() else (task.select(right), None)
     whole = complete_evidence(
         model, kept, known, depths=depths, control_pairs=control_pairs, seed=seed,
-        batch_size=batch_size,
+        batch_size=batch_size, lean=True,
     )  # fmt: skip
     grounds = lay_grounds(kept, whole, seed=seed)
     numbers = numbers_of(grounds)
@@ -215,8 +215,9 @@ def _measured(
     own = own_task(twin, task, seed=seed, fewest=FEWEST_PAIRS)
     with unheard():
         whole = complete_evidence(
-            twin, own, depths=depths, seed=seed, batch_size=batch_size, lean=True,
-            profiles={name for claim in claims for name in OF_CLAIM[claim[:2]]},
+            twin, own, depths=depths, control_pairs=TWIN_CONTROLS, seed=seed,
+            batch_size=batch_size, lean=True,
+            profiles={name for claim in claims for name in OF_CLAIM[claim[:2]]} - {"trajectory"},
         )  # fmt: skip
     grounds = lay_grounds(own, whole, seed=seed, n_deals=TWIN_DEALS)
     if grounds.zones is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lensdepth.ablation import parts as ablation
 from lensdepth.arguments import checked
 from lensdepth.claims.architecture import N_TWINS
-from lensdepth.claims.complete import LEAN_CONTROLS
+from lensdepth.claims.complete import READ_EDITS, TWIN_CONTROLS
 from lensdepth.claims.contrasts import CONTRASTS
 from lensdepth.claims.evidence import check_pairs
 from lensdepth.claims.experiment import check_hypotheses
@@ -23,7 +23,8 @@ from lensdepth.sweep.adaptive import Depths
 from lensdepth.sweep.controls import CONTROL_PAIRS
 from lensdepth.tasks import Task
 
-PATCH = "patch at input and prediction, with controls"
+PATCH = "patch at input and prediction"
+ABLATE = "ablate at prediction, at most"
 STEER = "steer at input and prediction"
 TRAJECTORY = "attention, the trajectory after it"
 TIMED = 8
@@ -126,24 +127,29 @@ def claim_sweeps(
     """
     depths = n_layers + 1 if n_depths is None else n_depths
 
-    def runs(n: int, steered: int, controlled: int, patch_controls: int) -> dict[str, int]:
+    def runs(n: int, steered: int, controlled: int) -> dict[str, int]:
         """By sweep, on so many pairs, with controls on so many of them."""
-        ablated = len(ablation.EDITS) * n + len(ablation.CONTROLS) * min(n, controlled)
-        parts = len(steering.PARTS) - 1 + len(steering.CONTROLS)
+        ablated, added = (
+            sum(min(size, controlled) if edit in controls else size for edit in READ_EDITS[name])
+            for name, size, controls in (
+                ("ablation", n, ablation.CONTROLS),
+                ("steering", steered, steering.CONTROLS),
+            )
+        )
         return {
-            PATCH: 2 * depths * (n + min(n, patch_controls)),
-            "ablate at prediction": depths * ablated,
-            STEER: 2 * depths * (steered + parts * min(steered, controlled)),
+            PATCH: 2 * depths * n,
+            ABLATE: depths * ablated,
+            STEER: 2 * depths * added,
             "attention alone, together, all but one": (2 * n_layers + 1) * n,
             TRAJECTORY: n_layers * n,
             "stretch and turn at prediction, at most": len(CONTRASTS) * (depths - 2) * n,
         }
 
     steered = n_pairs if n_steered is None else n_steered
-    sweeps = [*runs(n_pairs, steered, CONTROL_PAIRS, CONTROL_PAIRS).items()]
+    sweeps = [*runs(n_pairs, steered, CONTROL_PAIRS).items()]
     if twins:
         few = min(n_pairs, MOST_PAIRS)
-        each = runs(few, few, LEAN_CONTROLS, 0)
+        each = runs(few, few, TWIN_CONTROLS)
         n = twins * (sum(each.values()) - each[TRAJECTORY])
         sweeps.append((f"the same on {twins} untrained twins, at most", n))
     return sweeps

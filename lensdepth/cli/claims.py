@@ -104,17 +104,18 @@ def claims(
             hypotheses = load_hypotheses(options.hypotheses)
             _check_before_loading(options.hypotheses, hypotheses, task, model)
         depth_model = session.open_model(model, debug=output.debug)
-        pairs = session.open_task(
-            task, depth_model, keep="correct" if hypotheses else "all", edited=True, asked=model
-        )
-    if options.dry_run:
-        _dry_run(depth_model, pairs, hypotheses, options, output)
-    elif hypotheses is not None:
-        _hypotheses(depth_model, pairs, hypotheses, options, model, task, output)
-    elif options.against:
-        _models(depth_model, pairs, options, task, model, output)
-    else:
-        _claims(depth_model, pairs, options, task, model, output)
+    with session.shared_runs():
+        with quiet(debug=output.debug):
+            keep = "correct" if hypotheses else "all"
+            pairs = session.open_task(task, depth_model, keep=keep, edited=True, asked=model)
+        if options.dry_run:
+            _dry_run(depth_model, pairs, hypotheses, options, output)
+        elif hypotheses is not None:
+            _hypotheses(depth_model, pairs, hypotheses, options, model, task, output)
+        elif options.against:
+            _models(depth_model, pairs, options, task, model, output)
+        else:
+            _claims(depth_model, pairs, options, task, model, output)
 
 
 def _check_before_loading(

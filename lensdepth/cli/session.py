@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,13 @@ def suit_threads(model: "DepthModel", *, beside_browser: bool = False) -> None:
         torch.set_num_threads(1)
     elif model.device.type == "cpu" and beside_browser:
         torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1)))
+
+
+def shared_runs() -> AbstractContextManager[None]:
+    """Round what a command does with its model: what was run to read the task is not run again."""
+    from lensdepth.plain_runs import shared
+
+    return shared()
 
 
 def open_pairs(

@@ -19,7 +19,7 @@ from lensdepth.ablation import decoding
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
 from lensdepth.claims.architecture import N_TWINS
-from lensdepth.claims.complete import complete_evidence
+from lensdepth.claims.complete import TWIN_CONTROLS, complete_evidence
 from lensdepth.claims.evaluate import MOST_TRIES, TwinsOf
 from lensdepth.claims.evidence import PROFILES, Evidence
 from lensdepth.claims.testable import FEWEST_PAIRS
@@ -291,7 +291,11 @@ def _tried(
         )  # fmt: skip
         own = section.take("claims", own) if "claims" in wanted else None
     if own is not None and twins:
-        lean = partial(complete_evidence, model, depths=depths, lean=True, **options)
+        of_twins = {**options, "control_pairs": TWIN_CONTROLS}
+        asked = {*PROFILES} - {"trajectory"}
+        lean = partial(
+            complete_evidence, model, depths=depths, lean=True, profiles=asked, **of_twins
+        )
         seed = options["seed"]
         found = _twins(model, task, rates, twins, lambda few: lean(few), where or (), seed)
         section.expected["claims"] = (

@@ -29,7 +29,7 @@ from lensdepth.steering.labels import accompanied, deal_folds, label_prompts, po
 from lensdepth.steering.parts import CONTROLS, PARTS, STRONGEST
 from lensdepth.steering.profile import ALSO, SteeringProfile
 from lensdepth.sweep.adaptive import Depths, finds_depths
-from lensdepth.sweep.choices import Scope, check_depths, check_scopes, scope_depths
+from lensdepth.sweep.choices import Scope, check_depths, check_edits, check_scopes, scope_depths
 from lensdepth.sweep.controls import (
     CONTROL_PAIRS,
     ControlPairs,
@@ -65,6 +65,7 @@ def steering_sweep(
     metric: str | Metric = "logit_diff",
     also: Sequence[str | Metric] = ALSO,
     mode: Mode = "denoise",
+    edits: Sequence[str] | None = None,
     control_pairs: ControlPairs = CONTROL_PAIRS,
     seed: int = 0,
     engine: Engine = "auto",
@@ -98,6 +99,8 @@ def steering_sweep(
             that they belong to.
         also: further metrics that are read off the same runs.
         mode: "denoise" steers the corrupted run towards the clean answer, "noise" the reverse.
+        edits: those that are run, of the vector, its parts and the controls; the others have no
+            numbers (NaN). None: all.
         control_pairs: pairs that the turn and the change of norm alone and the controls are run
             on, drawn at random; `"all"` of them.
         seed: of the folds and the controls.
@@ -121,6 +124,7 @@ def steering_sweep(
     asked = check_depths(None if found else depths, model.n_layers, caller=caller)
     chosen = check_scopes(scopes, caller=caller)
     _check_numbers(strength, budget, caller)
+    wanted = check_edits(edits, (*PARTS, *CONTROLS), caller=caller)
     if isinstance(positions, str) or (positions is not None and not positions):
         raise ValueError(
             f"{caller}: positions must be some of {', '.join(POSITION_NAMES)}, got {positions!r}."
@@ -162,6 +166,7 @@ def steering_sweep(
             "n_folds": int(folds.max()) + 1,
             "input_label": input_label or "input",
             "output_label": output_label or "answer",
+            "edits": list(wanted),
             "control_pairs": control_pairs,
         },
     )
@@ -175,7 +180,7 @@ def steering_sweep(
         _check_apart(task, one, caller)
     parts = _Parts(
         roles=roles, vectors=vectors, asked=asked, swept=swept, scopes=chosen,
-        n_layers=model.n_layers, strength=strength, budget=budget, seed=seed,
+        n_layers=model.n_layers, strength=strength, budget=budget, wanted=wanted, seed=seed,
         controlled=controlled(len(task), control_pairs, seed),
     )  # fmt: skip
     effects = run_sweep(
@@ -240,6 +245,8 @@ class _Parts:
     n_layers: int
     strength: float
     budget: float | None
+    wanted: tuple[str, ...]
+    """The edits that are run."""
     seed: int
     controlled: Bool[Tensor, " pair"]
     """The pairs that parts of the differences and controls are run on."""
@@ -305,6 +312,8 @@ class _Parts:
         for p, found in enumerate(self.vectors):
             at = mine.base_positions[found.labelled.position][:, None]
             for e, name in enumerate(self.edits):
+                if name not in self.wanted:
+                    continue
                 given = self.given(p, name, block)[:, :, None]
                 moves = (given != 0).flatten(2).any(-1)
                 there = everyone if name == "full" else self.controlled[block]

@@ -50,6 +50,24 @@ def check_scopes(scopes: Sequence[str], *, caller: str) -> tuple[Scope, ...]:
     return tuple(dict.fromkeys(scopes))  # type: ignore[arg-type]
 
 
+def check_edits(
+    edits: Sequence[str] | None, there: Sequence[str], *, caller: str
+) -> tuple[str, ...]:
+    """The edits that are run, in their order: all, or those that are asked for.
+
+    Raises:
+        ValueError: none is asked for, or one that there is not.
+    """
+    if edits is None:
+        return tuple(there)
+    odd = [name for name in edits if name not in there]
+    if isinstance(edits, str) or odd or not edits:
+        raise ValueError(
+            f"{caller}: edits must be a list of some of {', '.join(there)}, got {edits!r}."
+        )
+    return tuple(name for name in there if name in edits)
+
+
 def check_stream(model: DepthModel, stream: str, *, caller: str) -> None:
     """Say which streams there are, and whether the weights are numbers.
 

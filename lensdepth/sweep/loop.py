@@ -37,8 +37,9 @@ logger = logging.getLogger(__name__)
 SELF_PATCH_TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.1}
 """Largest change of a logit that putting a run's own states back may cause, as a share of the
 largest logit (or of 1, if that is more); 1e-5 in float32 and wider."""
-SELF_PATCHED = 32
-"""Pairs whose own states are put back as a check."""
+SELF_PATCHED = 8
+"""Pairs whose own states are put back as a check, at every site at once: what is wrong with a model
+shows in each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
