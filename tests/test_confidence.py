@@ -71,7 +71,8 @@ def test_numbers_are_those_of_plain_hooks_and_turns_move_as_far(
         )
         prompts, hook = list(task.clean), depth_hook(depth, model.n_layers)
         states = model.activations(prompts, [hook])[0, :, 0].double()
-        noise = pair_noise(range(10), (2, 1, model.d_model), seed)[:, 1, 0].double()
+        every = pair_noise(range(10), (model.n_layers + 1, 1, model.d_model), seed)
+        noise = every[:, depth, 0].double()
         plain = at_last(model, prompts, hook, lambda x, i: x)
         for k, factor in enumerate(FACTORS):
             # In the plane of the state and the noise, by hand: the chord is |f - 1| of the radius.

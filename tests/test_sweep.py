@@ -17,17 +17,19 @@ from lensdepth import (
     DepthModel,
     Hypothesis,
     Task,
+    ablation_sweep,
     dose_response,
     evaluate_hypotheses,
     load_task,
     metrics,
     patch_sweep,
+    steering_sweep,
 )
 from lensdepth.analyses import analysis
 from lensdepth.bounds import bounds
 from lensdepth.passes import Passes
 from lensdepth.sweep import blocks
-from lensdepth.sweep.controls import controlled
+from lensdepth.sweep.controls import controlled, depth_noise
 from lensdepth.sweep.readings import METRICS
 from lensdepth.sweep.runs import Run, RunSets
 
@@ -407,3 +409,42 @@ def test_a_position_is_a_name_or_an_index_everywhere(
         assert first.at_end == "never"
     with pytest.raises(ValueError, match=r"(99|read 99) lies outside"):
         run(name, trained, months, **options, **{option: 99})
+
+
+def test_a_random_direction_goes_by_pair_and_depth_alone() -> None:
+    whole = depth_noise(range(4), range(6), 5, (2, 3), seed=7)
+    assert whole.shape == (6, 4, 2, 3)
+    some = depth_noise(range(1, 4), [5, 2], 5, (2, 3), seed=7)
+    assert torch.equal(some, whole[[5, 2], 1:])
+    assert not torch.equal(some, depth_noise(range(1, 4), [5, 2], 5, (2, 3), seed=8))
+
+
+@pytest.mark.parametrize(
+    ("sweep", "wanted"),
+    [
+        (ablation_sweep, ("norm", "random_direction")),
+        (steering_sweep, ("full", "shuffled")),
+    ],
+)
+def test_edits_that_are_asked_for_alone_have_the_numbers_of_all(
+    trained: DepthModel, sweep: Any, wanted: tuple[str, str]
+) -> None:
+    task = load_task("months", trained, n=12)
+    whole, some = sweep(trained, task), sweep(trained, task, edits=wanted[::-1], depths=[1, 2])
+    assert some.provenance.settings["edits"] == list(wanted)
+    assert some.edits == whole.edits
+    for edit in whole.edits:
+        found = some.of("success", edit=edit)
+        if edit in wanted:
+            expected = whole.of("success", edit=edit)[:, :, 1:3]
+            torch.testing.assert_close(found, expected, equal_nan=True)
+        else:
+            assert found.isnan().all()
+    told = analysis(some.provenance.analysis.removesuffix("_sweep"))
+    assert told.sentences(some)
+    assert told.summary(some)
+    assert len(some.to_frame()) > 0
+    with pytest.raises(ValueError, match="edits must be a list of some of"):
+        sweep(trained, task, edits=["nothing"])
+    with pytest.raises(ValueError, match="edits must be a list of some of"):
+        sweep(trained, task, edits=[])

@@ -25,7 +25,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import check_depths
-from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled, pair_noise
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled, depth_noise
 from lensdepth.sweep.loop import Planned, run_sweep, say_undefined, sweep_provenance
 from lensdepth.sweep.options import Options
 from lensdepth.sweep.readings import Metric
@@ -143,8 +143,8 @@ def dose_response(
         source = states_at(model, mine.source, hooks, [at.source]).states
         y = place.coordinates.inner(base)
         theta = polar.angle(y, place.coordinates.inner(source))
-        noise = pair_noise(range(len(task))[block], (len(hooks), 1, model.d_model), seed)
-        noise = rearrange(noise, "pair depth token d_model -> depth pair token d_model")
+        pairs, shape = range(len(task))[block], (1, model.d_model)
+        noise = depth_noise(pairs, asked, model.n_layers, shape, seed)
         # As far from the base as the source is, so that a share of the angle is the same turn.
         turned = polar.rotate_by(y, place.coordinates.tangent(noise), theta.nan_to_num(0.0))
         control = place.coordinates.outer(turned, base)

@@ -14,7 +14,7 @@ from lensdepth.coordinates import Coordinates
 from lensdepth.edits import edit_of
 from lensdepth.model import DepthModel
 from lensdepth.sweep.blocks import pair_blocks
-from lensdepth.sweep.controls import other_pairs, pair_noise, shuffled_sources
+from lensdepth.sweep.controls import other_pairs, shuffled_sources
 from lensdepth.sweep.roles import Roles
 from lensdepth.sweep.spans import Span
 from lensdepth.sweep.states import states_at
@@ -114,8 +114,7 @@ def given_parts(
     there: Bool[Tensor, "pair token"],
     to: Reference,
     coordinates: Coordinates,
-    pairs: range,
-    seed: int,
+    noise: States,
 ) -> GivenParts:
     """The edits of each part and their controls.
 
@@ -129,12 +128,9 @@ def given_parts(
         there: where a pair's span has a token at all.
         to: what is put in.
         coordinates: of the states, by depth.
-        pairs: their numbers, which the random directions depend on.
-        seed: of the random directions.
+        noise: the random directions.
     """
     found = coordinates.inner(base)
-    noise = pair_noise(pairs, (len(base), *base.shape[2:]), seed)
-    noise = rearrange(noise, "pair depth token d_model -> depth pair token d_model")
     if to == "mean":
         assert mean is not None
         given = rearrange(mean, "depth d_model -> depth 1 1 d_model").expand_as(found)

@@ -46,7 +46,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import Scope, check_depths, check_edits, check_scopes, scope_depths
-from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled, depth_noise
 from lensdepth.sweep.loop import (
     Planned,
     check_self_patch,
@@ -292,8 +292,13 @@ class _Parts:
             there=span.base >= 0,
             to=self.to,
             coordinates=place.coordinates,
-            pairs=range(len(roles.base))[block],
-            seed=self.seed,
+            noise=depth_noise(
+                range(len(roles.base))[block],
+                self.swept,
+                self.model.n_layers,
+                (span.base.shape[1], self.model.d_model),
+                self.seed,
+            ),
         )
 
     def _runs(self, parts: Sequence[GivenParts], block: slice) -> Iterator[Run]:

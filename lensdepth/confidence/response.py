@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from einops import rearrange
 from jaxtyping import Int
 from torch import Tensor
 
@@ -26,7 +25,7 @@ from lensdepth.replay.plan import Engine
 from lensdepth.site import depth_hook
 from lensdepth.sweep.adaptive import Depths, finds_depths
 from lensdepth.sweep.choices import check_depths
-from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled, pair_noise
+from lensdepth.sweep.controls import CONTROL_PAIRS, ControlPairs, controlled, depth_noise
 from lensdepth.sweep.loop import Planned, run_sweep, sweep_provenance
 from lensdepth.sweep.options import Options
 from lensdepth.sweep.roles import assign_roles
@@ -128,8 +127,8 @@ def confidence_response(
         mine = roles.of(block)
         at = mine.base_positions["prediction"][:, None]
         base = states_at(model, mine.base, hooks, [at]).states
-        noise = pair_noise(range(len(task))[block], (len(hooks), 1, model.d_model), seed)
-        noise = rearrange(noise, "pair depth token d_model -> depth pair token d_model")
+        pairs, shape = range(len(task))[block], (1, model.d_model)
+        noise = depth_noise(pairs, asked, model.n_layers, shape, seed)
         everyone = torch.ones(len(at), dtype=torch.bool)
         runs = []
         for k, factor in enumerate(factors):

@@ -34,8 +34,8 @@ from lensdepth.sweep.controls import (
     CONTROL_PAIRS,
     ControlPairs,
     controlled,
+    depth_noise,
     other_pairs,
-    pair_noise,
 )
 from lensdepth.sweep.loop import Planned, run_sweep, sweep_provenance
 from lensdepth.sweep.options import Options
@@ -280,9 +280,8 @@ class _Parts:
         added = self.added(position)
         mine = added[:, block]
         if edit == "random":
-            pairs, shape = range(added.shape[1])[block], (len(added), added.shape[-1])
-            along = pair_noise(pairs, shape, self.seed)
-            along = rearrange(along, "pair depth d_model -> depth pair d_model")
+            pairs, shape = range(added.shape[1])[block], (added.shape[-1],)
+            along = depth_noise(pairs, self.swept, self.n_layers, shape, self.seed)
         elif edit == "shuffled":
             along = added[:, self.partners[position][block].clamp(min=0)]
         else:

@@ -1,6 +1,6 @@
 """Controls: another pair's source, another place, random directions, each drawn from a seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -69,6 +69,15 @@ def pair_noise(pairs: range, shape: tuple[int, ...], seed: int) -> Float[Tensor,
         generator = torch.Generator().manual_seed(seed * 1_000_003 + pair)
         drawn.append(torch.randn(shape, generator=generator, dtype=torch.float32))
     return torch.stack(drawn)
+
+
+def depth_noise(
+    pairs: range, depths: Sequence[int], n_layers: int, shape: tuple[int, ...], seed: int
+) -> Float[Tensor, "depth pair *shape"]:
+    """The same at some residual depths: a direction at one depth does not depend on which others
+    are asked for."""
+    every = pair_noise(pairs, (n_layers + 1, *shape), seed)
+    return every[:, list(depths)].transpose(0, 1)
 
 
 def elsewhere(roles: Roles, span: Span, seed: int) -> Span:
