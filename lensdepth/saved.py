@@ -22,6 +22,7 @@ OTHERS = (
     "lensdepth.locality.trajectory_profile:TrajectoryProfile",
     "lensdepth.locality.transfer:TransferProfile",
     "lensdepth.patching.windows:WindowProfile",
+    "lensdepth.report.comparison:ReportComparison",
     "lensdepth.report.plan:ReportPlan",
     "lensdepth.residual:ResidualStream",
     "lensdepth.steering.vector:SteeringVector",

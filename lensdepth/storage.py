@@ -14,11 +14,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import torch
 from jaxtyping import AbstractArray, jaxtyped
 from torch import Tensor
@@ -148,10 +149,12 @@ def _put_together(plain: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _checksum(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
@@ -289,10 +292,10 @@ def _restore(hint: Any, value: Any, where: str) -> Any:
             if len(arguments) == len(value):
                 each = enumerate(zip(arguments, value, strict=True))
                 return tuple(_restore(kind, item, f"{where}[{i}]") for i, (kind, item) in each)
-    elif origin is list:
+    elif origin in (list, Sequence):
         if isinstance(value, list):
             return [_restore(arguments[0], x, f"{where}[{i}]") for i, x in enumerate(value)]
-    elif origin is dict:
+    elif origin in (dict, Mapping):
         if isinstance(value, dict):
             return {
                 _restore(arguments[0], key, where): _restore(arguments[1], x, f"{where}[{key!r}]")
@@ -303,6 +306,8 @@ def _restore(hint: Any, value: Any, where: str) -> Any:
     elif hint is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
     elif isinstance(hint, type) and issubclass(hint, AbstractArray):
+        if hint.array_type is np.ndarray and isinstance(value, list):
+            value = _array(value)
         fits = isinstance(value, hint)
     elif hint in (int, str, bool, NoneType, Tensor):
         fits = type(value) is hint
@@ -311,6 +316,14 @@ def _restore(hint: Any, value: Any, where: str) -> Any:
     if not fits:
         raise _Unfit(f"{where} must be {_named(hint)}, got {_described(value)}")
     return value
+
+
+def _array(value: list[Any]) -> Any:
+    """Numbers of a list as an array, or the list where they are none."""
+    try:
+        return np.array(value)
+    except ValueError:
+        return value
 
 
 def _restore_one_of(hints: Sequence[Any], value: Any, where: str) -> Any:

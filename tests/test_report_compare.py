@@ -7,11 +7,12 @@ from html import unescape
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import results
 import torch
 
-from lensdepth import compare_reports, load_model, load_task
+from lensdepth import compare_reports, load, load_model, load_task
 from lensdepth.report.build import write_report
 from lensdepth.report.compare import names_of, shared_pairs
 from lensdepth.report.comparison import ReportComparison
@@ -74,6 +75,19 @@ def test_planted_switches_lie_as_far_apart_as_they_were_planted(both: ReportComp
     assert place.n_pairs == (48, 48)
     assert place.told(both.names).endswith("later in m8_6 (difference −0.56).")
     assert both.on == "paired over 48 prompts"
+
+
+def test_it_is_saved_whole(both: ReportComparison, tmp_path: Path) -> None:
+    both.save(tmp_path / "both.safetensors")
+    again = load(tmp_path / "both.safetensors")
+    assert isinstance(again, ReportComparison)
+    assert again.differences == both.differences
+    assert again.claims == both.claims
+    for key, panels in both.panels.items():
+        pd.testing.assert_frame_equal(again.curves_frame(key), both.curves_frame(key))
+        assert [panel.title for panel in again.panels[key]] == [panel.title for panel in panels]
+        assert again.plot(key) == both.plot(key)
+    assert again.summary() == both.summary()
 
 
 def test_means_over_the_depth_are_those_of_the_planted_steps(both: ReportComparison) -> None:

@@ -15,6 +15,7 @@ import lensdepth
 from lensdepth.claims import Condition, Hypothesis, evaluate_hypotheses
 from lensdepth.lens import compare_lenses
 from lensdepth.model import DepthModel
+from lensdepth.report.measure import measure
 from lensdepth.saved import RESULTS
 from lensdepth.tasks import Task, load_task
 from lensdepth.transition import compare_order, compare_widths
@@ -24,7 +25,8 @@ NO_FILE = {"Report", "Sweep", "Task"}
 OVER_NOTHING = {
     "ClaimTable", "HypothesisTable", "CircuitResult", "Intervention", "WidthComparison",
     "ChangePoint", "CircuitGraph", "ContinuationDose", "DepthComparison", "LandmarkComparison",
-    "OrderComparison", "Readiness", "ReportPlan", "Transition", "TunedLens", "VectorResponse",
+    "OrderComparison", "Readiness", "ReportComparison", "ReportPlan", "Transition", "TunedLens",
+    "VectorResponse",
 }  # fmt: skip
 """Results whose rows are statements, runs, tokens or one place."""
 PROMPT = "Two months from January is"
@@ -81,6 +83,9 @@ def made(trained: DepthModel) -> dict[str, Any]:
         lensdepth.vector_response(trained, task, vector, n_random=1),
         _hypothesis(trained, task),
         trained.residual_stream(list(task.clean)),
+        lensdepth.compare_reports(
+            measured := measure(trained, task, sections=(), twins=0, seed=0), measured
+        ),
     ]  # fmt: skip
     return {type(one).__name__: one for one in some}
 

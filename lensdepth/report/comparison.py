@@ -8,6 +8,7 @@ from lensdepth.arguments import checked
 from lensdepth.intervals import interval_figure
 from lensdepth.plotting import Panel, relative_story
 from lensdepth.provenance import Provenance
+from lensdepth.storage import Result
 from lensdepth.telling.numbers import Interval, counted, number
 from lensdepth.telling.plain import Json, to_json
 
@@ -92,7 +93,7 @@ class VerdictsOfBoth:
 
 @checked
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ReportComparison:
+class ReportComparison(Result):
     """Two models, checkpoints or tasks on one axis of relative depth."""
 
     MADE_BY: ClassVar[str] = "compare_reports(first, second)"
