@@ -41,12 +41,14 @@ def made(model: DepthModel, **options: Any) -> SteeringVector:
     return steering_vector(model, vector, depths=[1, 2], **options)
 
 
-@pytest.mark.parametrize("arch", ["llama", "gpt2", "gemma2"])
-@pytest.mark.parametrize("mode", ["denoise", "noise"])
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"positions": (0, 2)}, {"edit": "reflect"}, {"edit": "rotate", "strength": 30.0}],
-    ids=lambda options: "-".join(map(str, options.values())) or "add",
+    ("arch", "mode", "options"),
+    [
+        ("llama", "denoise", {}),
+        ("llama", "noise", {"positions": (0, 2)}),
+        ("gpt2", "denoise", {"edit": "reflect"}),
+        ("gemma2", "noise", {"edit": "rotate", "strength": 30.0}),
+    ],
 )
 def test_each_run_is_what_the_steered_model_says(
     load_tiny: Load, backend: str, arch: str, mode: Any, options: dict[str, Any]
