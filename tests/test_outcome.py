@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import lensdepth
 from lensdepth import metrics
 from lensdepth.ablation import AblationProfile, DoseProfile
+from lensdepth.applied.profile import VectorResponse
 from lensdepth.circuit import CircuitGraph, CircuitResult
 from lensdepth.confidence.profile import ConfidenceProfile
 from lensdepth.locality import TransferProfile
@@ -296,6 +297,7 @@ PROFILES: dict[Any, dict[str, tuple[Any, ...]]] = {
         "depth": DEPTHS,
         "position": POSITIONS,
     },
+    VectorResponse: {"edit": ("vector", "turn 1"), "strength": (0.5, 1.0)},
 }
 """Every profile that holds effects, with its axes."""
 

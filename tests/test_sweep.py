@@ -92,9 +92,10 @@ BY_PLACE = {
     "evidence",
     "crossing",
     "folder",
+    "vector",
 }
 """What may go without its name behind model and task, where it is what the call is about."""
-OWN_DEFAULTS = {"positions", "scopes", "also", "n_folds", "factors"}
+OWN_DEFAULTS = {"positions", "scopes", "also", "n_folds", "factors", "n_random"}
 """Words that mean the same everywhere, and of which each analysis has what suits it."""
 
 
@@ -103,7 +104,7 @@ def test_every_analysis_is_asked_here() -> None:
     above = {
         "build_report", "capture", "complete_evidence", "evaluate_claims",
         "evaluate_hypotheses", "find_holder", "graph_faithfulness", "locate_crossing",
-        "plan_report",
+        "plan_report", "vector_response",
     }  # fmt: skip
     assert set(ANALYSES) - {*SWEEPS, *OTHERS} == above
 
@@ -427,9 +428,9 @@ def test_a_random_direction_goes_by_pair_and_depth_alone() -> None:
     ],
 )
 def test_edits_that_are_asked_for_alone_have_the_numbers_of_all(
-    trained: DepthModel, sweep: Any, wanted: tuple[str, str]
+    trained: DepthModel, months: Task, sweep: Any, wanted: tuple[str, str]
 ) -> None:
-    task = load_task("months", trained, n=12)
+    task = months
     whole, some = sweep(trained, task), sweep(trained, task, edits=wanted[::-1], depths=[1, 2])
     assert some.provenance.settings["edits"] == list(wanted)
     assert some.edits == whole.edits
