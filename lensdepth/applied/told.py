@@ -1,11 +1,14 @@
 """What a vector does to the pairs of a task: summary and sentences."""
 
+import math
 from typing import TYPE_CHECKING
 
+from lensdepth.claims.estimate import Estimate
 from lensdepth.confidence.told import interval
 from lensdepth.confidence.verdict import FLIPS
 from lensdepth.edits import EDITS
 from lensdepth.telling.curves import Curve, estimate
+from lensdepth.telling.names import answer_comes
 from lensdepth.telling.numbers import Interval, change, counted, listed, number, percent
 from lensdepth.telling.plain import Json, to_json
 from lensdepth.telling.tokens import signed
@@ -66,9 +69,9 @@ def summary(result: "VectorResponse") -> Json:
                 "reason": one.reason,
                 "whereto": one.whereto,
                 "flips_lead": interval(one.flips_lead),
-                "gain": interval(one.gain),
+                "gain": _shift(result, i, 0),
                 "gain_lead": interval(one.gain_lead),
-                "loss": _loss(result, i),
+                "loss": -_shift(result, i, 1),
                 **{n: {e: found[i] for e, found in of.items()} for n, of in table.items()},
                 "said": [{"text": text, "pairs": n} for text, n in result.said(strength)],
             }
@@ -122,10 +125,9 @@ def _at(result: "VectorResponse") -> str:
     said += f"{flips.percent} of the pairs"
     if result.n_random:
         turned = measured(result, "flip", "turn")[at]
-        said += (
-            f", under random turns as far in {turned.percent}: {change(one.flips_lead.value)} "
-            f"({number(one.flips_lead.low)} to {number(one.flips_lead.high)}) of them"
-        )
+        said += f", under random turns as far in {turned.percent}"
+        ahead = _against_turns(one.flips_lead)
+        said += f": {ahead} of them" if ahead else ""
     kl = measured(result, "kl", "vector")[at]
     return f"{said}; KL(base ‖ edited) averages {kl} nats."
 
@@ -142,28 +144,32 @@ def _said(result: "VectorResponse") -> list[str]:
     return [f"Of {counted(n, 'changed first choice')} these come first instead: {listed(parts)}."]
 
 
-def _loss(result: "VectorResponse", at: int) -> Interval:
-    """How far the logit of the base's answer falls, in nats."""
-    of = result.answers[1]
-    return estimate(
-        -result.change(of)[at], result.provenance.units, floor=result.outcome.floor_of(of)
-    )
+def _shift(result: "VectorResponse", at: int, whose: int) -> Interval:
+    """How far the logit of the source's answer (0) or of the base's (1) rises, in nats."""
+    of = result.answers[whose]
+    floor = result.outcome.floor_of(of)
+    return estimate(result.change(of)[at], result.provenance.units, floor=floor)
+
+
+def _against_turns(lead: Estimate) -> str:
+    """How far the vector is ahead of turns; nothing where that is not known."""
+    if math.isnan(lead.value):
+        return ""
+    return f"{change(lead.value)} ({number(lead.low)} to {number(lead.high)})"
 
 
 def _whereto(result: "VectorResponse") -> str:
-    chief, (answer, _) = result.chief, result.answers
-    at, one = result.strengths.index(chief), result.judged[chief]
+    at, one = result.strengths.index(result.chief), result.judged[result.chief]
+    comes = answer_comes(result.provenance)
     success = measured(result, "success", "vector")[at].percent
-    first = f"it comes first in {success} of the pairs, without the vector in "
+    first = f"it {comes} in {success} of the pairs, without the vector in "
     first += unedited(result).percent
-    said = f"The source's answer gains {interval(one.gain, result.outcome.floor_of(answer))} nats"
+    said = f"The source's answer gains {_shift(result, at, 0)} nats"
     if result.n_random:
-        said += (
-            f", {change(one.gain_lead.value)} ({number(one.gain_lead.low)} to "
-            f"{number(one.gain_lead.high)}) against turns"
-        )
+        ahead = _against_turns(one.gain_lead)
+        said += f", {ahead} against turns" if ahead else ""
         first += f", under turns in {measured(result, 'success', 'turn')[at].percent}"
-    lost = f"The base's answer loses {_loss(result, at)} nats."
+    lost = f"The base's answer loses {-_shift(result, at, 1)} nats."
     return f"{said}: {WHERETO[one.whereto]}; {first}. {lost}"
 
 

@@ -13,6 +13,7 @@ from lensdepth.cli.options import OutputOptions, check_out, spread
 from lensdepth.cli.sweep_options import SweepOptions
 from lensdepth.cli.task_options import TaskOptions
 from lensdepth.cli.vector_options import SAVED, VectorOptions
+from lensdepth.outside import visible
 
 if TYPE_CHECKING:
     from lensdepth.applied import VectorResponse
@@ -249,9 +250,8 @@ def _apply(
     def show() -> None:
         from lensdepth.cli import tables
 
-        title = session.title(
-            f"Effect of {options.saved.apply} ({options.sweep.mode})", depth_model, pairs
-        )
+        file = visible(str(options.saved.apply))
+        title = session.title(f"Effect of {file} ({options.sweep.mode})", depth_model, pairs)
         tables.show(title, *response_table(result), "", *told.sentences(result))
 
     session.deliver(result, summary, output, show, pairs=pairs)

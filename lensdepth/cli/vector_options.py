@@ -56,6 +56,7 @@ class VectorOptions:
             raise ValueError("--depth-map and --allow-other-model go with --apply.")
         if self.apply is not None and not self.apply.is_file():
             raise FileNotFoundError(f"--apply {shown(str(self.apply))}: there is no such file.")
+        _ = self.mapped  # says what is wrong with it
 
     @property
     def mapped(self) -> dict[int, int] | None:
