@@ -20,7 +20,7 @@ from lensdepth.confidence.verdict import judge, overall
 from lensdepth.model import DepthModel
 from lensdepth.provenance import Backend
 from lensdepth.site import depth_hook, site_hook
-from lensdepth.sweep.controls import pair_noise
+from lensdepth.sweep.controls import depth_noise
 from lensdepth.tasks import Task
 from lensdepth.teaching import planted
 from lensdepth.units import Grouping
@@ -71,8 +71,7 @@ def test_numbers_are_those_of_plain_hooks_and_turns_move_as_far(
         )
         prompts, hook = list(task.clean), depth_hook(depth, model.n_layers)
         states = model.activations(prompts, [hook])[0, :, 0].double()
-        every = pair_noise(range(10), (model.n_layers + 1, 1, model.d_model), seed)
-        noise = every[:, depth, 0].double()
+        noise = depth_noise(range(10), [depth], (1, model.d_model), seed)[0, :, 0].double()
         plain = at_last(model, prompts, hook, lambda x, i: x)
         for k, factor in enumerate(FACTORS):
             # In the plane of the state and the noise, by hand: the chord is |f - 1| of the radius.

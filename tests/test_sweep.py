@@ -413,11 +413,11 @@ def test_a_position_is_a_name_or_an_index_everywhere(
 
 
 def test_a_random_direction_goes_by_pair_and_depth_alone() -> None:
-    whole = depth_noise(range(4), range(6), 5, (2, 3), seed=7)
+    whole = depth_noise(range(4), range(6), (2, 3), seed=7)
     assert whole.shape == (6, 4, 2, 3)
-    some = depth_noise(range(1, 4), [5, 2], 5, (2, 3), seed=7)
+    some = depth_noise(range(1, 4), [5, 2], (2, 3), seed=7)
     assert torch.equal(some, whole[[5, 2], 1:])
-    assert not torch.equal(some, depth_noise(range(1, 4), [5, 2], 5, (2, 3), seed=8))
+    assert not torch.equal(some, depth_noise(range(1, 4), [5, 2], (2, 3), seed=8))
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def dose_response(
         y = place.coordinates.inner(base)
         theta = polar.angle(y, place.coordinates.inner(source))
         pairs, shape = range(len(task))[block], (1, model.d_model)
-        noise = depth_noise(pairs, asked, model.n_layers, shape, seed)
+        noise = depth_noise(pairs, asked, shape, seed)
         # As far from the base as the source is, so that a share of the angle is the same turn.
         turned = polar.rotate_by(y, place.coordinates.tangent(noise), theta.nan_to_num(0.0))
         control = place.coordinates.outer(turned, base)

@@ -295,7 +295,6 @@ class _Parts:
             noise=depth_noise(
                 range(len(roles.base))[block],
                 self.swept,
-                self.model.n_layers,
                 (span.base.shape[1], self.model.d_model),
                 self.seed,
             ),

@@ -128,7 +128,7 @@ def confidence_response(
         at = mine.base_positions["prediction"][:, None]
         base = states_at(model, mine.base, hooks, [at]).states
         pairs, shape = range(len(task))[block], (1, model.d_model)
-        noise = depth_noise(pairs, asked, model.n_layers, shape, seed)
+        noise = depth_noise(pairs, asked, shape, seed)
         everyone = torch.ones(len(at), dtype=torch.bool)
         runs = []
         for k, factor in enumerate(factors):

@@ -281,7 +281,7 @@ class _Parts:
         mine = added[:, block]
         if edit == "random":
             pairs, shape = range(added.shape[1])[block], (added.shape[-1],)
-            along = depth_noise(pairs, self.swept, self.n_layers, shape, self.seed)
+            along = depth_noise(pairs, self.swept, shape, self.seed)
         elif edit == "shuffled":
             along = added[:, self.partners[position][block].clamp(min=0)]
         else:

@@ -72,12 +72,19 @@ def pair_noise(pairs: range, shape: tuple[int, ...], seed: int) -> Float[Tensor,
 
 
 def depth_noise(
-    pairs: range, depths: Sequence[int], n_layers: int, shape: tuple[int, ...], seed: int
+    pairs: range, depths: Sequence[int], shape: tuple[int, ...], seed: int
 ) -> Float[Tensor, "depth pair *shape"]:
     """The same at some residual depths: a direction at one depth does not depend on which others
     are asked for."""
-    every = pair_noise(pairs, (n_layers + 1, *shape), seed)
-    return every[:, list(depths)].transpose(0, 1)
+    drawn = torch.empty(len(depths), len(pairs), *shape, dtype=torch.float32)
+    where = {depth: i for i, depth in enumerate(depths)}
+    for i, pair in enumerate(pairs):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + pair)
+        for depth in range(max(depths) + 1):
+            at_depth = torch.randn(shape, generator=generator, dtype=torch.float32)
+            if depth in where:
+                drawn[where[depth], i] = at_depth
+    return drawn
 
 
 def elsewhere(roles: Roles, span: Span, seed: int) -> Span:
