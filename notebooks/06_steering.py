@@ -281,7 +281,7 @@ say(
 # lead elsewhere, beside random turns as far, other ones for every pair.
 
 # %%
-applied = vector_response(model, task, found, strengths=[0.5, 1.0, 2.0])
+applied = vector_response(model, task, found, strengths=[0.5, 1.0, 2.0], control_pairs="all")
 show(
     applied.verdict_frame()[["strength", "flips", "flips_lead", "verdict", "gain_lead", "whereto"]]
 )
