@@ -5,7 +5,7 @@ entry in EDITS. Every sweep, `intervene`, the command line, hypothesis files and
 their names from this table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import radians
@@ -43,6 +43,26 @@ class NamedEdit:
     """Whether the direction changes, so that a random direction as far away is its control."""
     is_control: bool = False
     """It stands beside other edits and is no intervention of its own in a sweep."""
+
+
+def each_once(strengths: Sequence[float], *, caller: str) -> list[float]:
+    """Strengths, ascending.
+
+    Raises:
+        ValueError: there is none, or one stands twice.
+    """
+    doses = sorted(map(float, strengths))
+    if not doses or len(set(doses)) < len(doses):
+        raise ValueError(
+            f"{caller}: strengths must be numbers, one at least and each once, got "
+            f"{list(strengths)}; " + ("leave out the second." if doses else "give some.")
+        )
+    return doses
+
+
+def unit_of(edit: str) -> str:
+    """What a strength of an edit measures; of `add`, which has none of EDITS, too."""
+    return EDITS[edit].unit if edit in EDITS else "times the vector"
 
 
 def towards(share: float) -> Edit:

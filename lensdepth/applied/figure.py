@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lensdepth.applied.told import MEASURES, measured, unit_of
+from lensdepth.applied.told import MEASURES, measured
 from lensdepth.colours import PALETTE, RULE, house_layout, house_note, inert
+from lensdepth.edits import unit_of
 from lensdepth.telling.names import edit_name
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def by_strength(result: "VectorResponse") -> go.Figure:
     ticks = list(result.strengths) if len(result.strengths) <= MOST_TICKS else None
     figure.update_xaxes(gridcolor=RULE, zeroline=False, tickvals=ticks)
     figure.update_xaxes(
-        title={"text": f"strength, {inert(unit_of(result))}", "standoff": 8},
+        title={"text": f"strength, {inert(unit_of(result.edit))}", "standoff": 8},
         row=len(MEASURES), col=1,
     )  # fmt: skip
     figure.update_yaxes(gridcolor=RULE, zeroline=False, nticks=5)

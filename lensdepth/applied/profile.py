@@ -53,6 +53,11 @@ class VectorResponse(SweepResult):
         return tuple(float(one) for one in self.outcome.coords["strength"])
 
     @property
+    def edit(self) -> str:
+        """The vector's: `add`, or one of `lensdepth.EDITS`."""
+        return str(self.provenance.settings["edit"])
+
+    @property
     def n_random(self) -> int:
         """Random turns beside the vector; 0 where it turns nothing."""
         return len(self.outcome.coords["edit"]) - 1

@@ -16,7 +16,7 @@ from lensdepth import metrics
 from lensdepth.applied.profile import TURN, VECTOR, VectorResponse
 from lensdepth.arguments import checked
 from lensdepth.bounds import bounded
-from lensdepth.edits import at_random
+from lensdepth.edits import at_random, each_once
 from lensdepth.model import DepthModel
 from lensdepth.outcome import ANSWERS, Effects
 from lensdepth.provenance import text_fingerprint
@@ -78,12 +78,9 @@ def vector_response(
     """
     caller = "vector_response"
     own = [vector.strength] if strengths is None else [float(one) for one in strengths]
-    doses = sorted(vector_edit(vector.edit, one, caller=caller)[0] for one in own)
-    if not doses or len(set(doses)) < len(doses):
-        raise ValueError(
-            f"{caller}: strengths must be numbers, one at least and each once, got {own}; "
-            + ("leave out the second." if doses else "give some.")
-        )
+    for one in own:
+        vector_edit(vector.edit, one, caller=caller)  # says where it is out of range
+    doses = each_once(own, caller=caller)
     if n_random < 1:
         raise ValueError(f"{caller}: n_random must be 1 or more, got {n_random}.")
     there = moved(vector, model, None, False, caller=caller)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lensdepth.claims.estimate import Estimate
 from lensdepth.confidence.told import interval
 from lensdepth.confidence.verdict import FLIPS
-from lensdepth.edits import EDITS
+from lensdepth.edits import unit_of
 from lensdepth.telling.curves import Curve, estimate
 from lensdepth.telling.names import answer_comes
 from lensdepth.telling.numbers import Interval, change, counted, listed, number, percent
@@ -50,12 +50,6 @@ def unedited(result: "VectorResponse") -> Interval:
     return estimate(result.outcome.unedited("base", "success"), result.provenance.units, share=True)
 
 
-def unit_of(result: "VectorResponse") -> str:
-    """What a strength of the vector's edit measures."""
-    edit = str(result.provenance.settings["edit"])
-    return EDITS[edit].unit if edit in EDITS else "times the vector"
-
-
 def summary(result: "VectorResponse") -> Json:
     """Verdicts by strength with what they rest on, and the first choices that come about."""
     edits = ("vector", "turn") if result.n_random else ("vector",)
@@ -78,8 +72,8 @@ def summary(result: "VectorResponse") -> Json:
         )
     return to_json(
         {
-            "edit": result.provenance.settings["edit"],
-            "unit": unit_of(result),
+            "edit": result.edit,
+            "unit": unit_of(result.edit),
             "doses": doses,
             "base_success": unedited(result).value,
             "n_random": result.n_random,
@@ -121,7 +115,7 @@ def _at(result: "VectorResponse") -> str:
     chief = result.chief
     at, one = result.strengths.index(chief), result.judged[chief]
     flips = measured(result, "flip", "vector")[at]
-    said = f"At strength {chief:g} ({unit_of(result)}) the first choice changes in "
+    said = f"At strength {chief:g} ({unit_of(result.edit)}) the first choice changes in "
     said += f"{flips.percent} of the pairs"
     if result.n_random:
         turned = measured(result, "flip", "turn")[at]

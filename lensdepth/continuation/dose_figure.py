@@ -7,10 +7,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lensdepth.colours import PALETTE, RULE, house_layout, house_note, inert
-from lensdepth.continuation.dose_told import nats, token_name, unit_of
+from lensdepth.continuation.dose_told import nats, token_name
 from lensdepth.continuation.profile import EDITED
 from lensdepth.continuation.told import ROLES
-from lensdepth.edits import CONTROL
+from lensdepth.edits import CONTROL, unit_of
 from lensdepth.telling.names import edit_name
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def by_strength(result: "ContinuationDose") -> go.Figure:
         figure.add_annotation(**house_note(f"<b>{title}</b>", y=top), yshift=7, align="left")
     figure.update_xaxes(gridcolor=RULE, zeroline=False)
     figure.update_xaxes(
-        title={"text": f"strength, {inert(unit_of(result))}", "standoff": 8}, row=2, col=1
+        title={"text": f"strength, {inert(unit_of(result.edit))}", "standoff": 8}, row=2, col=1
     )
     figure.update_yaxes(gridcolor=RULE, zeroline=False, rangemode="tozero", nticks=5)
     step = max(1, math.ceil(n_tokens / 5))

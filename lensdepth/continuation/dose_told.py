@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lensdepth.continuation.dose_profile import FLOOR
-from lensdepth.edits import EDITS
+from lensdepth.edits import unit_of
 from lensdepth.telling.names import edit_name
 from lensdepth.telling.numbers import below, counted, listed, number
 from lensdepth.telling.plain import Json, to_json
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 def curves(result: "ContinuationDose") -> list["Curve"]:
     """None: strengths are no depths."""
     return []
-
-
-def unit_of(result: "ContinuationDose") -> str:
-    """What a strength of the edit measures."""
-    return EDITS[result.edit].unit if result.edit in EDITS else "times the vector"
 
 
 def nats(kl: float) -> str:
@@ -58,7 +53,7 @@ def summary(result: "ContinuationDose") -> Json:
             "verdict": result.verdict,
             "judged": result.judged,
             "edit": result.edit,
-            "unit": unit_of(result),
+            "unit": unit_of(result.edit),
             "base_text": result.base_text,
             "n_tokens": len(result.base_tokens),
             "n_random": result.n_random,
@@ -91,7 +86,7 @@ def _parting(result: "ContinuationDose") -> str:
     which = "strength" if len(other) == 1 else "strengths"
     return (
         f"{said}it is another at {which} {listed(strengths)}, of {len(points)} "
-        f"({unit_of(result)}); at {strengths[0]} from token {at} on: {base} → {edited}."
+        f"({unit_of(result.edit)}); at {strengths[0]} from token {at} on: {base} → {edited}."
     )
 
 

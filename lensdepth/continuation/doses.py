@@ -16,7 +16,7 @@ from lensdepth.continuation.dose_profile import ContinuationDose
 from lensdepth.continuation.held import held
 from lensdepth.continuation.profile import EDITED
 from lensdepth.continuation.texts import Asked, base_text, last_states, padded, vocabulary_of
-from lensdepth.edits import CONTROL
+from lensdepth.edits import CONTROL, each_once
 from lensdepth.model import DepthModel
 from lensdepth.provenance import make_provenance
 from lensdepth.site import Stream
@@ -96,12 +96,7 @@ def continuation_dose(
         raise ValueError(
             f"{asked.caller}: there is nothing to hold on; name an edit, or give a vector."
         )
-    doses = sorted(map(float, strengths))
-    if not doses or len(set(doses)) < len(doses):
-        raise ValueError(
-            f"{asked.caller}: strengths must be numbers, one at least and each once, got "
-            f"{list(strengths)}; " + ("leave out the second." if doses else "give some.")
-        )
+    doses = each_once(strengths, caller=asked.caller)
     if n_random < 1:
         raise ValueError(f"{asked.caller}: n_random must be 1 or more, got {n_random}.")
     holds = asked.held(model, doses, n_random=n_random)

@@ -62,11 +62,16 @@ def other_pairs(
     return chosen
 
 
+def _generator(pair: int, seed: int) -> torch.Generator:
+    """What a pair's random directions are drawn by."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + pair)
+
+
 def pair_noise(pairs: range, shape: tuple[int, ...], seed: int) -> Float[Tensor, "pair *shape"]:
     """Standard normal numbers that depend on the pair and the seed alone, not on the batch."""
     drawn = []
     for pair in pairs:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + pair)
+        generator = _generator(pair, seed)
         drawn.append(torch.randn(shape, generator=generator, dtype=torch.float32))
     return torch.stack(drawn)
 
@@ -79,7 +84,7 @@ def depth_noise(
     drawn = torch.empty(len(depths), len(pairs), *shape, dtype=torch.float32)
     where = {depth: i for i, depth in enumerate(depths)}
     for i, pair in enumerate(pairs):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + pair)
+        generator = _generator(pair, seed)
         for depth in range(max(depths) + 1):
             at_depth = torch.randn(shape, generator=generator, dtype=torch.float32)
             if depth in where:

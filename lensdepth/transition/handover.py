@@ -118,10 +118,10 @@ def held_between(
         at: their depths.
         together: what both hold.
     """
-    depth = float(last_crossing(first - second, at))
+    depth, *ends = _way(first, second, at)
     if np.isnan(depth):
-        return depth, depth, depth
-    start, end = (int(index) for index in _way(first, second, at))
+        return float(depth), float(depth), float(depth)
+    start, end = (int(index) for index in ends)
     leaves = _passes(first, at, start) if first[start] >= HELD else float("nan")
     arrives = _passes(second, at, end - 1) if second[end] >= HELD else float("nan")
     return float(together[start : end + 1].min()), leaves, arrives
@@ -131,14 +131,15 @@ def _way(
     first: Float[Array, "*draw depth"],
     second: Float[Array, "*draw depth"],
     at: Float[Array, " depth"],
-) -> tuple[Int[Array, "*draw"], Int[Array, "*draw"]]:
-    """Indices of the depths between which curves change hands: the last before they change places
-    that the first controls, and the first behind it that the second does; the next to it where
-    there is none. Without a meaning where they do not change places."""
-    depth = last_crossing(first - second, at)[..., None]
-    before, behind = at < depth, at > depth
+) -> tuple[Float[Array, "*draw"], Int[Array, "*draw"], Int[Array, "*draw"]]:
+    """Where curves change places, and indices of the depths between which control is handed over:
+    the last before it that the first controls, and the first behind it that the second does; the
+    next to it where there is none. Without a meaning where they do not change places."""
+    depth = last_crossing(first - second, at)
+    before, behind = at < depth[..., None], at > depth[..., None]
     holds, held = _last((first >= HELD) & before), _first((second >= HELD) & behind)
     return (
+        depth,
         np.where(holds >= 0, holds, _last(before)),
         np.where(held < len(at), held, _first(behind)),
     )
@@ -186,11 +187,11 @@ def most_held(
     """Least that is controlled on the way, by success of both or by what both move; NaN where they
     do not change places."""
     first, second, *moved = curves
-    start, end = _way(first, second, at)
+    depth, start, end = _way(first, second, at)
     depths = np.arange(len(at))
     on_the_way = (depths >= start[..., None]) & (depths <= end[..., None])
     least = [np.where(on_the_way, total, np.inf).min(-1) for total in (first + second, *moved)]
-    return np.where(np.isnan(last_crossing(first - second, at)), np.nan, np.max(least, axis=0))
+    return np.where(np.isnan(depth), np.nan, np.max(least, axis=0))
 
 
 def _passes(curve: Float[Array, " depth"], at: Float[Array, " depth"], step: int) -> float:
